@@ -1,0 +1,42 @@
+# Two commands do everything on a fresh machine with Python >= 3.11, venv and make:
+#   make serve   install into .venv, start the server on http://127.0.0.1:8000
+#   make test    install into .venv with the test tools, run the test suite
+# `make serve ARGS="--port 9000"` passes flags on to `ownware serve`.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+
+.PHONY: serve test check bench clean
+
+serve: $(VENV)/.serve
+	@exec $(BIN)/ownware serve $(ARGS)
+
+test: $(VENV)/.test
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/.test
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+
+bench: $(VENV)/.test
+	$(BIN)/python -m benchmarks.pipeline
+	$(BIN)/python -m benchmarks.server
+
+clean:
+	rm -rf $(VENV) .venv-*
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+# Installed again only when pyproject.toml changes. torch goes first and pinned: its version decides the rest.
+$(VENV)/.serve: pyproject.toml | $(BIN)/python
+	$(BIN)/pip install --quiet --disable-pip-version-check torch==2.13.0
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.serve
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable ".[test,dev]"
+	@touch $@
