@@ -1,0 +1,111 @@
+"""The catalogue: which AIR identifiers are served, from which weights, with which defaults.
+
+Reads `models.toml` and nothing else. It knows no weights format and imports no torch: the API process validates
+model names with it, the worker loads what it names.
+"""
+
+import tomllib
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+
+Mode = Literal["text_to_image", "edit", "edit_plus"]
+
+BUILT_IN = Path(__file__).with_name("models.toml")
+EMBEDDED = "embedded"
+
+# Least and most reference images each mode takes. Qwen-Image-Edit-2509 was trained with up to three.
+REFERENCES: dict[Mode, tuple[int, int]] = {"text_to_image": (0, 0), "edit": (1, 1), "edit_plus": (1, 3)}
+
+
+class CatalogError(ValueError):
+    """The models file cannot be used; the message names the file, the row and the key."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelEntry:
+    """One served model. Areas are pixels; references are scaled to them with their aspect kept.
+
+    `reference_area` is the size the VAE sees, `condition_area` the size the vision tower sees (only `edit_plus`
+    tells them apart), `output_area` the size of an edit that names none. Their defaults are diffusers' constants.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    air: str
+    name: str
+    version: str
+    architecture: str
+    mode: Mode
+    weights: str
+    steps: int
+    true_cfg_scale: float
+    slugs: tuple[str, ...] = ()
+    output_area: int = 1024 * 1024
+    reference_area: int = 1024 * 1024
+    condition_area: int = 384 * 384
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the small checkpoint that needs no download stands in for the real weights."""
+        return self.weights == EMBEDDED
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """The served models, in the order of the file."""
+
+    entries: tuple[ModelEntry, ...]
+
+    def find(self, name: str) -> ModelEntry | None:
+        """Look a model up by AIR identifier or slug, letter case ignored."""
+        wanted = name.strip().lower()
+        for entry in self.entries:
+            if wanted == entry.air.lower() or wanted in entry.slugs:
+                return entry
+        return None
+
+    def with_embedded_weights(self) -> "Catalog":
+        """Serve every identifier from the embedded checkpoint, with references small enough for a CPU."""
+        return Catalog(
+            tuple(
+                replace(entry, weights=EMBEDDED, reference_area=256 * 256, condition_area=112 * 112)
+                for entry in self.entries
+            )
+        )
+
+
+_ROWS = TypeAdapter(Annotated[tuple[ModelEntry, ...], Field(min_length=1)])
+
+
+def load_catalog(path: Path = BUILT_IN) -> Catalog:
+    """Read a models file.
+
+    Raises `CatalogError` when it is missing, is not TOML, a row lacks a key or has an unknown one, or an
+    identifier is used twice.
+    """
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        entries = _ROWS.validate_python(document.get("models", ()))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise CatalogError(f"{path}: {error}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in ("models", *first["loc"]))
+        raise CatalogError(f"{path}: {where}: {first['msg']}") from error
+    names = [name for entry in entries for name in (entry.air.lower(), *entry.slugs)]
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise CatalogError(f"{path}: named more than once: {', '.join(repeated)}")
+    return Catalog(tuple(_at_home(entry, path.parent) for entry in entries))
+
+
+def _at_home(entry: ModelEntry, folder: Path) -> ModelEntry:
+    """Resolve weights that name a folder beside the file; anything else stays a hub name."""
+    beside = folder / Path(entry.weights).expanduser()
+    slugs = tuple(slug.lower() for slug in entry.slugs)
+    if not entry.embedded and beside.is_dir():
+        return replace(entry, slugs=slugs, weights=str(beside.resolve()))
+    return replace(entry, slugs=slugs)
