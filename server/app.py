@@ -1,0 +1,102 @@
+"""`create_app(settings, …)`: wires the parts together; decides nothing else."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Sequence
+
+import structlog
+from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
+from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import RedirectResponse, Response
+
+from pipelines.catalog import Catalog
+from server import health, images
+from server.database import Database
+from server.docs import install_docs
+from server.exceptions import install_handlers
+from server.jobs import store as job_tables
+from server.jobs.queue import JobQueue, Renderer
+from server.jobs.store import JobStore
+from server.media import store as media_tables
+from server.media.fetch import Fetcher
+from server.media.inputs import InputImages
+from server.media.store import MediaStore
+from server.runware.api import Keys, RunwareApi
+from server.runware.http import WARNINGS_HEADER, RunwareHttp
+from server.runware.inference import Inference
+from server.runware.library import Library
+from server.runware.retrieval import Retrieval
+from server.runware.sessions import Sessions
+from server.runware.websocket import RunwareSocket
+from server.settings import Settings
+
+log = structlog.get_logger()
+
+SWEEP_SECONDS = 60.0
+RUNWARE_PATHS = ("/v1", "/v1/", "/")
+MILLION = 1_000_000
+
+
+def create_app(settings: Settings, catalog: Catalog, renderers: Sequence[Renderer]) -> FastAPI:
+    """The server over these models and renderers. Its queue is `app.state.queue`."""
+    database = Database(settings.data_dir / "ownware.sqlite", [media_tables.SCHEMA, job_tables.SCHEMA])
+    media = MediaStore(database, settings.data_dir / "media")
+    jobs = JobStore(database)
+    queue = JobQueue(jobs, media, renderers, limit=settings.max_queue)
+    fetcher = Fetcher(settings.allow_private_urls, settings.fetch_timeout, settings.max_body_mb * MILLION)
+    pixels = settings.max_image_megapixels * MILLION
+    inputs = InputImages(media, fetcher, max_pixels=pixels, ttl=settings.result_ttl)
+    ignore_unknown = settings.unknown_parameters == "ignore"
+
+    api = RunwareApi(
+        Inference(catalog, queue, media, inputs, result_ttl=settings.result_ttl, ignore_unknown=ignore_unknown),
+        Retrieval(queue, media, ignore_unknown=ignore_unknown),
+        Library(catalog, jobs, media, inputs, ignore_unknown=ignore_unknown),
+    )
+    keys = Keys(settings.api_keys)
+    http = RunwareHttp(api, keys, public_url=settings.public_url, max_body=settings.max_body_mb * MILLION)
+    socket = RunwareSocket(api, keys, Sessions(), public_url=settings.public_url)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await queue.open()
+        sweeper = asyncio.create_task(_sweep(queue, media))
+        try:
+            yield
+        finally:
+            sweeper.cancel()
+            await queue.close()
+            await fetcher.aclose()
+            database.close()
+
+    app = FastAPIOffline(title="Ownware", version="0.1.0", redoc_url=None, lifespan=lifespan)
+    app.state.queue = queue
+    app.add_middleware(
+        CORSMiddleware,
+        allow_origins=["*"],
+        allow_methods=["*"],
+        allow_headers=["*"],
+        expose_headers=[WARNINGS_HEADER],
+    )
+    install_handlers(app)
+    for path in RUNWARE_PATHS:
+        app.add_api_route(path, http.post, methods=["POST"], include_in_schema=path == "/v1")
+        app.add_api_websocket_route(path, socket.serve)
+    app.add_api_route("/", _to_docs, methods=["GET"], include_in_schema=False)
+    app.include_router(images.router(media))
+    app.include_router(health.router(queue))
+    install_docs(app)
+    return app
+
+
+async def _to_docs() -> Response:
+    return RedirectResponse("/docs")
+
+
+async def _sweep(queue: JobQueue, media: MediaStore) -> None:
+    while True:
+        await media.sweep(time.time())
+        await queue.sweep()
+        await asyncio.sleep(SWEEP_SECONDS)

@@ -1,0 +1,55 @@
+"""The command `ownware`. Each subcommand reads its options and hands over; nothing is decided here."""
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+import typer
+from pydantic import ValidationError
+from pydantic_settings import CliApp
+
+from server.run import serve as run_server
+from server.settings import PREFIX, Settings, unknown_variables
+
+app = typer.Typer(help="A self-hosted inference server for Qwen-Image that speaks Runware's API.", no_args_is_help=True)
+
+
+@app.callback()
+def ownware() -> None:
+    """Make `serve` a subcommand even while it is the only one."""
+
+
+# The options of `serve` are declared once, in Settings, so they are passed on unread.
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
+    add_help_option=False,
+)
+def serve(context: typer.Context) -> None:
+    """Start the server; `ownware serve --help` lists the options."""
+    raise typer.Exit(run_server(read_settings(context.args)))
+
+
+def read_settings(arguments: Sequence[str]) -> Settings:
+    """Settings from flags, then variables, then defaults. Exits with status 2, saying why, when they are wrong."""
+    if complaints := unknown_variables(os.environ):
+        _give_up(complaints)
+    try:
+        return CliApp.run(Settings, cli_args=list(arguments))
+    except ValidationError as error:
+        _give_up([_complaint(str(finding["loc"][0]), finding["msg"]) for finding in error.errors()])
+
+
+def _complaint(option: str, message: str) -> str:
+    return f"{PREFIX}{option.upper()} or --{option.replace('_', '-')}: {message}"
+
+
+def _give_up(complaints: Sequence[str]) -> NoReturn:
+    for complaint in complaints:
+        typer.echo(f"ownware: {complaint}", err=True)
+    sys.exit(2)
+
+
+def main() -> None:
+    """Entry point of the `ownware` command."""
+    app()

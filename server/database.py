@@ -1,0 +1,53 @@
+"""One SQLite file in WAL mode, reached from the event loop without ever blocking it.
+
+All work runs on one thread, each piece in one transaction that is on disk (synchronous = FULL) when it returns. Knows
+no tables but those its owners pass as `schema`.
+"""
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class Database:
+    """A connection and the thread that owns it."""
+
+    def __init__(self, path: Path, schema: Sequence[str]) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="database")
+        self._connection = self._thread.submit(_open, path, schema).result()
+
+    async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `work` in one transaction on the database's thread: all of it is kept, or none."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._transact, work)
+
+    def close(self) -> None:
+        """Wait for work under way, then close the file."""
+        self._thread.submit(self._connection.close).result()
+        self._thread.shutdown()
+
+    def _transact(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            result = work(self._connection)
+        except BaseException:
+            self._connection.execute("ROLLBACK")
+            raise
+        self._connection.execute("COMMIT")
+        return result
+
+
+def _open(path: Path, schema: Sequence[str]) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=True)
+    connection.row_factory = sqlite3.Row
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA foreign_keys = ON")
+    for script in schema:
+        connection.executescript(script)
+    return connection

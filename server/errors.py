@@ -1,0 +1,190 @@
+"""The error tree: everything a request can be refused for.
+
+    ApiError                      status  code
+    ├── InvalidRequest            400     invalidRequest          the body is no array of task objects
+    ├── InvalidParameter          400     invalid<Parameter>      wrong type, out of range, not in the list
+    ├── MissingParameter          400     missing<Parameter>
+    ├── UnknownParameter          400     unknownParameter        no such name, the nearest one is offered
+    ├── UnsupportedParameter      400     unsupportedParameter    known and well-formed, without effect here
+    ├── IncompatibleParameters    400     incompatibleParameters  each is fine, together they are not
+    ├── UnsupportedTaskType       400     unsupportedTaskType
+    ├── ConflictTaskUUID          400     conflictTaskUUID        never 409: clients retry that with a new task
+    ├── Unauthorized              401     missingApiKey | invalidApiKey
+    ├── NotFound                  404     taskNotFound | imageNotFound | routeNotFound
+    ├── MethodNotAllowed          405     unsupportedMethod
+    ├── ValueTooLarge             413     valueTooLarge
+    ├── RateLimitExceeded         429     rateLimitExceeded       the queue is full
+    ├── InferenceError            500     inferenceError          the renderer failed
+    ├── TaskCancelled             500     taskCancelled
+    ├── InternalServerError       500     internalServerError     a bug; the log has the trace, the client never
+    └── ServiceUnavailable        503     serviceUnavailable      starting or stopping
+
+    MediaError                    a picture that cannot be used; whoever asked for it knows which parameter it was
+    Rejected                      one task, all the errors found in it
+
+Knows no wire format: each dialect renders these in its own shape. Codes are Runware's vocabulary, because its clients
+sort errors by the code's prefix and suffix.
+"""
+
+from typing import Any, ClassVar
+
+
+class ApiError(Exception):
+    """A refusal with a stable code, an HTTP status and the parameter at fault.
+
+    `details` are the optional members of an error object: type, min, max, multiplier, default, allowedValues.
+    """
+
+    status: ClassVar[int] = 500
+    default_code: ClassVar[str] = "internalServerError"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        parameter: str | tuple[str, ...] | None = None,
+        details: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code or self.default_code
+        self.parameter = parameter
+        self.details = details or {}
+
+
+class InvalidRequest(ApiError):
+    """The body as a whole cannot be read as tasks."""
+
+    status, default_code = 400, "invalidRequest"
+
+
+class InvalidParameter(ApiError):
+    """One parameter has the wrong type or value; the code is derived from its name."""
+
+    status, default_code = 400, "invalidParameter"
+
+    def __init__(
+        self, parameter: str, message: str, *, code: str | None = None, details: dict[str, Any] | None = None
+    ) -> None:
+        super().__init__(message, code=code or _named("invalid", parameter), parameter=parameter, details=details)
+
+
+class MissingParameter(ApiError):
+    """A required parameter is absent; the code is derived from its name."""
+
+    status, default_code = 400, "missingParameter"
+
+    def __init__(self, parameter: str, message: str, *, details: dict[str, Any] | None = None) -> None:
+        super().__init__(message, code=_named("missing", parameter), parameter=parameter, details=details)
+
+
+class UnknownParameter(ApiError):
+    """A name that no version of the API has."""
+
+    status, default_code = 400, "unknownParameter"
+
+
+class UnsupportedParameter(ApiError):
+    """A known, well-formed parameter that this server or model gives no effect."""
+
+    status, default_code = 400, "unsupportedParameter"
+
+
+class IncompatibleParameters(ApiError):
+    """Parameters that exclude or need each other."""
+
+    status, default_code = 400, "incompatibleParameters"
+
+
+class UnsupportedTaskType(ApiError):
+    """A taskType that is unknown or not served here."""
+
+    status, default_code = 400, "unsupportedTaskType"
+
+
+class ConflictTaskUUID(ApiError):
+    """The taskUUID has been accepted before."""
+
+    status, default_code = 400, "conflictTaskUUID"
+
+
+class Unauthorized(ApiError):
+    """No key, or a key that is not among the configured ones."""
+
+    status, default_code = 401, "invalidApiKey"
+
+
+class NotFound(ApiError):
+    """A task, an image or a path that is not here, or no longer."""
+
+    status, default_code = 404, "routeNotFound"
+
+
+class MethodNotAllowed(ApiError):
+    """The path exists, the HTTP method does not apply to it."""
+
+    status, default_code = 405, "unsupportedMethod"
+
+
+class ValueTooLarge(ApiError):
+    """The body, or a picture, is over a limit."""
+
+    status, default_code = 413, "valueTooLarge"
+
+
+class RateLimitExceeded(ApiError):
+    """The queue is full; the same request may be sent again later."""
+
+    status, default_code = 429, "rateLimitExceeded"
+
+
+class InferenceError(ApiError):
+    """The renderer failed on an accepted task."""
+
+    status, default_code = 500, "inferenceError"
+
+
+class TaskCancelled(ApiError):
+    """An accepted task was cancelled before it was done."""
+
+    status, default_code = 500, "taskCancelled"
+
+
+class InternalServerError(ApiError):
+    """A bug of ours. The client learns no more than that."""
+
+    status, default_code = 500, "internalServerError"
+
+
+class ServiceUnavailable(ApiError):
+    """The server is starting or stopping."""
+
+    status, default_code = 503, "serviceUnavailable"
+
+
+class MediaError(Exception):
+    """A picture that cannot be used, in words for its sender.
+
+    `missing` tells a picture that was here and has expired, or never was, from one that cannot be read.
+    """
+
+    def __init__(self, message: str, *, missing: bool = False) -> None:
+        super().__init__(message)
+        self.message = message
+        self.missing = missing
+
+
+class Rejected(Exception):
+    """One task is refused, with every error found in it. Never empty."""
+
+    def __init__(self, *errors: ApiError) -> None:
+        super().__init__("; ".join(error.message for error in errors))
+        self.errors = errors
+
+
+def _named(prefix: str, parameter: str) -> str:
+    """`inputs.referenceImages[0]` → `invalidReferenceImages`; `lora[0].weight` → `invalidLora`."""
+    path = [part.split("[")[0] for part in parameter.split(".")]
+    name = path[1] if path[0] in ("inputs", "advancedFeatures") and len(path) > 1 else path[0]
+    return prefix + name[:1].upper() + name[1:]

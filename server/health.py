@@ -1,0 +1,36 @@
+"""`GET /healthz` and `GET /readyz`: for load balancers and process supervisors."""
+
+from fastapi import APIRouter
+from pydantic import BaseModel
+from starlette.responses import JSONResponse, Response
+
+from server.jobs.queue import JobQueue
+
+
+class Health(BaseModel):
+    """The state of the server and of its devices."""
+
+    status: str
+    devices: list[str]
+
+
+def router(queue: JobQueue) -> APIRouter:
+    """The health routes over a queue."""
+    routes = APIRouter()
+
+    @routes.get("/healthz", response_model=Health, summary="Is the process alive?")
+    async def healthz() -> Health:
+        return Health(status="ok", devices=list(queue.devices))
+
+    @routes.get(
+        "/readyz",
+        response_model=Health,
+        responses={503: {"model": Health, "description": "No renderer takes tasks yet."}},
+        summary="Can it render?",
+    )
+    async def readyz() -> Response:
+        status = "ready" if queue.ready else queue.failure or "starting"
+        body = Health(status=status, devices=list(queue.devices)).model_dump()
+        return JSONResponse(body, 200 if queue.ready else 503)
+
+    return routes

@@ -1,0 +1,105 @@
+"""What the API process and a renderer process say to each other: small frozen messages, no pictures.
+
+Pictures travel through the file system: the API process says where each one belongs, the renderer writes it there.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipelines.request import RenderRequest
+from server.media.encode import Encoding
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One image still to be drawn: its index in the request and the file it belongs in."""
+
+    index: int
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """Draw these images of a request."""
+
+    job_id: int
+    request: RenderRequest
+    encoding: Encoding
+    targets: tuple[Target, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """Stop an order at its next step. An order that has ended meanwhile is left alone."""
+
+    job_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """End the process at its next step, whatever it is doing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The renderer can take orders; `device` is in words."""
+
+    device: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class NotReady:
+    """The renderer cannot start; the message says why and what to do."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """`step` of `steps` denoising steps of one image are done."""
+
+    job_id: int
+    index: int
+    step: int
+    steps: int
+
+
+@dataclass(frozen=True, slots=True)
+class ImageWritten:
+    """An image is in its file. `seconds` counts from the start of the image to the file."""
+
+    job_id: int
+    index: int
+    width: int
+    height: int
+    sha256: str
+    seed: int
+    seconds: float
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """All images of an order are written."""
+
+    job_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """An order was stopped; the images before it are written."""
+
+    job_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """An order ended with an error; the code is one of `server.errors`, the message is fit for the client."""
+
+    job_id: int
+    code: str
+    message: str
+
+
+Reply = Ready | NotReady | Progress | ImageWritten | Finished | Cancelled | Failed

@@ -1,0 +1,283 @@
+"""The queue: accepts jobs, hands them to the renderers one after the other, and tells who waits for them.
+
+Order is first come, first served. A job is on disk before `submit` returns; what was running when the process ended
+is drawn again at the next start. Knows no wire format.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+
+from server.errors import ServiceUnavailable
+from server.jobs.job import Failure, Job, Result, Submission
+from server.jobs.messages import (
+    Cancelled,
+    Failed,
+    ImageWritten,
+    Order,
+    Progress,
+    Reply,
+    Target,
+)
+from server.jobs.process import RendererDied, RendererNotReady
+from server.jobs.store import JobStore
+from server.media.store import Media, MediaStore
+
+log = structlog.get_logger()
+
+# Ended jobs can be asked for this long; the vendor states no figure.
+RETENTION_SECONDS = 7 * 86_400
+RESTART_PAUSE_SECONDS = 1.0
+
+
+class Renderer(Protocol):
+    """What the queue needs of a renderer; `process.RendererProcess` is the real one."""
+
+    device: str
+    description: str
+
+    async def start(self) -> None:
+        """Get ready. Raises `RendererNotReady` or `RendererDied`."""
+        ...
+
+    def render(self, order: Order) -> AsyncIterator[Reply]:
+        """Draw an order; the last reply says how it ended."""
+        ...
+
+    def cancel(self, job_id: int) -> None:
+        """Stop an order at its next step."""
+        ...
+
+    async def stop(self) -> None:
+        """End."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ResultReady:
+    """One more image of a job is finished and found by its UUID."""
+
+    job: Job
+    result: Result
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A job is done, failed or cancelled."""
+
+    job: Job
+
+
+@dataclass(frozen=True, slots=True)
+class Stopping:
+    """The server stops; the job goes on at its next start."""
+
+
+Event = ResultReady | Ended | Stopping
+Key = tuple[str, str]
+
+
+class JobQueue:
+    """Jobs of one data folder, and the renderers that draw them."""
+
+    def __init__(self, store: JobStore, media: MediaStore, renderers: Sequence[Renderer], *, limit: int) -> None:
+        self._store = store
+        self._media = media
+        self._renderers = renderers
+        self._limit = limit
+        self._watchers: dict[Key, set[asyncio.Queue[Event]]] = defaultdict(set)
+        self._progress: dict[Key, Progress] = {}
+        self._running: dict[Key, tuple[Job, Renderer]] = {}
+        self._work = asyncio.Condition()
+        self._drivers: list[asyncio.Task[None]] = []
+        self._ready: set[str] = set()
+        self._tried = {renderer.device: asyncio.Event() for renderer in renderers}
+        self.failure: str | None = None
+
+    @property
+    def ready(self) -> bool:
+        """Whether at least one renderer takes orders."""
+        return bool(self._ready)
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """The renderers' devices, in words."""
+        return tuple(renderer.description for renderer in self._renderers)
+
+    async def started(self) -> None:
+        """Wait until every renderer is ready or has said that it cannot be."""
+        await asyncio.gather(*(tried.wait() for tried in self._tried.values()))
+
+    async def open(self) -> None:
+        """Queue again what was interrupted, and start the renderers without waiting for them."""
+        if count := await self._store.requeue_interrupted():
+            log.info("interrupted tasks go on", tasks=count)
+        self._drivers = [asyncio.create_task(self._drive(renderer)) for renderer in self._renderers]
+
+    async def close(self) -> None:
+        """Stop the renderers. A job under way stays on disk as running, and is drawn at the next start."""
+        for driver in self._drivers:
+            driver.cancel()
+        await asyncio.gather(*self._drivers, return_exceptions=True)
+        await asyncio.gather(*(renderer.stop() for renderer in self._renderers))
+
+    async def submit(self, submission: Submission) -> Job:
+        """Accept a job: on disk when this returns.
+
+        Raises `ConflictTaskUUID`, `RateLimitExceeded`, or `ServiceUnavailable` when no renderer can start.
+        """
+        if self.failure is not None and not self.ready:
+            raise ServiceUnavailable(f"No renderer: {self.failure}", code="modelNotReady")
+        job = await self._store.accept(submission, limit=self._limit)
+        async with self._work:
+            self._work.notify()
+        return job
+
+    async def find(self, owner: str, task_uuid: str) -> Job | None:
+        """The job of a task, or None."""
+        return await self._store.find(owner, task_uuid)
+
+    def progress(self, job: Job) -> int:
+        """How much of a job is done, in percent of all its steps."""
+        count = job.submission.request.count
+        done = float(len(job.results))
+        if latest := self._progress.get(job.submission.key):
+            done = max(done, latest.index + latest.step / latest.steps)
+        return int(100 * done / count)
+
+    async def cancel(self, owner: str, task_uuid: str) -> bool:
+        """Cancel a job that waits, at once, or that runs, at its next step. False when it has ended."""
+        if job := await self._store.cancel_queued(owner, task_uuid):
+            self._tell(Ended(job))
+            return True
+        if running := self._running.get((owner, task_uuid.lower())):
+            job, renderer = running
+            renderer.cancel(job.id)
+            return True
+        return False
+
+    @contextlib.contextmanager
+    def watch(self, key: Key) -> Iterator[asyncio.Queue[Event]]:
+        """Receive the events of a job; enter before submitting it, so that none is missed."""
+        events: asyncio.Queue[Event] = asyncio.Queue()
+        self._watchers[key].add(events)
+        try:
+            yield events
+        finally:
+            self._watchers[key].discard(events)
+            if not self._watchers[key]:
+                del self._watchers[key]
+
+    def announce_stop(self) -> None:
+        """Tell everyone who waits that nothing more will come."""
+        for watchers in self._watchers.values():
+            for events in watchers:
+                events.put_nowait(Stopping())
+
+    async def sweep(self) -> None:
+        """Forget jobs that ended long ago."""
+        await self._store.forget(time.time() - RETENTION_SECONDS)
+
+    def _tell(self, event: ResultReady | Ended) -> None:
+        for events in self._watchers.get(event.job.submission.key, ()):
+            events.put_nowait(event)
+
+    async def _drive(self, renderer: Renderer) -> None:
+        """Keep one renderer alive and busy."""
+        while True:
+            try:
+                await renderer.start()
+                self._ready.add(renderer.device)
+                self._tried[renderer.device].set()
+                while True:
+                    await self._run(await self._next(), renderer)
+            except RendererNotReady as error:
+                self.failure = str(error)
+                log.error("renderer cannot start", device=renderer.device, reason=str(error))
+                self._tried[renderer.device].set()
+                return
+            except RendererDied:
+                log.error("renderer died, starting it again", device=renderer.device)
+                self._ready.discard(renderer.device)
+                await asyncio.sleep(RESTART_PAUSE_SECONDS)
+
+    async def _next(self) -> Job:
+        async with self._work:
+            while (job := await self._store.claim()) is None:
+                await self._work.wait()
+        return job
+
+    async def _run(self, job: Job, renderer: Renderer) -> None:
+        key = job.submission.key
+        self._running[key] = (job, renderer)
+        failure = Failure("inferenceError", "The renderer ended while it drew this task.")
+        try:
+            async for reply in renderer.render(self._order(job)):
+                if isinstance(reply, Progress):
+                    self._progress[key] = reply
+                elif isinstance(reply, ImageWritten):
+                    await self._keep(job, reply)
+                else:
+                    await self._end(job, reply)
+        except RendererDied:
+            self._tell(Ended(await self._store.end(job.id, "failed", failure)))
+            raise
+        finally:
+            self._running.pop(key, None)
+            self._progress.pop(key, None)
+
+    def _order(self, job: Job) -> Order:
+        work = job.submission
+        drawn = {result.index for result in job.results}
+        targets = tuple(
+            Target(index, self._media.path_for(uuid, work.encoding.extension))
+            for index, uuid in enumerate(work.image_uuids)
+            if index not in drawn
+        )
+        return Order(job.id, work.request, work.encoding, targets)
+
+    async def _keep(self, job: Job, image: ImageWritten) -> None:
+        work = job.submission
+        uuid = work.image_uuids[image.index]
+        now = time.time()
+        media = Media(
+            uuid=uuid,
+            kind="result",
+            owner=work.owner,
+            path=self._media.path_for(uuid, work.encoding.extension),
+            mime=work.encoding.mime,
+            width=image.width,
+            height=image.height,
+            sha256=image.sha256,
+            created=now,
+            expires=now + work.ttl,
+        )
+        await self._media.adopt(media)
+        result = Result(image.index, uuid, image.seed, image.seconds)
+        self._tell(ResultReady(await self._store.add_result(job.id, result, image.warnings), result))
+
+    async def _end(self, job: Job, reply: Reply) -> None:
+        if isinstance(reply, Failed):
+            ended = await self._store.end(job.id, "failed", Failure(reply.code, reply.message))
+        elif isinstance(reply, Cancelled):
+            failure = Failure("taskCancelled", "The task was cancelled.")
+            ended = await self._store.end(job.id, "cancelled", failure)
+        else:
+            ended = await self._store.end(job.id, "done")
+        self._tell(Ended(ended))
+        request = ended.submission.request
+        log.info(
+            "task ended",
+            task=ended.submission.task_uuid,
+            state=ended.state,
+            model=request.model,
+            size=f"{request.width}x{request.height}",
+            images=len(ended.results),
+            seconds=round(sum(result.seconds for result in ended.results), 2),
+        )

@@ -1,0 +1,152 @@
+"""Inside the renderer process: takes orders from a connection and draws them, one denoising step at a time.
+
+The only module of the server that imports torch, and only in the process that `main` runs in. Between two steps it
+looks at the connection: a cancel stops the order, a stop or a closed connection ends the process.
+"""
+
+import hashlib
+import os
+import signal
+import time
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import structlog
+
+from pipelines.catalog import Catalog
+from server.jobs.messages import (
+    Cancel,
+    Cancelled,
+    Failed,
+    Finished,
+    ImageWritten,
+    NotReady,
+    Order,
+    Progress,
+    Ready,
+    Stop,
+    Target,
+)
+from server.logs import configure_logs
+from server.media.encode import encode
+from server.media.files import write_file
+
+if TYPE_CHECKING:
+    from pipelines.loading import Checkpoints
+
+log = structlog.get_logger()
+
+# The API process must answer at once while the CPU renders, so the renderer yields to it.
+NICENESS_ON_CPU = 5
+
+
+class _Cancelled(Exception):
+    """The order under way is to be stopped."""
+
+
+class _Stopped(Exception):
+    """The process is to end."""
+
+
+def main(connection: Connection, device: str, catalog: Catalog, embedded: Path, log_level: str) -> None:
+    """Load the first model of the catalogue, then serve orders until the connection closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the API process decides
+    configure_logs(log_level)
+    if device == "cpu" and hasattr(os, "nice"):
+        os.nice(NICENESS_ON_CPU)
+    try:
+        Renderer(connection, device, catalog, embedded).run()
+    except (_Stopped, EOFError, BrokenPipeError, ConnectionResetError):
+        log.debug("renderer ends", device=device)
+
+
+class Renderer:
+    """The loop of one renderer process."""
+
+    def __init__(self, connection: Connection, device: str, catalog: Catalog, embedded: Path) -> None:
+        self._connection = connection
+        self._device = device
+        self._catalog = catalog
+        self._embedded = embedded
+
+    def run(self) -> None:
+        """Announce readiness, then draw until told to stop, which raises."""
+        from pipelines.loading import Checkpoints, LoadError, device_name
+
+        started = time.monotonic()
+        try:
+            checkpoints = Checkpoints(self._device, self._embedded)
+            checkpoints.get(self._catalog.entries[0])
+        except LoadError as error:
+            self._connection.send(NotReady(str(error)))
+            return
+        self._connection.send(Ready(device_name(self._device), time.monotonic() - started))
+        while True:
+            message = self._connection.recv()
+            if isinstance(message, Stop):
+                raise _Stopped
+            if isinstance(message, Order):
+                self._serve(message, checkpoints)
+
+    def _serve(self, order: Order, checkpoints: "Checkpoints") -> None:
+        from pipelines.loading import LoadError
+
+        try:
+            for target in order.targets:
+                self._connection.send(self._draw(order, target, checkpoints))
+        except _Cancelled:
+            self._connection.send(Cancelled(order.job_id))
+        except (_Stopped, EOFError, BrokenPipeError, ConnectionResetError):
+            raise
+        except LoadError as error:
+            self._connection.send(Failed(order.job_id, "modelNotReady", str(error)))
+        except Exception as error:
+            log.exception("render failed", job=order.job_id)
+            self._connection.send(Failed(order.job_id, "inferenceError", _in_words(error, order)))
+        else:
+            self._connection.send(Finished(order.job_id))
+
+    def _draw(self, order: Order, target: Target, checkpoints: "Checkpoints") -> ImageWritten:
+        from pipelines.render import advance, finish, prepare
+
+        started = time.monotonic()
+        self._attend(order)
+        entry = self._catalog.find(order.request.model)
+        if entry is None:
+            raise LookupError(f"{order.request.model} is no longer in the catalogue")
+        state = prepare(order.request, target.index, checkpoints.get(entry), entry)
+        while state.step < state.total:
+            self._attend(order)
+            advance([state])
+            self._connection.send(Progress(order.job_id, target.index, state.step, state.total))
+        image = finish(state)
+        data = encode(image, order.encoding)
+        write_file(target.path, data)
+        return ImageWritten(
+            job_id=order.job_id,
+            index=target.index,
+            width=image.width,
+            height=image.height,
+            sha256=hashlib.sha256(data).hexdigest(),
+            seed=state.seed,
+            seconds=time.monotonic() - started,
+            warnings=tuple(state.warnings),
+        )
+
+    def _attend(self, order: Order) -> None:
+        """Read what has arrived meanwhile. Raises `_Cancelled`, `_Stopped`, or `EOFError` when the server has gone."""
+        while self._connection.poll():
+            message = self._connection.recv()
+            if isinstance(message, Stop):
+                raise _Stopped
+            if isinstance(message, Cancel) and message.job_id == order.job_id:
+                raise _Cancelled
+
+
+def _in_words(error: Exception, order: Order) -> str:
+    request = order.request
+    if type(error).__name__ == "OutOfMemoryError":
+        size = f"{request.width}×{request.height}"
+        return f"The device ran out of memory at {size}. Try a smaller size or fewer reference images."
+    return "The renderer failed on this task. The server's log has the details."

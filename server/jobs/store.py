@@ -1,0 +1,214 @@
+"""Jobs on disk: one row each, and one for each image.
+
+Every change is one transaction, durable when the call returns, so that an acknowledged task survives the process.
+Knows no worker and no wire format.
+"""
+
+import json
+import sqlite3
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from pipelines.request import RenderRequest
+from server.database import Database
+from server.errors import ConflictTaskUUID, RateLimitExceeded
+from server.jobs.job import Failure, Job, Result, State, Submission
+from server.media.encode import Encoding
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS jobs (
+    id INTEGER PRIMARY KEY,
+    owner TEXT NOT NULL,
+    task_uuid TEXT NOT NULL COLLATE NOCASE,
+    state TEXT NOT NULL DEFAULT 'queued',
+    task TEXT NOT NULL,
+    request TEXT NOT NULL,
+    encoding TEXT NOT NULL,
+    image_uuids TEXT NOT NULL,
+    ttl INTEGER NOT NULL,
+    warnings TEXT NOT NULL,
+    created REAL NOT NULL,
+    started REAL,
+    finished REAL,
+    failure TEXT,
+    UNIQUE (owner, task_uuid)
+);
+CREATE INDEX IF NOT EXISTS jobs_by_state ON jobs (state, id);
+CREATE TABLE IF NOT EXISTS results (
+    job_id INTEGER NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
+    position INTEGER NOT NULL,
+    image_uuid TEXT NOT NULL,
+    seed INTEGER NOT NULL,
+    seconds REAL NOT NULL,
+    PRIMARY KEY (job_id, position)
+);
+"""
+
+_REQUEST = TypeAdapter(RenderRequest)
+_ENCODING = TypeAdapter(Encoding)
+
+
+class JobStore:
+    """The jobs of one data folder."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def accept(self, submission: Submission, *, limit: int) -> Job:
+        """Put a job on disk, queued.
+
+        Raises `ConflictTaskUUID` when its owner has used the UUID before, except for a job that failed or was
+        cancelled: that one is forgotten, so that the client's retry runs. Raises `RateLimitExceeded` when `limit`
+        jobs wait already.
+        """
+        return await self._database.run(lambda connection: _accept(connection, submission, limit))
+
+    async def find(self, owner: str, task_uuid: str) -> Job | None:
+        """The job of a task, with the results it has so far."""
+
+        def work(connection: sqlite3.Connection) -> Job | None:
+            query = "SELECT * FROM jobs WHERE owner = ? AND task_uuid = ?"
+            row = connection.execute(query, (owner, task_uuid)).fetchone()
+            return _job(connection, row) if row else None
+
+        return await self._database.run(work)
+
+    async def claim(self) -> Job | None:
+        """Take the job that has waited longest, and call it running."""
+
+        def work(connection: sqlite3.Connection) -> Job | None:
+            row = connection.execute(
+                "UPDATE jobs SET state = 'running', started = ? WHERE id = "
+                "(SELECT id FROM jobs WHERE state = 'queued' ORDER BY id LIMIT 1) RETURNING *",
+                (time.time(),),
+            ).fetchone()
+            return _job(connection, row) if row else None
+
+        return await self._database.run(work)
+
+    async def add_result(self, job_id: int, result: Result, warnings: Sequence[str]) -> Job:
+        """Add a finished image and the renderer's warnings."""
+
+        def work(connection: sqlite3.Connection) -> Job:
+            connection.execute(
+                "INSERT OR REPLACE INTO results VALUES (?, ?, ?, ?, ?)",
+                (job_id, result.index, result.image_uuid, result.seed, result.seconds),
+            )
+            row = connection.execute("SELECT * FROM jobs WHERE id = ?", (job_id,)).fetchone()
+            known = json.loads(row["warnings"])
+            if added := [warning for warning in warnings if warning not in known]:
+                connection.execute("UPDATE jobs SET warnings = ? WHERE id = ?", (json.dumps(known + added), job_id))
+            return _by_id(connection, job_id)
+
+        return await self._database.run(work)
+
+    async def end(self, job_id: int, state: State, failure: Failure | None = None) -> Job:
+        """Close a job as done, failed or cancelled."""
+
+        def work(connection: sqlite3.Connection) -> Job:
+            reason = json.dumps([failure.code, failure.message]) if failure else None
+            connection.execute(
+                "UPDATE jobs SET state = ?, finished = ?, failure = ? WHERE id = ?",
+                (state, time.time(), reason, job_id),
+            )
+            return _by_id(connection, job_id)
+
+        return await self._database.run(work)
+
+    async def cancel_queued(self, owner: str, task_uuid: str) -> Job | None:
+        """Cancel a job that still waits; None when it does not."""
+
+        def work(connection: sqlite3.Connection) -> Job | None:
+            row = connection.execute(
+                "UPDATE jobs SET state = 'cancelled', finished = ? "
+                "WHERE owner = ? AND task_uuid = ? AND state = 'queued' RETURNING *",
+                (time.time(), owner, task_uuid),
+            ).fetchone()
+            return _job(connection, row) if row else None
+
+        return await self._database.run(work)
+
+    async def requeue_interrupted(self) -> int:
+        """Queue again what a process that ended left running; images it finished are kept."""
+
+        def work(connection: sqlite3.Connection) -> int:
+            return connection.execute("UPDATE jobs SET state = 'queued' WHERE state = 'running'").rowcount
+
+        return await self._database.run(work)
+
+    async def forget(self, finished_before: float) -> int:
+        """Delete the jobs that ended before a time, in seconds since the epoch."""
+
+        def work(connection: sqlite3.Connection) -> int:
+            return connection.execute("DELETE FROM jobs WHERE finished < ?", (finished_before,)).rowcount
+
+        return await self._database.run(work)
+
+    async def usage(self, owner: str, since: float) -> int:
+        """How many images the owner has had drawn since a time."""
+
+        def work(connection: sqlite3.Connection) -> int:
+            query = "SELECT COUNT(*) FROM results JOIN jobs ON jobs.id = job_id WHERE owner = ? AND created >= ?"
+            return connection.execute(query, (owner, since)).fetchone()[0]
+
+        return await self._database.run(work)
+
+
+def _accept(connection: sqlite3.Connection, submission: Submission, limit: int) -> Job:
+    query = "SELECT id, state FROM jobs WHERE owner = ? AND task_uuid = ?"
+    known = connection.execute(query, submission.key).fetchone()
+    if known and known["state"] not in ("failed", "cancelled"):
+        message = "A task with this taskUUID has been accepted before. Use getResponse to get its results."
+        raise ConflictTaskUUID(message, parameter="taskUUID")
+    waiting = connection.execute("SELECT COUNT(*) FROM jobs WHERE state = 'queued'").fetchone()[0]
+    if waiting >= limit:
+        raise RateLimitExceeded(f"The queue is full: {waiting} tasks wait. Try again later.")
+    if known:
+        connection.execute("DELETE FROM jobs WHERE id = ?", (known["id"],))
+    row = connection.execute(
+        "INSERT INTO jobs (owner, task_uuid, task, request, encoding, image_uuids, ttl, warnings, created) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING *",
+        (
+            *submission.key,
+            json.dumps(submission.task),
+            _REQUEST.dump_json(submission.request).decode(),
+            _ENCODING.dump_json(submission.encoding).decode(),
+            json.dumps(submission.image_uuids),
+            submission.ttl,
+            json.dumps(submission.warnings),
+            time.time(),
+        ),
+    ).fetchone()
+    return _job(connection, row)
+
+
+def _by_id(connection: sqlite3.Connection, job_id: int) -> Job:
+    return _job(connection, connection.execute("SELECT * FROM jobs WHERE id = ?", (job_id,)).fetchone())
+
+
+def _job(connection: sqlite3.Connection, row: sqlite3.Row) -> Job:
+    query = "SELECT position, image_uuid, seed, seconds FROM results WHERE job_id = ? ORDER BY position"
+    task: dict[str, Any] = json.loads(row["task"])
+    submission = Submission(
+        owner=row["owner"],
+        task_uuid=task.get("taskUUID", row["task_uuid"]),
+        task=task,
+        request=_REQUEST.validate_json(row["request"]),
+        encoding=_ENCODING.validate_json(row["encoding"]),
+        image_uuids=tuple(json.loads(row["image_uuids"])),
+        ttl=row["ttl"],
+        warnings=tuple(json.loads(row["warnings"])),
+    )
+    return Job(
+        id=row["id"],
+        submission=submission,
+        state=row["state"],
+        created=row["created"],
+        started=row["started"],
+        finished=row["finished"],
+        failure=Failure(*json.loads(row["failure"])) if row["failure"] else None,
+        results=tuple(Result(*found) for found in connection.execute(query, (row["id"],))),
+    )

@@ -1,0 +1,52 @@
+"""From a finished image to the bytes of a file, the same bytes for the same image.
+
+Knows formats and qualities; runs in the renderer process.
+"""
+
+import io
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from PIL import Image
+
+Format = Literal["JPG", "PNG", "WEBP"]
+
+_FILES: dict[Format, tuple[str, str, str]] = {
+    "JPG": ("JPEG", "image/jpeg", "jpg"),
+    "PNG": ("PNG", "image/png", "png"),
+    "WEBP": ("WEBP", "image/webp", "webp"),
+}
+# From here on colour keeps its full resolution, as thin coloured letters need.
+FULL_CHROMA_QUALITY = 90
+# zlib's fastest level: 1024² of photo-like content in about 60 ms and 10 % more bytes than level 6 takes 300 ms for.
+PNG_LEVEL = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """A file format and its quality, 20 to 99; PNG has none."""
+
+    format: Format
+    quality: int
+
+    @property
+    def mime(self) -> str:
+        """The MIME type of the file."""
+        return _FILES[self.format][1]
+
+    @property
+    def extension(self) -> str:
+        """The extension of the file, without its dot."""
+        return _FILES[self.format][2]
+
+
+def encode(image: Image.Image, encoding: Encoding) -> bytes:
+    """Encode an RGB image."""
+    options: dict[str, Any] = {"quality": encoding.quality}
+    if encoding.format == "JPG":
+        options["subsampling"] = "4:4:4" if encoding.quality >= FULL_CHROMA_QUALITY else "4:2:0"
+    elif encoding.format == "PNG":
+        options = {"compress_level": PNG_LEVEL}
+    buffer = io.BytesIO()
+    image.save(buffer, _FILES[encoding.format][0], **options)
+    return buffer.getvalue()

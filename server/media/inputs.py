@@ -1,0 +1,92 @@
+"""From the text that names a picture on the wire to a stored picture.
+
+Four forms: the UUID of an uploaded or generated image, a data URI, an http(s) URL, bare base64. Never a path: a name
+on the client's disk means nothing here, and one on ours is nobody's business.
+"""
+
+import asyncio
+import base64
+import binascii
+import re
+import time
+from urllib.parse import unquote_to_bytes
+
+from server.errors import MediaError
+from server.media.decode import check_picture
+from server.media.fetch import Fetcher
+from server.media.store import Kind, Media, MediaStore
+
+# The vendor deletes uploads 30 days after their last use (Image Upload page).
+UPLOAD_SECONDS = 30 * 86_400
+
+_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_PATH = re.compile(r"(\.{0,2}[/\\]|~|file:|[A-Za-z]:[/\\])|.*\.(png|jpe?g|webp|bmp|gif|tiff?|avif|heic)", re.IGNORECASE)
+_LONGEST_PATH = 4096
+_FORMS = "a UUID of an uploaded or generated image, a data URI, base64, or an http(s) URL"
+
+
+class InputImages:
+    """Resolves and keeps the pictures that tasks start from. `ttl` is in seconds."""
+
+    def __init__(self, store: MediaStore, fetcher: Fetcher, *, max_pixels: int, ttl: int) -> None:
+        self._store = store
+        self._fetcher = fetcher
+        self._max_pixels = max_pixels
+        self._ttl = ttl
+
+    async def resolve(self, value: str, *, owner: str) -> Media:
+        """The picture that a text names, kept so that its task can be drawn later. Raises `MediaError`."""
+        value = value.strip()
+        if not _UUID.fullmatch(value):
+            return await self._keep(await self._bytes(value), "input", owner, self._ttl)
+        media = await self._store.get(value, owner=owner)
+        if media is None:
+            raise MediaError("No image with this UUID is stored here, or it has expired.", missing=True)
+        if media.kind == "result":  # it keeps its own expiry; the task that starts from it keeps a copy
+            return await self._keep(await asyncio.to_thread(media.path.read_bytes), "input", owner, self._ttl)
+        lifetime = UPLOAD_SECONDS if media.kind == "upload" else self._ttl
+        return await self._store.extend(media, time.time() + lifetime)
+
+    async def upload(self, value: str, *, owner: str) -> Media:
+        """Keep a picture under a UUID of its own. Raises `MediaError`."""
+        return await self._keep(await self._bytes(value.strip()), "upload", owner, UPLOAD_SECONDS)
+
+    async def _keep(self, data: bytes, kind: Kind, owner: str, lifetime: int) -> Media:
+        picture = await asyncio.to_thread(check_picture, data, self._max_pixels)
+        return await self._store.add(data, picture, kind=kind, owner=owner, expires=time.time() + lifetime)
+
+    async def _bytes(self, value: str) -> bytes:
+        scheme = value[:8].lower()
+        if scheme.startswith("data:"):
+            return await asyncio.to_thread(_from_data_uri, value)
+        if scheme.startswith(("http://", "https://")):
+            return await self._fetcher.fetch(value)
+        if len(value) <= _LONGEST_PATH and _PATH.match(value) and not _is_base64_of_jpeg(value):
+            message = f"'{value[:80]}' is a path; a file on your machine cannot be read here. Send {_FORMS}."
+            raise MediaError(message)
+        return await asyncio.to_thread(_from_base64, value)
+
+
+def _from_data_uri(value: str) -> bytes:
+    head, comma, body = value.partition(",")
+    if not comma:
+        raise MediaError("The data URI has no comma before its data.")
+    if head.lower().endswith(";base64"):
+        return _from_base64(body)
+    return unquote_to_bytes(body)
+
+
+def _from_base64(value: str) -> bytes:
+    text = "".join(value.split()).replace("-", "+").replace("_", "/").rstrip("=")
+    try:
+        data = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise MediaError(f"The image cannot be read. It must be {_FORMS}.") from error
+    if not data:
+        raise MediaError(f"The image is empty. It must be {_FORMS}.")
+    return data
+
+
+def _is_base64_of_jpeg(value: str) -> bool:
+    """Base64 of a JPEG starts with "/9j/", which looks like a path."""
+    return value.startswith("/9j/")

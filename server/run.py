@@ -1,0 +1,136 @@
+"""Runs the server from start to end: devices, models, sockets, signals, and what is printed on the way.
+
+Knows uvicorn and the terminal; imports no torch.
+"""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Iterator
+
+import typer
+import uvicorn
+
+from pipelines.catalog import BUILT_IN, Catalog, CatalogError, ModelEntry, load_catalog
+from server.app import MILLION, create_app
+from server.devices import find_devices
+from server.jobs.process import RendererProcess
+from server.jobs.queue import JobQueue
+from server.logs import configure_logs
+from server.settings import Settings
+
+# Answers under way get this long after Ctrl-C; renderers get their own grace after that.
+SHUTDOWN_SECONDS = 3
+# A client that is busy rendering itself may be late with its pong.
+WEBSOCKET_PING_TIMEOUT = 60.0
+
+
+def serve(settings: Settings) -> int:
+    """Serve until interrupted. Returns the process's exit status."""
+    configure_logs(settings.log_level)
+    devices = find_devices(settings.devices)
+    try:
+        catalog = choose_catalog(settings, devices)
+    except CatalogError as error:
+        typer.echo(f"ownware: {error}", err=True)
+        return 2
+    embedded = settings.data_dir / "embedded"
+    renderers = [RendererProcess(device, catalog, embedded, settings.log_level) for device in devices]
+    app = create_app(settings, catalog, renderers)
+    config = uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        log_level="warning",
+        access_log=False,
+        ws="websockets-sansio",
+        ws_max_size=settings.max_body_mb * MILLION,
+        ws_ping_timeout=WEBSOCKET_PING_TIMEOUT,
+        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+    )
+    return asyncio.run(_Server(config, settings, catalog, app.state.queue).run_to_end())
+
+
+def choose_catalog(settings: Settings, devices: tuple[str, ...]) -> Catalog:
+    """The models to serve. Raises `CatalogError`."""
+    catalog = load_catalog(settings.models or BUILT_IN)
+    on_cpu = all(device == "cpu" for device in devices)
+    nothing_said = settings.weights == "auto" and settings.models is None and on_cpu
+    return catalog.with_embedded_weights() if nothing_said or settings.weights == "embedded" else catalog
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, with a greeting when the models are loaded and a clean end on the first Ctrl-C."""
+
+    def __init__(self, config: uvicorn.Config, settings: Settings, catalog: Catalog, queue: JobQueue) -> None:
+        super().__init__(config)
+        self._settings = settings
+        self._catalog = catalog
+        self._queue = queue
+
+    async def run_to_end(self) -> int:
+        """Serve, greet once a renderer is ready, and give up when none can start."""
+        greeting = asyncio.create_task(self._greet())
+        await self.serve()
+        greeting.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            return await greeting
+        return 0 if self.started else 1
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """End on SIGINT and SIGTERM. Unlike uvicorn's own, the signal is not raised again afterwards."""
+        loop = asyncio.get_running_loop()
+        handled = (signal.SIGINT, signal.SIGTERM)
+        for number in handled:
+            loop.add_signal_handler(number, self._interrupt, number)
+        try:
+            yield
+        finally:
+            for number in handled:
+                loop.remove_signal_handler(number)
+
+    def _interrupt(self, number: signal.Signals) -> None:
+        if not self.should_exit:
+            typer.echo("\nStopping. Tasks that are not done go on at the next start.", err=True)
+        self._queue.announce_stop()
+        self.handle_exit(number, None)
+
+    async def _greet(self) -> int:
+        await self._queue.started()
+        while not self.started:  # noqa: ASYNC110  uvicorn offers no event for it
+            await asyncio.sleep(0.01)
+        if not self._queue.ready:
+            typer.echo(f"ownware: no renderer can start: {self._queue.failure}", err=True)
+            self.should_exit = True
+            return 1
+        host, port = self.servers[0].sockets[0].getsockname()[:2]
+        reachable = "127.0.0.1" if host in ("0.0.0.0", "::") else host
+        address = f"[{reachable}]" if ":" in reachable else reachable
+        typer.echo(_greeting(f"http://{address}:{port}", self._settings, self._catalog, self._queue.devices))
+        return 0
+
+
+def _greeting(url: str, settings: Settings, catalog: Catalog, devices: tuple[str, ...]) -> str:
+    """What a newcomer needs to see: where, what, on what, and a command to try."""
+    models = [f"  {entry.air:<16} {entry.name:<22} {_weights_in_words(entry)}" for entry in catalog.entries]
+    keys = "any key is accepted; set OWNWARE_API_KEYS to restrict" if not settings.api_keys else "required"
+    header = ' -H "Authorization: Bearer $RUNWARE_API_KEY"' if settings.api_keys else ""
+    task = (
+        '[{"taskType":"imageInference","taskUUID":"\'$(cat /proc/sys/kernel/random/uuid 2>/dev/null || uuidgen)\'",'
+        '"model":"runware:108@1","positivePrompt":"a red circle on a white background","width":256,"height":256}]'
+    )
+    lines = [
+        f"Ownware serves {url}/v1 (HTTP and WebSocket); API pages: {url}/docs",
+        *models,
+        f"Device: {', '.join(devices)}.  API keys: {keys}.  Data: {settings.data_dir}",
+        "Try it:",
+        f"  curl -s {url}/v1{header} -H 'Content-Type: application/json' -d '{task}'",
+    ]
+    return "\n".join(lines)
+
+
+def _weights_in_words(entry: ModelEntry) -> str:
+    if entry.embedded:
+        return "embedded demonstration weights: random, no recognisable pictures"
+    return entry.weights

@@ -1,0 +1,165 @@
+"""The imageInference task: validate, accept, and answer with images as they are finished.
+
+Everything is checked before the task is accepted; what can be refused is refused at once. Knows no transport.
+"""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator
+from typing import Any
+
+from pipelines.catalog import Catalog, ModelEntry
+from server.errors import ConflictTaskUUID, InvalidParameter, MediaError, Rejected, ServiceUnavailable
+from server.jobs.job import Submission
+from server.jobs.queue import Ended, Event, JobQueue, Stopping
+from server.media.encode import Encoding
+from server.media.inputs import InputImages
+from server.media.store import Media, MediaStore
+from server.runware import rules
+from server.runware.caller import Caller
+from server.runware.leniency import normalise
+from server.runware.results import failure_object, image_item, job_answer, origin_of, own_image
+from server.runware.schema import ImageInference, WireTask
+from server.runware.translate import to_request
+from server.runware.validation import validate
+from server.runware.wire import Answer, acknowledgement
+
+# Inline pictures are kept as files; the stored task names them, so that it stays small.
+LONGEST_KEPT_TEXT = 300
+
+
+class Inference:
+    """Accepts imageInference tasks."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        queue: JobQueue,
+        media: MediaStore,
+        inputs: InputImages,
+        *,
+        result_ttl: int,
+        ignore_unknown: bool,
+    ) -> None:
+        self._catalog = catalog
+        self._queue = queue
+        self._media = media
+        self._inputs = inputs
+        self._result_ttl = result_ttl
+        self._ignore_unknown = ignore_unknown
+
+    async def __call__(self, raw: WireTask, caller: Caller) -> AsyncIterator[Answer]:
+        """Answer with an acknowledgement, or with each image and at most one error.
+
+        Raises `Rejected` or another `ApiError` before anything is accepted.
+        """
+        task, entry, ignored = self._validate(raw)
+        await self._refuse_repeated(task, caller)
+        references = await self._resolve(task, caller)
+        submission = self._submission(task, entry, references, ignored, caller)
+        with self._queue.watch(submission.key) as events:
+            job = await self._queue.submit(submission)
+            if task.deliveryMethod == "async":
+                yield acknowledgement(origin_of(job))
+                if not caller.listens:
+                    return
+                follow_up = self._pushed(events, caller)
+            else:
+                follow_up = self._images(events, caller)
+            async for answer in follow_up:
+                yield answer
+
+    def _validate(self, raw: WireTask) -> tuple[ImageInference, ModelEntry, list[str]]:
+        normalised, contradictions = normalise(raw)
+        try:
+            task, ignored = validate(ImageInference, normalised, ignore_unknown=self._ignore_unknown)
+        except Rejected as rejected:
+            raise Rejected(*rejected.errors, *contradictions) from rejected
+        if contradictions:
+            raise Rejected(*contradictions)
+        entry = self._catalog.find(task.model)
+        if entry is None:
+            served = [entry.air for entry in self._catalog.entries]
+            message = f"Invalid value for 'model' parameter. '{task.model}' is not served here."
+            raise InvalidParameter("model", message, details={"type": "string", "allowedValues": served})
+        rules.check(task, entry)
+        return task, entry, ignored
+
+    async def _refuse_repeated(self, task: ImageInference, caller: Caller) -> None:
+        """Say so before any picture is fetched; the queue decides again, for two at the same moment."""
+        known = await self._queue.find(caller.owner, task.taskUUID)
+        if known is not None and known.state not in ("failed", "cancelled"):
+            message = "A task with this taskUUID has been accepted before. Use getResponse to get its results."
+            raise ConflictTaskUUID(message, parameter="taskUUID")
+
+    async def _resolve(self, task: ImageInference, caller: Caller) -> tuple[Media, ...]:
+        texts = [own_image(text, caller.base_url) or text for text in task.inputs.referenceImages]
+        found = await asyncio.gather(
+            *(self._inputs.resolve(text, owner=caller.owner) for text in texts), return_exceptions=True
+        )
+        errors = []
+        for number, result in enumerate(found):
+            if isinstance(result, MediaError):
+                name = f"inputs.referenceImages[{number}]"
+                code = "imageNotFound" if result.missing else None
+                message = f"Invalid value for '{name}' parameter. {result.message}"
+                errors.append(InvalidParameter(name, message, code=code, details={"type": "string"}))
+            elif isinstance(result, BaseException):
+                raise result
+        if errors:
+            raise Rejected(*errors)
+        return tuple(result for result in found if isinstance(result, Media))
+
+    def _submission(
+        self,
+        task: ImageInference,
+        entry: ModelEntry,
+        references: tuple[Media, ...],
+        ignored: list[str],
+        caller: Caller,
+    ) -> Submission:
+        request, warnings = to_request(task, entry, references)
+        warnings += tuple(f"{name} is ignored: the API has no such parameter." for name in ignored)
+        return Submission(
+            owner=caller.owner,
+            task_uuid=task.taskUUID,
+            task=_kept(task, references),
+            request=request,
+            encoding=Encoding(task.outputFormat, task.outputQuality),
+            image_uuids=tuple(str(uuid.uuid4()) for _ in range(request.count)),
+            ttl=task.ttl if task.ttl is not None and task.outputType == "URL" else self._result_ttl,
+            warnings=warnings,
+        )
+
+    async def _images(self, events: asyncio.Queue[Event], caller: Caller) -> AsyncIterator[Answer]:
+        while True:
+            event = await events.get()
+            if isinstance(event, Stopping):
+                if caller.listens:  # the closing socket says it, and the client comes back for the result
+                    return
+                raise ServiceUnavailable("The server is stopping. The task goes on at its next start.")
+            warnings = event.job.submission.warnings
+            if isinstance(event, Ended):
+                if event.job.failure is not None:
+                    yield Answer(errors=(failure_object(event.job),), status=500, warnings=warnings)
+                return
+            item = await image_item(event.job, event.result, self._media, caller.base_url, status=False)
+            yield Answer(data=(item,), warnings=warnings)
+
+    async def _pushed(self, events: asyncio.Queue[Event], caller: Caller) -> AsyncIterator[Answer]:
+        """The items of an async task, once it has ended."""
+        while not isinstance(event := await events.get(), Stopping):
+            if isinstance(event, Ended):
+                yield await job_answer(event.job, self._media, caller.base_url)
+                return
+
+
+def _kept(task: ImageInference, references: tuple[Media, ...]) -> dict[str, Any]:
+    """The task as it is stored and shown again: what the client set, pictures by UUID."""
+    kept = task.model_dump(mode="json", exclude_unset=True)
+    if references:
+        kept["inputs"]["referenceImages"] = [
+            text if len(text) <= LONGEST_KEPT_TEXT else media.uuid
+            for text, media in zip(task.inputs.referenceImages, references, strict=True)
+        ]
+    return kept

@@ -1,0 +1,79 @@
+"""Result items: what a job's images look like on the wire.
+
+Reads the finished files; draws nothing and decides nothing.
+"""
+
+import asyncio
+import base64
+from pathlib import PurePosixPath
+
+from server.errors import ApiError, NotFound
+from server.jobs.job import Job, Result
+from server.media.store import MediaStore
+from server.runware.wire import Answer, Item, Origin, error_object
+
+IMAGE_ROUTE = "/image"
+
+
+def origin_of(job: Job) -> Origin:
+    """The task a job was made from."""
+    return Origin(job.submission.task["taskType"], job.submission.task["taskUUID"])
+
+
+def image_url(base_url: str, image_uuid: str, extension: str) -> str:
+    """Where an image can be fetched without a key: its UUID is the secret."""
+    return f"{base_url}{IMAGE_ROUTE}/{image_uuid}.{extension}"
+
+
+def own_image(text: str, base_url: str) -> str | None:
+    """The UUID in a URL of ours, which is looked up rather than fetched; None for any other text."""
+    if not text.startswith(f"{base_url}{IMAGE_ROUTE}/"):
+        return None
+    return PurePosixPath(text).stem
+
+
+async def image_item(job: Job, result: Result, media: MediaStore, base_url: str, *, status: bool) -> Item:
+    """One image, in the form the task asked for. Raises `NotFound` when its file has expired."""
+    task, encoding = job.submission.task, job.submission.encoding
+    item: Item = origin_of(job).keys
+    if status:
+        item["status"] = "success"
+    item["imageUUID"] = result.image_uuid
+    kind = task.get("outputType", "URL")
+    if kind == "URL":
+        item["imageURL"] = image_url(base_url, result.image_uuid, encoding.extension)
+    else:
+        found = await media.get(result.image_uuid, owner=job.submission.owner)
+        if found is None:
+            raise NotFound("The image has expired.", code="imageNotFound")
+        text = base64.b64encode(await asyncio.to_thread(found.path.read_bytes)).decode("ascii")
+        if kind == "base64Data":
+            item["imageBase64Data"] = text
+        else:
+            item["imageDataURI"] = f"data:{encoding.mime};base64,{text}"
+    item["seed"] = result.seed
+    if task.get("includeCost"):
+        item["cost"] = 0.0  # your own GPU bills nobody
+    return item
+
+
+async def job_answer(job: Job, media: MediaStore, base_url: str) -> Answer:
+    """Everything an ended job has to say: all its images, and the error that ended it."""
+    items: list[Item] = []
+    errors: list[Item] = []
+    try:
+        for result in job.results:
+            items.append(await image_item(job, result, media, base_url, status=True))
+    except ApiError as error:
+        errors.append(error_object(error, origin_of(job)) | {"status": "error"})
+    if job.failure is not None:
+        errors.append(failure_object(job) | {"status": "error"})
+    return Answer(tuple(items), tuple(errors), warnings=job.submission.warnings)
+
+
+def failure_object(job: Job) -> Item:
+    """The error of a job that failed or was cancelled."""
+    if job.failure is None:
+        raise ValueError(f"job {job.id} has no failure")
+    error = ApiError(job.failure.message, code=job.failure.code)
+    return error_object(error, origin_of(job))

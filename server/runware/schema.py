@@ -1,0 +1,274 @@
+"""The tasks of the wire as types: names, types, ranges, steps and defaults, and nothing that needs a second field.
+
+Attributes are spelt as on the wire, so that this page reads like the vendor's. Values are validated strictly: no
+"1024" for 1024. Rules between fields, and between a field and the model, are in `rules`.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictStr, WithJsonSchema
+
+from server.runware.schedulers import SCHEDULERS, scheduler_name
+
+MAX_SEED = 2**63 - 1
+MAX_PROMPT = 32_000
+UUID_PATTERN = r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
+
+
+def _upper(value: object) -> object:
+    return {"JPEG": "JPG"}.get(value.upper(), value.upper()) if isinstance(value, str) else value
+
+
+def _listed_scheduler(value: object) -> object:
+    return (scheduler_name(value) or value) if isinstance(value, str) else value
+
+
+Integer = Annotated[int, Field(strict=True)]
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+Hundredths = Annotated[Number, Field(multiple_of=0.01)]
+Unit = Annotated[Hundredths, Field(ge=0, le=1)]
+Prompt = Annotated[StrictStr, Field(min_length=1, max_length=MAX_PROMPT)]
+Size = Annotated[Integer, Field(ge=128, le=2048, multiple_of=16)]
+Percentage = Annotated[Integer, Field(ge=0, le=99)]
+EndPercentage = Annotated[Integer, Field(ge=1, le=100)]
+Weight = Annotated[Hundredths, Field(ge=-4, le=4)]
+TaskUUID = Annotated[StrictStr, Field(pattern=UUID_PATTERN, json_schema_extra={"format": "uuid"})]
+WebAddress = Annotated[StrictStr, Field(pattern=r"^https?://[^\s/]+", json_schema_extra={"format": "uri"})]
+ImageText = Annotated[StrictStr, Field(min_length=1)]
+SchedulerName = Annotated[
+    Literal[SCHEDULERS],  # pyright: ignore[reportInvalidTypeForm]
+    BeforeValidator(_listed_scheduler),
+    WithJsonSchema({"type": "string", "enum": list(SCHEDULERS)}),
+]
+
+
+class WireModel(BaseModel):
+    """An object of the wire: unknown names are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Task(WireModel):
+    """What every task has."""
+
+    taskType: StrictStr
+    taskUUID: TaskUUID = Field(description="UUID of the task, unique, and echoed in everything about it.")
+
+
+class Safety(WireModel):
+    """Content checking."""
+
+    checkContent: StrictBool = False
+    mode: Literal["none", "fast", "full"] = "none"
+
+
+class AcceleratorOptions(WireModel):
+    """Step caches and when they may act."""
+
+    fbCache: StrictBool = False
+    fbCacheThreshold: Unit = 0.25
+    teaCache: StrictBool = False
+    teaCacheDistance: Unit = 0.5
+    dbCache: StrictBool = False
+    dbCacheThreshold: Unit = 0.25
+    dbCacheSkipInterval: Annotated[Integer, Field(ge=1)] = 5
+    cacheStartStep: Annotated[Integer, Field(ge=0)] | None = None
+    cacheEndStep: Annotated[Integer, Field(ge=1)] | None = None
+    cacheStartStepPercentage: Percentage | None = None
+    cacheEndStepPercentage: EndPercentage | None = None
+    cacheMaxConsecutiveSteps: Annotated[Integer, Field(ge=1, le=5)] = 3
+
+
+class Lora(WireModel):
+    """One adapter and how strongly it acts."""
+
+    model: Annotated[StrictStr, Field(min_length=1)]
+    weight: Weight = 1.0
+    transformer: Literal["high", "low", "both"] = "both"
+
+
+class ControlNet(WireModel):
+    """One control model, its guide image and the steps in which it acts."""
+
+    model: Annotated[StrictStr, Field(min_length=1)]
+    guideImage: ImageText
+    weight: Weight = 1.0
+    controlMode: Literal["balanced", "controlnet", "prompt"] = "balanced"
+    startStep: Annotated[Integer, Field(ge=0)] | None = None
+    endStep: Annotated[Integer, Field(ge=1)] | None = None
+    startStepPercentage: Percentage | None = None
+    endStepPercentage: EndPercentage | None = None
+
+
+class Outpaint(WireModel):
+    """Pixels to add on each side."""
+
+    top: Annotated[Integer, Field(ge=0)] = 0
+    right: Annotated[Integer, Field(ge=0)] = 0
+    bottom: Annotated[Integer, Field(ge=0)] = 0
+    left: Annotated[Integer, Field(ge=0)] = 0
+    blur: Annotated[Integer, Field(ge=0, le=32)] = 0
+
+
+class Inputs(WireModel):
+    """Pictures the task starts from: UUID, URL, data URI or base64."""
+
+    referenceImages: tuple[ImageText, ...] = ()
+    seedImage: ImageText | None = None
+    maskImage: ImageText | None = None
+    strength: Unit | None = None
+
+
+class InferenceSettings(WireModel):
+    """Technical parameters of the inference."""
+
+    trueCFGScale: Number | None = Field(None, description="Wins over CFGScale; 1 or less: no guidance.")
+
+
+class Ultralytics(WireModel):
+    """Face refinement."""
+
+    CFGScale: Annotated[Number, Field(ge=0, le=50, multiple_of=0.1)] = 8.0
+    confidence: Unit = 0.9
+    maskBlur: Annotated[Integer, Field(ge=0, le=100)] = 5
+    maskPadding: Annotated[Integer, Field(ge=0, le=20)] = 5
+    negativePrompt: StrictStr | None = None
+    positivePrompt: StrictStr | None = None
+    steps: Annotated[Integer, Field(ge=1, le=100)] = 20
+    strength: Unit = 0.3
+
+
+class AdvancedFeatures(WireModel):
+    """Add-ons and post-processing."""
+
+    ultralytics: Ultralytics | None = None
+
+
+class ImageInference(Task):
+    """Draw images from a prompt, or edit reference images as it says."""
+
+    taskType: Literal["imageInference"]
+    model: Annotated[StrictStr, Field(min_length=1)] = Field(description="AIR identifier or slug of a served model.")
+    positivePrompt: Prompt = Field(description="What to draw, or how to edit.")
+    negativePrompt: Prompt | None = Field(None, description="What to keep out; without effect when guidance is off.")
+    width: Size | None = Field(None, description="Pixels. Required for text to image, with height.")
+    height: Size | None = Field(None, description="Pixels. Required for text to image, with width.")
+    seed: Annotated[Integer, Field(ge=0, le=MAX_SEED)] | None = Field(
+        None, description="Result k uses seed + k. Default: random, 32 bits."
+    )
+    steps: Annotated[Integer, Field(ge=1, le=50)] | None = Field(
+        None, description="Denoising steps. Default: the model's."
+    )
+    scheduler: SchedulerName | None = None
+    CFGScale: Annotated[Hundredths, Field(ge=1, le=20)] | None = Field(
+        None, description="Guidance scale; 1 switches guidance off."
+    )
+    inputs: Inputs = Inputs()
+    settings: InferenceSettings = InferenceSettings()
+    numberResults: Annotated[Integer, Field(ge=1, le=20)] = 1
+    outputType: Literal["URL", "base64Data", "dataURI"] = "URL"
+    outputFormat: Annotated[Literal["JPG", "PNG", "WEBP"], BeforeValidator(_upper)] = "JPG"
+    outputQuality: Annotated[Integer, Field(ge=20, le=99)] = 95
+    deliveryMethod: Literal["sync", "async"] = "sync"
+    ttl: Annotated[Integer, Field(ge=60)] | None = Field(None, description="Seconds until the image URL expires.")
+    includeCost: StrictBool = False
+    webhookURL: WebAddress | None = None
+    uploadEndpoint: WebAddress | None = None
+    safety: Safety = Safety()
+    acceleratorOptions: AcceleratorOptions = AcceleratorOptions()
+    lora: tuple[Lora, ...] = ()
+    controlNet: tuple[ControlNet, ...] = ()
+    maskMargin: Annotated[Integer, Field(ge=32, le=128)] | None = None
+    outpaint: Outpaint | None = None
+    advancedFeatures: AdvancedFeatures = AdvancedFeatures()
+
+
+class GetResponse(Task):
+    """Ask for the results of an earlier task; taskUUID is that task's."""
+
+    taskType: Literal["getResponse"]
+
+
+class GetTaskDetails(Task):
+    """Ask for the request, response, warnings and timings of an earlier task; taskUUID is that task's."""
+
+    taskType: Literal["getTaskDetails"]
+
+
+class ImageUpload(Task):
+    """Keep an image, to be named by its UUID in later tasks."""
+
+    taskType: Literal["imageUpload"]
+    image: ImageText
+
+
+class MediaStorage(Task):
+    """Keep or delete an image."""
+
+    taskType: Literal["mediaStorage"]
+    operation: Literal["upload", "delete"]
+    media: ImageText
+
+
+class ModelSearch(Task):
+    """List the served models."""
+
+    taskType: Literal["modelSearch"]
+    search: StrictStr | None = None
+    tags: tuple[StrictStr, ...] = ()
+    category: StrictStr | None = None
+    type: StrictStr | None = None
+    architecture: StrictStr | None = None
+    conditioning: StrictStr | None = None
+    source: StrictStr | None = None
+    capabilities: tuple[StrictStr, ...] = ()
+    visibility: Literal["public", "private", "favorite", "owned", "all"] = "all"
+    limit: Annotated[Integer, Field(ge=1, le=100)] = 20
+    offset: Annotated[Integer, Field(ge=0)] = 0
+    sort: StrictStr | None = None
+
+
+class AccountManagement(Task):
+    """What the vendor tells about an account; here there is no money, only usage."""
+
+    taskType: Literal["accountManagement"]
+    operation: Literal["getDetails"]
+
+
+class Ping(WireModel):
+    """Ask whether anybody is there."""
+
+    taskType: Literal["ping"]
+    taskUUID: TaskUUID | None = None
+    ping: StrictBool = True
+
+
+class Authentication(WireModel):
+    """Present a key, and on a WebSocket the session to resume."""
+
+    taskType: Literal["authentication"]
+    taskUUID: TaskUUID | None = None
+    apiKey: StrictStr | None = None
+    connectionSessionUUID: StrictStr | None = None
+
+
+TASKS: dict[str, type[WireModel]] = {
+    "imageInference": ImageInference,
+    "getResponse": GetResponse,
+    "getTaskDetails": GetTaskDetails,
+    "imageUpload": ImageUpload,
+    "mediaStorage": MediaStorage,
+    "modelSearch": ModelSearch,
+    "accountManagement": AccountManagement,
+    "ping": Ping,
+    "authentication": Authentication,
+}
+
+# Known to the vendor's clients, not served here.
+UNSERVED: frozenset[str] = frozenset(
+    "3dInference audioInference caption controlNetPreprocess imageBackgroundRemoval imageCaption "
+    "imageControlNetPreProcess imageMasking imageUpscale modelUpload photoMaker promptEnhance removeBackground "
+    "textInference tools training upscale vectorize videoInference".split()
+)
+
+WireTask = dict[str, Any]

@@ -1,0 +1,83 @@
+"""WebSocket sessions: what is still to be sent to a client, kept for a while when its connection drops.
+
+Knows frames as text and how to hand one over (`send`), and nothing else of sockets.
+"""
+
+import asyncio
+import uuid
+from collections import deque
+from collections.abc import Awaitable, Callable
+
+# How long undelivered frames wait for their client (Runware's documentation: 120 s after a drop).
+KEPT_SECONDS = 120.0
+
+Send = Callable[[str], Awaitable[bool]]
+
+
+class Session:
+    """An ordered outbox that survives its connection. At most one connection delivers it, the newest."""
+
+    def __init__(self, owner: str) -> None:
+        self.uuid = str(uuid.uuid4())
+        self.owner = owner
+        self._frames: deque[str] = deque()
+        self._waiting = asyncio.Event()
+        self._send: Send | None = None
+        self._writer: asyncio.Task[None] | None = None
+
+    def put(self, frame: str) -> None:
+        """Add a frame, whether or not a connection is there to take it."""
+        self._frames.append(frame)
+        self._waiting.set()
+
+    def connect(self, send: Send) -> None:
+        """Deliver over this connection from now on. `send` says whether the frame went out."""
+        if self._writer is not None:
+            self._writer.cancel()
+        self._send = send
+        self._writer = asyncio.create_task(self._deliver(send))
+
+    def disconnect(self, send: Send) -> bool:
+        """Stop delivering over this connection. False when another has taken over."""
+        if self._send is not send or self._writer is None:
+            return False
+        self._writer.cancel()
+        self._send = self._writer = None
+        return True
+
+    async def _deliver(self, send: Send) -> None:
+        while True:
+            while not self._frames:
+                self._waiting.clear()
+                await self._waiting.wait()
+            if not await send(self._frames[0]):
+                return  # it stays first in line for the next connection
+            self._frames.popleft()
+
+
+class Sessions:
+    """The sessions that can be resumed."""
+
+    def __init__(self, kept_seconds: float = KEPT_SECONDS) -> None:
+        self._kept_seconds = kept_seconds
+        self._sessions: dict[str, Session] = {}
+        self._expiries: dict[str, asyncio.TimerHandle] = {}
+
+    def open(self, owner: str, wanted: str | None) -> Session:
+        """Resume the owner's session of that UUID, or start a new one; an unknown UUID is no error."""
+        session = self._sessions.get(wanted or "")
+        if session is None or session.owner != owner:
+            session = Session(owner)
+            self._sessions[session.uuid] = session
+        if expiry := self._expiries.pop(session.uuid, None):
+            expiry.cancel()
+        return session
+
+    def leave(self, session: Session, send: Send) -> None:
+        """A connection is gone; forget its session if none comes back in time."""
+        if session.disconnect(send):
+            loop = asyncio.get_running_loop()
+            self._expiries[session.uuid] = loop.call_later(self._kept_seconds, self._forget, session.uuid)
+
+    def _forget(self, session_uuid: str) -> None:
+        del self._expiries[session_uuid], self._sessions[session_uuid]

@@ -1,0 +1,79 @@
+"""What leaves on the wire: error objects, result items, acknowledgements, and the body of an HTTP answer.
+
+Keys that do not apply are omitted, never null or empty: clients fail on `"errors": []` and on a null cost. Knows no
+transport and no database.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from server.errors import ApiError
+
+Item = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """The task an item or an error belongs to, as far as the client told it."""
+
+    task_type: str | None = None
+    task_uuid: str | None = None
+
+    @property
+    def keys(self) -> Item:
+        """`taskType` and `taskUUID`, as far as known."""
+        known = {"taskType": self.task_type, "taskUUID": self.task_uuid}
+        return {key: value for key, value in known.items() if value is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What one task is answered: items, errors, or both; `status` is what HTTP says if nothing else succeeds."""
+
+    data: tuple[Item, ...] = ()
+    errors: tuple[Item, ...] = ()
+    status: int = 200
+    warnings: tuple[str, ...] = ()
+
+
+def error_object(error: ApiError, origin: Origin, *, documentation: str | None = None) -> Item:
+    """One error as the vendor shapes it: code, message, parameter, its range, and the task."""
+    item: Item = {"code": error.code, "message": error.message}
+    if error.parameter is not None:
+        several = isinstance(error.parameter, tuple)
+        item["parameter"] = list(error.parameter) if several else error.parameter
+    item |= error.details
+    if documentation is not None:
+        item["documentation"] = documentation
+    return item | origin.keys
+
+
+def refusal(errors: Iterable[ApiError], origin: Origin, *, documentation: str | None = None) -> Answer:
+    """The answer of a task that was not accepted."""
+    errors = tuple(errors)
+    items = tuple(error_object(error, origin, documentation=documentation) for error in errors)
+    return Answer(errors=items, status=errors[0].status)
+
+
+def acknowledgement(origin: Origin) -> Answer:
+    """The answer of an accepted async task: exactly its type and UUID, for any further key reads as a result."""
+    return Answer(data=(origin.keys,))
+
+
+def http_body(answers: Sequence[Answer]) -> tuple[int, Item]:
+    """Join the answers of one request into a status and a body.
+
+    Anything that succeeded makes it a 200 without the singular `error`, which one client takes for a failure of the
+    whole; a request of which nothing succeeded has the first error's status, and repeats that error as `error`.
+    """
+    data = [item for answer in answers for item in answer.data]
+    errors = [item for answer in answers for item in answer.errors]
+    failed = next((answer for answer in answers if answer.status >= 400), None)
+    status = 200 if data or failed is None else failed.status
+    body: Item = {"data": data}
+    if errors:
+        body["errors"] = errors
+    if status >= 400:
+        body["error"] = errors[0]
+    return status, body

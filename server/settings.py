@@ -1,0 +1,103 @@
+"""Every option of the server, declared once: each field is a flag of `ownware serve` and an OWNWARE_* variable.
+
+A flag wins over a variable, a variable over the default. A variable with our prefix that names no field is an
+error, because a misspelt option that is silently ignored is worse than none.
+"""
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+PREFIX = "OWNWARE_"
+
+
+class Settings(BaseSettings):
+    """Serve Qwen-Image and Qwen-Image-Edit over Runware's API."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        extra="forbid",
+        frozen=True,
+        cli_prog_name="ownware serve",
+        cli_kebab_case=True,
+        cli_implicit_flags=True,
+        cli_hide_none_type=True,
+        cli_avoid_json=True,
+    )
+
+    host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 for every interface.")
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
+    data_dir: Path = Field(Path("~/.ownware"), description="Folder of the task queue, the results and uploaded images.")
+    api_keys: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Accepted API keys, comma separated; empty accepts any key."
+    )
+    public_url: str | None = Field(
+        None,
+        description="Base of image URLs, such as https://box.example; default: as the client addressed us.",
+    )
+    allow_private_urls: bool = Field(False, description="Fetch input images from private and loopback addresses too.")
+    models: Path | None = Field(None, description="A models.toml of your own instead of the built-in one.")
+    weights: Literal["auto", "embedded", "catalog"] = Field(
+        "auto",
+        description="embedded: the small checkpoint that needs no download; catalog: what the models file names; "
+        "auto: the catalogue's when a models file is given or a GPU is present.",
+    )
+    devices: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("auto",), description="Devices to render on, comma separated: auto, cpu, cuda:0, cuda:1 …"
+    )
+    result_ttl: int = Field(86_400, ge=60, description="Seconds until a result that names no ttl of its own expires.")
+    unknown_parameters: Literal["error", "ignore"] = Field(
+        "error", description="What to do with a parameter that the API does not have."
+    )
+    max_queue: int = Field(200, ge=1, description="Tasks that may wait before new ones are refused.")
+    max_body_mb: int = Field(100, ge=1, description="Largest request body, in millions of bytes.")
+    max_image_megapixels: int = Field(64, ge=1, description="Largest input image, in millions of pixels.")
+    fetch_timeout: float = Field(10.0, gt=0, description="Seconds to wait for an input image's URL.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level logged.")
+
+    @field_validator("api_keys", "devices", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        parts = value.split(",") if isinstance(value, str) else value
+        if not isinstance(parts, list | tuple):
+            return value
+        return tuple(word for part in parts for word in (w.strip() for w in str(part).split(",")) if word)
+
+    @field_validator("devices")
+    @classmethod
+    def _some_device(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value:
+            raise ValueError("name at least one device, or auto")
+        return value
+
+    @field_validator("public_url")
+    @classmethod
+    def _http_base(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.netloc or parts.query or parts.fragment:
+            raise ValueError("must be an http or https address without query")
+        return value.rstrip("/")
+
+    @field_validator("data_dir", "models")
+    @classmethod
+    def _absolute(cls, value: Path | None) -> Path | None:
+        return value.expanduser().absolute() if value is not None else None
+
+
+def unknown_variables(environment: Mapping[str, str]) -> list[str]:
+    """Complain about each variable with our prefix that is no option, naming the nearest that is."""
+    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    complaints = []
+    for name in sorted(environment):
+        if name.upper().startswith(PREFIX) and name.upper() not in known:
+            near = difflib.get_close_matches(name.upper(), known, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            complaints.append(f"{name} is no option of ownware{hint}")
+    return complaints

@@ -1,0 +1,66 @@
+import base64
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from pipelines.catalog import Catalog, load_catalog
+from server.app import create_app
+from server.settings import Settings
+from tests.fakes import FakeRenderer, picture
+
+
+@pytest.fixture
+def catalog() -> Catalog:
+    return load_catalog().with_embedded_weights()
+
+
+@pytest.fixture
+def renderer() -> FakeRenderer:
+    return FakeRenderer()
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(data_dir=tmp_path / "data")
+
+
+@pytest.fixture
+def client(settings: Settings, catalog: Catalog, renderer: FakeRenderer) -> Iterator[TestClient]:
+    app = create_app(settings, catalog, [renderer])
+    with TestClient(app, base_url="http://box:8000", raise_server_exceptions=False) as test_client:
+        yield test_client
+
+
+@pytest.fixture
+def reference() -> str:
+    return "data:image/png;base64," + base64.b64encode(picture()).decode()
+
+
+def new_task(**changes: Any) -> dict[str, Any]:
+    """A small text-to-image task with a fresh UUID; a change to None removes a parameter."""
+    task = {
+        "taskType": "imageInference",
+        "taskUUID": str(uuid.uuid4()),
+        "model": "runware:108@1",
+        "positivePrompt": "a red circle",
+        "width": 128,
+        "height": 128,
+        "seed": 5,
+    }
+    return {name: value for name, value in (task | changes).items() if value is not None}
+
+
+def post(client: TestClient, *tasks: Any, **options: Any) -> Any:
+    return client.post("/v1", json=list(tasks), **options)
+
+
+def error_of(response: Any) -> dict[str, Any]:
+    """The one error of a refused request."""
+    body = response.json()
+    assert body["data"] == []
+    assert body["error"] == body["errors"][0]
+    return body["error"]

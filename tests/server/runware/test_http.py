@@ -1,0 +1,358 @@
+import base64
+import io
+import json
+import time
+import uuid
+from typing import Any
+
+import pytest
+from PIL import Image
+from starlette.testclient import TestClient
+
+from pipelines.catalog import Catalog
+from server.app import create_app
+from server.settings import Settings
+from tests.fakes import FakeRenderer, picture
+from tests.server.conftest import error_of, new_task, post
+
+
+def test_answers_with_an_image_that_needs_no_key(client: TestClient) -> None:
+    task = new_task()
+    response = post(client, task, headers={"Authorization": "Bearer anything"})
+    assert response.status_code == 200
+    assert response.headers["content-type"] == "application/json"
+    (item,) = response.json()["data"]
+    assert set(item) == {"taskType", "taskUUID", "imageUUID", "imageURL", "seed"}
+    assert item["taskUUID"] == task["taskUUID"]
+    assert item["seed"] == 5
+    assert item["imageURL"] == f"http://box:8000/image/{item['imageUUID']}.jpg"
+    image = client.get(item["imageURL"])
+    assert image.headers["content-type"] == "image/jpeg"
+    assert Image.open(io.BytesIO(image.content)).size == (128, 128)
+
+
+@pytest.mark.parametrize(
+    ("output_format", "mime", "extension"), [("JPG", "jpeg", "jpg"), ("PNG", "png", "png"), ("WEBP", "webp", "webp")]
+)
+def test_output_types_and_formats(client: TestClient, output_format: str, mime: str, extension: str) -> None:
+    formats = {"outputFormat": output_format, "seed": 9}
+    tasks = [new_task(outputType=kind, **formats) for kind in ("URL", "base64Data", "dataURI")]
+    url, plain, uri = post(client, *tasks).json()["data"]
+    data = client.get(url["imageURL"]).content
+    assert url["imageURL"].endswith(extension)
+    assert Image.open(io.BytesIO(data)).format == {"JPG": "JPEG"}.get(output_format, output_format)
+    assert base64.b64decode(plain["imageBase64Data"]) == data
+    assert uri["imageDataURI"] == f"data:image/{mime};base64,{plain['imageBase64Data']}"
+    assert "imageURL" not in plain
+
+
+def test_number_of_results_gives_consecutive_seeds_and_distinct_images(client: TestClient) -> None:
+    items = post(client, new_task(numberResults=3, seed=10)).json()["data"]
+    assert [item["seed"] for item in items] == [10, 11, 12]
+    assert len({item["imageUUID"] for item in items}) == 3
+
+
+def test_cost_only_on_request(client: TestClient) -> None:
+    with_cost, without = post(client, new_task(includeCost=True), new_task()).json()["data"]
+    assert with_cost["cost"] == 0
+    assert "cost" not in without
+
+
+def test_a_random_seed_has_32_bits_and_is_reported(client: TestClient) -> None:
+    (item,) = post(client, new_task(seed=None)).json()["data"]
+    assert 0 <= item["seed"] < 2**32
+
+
+def test_seed_zero_is_a_seed(client: TestClient) -> None:
+    assert post(client, new_task(seed=0)).json()["data"][0]["seed"] == 0
+
+
+def test_tasks_of_one_request_are_independent(client: TestClient) -> None:
+    bad = new_task(width=1000)
+    response = post(client, new_task(), bad, new_task())
+    assert response.status_code == 200
+    body = response.json()
+    assert len(body["data"]) == 2
+    assert [(e["code"], e["taskUUID"]) for e in body["errors"]] == [("invalidWidth", bad["taskUUID"])]
+    assert "error" not in body
+
+
+def test_async_is_acknowledged_with_type_and_uuid_only(client: TestClient, renderer: FakeRenderer) -> None:
+    renderer.hold()
+    task = new_task(deliveryMethod="async", numberResults=2)
+    acknowledged = post(client, task).json()
+    assert acknowledged == {"data": [{"taskType": "imageInference", "taskUUID": task["taskUUID"]}]}
+    asking = {"taskType": "getResponse", "taskUUID": task["taskUUID"]}
+    (item,) = post(client, asking).json()["data"]
+    assert item["status"] == "processing"
+    assert item["taskType"] == "imageInference"
+    renderer.release()
+    items = _wait_for(client, task)
+    assert [item["status"] for item in items] == ["success", "success"]
+    assert post(client, asking).json()["data"] == items
+
+
+def _wait_for(client: TestClient, task: dict[str, Any]) -> list[dict[str, Any]]:
+    for _ in range(500):
+        items = post(client, {"taskType": "getResponse", "taskUUID": task["taskUUID"]}).json()["data"]
+        if items and items[0]["status"] != "processing":
+            return items
+        time.sleep(0.01)
+    raise AssertionError("the task never ended")
+
+
+def test_a_failed_render_is_an_error_with_a_status_only_when_asked_later(
+    client: TestClient, renderer: FakeRenderer
+) -> None:
+    renderer.fail = ("inferenceError", "out of memory")
+    task = new_task()
+    response = post(client, task)
+    assert response.status_code == 500
+    error = error_of(response)
+    assert error == {
+        "code": "inferenceError",
+        "message": "out of memory",
+        "taskType": "imageInference",
+        "taskUUID": task["taskUUID"],
+    }
+    later = post(client, {"taskType": "getResponse", "taskUUID": task["taskUUID"]})
+    assert later.status_code == 200
+    assert later.json()["errors"] == [error | {"status": "error"}]
+    assert "error" not in later.json()
+
+
+def test_a_failed_task_may_be_sent_again(client: TestClient, renderer: FakeRenderer) -> None:
+    renderer.fail = ("inferenceError", "out of memory")
+    task = new_task()
+    assert post(client, task).status_code == 500
+    renderer.fail = None
+    assert post(client, task).status_code == 200
+
+
+def test_a_renderer_that_dies_fails_its_task_and_serves_the_next(client: TestClient, renderer: FakeRenderer) -> None:
+    renderer.die = True
+    assert error_of(post(client, new_task()))["code"] == "inferenceError"
+    assert post(client, new_task()).status_code == 200
+
+
+class TestBadInput:
+    @pytest.mark.parametrize(
+        ("body", "code"),
+        [
+            (b"{", "invalidRequest"),
+            (b'{"taskType": "ping"}', "invalidRequest"),
+            (b"[]", "invalidRequest"),
+            (b"[NaN]", "invalidRequest"),
+            (b"\xff\xfe", "invalidRequest"),
+            (b"", "invalidRequest"),
+            (b"[" * 100_000, "invalidRequest"),
+            (b'[{"positivePrompt": "\\ud800"}]', "invalidRequest"),
+            (b"[1]", "invalidRequest"),
+            (b"[{}]", "missingTaskType"),
+            (b'[{"taskType": 3}]', "invalidTaskType"),
+            (b'[{"taskType": "videoInference"}]', "unsupportedTaskType"),
+            (b'[{"taskType": "imageInfrence"}]', "unsupportedTaskType"),
+        ],
+    )
+    def test_bodies(self, client: TestClient, body: bytes, code: str) -> None:
+        response = client.post("/v1", content=body)
+        assert response.status_code == 400
+        assert error_of(response)["code"] == code
+
+    @pytest.mark.parametrize(
+        ("changes", "code", "parameter"),
+        [
+            ({"taskUUID": None}, "missingTaskUUID", "taskUUID"),
+            ({"taskUUID": "7"}, "invalidTaskUUID", "taskUUID"),
+            ({"model": "runware:101@1"}, "invalidModel", "model"),
+            ({"width": 1000}, "invalidWidth", "width"),
+            ({"width": None}, "missingWidth", "width"),
+            ({"steps": 0}, "invalidSteps", "steps"),
+            ({"steps": 51}, "invalidSteps", "steps"),
+            ({"seed": -1}, "invalidSeed", "seed"),
+            ({"positivePrompt": "a" * 32_001}, "invalidPositivePromptLength", "positivePrompt"),
+            ({"positivePrompt": "a <|im_end|> b"}, "invalidPositivePrompt", "positivePrompt"),
+            ({"positivePrompt": None}, "missingPositivePrompt", "positivePrompt"),
+            ({"setps": 20}, "unknownParameter", "setps"),
+            ({"webhookURL": "https://example.com/hook"}, "unsupportedParameter", "webhookURL"),
+        ],
+    )
+    def test_parameters(self, client: TestClient, changes: dict[str, Any], code: str, parameter: str) -> None:
+        task = new_task(**changes)
+        started = time.perf_counter()
+        response = post(client, task)
+        assert time.perf_counter() - started < 0.5
+        assert response.status_code == 400
+        error = error_of(response)
+        assert (error["code"], error["parameter"]) == (code, parameter)
+        assert error["taskType"] == "imageInference"
+        assert error.get("taskUUID") == task.get("taskUUID")
+        assert post(client, new_task()).status_code == 200
+
+    def test_an_error_tells_the_range(self, client: TestClient) -> None:
+        error = error_of(post(client, new_task(width=1000)))
+        assert error["message"] == (
+            "Invalid value for 'width' parameter. It must be an integer between 128 and 2048, in multiples of 16."
+        )
+        assert (error["type"], error["min"], error["max"], error["multiplier"]) == ("integer", 128, 2048, 16)
+
+    def test_a_repeated_task_uuid(self, client: TestClient) -> None:
+        task = new_task()
+        first = post(client, task).json()["data"]
+        response = post(client, task)
+        assert response.status_code == 400
+        assert error_of(response)["code"] == "conflictTaskUUID"
+        again = post(client, {"taskType": "getResponse", "taskUUID": task["taskUUID"].upper()}).json()["data"]
+        assert [item["imageUUID"] for item in again] == [item["imageUUID"] for item in first]
+
+    def test_twice_in_one_request(self, client: TestClient) -> None:
+        body = post(client, *[new_task(taskUUID="0d5f0a0e-9d0c-4d4e-8d15-3c1f1f1f1f1f")] * 2).json()
+        assert len(body["data"]) == 1
+        assert [error["code"] for error in body["errors"]] == ["conflictTaskUUID"]
+
+    @pytest.mark.parametrize(
+        "image",
+        [
+            "/home/me/photo.jpg",
+            "bm90IGFuIGltYWdl",
+            "data:image/png;base64," + base64.b64encode(picture()[:100]).decode(),
+            "http://127.0.0.1:1/a.png",
+            "ftp://example.com/a.png",
+        ],
+    )
+    def test_reference_images(self, client: TestClient, image: str) -> None:
+        task = new_task(model="runware:108@20", referenceImages=[image])
+        response = post(client, task)
+        assert response.status_code == 400
+        error = error_of(response)
+        assert (error["code"], error["parameter"]) == ("invalidReferenceImages", "inputs.referenceImages[0]")
+
+    def test_a_body_over_the_limit(self, settings: Settings, catalog: Catalog, renderer: FakeRenderer) -> None:
+        app = create_app(settings.model_copy(update={"max_body_mb": 1}), catalog, [renderer])
+        with TestClient(app) as client:
+            for content in (b"x" * 1_000_001, iter([b"x" * 500_000] * 3)):
+                response = client.post("/v1", content=content)
+                assert response.status_code == 413
+                assert error_of(response)["code"] == "valueTooLarge"
+            assert post(client, new_task()).status_code == 200
+
+    def test_a_full_queue(self, settings: Settings, catalog: Catalog, renderer: FakeRenderer) -> None:
+        app = create_app(settings.model_copy(update={"max_queue": 1}), catalog, [renderer])
+        with TestClient(app) as client:
+            renderer.hold()
+            post(client, new_task(deliveryMethod="async"))
+            renderer.held.wait(5)
+            post(client, new_task(deliveryMethod="async"))
+            response = post(client, new_task(deliveryMethod="async"))
+            assert response.status_code == 429
+            assert response.headers["retry-after"]
+            assert error_of(response)["code"] == "rateLimitExceeded"
+            renderer.release()
+
+
+class TestReferences:
+    def test_both_placements_and_the_size_of_the_reference(
+        self, client: TestClient, renderer: FakeRenderer, reference: str
+    ) -> None:
+        edit = {"model": "runware:108@20", "width": None, "height": None}
+        post(client, new_task(referenceImages=[reference], **edit))
+        post(client, new_task(inputs={"referenceImages": [reference]}, **edit))
+        first, second = (order.request for order in renderer.orders)
+        assert first.references == second.references
+        assert (first.width, first.height) == (1184, 880)  # 64 × 48 at about a megapixel
+
+    def test_an_uploaded_a_generated_and_an_own_url(self, client: TestClient, reference: str) -> None:
+        upload = {"taskType": "imageUpload", "taskUUID": str(uuid.uuid4()), "image": reference}
+        (uploaded,) = post(client, upload).json()["data"]
+        (generated,) = post(client, new_task()).json()["data"]
+        for image in (uploaded["imageUUID"], uploaded["imageURL"], generated["imageUUID"], generated["imageURL"]):
+            response = post(client, new_task(model="runware:108@20", referenceImages=[image]))
+            assert response.status_code == 200, response.json()
+
+    def test_an_unknown_uuid(self, client: TestClient) -> None:
+        task = new_task(model="runware:108@20", referenceImages=[str(uuid.uuid4())])
+        assert error_of(post(client, task))["code"] == "imageNotFound"
+
+    def test_three_references_on_edit_plus(self, client: TestClient, renderer: FakeRenderer, reference: str) -> None:
+        task = new_task(model="alibaba-qwen-image-edit-plus", referenceImages=[reference] * 3)
+        assert post(client, task).status_code == 200
+        assert len(renderer.orders[0].request.references) == 3
+
+
+class TestKeys:
+    @pytest.fixture
+    def settings(self, settings: Settings) -> Settings:
+        return settings.model_copy(update={"api_keys": ("one", "two")})
+
+    def test_header_or_element_anywhere(self, client: TestClient) -> None:
+        login = {"taskType": "authentication", "apiKey": "two"}
+        assert post(client, new_task(), headers={"Authorization": "Bearer one"}).status_code == 200
+        body = post(client, new_task(), login).json()
+        assert [item["taskType"] for item in body["data"]] == ["imageInference"]
+        assert "connectionSessionUUID" in post(client, login).json()["data"][0]
+
+    def test_missing_and_wrong(self, client: TestClient) -> None:
+        task = new_task()
+        response = post(client, task)
+        assert response.status_code == 401
+        assert error_of(response)["code"] == "missingApiKey"
+        assert error_of(response)["taskUUID"] == task["taskUUID"]
+        response = post(client, task, headers={"Authorization": "Bearer three"})
+        assert response.status_code == 401
+        assert error_of(response)["code"] == "invalidApiKey"
+
+    def test_a_task_belongs_to_its_key(self, client: TestClient) -> None:
+        task = new_task()
+        post(client, task, headers={"Authorization": "Bearer one"})
+        asking = {"taskType": "getResponse", "taskUUID": task["taskUUID"]}
+        response = post(client, asking, headers={"Authorization": "Bearer two"})
+        assert response.status_code == 404
+        assert error_of(response)["code"] == "taskNotFound"
+
+
+class TestAddresses:
+    def test_behind_a_proxy(self, client: TestClient) -> None:
+        headers = {"X-Forwarded-Proto": "https", "X-Forwarded-Host": "art.example"}
+        (item,) = post(client, new_task(), headers=headers).json()["data"]
+        assert item["imageURL"].startswith("https://art.example/image/")
+
+    def test_configured(self, settings: Settings, catalog: Catalog, renderer: FakeRenderer) -> None:
+        app = create_app(settings.model_copy(update={"public_url": "https://cdn.example/x"}), catalog, [renderer])
+        with TestClient(app) as client:
+            (item,) = post(client, new_task()).json()["data"]
+            assert item["imageURL"].startswith("https://cdn.example/x/image/")
+
+
+def test_warnings_travel_in_a_header_and_in_the_details(client: TestClient) -> None:
+    task = new_task(CFGScale=1, negativePrompt="blurry")
+    response = post(client, task)
+    (warning,) = json.loads(response.headers["ownware-warnings"])
+    assert "negativePrompt" in warning
+    details = {"taskType": "getTaskDetails", "taskUUID": task["taskUUID"]}
+    (item,) = post(client, details).json()["data"]
+    assert item["warnings"] == [warning]
+    assert item["request"] == [task]
+    assert item["response"]["data"][0]["seed"] == 5
+    assert item["timings"]["render"] == [0.01]
+
+
+def test_unknown_parameters_can_be_ignored(settings: Settings, catalog: Catalog, renderer: FakeRenderer) -> None:
+    app = create_app(settings.model_copy(update={"unknown_parameters": "ignore"}), catalog, [renderer])
+    with TestClient(app) as client:
+        response = post(client, new_task(setps=3, lora=[]))
+        assert response.status_code == 200
+        assert "setps" in response.headers["ownware-warnings"]
+
+
+def test_results_are_found_after_a_restart(settings: Settings, catalog: Catalog, renderer: FakeRenderer) -> None:
+    task, waiting = new_task(), new_task(deliveryMethod="async")
+    with TestClient(create_app(settings, catalog, [renderer])) as client:
+        (item,) = post(client, task).json()["data"]
+        renderer.hold()
+        post(client, waiting)
+        renderer.held.wait(5)
+    with TestClient(create_app(settings, catalog, [FakeRenderer()])) as client:
+        (found,) = post(client, {"taskType": "getResponse", "taskUUID": task["taskUUID"]}).json()["data"]
+        assert found["imageUUID"] == item["imageUUID"]
+        assert client.get(found["imageURL"]).status_code == 200
+        assert [item["status"] for item in _wait_for(client, waiting)] == ["success"]
