@@ -54,7 +54,7 @@ class FakeRenderer:
             for step in (1, 2):
                 yield Progress(order.job_id, target.index, step, 2)
                 self.held.set()
-                while not self.go.is_set() and order.job_id not in self._cancelled:
+                while not self.go.is_set() and order.job_id not in self._cancelled:  # noqa: ASYNC110  set by a thread
                     await asyncio.sleep(PAUSE_SECONDS)
                 if order.job_id in self._cancelled:
                     yield Cancelled(order.job_id)

@@ -1,0 +1,146 @@
+"""From a prompt and reference pictures to what the transformer is conditioned on.
+
+Our own call of the text encoder, because the stock one loses the pictures' positions (it does not pass
+`mm_token_type_ids`), computes logits that nobody reads, cuts the template's tail off long prompts, and obeys control
+tokens in the user's text. Knows templates and encoders; knows no latents beyond the references'.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from diffusers.image_processor import VaeImageProcessor
+from PIL import Image, ImageOps
+
+from pipelines.catalog import ModelEntry
+from pipelines.latents import PATCH, encode_pixels, grid
+from pipelines.loading import Checkpoint
+from pipelines.prompts import IMAGE_PAD, TEMPLATES, Template, find_control_token
+from pipelines.request import Reference
+
+# Tokens of the user's text that the models were trained to read (diffusers: tokenizer_max_length).
+MAX_PROMPT_TOKENS = 1024
+
+SIDE_STEP = 32  # both sides of a scaled reference, in pixels (diffusers: calculate_dimensions)
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedReferences:
+    """Reference pictures ready for both encoders.
+
+    `tokens` are packed latents [1, sum of rows·columns, 4z], `shapes` their grids, `seen` what the vision tower sees.
+    """
+
+    tokens: torch.Tensor
+    shapes: tuple[tuple[int, int, int], ...]
+    seen: tuple[Image.Image, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedPrompt:
+    """Hidden states [1, tokens, width] of a prompt; `dropped` tokens of the user's text did not fit."""
+
+    embeds: torch.Tensor
+    dropped: int
+
+
+def open_reference(reference: Reference) -> Image.Image:
+    """The picture as shown: upright, RGB, transparency on white."""
+    with Image.open(reference.path) as image:
+        upright = ImageOps.exif_transpose(image)
+        if not upright.has_transparency_data:
+            return upright.convert("RGB")
+        layer = upright.convert("RGBA")
+        page = Image.new("RGBA", layer.size, "white")
+        return Image.alpha_composite(page, layer).convert("RGB")
+
+
+def scaled_size(width: int, height: int, area: int) -> tuple[int, int]:
+    """A size of about `area` pixels with the same aspect, both sides multiples of 32 and not zero."""
+    ratio = width / height
+    wide = math.sqrt(area * ratio)
+    sides = (round(side / SIDE_STEP) * SIDE_STEP for side in (wide, wide / ratio))
+    new_width, new_height = (max(SIDE_STEP, side) for side in sides)
+    return new_width, new_height
+
+
+def encode_references(
+    pictures: Sequence[Image.Image], checkpoint: Checkpoint, entry: ModelEntry
+) -> EncodedReferences | None:
+    """Scale the pictures and encode them with the VAE; None without pictures.
+
+    Edit shows one scaled picture to both encoders; edit-plus scales anew for each (diffusers' pipelines).
+    """
+    if not pictures:
+        return None
+    vae = checkpoint.vae
+    scaler = VaeImageProcessor(vae_scale_factor=vae.spatial_compression_ratio * PATCH)
+    tokens, shapes, seen = [], [], []
+    for picture in pictures:
+        width, height = scaled_size(*picture.size, entry.reference_area)
+        if entry.mode == "edit_plus":
+            small_width, small_height = scaled_size(*picture.size, entry.condition_area)
+            seen.append(scaler.resize(picture, small_height, small_width))
+        else:
+            picture = scaler.resize(picture, height, width)
+            seen.append(picture)
+        pixels = scaler.preprocess(picture, height, width).to(checkpoint.device, vae.dtype)
+        tokens.append(encode_pixels(vae, pixels).to(checkpoint.dtype))
+        shapes.append(grid(width, height, vae))
+    return EncodedReferences(torch.cat(tokens, dim=1), tuple(shapes), tuple(seen))
+
+
+def encode_prompt(
+    text: str, references: EncodedReferences | None, checkpoint: Checkpoint, entry: ModelEntry
+) -> EncodedPrompt:
+    """Encode a prompt together with what the vision tower sees. Raises `ValueError` on a control token."""
+    if token := find_control_token(text):
+        raise ValueError(f"the prompt contains the control token {token}")
+    template = TEMPLATES[entry.mode]
+    pictures = references.seen if references else ()
+    ids, system, dropped = _token_ids(text, len(pictures), template, checkpoint)
+    inputs: dict[str, torch.Tensor] = {}
+    if pictures:
+        if checkpoint.image_processor is None:
+            raise ValueError("these weights have no image processor, so they take no pictures")
+        features = checkpoint.image_processor(images=list(pictures), return_tensors="pt")
+        grids = features["image_grid_thw"]
+        merged = grids.prod(dim=1) // checkpoint.image_processor.merge_size**2
+        pad = checkpoint.tokenizer.convert_tokens_to_ids(IMAGE_PAD)
+        ids = _with_room(ids, pad, merged.tolist())
+        inputs = {
+            "pixel_values": features["pixel_values"].to(checkpoint.device, checkpoint.dtype),
+            "image_grid_thw": grids.to(checkpoint.device),
+            "mm_token_type_ids": torch.tensor([[int(i == pad) for i in ids]], device=checkpoint.device),
+        }
+    input_ids = torch.tensor([ids], device=checkpoint.device)
+    states = checkpoint.text_encoder.model(
+        input_ids=input_ids, attention_mask=torch.ones_like(input_ids), use_cache=False, **inputs
+    ).last_hidden_state
+    return EncodedPrompt(states[:, system:].to(checkpoint.dtype), dropped)
+
+
+def _token_ids(text: str, pictures: int, template: Template, checkpoint: Checkpoint) -> tuple[list[int], int, int]:
+    """The ids of the filled template, how many of them are system text, and how many had to be dropped.
+
+    Only the user's text is cut; the tail, which the model expects, stays.
+    """
+    system = _ids(template.prefix, checkpoint)
+    shown = "".join(template.picture.format(number + 1) for number in range(pictures))
+    head, tail = _ids(template.prefix + shown, checkpoint), _ids(template.tail, checkpoint)
+    # As one text, so that it is split into tokens exactly as the model was trained on.
+    ids = _ids(template.prefix + shown + text + template.tail, checkpoint)
+    fitting = len(head) + MAX_PROMPT_TOKENS
+    dropped = max(0, len(ids) - len(tail) - fitting)
+    return (ids[:fitting] + tail if dropped else ids), len(system), dropped
+
+
+def _ids(text: str, checkpoint: Checkpoint) -> list[int]:
+    return checkpoint.tokenizer(text)["input_ids"]
+
+
+def _with_room(ids: list[int], pad: int, counts: list[int]) -> list[int]:
+    """Give each picture's one placeholder as many tokens as the vision tower returns for it."""
+    following = iter(counts)
+    return [token for i in ids for token in ([i] * next(following) if i == pad else [i])]

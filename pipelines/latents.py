@@ -1,0 +1,69 @@
+"""Latents: their shapes, their noise, and the way between them and pixels.
+
+Knows the VAE's scaling and the transformer's packing of 2 × 2 latent pixels into one token; knows no prompt.
+"""
+
+import torch
+from PIL import Image
+
+from accel.single_frame import SingleFrameVae
+
+# One token is a patch of 2 × 2 latent pixels, and a latent pixel 8 × 8 pixels of the image.
+PATCH = 2
+
+
+def grid(width: int, height: int, vae: SingleFrameVae) -> tuple[int, int, int]:
+    """Frames, rows and columns of tokens for a size in pixels: one entry of the transformer's `img_shapes`."""
+    side = vae.spatial_compression_ratio * PATCH
+    return 1, height // side, width // side
+
+
+def noise(shape: tuple[int, int, int], channels: int, seed: int) -> torch.Tensor:
+    """Packed Gaussian noise [1, rows·columns, channels·4] for a token grid.
+
+    Drawn on the CPU in float32, so that a seed means the same picture on every device and in every dtype.
+    """
+    _, rows, columns = shape
+    generator = torch.Generator("cpu").manual_seed(seed)
+    drawn = torch.randn((1, 1, channels, rows * PATCH, columns * PATCH), generator=generator, dtype=torch.float32)
+    return pack(drawn)
+
+
+def pack(latents: torch.Tensor) -> torch.Tensor:
+    """[B, 1, C, 2r, 2c] or [B, C, 1, 2r, 2c] to tokens [B, r·c, 4C]."""
+    batch, height, width = latents.shape[0], latents.shape[-2], latents.shape[-1]
+    channels = latents.shape[1] * latents.shape[2]
+    patches = latents.reshape(batch, channels, height // PATCH, PATCH, width // PATCH, PATCH)
+    return patches.permute(0, 2, 4, 1, 3, 5).reshape(batch, -1, channels * PATCH * PATCH)
+
+
+def unpack(tokens: torch.Tensor, shape: tuple[int, int, int]) -> torch.Tensor:
+    """Tokens [B, r·c, 4C] of a grid to latents [B, C, 1, 2r, 2c]."""
+    batch, _, depth = tokens.shape
+    _, rows, columns = shape
+    channels = depth // (PATCH * PATCH)
+    patches = tokens.reshape(batch, rows, columns, channels, PATCH, PATCH).permute(0, 3, 1, 4, 2, 5)
+    return patches.reshape(batch, channels, 1, rows * PATCH, columns * PATCH)
+
+
+def encode_pixels(vae: SingleFrameVae, pixels: torch.Tensor) -> torch.Tensor:
+    """Pixels [B, 3, H, W] in −1…1 to packed, normalised latents: the posterior's mean, so nothing is random."""
+    latents = vae.encode(pixels.unsqueeze(2))
+    mean, std = _statistics(vae, latents)
+    return pack((latents - mean) / std)
+
+
+def decode_tokens(vae: SingleFrameVae, tokens: torch.Tensor, shape: tuple[int, int, int]) -> Image.Image:
+    """Packed latents of one image to an RGB picture."""
+    latents = unpack(tokens, shape).to(vae.dtype)
+    mean, std = _statistics(vae, latents)
+    pixels = vae.decode(latents / (1.0 / std) + mean)[0, :, 0]  # divided as diffusers does, for equal bits
+    pixels = (pixels * 0.5 + 0.5).clamp(0, 1).permute(1, 2, 0)
+    return Image.fromarray((pixels.float().cpu().numpy() * 255).round().astype("uint8"))
+
+
+def _statistics(vae: SingleFrameVae, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The latents' mean and standard deviation, [1, z, 1, 1, 1]."""
+    shape = (1, -1, 1, 1, 1)
+    mean, std = (torch.tensor(vae.config[name]).view(shape) for name in ("latents_mean", "latents_std"))
+    return mean.to(like.device, like.dtype), std.to(like.device, like.dtype)
