@@ -1,3 +1,4 @@
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -5,6 +6,7 @@ import pytest
 
 if TYPE_CHECKING:
     from pipelines.loading import Checkpoint
+    from tests.live import LiveServer
 
 
 @pytest.fixture(scope="session")
@@ -29,3 +31,12 @@ def checkpoint(weights: Path) -> "Checkpoint":
     from pipelines.loading import load
 
     return load(str(weights), torch.device("cpu"), torch.float32, with_vision=True)
+
+
+@pytest.fixture(scope="session")
+def live(tmp_path_factory: pytest.TempPathFactory, weights: Path, embedded: Path) -> "Iterator[LiveServer]":
+    """One running server for all tests that need a real one."""
+    from tests.live import live_server
+
+    with live_server(tmp_path_factory.mktemp("live") / "data", embedded=embedded) as server:
+        yield server

@@ -1,0 +1,70 @@
+"""A real server in a process of its own, as `ownware serve` starts it."""
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+START_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class LiveServer:
+    """Where a running server answers, and its process."""
+
+    url: str
+    process: subprocess.Popen[str]
+    greeting: str
+
+    @property
+    def api(self) -> str:
+        return f"{self.url}/v1"
+
+    @property
+    def socket(self) -> str:
+        return self.api.replace("http", "ws", 1)
+
+
+@contextlib.contextmanager
+def live_server(data_dir: Path, *flags: str, embedded: Path | None = None) -> Iterator[LiveServer]:
+    """Start a server on a free port; stop it at the end. `embedded` saves building the checkpoint again."""
+    if embedded is not None:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        (data_dir / "embedded").symlink_to(embedded, target_is_directory=True)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("OWNWARE_")}
+    command = [sys.executable, "-m", "server", "serve", "--port", "0", "--data-dir", str(data_dir), *flags]
+    with tempfile.TemporaryFile("w+") as log:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, env=environment)
+        try:
+            greeting = _greeting(process)
+            if greeting is None:
+                log.seek(0)
+                raise RuntimeError(f"the server did not start:\n{log.read()}")
+            found = re.search(r"http://\S+?(?=/v1)", greeting)
+            if found is None:
+                raise RuntimeError(f"the greeting names no address:\n{greeting}")
+            yield LiveServer(found.group(), process, greeting)
+        finally:
+            if process.poll() is None:
+                process.send_signal(signal.SIGINT)
+                process.wait(20)
+            if process.stdout is not None:
+                process.stdout.close()
+
+
+def _greeting(process: "subprocess.Popen[str]") -> str | None:
+    """All that a server prints up to its curl line, or None when it ends before."""
+    if process.stdout is None:
+        return None
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if "curl" in line:
+            return "".join(lines)
+    return None
