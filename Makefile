@@ -1,6 +1,7 @@
 # Two commands do everything on a fresh machine with Python >= 3.11, venv and make:
 #   make serve   install into .venv, start the server on http://127.0.0.1:8000
 #   make test    install into .venv with the test tools, run the test suite
+# `make test-clients` also needs npm: it runs the vendor's other clients against a server of ours.
 # `make serve ARGS="--port 9000"` passes flags on to `ownware serve`.
 
 PYTHON ?= python3
@@ -8,13 +9,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: serve test check bench clean
+.PHONY: serve test test-clients check bench clean
 
 serve: $(VENV)/.serve
 	@exec $(BIN)/ownware serve $(ARGS)
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest $(ARGS)
+
+# The vendor's other clients; the two Python SDKs share a module name, so the older one has an environment of its own.
+test-clients: $(VENV)/.test .venv-legacy/.done tests/clients/node_modules/.done
+	$(BIN)/python -m pytest tests/clients -m clients $(ARGS)
 
 check: $(VENV)/.test
 	$(BIN)/ruff format --check .
@@ -26,7 +31,16 @@ bench: $(VENV)/.test
 	$(BIN)/python -m benchmarks.server
 
 clean:
-	rm -rf $(VENV) .venv-*
+	rm -rf $(VENV) .venv-* tests/clients/node_modules
+
+.venv-legacy/.done:
+	$(PYTHON) -m venv .venv-legacy
+	.venv-legacy/bin/pip install --quiet --disable-pip-version-check runware==0.5.24
+	@touch $@
+
+tests/clients/node_modules/.done: tests/clients/package.json
+	npm install --prefix tests/clients --no-audit --no-fund --no-package-lock --loglevel=error
+	@touch $@
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

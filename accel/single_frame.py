@@ -45,7 +45,7 @@ class _FrameConv(nn.Module):
 
     def __init__(self, conv: QwenImageCausalConv3d) -> None:
         super().__init__()
-        left, _, top, *_ = conv._padding  # width, width, height, height, time, time: diffusers' own order
+        left, _, top, *_ = (int(side) for side in conv._padding)  # twice the width, the height, the time
         kernel = (conv.kernel_size[1], conv.kernel_size[2])
         stride = (conv.stride[1], conv.stride[2])
         with torch.device("meta"):

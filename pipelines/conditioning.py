@@ -8,6 +8,7 @@ tokens in the user's text. Knows templates and encoders; knows no latents beyond
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from diffusers.image_processor import VaeImageProcessor
@@ -107,7 +108,7 @@ def encode_prompt(
         features = checkpoint.image_processor(images=list(pictures), return_tensors="pt")
         grids = features["image_grid_thw"]
         merged = grids.prod(dim=1) // checkpoint.image_processor.merge_size**2
-        pad = checkpoint.tokenizer.convert_tokens_to_ids(IMAGE_PAD)
+        pad = cast("int", checkpoint.tokenizer.convert_tokens_to_ids(IMAGE_PAD))
         ids = _with_room(ids, pad, merged.tolist())
         inputs = {
             "pixel_values": features["pixel_values"].to(checkpoint.device, checkpoint.dtype),

@@ -7,7 +7,7 @@ import gc
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import torch
 from diffusers.models.autoencoders.autoencoder_kl_qwenimage import AutoencoderKLQwenImage
@@ -19,6 +19,8 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLIm
 from accel.single_frame import SingleFrameVae
 from pipelines.catalog import ModelEntry
 from pipelines.embedded.stand_in import build_stand_in
+
+M = TypeVar("M", bound=torch.nn.Module)
 
 
 class LoadError(RuntimeError):
@@ -67,19 +69,20 @@ class Checkpoints:
 def load(weights: str, device: torch.device, dtype: torch.dtype, *, with_vision: bool) -> Checkpoint:
     """Load every part of a diffusers folder, or of a hub repository. Raises `LoadError`."""
     try:
+        transformer = QwenImageTransformer2DModel.from_pretrained(weights, subfolder="transformer", torch_dtype=dtype)
+        vae = AutoencoderKLQwenImage.from_pretrained(weights, subfolder="vae", torch_dtype=dtype)
+        text_encoder = Qwen2_5_VLForConditionalGeneration.from_pretrained(
+            weights, subfolder="text_encoder", dtype=dtype
+        )
         return Checkpoint(
-            transformer=QwenImageTransformer2DModel.from_pretrained(
-                weights, subfolder="transformer", torch_dtype=dtype
-            ).to(device),
-            vae=SingleFrameVae(AutoencoderKLQwenImage.from_pretrained(weights, subfolder="vae", torch_dtype=dtype)).to(
-                device
-            ),
-            text_encoder=Qwen2_5_VLForConditionalGeneration.from_pretrained(
-                weights, subfolder="text_encoder", dtype=dtype
-            ).to(device),
+            transformer=_moved(transformer, device),
+            vae=_moved(SingleFrameVae(vae), device),
+            text_encoder=_moved(text_encoder, device),
             tokenizer=Qwen2Tokenizer.from_pretrained(weights, subfolder="tokenizer"),
             image_processor=_image_processor(weights, required=with_vision),
-            scheduler=dict(FlowMatchEulerDiscreteScheduler.load_config(weights, subfolder="scheduler")),
+            scheduler=cast(
+                "dict[str, Any]", FlowMatchEulerDiscreteScheduler.load_config(weights, subfolder="scheduler")
+            ),
             device=device,
             dtype=dtype,
         )
@@ -98,6 +101,10 @@ def device_name(device: str) -> str:
     if kind.type == "cuda":
         return f"{device} ({torch.cuda.get_device_name(kind)})"
     return f"{device} ({torch.get_num_threads()} threads)"
+
+
+def _moved(model: M, device: torch.device) -> M:
+    return model.to(device).eval().requires_grad_(False)
 
 
 def _image_processor(weights: str, *, required: bool) -> Qwen2VLImageProcessorPil | None:

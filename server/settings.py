@@ -30,35 +30,41 @@ class Settings(BaseSettings):
         cli_avoid_json=True,
     )
 
-    host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 for every interface.")
-    port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
-    data_dir: Path = Field(Path("~/.ownware"), description="Folder of the task queue, the results and uploaded images.")
+    host: str = Field(default="127.0.0.1", description="Address to listen on; 0.0.0.0 for every interface.")
+    port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
+    data_dir: Path = Field(
+        default=Path("~/.ownware"), description="Folder of the task queue, the results and uploaded images."
+    )
     api_keys: Annotated[tuple[str, ...], NoDecode] = Field(
-        (), description="Accepted API keys, comma separated; empty accepts any key."
+        default=(), description="Accepted API keys, comma separated; empty accepts any key."
     )
     public_url: str | None = Field(
-        None,
+        default=None,
         description="Base of image URLs, such as https://box.example; default: as the client addressed us.",
     )
-    allow_private_urls: bool = Field(False, description="Fetch input images from private and loopback addresses too.")
-    models: Path | None = Field(None, description="A models.toml of your own instead of the built-in one.")
+    allow_private_urls: bool = Field(
+        default=False, description="Fetch input images from private and loopback addresses too."
+    )
+    models: Path | None = Field(default=None, description="A models.toml of your own instead of the built-in one.")
     weights: Literal["auto", "embedded", "catalog"] = Field(
-        "auto",
+        default="auto",
         description="embedded: the small checkpoint that needs no download; catalog: what the models file names; "
         "auto: the catalogue's when a models file is given or a GPU is present.",
     )
     devices: Annotated[tuple[str, ...], NoDecode] = Field(
-        ("auto",), description="Devices to render on, comma separated: auto, cpu, cuda:0, cuda:1 …"
+        default=("auto",), description="Devices to render on, comma separated: auto, cpu, cuda:0, cuda:1 …"
     )
-    result_ttl: int = Field(86_400, ge=60, description="Seconds until a result that names no ttl of its own expires.")
+    result_ttl: int = Field(
+        default=86_400, ge=60, description="Seconds until a result that names no ttl of its own expires."
+    )
     unknown_parameters: Literal["error", "ignore"] = Field(
-        "error", description="What to do with a parameter that the API does not have."
+        default="error", description="What to do with a parameter that the API does not have."
     )
-    max_queue: int = Field(200, ge=1, description="Tasks that may wait before new ones are refused.")
-    max_body_mb: int = Field(100, ge=1, description="Largest request body, in millions of bytes.")
-    max_image_megapixels: int = Field(64, ge=1, description="Largest input image, in millions of pixels.")
-    fetch_timeout: float = Field(10.0, gt=0, description="Seconds to wait for an input image's URL.")
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level logged.")
+    max_queue: int = Field(default=200, ge=1, description="Tasks that may wait before new ones are refused.")
+    max_body_mb: int = Field(default=100, ge=1, description="Largest request body, in millions of bytes.")
+    max_image_megapixels: int = Field(default=64, ge=1, description="Largest input image, in millions of pixels.")
+    fetch_timeout: float = Field(default=10.0, gt=0, description="Seconds to wait for an input image's URL.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level logged.")
 
     @field_validator("api_keys", "devices", mode="before")
     @classmethod

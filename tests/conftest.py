@@ -1,10 +1,11 @@
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pipelines.loading import Checkpoint
     from tests.live import LiveServer
 
@@ -36,7 +37,9 @@ def checkpoint(weights: Path) -> "Checkpoint":
 @pytest.fixture(scope="session")
 def live(tmp_path_factory: pytest.TempPathFactory, weights: Path, embedded: Path) -> "Iterator[LiveServer]":
     """One running server for all tests that need a real one."""
-    from tests.live import live_server
+    from tests.live import API_KEY, live_server
 
-    with live_server(tmp_path_factory.mktemp("live") / "data", embedded=embedded) as server:
+    data = tmp_path_factory.mktemp("live") / "data"
+
+    with live_server(data, "--api-keys", API_KEY, embedded=embedded) as server:
         yield server

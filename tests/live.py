@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-START_SECONDS = 60
+API_KEY = "test-key"
 
 
 @dataclass(frozen=True)

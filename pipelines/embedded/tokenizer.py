@@ -3,6 +3,8 @@
 It is an ordinary `Qwen2Tokenizer`, so every text round-trips and the templates are cut as with the real one.
 """
 
+from typing import Any, cast
+
 from tokenizers import AddedToken
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import Qwen2Tokenizer
@@ -15,5 +17,6 @@ def byte_tokenizer() -> Qwen2Tokenizer:
     symbols = [*sorted(ByteLevel.alphabet()), *CONTROL_TOKENS]
     # The class appends its end and padding tokens unless they are in the vocabulary already, shifting their ids.
     tokenizer = Qwen2Tokenizer(vocab={symbol: number for number, symbol in enumerate(symbols)}, merges=[])
-    tokenizer.add_tokens([AddedToken(token, special=True, normalized=False) for token in CONTROL_TOKENS])
+    control = [AddedToken(token, special=True, normalized=False) for token in CONTROL_TOKENS]
+    tokenizer.add_tokens(cast("Any", control))  # declared for transformers' own token class, which this one replaces
     return tokenizer

@@ -10,6 +10,7 @@ import multiprocessing
 import threading
 from collections.abc import AsyncIterator
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import structlog
@@ -39,7 +40,7 @@ class RendererProcess:
         self.device = device
         self.description = device
         self._arguments = (device, catalog, embedded, log_level)
-        self._process: multiprocessing.process.BaseProcess | None = None
+        self._process: BaseProcess | None = None
         self._connection: Connection | None = None
         self._replies: asyncio.Queue[Reply | None] = asyncio.Queue()
 
@@ -122,7 +123,7 @@ def _read(connection: Connection, replies: asyncio.Queue[Reply | None], loop: as
             return
 
 
-def _end(process: multiprocessing.process.BaseProcess, connection: Connection) -> None:
+def _end(process: BaseProcess, connection: Connection) -> None:
     # Closing our end would not do: the reader thread is inside a read of it, which keeps it open for the process.
     with contextlib.suppress(OSError):
         connection.send(Stop())

@@ -6,9 +6,8 @@ effect yet is refused last, by name, because a parameter that is silently ignore
 
 from collections.abc import Callable, Iterator
 
-from pipelines.prompts import find_control_token
-
 from pipelines.catalog import REFERENCES, ModelEntry
+from pipelines.prompts import find_control_token
 from server.errors import (
     ApiError,
     IncompatibleParameters,

@@ -6,7 +6,16 @@ Attributes are spelt as on the wire, so that this page reads like the vendor's. 
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictStr, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictStr,
+    WithJsonSchema,
+)
 
 from server.runware.schedulers import SCHEDULERS, scheduler_name
 
@@ -19,8 +28,10 @@ def _upper(value: object) -> object:
     return {"JPEG": "JPG"}.get(value.upper(), value.upper()) if isinstance(value, str) else value
 
 
-def _listed_scheduler(value: object) -> object:
-    return (scheduler_name(value) or value) if isinstance(value, str) else value
+def _listed_scheduler(value: str) -> str:
+    if (name := scheduler_name(value)) is None:
+        raise ValueError("not on the list")
+    return name
 
 
 Integer = Annotated[int, Field(strict=True)]
@@ -36,8 +47,8 @@ TaskUUID = Annotated[StrictStr, Field(pattern=UUID_PATTERN, json_schema_extra={"
 WebAddress = Annotated[StrictStr, Field(pattern=r"^https?://[^\s/]+", json_schema_extra={"format": "uri"})]
 ImageText = Annotated[StrictStr, Field(min_length=1)]
 SchedulerName = Annotated[
-    Literal[SCHEDULERS],  # pyright: ignore[reportInvalidTypeForm]
-    BeforeValidator(_listed_scheduler),
+    StrictStr,
+    AfterValidator(_listed_scheduler),
     WithJsonSchema({"type": "string", "enum": list(SCHEDULERS)}),
 ]
 
@@ -51,7 +62,6 @@ class WireModel(BaseModel):
 class Task(WireModel):
     """What every task has."""
 
-    taskType: StrictStr
     taskUUID: TaskUUID = Field(description="UUID of the task, unique, and echoed in everything about it.")
 
 
@@ -122,7 +132,7 @@ class Inputs(WireModel):
 class InferenceSettings(WireModel):
     """Technical parameters of the inference."""
 
-    trueCFGScale: Number | None = Field(None, description="Wins over CFGScale; 1 or less: no guidance.")
+    trueCFGScale: Number | None = Field(default=None, description="Wins over CFGScale; 1 or less: no guidance.")
 
 
 class Ultralytics(WireModel):
@@ -150,18 +160,20 @@ class ImageInference(Task):
     taskType: Literal["imageInference"]
     model: Annotated[StrictStr, Field(min_length=1)] = Field(description="AIR identifier or slug of a served model.")
     positivePrompt: Prompt = Field(description="What to draw, or how to edit.")
-    negativePrompt: Prompt | None = Field(None, description="What to keep out; without effect when guidance is off.")
-    width: Size | None = Field(None, description="Pixels. Required for text to image, with height.")
-    height: Size | None = Field(None, description="Pixels. Required for text to image, with width.")
+    negativePrompt: Prompt | None = Field(
+        default=None, description="What to keep out; without effect when guidance is off."
+    )
+    width: Size | None = Field(default=None, description="Pixels. Required for text to image, with height.")
+    height: Size | None = Field(default=None, description="Pixels. Required for text to image, with width.")
     seed: Annotated[Integer, Field(ge=0, le=MAX_SEED)] | None = Field(
-        None, description="Result k uses seed + k. Default: random, 32 bits."
+        default=None, description="Result k uses seed + k. Default: random, 32 bits."
     )
     steps: Annotated[Integer, Field(ge=1, le=50)] | None = Field(
-        None, description="Denoising steps. Default: the model's."
+        default=None, description="Denoising steps. Default: the model's."
     )
     scheduler: SchedulerName | None = None
     CFGScale: Annotated[Hundredths, Field(ge=1, le=20)] | None = Field(
-        None, description="Guidance scale; 1 switches guidance off."
+        default=None, description="Guidance scale; 1 switches guidance off."
     )
     inputs: Inputs = Inputs()
     settings: InferenceSettings = InferenceSettings()
@@ -170,7 +182,9 @@ class ImageInference(Task):
     outputFormat: Annotated[Literal["JPG", "PNG", "WEBP"], BeforeValidator(_upper)] = "JPG"
     outputQuality: Annotated[Integer, Field(ge=20, le=99)] = 95
     deliveryMethod: Literal["sync", "async"] = "sync"
-    ttl: Annotated[Integer, Field(ge=60)] | None = Field(None, description="Seconds until the image URL expires.")
+    ttl: Annotated[Integer, Field(ge=60)] | None = Field(
+        default=None, description="Seconds until the image URL expires."
+    )
     includeCost: StrictBool = False
     webhookURL: WebAddress | None = None
     uploadEndpoint: WebAddress | None = None

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from tests.live import LiveServer
+from tests.live import API_KEY, LiveServer
 
 EXAMPLES = sorted(Path(__file__).with_name("examples").glob("*.json"))
+HEADERS = {"Authorization": f"Bearer {API_KEY}"}
 # Where to keep the pictures, for looking at them.
 KEEP = os.environ.get("KEEP_PICTURES")
 
@@ -43,7 +44,7 @@ def test_example(live: LiveServer, path: Path) -> None:
     (task,) = json.loads(path.read_text(encoding="utf-8"))
     if "referenceImages" in task:
         task["referenceImages"] = ["data:image/jpeg;base64," + base64.b64encode(photo()).decode()]
-    response = httpx2.post(live.api, json=[task], headers={"Authorization": "Bearer key"}, timeout=180)
+    response = httpx2.post(live.api, json=[task], headers=HEADERS, timeout=180)
     assert response.status_code == 200, response.text
     (item,) = response.json()["data"]
     assert set(item) == {"taskType", "taskUUID", "imageUUID", "imageURL", "seed"}
@@ -56,6 +57,6 @@ def test_example(live: LiveServer, path: Path) -> None:
     if KEEP:
         Path(KEEP, f"{path.stem}.jpg").write_bytes(image.content)
     details: dict[str, Any] = {"taskType": "getTaskDetails", "taskUUID": task["taskUUID"]}
-    (told,) = httpx2.post(live.api, json=[details]).json()["data"]
+    (told,) = httpx2.post(live.api, json=[details], headers=HEADERS).json()["data"]
     assert told["state"] == "done"
     assert told["request"][0]["positivePrompt"] == task["positivePrompt"]

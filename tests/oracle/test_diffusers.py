@@ -45,7 +45,7 @@ def entry(mode: Mode) -> ModelEntry:
 def pipeline(kind: type[Any], checkpoint: Checkpoint, video_vae: AutoencoderKLQwenImage) -> Any:
     parts: dict[str, Any] = {
         "scheduler": FlowMatchEulerDiscreteScheduler.from_config(checkpoint.scheduler),
-        "vae": video_vae.to(checkpoint.dtype),
+        "vae": torch.nn.Module.to(video_vae, checkpoint.dtype),
         "text_encoder": checkpoint.text_encoder,
         "tokenizer": checkpoint.tokenizer,
         "transformer": checkpoint.transformer,
