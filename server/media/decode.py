@@ -37,7 +37,6 @@ _DECODER_ERRORS = (
     RuntimeError,
     struct.error,
     zlib.error,
-    Image.DecompressionBombError,
 )
 _ROTATED = frozenset({5, 6, 7, 8})  # EXIF orientations that swap width and height
 
@@ -58,6 +57,8 @@ def check_picture(data: bytes, max_pixels: int) -> Picture:
         warnings.simplefilter("ignore")  # a corrupt EXIF block or an odd size is no news to the sender
         try:
             return _check(data, max_pixels)
+        except Image.DecompressionBombError as error:  # Pillow's own limit, checked while it reads the header
+            raise MediaError(f"The image is too large, {_limit(max_pixels)}.") from error
         except _DECODER_ERRORS as error:
             raise MediaError(f"The image cannot be decoded: {_reason(error)}.") from error
 
@@ -70,8 +71,7 @@ def _check(data: bytes, max_pixels: int) -> Picture:
     with image:
         width, height = image.size
         if width * height > max_pixels:
-            limit = f"{max_pixels / 1e6:g} million pixels"
-            raise MediaError(f"The image is too large: {width}×{height}, the limit is {limit}.")
+            raise MediaError(f"The image is too large: {width}×{height}, {_limit(max_pixels)}.")
         if width < 1 or height < 1:
             raise MediaError("The image has no pixels.")
         mime, extension = FORMATS[image.format or ""]
@@ -79,6 +79,10 @@ def _check(data: bytes, max_pixels: int) -> Picture:
         if _orientation(image) in _ROTATED:
             width, height = height, width
         return Picture(mime, extension, width, height)
+
+
+def _limit(max_pixels: int) -> str:
+    return f"the limit is {max_pixels / 1e6:g} million pixels"
 
 
 def _orientation(image: Image.Image) -> int | None:

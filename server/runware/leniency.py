@@ -59,8 +59,12 @@ def plain(value: Any) -> Any:
 
 def _drop_foreign(task: WireTask, errors: list[ApiError]) -> None:
     task.pop("routing", None)  # placement hints of the vendor's cloud; the newest schema set sends them
-    for name in _FOREIGN:
-        if task.pop(name, None) not in _NEUTRAL:
+    foreign = {name: task.pop(name, None) for name in _FOREIGN}
+    if isinstance(features := task.get("advancedFeatures"), dict) and "layerDiffuse" in features:
+        task["advancedFeatures"] = {name: value for name, value in features.items() if name != "layerDiffuse"}
+        foreign["advancedFeatures.layerDiffuse"] = features["layerDiffuse"]
+    for name, value in foreign.items():
+        if value not in _NEUTRAL:
             errors.append(UnsupportedParameter(f"'{name}' has no effect on the models served here.", parameter=name))
 
 

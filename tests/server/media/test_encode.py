@@ -1,0 +1,33 @@
+import io
+
+import pytest
+from PIL import Image
+
+from server.media.encode import Encoding, Format, encode
+from tests.fakes import picture
+
+IMAGE = Image.open(io.BytesIO(picture(120, 80))).convert("RGB")
+
+
+@pytest.mark.parametrize(
+    ("name", "mime", "extension"),
+    [("JPG", "image/jpeg", "jpg"), ("PNG", "image/png", "png"), ("WEBP", "image/webp", "webp")],
+)
+def test_each_format_opens_again(name: Format, mime: str, extension: str) -> None:
+    encoding = Encoding(name, 95)
+    data = encode(IMAGE, encoding)
+    assert Image.open(io.BytesIO(data)).size == IMAGE.size
+    assert (encoding.mime, encoding.extension) == (mime, extension)
+    assert Image.MIME[Image.open(io.BytesIO(data)).format or ""] == mime
+    assert encode(IMAGE, encoding) == data
+
+
+def test_png_is_exact() -> None:
+    assert Image.open(io.BytesIO(encode(IMAGE, Encoding("PNG", 20)))).tobytes() == IMAGE.tobytes()
+
+
+@pytest.mark.parametrize("name", ["JPG", "WEBP"])
+def test_quality_costs_bytes(name: Format) -> None:
+    sizes = [len(encode(IMAGE, Encoding(name, quality))) for quality in (20, 60, 99)]
+    assert sizes == sorted(sizes)
+    assert sizes[0] < sizes[2]

@@ -1,0 +1,80 @@
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from server.database import Database
+from server.media.decode import Picture
+from server.media.store import SCHEMA, Media, MediaStore
+
+PNG = Picture("image/png", "png", 4, 3)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[MediaStore]:
+    database = Database(tmp_path / "db.sqlite", [SCHEMA])
+    yield MediaStore(database, tmp_path / "media")
+    database.close()
+
+
+async def add(store: MediaStore, data: bytes = b"picture", owner: str = "me", lifetime: float | None = 60) -> Media:
+    expires = None if lifetime is None else time.time() + lifetime
+    return await store.add(data, PNG, kind="upload", owner=owner, expires=expires)
+
+
+async def test_what_is_added_is_found(store: MediaStore) -> None:
+    media = await add(store)
+    assert media.path.read_bytes() == b"picture"
+    assert await store.get(media.uuid.upper(), owner="me") == media
+    assert await store.get(media.uuid, owner=None) == media
+    assert await store.get(media.uuid, owner="you") is None
+
+
+async def test_the_same_picture_is_kept_once_for_each_owner(store: MediaStore) -> None:
+    first = await add(store, lifetime=60)
+    again = await add(store, lifetime=600)
+    assert again.uuid == first.uuid
+    assert again.expires is not None
+    assert first.expires is not None
+    assert again.expires > first.expires
+    assert (await add(store, lifetime=1)).expires == again.expires
+    assert (await add(store, owner="you")).uuid != first.uuid
+
+
+async def test_a_picture_whose_file_is_gone_is_gone_and_can_come_back(store: MediaStore) -> None:
+    media = await add(store)
+    media.path.unlink()
+    assert await store.get(media.uuid, owner="me") is None
+    assert (await add(store)).path.exists()
+
+
+async def test_expired_pictures_are_not_found_and_swept(store: MediaStore) -> None:
+    media, kept, forever = (
+        await add(store, b"a", lifetime=-1),
+        await add(store, b"b"),
+        await add(store, b"c", lifetime=None),
+    )
+    assert await store.get(media.uuid, owner="me") is None
+    assert await store.sweep(time.time()) == 1
+    assert not media.path.exists()
+    assert await store.get(kept.uuid, owner="me")
+    assert await store.get(forever.uuid, owner="me")
+    assert await store.sweep(time.time()) == 0
+
+
+async def test_only_its_owner_deletes_a_picture(store: MediaStore) -> None:
+    media = await add(store)
+    assert not await store.delete(media.uuid, owner="you")
+    assert await store.delete(media.uuid, owner="me")
+    assert not media.path.exists()
+    assert not await store.delete(media.uuid, owner="me")
+
+
+async def test_pictures_are_found_by_another_process(tmp_path: Path) -> None:
+    database = Database(tmp_path / "db.sqlite", [SCHEMA])
+    media = await add(MediaStore(database, tmp_path / "media"))
+    database.close()
+    database = Database(tmp_path / "db.sqlite", [SCHEMA])
+    assert await MediaStore(database, tmp_path / "media").get(media.uuid, owner="me") == media
+    database.close()

@@ -1,0 +1,214 @@
+"""Every parameter of the two model pages: its ranges, its cross-field rules, and what has no effect yet."""
+
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from server.errors import ApiError, Rejected
+from server.runware.schedulers import SAMPLERS, SCHEDULERS, scheduler_name
+from tests.server.conftest import new_task, post
+
+EDIT = {"model": "runware:108@20", "inputs": {"referenceImages": ["REFERENCE"]}}
+ULTRALYTICS = "advancedFeatures.ultralytics"
+LORA: dict[str, Any] = {"model": "a"}
+CONTROL: dict[str, Any] = {"model": "a", "guideImage": "x"}
+
+
+def errors_of(client: TestClient, reference: str, task: dict[str, Any]) -> list[tuple[str, Any]]:
+    sent = new_task(**task)
+    if "REFERENCE" in repr(sent):
+        sent["inputs"] = {**sent["inputs"], "referenceImages": [reference] * len(sent["inputs"]["referenceImages"])}
+    return [(error["code"], error["parameter"]) for error in post(client, sent).json().get("errors", [])]
+
+
+# path, legal values, illegal values
+RANGES: list[tuple[str, list[Any], list[Any]]] = [
+    ("outputType", ["URL", "base64Data", "dataURI"], ["url", 3, ["x"]]),
+    ("outputFormat", ["JPG", "PNG", "WEBP", "jpg", "JPEG"], ["TIFF", 1]),
+    ("outputQuality", [20, 99, 95.0], [19, 100, 95.5, "95", True]),
+    ("deliveryMethod", ["sync", "async"], ["poll"]),
+    ("ttl", [60, 10**6], [59, -1, 60.5]),
+    ("includeCost", [True, False], ["yes", 1]),
+    ("numberResults", [1, 20], [0, 21, 1.5]),
+    ("positivePrompt", ["a", "a" * 32_000, "__BLANK__"], [3, ["a"], "<|im_start|>", "</tool_call>"]),
+    ("negativePrompt", ["a", ""], ["a" * 32_001, 3, "<|image_pad|>"]),
+    ("width", [128, 2048, 144], [112, 2064, 130, 128.5, "128"]),
+    ("height", [128, 2048, 144], [112, 2064, 130, 128.5, "128"]),
+    ("seed", [0, 2**63 - 1, 9223372036854776000, 2**53 + 1], [-1, 2**64, 0.5, "1"]),
+    ("steps", [1, 50], [0, 51, 1.5]),
+    ("scheduler", ["Euler", "euler", "DPM++ 2M Karras", "Default"], ["Eulr", 3]),
+    ("CFGScale", [1, 20, 7.55, 0], [0.5, 20.01, 7.555, "7"]),
+    ("settings.trueCFGScale", [0, 1, 1.2, 10], ["2", [1]]),
+    ("safety.checkContent", [False], ["no"]),
+    ("safety.mode", ["none"], ["slow"]),
+]
+
+# path, legal values, illegal values; none of them has an effect yet
+NO_EFFECT: list[tuple[str, list[Any], list[Any]]] = [
+    ("webhookURL", ["https://example.com/hook?key=1", "http://example.com"], ["example.com", "ftp://example.com", 3]),
+    ("uploadEndpoint", ["https://example.com/put"], ["/tmp/x"]),
+    ("safety.checkContent", [True], []),
+    ("safety.mode", ["fast", "full"], []),
+    ("acceleratorOptions.fbCache", [True], [1]),
+    ("acceleratorOptions.teaCache", [True], ["on"]),
+    ("acceleratorOptions.dbCache", [True], [0]),
+    ("inputs.seedImage", ["x"], ["", 3]),
+    ("lora", [[LORA], [LORA | {"weight": -4}], [LORA | {"transformer": "low"}]], [3, [{}], ["a"]]),
+    ("lora", [], [[LORA | {"weight": 4.01}], [LORA | {"weight": 0.001}], [LORA | {"transformer": "mid"}]]),
+    ("controlNet", [[CONTROL]], [[{"model": "a"}], [{"guideImage": "x"}], [CONTROL | {"weight": 5}]]),
+    ("controlNet", [[CONTROL | {"controlMode": "prompt"}]], [[CONTROL | {"controlMode": "strong"}]]),
+    ("controlNet", [[CONTROL | {"startStep": 0}]], [[CONTROL | {"startStep": -1}]]),
+    ("controlNet", [[CONTROL | {"endStep": 20}]], [[CONTROL | {"endStep": 0}]]),
+    ("controlNet", [[CONTROL | {"startStepPercentage": 99}]], [[CONTROL | {"startStepPercentage": 100}]]),
+    ("controlNet", [[CONTROL | {"endStepPercentage": 1}]], [[CONTROL | {"endStepPercentage": 0}]]),
+    (ULTRALYTICS, [{}, {"CFGScale": 8.1, "confidence": 0.5, "maskBlur": 0, "maskPadding": 20, "steps": 100}], [
+        {"CFGScale": 51}, {"confidence": 1.1}, {"maskBlur": 101}, {"maskPadding": 21}, {"steps": 0}, {"strength": -0.1},
+    ]),
+]  # fmt: skip
+
+ACCELERATOR_RANGES: list[tuple[str, list[Any], list[Any]]] = [
+    ("fbCacheThreshold", [0, 1, 0.25], [-0.01, 1.01, 0.255]),
+    ("teaCacheDistance", [0, 1], [2]),
+    ("dbCacheThreshold", [0, 1], [2]),
+    ("dbCacheSkipInterval", [1, 100], [0]),
+    ("cacheStartStep", [0, 19], [-1]),
+    ("cacheEndStep", [1, 20], [0]),
+    ("cacheStartStepPercentage", [0, 99], [100]),
+    ("cacheEndStepPercentage", [1, 100], [0, 101]),
+    ("cacheMaxConsecutiveSteps", [1, 5], [0, 6]),
+]
+RANGES += [(f"acceleratorOptions.{name}", legal, illegal) for name, legal, illegal in ACCELERATOR_RANGES]
+
+
+def nested(path: str, value: Any) -> dict[str, Any]:
+    for name in reversed(path.split(".")):
+        value = {name: value}
+    return value
+
+
+@pytest.mark.parametrize(("path", "legal", "illegal"), RANGES)
+def test_ranges(client: TestClient, reference: str, path: str, legal: list[Any], illegal: list[Any]) -> None:
+    for value in legal:
+        assert errors_of(client, reference, nested(path, value)) == [], value
+    for value in illegal:
+        (error,) = errors_of(client, reference, nested(path, value))
+        assert error[0].startswith("invalid"), value
+        assert error[1].startswith(path), value
+
+
+@pytest.mark.parametrize(("path", "legal", "illegal"), NO_EFFECT)
+def test_what_has_no_effect_yet_is_validated_and_then_refused_by_name(
+    client: TestClient, reference: str, path: str, legal: list[Any], illegal: list[Any]
+) -> None:
+    for value in legal:
+        assert errors_of(client, reference, nested(path, value)) == [("unsupportedParameter", path)], value
+    for value in illegal:
+        codes = {code for code, _ in errors_of(client, reference, nested(path, value))}
+        assert "unsupportedParameter" not in codes, value
+        assert codes, value
+
+
+TWO_CACHES = ["acceleratorOptions.fbCache", "acceleratorOptions.teaCache"]
+
+
+@pytest.mark.parametrize(
+    ("task", "expected"),
+    [
+        ({"width": None}, [("missingWidth", "width")]),
+        ({"width": None, "height": None}, [("missingWidth", "width"), ("missingHeight", "height")]),
+        ({**EDIT, "width": None, "height": None}, []),
+        ({**EDIT, "height": None}, [("missingHeight", "height")]),
+        ({"inputs": {"referenceImages": ["REFERENCE"]}}, [("unsupportedParameter", "inputs.referenceImages")]),
+        ({"model": "runware:108@20"}, [("missingReferenceImages", "inputs.referenceImages")]),
+        (
+            {"model": "runware:108@20", "inputs": {"referenceImages": ["REFERENCE"] * 2}},
+            [("invalidReferenceImages", "inputs.referenceImages")],
+        ),
+        ({"model": "runware:108@22", "inputs": {"referenceImages": ["REFERENCE"] * 3}}, []),
+        (
+            {"model": "runware:108@22", "inputs": {"referenceImages": ["REFERENCE"] * 4}},
+            [("invalidReferenceImages", "inputs.referenceImages")],
+        ),
+        (
+            {"acceleratorOptions": {"cacheStartStep": 5, "cacheEndStep": 5}},
+            [("incompatibleParameters", ["acceleratorOptions.cacheStartStep", "acceleratorOptions.cacheEndStep"])],
+        ),
+        (
+            {"acceleratorOptions": {"cacheEndStep": 9}, "steps": 8},
+            [("incompatibleParameters", ["acceleratorOptions.cacheEndStep", "steps"])],
+        ),
+        (
+            {"acceleratorOptions": {"cacheStartStep": 2, "cacheEndStepPercentage": 50}},
+            [
+                (
+                    "incompatibleParameters",
+                    ["acceleratorOptions.cacheStartStep", "acceleratorOptions.cacheEndStepPercentage"],
+                )
+            ],
+        ),
+        (
+            {"acceleratorOptions": {"cacheStartStepPercentage": 60, "cacheEndStepPercentage": 50}},
+            [
+                (
+                    "incompatibleParameters",
+                    ["acceleratorOptions.cacheStartStepPercentage", "acceleratorOptions.cacheEndStepPercentage"],
+                )
+            ],
+        ),
+        (
+            {"maskMargin": 32},
+            [("incompatibleParameters", ["maskMargin", "inputs.maskImage"]), ("unsupportedParameter", "maskMargin")],
+        ),
+        (
+            {"inputs": {"maskImage": "x"}},
+            [
+                ("incompatibleParameters", ["inputs.maskImage", "inputs.seedImage"]),
+                ("unsupportedParameter", "inputs.maskImage"),
+            ],
+        ),
+        (
+            {"outpaint": {"top": 0}},
+            [
+                ("incompatibleParameters", ["outpaint", "inputs.seedImage"]),
+                ("invalidOutpaint", "outpaint"),
+                ("unsupportedParameter", "outpaint"),
+            ],
+        ),
+        ({"model": "alibaba-qwen-image"}, []),
+    ],
+)
+def test_rules_between_fields(
+    client: TestClient, reference: str, task: dict[str, Any], expected: list[tuple[str, Any]]
+) -> None:
+    assert errors_of(client, reference, task) == expected
+
+
+def test_two_caches_name_both(client: TestClient, reference: str) -> None:
+    errors = errors_of(client, reference, {"acceleratorOptions": {"fbCache": True, "teaCache": True}})
+    assert ("incompatibleParameters", TWO_CACHES) in errors
+
+
+def test_control_net_windows(client: TestClient, reference: str) -> None:
+    use = {"model": "a", "guideImage": "x", "startStep": 9, "endStep": 30, "endStepPercentage": 50}
+    errors = errors_of(client, reference, {"controlNet": [use], "steps": 20})
+    assert ("incompatibleParameters", ["controlNet[0].endStep", "steps"]) in errors
+    both = ["controlNet[0].startStep", "controlNet[0].endStep", "controlNet[0].endStepPercentage"]
+    assert ("incompatibleParameters", both) in errors
+
+
+class TestSchedulers:
+    def test_the_vendors_75_names(self) -> None:
+        assert len(set(SCHEDULERS)) == 75
+        assert set(SAMPLERS) <= set(SCHEDULERS)
+        assert scheduler_name(" dpm++ 2m karras ") == "DPM++ 2M Karras"
+        assert scheduler_name("DPM") is None
+
+    @pytest.mark.parametrize("name", SCHEDULERS)
+    def test_each_runs_or_is_refused_by_name(self, client: TestClient, reference: str, name: str) -> None:
+        expected = [] if name in SAMPLERS else [("unsupportedParameter", "scheduler")]
+        assert errors_of(client, reference, {"scheduler": name}) == expected
+
+
+def test_rejected_joins_messages() -> None:
+    assert str(Rejected(ApiError("one"), ApiError("two"))) == "one; two"

@@ -1,0 +1,214 @@
+import json
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient, WebSocketTestSession
+
+from server.settings import Settings
+from tests.fakes import FakeRenderer
+from tests.server.conftest import new_task, post
+
+Open = Callable[..., AbstractContextManager[WebSocketTestSession]]
+
+
+@pytest.fixture
+def connect(client: TestClient) -> Open:
+    """Open a socket and authenticate, as every client does."""
+
+    @contextmanager
+    def opened(session: str | None = None, path: str = "/v1") -> Iterator[WebSocketTestSession]:
+        with client.websocket_connect(path) as socket:
+            login = {"taskType": "authentication", "apiKey": "any"}
+            send(socket, login | ({"connectionSessionUUID": session} if session else {}))
+            yield socket
+
+    return opened
+
+
+def send(socket: WebSocketTestSession, *tasks: Any) -> None:
+    socket.send_text(json.dumps(list(tasks)))
+
+
+def receive(socket: WebSocketTestSession) -> Any:
+    return json.loads(socket.receive_text())
+
+
+@pytest.mark.parametrize("path", ["/v1", "/v1/", "/", "/v1?sdk=js&version=1.3.2"])
+def test_authentication(connect: Open, path: str) -> None:
+    with connect(path=path) as socket:
+        (item,) = receive(socket)["data"]
+    assert set(item) == {"taskType", "connectionSessionUUID"}  # a taskUUID would keep one client from connecting
+    assert item["taskType"] == "authentication"
+    assert uuid.UUID(item["connectionSessionUUID"])
+
+
+def test_one_result_a_frame(connect: Open) -> None:
+    with connect() as socket:
+        receive(socket)
+        send(socket, new_task(numberResults=2))
+        frames = [receive(socket) for _ in range(2)]
+    assert [set(frame) for frame in frames] == [{"data"}] * 2
+    assert [frame["data"][0]["seed"] for frame in frames] == [5, 6]
+    assert all("status" not in frame["data"][0] for frame in frames)
+
+
+def test_pings_are_answered_while_an_image_is_drawn(connect: Open, renderer: FakeRenderer) -> None:
+    renderer.hold()
+    with connect() as socket:
+        receive(socket)
+        send(socket, new_task())
+        renderer.held.wait(5)
+        send(socket, {"taskType": "ping", "ping": True})
+        assert receive(socket) == {"data": [{"taskType": "ping", "pong": True}]}
+        renderer.release()
+        assert receive(socket)["data"][0]["imageURL"]
+
+
+def test_async_is_acknowledged_and_then_pushed(connect: Open) -> None:
+    task = new_task(deliveryMethod="async", numberResults=2)
+    with connect() as socket:
+        receive(socket)
+        send(socket, task)
+        assert receive(socket) == {"data": [{"taskType": "imageInference", "taskUUID": task["taskUUID"]}]}
+        pushed = receive(socket)["data"]
+    assert [item["status"] for item in pushed] == ["success"] * 2
+
+
+def test_an_error_names_its_task_and_comes_alone(connect: Open) -> None:
+    task = new_task(width=1000, steps=0)
+    with connect() as socket:
+        receive(socket)
+        send(socket, task)
+        frame = receive(socket)
+    assert set(frame) == {"errors"}
+    (error,) = frame["errors"]
+    assert error["taskUUID"] == task["taskUUID"]
+    assert error["taskType"] == "imageInference"
+
+
+def test_a_failed_render_is_one_error_after_the_good_images(connect: Open, renderer: FakeRenderer) -> None:
+    renderer.fail = ("inferenceError", "out of memory")
+    task = new_task(numberResults=3)
+    with connect() as socket:
+        receive(socket)
+        send(socket, task)
+        assert [error["code"] for error in receive(socket)["errors"]] == ["inferenceError"]
+        asking = {"taskType": "getResponse", "taskUUID": task["taskUUID"]}
+        send(socket, asking)
+        assert receive(socket)["errors"][0]["status"] == "error"
+
+
+def test_a_task_before_authentication(client: TestClient) -> None:
+    task = new_task()
+    with client.websocket_connect("/v1") as socket:
+        send(socket, task)
+        (error,) = receive(socket)["errors"]
+    assert error["code"] == "missingApiKey"
+    assert error["taskUUID"] == task["taskUUID"]
+
+
+@pytest.mark.parametrize("text", ["{", "3", '{"taskType":"ping"}', "[]"])
+def test_text_that_is_no_array_of_tasks(connect: Open, text: str) -> None:
+    with connect() as socket:
+        receive(socket)
+        socket.send_text(text)
+        assert receive(socket)["errors"][0]["code"] == "invalidRequest"
+        send(socket, {"taskType": "ping", "ping": True})
+        assert receive(socket)["data"]
+
+
+def test_binary_frames_are_read_too(connect: Open) -> None:
+    with connect() as socket:
+        receive(socket)
+        socket.send_bytes(b'[{"taskType":"ping","ping":true}]')
+        assert receive(socket)["data"][0]["pong"] is True
+
+
+class TestResuming:
+    def test_results_finished_meanwhile_are_delivered(self, connect: Open, renderer: FakeRenderer) -> None:
+        renderer.hold()
+        task = new_task()
+        with connect() as socket:
+            session = receive(socket)["data"][0]["connectionSessionUUID"]
+            send(socket, task)
+            renderer.held.wait(5)
+        renderer.release()
+        with connect(session) as socket:
+            assert receive(socket)["data"][0]["connectionSessionUUID"] == session
+            assert receive(socket)["data"][0]["taskUUID"] == task["taskUUID"]
+
+    def test_an_unknown_session_is_a_new_one(self, connect: Open) -> None:
+        unknown = str(uuid.uuid4())
+        with connect(unknown) as socket:
+            assert receive(socket)["data"][0]["connectionSessionUUID"] != unknown
+
+    def test_the_newest_connection_takes_over(self, connect: Open) -> None:
+        with connect() as old:
+            session = receive(old)["data"][0]["connectionSessionUUID"]
+            with connect(session) as new:
+                receive(new)
+                send(old, new_task())
+                assert receive(new)["data"][0]["seed"] == 5
+
+    def test_authenticating_again_keeps_the_session(self, connect: Open) -> None:
+        with connect() as socket:
+            session = receive(socket)["data"][0]["connectionSessionUUID"]
+            send(socket, {"taskType": "authentication", "apiKey": "any"})
+            assert receive(socket)["data"][0]["connectionSessionUUID"] == session
+
+
+class TestKeys:
+    @pytest.fixture
+    def settings(self, settings: Settings) -> Settings:
+        return settings.model_copy(update={"api_keys": ("one", "two")})
+
+    @pytest.mark.parametrize(
+        ("key", "code"), [("wrong", "invalidApiKey"), (None, "missingApiKey"), (7, "missingApiKey")]
+    )
+    def test_a_bad_key_is_said_in_both_forms_and_the_socket_stays_open(
+        self, client: TestClient, key: object, code: str
+    ) -> None:
+        with client.websocket_connect("/v1") as socket:
+            send(socket, {"taskType": "authentication", "apiKey": key})
+            frame = receive(socket)
+            assert frame["errors"] == [frame["error"]]
+            assert frame["error"]["code"] == code
+            assert frame["error"]["taskType"] == "authentication"
+            assert "taskUUID" not in frame["error"]
+            send(socket, {"taskType": "authentication", "apiKey": "one"})
+            assert receive(socket)["data"]
+
+    def test_a_session_belongs_to_its_key(self, client: TestClient) -> None:
+        with client.websocket_connect("/v1") as socket:
+            send(socket, {"taskType": "authentication", "apiKey": "one"})
+            session = receive(socket)["data"][0]["connectionSessionUUID"]
+        with client.websocket_connect("/v1") as socket:
+            send(socket, {"taskType": "authentication", "apiKey": "two", "connectionSessionUUID": session})
+            assert receive(socket)["data"][0]["connectionSessionUUID"] != session
+
+    def test_a_key_in_the_upgrade_request(self, client: TestClient) -> None:
+        with client.websocket_connect("/v1", headers={"Authorization": "Bearer two"}) as socket:
+            send(socket, {"taskType": "ping", "ping": True})
+            assert receive(socket)["data"][0]["pong"] is True
+        with client.websocket_connect("/v1", headers={"Authorization": "Bearer three"}) as socket:
+            send(socket, {"taskType": "ping", "ping": True})
+            assert receive(socket)["errors"][0]["code"] == "missingApiKey"
+
+
+def test_a_closed_socket_cancels_nothing(client: TestClient, connect: Open, renderer: FakeRenderer) -> None:
+    renderer.hold()
+    task = new_task(numberResults=2)
+    with connect() as socket:
+        receive(socket)
+        send(socket, task)
+        renderer.held.wait(5)
+    renderer.release()
+    asking = {"taskType": "getResponse", "taskUUID": task["taskUUID"]}
+    for _ in range(500):
+        items = post(client, asking).json()["data"]
+        if items[0]["status"] == "success":
+            break
+    assert len(items) == 2
