@@ -99,11 +99,12 @@ class Settings(BaseSettings):
 
 def unknown_variables(environment: Mapping[str, str]) -> list[str]:
     """Complain about each variable with our prefix that is no option, naming the nearest that is."""
-    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    known = {name.upper() for name in Settings.model_fields}
     complaints = []
     for name in sorted(environment):
-        if name.upper().startswith(PREFIX) and name.upper() not in known:
-            near = difflib.get_close_matches(name.upper(), known, n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
+        option = name.upper().removeprefix(PREFIX)
+        if name.upper().startswith(PREFIX) and option not in known:
+            near = difflib.get_close_matches(option, known, n=1)
+            hint = f"; did you mean {PREFIX}{near[0]}?" if near else ""
             complaints.append(f"{name} is no option of ownware{hint}")
     return complaints

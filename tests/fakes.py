@@ -32,9 +32,11 @@ class FakeRenderer:
         self.not_ready: str | None = None
         self.orders: list[Order] = []
         self._cancelled: set[int] = set()
+        self._hold_from = 0
 
-    def hold(self) -> None:
-        """Stop at the first step of the next image, until `release`."""
+    def hold(self, index: int = 0) -> None:
+        """Stop at the first step of an order's image of that index, until `release`."""
+        self._hold_from = index
         self.held.clear()
         self.go.clear()
 
@@ -53,9 +55,9 @@ class FakeRenderer:
         for target in order.targets:
             for step in (1, 2):
                 yield Progress(order.job_id, target.index, step, 2)
-                self.held.set()
-                while not self.go.is_set() and order.job_id not in self._cancelled:  # noqa: ASYNC110  set by a thread
-                    await asyncio.sleep(PAUSE_SECONDS)
+                if target.index >= self._hold_from:
+                    self.held.set()
+                    await self._released(order)
                 if order.job_id in self._cancelled:
                     yield Cancelled(order.job_id)
                     return
@@ -64,6 +66,10 @@ class FakeRenderer:
                 return
             yield self._draw(order, target.index)
         yield Finished(order.job_id)
+
+    async def _released(self, order: Order) -> None:
+        while not self.go.is_set() and order.job_id not in self._cancelled:  # noqa: ASYNC110  set by a thread
+            await asyncio.sleep(PAUSE_SECONDS)
 
     def cancel(self, job_id: int) -> None:
         self._cancelled.add(job_id)

@@ -65,6 +65,6 @@ def _greeting(process: "subprocess.Popen[str]") -> str | None:
     lines = []
     for line in process.stdout:
         lines.append(line)
-        if "curl" in line:
+        if "curl -s" in line:
             return "".join(lines)
     return None

@@ -53,6 +53,9 @@ class Failure:
     message: str
 
 
+CANCELLED = Failure("taskCancelled", "The task was cancelled.")
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """A submission with its history. Times are seconds since the epoch; `results` are in the order of their index."""

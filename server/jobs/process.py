@@ -44,6 +44,11 @@ class RendererProcess:
         self._connection: Connection | None = None
         self._replies: asyncio.Queue[Reply | None] = asyncio.Queue()
 
+    @property
+    def pid(self) -> int | None:
+        """The id of the running process."""
+        return self._process.pid if self._process else None
+
     async def start(self) -> None:
         """Spawn the process and wait until its first model is loaded.
 

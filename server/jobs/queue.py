@@ -15,7 +15,7 @@ from typing import Protocol
 import structlog
 
 from server.errors import ServiceUnavailable
-from server.jobs.job import Failure, Job, Result, Submission
+from server.jobs.job import CANCELLED, Failure, Job, Result, Submission
 from server.jobs.messages import (
     Cancelled,
     Failed,
@@ -266,8 +266,7 @@ class JobQueue:
         if isinstance(reply, Failed):
             ended = await self._store.end(job.id, "failed", Failure(reply.code, reply.message))
         elif isinstance(reply, Cancelled):
-            failure = Failure("taskCancelled", "The task was cancelled.")
-            ended = await self._store.end(job.id, "cancelled", failure)
+            ended = await self._store.end(job.id, "cancelled", CANCELLED)
         else:
             ended = await self._store.end(job.id, "done")
         self._tell(Ended(ended))

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 from pipelines.request import RenderRequest
 from server.database import Database
 from server.errors import ConflictTaskUUID, RateLimitExceeded
-from server.jobs.job import Failure, Job, Result, State, Submission
+from server.jobs.job import CANCELLED, Failure, Job, Result, State, Submission
 from server.media.encode import Encoding
 
 SCHEMA = """
@@ -109,10 +109,9 @@ class JobStore:
         """Close a job as done, failed or cancelled."""
 
         def work(connection: sqlite3.Connection) -> Job:
-            reason = json.dumps([failure.code, failure.message]) if failure else None
             connection.execute(
                 "UPDATE jobs SET state = ?, finished = ?, failure = ? WHERE id = ?",
-                (state, time.time(), reason, job_id),
+                (state, time.time(), _reason(failure), job_id),
             )
             return _by_id(connection, job_id)
 
@@ -123,9 +122,9 @@ class JobStore:
 
         def work(connection: sqlite3.Connection) -> Job | None:
             row = connection.execute(
-                "UPDATE jobs SET state = 'cancelled', finished = ? "
+                "UPDATE jobs SET state = 'cancelled', finished = ?, failure = ? "
                 "WHERE owner = ? AND task_uuid = ? AND state = 'queued' RETURNING *",
-                (time.time(), owner, task_uuid),
+                (time.time(), _reason(CANCELLED), owner, task_uuid),
             ).fetchone()
             return _job(connection, row) if row else None
 
@@ -183,6 +182,10 @@ def _accept(connection: sqlite3.Connection, submission: Submission, limit: int) 
         ),
     ).fetchone()
     return _job(connection, row)
+
+
+def _reason(failure: Failure | None) -> str | None:
+    return json.dumps([failure.code, failure.message]) if failure else None
 
 
 def _by_id(connection: sqlite3.Connection, job_id: int) -> Job:

@@ -1,0 +1,93 @@
+"""A renderer process with the real models, and what happens to it."""
+
+import os
+import signal
+import time
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from pipelines.catalog import Catalog, load_catalog
+from pipelines.request import RenderRequest, Sampler
+from server.jobs.messages import Cancelled, Failed, Finished, ImageWritten, Order, Progress, Target
+from server.jobs.process import RendererDied, RendererNotReady, RendererProcess
+from server.media.encode import Encoding
+
+REQUEST = RenderRequest("runware:108@1", "a", None, 64, 64, 3, Sampler(), 1.0, 7, 2)
+
+
+@pytest.fixture(scope="module")
+def catalog() -> Catalog:
+    return load_catalog().with_embedded_weights()
+
+
+@pytest.fixture
+async def process(catalog: Catalog, embedded: Path, weights: Path) -> AsyncIterator[RendererProcess]:
+    process = RendererProcess("cpu", catalog, embedded, "error")
+    await process.start()
+    yield process
+    await process.stop()
+
+
+def order(folder: Path, job_id: int = 1, **changes: object) -> Order:
+    targets = tuple(Target(index, folder / f"{job_id}-{index}.png") for index in range(2))
+    return Order(job_id, replace(REQUEST, **changes), Encoding("PNG", 95), targets)
+
+
+async def test_orders_one_after_the_other(process: RendererProcess, tmp_path: Path) -> None:
+    """One process for several scenarios: starting one takes seconds."""
+    replies = [reply async for reply in process.render(order(tmp_path))]
+    assert [reply.step for reply in replies if isinstance(reply, Progress)] == [1, 2, 3, 1, 2, 3]
+    written = [reply for reply in replies if isinstance(reply, ImageWritten)]
+    assert [(image.index, image.seed, image.width) for image in written] == [(0, 7, 64), (1, 8, 64)]
+    assert isinstance(replies[-1], Finished)
+    with Image.open(tmp_path / "1-0.png") as image:
+        assert image.size == (64, 64)
+
+    # An order that fails says why in words, and the next one is drawn.
+    replies = [reply async for reply in process.render(order(tmp_path, 2, prompt="<|im_end|>"))]
+    (failed,) = replies
+    assert isinstance(failed, Failed)
+    assert failed.code == "inferenceError"
+    assert "Traceback" not in failed.message
+
+    # A cancelled order stops between steps; a cancel that comes too late is for nobody.
+    replies = []
+    async for reply in process.render(order(tmp_path, 3, width=512, height=512, steps=50)):
+        replies.append(reply)
+        process.cancel(3)
+    assert isinstance(replies[-1], Cancelled)
+    assert len(replies) < 50
+    process.cancel(3)
+
+    again = [reply async for reply in process.render(order(tmp_path, 4))]
+    assert (tmp_path / "4-0.png").read_bytes() == (tmp_path / "1-0.png").read_bytes()
+    assert isinstance(again[-1], Finished)
+
+    # Stopped in the middle of an image, it ends at its next step.
+    async for _ in process.render(order(tmp_path, 5, width=512, height=512, steps=50)):
+        break
+    started = time.monotonic()
+    await process.stop()
+    assert time.monotonic() - started < 5
+
+
+async def test_a_killed_process_is_noticed(process: RendererProcess, tmp_path: Path) -> None:
+    async def kill_at_the_first_step() -> None:
+        async for _ in process.render(order(tmp_path, width=512, height=512, steps=50)):
+            assert process.pid is not None
+            os.kill(process.pid, signal.SIGKILL)
+
+    with pytest.raises(RendererDied):
+        await kill_at_the_first_step()
+
+
+async def test_weights_that_are_not_there(catalog: Catalog, tmp_path: Path) -> None:
+    broken = Catalog((replace(catalog.entries[0], weights=str(tmp_path / "nothing")),))
+    process = RendererProcess("cpu", broken, tmp_path, "error")
+    with pytest.raises(RendererNotReady, match="nothing"):
+        await process.start()
+    await process.stop()

@@ -1,0 +1,184 @@
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from server.database import Database
+from server.errors import ServiceUnavailable
+from server.jobs import queue as queue_module
+from server.jobs import store as job_tables
+from server.jobs.job import Job, Submission
+from server.jobs.queue import Ended, Event, JobQueue, Renderer, ResultReady, Stopping
+from server.jobs.store import JobStore
+from server.media import store as media_tables
+from server.media.store import MediaStore
+from tests.fakes import FakeRenderer
+from tests.server.jobs.test_store import SUBMISSION
+
+Open = Callable[..., AbstractAsyncContextManager[JobQueue]]
+
+
+@pytest.fixture
+def opened(tmp_path: Path) -> Open:
+    """A queue over the test's data folder; opened twice, it is the same data."""
+
+    @asynccontextmanager
+    async def open_queue(*renderers: Renderer) -> AsyncIterator[JobQueue]:
+        database = Database(tmp_path / "db.sqlite", [media_tables.SCHEMA, job_tables.SCHEMA])
+        queue = JobQueue(JobStore(database), MediaStore(database, tmp_path / "media"), renderers, limit=9)
+        await queue.open()
+        try:
+            yield queue
+        finally:
+            await queue.close()
+            database.close()
+
+    return open_queue
+
+
+def submission(number: int = 0, count: int = 1) -> Submission:
+    uuids = tuple(f"{number:08d}-0000-4000-8000-{index:012d}" for index in range(count))
+    return replace(
+        SUBMISSION,
+        task_uuid=f"{number:08d}-0000-4000-8000-000000000000",
+        task={"taskType": "imageInference", "taskUUID": f"{number:08d}-0000-4000-8000-000000000000"},
+        request=replace(SUBMISSION.request, count=count, seed=number),
+        image_uuids=uuids,
+    )
+
+
+async def run(queue: JobQueue, work: Submission) -> Job:
+    with queue.watch(work.key) as events:
+        await queue.submit(work)
+        return await ended(events)
+
+
+async def ended(events: "asyncio.Queue[Event]") -> Job:
+    while not isinstance(event := await asyncio.wait_for(events.get(), 5), Ended):
+        assert isinstance(event, ResultReady)
+    return event.job
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    for _ in range(500):
+        if condition():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("it never came true")
+
+
+async def test_images_are_reported_one_by_one_and_kept(opened: Open) -> None:
+    work = submission(count=3)
+    async with opened(FakeRenderer()) as queue:
+        with queue.watch(work.key) as events:
+            await queue.submit(work)
+            ready = [await events.get() for _ in range(3)]
+            assert [event.result.index for event in ready if isinstance(event, ResultReady)] == [0, 1, 2]
+            job = await ended(events)
+        assert job.state == "done"
+        assert await queue.find(*work.key) == job
+
+
+async def test_a_render_failure_fails_the_job_only(opened: Open) -> None:
+    renderer = FakeRenderer()
+    renderer.fail = ("inferenceError", "why")
+    async with opened(renderer) as queue:
+        job = await run(queue, submission(1))
+        assert job.state == "failed"
+        assert job.failure is not None
+        assert (job.failure.code, job.failure.message) == ("inferenceError", "why")
+        renderer.fail = None
+        assert (await run(queue, submission(2))).state == "done"
+
+
+async def test_a_dead_renderer_is_started_again(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queue_module, "RESTART_PAUSE_SECONDS", 0.01)
+    renderer = FakeRenderer()
+    renderer.die = True
+    async with opened(renderer) as queue:
+        assert (await run(queue, submission(1))).state == "failed"
+        assert (await run(queue, submission(2))).state == "done"
+
+
+async def test_cancelling_what_waits_and_what_runs(opened: Open) -> None:
+    renderer = FakeRenderer()
+    renderer.hold()
+    running, waiting, last = submission(1, count=2), submission(2), submission(3)
+    async with opened(renderer) as queue:
+        with queue.watch(running.key) as first, queue.watch(waiting.key) as second, queue.watch(last.key) as third:
+            for work in (running, waiting, last):
+                await queue.submit(work)
+            await until(renderer.held.is_set)
+            assert await queue.cancel(*waiting.key)
+            assert (await ended(second)).state == "cancelled"
+            assert await queue.cancel(*running.key)
+            assert (await ended(first)).state == "cancelled"
+            renderer.release()
+            assert (await ended(third)).state == "done"
+        assert not await queue.cancel(*last.key)
+    assert len(renderer.orders) == 2
+
+
+async def test_progress(opened: Open) -> None:
+    renderer = FakeRenderer()
+    renderer.hold()
+    work = submission(count=2)
+    async with opened(renderer) as queue:
+        with queue.watch(work.key) as events:
+            job = await queue.submit(work)
+            await until(lambda: queue.progress(job) == 25)  # one of two steps of one of two images
+            renderer.release()
+            assert queue.progress(await ended(events)) == 100
+
+
+async def test_what_was_running_is_drawn_again_after_a_restart_without_what_is_done(opened: Open) -> None:
+    first, second = FakeRenderer(), FakeRenderer()
+    work = submission(count=2)
+    first.hold(index=1)
+    async with opened(first) as queue:
+        await queue.submit(work)
+        await until(first.held.is_set)
+    async with opened(second) as queue:
+        with queue.watch(work.key) as events:
+            job = await queue.find(*work.key)
+            if job is None or not job.ended:
+                job = await ended(events)
+        assert [result.index for result in job.results] == [0, 1]
+    assert [target.index for order in second.orders for target in order.targets] == [1]
+
+
+async def test_two_renderers_share_the_work(opened: Open) -> None:
+    renderers = FakeRenderer("one"), FakeRenderer("two")
+    for renderer in renderers:
+        renderer.hold()
+    async with opened(*renderers) as queue:
+        for number in (1, 2):
+            await queue.submit(submission(number))
+        for renderer in renderers:
+            await until(renderer.held.is_set)
+            renderer.release()
+
+
+async def test_without_a_renderer_nothing_is_accepted(opened: Open) -> None:
+    renderer = FakeRenderer()
+    renderer.not_ready = "no weights"
+    async with opened(renderer) as queue:
+        await queue.started()
+        assert not queue.ready
+        with pytest.raises(ServiceUnavailable, match="no weights"):
+            await queue.submit(submission())
+
+
+async def test_stopping_is_told_to_all_who_wait(opened: Open) -> None:
+    renderer = FakeRenderer()
+    renderer.hold()
+    work = submission()
+    async with opened(renderer) as queue:
+        with queue.watch(work.key) as events:
+            await queue.submit(work)
+            queue.announce_stop()
+            assert isinstance(await events.get(), Stopping)
+        assert (await queue.find(*work.key)) is not None

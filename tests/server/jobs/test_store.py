@@ -1,0 +1,142 @@
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pipelines.request import Reference, RenderRequest, Sampler
+from server.database import Database
+from server.errors import ConflictTaskUUID, RateLimitExceeded
+from server.jobs.job import Failure, Result, Submission
+from server.jobs.store import SCHEMA, JobStore
+from server.media.encode import Encoding
+
+REQUEST = RenderRequest(
+    model="runware:108@20",
+    prompt="a red circle 红",
+    negative_prompt=None,
+    width=128,
+    height=256,
+    steps=3,
+    sampler=Sampler("dpmpp_2m", "karras"),
+    true_cfg_scale=2.5,
+    seed=2**63 - 1,
+    count=2,
+    references=(Reference(Path("a.png"), "hash", 3, 4),),
+)
+SUBMISSION = Submission(
+    owner="me",
+    task_uuid="83E5A68E-074f-4bea-8e26-a6723ae9b2da",
+    task={"taskType": "imageInference", "taskUUID": "83E5A68E-074f-4bea-8e26-a6723ae9b2da"},
+    request=REQUEST,
+    encoding=Encoding("WEBP", 80),
+    image_uuids=("a", "b"),
+    ttl=60,
+    warnings=("one",),
+)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[JobStore]:
+    database = Database(tmp_path / "db.sqlite", [SCHEMA])
+    yield JobStore(database)
+    database.close()
+
+
+async def test_a_job_survives_the_process(tmp_path: Path) -> None:
+    database = Database(tmp_path / "db.sqlite", [SCHEMA])
+    job = await JobStore(database).accept(SUBMISSION, limit=9)
+    database.close()
+    database = Database(tmp_path / "db.sqlite", [SCHEMA])
+    found = await JobStore(database).find("me", SUBMISSION.task_uuid.lower())
+    database.close()
+    assert found is not None
+    assert found == job
+    assert found.submission == SUBMISSION
+    assert (found.state, found.ended) == ("queued", False)
+
+
+async def test_a_task_uuid_is_used_once_by_each_owner(store: JobStore) -> None:
+    await store.accept(SUBMISSION, limit=9)
+    with pytest.raises(ConflictTaskUUID):
+        await store.accept(replace(SUBMISSION, task_uuid=SUBMISSION.task_uuid.lower()), limit=9)
+    await store.accept(replace(SUBMISSION, owner="you"), limit=9)
+
+
+@pytest.mark.parametrize("state", ["failed", "cancelled"])
+async def test_what_failed_may_be_sent_again(store: JobStore, state: str) -> None:
+    job = await store.accept(SUBMISSION, limit=9)
+    await store.add_result(job.id, Result(0, "a", 1, 0.1), ())
+    await store.end(job.id, "failed" if state == "failed" else "cancelled", Failure("inferenceError", "why"))
+    again = await store.accept(SUBMISSION, limit=9)
+    assert (again.state, again.results, again.failure) == ("queued", (), None)
+
+
+async def test_done_is_done(store: JobStore) -> None:
+    job = await store.accept(SUBMISSION, limit=9)
+    await store.end(job.id, "done")
+    with pytest.raises(ConflictTaskUUID):
+        await store.accept(SUBMISSION, limit=9)
+
+
+async def test_the_queue_is_limited_by_what_waits(store: JobStore) -> None:
+    await store.accept(SUBMISSION, limit=1)
+    with pytest.raises(RateLimitExceeded):
+        await store.accept(replace(SUBMISSION, owner="you"), limit=1)
+    await store.claim()
+    await store.accept(replace(SUBMISSION, owner="you"), limit=1)
+
+
+async def test_first_come_first_served(store: JobStore) -> None:
+    for owner in ("a", "b"):
+        await store.accept(replace(SUBMISSION, owner=owner), limit=9)
+    claimed = [await store.claim() for _ in range(3)]
+    assert [job.submission.owner if job else None for job in claimed] == ["a", "b", None]
+    assert all(job.state == "running" and job.started for job in claimed if job)
+
+
+async def test_results_and_warnings_add_up(store: JobStore) -> None:
+    job = await store.accept(SUBMISSION, limit=9)
+    await store.add_result(job.id, Result(1, "b", 2**63 - 1, 0.2), ["two"])
+    job = await store.add_result(job.id, Result(0, "a", 1, 0.1), ["two", "one"])
+    assert job.results == (Result(0, "a", 1, 0.1), Result(1, "b", 2**63 - 1, 0.2))
+    assert job.submission.warnings == ("one", "two")
+
+
+async def test_interrupted_jobs_wait_again_with_what_they_have(store: JobStore) -> None:
+    job = await store.accept(SUBMISSION, limit=9)
+    await store.claim()
+    await store.add_result(job.id, Result(0, "a", 1, 0.1), ())
+    assert await store.requeue_interrupted() == 1
+    again = await store.claim()
+    assert again is not None
+    assert [result.index for result in again.results] == [0]
+
+
+async def test_only_waiting_jobs_are_cancelled_at_once(store: JobStore) -> None:
+    job = await store.accept(SUBMISSION, limit=9)
+    cancelled = await store.cancel_queued(*SUBMISSION.key)
+    assert cancelled is not None
+    assert (cancelled.id, cancelled.state, cancelled.failure) == (
+        job.id,
+        "cancelled",
+        Failure("taskCancelled", "The task was cancelled."),
+    )
+    assert await store.cancel_queued(*SUBMISSION.key) is None
+
+
+async def test_usage_counts_images(store: JobStore) -> None:
+    job = await store.accept(SUBMISSION, limit=9)
+    await store.add_result(job.id, Result(0, "a", 1, 0.1), ())
+    assert await store.usage("me", 0) == 1
+    assert await store.usage("me", time.time() + 1) == 0
+    assert await store.usage("you", 0) == 0
+
+
+async def test_old_jobs_are_forgotten(store: JobStore) -> None:
+    job = await store.accept(SUBMISSION, limit=9)
+    await store.end(job.id, "done")
+    assert await store.forget(time.time() - 1) == 0
+    assert await store.forget(time.time() + 1) == 1
+    assert await store.find(*SUBMISSION.key) is None

@@ -1,0 +1,26 @@
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from server.database import Database
+
+TABLE = "CREATE TABLE IF NOT EXISTS numbers (value INTEGER)"
+
+
+async def test_all_of_a_transaction_is_kept_or_none(tmp_path: Path) -> None:
+    database = Database(tmp_path / "db.sqlite", [TABLE])
+
+    def half(connection: sqlite3.Connection) -> None:
+        connection.execute("INSERT INTO numbers VALUES (1)")
+        raise RuntimeError("in between")
+
+    with pytest.raises(RuntimeError):
+        await database.run(half)
+    await database.run(lambda connection: connection.execute("INSERT INTO numbers VALUES (2)"))
+    rows = await database.run(lambda connection: connection.execute("SELECT value FROM numbers").fetchall())
+    assert [row["value"] for row in rows] == [2]
+    modes = ("journal_mode", "synchronous")
+    found = await database.run(lambda c: [c.execute(f"PRAGMA {mode}").fetchone()[0] for mode in modes])
+    assert found == ["wal", 2]  # 2 is FULL: on disk before the call returns
+    database.close()

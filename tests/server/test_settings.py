@@ -1,0 +1,68 @@
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+from pydantic_settings import CliApp
+
+from server.settings import Settings, unknown_variables
+
+
+@pytest.fixture(autouse=True)
+def _clean(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in Settings.model_fields:
+        monkeypatch.delenv(f"OWNWARE_{name.upper()}", raising=False)
+
+
+def test_defaults() -> None:
+    settings = CliApp.run(Settings, cli_args=[])
+    assert (settings.host, settings.port, settings.api_keys) == ("127.0.0.1", 8000, ())
+    assert settings.data_dir == Path.home() / ".ownware"
+    assert not settings.allow_private_urls
+
+
+def test_each_option_is_a_flag_and_a_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = {
+        "host": ("0.0.0.0", "::"),
+        "port": ("9000", "9001"),
+        "data_dir": ("/a", "/b"),
+        "api_keys": ("a, b", "c"),
+        "public_url": ("https://a.example/", "http://b.example"),
+        "allow_private_urls": ("true", "true"),
+        "models": ("/a.toml", "/b.toml"),
+        "weights": ("embedded", "catalog"),
+        "devices": ("cpu", "cuda:0,cuda:1"),
+        "result_ttl": ("60", "61"),
+        "unknown_parameters": ("ignore", "error"),
+        "max_queue": ("1", "2"),
+        "max_body_mb": ("1", "2"),
+        "max_image_megapixels": ("1", "2"),
+        "fetch_timeout": ("1.5", "2"),
+        "log_level": ("debug", "error"),
+    }
+    assert set(values) == set(Settings.model_fields)
+    for name, (variable, _) in values.items():
+        monkeypatch.setenv(f"OWNWARE_{name.upper()}", variable)
+    from_variables = CliApp.run(Settings, cli_args=[])
+    assert from_variables.api_keys == ("a", "b")
+    assert from_variables.public_url == "https://a.example"
+    flags = [f"--{name.replace('_', '-')}={flag}" for name, (_, flag) in values.items() if flag != "true"]
+    from_flags = CliApp.run(Settings, cli_args=[*flags, "--allow-private-urls"])
+    assert from_flags.api_keys == ("c",)
+    assert from_flags.devices == ("cuda:0", "cuda:1")
+    differing = [name for name in values if getattr(from_flags, name) != getattr(from_variables, name)]
+    assert differing == [name for name in values if name != "allow_private_urls"]
+
+
+@pytest.mark.parametrize(
+    "flag",
+    ["--port=x", "--port=70000", "--public-url=box", "--public-url=ftp://box", "--devices=,", "--result-ttl=59"],
+)
+def test_wrong_values(flag: str) -> None:
+    with pytest.raises(ValidationError):
+        CliApp.run(Settings, cli_args=[flag])
+
+
+def test_a_variable_that_is_no_option() -> None:
+    (complaint,) = unknown_variables({"OWNWARE_PROT": "1", "OWNWARE_PORT": "1", "PATH": ""})
+    assert complaint == "OWNWARE_PROT is no option of ownware; did you mean OWNWARE_PORT?"
+    assert unknown_variables({"OWNWARE_XYZZY": "1"}) == ["OWNWARE_XYZZY is no option of ownware"]
