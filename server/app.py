@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Sequence
+from importlib.metadata import version
 
 import structlog
 from fastapi import FastAPI
@@ -71,7 +72,13 @@ def create_app(settings: Settings, catalog: Catalog, renderers: Sequence[Rendere
             await fetcher.aclose()
             database.close()
 
-    app = FastAPIOffline(title="Ownware", version="0.1.0", redoc_url=None, lifespan=lifespan)
+    app = FastAPIOffline(
+        title="Ownware",
+        version=version("ownware"),
+        redoc_url=None,
+        lifespan=lifespan,
+        swagger_ui_parameters={"docExpansion": "full", "defaultModelsExpandDepth": 0},
+    )
     app.state.queue = queue
     app.add_middleware(
         CORSMiddleware,

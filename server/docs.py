@@ -11,13 +11,14 @@ from pydantic.json_schema import models_json_schema
 
 from server.runware.schema import TASKS
 
+_TASK_UUID = "7b1f6f0e-2c3b-4a55-9d43-0a4a0f3e7b10"
 REF = "#/components/schemas/{model}"
 
 EXAMPLES: dict[str, list[dict[str, Any]]] = {
     "Text to image": [
         {
             "taskType": "imageInference",
-            "taskUUID": "7b1f6f0e-2c3b-4a55-9d43-0a4a0f3e7b10",
+            "taskUUID": _TASK_UUID,
             "model": "runware:108@1",
             "positivePrompt": "A red circle above a blue square on a white background",
             "width": 512,
@@ -36,16 +37,41 @@ EXAMPLES: dict[str, list[dict[str, Any]]] = {
             "steps": 8,
         }
     ],
-    "Ask for an async result": [{"taskType": "getResponse", "taskUUID": "7b1f6f0e-2c3b-4a55-9d43-0a4a0f3e7b10"}],
+    "Ask for an async result": [{"taskType": "getResponse", "taskUUID": _TASK_UUID}],
     "List the models": [{"taskType": "modelSearch", "taskUUID": "5f0d4a5b-0f4e-4f7e-8a52-2a6f5d1c9e12"}],
 }
+
+_IMAGE_UUID = "d297400b-aa84-44ea-8b86-85e2c887fce2"
+SUCCESS = {
+    "data": [
+        {
+            "taskType": "imageInference",
+            "taskUUID": _TASK_UUID,
+            "imageUUID": _IMAGE_UUID,
+            "imageURL": f"http://127.0.0.1:8000/image/{_IMAGE_UUID}.jpg",
+            "seed": 7,
+        }
+    ]
+}
+_ERROR = {
+    "code": "invalidWidth",
+    "message": "Invalid value for 'width' parameter. It must be an integer between 128 and 2048, in multiples of 16.",
+    "parameter": "width",
+    "type": "integer",
+    "min": 128,
+    "max": 2048,
+    "multiplier": 16,
+    "taskType": "imageInference",
+    "taskUUID": _TASK_UUID,
+}
+REFUSAL = {"data": [], "errors": [_ERROR], "error": _ERROR}
 
 DESCRIPTION = """
 Send an **array of tasks** to `POST /v1`, or the same arrays as text frames over a WebSocket at `/v1`.
 Authenticate with `Authorization: Bearer <key>` or an `authentication` task; without configured keys any key will do.
 
 Every answer is an object with `data`, `errors`, or both. An error has a stable `code`, a `message` and the `parameter`
-at fault. Parameters marked as known here may still be refused with `unsupportedParameter` while they have no effect.
+at fault.
 """
 
 
@@ -71,9 +97,13 @@ def _document(app: FastAPI) -> dict[str, Any]:
         "oneOf": [{"$ref": ref} for ref in kinds.values()],
         "discriminator": {"propertyName": "taskType", "mapping": kinds},
     }
-    answer = {"content": {"application/json": {"schema": {"$ref": REF.format(model="Answer")}}}}
+    schema = {"$ref": REF.format(model="Answer")}
+    answer = {"content": {"application/json": {"schema": schema}}}
+    success = {"content": {"application/json": {"schema": schema, "example": SUCCESS}}}
+    refusal = {"content": {"application/json": {"schema": schema, "example": REFUSAL}}}
     document["paths"]["/v1"]["post"] |= {
         "summary": "Run tasks",
+        "tags": ["tasks"],
         "security": [{"key": []}, {}],
         "requestBody": {
             "required": True,
@@ -85,8 +115,8 @@ def _document(app: FastAPI) -> dict[str, Any]:
             },
         },
         "responses": {
-            "200": {"description": "At least one task succeeded."} | answer,
-            "400": {"description": "No task could be accepted."} | answer,
+            "200": {"description": "At least one task succeeded."} | success,
+            "400": {"description": "No task could be accepted."} | refusal,
             "401": {"description": "Missing or wrong API key."} | answer,
             "404": {"description": "No such task."} | answer,
             "413": {"description": "The body is too large."} | answer,

@@ -16,7 +16,7 @@ class Health(BaseModel):
 
 def router(queue: JobQueue) -> APIRouter:
     """The health routes over a queue."""
-    routes = APIRouter()
+    routes = APIRouter(tags=["health"])
 
     @routes.get("/healthz", response_model=Health, summary="Is the process alive?")
     async def healthz() -> Health:

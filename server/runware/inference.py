@@ -80,7 +80,8 @@ class Inference:
         entry = self._catalog.find(task.model)
         if entry is None:
             served = [entry.air for entry in self._catalog.entries]
-            message = f"Invalid value for 'model' parameter. '{task.model}' is not served here."
+            message = f"Invalid value for 'model' parameter. '{task.model}' is not among the served models: "
+            message += f"{', '.join(served)}."
             raise InvalidParameter("model", message, details={"type": "string", "allowedValues": served})
         rules.check(task, entry)
         return task, entry, ignored

@@ -17,10 +17,11 @@ from pydantic import (
     WithJsonSchema,
 )
 
-from server.runware.schedulers import SCHEDULERS, scheduler_name
+from server.runware.schedulers import SAMPLERS, SCHEDULERS, scheduler_name
 
 MAX_SEED = 2**63 - 1
 MAX_PROMPT = 32_000
+NO_EFFECT = "Validated, then refused with unsupportedParameter if it asks for anything: it has no effect yet."
 UUID_PATTERN = r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
 
 
@@ -123,10 +124,10 @@ class Outpaint(WireModel):
 class Inputs(WireModel):
     """Pictures the task starts from: UUID, URL, data URI or base64."""
 
-    referenceImages: tuple[ImageText, ...] = ()
-    seedImage: ImageText | None = None
-    maskImage: ImageText | None = None
-    strength: Unit | None = None
+    referenceImages: tuple[ImageText, ...] = Field(default=(), description="What to edit; for edit models.")
+    seedImage: ImageText | None = Field(default=None, description=NO_EFFECT)
+    maskImage: ImageText | None = Field(default=None, description=NO_EFFECT)
+    strength: Unit | None = Field(default=None, description="Ignored without a seedImage.")
 
 
 class InferenceSettings(WireModel):
@@ -171,7 +172,9 @@ class ImageInference(Task):
     steps: Annotated[Integer, Field(ge=1, le=50)] | None = Field(
         default=None, description="Denoising steps. Default: the model's."
     )
-    scheduler: SchedulerName | None = None
+    scheduler: SchedulerName | None = Field(
+        default=None, description=f"These run: {', '.join(SAMPLERS)}. The others are refused for now."
+    )
     CFGScale: Annotated[Hundredths, Field(ge=1, le=20)] | None = Field(
         default=None, description="Guidance scale; 1 switches guidance off."
     )
@@ -186,15 +189,15 @@ class ImageInference(Task):
         default=None, description="Seconds until the image URL expires."
     )
     includeCost: StrictBool = False
-    webhookURL: WebAddress | None = None
-    uploadEndpoint: WebAddress | None = None
-    safety: Safety = Safety()
-    acceleratorOptions: AcceleratorOptions = AcceleratorOptions()
-    lora: tuple[Lora, ...] = ()
-    controlNet: tuple[ControlNet, ...] = ()
-    maskMargin: Annotated[Integer, Field(ge=32, le=128)] | None = None
-    outpaint: Outpaint | None = None
-    advancedFeatures: AdvancedFeatures = AdvancedFeatures()
+    webhookURL: WebAddress | None = Field(default=None, description=NO_EFFECT)
+    uploadEndpoint: WebAddress | None = Field(default=None, description=NO_EFFECT)
+    safety: Safety = Field(default=Safety(), description=NO_EFFECT)
+    acceleratorOptions: AcceleratorOptions = Field(default=AcceleratorOptions(), description=NO_EFFECT)
+    lora: tuple[Lora, ...] = Field(default=(), description=NO_EFFECT)
+    controlNet: tuple[ControlNet, ...] = Field(default=(), description=NO_EFFECT)
+    maskMargin: Annotated[Integer, Field(ge=32, le=128)] | None = Field(default=None, description=NO_EFFECT)
+    outpaint: Outpaint | None = Field(default=None, description=NO_EFFECT)
+    advancedFeatures: AdvancedFeatures = Field(default=AdvancedFeatures(), description=NO_EFFECT)
 
 
 class GetResponse(Task):

@@ -119,17 +119,15 @@ def _as_error(model: type[BaseModel], finding: ErrorDetails) -> ApiError:
         message = f"Unknown parameter '{parameter}'.{_did_you_mean(name, siblings)}"
         return UnknownParameter(message, parameter=parameter)
     expected = expectation(model, parameter)
+    words = "a UUID, unique for each task" if parameter == "taskUUID" else describe(expected)
     if finding["type"] == "missing":
-        message = f"Missing required parameter '{parameter}'. It must be {describe(expected)}."
+        message = f"Missing required parameter '{parameter}'. It must be {words}."
         return MissingParameter(parameter, message, details=expected)
-    if parameter == "taskUUID":
-        message = "Invalid value for 'taskUUID' parameter. It must be a UUID, unique for each task."
-        return InvalidParameter(parameter, message, details={"type": "string"})
-    message = f"Invalid value for '{parameter}' parameter. It must be {describe(expected)}."
+    message = f"Invalid value for '{parameter}' parameter. It must be {words}."
     if finding["type"] == "string_too_long" and expected.get("max") == MAX_PROMPT:
         code = "invalidPositivePromptLength" if parameter == "positivePrompt" else None
         return InvalidParameter(parameter, message, code=code, details=expected)
-    if finding["type"] == "string_pattern_mismatch":
+    if finding["type"] == "string_pattern_mismatch" and parameter != "taskUUID":
         message = f"Invalid value for '{parameter}' parameter. It must be an http or https address."
     return InvalidParameter(parameter, message, details=expected)
 
