@@ -83,18 +83,19 @@ class _Server(uvicorn.Server):
         loop = asyncio.get_running_loop()
         handled = (signal.SIGINT, signal.SIGTERM)
         for number in handled:
-            loop.add_signal_handler(number, self._interrupt, number)
+            loop.add_signal_handler(number, self._interrupt)
         try:
             yield
         finally:
             for number in handled:
                 loop.remove_signal_handler(number)
 
-    def _interrupt(self, number: signal.Signals) -> None:
+    def _interrupt(self) -> None:
+        """Begin to stop, which takes seconds at most; a second Ctrl-C does not leave renderers behind."""
         if not self.should_exit:
             typer.echo("\nStopping. Tasks that are not done go on at the next start.", err=True)
         self._queue.announce_stop()
-        self.handle_exit(number, None)
+        self.should_exit = True
 
     async def _greet(self) -> int:
         await self._queue.started()

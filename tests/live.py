@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 API_KEY = "test-key"
 
@@ -21,6 +22,12 @@ class LiveServer:
     url: str
     process: subprocess.Popen[str]
     greeting: str
+    log: IO[str]
+
+    def errors(self) -> str:
+        """All it has logged."""
+        self.log.seek(0)
+        return self.log.read()
 
     @property
     def api(self) -> str:
@@ -49,7 +56,7 @@ def live_server(data_dir: Path, *flags: str, embedded: Path | None = None) -> It
             found = re.search(r"http://\S+?(?=/v1)", greeting)
             if found is None:
                 raise RuntimeError(f"the greeting names no address:\n{greeting}")
-            yield LiveServer(found.group(), process, greeting)
+            yield LiveServer(found.group(), process, greeting, log)
         finally:
             if process.poll() is None:
                 process.send_signal(signal.SIGINT)
