@@ -8,6 +8,7 @@ import contextlib
 import signal
 from collections.abc import Iterator
 
+import structlog
 import typer
 import uvicorn
 
@@ -18,6 +19,8 @@ from server.jobs.process import RendererProcess
 from server.jobs.queue import JobQueue
 from server.logs import configure_logs
 from server.settings import Settings
+
+log = structlog.get_logger()
 
 # Answers under way get this long after Ctrl-C; renderers get their own grace after that.
 SHUTDOWN_SECONDS = 3
@@ -34,6 +37,8 @@ def serve(settings: Settings) -> int:
     except CatalogError as error:
         typer.echo(f"ownware: {error}", err=True)
         return 2
+    if not settings.api_keys:
+        log.warning("any API key is accepted, and all callers share their tasks; OWNWARE_API_KEYS restricts them")
     embedded = settings.data_dir / "embedded"
     renderers = [RendererProcess(device, catalog, embedded, settings.log_level) for device in devices]
     app = create_app(settings, catalog, renderers)

@@ -81,4 +81,5 @@ def test_the_greeting_and_its_curl_line_and_ctrl_c_in_the_middle_of_a_render(
             time.sleep(0.1)
         assert server.process.wait(15) == 0
         assert "Traceback" not in server.errors()
+        assert "any API key is accepted" in server.errors()
         assert time.monotonic() - started < 10
