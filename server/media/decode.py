@@ -5,7 +5,9 @@ becomes a `MediaError`. Keeps nothing.
 """
 
 import io
+import re
 import struct
+import threading
 import warnings
 import zlib
 from dataclasses import dataclass
@@ -14,24 +16,28 @@ from PIL import Image
 
 from server.errors import MediaError
 
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")
+ACCEPTED = "PNG, JPG, WEBP, BMP or GIF"
+
 # format as Pillow names it → MIME type and file extension
-FORMATS = {
+_FILES = {
     "PNG": ("image/png", "png"),
     "JPEG": ("image/jpeg", "jpg"),
+    "MPO": ("image/jpeg", "jpg"),  # a JPEG that more pictures follow, as phones write; the first one counts
     "WEBP": ("image/webp", "webp"),
     "BMP": ("image/bmp", "bmp"),
     "GIF": ("image/gif", "gif"),
 }
-ACCEPTED = "PNG, JPG, WEBP, BMP or GIF"
 
 _DECODER_ERRORS = (
     OSError,
     SyntaxError,
     ValueError,
     TypeError,
-    KeyError,
-    IndexError,
-    OverflowError,
+    LookupError,
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
     EOFError,
     MemoryError,
     RuntimeError,
@@ -39,6 +45,9 @@ _DECODER_ERRORS = (
     zlib.error,
 )
 _ROTATED = frozenset({5, 6, 7, 8})  # EXIF orientations that swap width and height
+# Warning filters belong to the process: of two threads that change them at once, one leaves its own behind. One picture
+# at a time also keeps a burst of large ones from filling the memory.
+_ONE_AT_A_TIME = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,36 +62,44 @@ class Picture:
 
 def check_picture(data: bytes, max_pixels: int) -> Picture:
     """Look at the header, then decode the whole (first) frame. Raises `MediaError`; blocks for the decoding."""
-    with warnings.catch_warnings():
+    with _ONE_AT_A_TIME, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a corrupt EXIF block or an odd size is no news to the sender
         try:
             return _check(data, max_pixels)
         except Image.DecompressionBombError as error:  # Pillow's own limit, checked while it reads the header
-            raise MediaError(f"The image is too large, {_limit(max_pixels)}.") from error
+            raise _too_large(_announced_pixels(error), max_pixels) from error
         except _DECODER_ERRORS as error:
             raise MediaError(f"The image cannot be decoded: {_reason(error)}.") from error
 
 
 def _check(data: bytes, max_pixels: int) -> Picture:
     try:
-        image = Image.open(io.BytesIO(data), formats=list(FORMATS))
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
     except Image.UnidentifiedImageError as error:
         raise MediaError(f"The data is no image. It must be {ACCEPTED}.") from error
     with image:
         width, height = image.size
         if width * height > max_pixels:
-            raise MediaError(f"The image is too large: {width}×{height}, {_limit(max_pixels)}.")
-        if width < 1 or height < 1:
-            raise MediaError("The image has no pixels.")
-        mime, extension = FORMATS[image.format or ""]
+            raise _too_large(f"{width}×{height}", max_pixels)
+        mime, extension = _FILES[image.format or ""]
         image.load()
         if _orientation(image) in _ROTATED:
             width, height = height, width
         return Picture(mime, extension, width, height)
 
 
-def _limit(max_pixels: int) -> str:
-    return f"the limit is {max_pixels / 1e6:g} million pixels"
+def _too_large(size: str, max_pixels: int) -> MediaError:
+    return MediaError(f"The image is too large: {size}, the limit is {_millions(max_pixels)}.")
+
+
+def _announced_pixels(error: Image.DecompressionBombError) -> str:
+    """The number of pixels that a header claims: Pillow says it in its message only."""
+    number = re.search(r"\d+", str(error))
+    return _millions(int(number[0])) if number else "more than can be decoded"
+
+
+def _millions(pixels: int) -> str:
+    return f"{pixels / 1e6:,.10g} million pixels"
 
 
 def _orientation(image: Image.Image) -> int | None:
@@ -93,6 +110,6 @@ def _orientation(image: Image.Image) -> int | None:
         return None
 
 
-def _reason(error: BaseException) -> str:
-    text = str(error).rstrip(".")
-    return text if text and not isinstance(error, KeyError | TypeError | IndexError) else "it is damaged"
+def _reason(error: Exception) -> str:
+    """Pillow's words where they are meant for people."""
+    return str(error).rstrip(".") if isinstance(error, OSError) and error.args else "it is damaged"

@@ -18,7 +18,7 @@ _FILES: dict[Format, tuple[str, str, str]] = {
 }
 # From here on colour keeps its full resolution, as thin coloured letters need.
 FULL_CHROMA_QUALITY = 90
-# zlib's fastest level: 1024² of photo-like content in about 60 ms and 10 % more bytes than level 6 takes 300 ms for.
+# zlib's fastest level: at 1024², photo-like, a fifth of the time of its default level 6 and about 15 % more bytes.
 PNG_LEVEL = 1
 
 

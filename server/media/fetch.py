@@ -1,17 +1,18 @@
 """Fetches input images from URLs that strangers chose, without becoming their way into our network.
 
-A host is resolved once, every address it has is checked, and the connection goes to the address that was checked. Each
-redirect is checked the same way. What fails is a `MediaError` that names no internal address.
+A host is resolved once, every address it has is checked, and the connection goes to an address that was checked. Each
+redirect is treated like a first URL. Requests carry no cookies and no credentials, and nothing of the environment
+(proxies, netrc) is used. What fails is a `MediaError` that names no address we resolved.
 """
 
 import asyncio
-import ipaddress
 import socket
 from collections.abc import Awaitable, Callable
 
 import httpx2
 
 from server.errors import MediaError
+from server.media.addresses import is_public
 
 MAX_REDIRECTS = 3
 
@@ -22,59 +23,65 @@ class Fetcher:
     """An HTTP client for other people's URLs. Times in seconds, sizes in bytes."""
 
     def __init__(self, allow_private: bool, timeout: float, max_bytes: int, *, resolve: Resolve | None = None) -> None:
+        self._allow_private = allow_private
         self._timeout = timeout
         self._max_bytes = max_bytes
-        self._client = httpx2.AsyncClient(
-            transport=_CheckedTransport(allow_private, resolve or _resolve),
-            trust_env=False,
-            follow_redirects=True,
-            max_redirects=MAX_REDIRECTS,
-            timeout=timeout,
-            headers={"User-Agent": "ownware", "Accept": "image/*"},
-        )
+        self._resolve = resolve or _resolve
+        # The pool knows addresses only, so a connection kept open for one name would be used for another whose
+        # certificate was never checked.
+        self._transport = httpx2.AsyncHTTPTransport(trust_env=False, limits=httpx2.Limits(max_keepalive_connections=0))
 
     async def fetch(self, url: str) -> bytes:
         """The body behind a URL. Raises `MediaError`."""
         try:
             async with asyncio.timeout(self._timeout):
-                return await self._read(url)
-        except (TimeoutError, httpx2.TimeoutException) as error:
+                return await self._follow(httpx2.URL(url))
+        except TimeoutError as error:
             raise MediaError(f"The image's server did not answer within {self._timeout:g} seconds.") from error
-        except httpx2.TooManyRedirects as error:
-            raise MediaError(f"The image's URL redirects more than {MAX_REDIRECTS} times.") from error
-        except (httpx2.InvalidURL, httpx2.UnsupportedProtocol, UnicodeError) as error:
+        except (httpx2.InvalidURL, UnicodeError) as error:
             raise MediaError("The image's URL is not a valid http or https address.") from error
-        except httpx2.HTTPError as error:
+        except httpx2.ConnectError as error:
             raise MediaError("The image's server could not be reached.") from error
+        except httpx2.TransportError as error:
+            raise MediaError("The image's server broke off or did not answer in proper HTTP.") from error
 
     async def aclose(self) -> None:
-        """Close the connections that are kept open."""
-        await self._client.aclose()
+        """Close what is still open."""
+        await self._transport.aclose()
 
-    async def _read(self, url: str) -> bytes:
-        async with self._client.stream("GET", url) as response:
-            if not response.is_success:
-                raise MediaError(f"The image's server answered with status {response.status_code}.")
-            chunks, size = [], 0
-            async for chunk in response.aiter_bytes():
-                size += len(chunk)
-                if size > self._max_bytes:
-                    raise MediaError(f"The image is larger than {self._max_bytes} bytes.")
-                chunks.append(chunk)
-            return b"".join(chunks)
+    async def _follow(self, url: httpx2.URL) -> bytes:
+        for _ in range(MAX_REDIRECTS + 1):
+            response = await self._get(url)
+            try:
+                if not response.has_redirect_location:
+                    return await self._read(response)
+                url = url.join(response.headers["Location"])
+            finally:
+                await response.aclose()  # a redirect's body is never read
+        raise MediaError(f"The image's URL redirects more than {MAX_REDIRECTS} times.")
 
+    async def _get(self, url: httpx2.URL) -> httpx2.Response:
+        if url.scheme not in ("http", "https") or not url.host:
+            raise MediaError("The image's URL is not a valid http or https address.")
+        headers = {
+            "Host": url.netloc.decode("ascii"),
+            "User-Agent": "ownware",
+            "Accept": "image/*",
+            "Accept-Encoding": "identity",  # pictures are compressed already, and a body that unpacks has no bound
+            "Connection": "close",
+        }
+        name = url.raw_host.decode("ascii")
+        addresses = await self._addresses(name, url.port or (443 if url.scheme == "https" else 80))
+        while True:
+            to = url.copy_with(host=addresses.pop(0))
+            request = httpx2.Request("GET", to, headers=headers, extensions={"sni_hostname": name})
+            try:
+                return await self._transport.handle_async_request(request)
+            except httpx2.ConnectError:  # a host with several addresses may be down at one
+                if not addresses:
+                    raise
 
-class _CheckedTransport(httpx2.AsyncBaseTransport):
-    """Replaces the host of each request by an address that has been checked."""
-
-    def __init__(self, allow_private: bool, resolve: Resolve) -> None:
-        self._allow_private = allow_private
-        self._resolve = resolve
-        self._inner = httpx2.AsyncHTTPTransport()
-
-    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        host = request.url.host
-        port = request.url.port or (443 if request.url.scheme == "https" else 80)
+    async def _addresses(self, host: str, port: int) -> list[str]:
         try:
             addresses = await self._resolve(host, port)
         except OSError as error:
@@ -83,25 +90,21 @@ class _CheckedTransport(httpx2.AsyncBaseTransport):
             raise MediaError(f"The image's host '{host}' cannot be found.")
         if not self._allow_private and not all(is_public(address) for address in addresses):
             raise MediaError("The image's URL leads to a private address, which this server does not fetch from.")
-        request.extensions = {**request.extensions, "sni_hostname": host}
-        request.url = request.url.copy_with(host=addresses[0])  # the Host header keeps the name
-        return await self._inner.handle_async_request(request)
+        return addresses
 
-    async def aclose(self) -> None:
-        await self._inner.aclose()
-
-
-def is_public(address: str) -> bool:
-    """Whether an IP address is one of the open internet, also when wrapped into IPv6."""
-    ip = ipaddress.ip_address(address.split("%")[0])
-    if isinstance(ip, ipaddress.IPv6Address):
-        nat64 = ipaddress.IPv6Network("64:ff9b::/96")
-        wrapped = ip.ipv4_mapped or ip.sixtofour or (ip.teredo or (None, None))[1]
-        if wrapped is None and ip in nat64:
-            wrapped = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
-        if wrapped is not None:
-            ip = wrapped
-    return ip.is_global and not ip.is_multicast
+    async def _read(self, response: httpx2.Response) -> bytes:
+        if not response.is_success:
+            raise MediaError(f"The image's server answered with status {response.status_code}.")
+        too_large = MediaError(f"The image is larger than {self._max_bytes / 1e6:g} MB.")
+        if int(response.headers.get("Content-Length", 0)) > self._max_bytes:
+            raise too_large
+        chunks, size = [], 0
+        async for chunk in response.aiter_raw():
+            size += len(chunk)
+            if size > self._max_bytes:
+                raise too_large
+            chunks.append(chunk)
+        return b"".join(chunks)
 
 
 async def _resolve(host: str, port: int) -> list[str]:

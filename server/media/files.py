@@ -1,4 +1,4 @@
-"""Files that are either whole or not there."""
+"""Files that are either whole or not there. Knows nothing of what is in them."""
 
 import os
 import uuid
@@ -17,3 +17,8 @@ def write_file(path: Path, data: bytes) -> None:
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)  # the name as well: rows that promise the file are on disk at once
+    finally:
+        os.close(folder)

@@ -9,7 +9,7 @@ import base64
 import binascii
 import re
 import time
-from urllib.parse import unquote_to_bytes
+from urllib.parse import unquote, unquote_to_bytes
 
 from server.errors import MediaError
 from server.media.decode import check_picture
@@ -39,17 +39,27 @@ class InputImages:
         value = value.strip()
         if not _UUID.fullmatch(value):
             return await self._keep(await self._bytes(value), "input", owner, self._ttl)
-        media = await self._store.get(value, owner=owner)
+        media = await self._stored(value, owner)
         if media is None:
             raise MediaError("No image with this UUID is stored here, or it has expired.", missing=True)
-        if media.kind == "result":  # it keeps its own expiry; the task that starts from it keeps a copy
-            return await self._keep(await asyncio.to_thread(media.path.read_bytes), "input", owner, self._ttl)
-        lifetime = UPLOAD_SECONDS if media.kind == "upload" else self._ttl
-        return await self._store.extend(media, time.time() + lifetime)
+        return media
 
     async def upload(self, value: str, *, owner: str) -> Media:
         """Keep a picture under a UUID of its own. Raises `MediaError`."""
         return await self._keep(await self._bytes(value.strip()), "upload", owner, UPLOAD_SECONDS)
+
+    async def _stored(self, media_uuid: str, owner: str) -> Media | None:
+        media = await self._store.get(media_uuid, owner=owner)
+        if media is None:
+            return None
+        if media.kind != "result":
+            lifetime = UPLOAD_SECONDS if media.kind == "upload" else self._ttl
+            return await self._store.extend(media, time.time() + lifetime)
+        try:  # a result keeps its own expiry; the task that starts from it keeps a copy
+            data = await asyncio.to_thread(media.path.read_bytes)
+        except FileNotFoundError:  # swept since we asked
+            return None
+        return await self._keep(data, "input", owner, self._ttl)
 
     async def _keep(self, data: bytes, kind: Kind, owner: str, lifetime: int) -> Media:
         picture = await asyncio.to_thread(check_picture, data, self._max_pixels)
@@ -62,8 +72,8 @@ class InputImages:
         if scheme.startswith(("http://", "https://")):
             return await self._fetcher.fetch(value)
         if len(value) <= _LONGEST_PATH and _PATH.match(value) and not _is_base64_of_jpeg(value):
-            message = f"'{value[:80]}' is a path; a file on your machine cannot be read here. Send {_FORMS}."
-            raise MediaError(message)
+            shown = value[:80].encode(errors="replace").decode()  # JSON can hold halves of characters, answers cannot
+            raise MediaError(f"'{shown}' is a path; a file on your machine cannot be read here. Send {_FORMS}.")
         return await asyncio.to_thread(_from_base64, value)
 
 
@@ -72,7 +82,9 @@ def _from_data_uri(value: str) -> bytes:
     if not comma:
         raise MediaError("The data URI has no comma before its data.")
     if head.lower().endswith(";base64"):
-        return _from_base64(body)
+        return _from_base64(unquote(body) if "%" in body else body)
+    if not body.isascii():
+        raise MediaError("The data URI's data is neither base64 nor percent-encoded.")
     return unquote_to_bytes(body)
 
 

@@ -35,6 +35,8 @@ CREATE INDEX IF NOT EXISTS media_by_expiry ON media (expires);
 CREATE INDEX IF NOT EXISTS media_by_content ON media (owner, kind, sha256);
 """
 
+_LATER = "expires = max(expires, ?)"  # max of anything and NULL is NULL: what never expires stays so
+
 
 @dataclass(frozen=True, slots=True)
 class Media:
@@ -66,55 +68,50 @@ class MediaStore:
     async def add(self, data: bytes, picture: Picture, *, kind: Kind, owner: str, expires: float | None) -> Media:
         """Keep a picture; the same picture of the same owner is kept once, until the later of its expiries."""
         digest = await asyncio.to_thread(lambda: hashlib.sha256(data).hexdigest())
-        known = await self._database.run(lambda connection: self._same(connection, owner, kind, digest))
-        if known is not None and known.path.is_file():
-            return await self.extend(known, expires)
-        media_uuid = str(uuid.uuid4())
-        path = self.path_for(media_uuid, picture.extension)
-        await asyncio.to_thread(write_file, path, data)
-        media = Media(
-            media_uuid,
-            kind,
-            owner,
-            path,
-            picture.mime,
-            picture.width,
-            picture.height,
-            digest,
-            time.time(),
-            expires,
-        )
-        await self.adopt(media)
-        return media
+        new = str(uuid.uuid4())
+        path = self.path_for(new, picture.extension)
+        size = (picture.width, picture.height)
+        media = Media(new, kind, owner, path, picture.mime, *size, digest, time.time(), expires)
+
+        def work(connection: sqlite3.Connection) -> Media:
+            query = f"UPDATE media SET {_LATER} WHERE owner = ? AND kind = ? AND sha256 = ? RETURNING *"
+            known = connection.execute(query, (expires, owner, kind, digest)).fetchall()
+            if not known:
+                self._insert(connection, media)
+            return self._media(known[0]) if known else media
+
+        # The row goes first: of two that add the same picture at once, the second one finds it. And a crash leaves a
+        # row that is swept one day, no file that nobody knows.
+        kept = await self._database.run(work)
+        await asyncio.to_thread(_ensure_file, kept.path, data)
+        return kept
 
     async def adopt(self, media: Media) -> None:
         """Keep a picture whose file is in its place already."""
         await self._database.run(lambda connection: self._insert(connection, media))
 
-    async def extend(self, media: Media, expires: float | None) -> Media:
-        """Let a picture expire later; never earlier."""
-        if media.expires is None or (expires is not None and expires <= media.expires):
-            return media
+    async def extend(self, media: Media, expires: float | None) -> Media | None:
+        """Let a picture expire later, never earlier. None when it is gone."""
 
-        def work(connection: sqlite3.Connection) -> Media:
-            query = "UPDATE media SET expires = ? WHERE uuid = ? RETURNING *"
-            row = connection.execute(query, (expires, media.uuid)).fetchone()
-            return self._media(row) if row else media
+        def work(connection: sqlite3.Connection) -> Media | None:
+            query = f"UPDATE media SET {_LATER} WHERE uuid = ? RETURNING *"
+            found = connection.execute(query, (expires, media.uuid)).fetchall()
+            return self._media(found[0]) if found else None
 
         return await self._database.run(work)
 
     async def get(self, media_uuid: str, *, owner: str | None) -> Media | None:
-        """A picture that has not expired; owner None asks for anybody's."""
+        """A picture that has not expired and whose file is there; owner None asks for anybody's."""
 
         def work(connection: sqlite3.Connection) -> Media | None:
-            row = connection.execute("SELECT * FROM media WHERE uuid = ?", (media_uuid.lower(),)).fetchone()
-            return self._media(row) if row else None
+            query = "SELECT * FROM media WHERE uuid = ? AND (expires IS NULL OR expires > ?)"
+            row = connection.execute(query, (media_uuid.lower(), time.time())).fetchone()
+            if row is None or (owner is not None and row["owner"] != owner):
+                return None
+            media = self._media(row)
+            return media if media.path.is_file() else None
 
-        media = await self._database.run(work)
-        if media is None or (owner is not None and media.owner != owner):
-            return None
-        expired = media.expires is not None and media.expires <= time.time()
-        return None if expired or not media.path.is_file() else media
+        return await self._database.run(work)
 
     async def delete(self, media_uuid: str, *, owner: str) -> bool:
         """Delete a picture. False when the owner has none of that UUID."""
@@ -138,11 +135,6 @@ class MediaStore:
         await asyncio.to_thread(lambda: [media.path.unlink(missing_ok=True) for media in gone])
         return len(gone)
 
-    def _same(self, connection: sqlite3.Connection, owner: str, kind: Kind, digest: str) -> Media | None:
-        query = "SELECT * FROM media WHERE owner = ? AND kind = ? AND sha256 = ?"
-        row = connection.execute(query, (owner, kind, digest)).fetchone()
-        return self._media(row) if row else None
-
     def _insert(self, connection: sqlite3.Connection, media: Media) -> None:
         connection.execute(
             "INSERT OR REPLACE INTO media VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -163,3 +155,8 @@ class MediaStore:
     def _media(self, row: sqlite3.Row) -> Media:
         fields = {name: row[name] for name in row.keys() if name != "file"}  # noqa: SIM118  a Row iterates its values
         return Media(path=self._folder / row["file"], **fields)
+
+
+def _ensure_file(path: Path, data: bytes) -> None:
+    if not path.is_file():
+        write_file(path, data)

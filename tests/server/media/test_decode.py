@@ -1,8 +1,11 @@
 import contextlib
 import io
 import struct
+import sys
 import time
+import warnings
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import given
@@ -24,6 +27,12 @@ def png_header(width: int, height: int) -> bytes:
 
     head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(b"\0" * 64)) + chunk(b"IEND", b"")
+
+
+def webp_header(width: int, height: int) -> bytes:
+    sides = (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
+    body = b"WEBPVP8X" + struct.pack("<I", 10) + bytes(4) + sides
+    return b"RIFF" + struct.pack("<I", len(body)) + body
 
 
 def saved(image: Image.Image, image_format: str, **options: object) -> bytes:
@@ -64,11 +73,55 @@ def test_size_is_as_shown() -> None:
 
 def test_a_bomb_is_refused_by_its_header() -> None:
     started = time.perf_counter()
-    with pytest.raises(MediaError, match="too large, the limit is 64 million pixels"):
+    with pytest.raises(MediaError, match="too large: 2,500 million pixels, the limit is 64 million pixels"):
         check_picture(png_header(50_000, 50_000), LIMIT)
+    with pytest.raises(MediaError, match="too large: 2,500 million pixels, the limit is 64 million pixels"):
+        check_picture(webp_header(50_000, 50_000), LIMIT)
     with pytest.raises(MediaError, match="9000×8000, the limit is 64 million pixels"):
         check_picture(png_header(9000, 8000), LIMIT)
     assert time.perf_counter() - started < 0.1
+
+
+def test_a_first_frame_that_is_larger_than_its_gif_counts() -> None:
+    head = b"GIF89a" + struct.pack("<HHBBB", 10, 10, 0x80, 0, 0) + bytes(6)
+    data = head + b"," + struct.pack("<HHHHB", 0, 0, 9000, 8000, 0) + b"\2\2\x44\1\0;"
+    with pytest.raises(MediaError, match="9000×8000"):
+        check_picture(data, LIMIT)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (20_000, 1), (1, 20_000)])
+def test_odd_shapes(size: tuple[int, int]) -> None:
+    found = check_picture(saved(Image.new("RGB", size), "PNG"), LIMIT)
+    assert (found.width, found.height) == size
+
+
+@pytest.mark.parametrize(
+    ("image_format", "mime"), [("GIF", "image/gif"), ("WEBP", "image/webp"), ("MPO", "image/jpeg")]
+)
+def test_of_several_pictures_the_first_counts(image_format: str, mime: str) -> None:
+    first, second = Image.effect_noise((40, 30), 50).convert("RGB"), Image.new("RGB", (40, 30), "red")
+    data = saved(first, image_format, save_all=True, append_images=[second])
+    found = check_picture(data, LIMIT)
+    assert (found.mime, found.width, found.height) == (mime, 40, 30)
+
+
+@pytest.mark.parametrize("image_format", ["JPEG", "WEBP", "PNG"])
+@pytest.mark.parametrize("block", [b"Exif\0\0MM\0*\0\0\0\xff", b"Exif\0\0no such thing"])
+def test_a_corrupt_exif_block_is_no_reason_to_refuse(image_format: str, block: bytes) -> None:
+    data = saved(Image.new("RGB", (40, 30)), image_format, exif=block)
+    assert check_picture(data, LIMIT).width == 40
+
+
+def test_threads_leave_the_warning_filters_as_they_were() -> None:
+    data = saved(Image.new("RGB", (40, 30)), "JPEG")
+    before, interval = list(warnings.filters), sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        with ThreadPoolExecutor(6) as threads:
+            list(threads.map(lambda _: check_picture(data, LIMIT), range(300)))
+    finally:
+        sys.setswitchinterval(interval)
+    assert warnings.filters == before
 
 
 @pytest.mark.parametrize("image_format", ["PNG", "JPEG", "WEBP", "GIF", "BMP"])
@@ -90,6 +143,14 @@ def test_what_is_no_picture(data: bytes) -> None:
 def test_other_formats_are_not_even_opened() -> None:
     with pytest.raises(MediaError, match="PNG, JPG, WEBP, BMP or GIF"):
         check_picture(saved(Image.new("RGB", (4, 4)), "TIFF"), LIMIT)
+
+
+@given(
+    st.binary(max_size=300), st.sampled_from([b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF89a", b"BM", b"RIFF"])
+)
+def test_random_bytes_are_refused(data: bytes, magic: bytes) -> None:
+    with contextlib.suppress(MediaError):
+        assert check_picture(magic + data, 10_000).mime.startswith("image/")
 
 
 @given(st.data())

@@ -2,6 +2,7 @@ import io
 
 import pytest
 from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile, get_sampling
 
 from server.media.encode import Encoding, Format, encode
 from tests.fakes import picture
@@ -24,6 +25,13 @@ def test_each_format_opens_again(name: Format, mime: str, extension: str) -> Non
 
 def test_png_is_exact() -> None:
     assert Image.open(io.BytesIO(encode(IMAGE, Encoding("PNG", 20)))).tobytes() == IMAGE.tobytes()
+
+
+@pytest.mark.parametrize(("quality", "halved"), [(89, True), (90, False), (99, False)])
+def test_fine_jpegs_keep_the_full_resolution_of_colour(quality: int, halved: bool) -> None:
+    opened = Image.open(io.BytesIO(encode(IMAGE, Encoding("JPG", quality))))
+    assert isinstance(opened, JpegImageFile)
+    assert get_sampling(opened) == (2 if halved else 0)
 
 
 @pytest.mark.parametrize("name", ["JPG", "WEBP"])

@@ -1,3 +1,4 @@
+import asyncio
 import base64
 import time
 import uuid
@@ -11,7 +12,7 @@ from server.errors import MediaError
 from server.media.decode import Picture
 from server.media.fetch import Fetcher
 from server.media.inputs import UPLOAD_SECONDS, InputImages
-from server.media.store import SCHEMA, MediaStore
+from server.media.store import SCHEMA, Kind, Media, MediaStore
 from tests.fakes import picture
 
 PNG = picture()
@@ -47,6 +48,7 @@ def lines(text: str) -> str:
         f"data:image/png;base64,{BASE64}",
         f"data:;BASE64,{BASE64}",
         "data:image/png," + "".join(f"%{byte:02x}" for byte in PNG),
+        "data:image/png;base64," + BASE64.replace("+", "%2B").replace("/", "%2F").replace("=", "%3D"),
     ],
 )
 async def test_inline_forms(inputs: InputImages, value: str) -> None:
@@ -72,15 +74,31 @@ async def test_a_jpegs_base64_looks_like_a_path(inputs: InputImages) -> None:
         "C:\\photo.png",
         "photo.jpeg",
         "\\\\nas\\a",
+        "/half \ud800 of a character",
     ],
 )
 async def test_paths_are_never_opened(inputs: InputImages, value: str) -> None:
-    with pytest.raises(MediaError, match="is a path"):
+    with pytest.raises(MediaError, match="is a path") as caught:
         await inputs.resolve(value, owner="me")
+    assert caught.value.message.encode()
 
 
 @pytest.mark.parametrize(
-    "value", ["", "%%%", "data:image/png;base64", "data:image/png;base64,%%", "data:,hello", "ftp://a/b"]
+    "value",
+    [
+        "",
+        "%%%",
+        "data:image/png;base64",
+        "data:image/png;base64,%%",
+        "data:,hello",
+        "data:,é",
+        "data:,\ud800",
+        "data:;base64,\ud800",
+        "é",
+        "\ud800",
+        "a===",
+        "ftp://a/b",
+    ],
 )
 async def test_what_names_no_picture(inputs: InputImages, value: str) -> None:
     with pytest.raises(MediaError):
@@ -112,6 +130,55 @@ async def test_a_result_is_copied_and_keeps_its_own_expiry(inputs: InputImages, 
     again = await store.get(result.uuid, owner="me")
     assert again is not None
     assert again.expires == soon
+
+
+async def test_an_input_can_be_used_again_by_its_uuid(inputs: InputImages) -> None:
+    first = await inputs.resolve(BASE64, owner="me")
+    again = await inputs.resolve(first.uuid.upper(), owner="me")
+    assert again.uuid == first.uuid
+    assert again.expires is not None
+    assert time.time() < again.expires <= time.time() + 600
+
+
+@pytest.mark.parametrize("kind", ["upload", "result"])
+async def test_what_goes_while_it_is_looked_up_is_missing(
+    inputs: InputImages, store: MediaStore, monkeypatch: pytest.MonkeyPatch, kind: Kind
+) -> None:
+    media = await store.add(PNG, Picture("image/png", "png", 64, 48), kind=kind, owner="me", expires=time.time() + 5)
+    get = store.get
+
+    async def get_and_lose(media_uuid: str, *, owner: str | None) -> Media | None:
+        found = await get(media_uuid, owner=owner)
+        await store.delete(media.uuid, owner="me")
+        return found
+
+    monkeypatch.setattr(store, "get", get_and_lose)
+    with pytest.raises(MediaError) as caught:
+        await inputs.resolve(media.uuid, owner="me")
+    assert caught.value.missing
+
+
+async def test_an_expired_upload_is_missing(inputs: InputImages, store: MediaStore) -> None:
+    picture_ = Picture("image/png", "png", 64, 48)
+    upload = await store.add(PNG, picture_, kind="upload", owner="me", expires=time.time() - 1)
+    with pytest.raises(MediaError) as caught:
+        await inputs.resolve(upload.uuid, owner="me")
+    assert caught.value.missing
+
+
+async def test_a_picture_behind_a_url(store: MediaStore) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(PNG) + PNG)
+        await writer.drain()
+        writer.close()
+
+    fetcher = Fetcher(True, 5.0, 10**6)
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/a.png"
+        media = await InputImages(store, fetcher, max_pixels=10**6, ttl=600).resolve(url, owner="me")
+    assert media.path.read_bytes() == PNG
+    await fetcher.aclose()
 
 
 async def test_an_unknown_uuid_is_missing(inputs: InputImages) -> None:

@@ -1,3 +1,4 @@
+import asyncio
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,11 +43,46 @@ async def test_the_same_picture_is_kept_once_for_each_owner(store: MediaStore) -
     assert (await add(store, owner="you")).uuid != first.uuid
 
 
+async def test_the_same_picture_added_twice_at_once_is_kept_once(store: MediaStore, tmp_path: Path) -> None:
+    several = await asyncio.gather(*(add(store) for _ in range(5)))
+    assert len({media.uuid for media in several}) == 1
+    assert len(list((tmp_path / "media").rglob("*.png"))) == 1
+
+
+async def test_what_never_expires_stays_so(store: MediaStore) -> None:
+    forever = await add(store, lifetime=None)
+    assert (await add(store, lifetime=60)).expires is None
+    assert await store.extend(forever, time.time()) == forever
+    kept = await add(store, b"other", lifetime=60)
+    assert (await add(store, b"other", lifetime=None)).uuid == kept.uuid
+    assert (await store.extend(kept, time.time())) == await store.get(kept.uuid, owner="me")
+
+
+async def test_what_is_gone_is_not_extended(store: MediaStore) -> None:
+    media = await add(store)
+    await store.delete(media.uuid, owner="me")
+    assert await store.extend(media, None) is None
+
+
+async def test_a_file_that_somebody_else_wrote_is_adopted(store: MediaStore) -> None:
+    path = store.path_for("ab12", "jpg")
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"drawn")
+    media = Media("ab12", "result", "me", path, "image/jpeg", 4, 3, "hash", 1.0, None)
+    await store.adopt(media)
+    assert await store.get("ab12", owner=None) == media
+    assert path.parent.name == "ab"
+    path.unlink()
+    assert await store.delete("ab12", owner="me")  # nothing to delete on disk is no error
+
+
 async def test_a_picture_whose_file_is_gone_is_gone_and_can_come_back(store: MediaStore) -> None:
     media = await add(store)
     media.path.unlink()
     assert await store.get(media.uuid, owner="me") is None
-    assert (await add(store)).path.exists()
+    again = await add(store)
+    assert again.path.read_bytes() == b"picture"
+    assert again.uuid == media.uuid
 
 
 async def test_expired_pictures_are_not_found_and_swept(store: MediaStore) -> None:
