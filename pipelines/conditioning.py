@@ -12,13 +12,12 @@ from typing import cast
 
 import torch
 from diffusers.image_processor import VaeImageProcessor
-from PIL import Image, ImageOps
+from PIL import Image
 
 from pipelines.catalog import ModelEntry
 from pipelines.latents import PATCH, encode_pixels, grid
 from pipelines.loading import Checkpoint
 from pipelines.prompts import IMAGE_PAD, TEMPLATES, Template, find_control_token
-from pipelines.request import Reference
 
 # Tokens of the user's text that the models were trained to read (diffusers: tokenizer_max_length).
 MAX_PROMPT_TOKENS = 1024
@@ -44,17 +43,6 @@ class EncodedPrompt:
 
     embeds: torch.Tensor
     dropped: int
-
-
-def open_reference(reference: Reference) -> Image.Image:
-    """The picture as shown: upright, RGB, transparency on white."""
-    with Image.open(reference.path) as image:
-        upright = ImageOps.exif_transpose(image)
-        if not upright.has_transparency_data:
-            return upright.convert("RGB")
-        layer = upright.convert("RGBA")
-        page = Image.new("RGBA", layer.size, "white")
-        return Image.alpha_composite(page, layer).convert("RGB")
 
 
 def scaled_size(width: int, height: int, area: int) -> tuple[int, int]:

@@ -5,6 +5,8 @@ Real and embedded weights go through the same code. Knows the diffusers folder l
 
 import gc
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -13,12 +15,14 @@ import torch
 from diffusers.models.autoencoders.autoencoder_kl_qwenimage import AutoencoderKLQwenImage
 from diffusers.models.transformers.transformer_qwenimage import QwenImageTransformer2DModel
 from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
-from transformers import PreTrainedTokenizerBase, Qwen2_5_VLForConditionalGeneration, Qwen2Tokenizer
+from safetensors import SafetensorError
+from transformers import Qwen2_5_VLForConditionalGeneration, Qwen2Tokenizer
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
 from accel.single_frame import SingleFrameVae
 from pipelines.catalog import ModelEntry
 from pipelines.embedded.stand_in import build_stand_in
+from pipelines.prompts import CONTROL_TOKENS
 
 M = TypeVar("M", bound=torch.nn.Module)
 
@@ -37,7 +41,7 @@ class Checkpoint:
     transformer: QwenImageTransformer2DModel
     vae: SingleFrameVae
     text_encoder: Qwen2_5_VLForConditionalGeneration
-    tokenizer: PreTrainedTokenizerBase
+    tokenizer: Qwen2Tokenizer
     image_processor: Qwen2VLImageProcessorPil | None
     scheduler: dict[str, Any]
     device: torch.device
@@ -57,37 +61,45 @@ class Checkpoints:
     def get(self, entry: ModelEntry) -> Checkpoint:
         """The checkpoint of a model, loaded if need be. Raises `LoadError`."""
         weights = str(build_stand_in(self._embedded)) if entry.embedded else entry.weights
+        with_vision = entry.mode != "text_to_image"
         if weights not in self._loaded:
             while len(self._loaded) >= self._capacity:  # two of these do not fit side by side
                 self._loaded.popitem(last=False)
                 _free()
-            self._loaded[weights] = load(weights, self._device, self._dtype, with_vision=entry.mode != "text_to_image")
+            self._loaded[weights] = load(weights, self._device, self._dtype, with_vision=with_vision)
         self._loaded.move_to_end(weights)
-        return self._loaded[weights]
+        checkpoint = self._loaded[weights]
+        if with_vision and checkpoint.image_processor is None:
+            raise LoadError(f"Weights '{weights}' have no processor, so they draw from text but cannot edit.")
+        return checkpoint
 
 
 def load(weights: str, device: torch.device, dtype: torch.dtype, *, with_vision: bool) -> Checkpoint:
     """Load every part of a diffusers folder, or of a hub repository. Raises `LoadError`."""
-    try:
-        transformer = QwenImageTransformer2DModel.from_pretrained(weights, subfolder="transformer", torch_dtype=dtype)
-        vae = AutoencoderKLQwenImage.from_pretrained(weights, subfolder="vae", torch_dtype=dtype)
-        text_encoder = Qwen2_5_VLForConditionalGeneration.from_pretrained(
-            weights, subfolder="text_encoder", dtype=dtype
-        )
-        return Checkpoint(
-            transformer=_moved(transformer, device),
-            vae=_moved(SingleFrameVae(vae), device),
-            text_encoder=_moved(text_encoder, device),
-            tokenizer=Qwen2Tokenizer.from_pretrained(weights, subfolder="tokenizer"),
-            image_processor=_image_processor(weights, required=with_vision),
-            scheduler=cast(
-                "dict[str, Any]", FlowMatchEulerDiscreteScheduler.load_config(weights, subfolder="scheduler")
-            ),
-            device=device,
-            dtype=dtype,
-        )
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
-        raise LoadError(f"Weights '{weights}' cannot be loaded: {_first_line(error)}") from error
+    if Path(weights).is_absolute() and not Path(weights).is_dir():
+        raise LoadError(f"Weights '{weights}': there is no such folder.")
+    with _part(weights, "transformer") as part:
+        transformer = _moved(_whole(QwenImageTransformer2DModel, weights, part, torch_dtype=dtype), device)
+    with _part(weights, "vae") as part:
+        vae = _moved(SingleFrameVae(_whole(AutoencoderKLQwenImage, weights, part, torch_dtype=dtype)), device)
+    with _part(weights, "text_encoder") as part:
+        text_encoder = _moved(_whole(Qwen2_5_VLForConditionalGeneration, weights, part, dtype=dtype), device)
+    with _part(weights, "tokenizer") as part:
+        tokenizer = _tokenizer(weights, part)
+    with _part(weights, "processor") as part:
+        image_processor = _image_processor(weights, part, required=with_vision)
+    with _part(weights, "scheduler") as part:
+        scheduler = cast("dict[str, Any]", FlowMatchEulerDiscreteScheduler.load_config(weights, subfolder=part))
+    return Checkpoint(
+        transformer=transformer,
+        vae=vae,
+        text_encoder=text_encoder,
+        tokenizer=tokenizer,
+        image_processor=image_processor,
+        scheduler=scheduler,
+        device=device,
+        dtype=dtype,
+    )
 
 
 def default_dtype(device: torch.device) -> torch.dtype:
@@ -107,9 +119,33 @@ def _moved(model: M, device: torch.device) -> M:
     return model.to(device).eval().requires_grad_(False)
 
 
-def _image_processor(weights: str, *, required: bool) -> Qwen2VLImageProcessorPil | None:
+@contextmanager
+def _part(weights: str, name: str) -> Iterator[str]:
+    """Whatever the libraries raise about one part of the folder becomes a `LoadError` that names it."""
     try:
-        return Qwen2VLImageProcessorPil.from_pretrained(weights, subfolder="processor")
+        yield name
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
+        raise LoadError(f"Weights '{weights}': {name} cannot be loaded: {_first_line(error)}") from error
+
+
+def _whole(kind: Any, weights: str, part: str, **options: Any) -> Any:
+    """A model none of whose weights is missing: the libraries would leave those random, with a mere warning."""
+    model, report = kind.from_pretrained(weights, subfolder=part, output_loading_info=True, **options)
+    if missing := sorted(report["missing_keys"]):
+        raise ValueError(f"{len(missing)} weights of {kind.__name__} are missing, such as {missing[0]}")
+    return model
+
+
+def _tokenizer(weights: str, part: str) -> Qwen2Tokenizer:
+    tokenizer = Qwen2Tokenizer.from_pretrained(weights, subfolder=part)
+    if missing := set(CONTROL_TOKENS) - tokenizer.get_vocab().keys():  # without files, the class makes an empty one
+        raise ValueError(f"its vocabulary lacks {min(missing)}")
+    return tokenizer
+
+
+def _image_processor(weights: str, part: str, *, required: bool) -> Qwen2VLImageProcessorPil | None:
+    try:
+        return Qwen2VLImageProcessorPil.from_pretrained(weights, subfolder=part)
     except OSError:
         if required:
             raise

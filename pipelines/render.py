@@ -11,10 +11,11 @@ import torch
 from PIL import Image
 
 from pipelines.catalog import ModelEntry
-from pipelines.conditioning import EncodedReferences, encode_prompt, encode_references, open_reference
+from pipelines.conditioning import EncodedReferences, encode_prompt, encode_references
 from pipelines.guidance import guide
 from pipelines.latents import decode_tokens, grid, noise
 from pipelines.loading import Checkpoint
+from pipelines.pictures import open_reference
 from pipelines.request import RenderRequest
 from pipelines.schedulers import Integrator, flow_sigmas, integrator
 
@@ -96,7 +97,8 @@ def begin(
         checkpoint=checkpoint,
         shape=shape,
         latents=noise.to(checkpoint.device, checkpoint.dtype),
-        sigmas=flow_sigmas(request.steps, tokens, checkpoint.scheduler, request.sampler.spacing),
+        # On the device, where a 0-dimensional operand is rounded to the sample's dtype: diffusers' arithmetic.
+        sigmas=flow_sigmas(request.steps, tokens, checkpoint.scheduler, request.sampler.spacing).to(checkpoint.device),
         integrator=integrator(request.sampler),
         cond=cond,
         uncond=uncond,

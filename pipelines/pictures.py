@@ -1,0 +1,42 @@
+"""Reference pictures: from a file to the RGB picture that a viewer would show. Knows Pillow; knows no model."""
+
+import struct
+
+from PIL import Image
+
+from pipelines.request import Reference
+
+# EXIF orientation -> what undoes it (as Pillow's ImageOps.exif_transpose, which fails on blocks it cannot rewrite).
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_ORIENTATION = 0x0112
+_GREYS_16_TO_8 = 65535 / 255
+
+
+def open_reference(reference: Reference) -> Image.Image:
+    """The picture as shown: upright, RGB, transparency on white. Raises `OSError` when the file is gone."""
+    with Image.open(reference.path) as image:
+        turn = _TURNS.get(_orientation(image))
+        upright = image if turn is None else image.transpose(turn)
+        if upright.mode == "I;16":  # converting clips 16-bit greys instead of scaling them
+            return upright.convert("I").point(lambda value: value / _GREYS_16_TO_8).convert("RGB")
+        if not upright.has_transparency_data:
+            return upright.convert("RGB")
+        layer = upright.convert("RGBA")
+        page = Image.new("RGBA", layer.size, "white")
+        return Image.alpha_composite(page, layer).convert("RGB")
+
+
+def _orientation(image: Image.Image) -> int:
+    """The EXIF orientation; a corrupt block counts as none."""
+    try:
+        return image.getexif().get(_ORIENTATION, 1)
+    except (SyntaxError, ValueError, TypeError, LookupError, OSError, struct.error):
+        return 1

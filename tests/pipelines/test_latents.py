@@ -1,0 +1,53 @@
+import pytest
+import torch
+from diffusers.pipelines.qwenimage.pipeline_qwenimage import QwenImagePipeline
+from PIL import Image
+
+from pipelines.latents import decode_tokens, encode_pixels, grid, noise, pack, unpack
+from pipelines.loading import Checkpoint
+
+
+def test_a_token_is_sixteen_pixels(checkpoint: Checkpoint) -> None:
+    assert grid(96, 64, checkpoint.vae) == (1, 4, 6)
+
+
+def test_packing_equals_diffusers_and_unpacking_undoes_it() -> None:
+    latents = torch.randn(2, 16, 1, 8, 12)
+    tokens = pack(latents)
+    assert torch.equal(tokens, QwenImagePipeline._pack_latents(latents, 2, 16, 8, 12))
+    assert torch.equal(pack(latents.transpose(1, 2)), tokens)
+    assert torch.equal(unpack(tokens, (1, 4, 6)), latents)
+    assert torch.equal(unpack(tokens, (1, 4, 6)), QwenImagePipeline._unpack_latents(tokens, 64, 96, 8))
+
+
+def test_noise_equals_diffusers_for_a_seed() -> None:
+    latents = torch.randn((1, 1, 16, 8, 12), generator=torch.Generator("cpu").manual_seed(5))
+    expected = QwenImagePipeline._pack_latents(latents, 1, 16, 8, 12)
+    assert torch.equal(noise((1, 4, 6), 16, 5), expected)
+
+
+def test_noise_belongs_to_its_seed_alone() -> None:
+    first = noise((1, 4, 6), 16, 2**63 - 1)
+    torch.randn(7)
+    assert torch.equal(noise((1, 4, 6), 16, 2**63 - 1), first)
+    assert not torch.equal(noise((1, 4, 6), 16, 0), first)
+    assert first.dtype == torch.float32
+
+
+def test_encoded_pixels_are_normalised_tokens(checkpoint: Checkpoint) -> None:
+    with torch.inference_mode():
+        pixels = torch.rand(1, 3, 32, 48) * 2 - 1
+        tokens = encode_pixels(checkpoint.vae, pixels)
+        latents = unpack(tokens, (1, 2, 3))
+        mean, std = (
+            torch.tensor(checkpoint.vae.config[f"latents_{name}"]).view(1, -1, 1, 1, 1) for name in ("mean", "std")
+        )
+        torch.testing.assert_close(latents * std + mean, checkpoint.vae.encode(pixels.unsqueeze(2)))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_tokens_become_a_picture(checkpoint: Checkpoint, dtype: torch.dtype) -> None:
+    with torch.inference_mode():
+        picture = decode_tokens(checkpoint.vae, noise((1, 4, 6), 16, 1).to(dtype), (1, 4, 6))
+    assert isinstance(picture, Image.Image)
+    assert (picture.mode, picture.size) == ("RGB", (96, 64))

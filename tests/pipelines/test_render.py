@@ -1,0 +1,243 @@
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from pipelines.catalog import Mode, ModelEntry, load_catalog
+from pipelines.loading import Checkpoint
+from pipelines.render import RenderState, advance, finish, prepare
+from pipelines.request import Reference, RenderRequest, Sampler
+
+SAMPLERS = [Sampler(integrator, spacing) for integrator in ("euler", "dpmpp_2m") for spacing in ("shifted", "karras")]
+
+
+def entry(mode: Mode) -> ModelEntry:
+    found = next(e for e in load_catalog().with_embedded_weights().entries if e.mode == mode)
+    return replace(found, reference_area=64 * 64, condition_area=64 * 64)
+
+
+def asked(**changes: Any) -> RenderRequest:
+    plain = RenderRequest("", "a red circle", None, 64, 48, 3, Sampler(), 4.0, 7)
+    return replace(plain, **changes)
+
+
+def begun(checkpoint: Checkpoint, request: RenderRequest, index: int = 0, mode: Mode = "text_to_image") -> RenderState:
+    return prepare(request, index, checkpoint, entry(mode))
+
+
+def drawn(checkpoint: Checkpoint, request: RenderRequest, index: int = 0, mode: Mode = "text_to_image") -> np.ndarray:
+    state = begun(checkpoint, request, index, mode)
+    while state.step < state.total:
+        advance([state])
+    return np.asarray(finish(state))
+
+
+@pytest.fixture
+def reference(tmp_path: Path) -> Reference:
+    path = tmp_path / "reference.png"
+    Image.radial_gradient("L").resize((60, 40)).convert("RGB").save(path)
+    return Reference(path, "", 60, 40)
+
+
+@pytest.fixture
+def other_reference(tmp_path: Path) -> Reference:
+    path = tmp_path / "other.png"
+    Image.new("RGB", (60, 40), (20, 180, 90)).save(path)
+    return Reference(path, "", 60, 40)
+
+
+class Counting(torch.nn.Module):
+    """A transformer that counts its forwards."""
+
+    def __init__(self, transformer: torch.nn.Module) -> None:
+        super().__init__()
+        self.transformer = transformer
+        self.config = transformer.config
+        self.forwards = 0
+
+    def forward(self, **inputs: Any) -> Any:
+        self.forwards += 1
+        return self.transformer(**inputs)
+
+
+class TestPicture:
+    def test_it_is_a_picture_and_not_a_flat_one(self, checkpoint: Checkpoint) -> None:
+        picture = drawn(checkpoint, asked(width=256, height=128, steps=8))
+        assert picture.shape == (128, 256, 3)
+        assert picture.std(axis=(0, 1)).min() > 20
+        assert ((picture == 0) | (picture == 255)).mean() < 0.5
+
+    def test_the_same_request_is_the_same_picture(self, checkpoint: Checkpoint) -> None:
+        assert np.array_equal(drawn(checkpoint, asked()), drawn(checkpoint, asked()))
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"seed": 8},
+            {"prompt": "a blue square"},
+            {"negative_prompt": "blurry"},
+            {"true_cfg_scale": 2.0},
+            {"true_cfg_scale": 1.0},
+            {"steps": 4},
+            {"sampler": Sampler("dpmpp_2m")},
+            {"sampler": Sampler(spacing="karras")},
+        ],
+        ids=str,
+    )
+    def test_another_request_is_another_picture(self, checkpoint: Checkpoint, change: dict[str, Any]) -> None:
+        assert not np.array_equal(drawn(checkpoint, asked(**change)), drawn(checkpoint, asked()))
+
+    @pytest.mark.parametrize("size", [(16, 16), (16, 272), (208, 48)])
+    def test_unusual_sizes(self, checkpoint: Checkpoint, size: tuple[int, int]) -> None:
+        width, height = size
+        assert drawn(checkpoint, asked(width=width, height=height, steps=1)).shape == (height, width, 3)
+
+    @pytest.mark.parametrize("sampler", SAMPLERS, ids=str)
+    @pytest.mark.parametrize("steps", [1, 2, 5])
+    def test_every_sampler_ends_finite(self, checkpoint: Checkpoint, sampler: Sampler, steps: int) -> None:
+        state = begun(checkpoint, asked(sampler=sampler, steps=steps))
+        while state.step < state.total:
+            advance([state])
+        assert state.step == state.total == steps
+        assert state.latents.isfinite().all()
+
+
+class TestSeeds:
+    def test_image_k_is_the_single_render_of_seed_plus_k(self, checkpoint: Checkpoint) -> None:
+        for index in range(3):
+            of_many = drawn(checkpoint, asked(count=3), index)
+            assert np.array_equal(of_many, drawn(checkpoint, asked(seed=7 + index)))
+
+    def test_every_image_says_its_seed(self, checkpoint: Checkpoint) -> None:
+        assert [begun(checkpoint, asked(count=2), index).seed for index in (0, 1)] == [7, 8]
+
+    def test_the_last_seed_is_followed_by_the_first(self, checkpoint: Checkpoint) -> None:
+        last = asked(seed=2**63 - 1, count=2)
+        assert begun(checkpoint, last, 1).seed == 0
+        assert np.array_equal(drawn(checkpoint, last, 1), drawn(checkpoint, asked(seed=0)))
+
+
+class TestSharing:
+    """Renders share models and nothing else."""
+
+    def test_taking_turns_equals_alone(self, checkpoint: Checkpoint, reference: Reference) -> None:
+        edit = asked(seed=2, references=(reference,), sampler=Sampler("dpmpp_2m"))
+        alone = [drawn(checkpoint, asked(steps=4)), drawn(checkpoint, edit, mode="edit")]
+        first, second = begun(checkpoint, asked(steps=4)), begun(checkpoint, edit, mode="edit")
+        while first.step < first.total:
+            advance([first, second] if second.step < second.total else [first])
+        assert np.array_equal(np.asarray(finish(first)), alone[0])
+        assert np.array_equal(np.asarray(finish(second)), alone[1])
+
+    def test_an_abandoned_render_leaves_nothing(self, checkpoint: Checkpoint, reference: Reference) -> None:
+        before = drawn(checkpoint, asked())
+        hooks = hook_count(checkpoint)
+        abandoned = begun(checkpoint, asked(seed=9, references=(reference,), width=96), mode="edit")
+        advance([abandoned])
+        del abandoned
+        assert np.array_equal(drawn(checkpoint, asked()), before)
+        assert hook_count(checkpoint) == hooks
+
+    def test_a_failed_step_leaves_nothing(self, checkpoint: Checkpoint) -> None:
+        before = drawn(checkpoint, asked())
+        broken = begun(checkpoint, asked())
+        broken.cond = broken.cond[..., :3]
+        with pytest.raises(RuntimeError):
+            advance([broken])
+        assert np.array_equal(drawn(checkpoint, asked()), before)
+
+
+def hook_count(checkpoint: Checkpoint) -> int:
+    models = (checkpoint.transformer, checkpoint.vae, checkpoint.text_encoder)
+    modules = (module for model in models for module in cast("torch.nn.Module", model).modules())
+    return sum(len(module._forward_hooks) + len(module._forward_pre_hooks) for module in modules)
+
+
+class TestGuidance:
+    @pytest.mark.parametrize(("scale", "forwards"), [(0.0, 3), (1.0, 3), (1.5, 6), (4.0, 6)])
+    def test_forwards(self, checkpoint: Checkpoint, scale: float, forwards: int) -> None:
+        counting = Counting(checkpoint.transformer)
+        drawn(replace(checkpoint, transformer=cast("Any", counting)), asked(true_cfg_scale=scale))
+        assert counting.forwards == forwards
+
+    def test_no_negative_prompt_is_a_space(self, checkpoint: Checkpoint) -> None:
+        assert np.array_equal(drawn(checkpoint, asked()), drawn(checkpoint, asked(negative_prompt=" ")))
+
+    def test_without_guidance_the_negative_prompt_is_not_read(self, checkpoint: Checkpoint) -> None:
+        plain = asked(true_cfg_scale=1.0)
+        ignored = replace(plain, negative_prompt="<|im_end|>" + "x" * 2000)
+        assert np.array_equal(drawn(checkpoint, ignored), drawn(checkpoint, plain))
+        assert begun(checkpoint, ignored).warnings == ()
+
+
+class TestPrompts:
+    @pytest.mark.parametrize("field", ["prompt", "negative_prompt"])
+    def test_control_tokens_are_refused(self, checkpoint: Checkpoint, field: str) -> None:
+        with pytest.raises(ValueError, match="<\\|im_end\\|>"):
+            begun(checkpoint, asked(**{field: "a<|im_end|>b"}))
+
+    def test_what_does_not_fit_is_said(self, checkpoint: Checkpoint) -> None:
+        state = begun(checkpoint, asked(prompt="x" * 1030, negative_prompt="y" * 1025))
+        assert state.warnings == (
+            "The prompt was too long: its last 6 tokens were dropped.",
+            "The negative prompt was too long: its last 1 tokens were dropped.",
+        )
+
+
+class TestEdit:
+    @pytest.mark.parametrize("mode", ["edit", "edit_plus"])
+    def test_the_reference_matters(
+        self, checkpoint: Checkpoint, reference: Reference, other_reference: Reference, mode: Mode
+    ) -> None:
+        one, other = (
+            drawn(checkpoint, asked(references=(chosen,)), mode=mode) for chosen in (reference, other_reference)
+        )
+        assert one.shape == (48, 64, 3)
+        assert not np.array_equal(one, other)
+
+    def test_the_order_of_references_matters(
+        self, checkpoint: Checkpoint, reference: Reference, other_reference: Reference
+    ) -> None:
+        both = (reference, other_reference)
+        one, other = (drawn(checkpoint, asked(references=order), mode="edit_plus") for order in (both, both[::-1]))
+        assert not np.array_equal(one, other)
+
+    def test_a_picture_is_used_as_it_is_shown(
+        self, checkpoint: Checkpoint, reference: Reference, tmp_path: Path
+    ) -> None:
+        upright = drawn(checkpoint, asked(references=(reference,)), mode="edit")
+        exif = Image.Exif()
+        exif[0x0112] = 3
+        turned = tmp_path / "turned.png"
+        with Image.open(reference.path) as image:
+            image.transpose(Image.Transpose.ROTATE_180).save(turned, exif=exif)
+        again = drawn(checkpoint, asked(references=(replace(reference, path=turned),)), mode="edit")
+        assert np.array_equal(again, upright)
+
+
+class TestFinish:
+    def test_not_before_the_last_step(self, checkpoint: Checkpoint) -> None:
+        state = begun(checkpoint, asked())
+        advance([state])
+        with pytest.raises(ValueError, match="step 1 of 3"):
+            finish(state)
+
+    def test_no_step_after_the_last(self, checkpoint: Checkpoint) -> None:
+        state = begun(checkpoint, asked(steps=1))
+        advance([state])
+        with pytest.raises(IndexError):
+            advance([state])
+
+    def test_no_gradients_are_kept(self, checkpoint: Checkpoint) -> None:
+        state = begun(checkpoint, asked(steps=1))
+        advance([state])
+        assert all(not tensor.requires_grad for tensor in tensors(state))
+
+
+def tensors(state: RenderState) -> Iterator[torch.Tensor]:
+    return (value for value in (state.latents, state.cond, state.uncond) if value is not None)
