@@ -1,0 +1,296 @@
+"""Our denoising loop against diffusers' pipelines: the same weights and the same request, in turns.
+
+    python -m benchmarks.pipeline [--device cuda] [--full-size] [--repeats 7] [--out benchmarks/results/pipeline.jsonl]
+
+Weights and prompt embeddings are random, so nothing is downloaded and the text encoder is not measured. Each side
+scales and encodes the references, denoises, and decodes, with its own VAE code. `--full-size` takes the real models'
+dimensions (41 GB in bfloat16). Prints a table and appends one JSON line for each case.
+"""
+
+import argparse
+import copy
+import json
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, cast
+from unittest.mock import patch
+
+import numpy as np
+import torch
+from accelerate import init_empty_weights
+from diffusers.models.autoencoders.autoencoder_kl_qwenimage import AutoencoderKLQwenImage
+from diffusers.models.transformers.transformer_qwenimage import QwenImageTransformer2DModel
+from diffusers.pipelines.qwenimage import pipeline_qwenimage_edit, pipeline_qwenimage_edit_plus
+from diffusers.pipelines.qwenimage.pipeline_qwenimage import QwenImagePipeline
+from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
+from PIL import Image
+
+from accel.single_frame import SingleFrameVae
+from pipelines.catalog import Mode, ModelEntry, load_catalog
+from pipelines.conditioning import encode_references, scaled_size
+from pipelines.latents import grid, noise
+from pipelines.loading import Checkpoint, default_dtype, device_name
+from pipelines.render import advance, begin, finish
+from pipelines.request import RenderRequest, Sampler
+
+SEED = 1
+PROMPT_TOKENS, NEGATIVE_TOKENS = 60, 6
+SCALE = 4.0
+
+# The real scheduler's configuration; see also pipelines/embedded/stand_in.py.
+SCHEDULER = {
+    "use_dynamic_shifting": True,
+    "base_shift": 0.5,
+    "max_shift": 0.9,
+    "max_image_seq_len": 8192,
+    "shift_terminal": 0.02,
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One request. `picture` says whether the latents are decoded at the end."""
+
+    name: str
+    mode: Mode
+    side: int
+    steps: int
+    references: int = 0
+    picture: bool = True
+
+
+@dataclass(frozen=True)
+class Size:
+    """Dimensions of the models, and what is worth drawing with them. Areas are pixels of a reference."""
+
+    transformer: dict[str, Any]
+    vae: dict[str, Any]
+    reference_area: int
+    condition_area: int
+    cases: tuple[Case, ...]
+
+
+SMALL = Size(
+    transformer={
+        "num_layers": 2,
+        "attention_head_dim": 16,
+        "num_attention_heads": 2,
+        "joint_attention_dim": 32,
+        "axes_dims_rope": (4, 6, 6),
+    },
+    vae={"base_dim": 8, "num_res_blocks": 1},
+    reference_area=256 * 256,
+    condition_area=112 * 112,
+    cases=(
+        Case("text to image 256, loop alone", "text_to_image", 256, 20, picture=False),
+        Case("text to image 256", "text_to_image", 256, 20),
+        Case("text to image 512", "text_to_image", 512, 20),
+        Case("edit 512", "edit", 512, 8, references=1),
+        Case("edit plus 512, two references", "edit_plus", 512, 8, references=2),
+    ),
+)
+# The classes' defaults are Qwen-Image's own dimensions.
+FULL = Size(
+    transformer={},
+    vae={},
+    reference_area=1024 * 1024,
+    condition_area=384 * 384,
+    cases=(
+        Case("text to image 1024, loop alone", "text_to_image", 1024, 20, picture=False),
+        Case("text to image 1024", "text_to_image", 1024, 20),
+        Case("edit 1024", "edit", 1024, 8, references=1),
+        Case("edit plus 1024, two references", "edit_plus", 1024, 8, references=2),
+    ),
+)
+
+PIPELINES: dict[Mode, Any] = {
+    "text_to_image": QwenImagePipeline,
+    "edit": pipeline_qwenimage_edit.QwenImageEditPipeline,
+    "edit_plus": pipeline_qwenimage_edit_plus.QwenImageEditPlusPipeline,
+}
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Both sides' parts. The transformer is one and the same; each side has its own form of the same VAE."""
+
+    checkpoint: Checkpoint
+    video_vae: AutoencoderKLQwenImage
+    size: Size
+    context: int
+
+    @classmethod
+    def build(cls, size: Size, device: torch.device) -> "Bench":
+        """Random weights, made where they are used: the full size would take minutes on a CPU."""
+        dtype = default_dtype(device)
+        with init_empty_weights(include_buffers=False):
+            transformer = QwenImageTransformer2DModel(**size.transformer)
+            vae = AutoencoderKLQwenImage(**size.vae)
+        torch.manual_seed(SEED)
+        for model in (transformer, vae):
+            torch.nn.Module.to(model, dtype).to_empty(device=device).eval().requires_grad_(False)
+            for weight in model.parameters():  # scaled so that a result is neither flat nor infinite
+                weight.normal_(std=0.02 if weight.ndim == 1 else weight[0].numel() ** -0.5)
+        checkpoint = Checkpoint(
+            transformer=transformer,
+            vae=SingleFrameVae(copy.deepcopy(vae)),
+            text_encoder=cast("Any", None),
+            tokenizer=cast("Any", None),
+            image_processor=None,
+            scheduler=SCHEDULER,
+            device=device,
+            dtype=dtype,
+        )
+        return cls(checkpoint, vae, size, int(transformer.config["joint_attention_dim"]))
+
+    def embeddings(self, seed: int, tokens: int) -> torch.Tensor:
+        """Random prompt embeddings [1, tokens, width]."""
+        drawn = torch.randn((1, tokens, self.context), generator=torch.Generator().manual_seed(seed))
+        return drawn.to(self.checkpoint.device, self.checkpoint.dtype)
+
+    def noise(self, case: Case) -> torch.Tensor:
+        """The noise that both sides start from."""
+        drawn = noise(grid(case.side, case.side, self.checkpoint.vae), 16, SEED)
+        return drawn.to(self.checkpoint.device, self.checkpoint.dtype)
+
+    @torch.inference_mode()
+    def ours(self, case: Case) -> Any:
+        """Draw a case with our loop: a picture, or latents."""
+        references = encode_references(pictures(case), self.checkpoint, self._entry(case))
+        state = begin(
+            RenderRequest("", "", None, case.side, case.side, case.steps, Sampler(), SCALE, SEED),
+            self.checkpoint,
+            noise=self.noise(case),
+            cond=self.embeddings(1, PROMPT_TOKENS),
+            uncond=self.embeddings(2, NEGATIVE_TOKENS),
+            references=references,
+        )
+        while state.step < state.total:
+            advance([state])
+        return finish(state) if case.picture else state.latents
+
+    def theirs(self, case: Case) -> Any:
+        """Draw a case with diffusers' pipeline; the edit pipelines' fixed reference sizes become ours."""
+        parts: dict[str, Any] = {} if case.mode == "text_to_image" else {"processor": None}
+        pipe = PIPELINES[case.mode](
+            transformer=self.checkpoint.transformer,
+            vae=self.video_vae,
+            scheduler=FlowMatchEulerDiscreteScheduler(**self.checkpoint.scheduler),
+            text_encoder=None,
+            tokenizer=None,
+            **parts,
+        )
+        pipe.set_progress_bar_config(disable=True)
+        shown = pictures(case)
+        options = {"image": shown if case.mode == "edit_plus" else shown[0]} if shown else {}
+        with (
+            patch.object(pipeline_qwenimage_edit, "calculate_dimensions", self._scaled),
+            patch.object(pipeline_qwenimage_edit_plus, "VAE_IMAGE_SIZE", self.size.reference_area),
+            patch.object(pipeline_qwenimage_edit_plus, "CONDITION_IMAGE_SIZE", self.size.condition_area),
+        ):
+            return pipe(
+                prompt_embeds=self.embeddings(1, PROMPT_TOKENS),
+                prompt_embeds_mask=torch.ones((1, PROMPT_TOKENS), dtype=torch.long),
+                negative_prompt_embeds=self.embeddings(2, NEGATIVE_TOKENS),
+                negative_prompt_embeds_mask=torch.ones((1, NEGATIVE_TOKENS), dtype=torch.long),
+                width=case.side,
+                height=case.side,
+                num_inference_steps=case.steps,
+                true_cfg_scale=SCALE,
+                latents=self.noise(case),
+                output_type="pil" if case.picture else "latent",
+                **options,
+            ).images[0]
+
+    def _entry(self, case: Case) -> ModelEntry:
+        found = next(entry for entry in load_catalog().entries if entry.mode == case.mode)
+        return replace(found, reference_area=self.size.reference_area, condition_area=self.size.condition_area)
+
+    def _scaled(self, _: int, ratio: float) -> tuple[int, int, None]:
+        return *scaled_size(round(1000 * ratio), 1000, self.size.reference_area), None
+
+
+def pictures(case: Case) -> list[Image.Image]:
+    """The references of a case, 4 : 3."""
+    return [Image.radial_gradient("L").resize((640, 480)).convert("RGB")] * case.references
+
+
+def seconds(draw: Callable[[Case], Any], case: Case, device: torch.device) -> float:
+    """The time of one run, the device's queue included."""
+    started = time.perf_counter()
+    draw(case)
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - started
+
+
+def difference(bench: Bench, case: Case) -> float:
+    """The largest difference between the two results, in grey levels or latent units. Also warms both up."""
+    ours, theirs = bench.ours(case), bench.theirs(case)
+    if case.picture:
+        return float(np.abs(np.asarray(ours).astype(int) - np.asarray(theirs).astype(int)).max())
+    return (ours[0] - theirs).abs().max().item()
+
+
+def compare(bench: Bench, case: Case, repeats: int) -> dict[str, Any]:
+    """Run a case in turns: median seconds of each side, and the ratio ours / theirs of neighbouring runs."""
+    worst = difference(bench, case)
+    device = bench.checkpoint.device
+    pairs = [(seconds(bench.ours, case, device), seconds(bench.theirs, case, device)) for _ in range(repeats)]
+    ratios = sorted(ours / theirs for ours, theirs in pairs)
+    return {
+        "ours": round(statistics.median(ours for ours, _ in pairs), 4),
+        "diffusers": round(statistics.median(theirs for _, theirs in pairs), 4),
+        "ratio": {
+            "min": round(ratios[0], 3),
+            "median": round(statistics.median(ratios), 3),
+            "max": round(ratios[-1], 3),
+        },
+        "difference": worst,
+        "repeats": repeats,
+    }
+
+
+def main() -> None:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--full-size", action="store_true", help="the real models' dimensions; needs a large GPU")
+    parser.add_argument("--repeats", type=int, default=7, help="runs of each side")
+    parser.add_argument("--out", type=Path, help="file to append the JSON lines to")
+    options = parser.parse_args()
+    size = FULL if options.full_size else SMALL
+    bench = Bench.build(size, torch.device(options.device))
+    place = {
+        "device": device_name(options.device),
+        "dtype": str(bench.checkpoint.dtype).removeprefix("torch."),
+        "full_size": options.full_size,
+        "seed": SEED,
+        "versions": {package: version(package) for package in ("torch", "diffusers")},
+    }
+    print(f"{'case':<34}{'ours s':>10}{'diffusers s':>13}   ratio min / median / max   difference")
+    for case in size.cases:
+        found = compare(bench, case, options.repeats)
+        ratio = " / ".join(f"{value:.3f}" for value in found["ratio"].values())
+        print(
+            f"{case.name:<34}{found['ours']:>10.3f}{found['diffusers']:>13.3f}   {ratio:<24}   {found['difference']:g}"
+        )
+        if options.out is not None:
+            line = {
+                "benchmark": "pipeline",
+                "case": asdict(case),
+                **found,
+                **place,
+                "date": datetime.now(UTC).isoformat(),
+            }
+            with options.out.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+
+
+if __name__ == "__main__":
+    main()
