@@ -55,6 +55,8 @@ def main(connection: Connection, device: str, catalog: Catalog, embedded: Path, 
     configure_logs(log_level)
     if device == "cpu" and hasattr(os, "nice"):
         os.nice(NICENESS_ON_CPU)
+    if all(entry.embedded for entry in catalog.entries):
+        os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"  # loading takes a moment: bars are for the real weights
     try:
         Renderer(connection, device, catalog, embedded).run()
     except (_Stopped, EOFError, BrokenPipeError, ConnectionResetError):
