@@ -97,7 +97,7 @@ def begin(
         checkpoint=checkpoint,
         shape=shape,
         latents=noise.to(checkpoint.device, checkpoint.dtype),
-        # On the device, where a 0-dimensional operand is rounded to the sample's dtype: diffusers' arithmetic.
+        # Kept on the device like diffusers' own, so that products with the sample round alike.
         sigmas=flow_sigmas(request.steps, tokens, checkpoint.scheduler, request.sampler.spacing).to(checkpoint.device),
         integrator=integrator(request.sampler),
         cond=cond,
