@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import sqlite3
 import time
 from collections.abc import AsyncIterator, Sequence
 from importlib.metadata import version
@@ -104,6 +105,9 @@ async def _to_docs() -> Response:
 
 async def _sweep(queue: JobQueue, media: MediaStore) -> None:
     while True:
-        await media.sweep(time.time())
-        await queue.sweep()
+        try:
+            await media.sweep(time.time())
+            await queue.sweep()
+        except (OSError, sqlite3.Error):  # a disk that is full now may have room next time
+            log.exception("what has expired cannot be deleted")
         await asyncio.sleep(SWEEP_SECONDS)

@@ -6,6 +6,7 @@ Knows uvicorn and the terminal; imports no torch.
 import asyncio
 import contextlib
 import signal
+import sqlite3
 from collections.abc import Iterator
 
 import structlog
@@ -41,7 +42,11 @@ def serve(settings: Settings) -> int:
         log.warning("any API key is accepted, and all callers share their tasks; OWNWARE_API_KEYS restricts them")
     embedded = settings.data_dir / "embedded"
     renderers = [RendererProcess(device, catalog, embedded, settings.log_level) for device in devices]
-    app = create_app(settings, catalog, renderers)
+    try:
+        app = create_app(settings, catalog, renderers)
+    except (OSError, sqlite3.Error) as error:
+        typer.echo(f"ownware: the data folder {settings.data_dir} cannot be used: {error}", err=True)
+        return 2
     config = uvicorn.Config(
         app,
         host=settings.host,
@@ -50,6 +55,7 @@ def serve(settings: Settings) -> int:
         access_log=False,
         ws="websockets-sansio",
         ws_max_size=settings.max_body_mb * MILLION,
+        ws_per_message_deflate=False,  # pictures do not shrink, and deflating them holds up everybody else
         ws_ping_timeout=WEBSOCKET_PING_TIMEOUT,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
     )

@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import io
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from PIL import Image
 
@@ -30,6 +30,7 @@ class FakeRenderer:
         self.fail: tuple[str, str] | None = None
         self.die = False
         self.not_ready: str | None = None
+        self.starts = 0
         self.orders: list[Order] = []
         self._cancelled: set[int] = set()
         self._hold_from = 0
@@ -43,7 +44,9 @@ class FakeRenderer:
     def release(self) -> None:
         self.go.set()
 
-    async def start(self) -> None:
+    async def start(self, on_end: Callable[[], None]) -> None:
+        self.starts += 1
+        self.on_end = on_end
         if self.not_ready is not None:
             raise RendererNotReady(self.not_ready)
 

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import multiprocessing
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -49,10 +49,11 @@ class RendererProcess:
         """The id of the running process."""
         return self._process.pid if self._process else None
 
-    async def start(self) -> None:
+    async def start(self, on_end: Callable[[], None] = lambda: None) -> None:
         """Spawn the process and wait until its first model is loaded.
 
-        Raises `RendererNotReady` when it says that it cannot, `RendererDied` when it just ends.
+        `on_end` is called in the event loop when the process has ended, whether or not it had an order. Raises
+        `RendererNotReady` when it says that it cannot start, `RendererDied` when it just ends.
         """
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
@@ -64,9 +65,15 @@ class RendererProcess:
         )
         await asyncio.to_thread(process.start)
         theirs.close()
-        self._process, self._connection, self._replies = process, ours, asyncio.Queue()
-        reader = threading.Thread(target=_read, args=(ours, self._replies, asyncio.get_running_loop()), daemon=True)
-        reader.start()
+        replies: asyncio.Queue[Reply | None] = asyncio.Queue()
+        self._process, self._connection, self._replies = process, ours, replies
+
+        def receive(reply: Reply | None) -> None:
+            replies.put_nowait(reply)
+            if reply is None and self._connection is ours:
+                on_end()
+
+        threading.Thread(target=_read, args=(ours, receive, asyncio.get_running_loop()), daemon=True).start()
         reply = await self._next()
         if isinstance(reply, NotReady):
             raise RendererNotReady(reply.message)
@@ -113,7 +120,7 @@ class RendererProcess:
         return reply
 
 
-def _read(connection: Connection, replies: asyncio.Queue[Reply | None], loop: asyncio.AbstractEventLoop) -> None:
+def _read(connection: Connection, receive: Callable[[Reply | None], None], loop: asyncio.AbstractEventLoop) -> None:
     reply: Reply | None
     while True:
         try:
@@ -121,7 +128,7 @@ def _read(connection: Connection, replies: asyncio.Queue[Reply | None], loop: as
         except (EOFError, OSError):
             reply = None
         try:
-            loop.call_soon_threadsafe(replies.put_nowait, reply)
+            loop.call_soon_threadsafe(receive, reply)
         except RuntimeError:  # the loop has closed: nobody listens any more
             return
         if reply is None:

@@ -6,10 +6,12 @@ is drawn again at the next start. Knows no wire format.
 
 import asyncio
 import contextlib
+import functools
+import sqlite3
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import structlog
@@ -42,8 +44,8 @@ class Renderer(Protocol):
     device: str
     description: str
 
-    async def start(self) -> None:
-        """Get ready. Raises `RendererNotReady` or `RendererDied`."""
+    async def start(self, on_end: Callable[[], None]) -> None:
+        """Get ready; call `on_end` once it has ended, also while idle. Raises `RendererNotReady` or `RendererDied`."""
         ...
 
     def render(self, order: Order) -> AsyncIterator[Reply]:
@@ -94,10 +96,10 @@ class JobQueue:
         self._watchers: dict[Key, set[asyncio.Queue[Event]]] = defaultdict(set)
         self._progress: dict[Key, Progress] = {}
         self._running: dict[Key, tuple[Job, Renderer]] = {}
-        self._work = asyncio.Condition()
         self._drivers: list[asyncio.Task[None]] = []
-        self._ready: set[str] = set()
-        self._tried = {renderer.device: asyncio.Event() for renderer in renderers}
+        self._ready: set[Renderer] = set()
+        self._tried = {renderer: asyncio.Event() for renderer in renderers}
+        self._news = {renderer: asyncio.Event() for renderer in renderers}  # a job to claim, or its own end
         self.failure: str | None = None
 
     @property
@@ -135,8 +137,8 @@ class JobQueue:
         if self.failure is not None and not self.ready:
             raise ServiceUnavailable(f"No renderer: {self.failure}", code="modelNotReady")
         job = await self._store.accept(submission, limit=self._limit)
-        async with self._work:
-            self._work.notify()
+        for news in self._news.values():
+            news.set()
         return job
 
     async def find(self, owner: str, task_uuid: str) -> Job | None:
@@ -192,31 +194,49 @@ class JobQueue:
         """Keep one renderer alive and busy."""
         while True:
             try:
-                await renderer.start()
-                self._ready.add(renderer.device)
-                self._tried[renderer.device].set()
+                await renderer.start(functools.partial(self._lost, renderer))
+                self._ready.add(renderer)
+                self._tried[renderer].set()
                 while True:
-                    await self._run(await self._next(), renderer)
+                    await self._run(await self._next(renderer), renderer)
             except RendererNotReady as error:
                 self.failure = str(error)
                 log.error("renderer cannot start", device=renderer.device, reason=str(error))
-                self._tried[renderer.device].set()
+                self._tried[renderer].set()
                 return
             except RendererDied:
                 log.error("renderer died, starting it again", device=renderer.device)
-                self._ready.discard(renderer.device)
-                await asyncio.sleep(RESTART_PAUSE_SECONDS)
+            except Exception:
+                # It may be in the middle of an order, and the replies to that must not be read as those to the next.
+                log.exception("task lost, starting its renderer again", device=renderer.device)
+                await renderer.stop()
+            self._ready.discard(renderer)
+            await asyncio.sleep(RESTART_PAUSE_SECONDS)
 
-    async def _next(self) -> Job:
-        async with self._work:
-            while (job := await self._store.claim()) is None:
-                await self._work.wait()
-        return job
+    def _lost(self, renderer: Renderer) -> None:
+        self._ready.discard(renderer)
+        self._news[renderer].set()
+
+    async def _next(self, renderer: Renderer) -> Job:
+        """Wait for a job. Raises `RendererDied` when the renderer ends before there is one."""
+        news = self._news[renderer]
+        while True:
+            news.clear()
+            if renderer not in self._ready:
+                raise RendererDied
+            try:
+                job = await self._store.claim()
+            except Exception:
+                log.exception("no task can be taken from the disk")
+                await asyncio.sleep(RESTART_PAUSE_SECONDS)
+                continue
+            if job is not None:
+                return job
+            await news.wait()
 
     async def _run(self, job: Job, renderer: Renderer) -> None:
         key = job.submission.key
         self._running[key] = (job, renderer)
-        failure = Failure("inferenceError", "The renderer ended while it drew this task.")
         try:
             async for reply in renderer.render(self._order(job)):
                 if isinstance(reply, Progress):
@@ -226,7 +246,10 @@ class JobQueue:
                 else:
                     await self._end(job, reply)
         except RendererDied:
-            self._tell(Ended(await self._store.end(job.id, "failed", failure)))
+            await self._fail(job, "The renderer ended while it drew this task.")
+            raise
+        except Exception:
+            await self._fail(job, "The result of this task could not be kept. The server's log has the details.")
             raise
         finally:
             self._running.pop(key, None)
@@ -261,6 +284,15 @@ class JobQueue:
         await self._media.adopt(media)
         result = Result(image.index, uuid, image.seed, image.seconds)
         self._tell(ResultReady(await self._store.add_result(job.id, result, image.warnings), result))
+
+    async def _fail(self, job: Job, message: str) -> None:
+        failure = Failure("inferenceError", message)
+        try:
+            ended = await self._store.end(job.id, "failed", failure)
+        except sqlite3.Error:  # nobody should wait for ever; on disk it is still running, and drawn at the next start
+            log.exception("the end of a task cannot be kept", task=job.submission.task_uuid)
+            ended = replace(job, state="failed", failure=failure)
+        self._tell(Ended(ended))
 
     async def _end(self, job: Job, reply: Reply) -> None:
         if isinstance(reply, Failed):

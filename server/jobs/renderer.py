@@ -74,14 +74,14 @@ class Renderer:
 
     def run(self) -> None:
         """Announce readiness, then draw until told to stop, which raises."""
-        from pipelines.loading import Checkpoints, LoadError, device_name
+        from pipelines.loading import Checkpoints, device_name
 
         started = time.monotonic()
         try:
             checkpoints = Checkpoints(self._device, self._embedded)
             checkpoints.get(self._catalog.entries[0])
-        except LoadError as error:
-            self._connection.send(NotReady(str(error)))
+        except RuntimeError as error:  # a LoadError, or torch's own word on a device that there is not
+            self._connection.send(NotReady(f"device {self._device}: {error}"))
             return
         self._connection.send(Ready(device_name(self._device), time.monotonic() - started))
         while True:

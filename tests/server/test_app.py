@@ -1,5 +1,7 @@
 """What is beside the Runware surface: images, health, documentation, and the framework's own errors."""
 
+import sqlite3
+import threading
 import time
 import uuid
 from typing import Any
@@ -9,6 +11,7 @@ from starlette.testclient import TestClient
 
 from pipelines.catalog import Catalog
 from server.app import create_app
+from server.media.store import MediaStore
 from server.runware.schema import TASKS
 from server.settings import Settings
 from tests.fakes import FakeRenderer
@@ -146,3 +149,23 @@ class TestFrameworkErrors:
     def test_browsers_may_call(self, client: TestClient) -> None:
         headers = {"Origin": "https://page.example", "Access-Control-Request-Method": "POST"}
         assert client.options("/v1", headers=headers).headers["access-control-allow-origin"] == "*"
+
+
+def test_what_has_expired_is_deleted_also_after_a_failure(
+    settings: Settings, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    swept = threading.Event()
+    sweep = MediaStore.sweep
+
+    async def full(self: MediaStore, now: float) -> int:
+        monkeypatch.setattr(MediaStore, "sweep", again)
+        raise sqlite3.OperationalError("database or disk is full")
+
+    async def again(self: MediaStore, now: float) -> int:
+        swept.set()
+        return await sweep(self, now)
+
+    monkeypatch.setattr(MediaStore, "sweep", full)
+    monkeypatch.setattr("server.app.SWEEP_SECONDS", 0.01)
+    with TestClient(create_app(settings, catalog, [FakeRenderer()])):
+        assert swept.wait(5)

@@ -36,6 +36,7 @@ def test_help_lists_the_commands_and_the_options() -> None:
         (["serve", "--port", "x"], {}, "ownware: OWNWARE_PORT or --port: "),
         (["serve", "--prot", "1"], {}, "unrecognized arguments: --prot"),
         (["serve", "--models", "/nowhere/models.toml"], {}, "ownware: /nowhere/models.toml: "),
+        (["serve", "--data-dir", "/dev/null/x"], {}, "ownware: the data folder /dev/null/x cannot be used: "),
     ],
 )
 def test_mistakes_end_with_a_plain_message(arguments: list[str], variables: dict[str, str], message: str) -> None:

@@ -5,7 +5,7 @@ import pytest
 
 from server.database import Database
 
-TABLE = "CREATE TABLE IF NOT EXISTS numbers (value INTEGER)"
+TABLE = "CREATE TABLE IF NOT EXISTS numbers (value INTEGER PRIMARY KEY)"
 
 
 async def test_all_of_a_transaction_is_kept_or_none(tmp_path: Path) -> None:
@@ -23,4 +23,24 @@ async def test_all_of_a_transaction_is_kept_or_none(tmp_path: Path) -> None:
     modes = ("journal_mode", "synchronous")
     found = await database.run(lambda c: [c.execute(f"PRAGMA {mode}").fetchone()[0] for mode in modes])
     assert found == ["wal", 2]  # 2 is FULL: on disk before the call returns
+    database.close()
+
+
+async def test_a_commit_that_fails_does_not_block_what_comes_after(tmp_path: Path) -> None:
+    parts = "CREATE TABLE parts (whole INTEGER REFERENCES numbers (value) DEFERRABLE INITIALLY DEFERRED)"
+    database = Database(tmp_path / "db.sqlite", [TABLE, parts])
+    with pytest.raises(sqlite3.Error):
+        await database.run(lambda connection: connection.execute("INSERT INTO parts VALUES (1)"))
+    await database.run(lambda connection: connection.execute("INSERT INTO numbers VALUES (2)"))
+    database.close()
+
+
+async def test_a_full_disk_is_said_and_passes(tmp_path: Path) -> None:
+    database = Database(tmp_path / "db.sqlite", [TABLE])
+    await database.run(lambda connection: connection.execute("CREATE TABLE texts (value TEXT)"))
+    pages = await database.run(lambda connection: connection.execute("PRAGMA page_count").fetchone()[0])
+    await database.run(lambda connection: connection.execute(f"PRAGMA max_page_count = {pages}").fetchall())
+    with pytest.raises(sqlite3.OperationalError, match="full"):
+        await database.run(lambda connection: connection.execute("INSERT INTO texts VALUES (zeroblob(1000000))"))
+    await database.run(lambda connection: connection.execute("INSERT INTO numbers VALUES (2)"))
     database.close()

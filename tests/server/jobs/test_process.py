@@ -1,5 +1,6 @@
 """A renderer process with the real models, and what happens to it."""
 
+import asyncio
 import os
 import signal
 import time
@@ -83,6 +84,27 @@ async def test_a_killed_process_is_noticed(process: RendererProcess, tmp_path: P
 
     with pytest.raises(RendererDied):
         await kill_at_the_first_step()
+
+
+async def test_a_process_that_is_killed_while_idle_says_so_and_can_be_started_again(
+    catalog: Catalog, embedded: Path, weights: Path, tmp_path: Path
+) -> None:
+    process, ended = RendererProcess("cpu", catalog, embedded, "error"), asyncio.Event()
+    await process.start(ended.set)
+    assert process.pid is not None
+    os.kill(process.pid, signal.SIGKILL)
+    await asyncio.wait_for(ended.wait(), 5)
+    await process.start()
+    replies = [reply async for reply in process.render(order(tmp_path))]
+    assert isinstance(replies[-1], Finished)
+    await process.stop()
+
+
+async def test_a_device_that_there_is_not(catalog: Catalog, tmp_path: Path) -> None:
+    process = RendererProcess("graphics", catalog, tmp_path, "error")
+    with pytest.raises(RendererNotReady, match="graphics"):
+        await process.start()
+    await process.stop()
 
 
 async def test_weights_that_are_not_there(catalog: Catalog, tmp_path: Path) -> None:

@@ -1,8 +1,10 @@
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -182,3 +184,74 @@ async def test_stopping_is_told_to_all_who_wait(opened: Open) -> None:
             queue.announce_stop()
             assert isinstance(await events.get(), Stopping)
         assert (await queue.find(*work.key)) is not None
+
+
+async def test_a_renderer_that_dies_while_idle_is_started_again_and_costs_no_task(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queue_module, "RESTART_PAUSE_SECONDS", 0.01)
+    renderer = FakeRenderer()
+    async with opened(renderer) as queue:
+        await until(lambda: queue.ready)
+        await asyncio.sleep(0.05)  # it waits for work
+        renderer.on_end()
+        assert not queue.ready
+        await until(lambda: renderer.starts == 2)
+        assert (await run(queue, submission(1))).state == "done"
+
+
+async def test_a_result_that_cannot_be_kept_fails_its_job_only(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queue_module, "RESTART_PAUSE_SECONDS", 0.01)
+    keep = JobStore.add_result
+
+    async def full(self: JobStore, *arguments: Any) -> Job:
+        monkeypatch.setattr(JobStore, "add_result", keep)
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(JobStore, "add_result", full)
+    async with opened(FakeRenderer()) as queue:
+        job = await run(queue, submission(1, count=2))
+        assert job.state == "failed"
+        assert await queue.find(*submission(1).key) == job
+        assert (await run(queue, submission(2))).state == "done"
+
+
+async def test_an_end_that_cannot_be_kept_is_still_told(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queue_module, "RESTART_PAUSE_SECONDS", 0.01)
+    end = JobStore.end
+
+    async def full(self: JobStore, *arguments: Any) -> Job:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(JobStore, "end", full)
+    async with opened(FakeRenderer()) as queue:
+        assert (await run(queue, submission(1))).state == "failed"
+        monkeypatch.setattr(JobStore, "end", end)
+        assert (await run(queue, submission(2))).state == "done"
+
+
+async def test_a_claim_that_fails_is_tried_again(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queue_module, "RESTART_PAUSE_SECONDS", 0.01)
+    claim = JobStore.claim
+
+    async def full(self: JobStore) -> None:
+        monkeypatch.setattr(JobStore, "claim", claim)
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(JobStore, "claim", full)
+    renderer = FakeRenderer()
+    async with opened(renderer) as queue:
+        assert (await run(queue, submission(1))).state == "done"
+    assert renderer.starts == 1
+
+
+async def test_two_renderers_on_one_device_are_two(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queue_module, "RESTART_PAUSE_SECONDS", 60)
+    renderers = FakeRenderer("one"), FakeRenderer("one")
+    async with opened(*renderers) as queue:
+        await queue.started()
+        await asyncio.sleep(0.05)
+        renderers[0].on_end()
+        await asyncio.sleep(0.05)
+        assert queue.ready
+        assert (await run(queue, submission(1))).state == "done"
