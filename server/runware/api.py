@@ -10,6 +10,7 @@ from typing import Any
 
 import structlog
 from pydantic_core import from_json
+from starlette.datastructures import Headers
 
 from server.errors import ApiError, InternalServerError, InvalidRequest, Rejected, Unauthorized
 from server.runware.caller import Caller
@@ -21,6 +22,9 @@ from server.runware.validation import task_model
 from server.runware.wire import Answer, Origin, refusal
 
 log = structlog.get_logger()
+
+# More than any client batches, and few enough that taking them up does not hold up other callers.
+MAX_TASKS = 1000
 
 Handler = Callable[[WireTask, Caller], AsyncIterator[Answer]]
 
@@ -63,7 +67,8 @@ class Keys:
     """The accepted API keys. Without any, every key is accepted and all callers own everything together."""
 
     def __init__(self, accepted: tuple[str, ...]) -> None:
-        self._accepted = accepted
+        # A variable that is no UTF-8 is read as halves of characters; such a key just never matches.
+        self._accepted = tuple(key.encode(errors="surrogateescape") for key in accepted)
 
     def owner(self, key: str | None) -> str:
         """Whose tasks a key's are. Raises `Unauthorized`."""
@@ -71,10 +76,16 @@ class Keys:
             return ""
         if not key:
             raise Unauthorized("Missing API key.", code="missingApiKey", parameter="apiKey")
-        matches = [hmac.compare_digest(key.encode(), accepted.encode()) for accepted in self._accepted]
+        matches = [hmac.compare_digest(key.encode(), accepted) for accepted in self._accepted]
         if not any(matches):
             raise Unauthorized("Invalid API key.", parameter="apiKey")
         return hashlib.sha256(key.encode()).hexdigest()[:16]
+
+
+def bearer_key(headers: Headers) -> str | None:
+    """The key of an `Authorization: Bearer` header. Headers are bytes, read as Latin-1; ours are UTF-8."""
+    scheme, _, key = headers.get("authorization", "").partition(" ")
+    return key.encode("latin-1").decode(errors="replace").strip() or None if scheme.lower() == "bearer" else None
 
 
 def parse_tasks(body: bytes | str) -> list[Any]:
@@ -87,6 +98,8 @@ def parse_tasks(body: bytes | str) -> list[Any]:
         raise InvalidRequest("The request must be a JSON array of task objects.")
     if not tasks:
         raise InvalidRequest("The request holds no task.")
+    if len(tasks) > MAX_TASKS:
+        raise InvalidRequest(f"The request holds {len(tasks)} tasks; at most {MAX_TASKS} can be sent at once.")
     return tasks
 
 

@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from server.errors import ApiError, Unauthorized, ValueTooLarge
 from server.runware.addresses import base_url
-from server.runware.api import Keys, RunwareApi, origin_of, parse_tasks
+from server.runware.api import Keys, RunwareApi, bearer_key, origin_of, parse_tasks
 from server.runware.caller import Caller
 from server.runware.wire import Answer, Item, Origin, http_body, refusal
 
@@ -54,7 +54,8 @@ class RunwareHttp:
     async def _body(self, request: Request) -> bytes:
         """The body, read no further than the limit. Raises `ValueTooLarge`."""
         error = ValueTooLarge(f"The request body is larger than {self._max_body} bytes.")
-        if int(request.headers.get("content-length") or 0) > self._max_body:
+        told = request.headers.get("content-length", "")
+        if told.isdecimal() and int(told) > self._max_body:
             raise error
         chunks, size = [], 0
         async for chunk in request.stream():
@@ -94,8 +95,7 @@ def _dump(body: Item) -> str:
 
 def _key(request: Request, logins: list[dict[str, Any]]) -> str | None:
     """The key of the header, else of an authentication task anywhere in the array."""
-    scheme, _, key = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "bearer" and key.strip():
-        return key.strip()
+    if key := bearer_key(request.headers):
+        return key
     keys = [login.get("apiKey") for login in logins]
     return next((key for key in keys if isinstance(key, str) and key), None)

@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator
 
 from pipelines.catalog import Catalog, ModelEntry
-from server.errors import InvalidParameter, MediaError, NotFound
+from server.errors import InvalidParameter, MediaError, NotFound, Rejected, UnsupportedParameter
 from server.jobs.store import JobStore
 from server.media.inputs import InputImages
 from server.media.store import Media, MediaStore
@@ -77,14 +77,23 @@ class Library:
     async def model_search(self, raw: WireTask, caller: Caller) -> AsyncIterator[Answer]:
         """The served models that fit the filters, and how many there are."""
         task, _ = validate(ModelSearch, plain(raw), ignore_unknown=self._ignore_unknown)
-        found = [entry for entry in self._catalog.entries if _fits(entry, task)]
+        if unsupported := [name for name in ("conditioning", "capabilities") if getattr(task, name)]:
+            raise Rejected(
+                *(
+                    UnsupportedParameter(f"'{name}' is not known of the models served here.", parameter=name)
+                    for name in unsupported
+                )
+            )
+        found = [row for entry in self._catalog.entries if _fits(entry, row := _row(entry), task)]
+        if task.sort in ("name", "-name"):  # by any other key they are all equal
+            found.sort(key=lambda row: row["name"], reverse=task.sort == "-name")
         page = found[task.offset : task.offset + task.limit]
         yield Answer(
             data=(
                 {
                     "taskType": task.taskType,
                     "taskUUID": task.taskUUID,
-                    "results": [_row(entry) for entry in page],
+                    "results": page,
                     "totalResults": len(found),
                 },
             )
@@ -135,11 +144,13 @@ def _url(media: Media, caller: Caller) -> str:
     return image_url(caller.base_url, media.uuid, media.path.suffix[1:])
 
 
-def _fits(entry: ModelEntry, task: ModelSearch) -> bool:
+def _fits(entry: ModelEntry, row: Item, task: ModelSearch) -> bool:
     words = f"{entry.air} {entry.name} {entry.version} {' '.join(entry.slugs)}".lower()
     return (
         (task.search is None or task.search.lower() in words)
-        and (task.category is None or task.category == "checkpoint")
+        and set(task.tags) <= set(row["tags"])
+        and (task.category is None or task.category == row["category"])
+        and (task.type is None or task.type == row["type"])
         and (task.architecture is None or task.architecture == entry.architecture)
         and (task.source is None or task.source == "official")
         and task.visibility in ("all", "public")

@@ -20,6 +20,7 @@ from pydantic import (
 from server.runware.schedulers import SAMPLERS, SCHEDULERS, scheduler_name
 
 MAX_SEED = 2**63 - 1
+MAX_TTL = 100 * 366 * 86_400  # a lifetime; beyond some size it is no number of seconds that can be stored
 MAX_PROMPT = 32_000
 NO_EFFECT = "Validated, then refused with unsupportedParameter if it asks for anything: it has no effect yet."
 UUID_PATTERN = r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
@@ -54,6 +55,19 @@ SchedulerName = Annotated[
 ]
 
 
+ModelOrder = Literal[
+    "_score",
+    "popularity",
+    "-popularity",
+    "name",
+    "-name",
+    "addedUnixTimestamp",
+    "-addedUnixTimestamp",
+    "updatedDateUnixTimestamp",
+    "-updatedDateUnixTimestamp",
+]
+
+
 class WireModel(BaseModel):
     """An object of the wire: unknown names are errors."""
 
@@ -64,6 +78,10 @@ class Task(WireModel):
     """What every task has."""
 
     taskUUID: TaskUUID = Field(description="UUID of the task, unique, and echoed in everything about it.")
+    deliveryMethod: Literal["sync", "async"] = Field(
+        default="sync",
+        description="async: imageInference is acknowledged at once; other tasks are answered at once anyway.",
+    )
 
 
 class Safety(WireModel):
@@ -184,8 +202,7 @@ class ImageInference(Task):
     outputType: Literal["URL", "base64Data", "dataURI"] = "URL"
     outputFormat: Annotated[Literal["JPG", "PNG", "WEBP"], BeforeValidator(_upper)] = "JPG"
     outputQuality: Annotated[Integer, Field(ge=20, le=99)] = 95
-    deliveryMethod: Literal["sync", "async"] = "sync"
-    ttl: Annotated[Integer, Field(ge=60)] | None = Field(
+    ttl: Annotated[Integer, Field(ge=60, le=MAX_TTL)] | None = Field(
         default=None, description="Seconds until the image URL expires."
     )
     includeCost: StrictBool = False
@@ -233,16 +250,16 @@ class ModelSearch(Task):
     taskType: Literal["modelSearch"]
     search: StrictStr | None = None
     tags: tuple[StrictStr, ...] = ()
-    category: StrictStr | None = None
+    category: Literal["checkpoint", "lora", "lycoris", "vae", "embeddings", "controlnet"] | None = None
     type: StrictStr | None = None
     architecture: StrictStr | None = None
-    conditioning: StrictStr | None = None
-    source: StrictStr | None = None
-    capabilities: tuple[StrictStr, ...] = ()
+    conditioning: StrictStr | None = Field(default=None, description=NO_EFFECT)
+    source: Literal["official", "community"] | None = None
+    capabilities: tuple[StrictStr, ...] = Field(default=(), description=NO_EFFECT)
     visibility: Literal["public", "private", "favorite", "owned", "all"] = "all"
     limit: Annotated[Integer, Field(ge=1, le=100)] = 20
     offset: Annotated[Integer, Field(ge=0)] = 0
-    sort: StrictStr | None = None
+    sort: ModelOrder = "_score"
 
 
 class AccountManagement(Task):

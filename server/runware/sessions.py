@@ -63,10 +63,15 @@ class Sessions:
         self._sessions: dict[str, Session] = {}
         self._expiries: dict[str, asyncio.TimerHandle] = {}
 
+    def holds(self, owner: str, session_uuid: str | None) -> bool:
+        """Whether the owner can resume the session of that UUID."""
+        session = self._sessions.get(session_uuid or "")
+        return session is not None and session.owner == owner
+
     def open(self, owner: str, wanted: str | None) -> Session:
         """Resume the owner's session of that UUID, or start a new one; an unknown UUID is no error."""
-        session = self._sessions.get(wanted or "")
-        if session is None or session.owner != owner:
+        session = self._sessions[wanted] if wanted is not None and self.holds(owner, wanted) else None
+        if session is None:
             session = Session(owner)
             self._sessions[session.uuid] = session
         if expiry := self._expiries.pop(session.uuid, None):

@@ -21,6 +21,10 @@ from server.errors import (
 )
 from server.runware.schema import MAX_PROMPT, TASKS, UNSERVED, WireModel, WireTask
 
+# A task of a megabyte can hold a hundred thousand mistakes; describing them all would hold up every other caller.
+MAX_FINDINGS = 20
+LONGEST_NAME = 64
+
 M = TypeVar("M", bound=WireModel)
 
 
@@ -36,6 +40,7 @@ def task_model(task: WireTask) -> type[WireModel]:
     if name in UNSERVED:
         message = f"Task type '{name}' is not served here."
     else:
+        name = _shortened(name)
         message = f"Unknown task type '{name}'.{_did_you_mean(name, TASKS)}"
     raise Rejected(UnsupportedTaskType(message, parameter="taskType", details={"allowedValues": sorted(TASKS)}))
 
@@ -44,7 +49,7 @@ def validate(model: type[M], task: WireTask, *, ignore_unknown: bool) -> tuple[M
     """Check one task against its schema.
 
     Returns the typed task and the unknown parameters that were ignored. Raises `Rejected` with one error for each
-    finding, unknown names last.
+    finding, unknown names last, and of very many only the first.
     """
     try:
         return model.model_validate(task), []
@@ -53,11 +58,11 @@ def validate(model: type[M], task: WireTask, *, ignore_unknown: bool) -> tuple[M
     unknown = [finding for finding in findings if finding["type"] == "extra_forbidden"]
     others = [finding for finding in findings if finding["type"] != "extra_forbidden"]
     if ignore_unknown and not others:
-        ignored = [_path(finding["loc"]) for finding in unknown]
+        ignored = [_path(finding["loc"]) for finding in unknown[:MAX_FINDINGS]]
         return model.model_validate(task, extra="ignore"), ignored
     kept = others if ignore_unknown else others + unknown
     errors: dict[str, ApiError] = {}
-    for finding in kept:  # a union reports each of its branches; one error a parameter is enough
+    for finding in kept[:MAX_FINDINGS]:  # a union reports each of its branches; one error a parameter is enough
         errors.setdefault(_path(finding["loc"]), _as_error(model, finding))
     raise Rejected(*errors.values())
 
@@ -135,8 +140,12 @@ def _as_error(model: type[BaseModel], finding: ErrorDetails) -> ApiError:
 def _path(loc: tuple[int | str, ...]) -> str:
     path = ""
     for part in loc:
-        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else part
+        path += f"[{part}]" if isinstance(part, int) else f".{_shortened(part)}" if path else _shortened(part)
     return path
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= LONGEST_NAME else name[:LONGEST_NAME] + "…"
 
 
 def _siblings(model: type[BaseModel], parameter: str) -> list[str]:

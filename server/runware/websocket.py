@@ -14,7 +14,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from server.errors import ApiError, InvalidRequest, Unauthorized
 from server.runware.addresses import base_url
-from server.runware.api import Keys, RunwareApi, origin_of, parse_tasks
+from server.runware.api import Keys, RunwareApi, bearer_key, origin_of, parse_tasks
 from server.runware.caller import Caller
 from server.runware.sessions import Session, Sessions
 from server.runware.wire import Answer, Item, Origin, error_object, refusal
@@ -76,10 +76,9 @@ class RunwareSocket:
             session.put(frame(answer))
 
     def _login_by_header(self, connection: "_Connection") -> None:
-        scheme, _, key = connection.websocket.headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer" and key.strip():
+        if key := bearer_key(connection.websocket.headers):
             with contextlib.suppress(Unauthorized):
-                self._join(connection, self._sessions.open(self._keys.owner(key.strip()), None))
+                self._join(connection, self._sessions.open(self._keys.owner(key), None))
 
     async def _login(self, connection: "_Connection", task: Item) -> None:
         key, wanted = task.get("apiKey"), task.get("connectionSessionUUID")
@@ -88,9 +87,10 @@ class RunwareSocket:
         except Unauthorized as error:
             await connection.send_text(_login_failure(error))
             return
+        wanted = wanted if isinstance(wanted, str) else None
         session = connection.session
-        if session is None or session.owner != owner:
-            session = self._sessions.open(owner, wanted if isinstance(wanted, str) else None)
+        if session is None or session.owner != owner or self._sessions.holds(owner, wanted):
+            session = self._sessions.open(owner, wanted)
         success = {"taskType": "authentication", "connectionSessionUUID": session.uuid}
         await connection.send_text(_dump({"data": [success]}))
         self._join(connection, session)

@@ -356,3 +356,103 @@ def test_results_are_found_after_a_restart(settings: Settings, catalog: Catalog,
         assert found["imageUUID"] == item["imageUUID"]
         assert client.get(found["imageURL"]).status_code == 200
         assert [item["status"] for item in _wait_for(client, waiting)] == ["success"]
+
+
+class TestTooMuch:
+    """What one caller sends must not hold up the others."""
+
+    def test_tasks(self, client: TestClient) -> None:
+        response = client.post("/v1", content=b"[" + b"0," * 1000 + b"0]")
+        assert response.status_code == 400
+        assert "1001 tasks" in error_of(response)["message"]
+
+    def test_mistakes(self, client: TestClient) -> None:
+        response = post(client, new_task(**{f"name{number}": 1 for number in range(5000)}))
+        assert response.status_code == 400
+        assert len(response.json()["errors"]) == 20
+
+    @pytest.mark.parametrize("changes", [{"x" * 1_000_000: 1}, {"taskType": "x" * 1_000_000}])
+    def test_letters_in_a_name(self, client: TestClient, changes: dict[str, Any]) -> None:
+        started = time.monotonic()
+        error = error_of(post(client, new_task(**changes)))
+        assert len(error["message"]) < 200
+        assert time.monotonic() - started < 1
+
+    def test_a_header_stays_short(self, settings: Settings, catalog: Catalog, renderer: FakeRenderer) -> None:
+        app = create_app(settings.model_copy(update={"unknown_parameters": "ignore"}), catalog, [renderer])
+        with TestClient(app) as client:
+            response = post(client, new_task(**{f"{number:0100d}": 1 for number in range(500)}))
+            assert response.status_code == 200
+            assert len(response.headers["ownware-warnings"]) < 4096
+
+
+@pytest.mark.parametrize("length", ["abc", "-1", "1_0", ""])
+def test_a_content_length_that_is_none(client: TestClient, length: str) -> None:
+    response = client.post("/v1", content=json.dumps([new_task()]), headers={"Content-Length": length})
+    assert response.status_code == 200
+
+
+@pytest.mark.parametrize("key", ["schlüssel", "clé à"])
+def test_a_key_beyond_ascii(settings: Settings, catalog: Catalog, renderer: FakeRenderer, key: str) -> None:
+    # A variable that is not UTF-8 reaches us as halves of characters.
+    app = create_app(settings.model_copy(update={"api_keys": (key, "\udcff")}), catalog, [renderer])
+    with TestClient(app, raise_server_exceptions=False) as client:
+        by_header = post(client, {"taskType": "ping"}, headers={"Authorization": f"Bearer {key}".encode()})
+        by_task = post(client, {"taskType": "ping"}, {"taskType": "authentication", "apiKey": key})
+        assert [by_header.status_code, by_task.status_code] == [200, 200]
+        wrong = post(client, {"taskType": "ping"}, headers={"Authorization": b"Bearer \xff"})
+        assert wrong.status_code == 401
+
+
+class TestModelSearch:
+    @pytest.mark.parametrize(
+        ("wanted", "count"),
+        [
+            ({}, 3),
+            ({"tags": ["demonstration"]}, 3),
+            ({"tags": ["demonstration", "anime"]}, 0),
+            ({"type": "base"}, 3),
+            ({"type": "inpainting"}, 0),
+            ({"category": "checkpoint"}, 3),
+            ({"category": "lora"}, 0),
+            ({"source": "community"}, 0),
+            ({"visibility": "private"}, 0),
+        ],
+    )
+    def test_filters(self, client: TestClient, wanted: dict[str, Any], count: int) -> None:
+        (item,) = post(client, _search(**wanted)).json()["data"]
+        assert (len(item["results"]), item["totalResults"]) == (count, count)
+
+    def test_order_and_pages(self, client: TestClient) -> None:
+        names = []
+        for order in ("name", "-name"):
+            (item,) = post(client, _search(sort=order)).json()["data"]
+            names.append([row["name"] for row in item["results"]])
+        assert names[0] == sorted(names[0]) == names[1][::-1]
+        (item,) = post(client, _search(sort="-name", limit=1, offset=1)).json()["data"]
+        assert [row["name"] for row in item["results"]] == names[1][1:2]
+
+    @pytest.mark.parametrize(
+        ("wanted", "code"),
+        [
+            ({"sort": "beauty"}, "invalidSort"),
+            ({"category": "beauty"}, "invalidCategory"),
+            ({"source": "beauty"}, "invalidSource"),
+            ({"conditioning": "canny"}, "unsupportedParameter"),
+            ({"capabilities": ["edit"]}, "unsupportedParameter"),
+        ],
+    )
+    def test_what_it_cannot_do(self, client: TestClient, wanted: dict[str, Any], code: str) -> None:
+        assert error_of(post(client, _search(**wanted)))["code"] == code
+
+
+def test_an_immediate_task_may_be_sent_as_async(client: TestClient, reference: str) -> None:
+    """The vendor's newer SDKs add the delivery method to every task."""
+    uploading = {"taskType": "imageUpload", "taskUUID": str(uuid.uuid4()), "image": reference}
+    (item,) = post(client, uploading | {"deliveryMethod": "async"}).json()["data"]
+    assert item["imageURL"]
+    assert error_of(post(client, uploading | {"deliveryMethod": "x"}))["code"] == "invalidDeliveryMethod"
+
+
+def _search(**wanted: Any) -> dict[str, Any]:
+    return {"taskType": "modelSearch", "taskUUID": str(uuid.uuid4()), **wanted}

@@ -28,7 +28,7 @@ RANGES: list[tuple[str, list[Any], list[Any]]] = [
     ("outputFormat", ["JPG", "PNG", "WEBP", "jpg", "JPEG"], ["TIFF", 1]),
     ("outputQuality", [20, 99, 95.0], [19, 100, 95.5, "95", True]),
     ("deliveryMethod", ["sync", "async"], ["poll"]),
-    ("ttl", [60, 10**6], [59, -1, 60.5]),
+    ("ttl", [60, 10**6], [59, -1, 60.5, 10**30]),
     ("includeCost", [True, False], ["yes", 1]),
     ("numberResults", [1, 20], [0, 21, 1.5]),
     ("positivePrompt", ["a", "a" * 32_000, "__BLANK__"], [3, ["a"], "<|im_start|>", "</tool_call>"]),

@@ -159,6 +159,18 @@ class TestResuming:
             send(socket, {"taskType": "authentication", "apiKey": "any"})
             assert receive(socket)["data"][0]["connectionSessionUUID"] == session
 
+    def test_also_after_a_login_by_header(self, client: TestClient, connect: Open) -> None:
+        with connect() as socket:
+            session = receive(socket)["data"][0]["connectionSessionUUID"]
+        with client.websocket_connect("/v1", headers={"Authorization": "Bearer any"}) as socket:
+            login = {"taskType": "authentication", "apiKey": "any"}
+            send(socket, login | {"connectionSessionUUID": session})
+            assert receive(socket)["data"][0]["connectionSessionUUID"] == session
+            send(socket, login | {"connectionSessionUUID": str(uuid.uuid4())})
+            assert receive(socket)["data"][0]["connectionSessionUUID"] == session
+            send(socket, {"taskType": "ping", "ping": True})
+            assert receive(socket)["data"][0]["pong"] is True
+
 
 class TestKeys:
     @pytest.fixture
