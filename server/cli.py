@@ -12,7 +12,11 @@ from pydantic_settings import CliApp
 from server.run import serve as run_server
 from server.settings import PREFIX, Settings, unknown_variables
 
-app = typer.Typer(help="A self-hosted inference server for Qwen-Image that speaks Runware's API.", no_args_is_help=True)
+app = typer.Typer(
+    help="A self-hosted inference server for Qwen-Image that speaks Runware's API.",
+    no_args_is_help=True,
+    add_completion=False,
+)
 
 
 @app.callback()
