@@ -15,6 +15,7 @@ Mode = Literal["text_to_image", "edit", "edit_plus"]
 
 BUILT_IN = Path(__file__).with_name("models.toml")
 EMBEDDED = "embedded"
+_EMBEDDED_AREA = 128 * 128  # what it was trained at: training/dataset.py
 
 # Least and most reference images each mode takes. Qwen-Image-Edit-2509 was trained with up to three.
 REFERENCES: dict[Mode, tuple[int, int]] = {"text_to_image": (0, 0), "edit": (1, 1), "edit_plus": (1, 3)}
@@ -30,6 +31,7 @@ class ModelEntry:
 
     `reference_area` is the size the VAE sees, `condition_area` the size the vision tower sees (only `edit_plus`
     tells them apart), `output_area` the size of an edit that names none. Their defaults are diffusers' constants.
+    `native_area` is for weights that know one size only: they draw at that size, and the picture is then scaled.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -46,6 +48,7 @@ class ModelEntry:
     output_area: int = 1024 * 1024
     reference_area: int = 1024 * 1024
     condition_area: int = 384 * 384
+    native_area: int | None = None
 
     @property
     def embedded(self) -> bool:
@@ -68,13 +71,9 @@ class Catalog:
         return None
 
     def with_embedded_weights(self) -> "Catalog":
-        """Serve every identifier from the embedded checkpoint, with references small enough for a CPU."""
-        return Catalog(
-            tuple(
-                replace(entry, weights=EMBEDDED, reference_area=256 * 256, condition_area=112 * 112)
-                for entry in self.entries
-            )
-        )
+        """Serve every identifier from the embedded checkpoint, at the size it was trained at."""
+        size = {"native_area": _EMBEDDED_AREA, "reference_area": _EMBEDDED_AREA, "condition_area": _EMBEDDED_AREA}
+        return Catalog(tuple(replace(entry, weights=EMBEDDED, **size) for entry in self.entries))
 
 
 _ROWS = TypeAdapter(Annotated[tuple[ModelEntry, ...], Field(min_length=1)])

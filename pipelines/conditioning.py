@@ -22,6 +22,7 @@ from pipelines.prompts import IMAGE_PAD, TEMPLATES, Template, find_control_token
 # Tokens of the user's text that the models were trained to read (diffusers: tokenizer_max_length).
 MAX_PROMPT_TOKENS = 1024
 
+TOKEN_SIDE = 16  # pixels along each side of a token, for the real VAE and the embedded one
 SIDE_STEP = 32  # both sides of a scaled reference, in pixels (diffusers: calculate_dimensions)
 
 
@@ -45,13 +46,23 @@ class EncodedPrompt:
     dropped: int
 
 
-def scaled_size(width: int, height: int, area: int) -> tuple[int, int]:
-    """A size of about `area` pixels with the same aspect, both sides multiples of 32 and not zero."""
+def scaled_size(width: int, height: int, area: int, step: int = SIDE_STEP) -> tuple[int, int]:
+    """A size of about `area` pixels with the same aspect, both sides multiples of `step` and not zero."""
     ratio = width / height
     wide = math.sqrt(area * ratio)
-    sides = (round(side / SIDE_STEP) * SIDE_STEP for side in (wide, wide / ratio))
-    new_width, new_height = (max(SIDE_STEP, side) for side in sides)
+    sides = (round(side / step) * step for side in (wide, wide / ratio))
+    new_width, new_height = (max(step, side) for side in sides)
     return new_width, new_height
+
+
+def drawn_size(width: int, height: int, entry: ModelEntry) -> tuple[int, int]:
+    """The size a picture is drawn at before it is scaled to what was asked for: for most models, just that.
+
+    An edit is drawn on the grid of its reference, so that what stays lies where it lay.
+    """
+    if entry.native_area is None:
+        return width, height
+    return scaled_size(width, height, entry.native_area, TOKEN_SIDE if entry.mode == "text_to_image" else SIDE_STEP)
 
 
 def encode_references(

@@ -5,13 +5,13 @@ progress, cancelling between steps and taking turns need no special cases. Knows
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from PIL import Image
 
 from pipelines.catalog import ModelEntry
-from pipelines.conditioning import EncodedReferences, encode_prompt, encode_references
+from pipelines.conditioning import EncodedReferences, drawn_size, encode_prompt, encode_references
 from pipelines.guidance import guide
 from pipelines.latents import decode_tokens, grid, noise
 from pipelines.loading import Checkpoint
@@ -28,11 +28,13 @@ SEEDS = 2**63  # the wire's range
 class RenderState:
     """One image between two steps.
 
-    `latents` are packed [1, tokens, 4z]; `cond` and `uncond` are prompt embeddings [1, tokens, width], `uncond` None
-    when guidance is off; `references` are clean tokens that follow the image's in the sequence.
+    `size` is the picture's in pixels; `latents` are packed [1, tokens, 4z] of the token grid `shape` it is drawn on;
+    `cond` and `uncond` are prompt embeddings [1, tokens, width], `uncond` None when guidance is off; `references` are
+    clean tokens that follow the image's in the sequence.
     """
 
     checkpoint: Checkpoint
+    size: tuple[int, int]
     shape: tuple[int, int, int]
     latents: torch.Tensor
     sigmas: torch.Tensor
@@ -63,10 +65,11 @@ def prepare(request: RenderRequest, index: int, checkpoint: Checkpoint, entry: M
         prompts.append(("negative prompt", negative))
         uncond = negative.embeds
     seed = (request.seed + index) % SEEDS
-    return begin(
-        request,
+    width, height = drawn_size(request.width, request.height, entry)
+    state = begin(
+        replace(request, width=width, height=height),
         checkpoint,
-        noise=noise(grid(request.width, request.height, checkpoint.vae), _channels(checkpoint), seed),
+        noise=noise(grid(width, height, checkpoint.vae), _channels(checkpoint), seed),
         cond=prompt.embeds,
         uncond=uncond,
         references=references,
@@ -77,6 +80,8 @@ def prepare(request: RenderRequest, index: int, checkpoint: Checkpoint, entry: M
             if encoded.dropped
         ),
     )
+    state.size = (request.width, request.height)
+    return state
 
 
 def begin(
@@ -95,6 +100,7 @@ def begin(
     tokens = shape[1] * shape[2]
     return RenderState(
         checkpoint=checkpoint,
+        size=(request.width, request.height),
         shape=shape,
         latents=noise.to(checkpoint.device, checkpoint.dtype),
         # Kept on the device like diffusers' own, so that products with the sample round alike.
@@ -123,10 +129,11 @@ def advance(states: Sequence[RenderState]) -> None:
 
 @torch.inference_mode()
 def finish(state: RenderState) -> Image.Image:
-    """Decode a finished image. Raises `ValueError` before its last step."""
+    """Decode a finished image at the size asked for. Raises `ValueError` before its last step."""
     if state.step != state.total:
         raise ValueError(f"step {state.step} of {state.total}: the image is not finished")
-    return decode_tokens(state.checkpoint.vae, state.latents, state.shape)
+    picture = decode_tokens(state.checkpoint.vae, state.latents, state.shape)
+    return picture if picture.size == state.size else picture.resize(state.size, Image.Resampling.LANCZOS)
 
 
 def _velocity(state: RenderState, embeds: torch.Tensor) -> torch.Tensor:

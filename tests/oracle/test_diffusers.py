@@ -38,7 +38,7 @@ def video_vae(weights: Path) -> AutoencoderKLQwenImage:
 
 
 def entry(mode: Mode) -> ModelEntry:
-    found = next(e for e in load_catalog().with_embedded_weights().entries if e.mode == mode)
+    found = next(e for e in load_catalog().entries if e.mode == mode)
     return replace(found, reference_area=AREA, condition_area=AREA)
 
 

@@ -53,6 +53,8 @@ def test_embedded_weights_keep_everything_but_weights_and_areas() -> None:
         )
         assert small.reference_area < real.reference_area
         assert small.condition_area < real.condition_area
+        assert small.native_area == small.reference_area
+        assert real.native_area is None
 
 
 def test_a_folder_beside_the_file_is_resolved_and_a_hub_name_is_left(tmp_path: Path) -> None:

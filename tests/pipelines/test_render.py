@@ -17,7 +17,7 @@ SAMPLERS = [Sampler(integrator, spacing) for integrator in ("euler", "dpmpp_2m")
 
 
 def entry(mode: Mode) -> ModelEntry:
-    found = next(e for e in load_catalog().with_embedded_weights().entries if e.mode == mode)
+    found = next(e for e in load_catalog().entries if e.mode == mode)
     return replace(found, reference_area=64 * 64, condition_area=64 * 64)
 
 
@@ -105,6 +105,44 @@ class TestPicture:
             advance([state])
         assert state.step == state.total == steps
         assert state.latents.isfinite().all()
+
+
+class TestNativeSize:
+    """Weights that know one size draw at that size; the picture is then scaled."""
+
+    @pytest.mark.parametrize(
+        ("mode", "asked_size", "grid"),
+        [
+            ("text_to_image", (256, 256), (1, 4, 4)),
+            ("text_to_image", (32, 32), (1, 4, 4)),
+            ("text_to_image", (272, 144), (1, 3, 5)),
+            ("edit", (272, 144), (1, 2, 6)),
+        ],
+    )
+    def test_the_grid_it_is_drawn_on_and_the_size_it_has(
+        self,
+        checkpoint: Checkpoint,
+        reference: Reference,
+        mode: Mode,
+        asked_size: tuple[int, int],
+        grid: tuple[int, int, int],
+    ) -> None:
+        width, height = asked_size
+        references = (reference,) if mode == "edit" else ()
+        request = asked(width=width, height=height, steps=1, references=references)
+        state = prepare(request, 0, checkpoint, replace(entry(mode), native_area=64 * 64))
+        assert state.shape == grid
+        advance([state])
+        assert finish(state).size == asked_size
+
+    def test_it_is_the_same_picture_scaled(self, checkpoint: Checkpoint) -> None:
+        native = replace(entry("text_to_image"), native_area=64 * 64)
+        pictures = []
+        for side in (64, 128):
+            state = prepare(asked(width=side, height=side, steps=1), 0, checkpoint, native)
+            advance([state])
+            pictures.append(finish(state))
+        assert np.array_equal(np.asarray(pictures[0].resize((128, 128), Image.Resampling.LANCZOS)), pictures[1])
 
 
 class TestSeeds:
