@@ -1,6 +1,7 @@
 # Two commands do everything on a fresh machine with Python >= 3.11, venv and make:
 #   make serve   install into .venv, start the server on http://127.0.0.1:8000
 #   make test    install into .venv with the test tools, run the test suite
+# `make embedded` trains the embedded checkpoint anew, and goes on where it was interrupted.
 # `make test-clients` also needs npm: it runs the vendor's other clients against a server of ours.
 # `make serve ARGS="--port 9000"` passes flags on to `ownware serve`.
 
@@ -9,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: serve test test-clients check bench clean
+.PHONY: serve test test-clients check bench embedded clean
 
 serve: $(VENV)/.serve
 	@exec $(BIN)/ownware serve $(ARGS)
@@ -30,6 +31,9 @@ bench: $(VENV)/.test
 	$(BIN)/python -m benchmarks.pipeline
 	$(BIN)/python -m benchmarks.server
 
+embedded: $(VENV)/.training
+	$(BIN)/python -m training $(ARGS)
+
 clean:
 	rm -rf $(VENV) .venv-* tests/clients/node_modules
 
@@ -49,6 +53,10 @@ $(BIN)/python:
 $(VENV)/.serve: pyproject.toml | $(BIN)/python
 	$(BIN)/pip install --quiet --disable-pip-version-check torch==2.13.0
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/.training: $(VENV)/.serve
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable ".[training]"
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.serve

@@ -37,19 +37,11 @@ from pipelines.latents import grid, noise
 from pipelines.loading import Checkpoint, default_dtype, device_name
 from pipelines.render import advance, begin, finish
 from pipelines.request import RenderRequest, Sampler
+from training.architecture import SCHEDULER
 
 SEED = 1
 PROMPT_TOKENS, NEGATIVE_TOKENS = 60, 6
 SCALE = 4.0
-
-# The real scheduler's configuration; see also pipelines/embedded/stand_in.py.
-SCHEDULER = {
-    "use_dynamic_shifting": True,
-    "base_shift": 0.5,
-    "max_shift": 0.9,
-    "max_image_seq_len": 8192,
-    "shift_terminal": 0.02,
-}
 
 
 @dataclass(frozen=True)

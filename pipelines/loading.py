@@ -21,10 +21,11 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLIm
 
 from accel.single_frame import SingleFrameVae
 from pipelines.catalog import ModelEntry
-from pipelines.embedded.stand_in import build_stand_in
 from pipelines.prompts import CONTROL_TOKENS
 
 M = TypeVar("M", bound=torch.nn.Module)
+
+EMBEDDED_FOLDER = Path(__file__).with_name("embedded")
 
 
 class LoadError(RuntimeError):
@@ -51,16 +52,15 @@ class Checkpoint:
 class Checkpoints:
     """The loaded checkpoints of one device, the `capacity` most recently used."""
 
-    def __init__(self, device: str, embedded: Path, *, dtype: torch.dtype | None = None, capacity: int = 1) -> None:
+    def __init__(self, device: str, *, dtype: torch.dtype | None = None, capacity: int = 1) -> None:
         self._device = torch.device(device)
         self._dtype = dtype or default_dtype(self._device)
-        self._embedded = embedded
         self._capacity = capacity
         self._loaded: OrderedDict[str, Checkpoint] = OrderedDict()
 
     def get(self, entry: ModelEntry) -> Checkpoint:
         """The checkpoint of a model, loaded if need be. Raises `LoadError`."""
-        weights = str(build_stand_in(self._embedded)) if entry.embedded else entry.weights
+        weights = str(EMBEDDED_FOLDER) if entry.embedded else entry.weights
         with_vision = entry.mode != "text_to_image"
         if weights not in self._loaded:
             while len(self._loaded) >= self._capacity:  # two of these do not fit side by side

@@ -40,8 +40,7 @@ def serve(settings: Settings) -> int:
         return 2
     if not settings.api_keys:
         log.warning("any API key is accepted, and all callers share their tasks; OWNWARE_API_KEYS restricts them")
-    embedded = settings.data_dir / "embedded"
-    renderers = [RendererProcess(device, catalog, embedded, settings.log_level) for device in devices]
+    renderers = [RendererProcess(device, catalog, settings.log_level) for device in devices]
     try:
         app = create_app(settings, catalog, renderers)
     except (OSError, sqlite3.Error) as error:
@@ -144,5 +143,5 @@ def _greeting(url: str, settings: Settings, catalog: Catalog, devices: tuple[str
 
 def _weights_in_words(entry: ModelEntry) -> str:
     if entry.embedded:
-        return "embedded demonstration weights: random, no recognisable pictures"
+        return "embedded demonstration weights: small, for flat shapes and short words"
     return entry.weights

@@ -11,22 +11,18 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="session")
-def embedded(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder that the stand-in checkpoint is built in, once for all tests."""
-    return tmp_path_factory.mktemp("embedded")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of random weights, in the diffusers folder layout."""
+    from tests.stand_in import save_stand_in
 
-
-@pytest.fixture(scope="session")
-def weights(embedded: Path) -> Path:
-    """The stand-in checkpoint, in the diffusers folder layout."""
-    from pipelines.embedded.stand_in import build_stand_in
-
-    return build_stand_in(embedded)
+    folder = tmp_path_factory.mktemp("weights")
+    save_stand_in(folder)
+    return folder
 
 
 @pytest.fixture(scope="session")
 def checkpoint(weights: Path) -> "Checkpoint":
-    """The stand-in checkpoint, loaded in float32 on the CPU."""
+    """The random weights, loaded in float32 on the CPU."""
     import torch
 
     from pipelines.loading import load
@@ -35,11 +31,9 @@ def checkpoint(weights: Path) -> "Checkpoint":
 
 
 @pytest.fixture(scope="session")
-def live(tmp_path_factory: pytest.TempPathFactory, weights: Path, embedded: Path) -> "Iterator[LiveServer]":
+def live(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[LiveServer]":
     """One running server for all tests that need a real one."""
     from tests.live import API_KEY, live_server
 
-    data = tmp_path_factory.mktemp("live") / "data"
-
-    with live_server(data, "--api-keys", API_KEY, embedded=embedded) as server:
+    with live_server(tmp_path_factory.mktemp("live") / "data", "--api-keys", API_KEY) as server:
         yield server

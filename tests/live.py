@@ -39,11 +39,8 @@ class LiveServer:
 
 
 @contextlib.contextmanager
-def live_server(data_dir: Path, *flags: str, embedded: Path | None = None) -> Iterator[LiveServer]:
-    """Start a server on a free port; stop it at the end. `embedded` saves building the checkpoint again."""
-    if embedded is not None:
-        data_dir.mkdir(parents=True, exist_ok=True)
-        (data_dir / "embedded").symlink_to(embedded, target_is_directory=True)
+def live_server(data_dir: Path, *flags: str) -> Iterator[LiveServer]:
+    """Start a server on a free port; stop it at the end."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("OWNWARE_")}
     command = [sys.executable, "-m", "server", "serve", "--port", "0", "--data-dir", str(data_dir), *flags]
     with tempfile.TemporaryFile("w+") as log:

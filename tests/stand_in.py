@@ -1,62 +1,30 @@
-"""A checkpoint of exactly the real classes, small enough to build in seconds, with seeded random weights.
+"""A checkpoint of exactly the real classes, small enough to build in a second, with seeded random weights.
 
-It draws no recognisable picture; it makes every part run where the real weights are not. Nothing else may depend on
-its being random: it lies in the ordinary diffusers folder layout and is loaded like any other.
+It draws no recognisable picture, but every prompt, reference and position shows in what it draws.
 """
 
-import shutil
-import uuid
 from pathlib import Path
 
 import torch
 from diffusers.models.autoencoders.autoencoder_kl_qwenimage import AutoencoderKLQwenImage
 from diffusers.models.transformers.transformer_qwenimage import QwenImageTransformer2DModel
-from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
+from tokenizers.pre_tokenizers import ByteLevel
 from torch import nn
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration, Qwen2Tokenizer
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
-from pipelines.embedded.tokenizer import byte_tokenizer
+from pipelines.prompts import CONTROL_TOKENS
+from training.architecture import scheduler
+from training.tokenizer import tokenizer_of
 
-RECIPE = 1  # part of the folder's name: another recipe is built beside it, not over it
 SEED = 108
 
 _HEADS, _HEAD_DIM = 2, 16
 _TEXT_WIDTH = 32
 
-# The real models' scheduler (Qwen/Qwen-Image, scheduler_config.json).
-_SCHEDULER = {
-    "num_train_timesteps": 1000,
-    "shift": 1.0,
-    "use_dynamic_shifting": True,
-    "time_shift_type": "exponential",
-    "base_shift": 0.5,
-    "max_shift": 0.9,
-    "base_image_seq_len": 256,
-    "max_image_seq_len": 8192,
-    "shift_terminal": 0.02,
-}
 
-
-def build_stand_in(parent: Path) -> Path:
-    """The checkpoint's folder below `parent`, built if it is not there. Several processes may race for it."""
-    folder = parent / f"stand-in-{RECIPE}"
-    if folder.is_dir():
-        return folder
-    parent.mkdir(parents=True, exist_ok=True)
-    draft = parent / f".{folder.name}-{uuid.uuid4().hex}"
-    try:
-        _save(draft)
-        draft.rename(folder)
-    except OSError:
-        if not folder.is_dir():  # else another process was first, and built the same
-            raise
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
-    return folder
-
-
-def _save(folder: Path) -> None:
+def save_stand_in(folder: Path) -> None:
+    """Write it in the diffusers folder layout."""
     tokenizer = byte_tokenizer()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
@@ -65,7 +33,13 @@ def _save(folder: Path) -> None:
         _text_encoder(tokenizer).save_pretrained(folder / "text_encoder")
     tokenizer.save_pretrained(folder / "tokenizer")
     Qwen2VLImageProcessorPil().save_pretrained(folder / "processor")
-    FlowMatchEulerDiscreteScheduler(**_SCHEDULER).save_pretrained(folder / "scheduler")
+    scheduler().save_pretrained(folder / "scheduler")
+
+
+def byte_tokenizer() -> Qwen2Tokenizer:
+    """An ordinary tokenizer with 256 byte symbols, then the control tokens in the order of the real vocabulary."""
+    symbols = [*sorted(ByteLevel.alphabet()), *CONTROL_TOKENS]
+    return tokenizer_of({symbol: number for number, symbol in enumerate(symbols)}, [])
 
 
 def _transformer() -> QwenImageTransformer2DModel:

@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 from server.settings import Settings
-from tests.fakes import picture
 from tests.live import API_KEY, LiveServer
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
@@ -25,7 +24,6 @@ def run(command: list[str], folder: Path) -> str:
 
 
 def test_the_python_example(live: LiveServer, tmp_path: Path) -> None:
-    (tmp_path / "photo.jpg").write_bytes(picture(image_format="JPEG"))
     code = example("python", "runware").replace("127.0.0.1:8000", live.url.removeprefix("http://"))
     printed = run([sys.executable, "-c", code.replace('api_key="any"', f'api_key="{API_KEY}"')], tmp_path)
     assert len(re.findall(r"^http://\S+/image/\S+\.jpg$", printed, re.MULTILINE)) == 2

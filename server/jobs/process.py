@@ -11,7 +11,6 @@ import threading
 from collections.abc import AsyncIterator, Callable
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
-from pathlib import Path
 
 import structlog
 
@@ -36,10 +35,10 @@ class RendererNotReady(Exception):
 class RendererProcess:
     """One renderer on one device. Orders are given one after the other."""
 
-    def __init__(self, device: str, catalog: Catalog, embedded: Path, log_level: str) -> None:
+    def __init__(self, device: str, catalog: Catalog, log_level: str) -> None:
         self.device = device
         self.description = device
-        self._arguments = (device, catalog, embedded, log_level)
+        self._arguments = (device, catalog, log_level)
         self._process: BaseProcess | None = None
         self._connection: Connection | None = None
         self._replies: asyncio.Queue[Reply | None] = asyncio.Queue()

@@ -9,7 +9,6 @@ import os
 import signal
 import time
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
@@ -49,7 +48,7 @@ class _Stopped(Exception):
     """The process is to end."""
 
 
-def main(connection: Connection, device: str, catalog: Catalog, embedded: Path, log_level: str) -> None:
+def main(connection: Connection, device: str, catalog: Catalog, log_level: str) -> None:
     """Load the first model of the catalogue, then serve orders until the connection closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the API process decides
     configure_logs(log_level)
@@ -58,7 +57,7 @@ def main(connection: Connection, device: str, catalog: Catalog, embedded: Path, 
     if all(entry.embedded for entry in catalog.entries):
         os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"  # loading takes a moment: bars are for the real weights
     try:
-        Renderer(connection, device, catalog, embedded).run()
+        Renderer(connection, device, catalog).run()
     except (_Stopped, EOFError, BrokenPipeError, ConnectionResetError):
         log.debug("renderer ends", device=device)
 
@@ -66,11 +65,10 @@ def main(connection: Connection, device: str, catalog: Catalog, embedded: Path, 
 class Renderer:
     """The loop of one renderer process."""
 
-    def __init__(self, connection: Connection, device: str, catalog: Catalog, embedded: Path) -> None:
+    def __init__(self, connection: Connection, device: str, catalog: Catalog) -> None:
         self._connection = connection
         self._device = device
         self._catalog = catalog
-        self._embedded = embedded
 
     def run(self) -> None:
         """Announce readiness, then draw until told to stop, which raises."""
@@ -78,7 +76,7 @@ class Renderer:
 
         started = time.monotonic()
         try:
-            checkpoints = Checkpoints(self._device, self._embedded)
+            checkpoints = Checkpoints(self._device)
             checkpoints.get(self._catalog.entries[0])
         except RuntimeError as error:  # a LoadError, or torch's own word on a device that there is not
             self._connection.send(NotReady(f"device {self._device}: {error}"))

@@ -96,13 +96,10 @@ class TestLoad:
 
 
 class TestCheckpoints:
-    def test_models_of_the_same_weights_share_them(self, embedded: Path) -> None:
-        checkpoints = Checkpoints("cpu", embedded)
+    def test_models_of_the_same_weights_share_them(self) -> None:
+        checkpoints = Checkpoints("cpu")
         one, *others = (checkpoints.get(entry(mode)) for mode in ("text_to_image", "edit", "edit_plus"))
         assert all(other is one for other in others)
-
-    def test_the_stand_in_is_built_when_missing(self, tmp_path: Path) -> None:
-        assert Checkpoints("cpu", tmp_path / "new").get(entry("edit")).dtype == torch.float32
 
     def test_the_least_recently_used_goes_first(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         loaded = []
@@ -112,7 +109,7 @@ class TestCheckpoints:
             return object()
 
         monkeypatch.setattr(loading, "load", note)
-        checkpoints = Checkpoints("cpu", tmp_path, capacity=2)
+        checkpoints = Checkpoints("cpu", capacity=2)
         for name in "abacab":
             checkpoints.get(entry("text_to_image", name))
         assert loaded == ["a", "b", "c", "b"]
@@ -121,14 +118,14 @@ class TestCheckpoints:
         events: list[str] = []
         monkeypatch.setattr(loading, "load", lambda weights, *_, **__: events.append(weights))
         monkeypatch.setattr(loading, "_free", lambda: events.append("freed"))
-        checkpoints = Checkpoints("cpu", tmp_path)
+        checkpoints = Checkpoints("cpu")
         for name in "ab":
             checkpoints.get(entry("text_to_image", name))
         assert events == ["a", "freed", "b"]
 
     def test_weights_without_a_processor_draw_but_do_not_edit(self, folder: Path, tmp_path: Path) -> None:
         shutil.rmtree(folder / "processor")
-        checkpoints = Checkpoints("cpu", tmp_path)
+        checkpoints = Checkpoints("cpu")
         drawing = checkpoints.get(entry("text_to_image", folder))
         with pytest.raises(LoadError, match="cannot edit"):
             checkpoints.get(entry("edit", folder))
@@ -138,7 +135,7 @@ class TestCheckpoints:
         config = folder / "vae" / "config.json"
         good = config.read_text()
         config.write_text("{")
-        checkpoints = Checkpoints("cpu", tmp_path)
+        checkpoints = Checkpoints("cpu")
         with pytest.raises(LoadError):
             checkpoints.get(entry("edit", folder))
         config.write_text(good)

@@ -26,8 +26,8 @@ def catalog() -> Catalog:
 
 
 @pytest.fixture
-async def process(catalog: Catalog, embedded: Path, weights: Path) -> AsyncIterator[RendererProcess]:
-    process = RendererProcess("cpu", catalog, embedded, "error")
+async def process(catalog: Catalog) -> AsyncIterator[RendererProcess]:
+    process = RendererProcess("cpu", catalog, "error")
     await process.start()
     yield process
     await process.stop()
@@ -87,9 +87,9 @@ async def test_a_killed_process_is_noticed(process: RendererProcess, tmp_path: P
 
 
 async def test_a_process_that_is_killed_while_idle_says_so_and_can_be_started_again(
-    catalog: Catalog, embedded: Path, weights: Path, tmp_path: Path
+    catalog: Catalog, tmp_path: Path
 ) -> None:
-    process, ended = RendererProcess("cpu", catalog, embedded, "error"), asyncio.Event()
+    process, ended = RendererProcess("cpu", catalog, "error"), asyncio.Event()
     await process.start(ended.set)
     assert process.pid is not None
     os.kill(process.pid, signal.SIGKILL)
@@ -101,7 +101,7 @@ async def test_a_process_that_is_killed_while_idle_says_so_and_can_be_started_ag
 
 
 async def test_a_device_that_there_is_not(catalog: Catalog, tmp_path: Path) -> None:
-    process = RendererProcess("graphics", catalog, tmp_path, "error")
+    process = RendererProcess("graphics", catalog, "error")
     with pytest.raises(RendererNotReady, match="graphics"):
         await process.start()
     await process.stop()
@@ -109,7 +109,7 @@ async def test_a_device_that_there_is_not(catalog: Catalog, tmp_path: Path) -> N
 
 async def test_weights_that_are_not_there(catalog: Catalog, tmp_path: Path) -> None:
     broken = Catalog((replace(catalog.entries[0], weights=str(tmp_path / "nothing")),))
-    process = RendererProcess("cpu", broken, tmp_path, "error")
+    process = RendererProcess("cpu", broken, "error")
     with pytest.raises(RendererNotReady, match="nothing"):
         await process.start()
     await process.stop()

@@ -1,0 +1,59 @@
+"""The reader is what scores rest on, so it has to read drawn scenes without a mistake, and damaged ones as damaged."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from training.edits import KINDS, random_edit
+from training.reading import background_of, matches, shows, things_in, word_in
+from training.sampling import random_scene
+from training.scenes import COLOURS, SHAPES, Scene, Thing, Word, draw
+from training.vae import degrade
+
+
+@pytest.mark.parametrize("size", [(128, 128), (256, 256), (256, 192)])
+def test_drawn_scenes_are_read_right(size: tuple[int, int]) -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(25):
+        scene = random_scene(rng, of_held_out=bool(rng.random() < 0.5))
+        picture = draw(scene, *size)
+        assert shows(picture, scene), scene
+        found = things_in(picture, scene.word)
+        assert all(any(matches(seen, thing, with_size=True) for seen in found) for thing in scene.things)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_source_does_not_show_the_target(kind: str) -> None:
+    rng = np.random.default_rng(1)
+    for _ in range(4):
+        edit = random_edit(rng, kind)  # pyright: ignore[reportArgumentType]
+        assert not shows(draw(edit.sources[0], 128, 128), edit.target)
+        assert shows(draw(edit.target, 128, 128), edit.target)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_each_wrong_attribute_is_noticed(shape: str) -> None:
+    thing = Thing(shape, "red", "medium", "bottom left")  # pyright: ignore[reportArgumentType]
+    scene = Scene("white", (thing,), Word("SUN", "blue", "top"))
+    picture = draw(scene, 128, 128)
+    other = next(name for name in SHAPES if name != shape)
+    for wrong in (
+        replace(scene, background="pink"),
+        replace(scene, things=(replace(thing, shape=other),)),
+        replace(scene, things=(replace(thing, colour="orange"),)),
+        replace(scene, things=(replace(thing, place="center"),)),
+        replace(scene, things=()),
+        replace(scene, word=Word("CUP", "blue", "top")),
+    ):
+        assert not shows(picture, wrong), wrong
+
+
+def test_noise_is_no_word_and_blur_is_no_shape() -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (128, 128, 3), dtype=np.uint8)
+    assert word_in(noise, "center", "blue") is None
+    empty = np.full((128, 128, 3), COLOURS["green"], np.uint8)
+    assert (background_of(empty), things_in(empty)) == ("green", [])
+    cross = Scene("white", (Thing("cross", "black", "small", "center"),))
+    blurred = degrade(draw(cross, 128, 128), np.random.default_rng(0))
+    assert not any(seen.shape == "cross" and seen.likeness > 0.8 for seen in things_in(blurred))

@@ -1,0 +1,170 @@
+"""Scenes and edits with their pictures encoded once: the captions are drawn anew each time they are used.
+
+Knows the VAE and the vision tower, frozen; knows no transformer.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from PIL import Image
+from transformers import Qwen2_5_VLForConditionalGeneration
+
+from accel.single_frame import SingleFrameVae
+from pipelines.latents import encode_pixels
+from training.architecture import WIDTH, image_processor
+from training.captions import caption, with_low_quality
+from training.edits import KINDS, Edit, Kind, random_edit
+from training.layout import labels
+from training.sampling import EASY, HARD, Level, random_scene
+from training.scenes import Scene, draw
+from training.vae import degrade, to_pixels
+
+TOKEN = 16  # pixels along each side of a token
+SQUARE = (8, 8)  # rows and columns of tokens: 128 × 128 pixels
+TALL_AND_WIDE = ((7, 9), (9, 7), (6, 10), (10, 6))
+_DEGRADED = 0.05
+_AT_ONCE = 16
+
+SINGLE = Level((1.0, 0.0, 0.0), 0.15)
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """Samples of one kind and one grid.
+
+    `latents` [N, tokens, 64] of the targets, `references` [N, pictures, tokens, 64], `seen` [N, pictures, 4, width] as
+    the vision tower sees the references, `labels` of the targets; `degraded` marks blurred targets.
+    """
+
+    grid: tuple[int, int]
+    samples: Sequence[Scene | Edit]
+    latents: torch.Tensor
+    references: torch.Tensor
+    seen: torch.Tensor
+    labels: torch.Tensor
+    degraded: torch.Tensor
+
+    @property
+    def pictures(self) -> int:
+        """How many references each sample has."""
+        return self.references.shape[1]
+
+    def texts(self, rows: Sequence[int], rng: np.random.Generator) -> list[str]:
+        """New captions or instructions for some of the samples."""
+        return [_text(self.samples[row], bool(self.degraded[row]), rng) for row in rows]
+
+
+def build_pools(
+    vae: SingleFrameVae, encoder: Qwen2_5_VLForConditionalGeneration, seed: Sequence[int], share: float = 1.0
+) -> dict[str, list[Pool]]:
+    """All pools by the name of their task: easy, single, hard, odd (not square), edit, odd edit, combine."""
+    rng = np.random.default_rng(list(seed))
+
+    def scenes(level: Level, count: int) -> list[Scene | Edit]:
+        return [random_scene(rng, level) for _ in range(max(1, round(count * share)))]
+
+    def edits(kinds: Sequence[Kind], count: int) -> list[Scene | Edit]:
+        return [random_edit(rng, kind) for kind in kinds for _ in range(max(1, round(count * share)))]
+
+    def encoded(samples: list[Scene | Edit], grid: tuple[int, int]) -> Pool:
+        return _encode(samples, grid, vae, encoder, rng)
+
+    single: list[Kind] = [kind for kind in KINDS if kind != "combine"]
+    return {
+        "easy": [encoded(scenes(EASY, 1200), SQUARE)],
+        "single": [encoded(scenes(SINGLE, 2400), SQUARE)],
+        "hard": [encoded(scenes(HARD, 5000), SQUARE)],
+        "odd": [encoded(scenes(HARD, 500), grid) for grid in TALL_AND_WIDE],
+        "edit": [encoded(edits(["keep", *single], 520), SQUARE)],
+        "odd edit": [encoded(edits(["keep", *single], 40), grid) for grid in TALL_AND_WIDE[2:]],
+        "combine": [encoded(edits(["combine"], 500), SQUARE)],
+    }
+
+
+def cached_pools(
+    path: Path, vae: SingleFrameVae, encoder: Qwen2_5_VLForConditionalGeneration, seed: Sequence[int], share: float
+) -> dict[str, list[Pool]]:
+    """As `build_pools`, kept in a file between runs."""
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_suffix(".part")
+        torch.save(build_pools(vae, encoder, seed, share), draft)
+        draft.replace(path)
+    return torch.load(path, weights_only=False)  # our own file, of this very run
+
+
+def _text(sample: Scene | Edit, degraded: bool, rng: np.random.Generator) -> str:
+    if isinstance(sample, Edit):
+        return sample.instruction(rng)
+    text = caption(sample, rng)
+    return with_low_quality(text, rng) if degraded else text
+
+
+@torch.inference_mode()
+def _encode(
+    samples: list[Scene | Edit],
+    grid: tuple[int, int],
+    vae: SingleFrameVae,
+    encoder: Qwen2_5_VLForConditionalGeneration,
+    rng: np.random.Generator,
+) -> Pool:
+    targets = [sample.target if isinstance(sample, Edit) else sample for sample in samples]
+    sources = [list(sample.sources) if isinstance(sample, Edit) else [] for sample in samples]
+    degraded = [not source and rng.random() < _DEGRADED for source in sources]
+    pictures = (
+        _blurred(scene, grid, rng) if bad else _drawn(scene, grid) for scene, bad in zip(targets, degraded, strict=True)
+    )
+    latents = _latents(pictures, vae)
+    if not sources[0]:
+        references = torch.empty(len(samples), 0, *latents.shape[1:], dtype=latents.dtype)
+        seen = torch.empty(len(samples), 0, 0, WIDTH)
+    else:
+        drawn = [_drawn(scene, grid) for source in sources for scene in source]
+        references = _latents(drawn, vae).unflatten(0, (len(samples), -1))
+        seen = seen_by_the_tower(drawn, encoder).unflatten(0, (len(samples), -1))
+    return Pool(
+        grid,
+        samples,
+        latents.clone(),
+        references.clone(),
+        seen.clone(),
+        torch.from_numpy(np.stack([labels(scene, *grid) for scene in targets])),
+        torch.tensor(degraded),
+    )
+
+
+def _drawn(scene: Scene, grid: tuple[int, int]) -> np.ndarray:
+    return draw(scene, grid[1] * TOKEN, grid[0] * TOKEN)
+
+
+def _blurred(scene: Scene, grid: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+    return degrade(_drawn(scene, grid), rng)
+
+
+def _latents(pictures: Iterator[np.ndarray] | list[np.ndarray], vae: SingleFrameVae) -> torch.Tensor:
+    """Packed, normalised latents [N, tokens, 64] in float16: half the memory, and far finer than the VAE."""
+    encoded, waiting = [], []
+    device = vae.quant_conv.conv.weight.device
+    for picture in pictures:
+        waiting.append(to_pixels(picture))
+        if len(waiting) == _AT_ONCE:
+            encoded.append(encode_pixels(vae, torch.stack(waiting).to(device)).half().cpu())
+            waiting = []
+    if waiting:
+        encoded.append(encode_pixels(vae, torch.stack(waiting).to(device)).half().cpu())
+    return torch.cat(encoded)
+
+
+def seen_by_the_tower(pictures: list[np.ndarray], encoder: Qwen2_5_VLForConditionalGeneration) -> torch.Tensor:
+    """The vision tower's tokens of pictures of one size, [N, tokens, width]."""
+    processor, features = image_processor(), []
+    for start in range(0, len(pictures), 64):
+        images = [Image.fromarray(picture) for picture in pictures[start : start + 64]]
+        inputs = processor(images=images, return_tensors="pt").to(encoder.device)
+        found = cast("Any", encoder.model.get_image_features(inputs["pixel_values"], inputs["image_grid_thw"]))
+        features.append(torch.stack(list(found.pooler_output)).cpu())
+    return torch.cat(features)

@@ -1,0 +1,196 @@
+"""Stage two: transformer and text encoder together, by flow matching, on text-to-image and edits.
+
+Knows pools of encoded samples and the models; knows no pixels.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from diffusers.models.autoencoders.autoencoder_kl_qwenimage import AutoencoderKLQwenImage
+from diffusers.models.transformers.transformer_qwenimage import QwenImageTransformer2DModel
+from torch import nn
+from tqdm import tqdm
+from transformers import Qwen2_5_VLForConditionalGeneration, Qwen2Tokenizer
+
+from accel.single_frame import SingleFrameVae
+from pipelines.catalog import Mode
+from training.architecture import LAYERS, WIDTH, fresh_text_encoder, fresh_transformer, image_processor, scheduler
+from training.dataset import Pool, cached_pools
+from training.layout import LayoutHead, by_token
+from training.optimizer import Average, Optimizer, trapezoid
+from training.parallel import average_gradients, rank
+from training.text import encode_texts
+from training.vae import save
+
+PROGRESS = "training.json"  # in an exported checkpoint: how many steps it has had
+
+_NO_PROMPT = ("", " ")
+_DROPPED = 0.1  # share of samples that learn the unconditional prediction
+_ON_THINGS = 3.0  # weight of tokens that show something, against those of plain background
+_LAYOUT_WEIGHT = 0.15
+_SAVE_EVERY = 250
+_PATCHES_SEEN = (4, 4)  # of a 56 × 56 picture, 14 pixels each
+_WIDE_SEEN = {(6, 10): (2, 4), (10, 6): (4, 2)}
+
+
+@dataclass(frozen=True, slots=True)
+class JointBudget:
+    """How long to train: optimiser steps, samples a step and process, and the share of the full pools to draw."""
+
+    steps: int = 2500
+    batch: int = 40
+    pools: float = 1.0
+
+
+# Until which share of the run, which tasks in which shares: large single shapes first, edits once shapes exist.
+_CURRICULUM: tuple[tuple[float, dict[str, float]], ...] = (
+    (0.08, {"easy": 0.6, "single": 0.4}),
+    (0.20, {"easy": 0.2, "single": 0.4, "hard": 0.25, "edit": 0.15}),
+    (1.00, {"single": 0.2, "hard": 0.4, "odd": 0.07, "edit": 0.27, "odd edit": 0.02, "combine": 0.04}),
+)
+
+
+class Joint(nn.Module):
+    """What is trained together: the text encoder, the transformer, and the layout head that training alone needs."""
+
+    def __init__(self, tokenizer: Qwen2Tokenizer) -> None:
+        super().__init__()
+        self.encoder = fresh_text_encoder(tokenizer)
+        self.transformer = fresh_transformer()
+        self.layout = LayoutHead(WIDTH)
+        self._middle: torch.Tensor | None = None
+        self.transformer.transformer_blocks[LAYERS // 2 - 1].register_forward_hook(self._keep_middle)
+
+    def _keep_middle(self, module: nn.Module, inputs: Any, outputs: tuple[torch.Tensor, torch.Tensor]) -> None:
+        self._middle = outputs[1]
+
+    def losses(
+        self, pool: Pool, rows: list[int], texts: list[str], mode: Mode, tokenizer: Qwen2Tokenizer
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The flow-matching loss and the layout loss of some rows of a pool."""
+        device = self.transformer.device
+        clean = pool.latents[rows].to(device).float()
+        references = pool.references[rows].to(device).float().flatten(1, 2)
+        seen_grid = _WIDE_SEEN.get(pool.grid, _PATCHES_SEEN)
+        embeds, mask = encode_texts(texts, mode, pool.seen[rows].to(device), seen_grid, self.encoder, tokenizer)
+        noise = torch.randn_like(clean)
+        sigma = _sigmas(len(rows), device)[:, None, None]
+        noisy = torch.lerp(clean, noise, sigma)
+        shape = (1, *pool.grid)
+        predicted = self.transformer(
+            hidden_states=torch.cat([noisy, references], dim=1),
+            timestep=sigma.flatten(),
+            encoder_hidden_states=embeds,
+            encoder_hidden_states_mask=mask,
+            img_shapes=[[shape] * (1 + pool.pictures)] * len(rows),
+            return_dict=False,
+        )[0][:, : clean.shape[1]]
+        told = by_token(pool.labels[rows].to(device))
+        weight = torch.where((told >= 16).any(dim=-1), _ON_THINGS, 1.0)
+        error = (predicted - (noise - clean)).square().mean(dim=-1)
+        assert self._middle is not None
+        layout = self.layout.loss(self._middle[:, : clean.shape[1]], told)
+        return (error * weight).sum() / weight.sum(), layout
+
+
+def train_joint(device: torch.device, folder: Path, budget: JointBudget, seed: int) -> None:
+    """Train, or go on from `folder/joint-run.pt`; leaves the whole checkpoint in `folder` in the diffusers layout."""
+    torch.manual_seed(seed)
+    tokenizer = Qwen2Tokenizer.from_pretrained(folder, subfolder="tokenizer")
+    model = Joint(tokenizer).to(device)
+    optimizer = Optimizer(model, muon_rate=0.015, adam_rate=2e-3, by_adam=_by_adam)
+    average = Average(model, 1000)
+    run, first = folder / "joint-run.pt", 0
+    if run.is_file():
+        state = torch.load(run, map_location=device)
+        model.load_state_dict(state["model"])
+        average.model.load_state_dict(state["average"])
+        if "optimizer" in state:
+            optimizer.load_state_dict(state["optimizer"])
+        first = state["step"]
+    elif (folder / PROGRESS).is_file():
+        first = _take_over(model, average, folder)
+    vae = AutoencoderKLQwenImage.from_pretrained(folder, subfolder="vae", torch_dtype=torch.float32)
+    pools = cached_pools(
+        folder / f"pools-{rank()}.pt", SingleFrameVae(vae).to(device), model.encoder, (seed, rank()), budget.pools
+    )
+    torch.manual_seed(seed * 1000 + rank() + first)
+    rng = np.random.default_rng([seed, rank(), first])
+    means = [1.0, 3.0]
+    bar = tqdm(range(first, budget.steps), initial=first, total=budget.steps, desc="transformer", disable=rank() > 0)
+    for step in bar:
+        pool, rows = _draw(pools, step / budget.steps, budget.batch, rng)
+        texts = [
+            _NO_PROMPT[int(rng.integers(2))] if rng.random() < _DROPPED else text for text in pool.texts(rows, rng)
+        ]
+        flow, layout = model.losses(pool, rows, texts, _mode(pool, rng), tokenizer)
+        (flow + _LAYOUT_WEIGHT * layout).backward()
+        average_gradients(optimizer.parameters)
+        torch.nn.utils.clip_grad_norm_(optimizer.parameters, 1.0)
+        optimizer.step(trapezoid(step / budget.steps))
+        average.update(model, step)
+        means = [0.98 * mean + 0.02 * loss.item() for mean, loss in zip(means, (flow, layout), strict=True)]
+        bar.set_postfix_str(f"flow {means[0]:.3f} layout {means[1]:.3f}", refresh=False)
+        if rank() == 0 and ((step + 1) % _SAVE_EVERY == 0 or step + 1 == budget.steps):
+            state = {"model": model.state_dict(), "average": average.model.state_dict(), "step": step + 1}
+            save(run, state | {"optimizer": optimizer.state_dict()})
+            export(average.model, folder, step + 1)
+
+
+def export(model: Joint, folder: Path, step: int) -> None:
+    """Save transformer and text encoder beside the VAE and the tokenizer, in bfloat16, with what loading them needs."""
+    with torch.no_grad():
+        fresh = Joint(Qwen2Tokenizer.from_pretrained(folder, subfolder="tokenizer"))
+        fresh.load_state_dict(model.state_dict())
+        fresh.to(torch.bfloat16)
+        fresh.transformer.save_pretrained(folder / "transformer")
+        fresh.encoder.save_pretrained(folder / "text_encoder")
+    image_processor().save_pretrained(folder / "processor")
+    scheduler().save_pretrained(folder / "scheduler")
+    (folder / PROGRESS).write_text(json.dumps({"steps": step}) + "\n")
+
+
+def _take_over(model: Joint, average: Average[Joint], folder: Path) -> int:
+    """Start from an exported checkpoint, without its optimiser and its layout head; returns the steps it has had."""
+    for kind, mine, means in (
+        (QwenImageTransformer2DModel, model.transformer, average.model.transformer),
+        (Qwen2_5_VLForConditionalGeneration, model.encoder, average.model.encoder),
+    ):
+        part = "transformer" if kind is QwenImageTransformer2DModel else "text_encoder"
+        weights = cast("Any", kind).from_pretrained(folder, subfolder=part, torch_dtype=torch.float32).state_dict()
+        mine.load_state_dict(weights)
+        means.load_state_dict(weights)
+    return json.loads((folder / PROGRESS).read_text())["steps"]
+
+
+def _draw(
+    pools: dict[str, list[Pool]], progress: float, batch: int, rng: np.random.Generator
+) -> tuple[Pool, list[int]]:
+    """A pool by the curriculum, and rows of it."""
+    shares = next(shares for until, shares in _CURRICULUM if progress < until or until == 1.0)
+    task = list(shares)[int(rng.choice(len(shares), p=list(shares.values())))]
+    pool = pools[task][int(rng.integers(len(pools[task])))]
+    return pool, rng.integers(len(pool.samples), size=batch).tolist()
+
+
+def _mode(pool: Pool, rng: np.random.Generator) -> Mode:
+    if pool.pictures == 0:
+        return "text_to_image"
+    return "edit_plus" if pool.pictures > 1 or rng.random() < 0.5 else "edit"
+
+
+def _sigmas(count: int, device: torch.device) -> torch.Tensor:
+    """Noise levels: three quarters logit-normal towards high noise, where layout is decided, the rest even."""
+    normal = torch.sigmoid(0.3 + 1.1 * torch.randn(count, device=device))
+    even = torch.rand(count, device=device)
+    return torch.where(torch.rand(count, device=device) < 0.75, normal, even).clamp(1e-3, 1.0)
+
+
+def _by_adam(name: str) -> bool:
+    """Embeddings, modulations, what touches latents, and heads: no hidden matrices in Muon's sense."""
+    parts = ("embed_tokens", "_mod.", "img_in", "txt_in", "proj_out", "norm_out", "time_text_embed", "layout")
+    return any(part in name for part in parts)

@@ -1,0 +1,60 @@
+"""Data-parallel training: single-threaded processes on a CPU, one process on a GPU.
+
+On a busy machine, threads that meet at the end of every operation wait for each other; processes that meet once a
+step hardly do. Knows processes and gradients; knows no model.
+"""
+
+import os
+import socket
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+
+
+def launch(work: Callable[..., None], *args: Any, processes: int = 0) -> None:
+    """Run `work(device, *args)` in one process a core, or on the GPU if there is one."""
+    if torch.cuda.is_available():
+        work(torch.device("cuda"), *args)
+        return
+    count = processes or os.cpu_count() or 1
+    if count == 1:
+        work(torch.device("cpu"), *args)
+        return
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    mp.spawn(_start, (work, args, count, port), nprocs=count)  # pyright: ignore[reportPrivateImportUsage]
+
+
+def rank() -> int:
+    """This process's number, 0 when it is alone."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def world() -> int:
+    """How many processes train together."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def average_gradients(parameters: Iterable[torch.nn.Parameter]) -> None:
+    """Replace each gradient by its mean over the processes."""
+    if world() == 1:
+        return
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
+    dist.all_reduce(flat)
+    flat /= world()
+    for gradient, mean in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
+        gradient.copy_(mean.view_as(gradient))
+
+
+def _start(index: int, work: Callable[..., None], args: tuple[Any, ...], count: int, port: int) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", f"tcp://127.0.0.1:{port}", rank=index, world_size=count)
+    try:
+        work(torch.device("cpu"), *args)
+    finally:
+        dist.destroy_process_group()
