@@ -9,7 +9,6 @@ import typer
 from pydantic import ValidationError
 from pydantic_settings import CliApp
 
-from server.run import serve as run_server
 from server.settings import PREFIX, Settings, unknown_variables
 
 app = typer.Typer(
@@ -31,7 +30,11 @@ def ownware() -> None:
 )
 def serve(context: typer.Context) -> None:
     """Start the server; `ownware serve --help` lists the options."""
-    raise typer.Exit(run_server(read_settings(context.args)))
+    settings = read_settings(context.args)
+    # Each renderer process imports this module once more, before what it needs itself: keep the web server out.
+    from server.run import serve as run_server
+
+    raise typer.Exit(run_server(settings))
 
 
 def read_settings(arguments: Sequence[str]) -> Settings:

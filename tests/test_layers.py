@@ -36,6 +36,6 @@ def test_no_back_edge(package: str, above: set[str]) -> None:
 
 
 def test_the_api_process_imports_no_torch() -> None:
-    code = "import sys, server.cli; print({'torch', 'diffusers', 'transformers'} & sys.modules.keys())"
+    code = "import sys, server.cli, server.run; print({'torch', 'diffusers', 'transformers'} & sys.modules.keys())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
