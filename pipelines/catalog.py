@@ -7,7 +7,7 @@ model names with it, the worker loads what it names.
 import tomllib
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -57,26 +57,53 @@ class ModelEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class AddOn:
+    """A LoRA or a ControlNet that requests can name.
+
+    `weights` is the safetensors file of a LoRA, or the folder in the diffusers layout or hub name of a ControlNet.
+    `weight` is how strongly it acts when a request does not say.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    air: str
+    name: str
+    weights: str
+    version: str = "1.0"
+    architecture: str = "qwen_image"
+    weight: float = 1.0
+    slugs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Catalog:
-    """The served models, in the order of the file."""
+    """The served models, and what can be added to them, in the order of the file."""
 
     entries: tuple[ModelEntry, ...]
+    loras: tuple[AddOn, ...] = ()
+    controlnets: tuple[AddOn, ...] = ()
 
     def find(self, name: str) -> ModelEntry | None:
         """Look a model up by AIR identifier or slug, letter case ignored."""
-        wanted = name.strip().lower()
-        for entry in self.entries:
-            if wanted == entry.air.lower() or wanted in entry.slugs:
-                return entry
-        return None
+        return _find(name, self.entries)
+
+    def find_lora(self, name: str) -> AddOn | None:
+        """Look a LoRA up by AIR identifier or slug, letter case ignored."""
+        return _find(name, self.loras)
+
+    def find_controlnet(self, name: str) -> AddOn | None:
+        """Look a ControlNet up by AIR identifier or slug, letter case ignored."""
+        return _find(name, self.controlnets)
 
     def with_embedded_weights(self) -> "Catalog":
         """Serve every identifier from the embedded checkpoint, at the size it was trained at."""
         size = {"native_area": _EMBEDDED_AREA, "reference_area": _EMBEDDED_AREA, "condition_area": _EMBEDDED_AREA}
-        return Catalog(tuple(replace(entry, weights=EMBEDDED, **size) for entry in self.entries))
+        return replace(self, entries=tuple(replace(entry, weights=EMBEDDED, **size) for entry in self.entries))
 
 
-_ROWS = TypeAdapter(Annotated[tuple[ModelEntry, ...], Field(min_length=1)])
+_MODELS = TypeAdapter(Annotated[tuple[ModelEntry, ...], Field(min_length=1)])
+_ADD_ONS = TypeAdapter(tuple[AddOn, ...])
+Row = TypeVar("Row", ModelEntry, AddOn)
 
 
 def load_catalog(path: Path = BUILT_IN) -> Catalog:
@@ -87,24 +114,36 @@ def load_catalog(path: Path = BUILT_IN) -> Catalog:
     """
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
-        entries = _ROWS.validate_python(document.get("models", ()))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise CatalogError(f"{path}: {error}") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in ("models", *first["loc"]))
-        raise CatalogError(f"{path}: {where}: {first['msg']}") from error
-    names = [name for entry in entries for name in (entry.air.lower(), *entry.slugs)]
+    models = _rows(path, document, "models", _MODELS)
+    loras, controlnets = (_rows(path, document, kind, _ADD_ONS) for kind in ("loras", "controlnets"))
+    names = [name for row in (*models, *loras, *controlnets) for name in (row.air.lower(), *row.slugs)]
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         raise CatalogError(f"{path}: named more than once: {', '.join(repeated)}")
-    return Catalog(tuple(_at_home(entry, path.parent) for entry in entries))
+    return Catalog(models, loras, controlnets)
 
 
-def _at_home(entry: ModelEntry, folder: Path) -> ModelEntry:
-    """Resolve weights that name a folder beside the file; anything else stays a hub name."""
-    beside = folder / Path(entry.weights).expanduser()
-    slugs = tuple(slug.lower() for slug in entry.slugs)
-    if not entry.embedded and beside.is_dir():
-        return replace(entry, slugs=slugs, weights=str(beside.resolve()))
-    return replace(entry, slugs=slugs)
+def _rows(path: Path, document: dict[str, Any], kind: str, rows: TypeAdapter[tuple[Row, ...]]) -> tuple[Row, ...]:
+    try:
+        found = rows.validate_python(document.get(kind, ()))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in (kind, *first["loc"]))
+        raise CatalogError(f"{path}: {where}: {first['msg']}") from error
+    return tuple(_at_home(row, path.parent) for row in found)
+
+
+def _at_home(row: Row, folder: Path) -> Row:
+    """Resolve weights that name a file or folder beside the catalogue; anything else stays a hub name."""
+    beside = folder / Path(row.weights).expanduser()
+    slugs = tuple(slug.lower() for slug in row.slugs)
+    if row.weights != EMBEDDED and beside.exists():
+        return replace(row, slugs=slugs, weights=str(beside.resolve()))
+    return replace(row, slugs=slugs)
+
+
+def _find(name: str, rows: tuple[Row, ...]) -> Row | None:
+    wanted = name.strip().lower()
+    return next((row for row in rows if wanted == row.air.lower() or wanted in row.slugs), None)

@@ -6,6 +6,7 @@ progress, cancelling between steps and taking turns need no special cases. Knows
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from PIL import Image
@@ -119,11 +120,8 @@ def begin(
 def advance(states: Sequence[RenderState]) -> None:
     """Move each image by one step. The result never depends on the others in the list."""
     for state in states:
-        velocity = _velocity(state, state.cond)
-        if state.uncond is not None:
-            velocity = guide(velocity, _velocity(state, state.uncond), state.scale)
         sigma, following = state.sigmas[state.step], state.sigmas[state.step + 1]
-        state.latents = state.integrator.step(velocity, state.latents, sigma, following)
+        state.latents = state.integrator.step(partial(_guided, state), state.latents, sigma, following)
         state.step += 1
 
 
@@ -136,14 +134,22 @@ def finish(state: RenderState) -> Image.Image:
     return picture if picture.size == state.size else picture.resize(state.size, Image.Resampling.LANCZOS)
 
 
-def _velocity(state: RenderState, embeds: torch.Tensor) -> torch.Tensor:
+def _guided(state: RenderState, sample: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+    """The velocity of a sample at a sigma, with true CFG where it is on."""
+    velocity = _velocity(state, sample, sigma, state.cond)
+    if state.uncond is None:
+        return velocity
+    return guide(velocity, _velocity(state, sample, sigma, state.uncond), state.scale)
+
+
+def _velocity(state: RenderState, sample: torch.Tensor, sigma: torch.Tensor, embeds: torch.Tensor) -> torch.Tensor:
     """One forward of the transformer; only the image's own tokens count."""
-    tokens, shapes = state.latents, [state.shape]
+    tokens, shapes = sample, [state.shape]
     if state.references is not None:
         tokens = torch.cat([tokens, state.references.tokens], dim=1)
         shapes += state.references.shapes
     # Rounded to the latents' dtype before dividing, as the models were sampled with.
-    timestep = (state.sigmas[state.step] * 1000).expand(1).to(state.latents)
+    timestep = (sigma * 1000).expand(1).to(sample)
     predicted = state.checkpoint.transformer(
         hidden_states=tokens,
         timestep=timestep / 1000,
@@ -152,7 +158,7 @@ def _velocity(state: RenderState, embeds: torch.Tensor) -> torch.Tensor:
         img_shapes=[shapes],
         return_dict=False,
     )[0]
-    return predicted[:, : state.latents.shape[1]]
+    return predicted[:, : sample.shape[1]]
 
 
 def _channels(checkpoint: Checkpoint) -> int:

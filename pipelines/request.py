@@ -11,6 +11,9 @@ from typing import Literal
 
 Integrator = Literal["euler", "dpmpp_2m"]
 Spacing = Literal["shifted", "karras"]
+ControlMode = Literal["balanced", "prompt", "controlnet"]
+
+MAX_STEPS = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +41,49 @@ class Reference:
 
 
 @dataclass(frozen=True, slots=True)
+class LoraUse:
+    """A low-rank adapter and how strongly it acts. `name` is what the sender called it, `path` its file."""
+
+    name: str
+    path: Path
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class ControlUse:
+    """A ControlNet, its guide and when it acts: in the executed steps `start` ≤ step < `end`.
+
+    `name` is what the sender called it, `weights` a folder in the diffusers layout or a hub name.
+    """
+
+    name: str
+    weights: str
+    guide: Reference
+    weight: float = 1.0
+    mode: ControlMode = "balanced"
+    start: int = 0
+    end: int = MAX_STEPS
+
+
+@dataclass(frozen=True, slots=True)
+class Outpaint:
+    """Pixels that the seed image is extended by on each side; `blur` pixels of it are blended at each new edge."""
+
+    top: int = 0
+    right: int = 0
+    bottom: int = 0
+    left: int = 0
+    blur: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class RenderRequest:
     """One task of `count` images. Image k is drawn with `seed + k` and equals the single render of that seed.
 
     `model` is an AIR identifier of the catalogue, sizes are pixels and multiples of 16, `true_cfg_scale` at or
-    below 1 switches guidance off, and `negative_prompt` None means the model's neutral one.
+    below 1 switches guidance off, and `negative_prompt` None means the model's neutral one. `seed_image` is what the
+    picture starts from, `strength` how much of it is drawn anew, `mask` white where it may change, and `mask_margin`
+    the pixels around the mask that are drawn with it.
     """
 
     model: str
@@ -56,3 +97,10 @@ class RenderRequest:
     seed: int
     count: int = 1
     references: tuple[Reference, ...] = ()
+    seed_image: Reference | None = None
+    strength: float = 1.0
+    mask: Reference | None = None
+    mask_margin: int | None = None
+    outpaint: Outpaint | None = None
+    loras: tuple[LoraUse, ...] = ()
+    controls: tuple[ControlUse, ...] = ()

@@ -5,7 +5,7 @@ no model: it is given velocities.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,13 +16,16 @@ from pipelines.request import Sampler, Spacing
 KARRAS_RHO = 7.0  # Karras et al. 2022, the value used in the paper
 
 
+Velocity = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # of a sample at a sigma
+
+
 class Integrator(Protocol):
     """Moves a sample from sigma to the next sigma along a predicted velocity."""
 
     def step(
-        self, velocity: torch.Tensor, sample: torch.Tensor, sigma: torch.Tensor, following: torch.Tensor
+        self, velocity: Velocity, sample: torch.Tensor, sigma: torch.Tensor, following: torch.Tensor
     ) -> torch.Tensor:
-        """Sample and velocity [B, tokens, channels], sigmas 0-dimensional float32; returns the velocity's dtype."""
+        """Sample and velocity [B, tokens, channels], sigmas 0-dimensional float32; returns the sample's dtype."""
         ...
 
 
@@ -30,11 +33,11 @@ class Euler:
     """First order, no memory; equals diffusers' FlowMatchEulerDiscreteScheduler bit for bit."""
 
     def step(
-        self, velocity: torch.Tensor, sample: torch.Tensor, sigma: torch.Tensor, following: torch.Tensor
+        self, velocity: Velocity, sample: torch.Tensor, sigma: torch.Tensor, following: torch.Tensor
     ) -> torch.Tensor:
         """One Euler step, summed in float32."""
-        moved = sample.to(torch.float32) + (following - sigma) * velocity
-        return moved.to(velocity.dtype)
+        moved = sample.to(torch.float32) + (following - sigma) * velocity(sample, sigma)
+        return moved.to(sample.dtype)
 
 
 class DpmSolver2M:
@@ -48,12 +51,13 @@ class DpmSolver2M:
         self._previous: tuple[torch.Tensor, float] | None = None
 
     def step(
-        self, velocity: torch.Tensor, sample: torch.Tensor, sigma: torch.Tensor, following: torch.Tensor
+        self, velocity: Velocity, sample: torch.Tensor, sigma: torch.Tensor, following: torch.Tensor
     ) -> torch.Tensor:
         """One step, computed in float32."""
         start, end = float(sigma), float(following)
+        dtype, slope = sample.dtype, velocity(sample, sigma).to(torch.float32)
         sample = sample.to(torch.float32)
-        data = sample - start * velocity.to(torch.float32)
+        data = sample - start * slope
         step = _half_log_snr(end) - _half_log_snr(start)
         target = data
         if self._previous is not None and math.isfinite(step):
@@ -61,7 +65,7 @@ class DpmSolver2M:
             target = data + (data - before) * (step / (2 * last_step))
         self._previous = (data, step)
         moved = (end / start) * sample - (1 - end) * math.expm1(-step) * target
-        return moved.to(velocity.dtype)
+        return moved.to(dtype)
 
 
 def integrator(sampler: Sampler) -> Integrator:

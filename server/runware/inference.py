@@ -20,7 +20,7 @@ from server.runware.caller import Caller
 from server.runware.leniency import normalise
 from server.runware.results import failure_object, image_item, job_answer, origin_of, own_image
 from server.runware.schema import ImageInference, WireTask
-from server.runware.translate import to_request
+from server.runware.translate import image_texts, to_request
 from server.runware.validation import validate
 from server.runware.wire import Answer, acknowledgement
 
@@ -55,8 +55,8 @@ class Inference:
         """
         task, entry, ignored = self._validate(raw)
         await self._refuse_repeated(task, caller)
-        references = await self._resolve(task, caller)
-        submission = self._submission(task, entry, references, ignored, caller)
+        pictures = await self._resolve(task, caller)
+        submission = self._submission(task, entry, pictures, ignored, caller)
         with self._queue.watch(submission.key) as events:
             job = await self._queue.submit(submission)
             if task.deliveryMethod == "async":
@@ -83,7 +83,7 @@ class Inference:
             message = f"Invalid value for 'model' parameter. '{task.model}' is not among the served models: "
             message += f"{', '.join(served)}."
             raise InvalidParameter("model", message, details={"type": "string", "allowedValues": served})
-        rules.check(task, entry)
+        rules.check(task, entry, self._catalog)
         return task, entry, ignored
 
     async def _refuse_repeated(self, task: ImageInference, caller: Caller) -> None:
@@ -93,38 +93,40 @@ class Inference:
             message = "A task with this taskUUID has been accepted before. Use getResponse to get its results."
             raise ConflictTaskUUID(message, parameter="taskUUID")
 
-    async def _resolve(self, task: ImageInference, caller: Caller) -> tuple[Media, ...]:
-        texts = [own_image(text, caller.base_url) or text for text in task.inputs.referenceImages]
+    async def _resolve(self, task: ImageInference, caller: Caller) -> dict[str, Media]:
+        """Every picture that the task names, by the path of its parameter."""
+        texts = {path: own_image(text, caller.base_url) or text for path, text in image_texts(task).items()}
         found = await asyncio.gather(
-            *(self._inputs.resolve(text, owner=caller.owner) for text in texts), return_exceptions=True
+            *(self._inputs.resolve(text, owner=caller.owner) for text in texts.values()), return_exceptions=True
         )
-        errors = []
-        for number, result in enumerate(found):
+        errors, pictures = [], {}
+        for name, result in zip(texts, found, strict=True):
             if isinstance(result, MediaError):
-                name = f"inputs.referenceImages[{number}]"
                 code = "imageNotFound" if result.missing else None
                 message = f"Invalid value for '{name}' parameter. {result.message}"
                 errors.append(InvalidParameter(name, message, code=code, details={"type": "string"}))
             elif isinstance(result, BaseException):
                 raise result
+            else:
+                pictures[name] = result
         if errors:
             raise Rejected(*errors)
-        return tuple(result for result in found if isinstance(result, Media))
+        return pictures
 
     def _submission(
         self,
         task: ImageInference,
         entry: ModelEntry,
-        references: tuple[Media, ...],
+        pictures: dict[str, Media],
         ignored: list[str],
         caller: Caller,
     ) -> Submission:
-        request, warnings = to_request(task, entry, references)
+        request, warnings = to_request(task, entry, pictures)
         warnings += tuple(f"{name} is ignored: the API has no such parameter." for name in ignored)
         return Submission(
             owner=caller.owner,
             task_uuid=task.taskUUID,
-            task=_kept(task, references),
+            task=_kept(task, pictures),
             request=request,
             encoding=Encoding(task.outputFormat, task.outputQuality),
             image_uuids=tuple(str(uuid.uuid4()) for _ in range(request.count)),
@@ -155,12 +157,16 @@ class Inference:
                 return
 
 
-def _kept(task: ImageInference, references: tuple[Media, ...]) -> dict[str, Any]:
+def _kept(task: ImageInference, pictures: dict[str, Media]) -> dict[str, Any]:
     """The task as it is stored and shown again: what the client set, pictures by UUID."""
-    kept = task.model_dump(mode="json", exclude_unset=True)
-    if references:
-        kept["inputs"]["referenceImages"] = [
-            text if len(text) <= LONGEST_KEPT_TEXT else media.uuid
-            for text, media in zip(task.inputs.referenceImages, references, strict=True)
-        ]
-    return kept
+    inline = {text: pictures[path].uuid for path, text in image_texts(task).items() if len(text) > LONGEST_KEPT_TEXT}
+    return _replaced(task.model_dump(mode="json", exclude_unset=True), inline)
+
+
+def _replaced(value: Any, texts: dict[str, str]) -> Any:
+    """A JSON value in which some strings have become others."""
+    if isinstance(value, dict):
+        return {key: _replaced(item, texts) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_replaced(item, texts) for item in value]
+    return texts.get(value, value) if isinstance(value, str) else value

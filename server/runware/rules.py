@@ -6,7 +6,7 @@ effect yet is refused last, by name, because a parameter that is silently ignore
 
 from collections.abc import Callable, Iterator
 
-from pipelines.catalog import REFERENCES, ModelEntry
+from pipelines.catalog import REFERENCES, Catalog, ModelEntry
 from pipelines.prompts import find_control_token
 from server.errors import (
     ApiError,
@@ -20,17 +20,17 @@ from server.runware.schedulers import SAMPLERS
 from server.runware.schema import ImageInference
 from server.runware.validation import describe, expectation
 
-Rule = Callable[[ImageInference, ModelEntry], Iterator[ApiError]]
+Rule = Callable[[ImageInference, ModelEntry, Catalog], Iterator[ApiError]]
 CACHES = ("fbCache", "teaCache", "dbCache")
 
 
-def check(task: ImageInference, entry: ModelEntry) -> None:
+def check(task: ImageInference, entry: ModelEntry, catalog: Catalog) -> None:
     """Raise `Rejected` with everything that is wrong with the task on this model."""
-    if errors := [error for rule in _RULES for error in rule(task, entry)]:
+    if errors := [error for rule in _RULES for error in rule(task, entry, catalog)]:
         raise Rejected(*errors)
 
 
-def _sizes(task: ImageInference, entry: ModelEntry) -> Iterator[ApiError]:
+def _sizes(task: ImageInference, entry: ModelEntry, catalog: Catalog) -> Iterator[ApiError]:
     for name, other in (("width", "height"), ("height", "width")):
         if getattr(task, name) is not None:
             continue
@@ -43,7 +43,7 @@ def _sizes(task: ImageInference, entry: ModelEntry) -> Iterator[ApiError]:
             yield MissingParameter(name, message, details=expected)
 
 
-def _references(task: ImageInference, entry: ModelEntry) -> Iterator[ApiError]:
+def _references(task: ImageInference, entry: ModelEntry, catalog: Catalog) -> Iterator[ApiError]:
     least, most = REFERENCES[entry.mode]
     count, name = len(task.inputs.referenceImages), "inputs.referenceImages"
     if least <= count <= most:
@@ -62,7 +62,7 @@ def _references(task: ImageInference, entry: ModelEntry) -> Iterator[ApiError]:
         yield InvalidParameter(name, message, details=details)
 
 
-def _prompts(task: ImageInference, entry: ModelEntry) -> Iterator[ApiError]:
+def _prompts(task: ImageInference, entry: ModelEntry, catalog: Catalog) -> Iterator[ApiError]:
     for name in ("positivePrompt", "negativePrompt"):
         if token := find_control_token(getattr(task, name) or ""):
             message = f"Invalid value for '{name}' parameter. '{token}' is a control token of the model, not text."
@@ -81,7 +81,7 @@ def _window(
             yield IncompatibleParameters(message, parameter=(f"{where}.{name}", "steps"))
 
 
-def _cache_window(task: ImageInference, entry: ModelEntry) -> Iterator[ApiError]:
+def _cache_window(task: ImageInference, entry: ModelEntry, catalog: Catalog) -> Iterator[ApiError]:
     options, where = task.acceleratorOptions, "acceleratorOptions"
     absolute = ("cacheStartStep", "cacheEndStep")
     percent = ("cacheStartStepPercentage", "cacheEndStepPercentage")
@@ -98,13 +98,13 @@ def _one_form(options: object, where: str, absolute: tuple[str, str], percent: t
         yield IncompatibleParameters("Give steps or percentages, not both.", parameter=names)
 
 
-def _one_cache(task: ImageInference, entry: ModelEntry) -> Iterator[ApiError]:
+def _one_cache(task: ImageInference, entry: ModelEntry, catalog: Catalog) -> Iterator[ApiError]:
     chosen = tuple(f"acceleratorOptions.{name}" for name in CACHES if getattr(task.acceleratorOptions, name))
     if len(chosen) > 1:
         yield IncompatibleParameters("Only one cache can be used at a time.", parameter=chosen)
 
 
-def _control_nets(task: ImageInference, entry: ModelEntry) -> Iterator[ApiError]:
+def _control_nets(task: ImageInference, entry: ModelEntry, catalog: Catalog) -> Iterator[ApiError]:
     for number, control in enumerate(task.controlNet):
         where = f"controlNet[{number}]"
         absolute, percent = ("startStep", "endStep"), ("startStepPercentage", "endStepPercentage")
@@ -114,7 +114,7 @@ def _control_nets(task: ImageInference, entry: ModelEntry) -> Iterator[ApiError]
         yield from _window(where, *percent, control.startStepPercentage, control.endStepPercentage, None)
 
 
-def _painting(task: ImageInference, entry: ModelEntry) -> Iterator[ApiError]:
+def _painting(task: ImageInference, entry: ModelEntry, catalog: Catalog) -> Iterator[ApiError]:
     needs = [
         ("inputs.maskImage", task.inputs.maskImage, "inputs.seedImage", task.inputs.seedImage),
         ("maskMargin", task.maskMargin, "inputs.maskImage", task.inputs.maskImage),
@@ -129,7 +129,7 @@ def _painting(task: ImageInference, entry: ModelEntry) -> Iterator[ApiError]:
         yield InvalidParameter("outpaint", message, details={"type": "object"})
 
 
-def _without_effect(task: ImageInference, entry: ModelEntry) -> Iterator[ApiError]:
+def _without_effect(task: ImageInference, entry: ModelEntry, catalog: Catalog) -> Iterator[ApiError]:
     given = {
         "webhookURL": task.webhookURL,
         "uploadEndpoint": task.uploadEndpoint,

@@ -6,6 +6,7 @@ that the sender should see.
 
 import math
 import secrets
+from collections.abc import Mapping
 
 from pipelines.catalog import ModelEntry
 from pipelines.request import Reference, RenderRequest, Sampler
@@ -16,10 +17,21 @@ from server.runware.schema import ImageInference
 SIDE_STEP, SIDE_MIN, SIDE_MAX = 16, 128, 2048
 
 
+def image_texts(task: ImageInference) -> dict[str, str]:
+    """What names a picture in the task, by the path of its parameter."""
+    inputs = task.inputs
+    found = {f"inputs.referenceImages[{number}]": text for number, text in enumerate(inputs.referenceImages)}
+    found |= {"inputs.seedImage": inputs.seedImage, "inputs.maskImage": inputs.maskImage}
+    found |= {f"controlNet[{number}].guideImage": control.guideImage for number, control in enumerate(task.controlNet)}
+    return {path: text for path, text in found.items() if text is not None}
+
+
 def to_request(
-    task: ImageInference, entry: ModelEntry, references: tuple[Media, ...]
+    task: ImageInference, entry: ModelEntry, pictures: Mapping[str, Media]
 ) -> tuple[RenderRequest, tuple[str, ...]]:
-    """Resolve everything the task leaves open on this model."""
+    """Resolve everything the task leaves open on this model. `pictures` are those that `image_texts` names."""
+    images = {path: Reference(m.path, m.sha256, m.width, m.height) for path, m in pictures.items()}
+    references = tuple(image for path, image in images.items() if path.startswith("inputs.referenceImages["))
     width, height = _size(task, entry, references)
     scale = _true_cfg_scale(task, entry)
     request = RenderRequest(
@@ -33,7 +45,7 @@ def to_request(
         true_cfg_scale=scale,
         seed=secrets.randbits(32) if task.seed is None else task.seed,
         count=task.numberResults,
-        references=tuple(Reference(m.path, m.sha256, m.width, m.height) for m in references),
+        references=references,
     )
     return request, tuple(_warnings(task, scale))
 
@@ -48,7 +60,7 @@ def _legal(side: float) -> int:
     return min(SIDE_MAX, max(SIDE_MIN, SIDE_STEP * round(side / SIDE_STEP)))
 
 
-def _size(task: ImageInference, entry: ModelEntry, references: tuple[Media, ...]) -> tuple[int, int]:
+def _size(task: ImageInference, entry: ModelEntry, references: tuple[Reference, ...]) -> tuple[int, int]:
     if task.width is not None and task.height is not None:
         return task.width, task.height
     shown = references[-1]  # with several, diffusers' edit-plus pipeline follows the last one
