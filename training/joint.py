@@ -50,7 +50,7 @@ class JointBudget:
 _CURRICULUM: tuple[tuple[float, dict[str, float]], ...] = (
     (0.08, {"easy": 0.6, "single": 0.4}),
     (0.20, {"easy": 0.2, "single": 0.4, "hard": 0.25, "edit": 0.15}),
-    (1.00, {"single": 0.2, "hard": 0.4, "odd": 0.07, "edit": 0.27, "odd edit": 0.02, "combine": 0.04}),
+    (1.00, {"single": 0.15, "hard": 0.38, "odd": 0.06, "edit": 0.35, "odd edit": 0.03, "combine": 0.03}),
 )
 
 
