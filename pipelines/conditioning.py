@@ -5,8 +5,9 @@ Our own call of the text encoder, because the stock one loses the pictures' posi
 tokens in the user's text. Knows templates and encoders; knows no latents beyond the references'.
 """
 
+import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -30,12 +31,14 @@ SIDE_STEP = 32  # both sides of a scaled reference, in pixels (diffusers: calcul
 class EncodedReferences:
     """Reference pictures ready for both encoders.
 
-    `tokens` are packed latents [1, sum of rows·columns, 4z], `shapes` their grids, `seen` what the vision tower sees.
+    `tokens` are packed latents [1, sum of rows·columns, 4z], `shapes` their grids, `seen` what the vision tower sees,
+    and `key` stands for the pictures and their sizes in the cache of encodings.
     """
 
     tokens: torch.Tensor
     shapes: tuple[tuple[int, int, int], ...]
     seen: tuple[Image.Image, ...]
+    key: Hashable
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,47 @@ def encode_references(
     """
     if not pictures:
         return None
+    plus = entry.mode == "edit_plus"
+    key = (entry.reference_area, entry.condition_area if plus else None, *(content(picture) for picture in pictures))
+    return checkpoint.encodings.get(
+        ("references", key),
+        lambda: _encoded_references(pictures, checkpoint, entry, key),
+        tensors=lambda references: (references.tokens,),
+    )
+
+
+def encode_picture(picture: Image.Image, checkpoint: Checkpoint) -> torch.Tensor:
+    """A picture whose sides are multiples of a token's, as packed latents [1, tokens, 4z]."""
+
+    def make() -> torch.Tensor:
+        scaler = VaeImageProcessor(vae_scale_factor=checkpoint.vae.spatial_compression_ratio * PATCH)
+        pixels = scaler.preprocess(picture).to(checkpoint.device, checkpoint.vae.dtype)
+        return encode_pixels(checkpoint.vae, pixels).to(checkpoint.dtype)
+
+    return checkpoint.encodings.get(("picture", content(picture)), make, tensors=lambda latents: (latents,))
+
+
+def encode_prompt(
+    text: str, references: EncodedReferences | None, checkpoint: Checkpoint, entry: ModelEntry
+) -> EncodedPrompt:
+    """Encode a prompt together with what the vision tower sees. Raises `ValueError` on a control token."""
+    if token := find_control_token(text):
+        raise ValueError(f"the prompt contains the control token {token}")
+    return checkpoint.encodings.get(
+        ("prompt", entry.mode, text, references.key if references else None),
+        lambda: _encoded_prompt(text, references, checkpoint, entry),
+        tensors=lambda prompt: (prompt.embeds,),
+    )
+
+
+def content(picture: Image.Image) -> Hashable:
+    """What two pictures share that show the same pixels."""
+    return (picture.size, hashlib.blake2b(picture.tobytes(), digest_size=16).digest())
+
+
+def _encoded_references(
+    pictures: Sequence[Image.Image], checkpoint: Checkpoint, entry: ModelEntry, key: Hashable
+) -> EncodedReferences:
     vae = checkpoint.vae
     scaler = VaeImageProcessor(vae_scale_factor=vae.spatial_compression_ratio * PATCH)
     tokens, shapes, seen = [], [], []
@@ -88,15 +132,12 @@ def encode_references(
         pixels = scaler.preprocess(picture, height, width).to(checkpoint.device, vae.dtype)
         tokens.append(encode_pixels(vae, pixels).to(checkpoint.dtype))
         shapes.append(grid(width, height, vae))
-    return EncodedReferences(torch.cat(tokens, dim=1), tuple(shapes), tuple(seen))
+    return EncodedReferences(torch.cat(tokens, dim=1), tuple(shapes), tuple(seen), key)
 
 
-def encode_prompt(
+def _encoded_prompt(
     text: str, references: EncodedReferences | None, checkpoint: Checkpoint, entry: ModelEntry
 ) -> EncodedPrompt:
-    """Encode a prompt together with what the vision tower sees. Raises `ValueError` on a control token."""
-    if token := find_control_token(text):
-        raise ValueError(f"the prompt contains the control token {token}")
     template = TEMPLATES[entry.mode]
     pictures = references.seen if references else ()
     ids, system, dropped = _token_ids(text, len(pictures), template, checkpoint)

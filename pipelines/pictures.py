@@ -1,7 +1,11 @@
-"""Reference pictures: from a file to the RGB picture that a viewer would show. Knows Pillow; knows no model."""
+"""Input pictures: from a file to the RGB picture that a viewer would show, or to the mask that it means.
+
+Knows Pillow; knows no model.
+"""
 
 import struct
 
+import numpy as np
 from PIL import Image
 
 from pipelines.request import Reference
@@ -22,16 +26,24 @@ _GREYS_16_TO_8 = 65535 / 255
 
 def open_reference(reference: Reference) -> Image.Image:
     """The picture as shown: upright, RGB, transparency on white. Raises `OSError` when the file is gone."""
+    return _opened(reference, page="white").convert("RGB")
+
+
+def open_mask(reference: Reference) -> np.ndarray:
+    """A mask [H, W] in 0…1: the picture's brightness, transparency on black. Raises `OSError` when the file is gone."""
+    return np.asarray(_opened(reference, page="black").convert("L"), dtype=np.float32) / 255
+
+
+def _opened(reference: Reference, page: str) -> Image.Image:
     with Image.open(reference.path) as image:
         turn = _TURNS.get(_orientation(image))
-        upright = image if turn is None else image.transpose(turn)
-        if upright.mode == "I;16":  # converting clips 16-bit greys instead of scaling them
-            return upright.convert("I").point(lambda value: value / _GREYS_16_TO_8).convert("RGB")
-        if not upright.has_transparency_data:
-            return upright.convert("RGB")
-        layer = upright.convert("RGBA")
-        page = Image.new("RGBA", layer.size, "white")
-        return Image.alpha_composite(page, layer).convert("RGB")
+        upright = image.copy() if turn is None else image.transpose(turn)
+    if upright.mode == "I;16":  # converting clips 16-bit greys instead of scaling them
+        return upright.convert("I").point(lambda value: value / _GREYS_16_TO_8)
+    if not upright.has_transparency_data:
+        return upright
+    layer = upright.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", layer.size, page), layer)
 
 
 def _orientation(image: Image.Image) -> int:

@@ -4,18 +4,28 @@ Everything a render needs lives in its `RenderState` and dies with it; the model
 progress, cancelling between steps and taking turns need no special cases. Knows models and numbers; knows no JSON.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+import numpy as np
 import torch
 from PIL import Image
 
 from pipelines.catalog import ModelEntry
-from pipelines.conditioning import EncodedReferences, drawn_size, encode_prompt, encode_references
+from pipelines.conditioning import (
+    EncodedPrompt,
+    EncodedReferences,
+    drawn_size,
+    encode_picture,
+    encode_prompt,
+    encode_references,
+)
 from pipelines.guidance import guide
-from pipelines.latents import decode_tokens, grid, noise
+from pipelines.inpainting import Inpainting, noised, packed_mask
+from pipelines.latents import PATCH, decode_tokens, grid, noise
 from pipelines.loading import Checkpoint
+from pipelines.painting import Canvas, lay_out
 from pipelines.pictures import open_reference
 from pipelines.request import RenderRequest
 from pipelines.schedulers import Integrator, flow_sigmas, integrator
@@ -31,7 +41,8 @@ class RenderState:
 
     `size` is the picture's in pixels; `latents` are packed [1, tokens, 4z] of the token grid `shape` it is drawn on;
     `cond` and `uncond` are prompt embeddings [1, tokens, width], `uncond` None when guidance is off; `references` are
-    clean tokens that follow the image's in the sequence.
+    clean tokens that follow the image's in the sequence. `canvas` is what the picture starts from and goes back into,
+    `inpainting` holds the latents to it where a mask says so.
     """
 
     checkpoint: Checkpoint
@@ -45,6 +56,8 @@ class RenderState:
     scale: float
     references: EncodedReferences | None
     seed: int
+    canvas: Canvas | None = None
+    inpainting: Inpainting | None = None
     warnings: tuple[str, ...] = ()
     step: int = 0
 
@@ -57,6 +70,10 @@ class RenderState:
 @torch.inference_mode()
 def prepare(request: RenderRequest, index: int, checkpoint: Checkpoint, entry: ModelEntry) -> RenderState:
     """Encode what image `index` of a request starts from. Raises `ValueError` on a control token in a prompt."""
+    seed = (request.seed + index) % SEEDS
+    canvas = lay_out(request)
+    if canvas is not None and canvas.untouched:
+        request = replace(request, strength=0.0)
     references = encode_references([open_reference(r) for r in request.references], checkpoint, entry)
     prompt = encode_prompt(request.prompt, references, checkpoint, entry)
     prompts = [("prompt", prompt)]
@@ -65,23 +82,21 @@ def prepare(request: RenderRequest, index: int, checkpoint: Checkpoint, entry: M
         negative = encode_prompt(request.negative_prompt or NEUTRAL_PROMPT, references, checkpoint, entry)
         prompts.append(("negative prompt", negative))
         uncond = negative.embeds
-    seed = (request.seed + index) % SEEDS
     width, height = drawn_size(request.width, request.height, entry)
+    shape = grid(width, height, checkpoint.vae)
     state = begin(
         replace(request, width=width, height=height),
         checkpoint,
-        noise=noise(grid(width, height, checkpoint.vae), _channels(checkpoint), seed),
+        noise=noise(shape, _channels(checkpoint), seed),
         cond=prompt.embeds,
         uncond=uncond,
         references=references,
+        clean=None if canvas is None else encode_picture(canvas.start((width, height)), checkpoint),
+        mask=None if canvas is None else canvas.mask_on(PATCH * shape[1], PATCH * shape[2]),
         seed=seed,
-        warnings=tuple(
-            f"The {name} was too long: its last {encoded.dropped} tokens were dropped."
-            for name, encoded in prompts
-            if encoded.dropped
-        ),
     )
-    state.size = (request.width, request.height)
+    state.size, state.canvas = (request.width, request.height), canvas
+    state.warnings = tuple(_warnings(prompts, canvas))
     return state
 
 
@@ -93,26 +108,38 @@ def begin(
     cond: torch.Tensor,
     uncond: torch.Tensor | None,
     references: EncodedReferences | None = None,
+    clean: torch.Tensor | None = None,
+    mask: np.ndarray | None = None,
     seed: int = 0,
-    warnings: tuple[str, ...] = (),
 ) -> RenderState:
-    """The state before the first step, from noise and embeddings that are there already."""
+    """The state before the first step, from noise, embeddings and the seed image's latents that are there already.
+
+    `clean` are packed latents like the noise, `mask` is [2·rows, 2·columns] in 0…1, one value a latent pixel.
+    """
     shape = grid(request.width, request.height, checkpoint.vae)
     tokens = shape[1] * shape[2]
+    # Kept on the device like diffusers' own, so that products with the sample round alike.
+    sigmas = flow_sigmas(request.steps, tokens, checkpoint.scheduler, request.sampler.spacing).to(checkpoint.device)
+    sigmas = sigmas[request.steps - request.executed_steps :]
+    latents = noise = noise.to(checkpoint.device, checkpoint.dtype)
+    inpainting = None
+    if clean is not None:
+        latents = noised(clean, noise, sigmas[0])
+        if mask is not None:
+            inpainting = Inpainting(clean, noise, packed_mask(mask, _channels(checkpoint)).to(checkpoint.device))
     return RenderState(
         checkpoint=checkpoint,
         size=(request.width, request.height),
         shape=shape,
-        latents=noise.to(checkpoint.device, checkpoint.dtype),
-        # Kept on the device like diffusers' own, so that products with the sample round alike.
-        sigmas=flow_sigmas(request.steps, tokens, checkpoint.scheduler, request.sampler.spacing).to(checkpoint.device),
+        latents=latents,
+        sigmas=sigmas,
         integrator=integrator(request.sampler),
         cond=cond,
         uncond=uncond,
         scale=request.true_cfg_scale,
         references=references,
         seed=seed,
-        warnings=warnings,
+        inpainting=inpainting,
     )
 
 
@@ -123,6 +150,8 @@ def advance(states: Sequence[RenderState]) -> None:
         sigma, following = state.sigmas[state.step], state.sigmas[state.step + 1]
         state.latents = state.integrator.step(partial(_guided, state), state.latents, sigma, following)
         state.step += 1
+        if state.inpainting is not None:
+            state.latents = state.inpainting.impose(state.latents, following, state.step / state.total)
 
 
 @torch.inference_mode()
@@ -130,8 +159,20 @@ def finish(state: RenderState) -> Image.Image:
     """Decode a finished image at the size asked for. Raises `ValueError` before its last step."""
     if state.step != state.total:
         raise ValueError(f"step {state.step} of {state.total}: the image is not finished")
+    if state.canvas is not None and not state.total:
+        return state.canvas.picture
     picture = decode_tokens(state.checkpoint.vae, state.latents, state.shape)
+    if state.canvas is not None:
+        return state.canvas.restore(picture)
     return picture if picture.size == state.size else picture.resize(state.size, Image.Resampling.LANCZOS)
+
+
+def _warnings(prompts: list[tuple[str, EncodedPrompt]], canvas: Canvas | None) -> Iterator[str]:
+    for name, encoded in prompts:
+        if encoded.dropped:
+            yield f"The {name} was too long: its last {encoded.dropped} tokens were dropped."
+    if canvas is not None and canvas.untouched:
+        yield "The mask is black everywhere, so nothing was drawn: the seed image is returned."
 
 
 def _guided(state: RenderState, sample: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:

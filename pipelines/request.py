@@ -104,3 +104,10 @@ class RenderRequest:
     outpaint: Outpaint | None = None
     loras: tuple[LoraUse, ...] = ()
     controls: tuple[ControlUse, ...] = ()
+
+    @property
+    def executed_steps(self) -> int:
+        """How many of the steps are run: a seed image skips those that its strength leaves out (as in diffusers)."""
+        if self.seed_image is None:
+            return self.steps
+        return self.steps - int(max(self.steps - self.steps * self.strength, 0))

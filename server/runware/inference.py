@@ -111,6 +111,7 @@ class Inference:
                 pictures[name] = result
         if errors:
             raise Rejected(*errors)
+        rules.check_pictures(task, pictures)
         return pictures
 
     def _submission(

@@ -4,7 +4,7 @@
 effect yet is refused last, by name, because a parameter that is silently ignored is worse than an error.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from pipelines.catalog import REFERENCES, Catalog, ModelEntry
 from pipelines.prompts import find_control_token
@@ -16,6 +16,7 @@ from server.errors import (
     Rejected,
     UnsupportedParameter,
 )
+from server.media.store import Media
 from server.runware.schedulers import SAMPLERS
 from server.runware.schema import ImageInference
 from server.runware.validation import describe, expectation
@@ -24,10 +25,65 @@ Rule = Callable[[ImageInference, ModelEntry, Catalog], Iterator[ApiError]]
 CACHES = ("fbCache", "teaCache", "dbCache")
 
 
+# A picture is scaled to an area, and Qwen2.5-VL takes no picture whose sides differ by more than 1:200 after that.
+MAX_ASPECT = 100
+# A mask made for a scaled copy of the seed image has its aspect up to rounding.
+ASPECT_TOLERANCE = 0.02
+
+
 def check(task: ImageInference, entry: ModelEntry, catalog: Catalog) -> None:
     """Raise `Rejected` with everything that is wrong with the task on this model."""
     if errors := [error for rule in _RULES for error in rule(task, entry, catalog)]:
         raise Rejected(*errors)
+
+
+def check_pictures(task: ImageInference, pictures: Mapping[str, Media]) -> None:
+    """Raise `Rejected` with everything that is wrong with the sizes of the pictures that a legal task names."""
+    if errors := [error for rule in (_aspects, _mask_size, _outpaint_sums) for error in rule(task, pictures)]:
+        raise Rejected(*errors)
+
+
+def _aspects(task: ImageInference, pictures: Mapping[str, Media]) -> Iterator[ApiError]:
+    for name, picture in pictures.items():
+        if max(picture.width, picture.height) > MAX_ASPECT * min(picture.width, picture.height):
+            message = f"Invalid value for '{name}' parameter. The image is {picture.width}×{picture.height} pixels; "
+            message += f"its sides must not differ by more than 1:{MAX_ASPECT}."
+            yield InvalidParameter(name, message, details={"type": "string"})
+
+
+def _mask_size(task: ImageInference, pictures: Mapping[str, Media]) -> Iterator[ApiError]:
+    names = ("inputs.maskImage", "inputs.seedImage")
+    if not all(name in pictures for name in names):
+        return
+    mask, seed = (pictures[name] for name in names)
+    if abs(mask.width * seed.height / (mask.height * seed.width) - 1) > ASPECT_TOLERANCE:
+        message = f"'{names[0]}' is {mask.width}×{mask.height} pixels and '{names[1]}' {seed.width}×{seed.height}; "
+        message += "they must have the same size, or at least the same aspect."
+        yield IncompatibleParameters(message, parameter=names)
+
+
+def _outpaint_sums(task: ImageInference, pictures: Mapping[str, Media]) -> Iterator[ApiError]:
+    seed, sides = pictures.get("inputs.seedImage"), task.outpaint
+    if seed is None or sides is None:
+        return
+    for name, own, before, after in (("width", seed.width, "left", "right"), ("height", seed.height, "top", "bottom")):
+        given = getattr(task, name)
+        total = own + getattr(sides, before) + getattr(sides, after)
+        sums = (
+            f"{own} of the seed image + {getattr(sides, before)} {before} + {getattr(sides, after)} {after} = {total}"
+        )
+        if given is not None and given != total:
+            message = f"'{name}' is {given}, but must be that of the extended image: {sums}."
+            yield IncompatibleParameters(message, parameter=(name, "outpaint"))
+        elif given is None and not _is_side(total):
+            message = f"Invalid value for 'outpaint' parameter. The extended {name} must be "
+            message += f"{describe(expectation(ImageInference, name))}, but {sums}."
+            yield InvalidParameter("outpaint", message, details={"type": "object"})
+
+
+def _is_side(pixels: int) -> bool:
+    expected = expectation(ImageInference, "width")
+    return expected["min"] <= pixels <= expected["max"] and pixels % expected["multiplier"] == 0
 
 
 def _sizes(task: ImageInference, entry: ModelEntry, catalog: Catalog) -> Iterator[ApiError]:
@@ -136,10 +192,6 @@ def _without_effect(task: ImageInference, entry: ModelEntry, catalog: Catalog) -
         "safety.checkContent": task.safety.checkContent,
         "safety.mode": task.safety.mode != "none",
         **{f"acceleratorOptions.{name}": getattr(task.acceleratorOptions, name) for name in CACHES},
-        "inputs.seedImage": task.inputs.seedImage,
-        "inputs.maskImage": task.inputs.maskImage,
-        "maskMargin": task.maskMargin,
-        "outpaint": task.outpaint,
         "lora": task.lora,
         "controlNet": task.controlNet,
         "advancedFeatures.ultralytics": task.advancedFeatures.ultralytics,

@@ -130,7 +130,7 @@ class ControlNet(WireModel):
 
 
 class Outpaint(WireModel):
-    """Pixels to add on each side."""
+    """Pixels to add on each side of the seedImage, whose own pixels stay; blur eases each new edge in, outside it."""
 
     top: Annotated[Integer, Field(ge=0)] = 0
     right: Annotated[Integer, Field(ge=0)] = 0
@@ -143,9 +143,18 @@ class Inputs(WireModel):
     """Pictures the task starts from: UUID, URL, data URI or base64."""
 
     referenceImages: tuple[ImageText, ...] = Field(default=(), description="What to edit; for edit models.")
-    seedImage: ImageText | None = Field(default=None, description=NO_EFFECT)
-    maskImage: ImageText | None = Field(default=None, description=NO_EFFECT)
-    strength: Unit | None = Field(default=None, description="Ignored without a seedImage.")
+    seedImage: ImageText | None = Field(
+        default=None, description="What the picture starts from, scaled to width and height."
+    )
+    maskImage: ImageText | None = Field(
+        default=None,
+        description="White where the seedImage is drawn anew, black where its pixels stay exactly as they are.",
+    )
+    strength: Unit | None = Field(
+        default=None,
+        description="How much of the seedImage is drawn anew: 0 returns it, 1 starts from noise alone. Default: 0.8, "
+        "with outpaint 1. Ignored without a seedImage.",
+    )
 
 
 class InferenceSettings(WireModel):
@@ -212,8 +221,12 @@ class ImageInference(Task):
     acceleratorOptions: AcceleratorOptions = Field(default=AcceleratorOptions(), description=NO_EFFECT)
     lora: tuple[Lora, ...] = Field(default=(), description=NO_EFFECT)
     controlNet: tuple[ControlNet, ...] = Field(default=(), description=NO_EFFECT)
-    maskMargin: Annotated[Integer, Field(ge=32, le=128)] | None = Field(default=None, description=NO_EFFECT)
-    outpaint: Outpaint | None = Field(default=None, description=NO_EFFECT)
+    maskMargin: Annotated[Integer, Field(ge=32, le=128)] | None = Field(
+        default=None, description="Draw only the masked part with so many pixels around it, at the full size."
+    )
+    outpaint: Outpaint | None = Field(
+        default=None, description="Extend the seedImage; width and height are those of the extended image."
+    )
     advancedFeatures: AdvancedFeatures = Field(default=AdvancedFeatures(), description=NO_EFFECT)
 
 

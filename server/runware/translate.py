@@ -6,15 +6,17 @@ that the sender should see.
 
 import math
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from pipelines.catalog import ModelEntry
-from pipelines.request import Reference, RenderRequest, Sampler
+from pipelines.request import Outpaint, Reference, RenderRequest, Sampler
 from server.media.store import Media
+from server.runware.rules import ASPECT_TOLERANCE
 from server.runware.schedulers import SAMPLERS
 from server.runware.schema import ImageInference
 
 SIDE_STEP, SIDE_MIN, SIDE_MAX = 16, 128, 2048
+DEFAULT_STRENGTH = 0.8  # the vendor's
 
 
 def image_texts(task: ImageInference) -> dict[str, str]:
@@ -32,7 +34,8 @@ def to_request(
     """Resolve everything the task leaves open on this model. `pictures` are those that `image_texts` names."""
     images = {path: Reference(m.path, m.sha256, m.width, m.height) for path, m in pictures.items()}
     references = tuple(image for path, image in images.items() if path.startswith("inputs.referenceImages["))
-    width, height = _size(task, entry, references)
+    seed_image = images.get("inputs.seedImage")
+    width, height = _size(task, entry, references, seed_image)
     scale = _true_cfg_scale(task, entry)
     request = RenderRequest(
         model=entry.air,
@@ -46,8 +49,13 @@ def to_request(
         seed=secrets.randbits(32) if task.seed is None else task.seed,
         count=task.numberResults,
         references=references,
+        seed_image=seed_image,
+        strength=_strength(task),
+        mask=images.get("inputs.maskImage"),
+        mask_margin=task.maskMargin,
+        outpaint=Outpaint(**task.outpaint.model_dump()) if task.outpaint else None,
     )
-    return request, tuple(_warnings(task, scale))
+    return request, tuple(_warnings(task, request))
 
 
 def size_like(width: int, height: int, area: int) -> tuple[int, int]:
@@ -60,11 +68,23 @@ def _legal(side: float) -> int:
     return min(SIDE_MAX, max(SIDE_MIN, SIDE_STEP * round(side / SIDE_STEP)))
 
 
-def _size(task: ImageInference, entry: ModelEntry, references: tuple[Reference, ...]) -> tuple[int, int]:
+def _size(
+    task: ImageInference, entry: ModelEntry, references: tuple[Reference, ...], seed_image: Reference | None
+) -> tuple[int, int]:
     if task.width is not None and task.height is not None:
         return task.width, task.height
+    if task.outpaint is not None and seed_image is not None:
+        sides = task.outpaint
+        return seed_image.width + sides.left + sides.right, seed_image.height + sides.top + sides.bottom
     shown = references[-1]  # with several, diffusers' edit-plus pipeline follows the last one
     return size_like(shown.width, shown.height, entry.output_area)
+
+
+def _strength(task: ImageInference) -> float:
+    """Of a seed image; what outpainting adds has nothing to keep, so it is drawn from noise unless the task says."""
+    if task.inputs.strength is not None:
+        return task.inputs.strength
+    return 1.0 if task.outpaint else DEFAULT_STRENGTH
 
 
 def _true_cfg_scale(task: ImageInference, entry: ModelEntry) -> float:
@@ -75,14 +95,21 @@ def _true_cfg_scale(task: ImageInference, entry: ModelEntry) -> float:
     return entry.true_cfg_scale
 
 
-def _warnings(task: ImageInference, scale: float) -> list[str]:
-    warnings = []
-    if task.negativePrompt is not None and scale <= 1:
-        warnings.append("negativePrompt is ignored: guidance is off at a scale of 1 or less.")
+def _warnings(task: ImageInference, request: RenderRequest) -> Iterator[str]:
+    if task.negativePrompt is not None and request.true_cfg_scale <= 1:
+        yield "negativePrompt is ignored: guidance is off at a scale of 1 or less."
     if task.ttl is not None and task.outputType != "URL":
-        warnings.append("ttl is ignored: it applies to outputType URL only.")
-    if task.inputs.strength is not None:
-        warnings.append("inputs.strength is ignored: it applies to a seedImage only.")
+        yield "ttl is ignored: it applies to outputType URL only."
     if task.CFGScale is not None and task.settings.trueCFGScale is not None:
-        warnings.append("CFGScale is ignored: settings.trueCFGScale is given.")
-    return warnings
+        yield "CFGScale is ignored: settings.trueCFGScale is given."
+    seed = request.seed_image
+    if seed is None:
+        if task.inputs.strength is not None:
+            yield "inputs.strength is ignored: it applies to a seedImage only."
+        return
+    if request.executed_steps == 0:
+        yield "inputs.strength is 0, so nothing is drawn: the seed image is returned."
+    stretch = seed.width * request.height / (seed.height * request.width)
+    if request.outpaint is None and abs(stretch - 1) > ASPECT_TOLERANCE:
+        size = f"{request.width}×{request.height}"
+        yield f"inputs.seedImage is {seed.width}×{seed.height} pixels, so it is stretched to {size}."

@@ -1,7 +1,7 @@
 """Our loop against diffusers' pipelines: the same latents, bit for bit, from the same noise and embeddings."""
 
+import inspect
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +17,7 @@ from PIL import Image
 from pipelines.catalog import Mode, ModelEntry, load_catalog
 from pipelines.conditioning import EncodedReferences, encode_prompt, encode_references, scaled_size
 from pipelines.latents import decode_tokens, grid, noise
-from pipelines.loading import Checkpoint, load
+from pipelines.loading import Checkpoint
 from pipelines.prompts import TEMPLATES
 from pipelines.render import advance, begin
 from pipelines.request import RenderRequest, Sampler
@@ -25,16 +25,6 @@ from pipelines.request import RenderRequest, Sampler
 WIDTH, HEIGHT = 96, 64
 AREA = 64 * 64
 PICTURES = [Image.linear_gradient("L").resize((80, 60)).convert("RGB"), Image.new("RGB", (50, 70), (200, 30, 90))]
-
-
-@pytest.fixture(scope="module", params=["float32", "bfloat16"])
-def precise(request: pytest.FixtureRequest, weights: Path) -> Checkpoint:
-    return load(str(weights), torch.device("cpu"), getattr(torch, request.param), with_vision=True)
-
-
-@pytest.fixture
-def video_vae(weights: Path) -> AutoencoderKLQwenImage:
-    return AutoencoderKLQwenImage.from_pretrained(weights, subfolder="vae")
 
 
 def entry(mode: Mode) -> ModelEntry:
@@ -50,7 +40,7 @@ def pipeline(kind: type[Any], checkpoint: Checkpoint, video_vae: AutoencoderKLQw
         "tokenizer": checkpoint.tokenizer,
         "transformer": checkpoint.transformer,
     }
-    if kind is not QwenImagePipeline:
+    if "processor" in inspect.signature(kind).parameters:
         parts["processor"] = None
     pipe = kind(**parts)
     pipe.set_progress_bar_config(disable=True)

@@ -7,6 +7,7 @@ from PIL import Image
 
 from pipelines.catalog import Mode, ModelEntry, load_catalog
 from pipelines.conditioning import MAX_PROMPT_TOKENS, encode_prompt, encode_references, scaled_size
+from pipelines.encodings import Encodings
 from pipelines.loading import Checkpoint
 from pipelines.prompts import CONTROL_TOKENS, TEMPLATES
 
@@ -99,7 +100,7 @@ class TestReferences:
 
     def test_weights_without_an_image_processor_take_none(self, checkpoint: Checkpoint) -> None:
         references = encode_references([WIDE], checkpoint, entry("edit"))
-        blind = replace(checkpoint, image_processor=None)
+        blind = replace(checkpoint, image_processor=None, encodings=Encodings())
         with pytest.raises(ValueError, match="no image processor"):
             encode_prompt("make it green", references, blind, entry("edit"))
 

@@ -36,7 +36,7 @@ def test_equal_states(
     )
     entry = next(entry for entry in load_catalog().entries if entry.mode == mode)
     shown = tuple(Image.fromarray(np.asarray(picture)) for picture in drawn)
-    references = EncodedReferences(torch.empty(0), (), shown) if drawn else None
+    references = EncodedReferences(torch.empty(0), (), shown, key=(pictures, grid)) if drawn else None
     for text, row, there in zip(TEXTS, states, mask, strict=True):
         expected = encode_prompt(text, references, embedded, entry).embeds[0]
         torch.testing.assert_close(row[there], expected, atol=1e-4, rtol=1e-4)

@@ -53,7 +53,6 @@ NO_EFFECT: list[tuple[str, list[Any], list[Any]]] = [
     ("acceleratorOptions.fbCache", [True], [1]),
     ("acceleratorOptions.teaCache", [True], ["on"]),
     ("acceleratorOptions.dbCache", [True], [0]),
-    ("inputs.seedImage", ["x"], ["", 3]),
     ("lora", [[LORA], [LORA | {"weight": -4}], [LORA | {"transformer": "low"}]], [3, [{}], ["a"]]),
     ("lora", [], [[LORA | {"weight": 4.01}], [LORA | {"weight": 0.001}], [LORA | {"transformer": "mid"}]]),
     ("controlNet", [[CONTROL]], [[{"model": "a"}], [{"guideImage": "x"}], [CONTROL | {"weight": 5}]]),
@@ -158,21 +157,17 @@ TWO_CACHES = ["acceleratorOptions.fbCache", "acceleratorOptions.teaCache"]
         ),
         (
             {"maskMargin": 32},
-            [("incompatibleParameters", ["maskMargin", "inputs.maskImage"]), ("unsupportedParameter", "maskMargin")],
+            [("incompatibleParameters", ["maskMargin", "inputs.maskImage"])],
         ),
         (
             {"inputs": {"maskImage": "x"}},
-            [
-                ("incompatibleParameters", ["inputs.maskImage", "inputs.seedImage"]),
-                ("unsupportedParameter", "inputs.maskImage"),
-            ],
+            [("incompatibleParameters", ["inputs.maskImage", "inputs.seedImage"])],
         ),
         (
             {"outpaint": {"top": 0}},
             [
                 ("incompatibleParameters", ["outpaint", "inputs.seedImage"]),
                 ("invalidOutpaint", "outpaint"),
-                ("unsupportedParameter", "outpaint"),
             ],
         ),
         ({"model": "alibaba-qwen-image"}, []),

@@ -55,7 +55,7 @@ def test_the_negative_prompt_is_dropped_without_guidance_and_said_so() -> None:
 def test_what_is_ignored_is_said() -> None:
     ignored = {"ttl": 60, "outputType": "dataURI", "inputs": {"strength": 0.5}, "CFGScale": 7.5}
     _, warnings = to_request(task(**ignored, settings={"trueCFGScale": 2}), ENTRY, {})
-    assert [warning.split()[0] for warning in warnings] == ["ttl", "inputs.strength", "CFGScale"]
+    assert [warning.split()[0] for warning in warnings] == ["ttl", "CFGScale", "inputs.strength"]
 
 
 def test_a_scheduler_becomes_a_sampler() -> None:

@@ -1,0 +1,138 @@
+"""Seed images and masks against diffusers' pipelines: the same latents, bit for bit, from the same seed latents."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from diffusers.models.autoencoders.autoencoder_kl_qwenimage import AutoencoderKLQwenImage
+from diffusers.pipelines.qwenimage import pipeline_qwenimage_edit_inpaint
+from diffusers.pipelines.qwenimage.pipeline_qwenimage_edit_inpaint import QwenImageEditInpaintPipeline
+from diffusers.pipelines.qwenimage.pipeline_qwenimage_img2img import QwenImageImg2ImgPipeline
+from diffusers.pipelines.qwenimage.pipeline_qwenimage_inpaint import QwenImageInpaintPipeline
+from PIL import Image
+
+from pipelines.catalog import Mode
+from pipelines.conditioning import EncodedReferences, encode_picture
+from pipelines.inpainting import noised
+from pipelines.latents import grid
+from pipelines.loading import Checkpoint
+from pipelines.painting import Canvas
+from pipelines.render import advance, begin
+from pipelines.request import Reference, RenderRequest, Sampler
+from tests.oracle.test_diffusers import HEIGHT, WIDTH, drawn_noise, embeddings, entry, pipeline
+
+SIZE = (WIDTH, HEIGHT)
+SEED_IMAGE = Image.radial_gradient("L").resize(SIZE).convert("RGB")
+STEPS = 8
+
+
+def holed_mask() -> Image.Image:
+    """White in some whole latent pixels, of 8 × 8 pixels each."""
+    mask = Image.new("L", SIZE)
+    mask.paste(255, (24, 8, 72, 40))
+    return mask
+
+
+def ours(
+    checkpoint: Checkpoint,
+    strength: float,
+    clean: torch.Tensor,
+    mask: Image.Image | None = None,
+    mode: Mode = "text_to_image",
+    references: EncodedReferences | None = None,
+) -> torch.Tensor:
+    _, rows, columns = grid(*SIZE, checkpoint.vae)
+    canvas = Canvas(SEED_IMAGE, None if mask is None else np.asarray(mask, np.float32) / 255, (0, 0, *SIZE))
+    request = RenderRequest(
+        entry(mode).air, "", None, *SIZE, STEPS, Sampler(), 4.0, 3, seed_image=UNREAD, strength=strength
+    )
+    state = begin(
+        request,
+        checkpoint,
+        noise=drawn_noise(checkpoint),
+        cond=embeddings(checkpoint, 1, 11),
+        uncond=embeddings(checkpoint, 2, 7),
+        references=references,
+        clean=clean,
+        mask=canvas.mask_on(2 * rows, 2 * columns),
+    )
+    while state.step < state.total:
+        advance([state])
+    return state.latents
+
+
+# `begin` is given the seed image's latents, so it only asks whether there is one.
+UNREAD = Reference(path=__file__, sha256="", width=WIDTH, height=HEIGHT)  # pyright: ignore[reportArgumentType]
+
+
+def theirs(pipe: Any, checkpoint: Checkpoint, strength: float, clean: torch.Tensor, **options: Any) -> torch.Tensor:
+    """Run a pipeline on our noise and seed latents: its own are sampled from the posterior."""
+    noise = drawn_noise(checkpoint).to(checkpoint.dtype)
+
+    def prepared(_: Any, timestep: torch.Tensor, *arguments: Any, **named: Any) -> Any:
+        latents = pipe.scheduler.scale_noise(clean, timestep, noise)
+        return (latents, noise, clean) if "mask_image" in options else latents
+
+    pipe.prepare_latents = prepared
+    return pipe(
+        image=SEED_IMAGE,
+        strength=strength,
+        prompt_embeds=embeddings(checkpoint, 1, 11),
+        negative_prompt_embeds=embeddings(checkpoint, 2, 7),
+        width=WIDTH,
+        height=HEIGHT,
+        num_inference_steps=STEPS,
+        true_cfg_scale=4.0,
+        output_type="latent",
+        **options,
+    ).images
+
+
+@pytest.fixture
+def clean(precise: Checkpoint) -> torch.Tensor:
+    with torch.inference_mode():
+        return encode_picture(SEED_IMAGE, precise)
+
+
+@pytest.mark.parametrize("strength", [0.13, 0.29, 0.6, 1.0])
+class TestLatents:
+    def test_image_to_image(
+        self, precise: Checkpoint, video_vae: AutoencoderKLQwenImage, clean: torch.Tensor, strength: float
+    ) -> None:
+        pipe = pipeline(QwenImageImg2ImgPipeline, precise, video_vae)
+        assert torch.equal(ours(precise, strength, clean), theirs(pipe, precise, strength, clean))
+
+    def test_inpainting(
+        self, precise: Checkpoint, video_vae: AutoencoderKLQwenImage, clean: torch.Tensor, strength: float
+    ) -> None:
+        pipe = pipeline(QwenImageInpaintPipeline, precise, video_vae)
+        expected = theirs(pipe, precise, strength, clean, mask_image=holed_mask())
+        # diffusers blends by adding products with 0 and 1, which can turn a zero's sign: equal, not identical.
+        assert torch.equal(ours(precise, strength, clean, holed_mask()), expected)
+
+    def test_edit_inpainting(
+        self,
+        precise: Checkpoint,
+        video_vae: AutoencoderKLQwenImage,
+        clean: torch.Tensor,
+        monkeypatch: pytest.MonkeyPatch,
+        strength: float,
+    ) -> None:
+        """diffusers' pipeline has the seed image for its one reference, so ours gets that."""
+        monkeypatch.setattr(
+            pipeline_qwenimage_edit_inpaint, "calculate_dimensions", lambda area, ratio: (WIDTH, HEIGHT, None)
+        )
+        pipe = pipeline(QwenImageEditInpaintPipeline, precise, video_vae)
+        expected = theirs(pipe, precise, strength, clean, mask_image=holed_mask())
+        references = EncodedReferences(clean, (grid(*SIZE, precise.vae),), (SEED_IMAGE,), key=None)
+        assert torch.equal(ours(precise, strength, clean, holed_mask(), "edit", references), expected)
+
+
+def test_noised_is_scale_noise(precise: Checkpoint, video_vae: AutoencoderKLQwenImage, clean: torch.Tensor) -> None:
+    pipe = pipeline(QwenImageImg2ImgPipeline, precise, video_vae)
+    noise, scheduler = drawn_noise(precise).to(precise.dtype), pipe.scheduler
+    scheduler.set_timesteps(sigmas=[0.7, 0.3], mu=0.5)
+    scheduler.set_begin_index(1)
+    expected = scheduler.scale_noise(clean, scheduler.timesteps[1:], noise)
+    assert torch.equal(noised(clean, noise, scheduler.sigmas[1]), expected)
