@@ -15,6 +15,7 @@ Mode = Literal["text_to_image", "edit", "edit_plus"]
 
 BUILT_IN = Path(__file__).with_name("models.toml")
 EMBEDDED = "embedded"
+EMBEDDED_FOLDER = Path(__file__).with_name("embedded")
 _EMBEDDED_AREA = 128 * 128  # what it was trained at: training/dataset.py
 
 # Least and most reference images each mode takes. Qwen-Image-Edit-2509 was trained with up to three.

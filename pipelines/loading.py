@@ -20,13 +20,11 @@ from transformers import Qwen2_5_VLForConditionalGeneration, Qwen2Tokenizer
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
 from accel.single_frame import SingleFrameVae
-from pipelines.catalog import ModelEntry
+from pipelines.catalog import EMBEDDED_FOLDER, ModelEntry
 from pipelines.encodings import Encodings
 from pipelines.prompts import CONTROL_TOKENS
 
 M = TypeVar("M", bound=torch.nn.Module)
-
-EMBEDDED_FOLDER = Path(__file__).with_name("embedded")
 
 
 class LoadError(RuntimeError):

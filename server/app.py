@@ -14,7 +14,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import RedirectResponse, Response
 
 from pipelines.catalog import Catalog
-from server import health, images
+from server import health, images, receipts
 from server.database import Database
 from server.docs import install_docs
 from server.exceptions import install_handlers
@@ -94,6 +94,7 @@ def create_app(settings: Settings, catalog: Catalog, renderers: Sequence[Rendere
         app.add_api_websocket_route(path, socket.serve)
     app.add_api_route("/", _to_docs, methods=["GET"], include_in_schema=False)
     app.include_router(images.router(media))
+    app.include_router(receipts.router(jobs, media))
     app.include_router(health.router(queue))
     install_docs(app)
     return app

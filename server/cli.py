@@ -3,7 +3,8 @@
 import os
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from pathlib import Path
+from typing import Annotated, NoReturn
 
 import typer
 from pydantic import ValidationError
@@ -18,11 +19,6 @@ app = typer.Typer(
 )
 
 
-@app.callback()
-def ownware() -> None:
-    """Make `serve` a subcommand even while it is the only one."""
-
-
 # The options of `serve` are declared once, in Settings, so they are passed on unread.
 @app.command(
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
@@ -35,6 +31,22 @@ def serve(context: typer.Context) -> None:
     from server.run import serve as run_server
 
     raise typer.Exit(run_server(settings))
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def replay(
+    context: typer.Context,
+    receipt: Annotated[str, typer.Argument(help="An image that carries one, a receipt as JSON, or - for stdin.")],
+    out: Annotated[Path | None, typer.Option(help="Where to write the image; default: replay.<extension>.")] = None,
+    picture: Annotated[
+        list[Path] | None, typer.Option(help="A picture the image started from, unless the data folder has it.")
+    ] = None,
+) -> None:
+    """Draw an image again from its receipt, byte for byte; takes the model options of `serve` too."""
+    settings = read_settings(context.args)
+    from server.replay import replay as run_replay
+
+    raise typer.Exit(run_replay(receipt, out, picture or [], settings))
 
 
 def read_settings(arguments: Sequence[str]) -> Settings:

@@ -89,7 +89,7 @@ class FakeRenderer:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
         digest = hashlib.sha256(data).hexdigest()
-        return ImageWritten(order.job_id, index, image.width, image.height, digest, seed, 0.01, ())
+        return ImageWritten(order.job_id, index, image.width, image.height, digest, seed, 0.01, "{}", ())
 
 
 def picture(width: int = 64, height: int = 48, image_format: str = "PNG") -> bytes:

@@ -8,7 +8,7 @@ import argparse
 import shutil
 from pathlib import Path
 
-from pipelines.loading import EMBEDDED_FOLDER
+from pipelines.catalog import EMBEDDED_FOLDER
 from training.joint import PROGRESS, JointBudget, train_joint
 from training.parallel import launch
 from training.tokenizer import corpus, pruned_tokenizer, real_ranks

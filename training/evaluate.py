@@ -20,8 +20,8 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
-from pipelines.catalog import Mode, ModelEntry, load_catalog
-from pipelines.loading import EMBEDDED_FOLDER, Checkpoint, load
+from pipelines.catalog import EMBEDDED_FOLDER, Mode, ModelEntry, load_catalog
+from pipelines.loading import Checkpoint, load
 from pipelines.render import advance, finish, prepare
 from pipelines.request import Reference, RenderRequest, Sampler
 from training.captions import exact_caption

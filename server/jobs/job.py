@@ -37,12 +37,13 @@ class Submission:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One finished image of a job. `seconds` is the time inside the renderer."""
+    """One finished image of a job. `seconds` is the time inside the renderer, `receipt` the renderer's, as JSON."""
 
     index: int
     image_uuid: str
     seed: int
     seconds: float
+    receipt: str
 
 
 @dataclass(frozen=True, slots=True)

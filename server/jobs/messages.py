@@ -67,7 +67,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class ImageWritten:
-    """An image is in its file. `seconds` counts from the start of the image to the file."""
+    """An image is in its file. `seconds` counts from the start of the image to the file; `receipt` is JSON."""
 
     job_id: int
     index: int
@@ -76,6 +76,7 @@ class ImageWritten:
     sha256: str
     seed: int
     seconds: float
+    receipt: str
     warnings: tuple[str, ...]
 
 

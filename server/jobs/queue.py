@@ -282,7 +282,7 @@ class JobQueue:
             expires=now + work.ttl,
         )
         await self._media.adopt(media)
-        result = Result(image.index, uuid, image.seed, image.seconds)
+        result = Result(image.index, uuid, image.seed, image.seconds, image.receipt)
         self._tell(ResultReady(await self._store.add_result(job.id, result, image.warnings), result))
 
     async def _fail(self, job: Job, message: str) -> None:

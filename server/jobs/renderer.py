@@ -30,6 +30,7 @@ from server.jobs.messages import (
 from server.logs import configure_logs
 from server.media.encode import encode
 from server.media.files import write_file
+from server.media.metadata import fits
 
 if TYPE_CHECKING:
     from pipelines.loading import Checkpoints
@@ -108,6 +109,8 @@ class Renderer:
             self._connection.send(Finished(order.job_id))
 
     def _draw(self, order: Order, target: Target, checkpoints: "Checkpoints") -> ImageWritten:
+        from pipelines.loading import device_name
+        from pipelines.receipt import make_receipt
         from pipelines.render import advance, finish, prepare
 
         started = time.monotonic()
@@ -115,13 +118,21 @@ class Renderer:
         entry = self._catalog.find(order.request.model)
         if entry is None:
             raise LookupError(f"{order.request.model} is no longer in the catalogue")
-        state = prepare(order.request, target.index, checkpoints.get(entry), entry)
+        checkpoint = checkpoints.get(entry)
+        state = prepare(order.request, target.index, checkpoint, entry)
         while state.step < state.total:
             self._attend(order)
             advance([state])
             self._connection.send(Progress(order.job_id, target.index, state.step, state.total))
         image = finish(state)
-        data = encode(image, order.encoding)
+        encoding = (order.encoding.format, order.encoding.quality)
+        kind = str(checkpoint.dtype).removeprefix("torch.")
+        receipt = make_receipt(order.request, state.seed, encoding, entry, device_name(self._device), kind).to_json()
+        warnings = list(state.warnings)
+        carried = fits(receipt, order.encoding.format)
+        if not carried:
+            warnings.append("The prompts are too long for a JPG to carry the receipt; /v1/receipts has it.")
+        data = encode(image, order.encoding, receipt if carried else None)
         write_file(target.path, data)
         return ImageWritten(
             job_id=order.job_id,
@@ -131,7 +142,8 @@ class Renderer:
             sha256=hashlib.sha256(data).hexdigest(),
             seed=state.seed,
             seconds=time.monotonic() - started,
-            warnings=tuple(state.warnings),
+            receipt=receipt,
+            warnings=tuple(warnings),
         )
 
     def _attend(self, order: Order) -> None:

@@ -45,8 +45,16 @@ CREATE TABLE IF NOT EXISTS results (
     seconds REAL NOT NULL,
     PRIMARY KEY (job_id, position)
 );
+CREATE INDEX IF NOT EXISTS results_by_image ON results (image_uuid);
+CREATE TABLE IF NOT EXISTS receipts (
+    image_uuid TEXT PRIMARY KEY,
+    job_id INTEGER NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
+    receipt TEXT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS receipts_by_job ON receipts (job_id);
 """
 
+_RESULTS = "SELECT position, image_uuid, seed, seconds, receipt FROM results JOIN receipts USING (image_uuid) "
 _REQUEST = TypeAdapter(RenderRequest)
 _ENCODING = TypeAdapter(Encoding)
 
@@ -76,6 +84,15 @@ class JobStore:
 
         return await self._database.run(work)
 
+    async def result(self, image_uuid: str) -> Result | None:
+        """An image by its UUID, whosever it is."""
+
+        def work(connection: sqlite3.Connection) -> Result | None:
+            row = connection.execute(_RESULTS + "WHERE image_uuid = ?", (image_uuid.lower(),)).fetchone()
+            return Result(*row) if row else None
+
+        return await self._database.run(work)
+
     async def claim(self) -> Job | None:
         """Take the job that has waited longest, and call it running."""
 
@@ -96,6 +113,9 @@ class JobStore:
             connection.execute(
                 "INSERT OR REPLACE INTO results VALUES (?, ?, ?, ?, ?)",
                 (job_id, result.index, result.image_uuid, result.seed, result.seconds),
+            )
+            connection.execute(
+                "INSERT OR REPLACE INTO receipts VALUES (?, ?, ?)", (result.image_uuid, job_id, result.receipt)
             )
             row = connection.execute("SELECT * FROM jobs WHERE id = ?", (job_id,)).fetchone()
             known = json.loads(row["warnings"])
@@ -193,7 +213,7 @@ def _by_id(connection: sqlite3.Connection, job_id: int) -> Job:
 
 
 def _job(connection: sqlite3.Connection, row: sqlite3.Row) -> Job:
-    query = "SELECT position, image_uuid, seed, seconds FROM results WHERE job_id = ? ORDER BY position"
+    query = _RESULTS + "WHERE results.job_id = ? ORDER BY position"
     task: dict[str, Any] = json.loads(row["task"])
     submission = Submission(
         owner=row["owner"],

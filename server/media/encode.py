@@ -5,11 +5,12 @@ Knows formats and qualities; runs in the renderer process.
 
 import io
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from PIL import Image
 
-Format = Literal["JPG", "PNG", "WEBP"]
+from server.media import metadata
+from server.media.metadata import Format
 
 _FILES: dict[Format, tuple[str, str, str]] = {
     "JPG": ("JPEG", "image/jpeg", "jpg"),
@@ -40,13 +41,15 @@ class Encoding:
         return _FILES[self.format][2]
 
 
-def encode(image: Image.Image, encoding: Encoding) -> bytes:
-    """Encode an RGB image."""
+def encode(image: Image.Image, encoding: Encoding, text: str | None = None) -> bytes:
+    """Encode an RGB image, with an ASCII text in its metadata."""
     options: dict[str, Any] = {"quality": encoding.quality}
     if encoding.format == "JPG":
         options["subsampling"] = "4:4:4" if encoding.quality >= FULL_CHROMA_QUALITY else "4:2:0"
     elif encoding.format == "PNG":
         options = {"compress_level": PNG_LEVEL}
+    if text is not None:
+        options |= metadata.options(text, encoding.format)
     buffer = io.BytesIO()
     image.save(buffer, _FILES[encoding.format][0], **options)
     return buffer.getvalue()

@@ -5,7 +5,8 @@ import json
 import pytest
 import torch
 
-from pipelines.loading import EMBEDDED_FOLDER, load
+from pipelines.catalog import EMBEDDED_FOLDER
+from pipelines.loading import load
 from training.evaluate import Painter, Setting
 from training.reading import background_of, things_in
 

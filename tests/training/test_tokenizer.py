@@ -3,7 +3,7 @@ import base64
 import pytest
 from transformers import Qwen2Tokenizer
 
-from pipelines.loading import EMBEDDED_FOLDER
+from pipelines.catalog import EMBEDDED_FOLDER
 from pipelines.prompts import TEMPLATES
 from training.tokenizer import corpus, pruned_tokenizer, real_ranks
 

@@ -67,7 +67,7 @@ async def test_a_task_uuid_is_used_once_by_each_owner(store: JobStore) -> None:
 @pytest.mark.parametrize("state", ["failed", "cancelled"])
 async def test_what_failed_may_be_sent_again(store: JobStore, state: str) -> None:
     job = await store.accept(SUBMISSION, limit=9)
-    await store.add_result(job.id, Result(0, "a", 1, 0.1), ())
+    await store.add_result(job.id, Result(0, "a", 1, 0.1, "{}"), ())
     await store.end(job.id, "failed" if state == "failed" else "cancelled", Failure("inferenceError", "why"))
     again = await store.accept(SUBMISSION, limit=9)
     assert (again.state, again.results, again.failure) == ("queued", (), None)
@@ -98,16 +98,16 @@ async def test_first_come_first_served(store: JobStore) -> None:
 
 async def test_results_and_warnings_add_up(store: JobStore) -> None:
     job = await store.accept(SUBMISSION, limit=9)
-    await store.add_result(job.id, Result(1, "b", 2**63 - 1, 0.2), ["two"])
-    job = await store.add_result(job.id, Result(0, "a", 1, 0.1), ["two", "one"])
-    assert job.results == (Result(0, "a", 1, 0.1), Result(1, "b", 2**63 - 1, 0.2))
+    await store.add_result(job.id, Result(1, "b", 2**63 - 1, 0.2, "{}"), ["two"])
+    job = await store.add_result(job.id, Result(0, "a", 1, 0.1, "{}"), ["two", "one"])
+    assert job.results == (Result(0, "a", 1, 0.1, "{}"), Result(1, "b", 2**63 - 1, 0.2, "{}"))
     assert job.submission.warnings == ("one", "two")
 
 
 async def test_interrupted_jobs_wait_again_with_what_they_have(store: JobStore) -> None:
     job = await store.accept(SUBMISSION, limit=9)
     await store.claim()
-    await store.add_result(job.id, Result(0, "a", 1, 0.1), ())
+    await store.add_result(job.id, Result(0, "a", 1, 0.1, "{}"), ())
     assert await store.requeue_interrupted() == 1
     again = await store.claim()
     assert again is not None
@@ -128,7 +128,7 @@ async def test_only_waiting_jobs_are_cancelled_at_once(store: JobStore) -> None:
 
 async def test_usage_counts_images(store: JobStore) -> None:
     job = await store.accept(SUBMISSION, limit=9)
-    await store.add_result(job.id, Result(0, "a", 1, 0.1), ())
+    await store.add_result(job.id, Result(0, "a", 1, 0.1, "{}"), ())
     assert await store.usage("me", 0) == 1
     assert await store.usage("me", time.time() + 1) == 0
     assert await store.usage("you", 0) == 0

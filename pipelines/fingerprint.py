@@ -1,0 +1,45 @@
+"""What two files or folders of weights share that draw the same: a digest of files, a cheap one of folders.
+
+Knows the file system; imports no torch.
+"""
+
+import hashlib
+from functools import lru_cache
+from pathlib import Path
+
+# Of a large file its ends stand for it: 54 GB take minutes to read, and two trainings of one model differ everywhere.
+_WHOLE_UP_TO = 64 * 2**20
+_END = 2**20
+_WEIGHTS_AND_CONFIGS = {".safetensors", ".json", ".txt", ".bin", ".jinja"}
+
+
+def file_digest(path: Path) -> str:
+    """The SHA-256 of a file, read once for as long as its size and time stay. Raises `OSError` when it is gone."""
+    stat = path.stat()
+    return _file_digest(path, stat.st_size, stat.st_mtime_ns)
+
+
+def folder_fingerprint(folder: Path) -> str:
+    """A SHA-256 over the names, the sizes and the contents of the weights and configurations below a folder.
+
+    Of files above 64 MiB it covers the first and the last MiB.
+    """
+    digest = hashlib.sha256()
+    parts = (path for path in folder.rglob("*") if path.suffix in _WEIGHTS_AND_CONFIGS and path.parent != folder)
+    for path in sorted(path for path in parts if path.is_file()):
+        size = path.stat().st_size
+        digest.update(f"{path.relative_to(folder).as_posix()}\0{size}\0".encode())
+        with path.open("rb") as file:
+            if size <= _WHOLE_UP_TO:
+                digest.update(file.read())
+            else:
+                digest.update(file.read(_END))
+                file.seek(-_END, 2)
+                digest.update(file.read(_END))
+    return digest.hexdigest()
+
+
+@lru_cache(maxsize=256)
+def _file_digest(path: Path, size: int, changed: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,163 @@
+"""The receipt of an image: everything that is needed to draw the same bytes again.
+
+Made by the renderer, written into the image and kept by the server; holds no path and no time of day. Knows requests;
+imports no torch.
+"""
+
+import platform
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Literal
+
+from pydantic import TypeAdapter, ValidationError
+
+from pipelines.catalog import EMBEDDED, EMBEDDED_FOLDER, ModelEntry
+from pipelines.fingerprint import file_digest, folder_fingerprint
+from pipelines.request import Reference, RenderRequest
+
+FORMAT = 1
+_PACKAGES = ("ownware", "torch", "diffusers", "transformers", "pillow")
+_NOWHERE = Path()
+
+
+class ReceiptError(ValueError):
+    """A text is no receipt, or one of another version; the message says what is wrong with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """A file or folder of weights that took part. `digest` is its SHA-256, of a folder a fingerprint."""
+
+    name: str
+    digest: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """One image. `request` is resolved to this image: its own seed, a count of 1; pictures are named by SHA-256.
+
+    `encoding` is the file format and its quality, `size` that of the picture in pixels.
+    """
+
+    format: int
+    request: RenderRequest
+    encoding: tuple[Literal["JPG", "PNG", "WEBP"], int]
+    model: Used
+    loras: tuple[Used, ...]
+    controlnets: tuple[Used, ...]
+    device: str
+    dtype: str
+    versions: dict[str, str]
+
+    def to_json(self) -> str:
+        """As ASCII JSON without line breaks, the same text for the same receipt."""
+        return _RECEIPT.dump_json(self, ensure_ascii=True).decode("ascii")
+
+
+_RECEIPT = TypeAdapter(Receipt)
+
+
+def make_receipt(
+    request: RenderRequest,
+    seed: int,
+    encoding: tuple[Literal["JPG", "PNG", "WEBP"], int],
+    entry: ModelEntry,
+    device: str,
+    dtype: str,
+) -> Receipt:
+    """The receipt of the image of a request that was drawn with `seed`, by the model of `entry`."""
+    return Receipt(
+        format=FORMAT,
+        request=without_paths(replace(request, seed=seed, count=1)),
+        encoding=encoding,
+        model=Used(_public_name(entry.weights), fingerprint(entry.weights)),
+        loras=tuple(Used(lora.name, file_digest(lora.path)) for lora in request.loras),
+        controlnets=tuple(Used(control.name, fingerprint(control.weights)) for control in request.controls),
+        device=device,
+        dtype=dtype,
+        versions=_versions(),
+    )
+
+
+def read_receipt(text: str) -> Receipt:
+    """The inverse of `to_json`; unknown members are ignored. Raises `ReceiptError`."""
+    try:
+        receipt = _RECEIPT.validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the text"
+        raise ReceiptError(f"this is no receipt: {where}: {first['msg']}") from error
+    if receipt.format != FORMAT:
+        raise ReceiptError(f"this receipt has format {receipt.format}; only format {FORMAT} can be read")
+    return receipt
+
+
+def pictures_of(request: RenderRequest) -> tuple[Reference, ...]:
+    """Every picture that a request starts from."""
+    single = (request.seed_image, request.mask, *(control.guide for control in request.controls))
+    return (*request.references, *(picture for picture in single if picture is not None))
+
+
+def without_paths(request: RenderRequest) -> RenderRequest:
+    """The request as another machine can read it: where files lie is nobody else's business."""
+    return with_files(request, {}, {}, {})
+
+
+def with_files(
+    request: RenderRequest, pictures: dict[str, Path], loras: dict[str, Path], controlnets: dict[str, str]
+) -> RenderRequest:
+    """The request with its files in place: pictures by SHA-256, LoRAs and ControlNets by name."""
+
+    def placed(picture: Reference) -> Reference:
+        return replace(picture, path=pictures.get(picture.sha256, _NOWHERE))
+
+    return replace(
+        request,
+        references=tuple(placed(picture) for picture in request.references),
+        seed_image=None if request.seed_image is None else placed(request.seed_image),
+        mask=None if request.mask is None else placed(request.mask),
+        loras=tuple(replace(lora, path=loras.get(lora.name, _NOWHERE)) for lora in request.loras),
+        controls=tuple(
+            replace(control, weights=controlnets.get(control.name, ""), guide=placed(control.guide))
+            for control in request.controls
+        ),
+    )
+
+
+@cache
+def fingerprint(weights: str) -> str | None:
+    """Of a folder of weights, or of a hub repository's local copy; None when there is neither. Kept for good."""
+    folder = weights_folder(weights)
+    return folder_fingerprint(folder) if folder else None
+
+
+def weights_folder(weights: str) -> Path | None:
+    """Where weights lie: the folder itself, the embedded checkpoint, or a hub repository's local copy."""
+    if weights == EMBEDDED:
+        return EMBEDDED_FOLDER
+    if Path(weights).is_dir():
+        return Path(weights)
+    from huggingface_hub import snapshot_download  # slow to import, and only hub names need it
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(weights, local_files_only=True))
+    except (LocalEntryNotFoundError, HFValidationError):
+        return None
+
+
+def _public_name(weights: str) -> str:
+    return Path(weights).name if Path(weights).is_absolute() else weights
+
+
+@cache
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,68 @@
+"""A text inside an image file: where each format keeps it, and how it is found again.
+
+PNG has an international text chunk, JPEG an EXIF user comment, WEBP an XMP packet. Knows formats; knows not what the
+text says.
+"""
+
+from pathlib import Path
+from typing import Any, Literal
+from xml.etree import ElementTree
+
+from PIL import Image, PngImagePlugin
+
+Format = Literal["JPG", "PNG", "WEBP"]
+
+KEYWORD = "ownware"
+_NAMESPACE = "https://ownware.dev/receipt/1.0/"
+_RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
+_EXIF_IFD, _USER_COMMENT = 0x8769, 0x9286
+_ASCII = b"ASCII\0\0\0"  # the character code that precedes a user comment (EXIF 2.32, 4.6.5)
+# EXIF is one JPEG segment of 64 KiB, and needs some of it for itself.
+JPEG_LIMIT = 65_000
+
+
+def fits(text: str, image_format: Format) -> bool:
+    """Whether a file of this format can hold a text."""
+    return image_format != "JPG" or len(text) <= JPEG_LIMIT
+
+
+def options(text: str, image_format: Format) -> dict[str, Any]:
+    """What Pillow's `save` needs to write an ASCII text into a file. Raises `ValueError` where it does not fit."""
+    if not fits(text, image_format):
+        raise ValueError(f"{len(text)} characters do not fit into the metadata of a {image_format}")
+    if image_format == "PNG":
+        chunks = PngImagePlugin.PngInfo()
+        chunks.add_itxt(KEYWORD, text)
+        return {"pnginfo": chunks}
+    if image_format == "WEBP":
+        return {"xmp": _packet(text)}
+    exif = Image.Exif()
+    exif.get_ifd(_EXIF_IFD)[_USER_COMMENT] = _ASCII + text.encode("ascii")
+    return {"exif": exif}
+
+
+def embedded_text(path: Path) -> str | None:
+    """The text that `options` wrote into a file; None when there is none. Raises `OSError` when it is no image."""
+    with Image.open(path) as image:
+        if isinstance(image, PngImagePlugin.PngImageFile):
+            text = image.text.get(KEYWORD)
+            return None if text is None else str(text)
+        comment = image.getexif().get_ifd(_EXIF_IFD).get(_USER_COMMENT)
+        if isinstance(comment, bytes) and comment.startswith(_ASCII):
+            return comment.removeprefix(_ASCII).decode("ascii")
+        packet = image.info.get("xmp")
+    return _text_of(packet) if packet else None
+
+
+def _packet(text: str) -> bytes:
+    root = ElementTree.Element("{adobe:ns:meta/}xmpmeta")
+    described = ElementTree.SubElement(ElementTree.SubElement(root, f"{{{_RDF}}}RDF"), f"{{{_RDF}}}Description")
+    ElementTree.SubElement(described, f"{{{_NAMESPACE}}}receipt").text = text
+    return ElementTree.tostring(root)
+
+
+def _text_of(packet: bytes) -> str | None:
+    try:
+        return ElementTree.fromstring(packet).findtext(f".//{{{_NAMESPACE}}}receipt")
+    except ElementTree.ParseError:
+        return None

@@ -1,0 +1,76 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pipelines.catalog import load_catalog
+from pipelines.receipt import Receipt, ReceiptError, make_receipt, pictures_of, read_receipt, with_files
+from pipelines.request import ControlUse, LoraUse, Outpaint, Reference, RenderRequest, Sampler
+
+ENTRY = load_catalog().with_embedded_weights().entries[0]
+
+
+def picture(name: str) -> Reference:
+    return Reference(Path("/secret") / f"{name}.png", name * 64, 8, 8)
+
+
+@pytest.fixture
+def request_(tmp_path: Path) -> RenderRequest:
+    lora = tmp_path / "style.safetensors"
+    lora.write_bytes(b"lora")
+    return RenderRequest(
+        ENTRY.air, "红 a", None, 128, 64, 8, Sampler("dpmpp_2m", "karras"), 3.5, 7, 20,
+        references=(picture("a"), picture("b")), seed_image=picture("c"), strength=0.5, mask=picture("d"),
+        mask_margin=32, outpaint=Outpaint(top=16), loras=(LoraUse("me:1@1", lora, -0.5),),
+        controls=(ControlUse("me:2@1", "/secret/net", picture("e"), 0.7, "prompt", 1, 6),),
+    )  # fmt: skip
+
+
+@pytest.fixture
+def receipt(request_: RenderRequest) -> Receipt:
+    return make_receipt(request_, 9, ("PNG", 95), ENTRY, "cpu", "float32")
+
+
+def test_it_is_of_one_image(receipt: Receipt) -> None:
+    assert (receipt.request.seed, receipt.request.count) == (9, 1)
+
+
+def test_it_can_be_read_again(receipt: Receipt) -> None:
+    text = receipt.to_json()
+    assert text.isascii()
+    assert read_receipt(text) == receipt
+    assert read_receipt(text).to_json() == text
+
+
+def test_it_names_no_path(receipt: Receipt, tmp_path: Path) -> None:
+    assert "secret" not in receipt.to_json()
+    assert str(tmp_path) not in receipt.to_json()
+
+
+def test_it_tells_what_took_part(receipt: Receipt) -> None:
+    assert receipt.model.name == "embedded"
+    assert receipt.model.digest
+    assert [(used.name, len(used.digest or "")) for used in receipt.loras] == [("me:1@1", 64)]
+    assert [(used.name, used.digest) for used in receipt.controlnets] == [("me:2@1", None)]
+    assert {"torch", "diffusers", "ownware"} <= receipt.versions.keys()
+
+
+def test_its_files_can_be_put_in_place_again(receipt: Receipt, request_: RenderRequest) -> None:
+    pictures = {found.sha256: found.path for found in pictures_of(request_)}
+    assert len(pictures) == 5
+    loras = {lora.name: lora.path for lora in request_.loras}
+    controlnets = {control.name: control.weights for control in request_.controls}
+    again = with_files(receipt.request, pictures, loras, controlnets)
+    assert again == replace(request_, seed=9, count=1)
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[1]", '{"format": 1}', "no"])
+def test_what_is_no_receipt(text: str) -> None:
+    with pytest.raises(ReceiptError, match="no receipt"):
+        read_receipt(text)
+
+
+def test_another_format(receipt: Receipt) -> None:
+    with pytest.raises(ReceiptError, match="format 2"):
+        read_receipt(json.dumps(json.loads(receipt.to_json()) | {"format": 2}))

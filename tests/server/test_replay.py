@@ -1,0 +1,104 @@
+"""Draw again what a running server has drawn, from each place where its receipt is."""
+
+import base64
+import json
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from server.replay import DIFFERENT, IMPOSSIBLE, SAME, replay
+from server.settings import Settings
+from tests.fakes import picture
+from tests.live import API_KEY, LiveServer
+from tests.server.conftest import new_task
+
+PICTURE = picture(160, 128)
+
+
+@pytest.fixture(scope="module", params=["PNG", "JPG", "WEBP"])
+def drawn(request: pytest.FixtureRequest, live: LiveServer, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An edit with a seed image, as a file beside its receipt."""
+    text = "data:image/png;base64," + base64.b64encode(PICTURE).decode()
+    task = new_task(
+        model="runware:108@20",
+        steps=2,
+        outputFormat=request.param,
+        inputs={"referenceImages": [text], "seedImage": text},
+    )
+    header = {"Authorization": f"Bearer {API_KEY}"}
+    response = httpx2.post(f"{live.url}/v1", json=[task], headers=header, timeout=60)
+    (item,) = response.json()["data"]
+    path = tmp_path_factory.mktemp("drawn") / f"image.{request.param.lower()}"
+    path.write_bytes(httpx2.get(item["imageURL"]).content)
+    path.with_suffix(".json").write_text(httpx2.get(f"{live.url}/v1/receipts/{item['imageUUID']}").text)
+    return path
+
+
+@pytest.fixture
+def reference(tmp_path: Path) -> Path:
+    path = tmp_path / "reference.png"
+    path.write_bytes(PICTURE)
+    return path
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(data_dir=tmp_path / "data", devices=("cpu",))
+
+
+class TestSame:
+    @pytest.mark.parametrize("suffix", ["", ".json"])
+    def test_bytes(self, drawn: Path, reference: Path, settings: Settings, suffix: str, tmp_path: Path) -> None:
+        source = drawn.with_suffix(suffix) if suffix else drawn
+        out = tmp_path / "again"
+        assert replay(str(source), out, [reference], settings) == SAME
+        assert out.read_bytes() == drawn.read_bytes()
+
+    def test_with_the_pictures_of_the_data_folder(
+        self, drawn: Path, reference: Path, settings: Settings, tmp_path: Path
+    ) -> None:
+        kept = settings.data_dir / "media" / "ab" / "any.png"
+        kept.parent.mkdir(parents=True)
+        reference.rename(kept)
+        assert replay(str(drawn), tmp_path / "again", [], settings) == SAME
+
+
+def changed(drawn: Path, out: Path, **changes: object) -> Path:
+    document = json.loads(drawn.with_suffix(".json").read_text())
+    document["receipt"] |= changes
+    out.write_text(json.dumps(document))
+    return out
+
+
+def test_other_bytes_are_said(
+    drawn: Path, reference: Path, settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    document = json.loads(drawn.with_suffix(".json").read_text())
+    request = document["receipt"]["request"] | {"seed": 99}
+    versions = document["receipt"]["versions"] | {"torch": "1.0"}
+    source = changed(drawn, tmp_path / "other.json", request=request, versions=versions)
+    assert replay(str(source), tmp_path / "again", [reference], settings) == DIFFERENT
+    printed = capsys.readouterr()
+    assert "other bytes" in printed.out
+    assert "torch was 1.0" in printed.err
+
+
+class TestImpossible:
+    def test_without_its_pictures(self, drawn: Path, settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+        assert replay(str(drawn), None, [], settings) == IMPOSSIBLE
+        assert "--picture" in capsys.readouterr().err
+
+    def test_with_other_weights(
+        self, drawn: Path, reference: Path, settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        source = changed(drawn, tmp_path / "other.json", model={"name": "embedded", "digest": "0" * 64})
+        assert replay(str(source), None, [reference], settings) == IMPOSSIBLE
+        assert "embedded is not what the image was drawn with" in capsys.readouterr().err
+
+    @pytest.mark.parametrize("content", [PICTURE, b"{", b"{}", b"", b"text"])
+    def test_without_a_receipt(self, settings: Settings, tmp_path: Path, content: bytes) -> None:
+        path = tmp_path / "file"
+        path.write_bytes(content)
+        assert replay(str(path), None, [], settings) == IMPOSSIBLE
+        assert replay(str(tmp_path / "nothing"), None, [], settings) == IMPOSSIBLE
