@@ -77,6 +77,23 @@ class Outpaint:
 
 
 @dataclass(frozen=True, slots=True)
+class FaceRefinement:
+    """How each face that is found in the finished picture is drawn again.
+
+    `confidence` is 0 to 1; `mask_padding` and `mask_blur` are pixels around the face and at the edge of what is drawn.
+    """
+
+    prompt: str
+    negative_prompt: str | None
+    true_cfg_scale: float = 8.0
+    confidence: float = 0.9
+    mask_padding: int = 5
+    mask_blur: int = 5
+    steps: int = 20
+    strength: float = 0.3
+
+
+@dataclass(frozen=True, slots=True)
 class RenderRequest:
     """One task of `count` images. Image k is drawn with `seed + k` and equals the single render of that seed.
 
@@ -104,6 +121,7 @@ class RenderRequest:
     outpaint: Outpaint | None = None
     loras: tuple[LoraUse, ...] = ()
     controls: tuple[ControlUse, ...] = ()
+    faces: FaceRefinement | None = None
 
     @property
     def executed_steps(self) -> int:

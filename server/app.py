@@ -53,7 +53,15 @@ def create_app(settings: Settings, catalog: Catalog, renderers: Sequence[Rendere
     ignore_unknown = settings.unknown_parameters == "ignore"
 
     api = RunwareApi(
-        Inference(catalog, queue, media, inputs, result_ttl=settings.result_ttl, ignore_unknown=ignore_unknown),
+        Inference(
+            catalog,
+            queue,
+            media,
+            inputs,
+            result_ttl=settings.result_ttl,
+            ignore_unknown=ignore_unknown,
+            face_refinement=settings.face_refinement,
+        ),
         Retrieval(queue, media, ignore_unknown=ignore_unknown),
         Library(catalog, jobs, media, inputs, ignore_unknown=ignore_unknown),
     )

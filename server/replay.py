@@ -119,23 +119,20 @@ def _expect(name: str, digest: str | None, here: str | None) -> None:
 
 def _drawn(receipt: Receipt, request: RenderRequest, entry: ModelEntry, device: str) -> bytes:
     # torch and the models take seconds, and only from here on are they needed.
+    from pipelines.drawing import draw
     from pipelines.loading import Checkpoints, device_name
     from pipelines.receipt import make_receipt
-    from pipelines.render import advance, finish, prepare
 
     checkpoint = Checkpoints(device).get(entry)
     kind = str(checkpoint.dtype).removeprefix("torch.")
     again = make_receipt(request, request.seed, receipt.encoding, entry, device_name(device), kind)
     for name, then, now in _differences(receipt, again):
         typer.echo(f"ownware: {name} was {then} and is {now}; the bytes may differ for that", err=True)
-    state = prepare(request, 0, checkpoint, entry)
-    with typer.progressbar(range(state.total), label="steps", file=sys.stderr) as steps:
-        for _ in steps:
-            advance([state])
-    encoding = Encoding(*receipt.encoding)
+    with typer.progressbar(length=request.executed_steps, label="steps", file=sys.stderr) as bar:
+        picture, _, _ = draw(request, 0, checkpoint, entry, lambda step, total: bar.update(step - bar.pos))
     # The image carries the receipt that it was drawn from, so that its bytes can be the same.
-    text = receipt.to_json()
-    return encode(finish(state), encoding, text if fits(text, encoding.format) else None)
+    encoding, text = Encoding(*receipt.encoding), receipt.to_json()
+    return encode(picture, encoding, text if fits(text, encoding.format) else None)
 
 
 def _differences(then: Receipt, now: Receipt) -> list[tuple[str, str, str]]:

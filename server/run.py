@@ -5,6 +5,7 @@ Knows uvicorn and the terminal; imports no torch.
 
 import asyncio
 import contextlib
+import importlib.util
 import signal
 import sqlite3
 from collections.abc import Iterator
@@ -32,6 +33,9 @@ WEBSOCKET_PING_TIMEOUT = 60.0
 def serve(settings: Settings) -> int:
     """Serve until interrupted. Returns the process's exit status."""
     configure_logs(settings.log_level)
+    if settings.face_refinement and importlib.util.find_spec("nudenet") is None:
+        typer.echo("ownware: --face-refinement needs the face detector: pip install 'ownware[faces]'", err=True)
+        return 2
     devices = find_devices(settings.devices)
     try:
         catalog = choose_catalog(settings, devices)

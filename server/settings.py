@@ -54,6 +54,10 @@ class Settings(BaseSettings):
     devices: Annotated[tuple[str, ...], NoDecode] = Field(
         default=("auto",), description="Devices to render on, comma separated: auto, cpu, cuda:0, cuda:1 …"
     )
+    face_refinement: bool = Field(
+        default=False,
+        description="Let advancedFeatures.ultralytics redraw the faces in a finished image; needs ownware[faces].",
+    )
     result_ttl: int = Field(
         default=86_400, ge=60, description="Seconds until a result that names no ttl of its own expires."
     )

@@ -109,9 +109,9 @@ class Renderer:
             self._connection.send(Finished(order.job_id))
 
     def _draw(self, order: Order, target: Target, checkpoints: "Checkpoints") -> ImageWritten:
+        from pipelines.drawing import draw
         from pipelines.loading import device_name
         from pipelines.receipt import make_receipt
-        from pipelines.render import advance, finish, prepare
 
         started = time.monotonic()
         self._attend(order)
@@ -119,19 +119,19 @@ class Renderer:
         if entry is None:
             raise LookupError(f"{order.request.model} is no longer in the catalogue")
         checkpoint = checkpoints.get(entry)
-        state = prepare(order.request, target.index, checkpoint, entry)
-        while state.step < state.total:
+
+        def after_step(step: int, total: int) -> None:
             self._attend(order)
-            advance([state])
-            self._connection.send(Progress(order.job_id, target.index, state.step, state.total))
-        image = finish(state)
+            if step:
+                self._connection.send(Progress(order.job_id, target.index, step, total))
+
+        image, seed, warnings = draw(order.request, target.index, checkpoint, entry, after_step)
         encoding = (order.encoding.format, order.encoding.quality)
         kind = str(checkpoint.dtype).removeprefix("torch.")
-        receipt = make_receipt(order.request, state.seed, encoding, entry, device_name(self._device), kind).to_json()
-        warnings = list(state.warnings)
+        receipt = make_receipt(order.request, seed, encoding, entry, device_name(self._device), kind).to_json()
         carried = fits(receipt, order.encoding.format)
         if not carried:
-            warnings.append("The prompts are too long for a JPG to carry the receipt; /v1/receipts has it.")
+            warnings += ("The prompts are too long for a JPG to carry the receipt; /v1/receipts has it.",)
         data = encode(image, order.encoding, receipt if carried else None)
         write_file(target.path, data)
         return ImageWritten(
@@ -140,10 +140,10 @@ class Renderer:
             width=image.width,
             height=image.height,
             sha256=hashlib.sha256(data).hexdigest(),
-            seed=state.seed,
+            seed=seed,
             seconds=time.monotonic() - started,
             receipt=receipt,
-            warnings=tuple(warnings),
+            warnings=warnings,
         )
 
     def _attend(self, order: Order) -> None:

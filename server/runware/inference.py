@@ -40,6 +40,7 @@ class Inference:
         *,
         result_ttl: int,
         ignore_unknown: bool,
+        face_refinement: bool = False,
     ) -> None:
         self._catalog = catalog
         self._queue = queue
@@ -47,6 +48,7 @@ class Inference:
         self._inputs = inputs
         self._result_ttl = result_ttl
         self._ignore_unknown = ignore_unknown
+        self._face_refinement = face_refinement
 
     async def __call__(self, raw: WireTask, caller: Caller) -> AsyncIterator[Answer]:
         """Answer with an acknowledgement, or with each image and at most one error.
@@ -84,6 +86,7 @@ class Inference:
             message += f"{', '.join(served)}."
             raise InvalidParameter("model", message, details={"type": "string", "allowedValues": served})
         rules.check(task, entry, self._catalog)
+        rules.check_faces(task, refined=self._face_refinement)
         return task, entry, ignored
 
     async def _refuse_repeated(self, task: ImageInference, caller: Caller) -> None:

@@ -37,6 +37,16 @@ def check(task: ImageInference, entry: ModelEntry, catalog: Catalog) -> None:
         raise Rejected(*errors)
 
 
+def check_faces(task: ImageInference, *, refined: bool) -> None:
+    """Raise `UnsupportedParameter` when faces are to be refined and the server does not."""
+    if task.advancedFeatures.ultralytics is not None and not refined:
+        message = (
+            "'advancedFeatures.ultralytics' is documented for other model families. This server refines the faces "
+        )
+        message += "of Qwen-Image too when it is started with --face-refinement."
+        raise UnsupportedParameter(message, parameter="advancedFeatures.ultralytics")
+
+
 def check_pictures(task: ImageInference, pictures: Mapping[str, Media]) -> None:
     """Raise `Rejected` with everything that is wrong with the sizes of the pictures that a legal task names."""
     if errors := [error for rule in (_aspects, _mask_size, _outpaint_sums) for error in rule(task, pictures)]:
@@ -119,8 +129,15 @@ def _references(task: ImageInference, entry: ModelEntry, catalog: Catalog) -> It
 
 
 def _prompts(task: ImageInference, entry: ModelEntry, catalog: Catalog) -> Iterator[ApiError]:
-    for name in ("positivePrompt", "negativePrompt"):
-        if token := find_control_token(getattr(task, name) or ""):
+    refining, where = task.advancedFeatures.ultralytics, "advancedFeatures.ultralytics"
+    texts = {"positivePrompt": task.positivePrompt, "negativePrompt": task.negativePrompt}
+    if refining is not None:
+        texts |= {
+            f"{where}.positivePrompt": refining.positivePrompt,
+            f"{where}.negativePrompt": refining.negativePrompt,
+        }
+    for name, text in texts.items():
+        if token := find_control_token(text or ""):
             message = f"Invalid value for '{name}' parameter. '{token}' is a control token of the model, not text."
             yield InvalidParameter(name, message, details={"type": "string"})
 
@@ -194,7 +211,6 @@ def _without_effect(task: ImageInference, entry: ModelEntry, catalog: Catalog) -
         **{f"acceleratorOptions.{name}": getattr(task.acceleratorOptions, name) for name in CACHES},
         "lora": task.lora,
         "controlNet": task.controlNet,
-        "advancedFeatures.ultralytics": task.advancedFeatures.ultralytics,
     }
     for name, value in given.items():
         if value:

@@ -164,7 +164,7 @@ class InferenceSettings(WireModel):
 
 
 class Ultralytics(WireModel):
-    """Face refinement."""
+    """Draw each face of the finished image again, larger; for servers started with --face-refinement."""
 
     CFGScale: Annotated[Number, Field(ge=0, le=50, multiple_of=0.1)] = 8.0
     confidence: Unit = 0.9
@@ -179,7 +179,7 @@ class Ultralytics(WireModel):
 class AdvancedFeatures(WireModel):
     """Add-ons and post-processing."""
 
-    ultralytics: Ultralytics | None = None
+    ultralytics: Ultralytics | None = Field(default=None, description="Documented for other model families.")
 
 
 class ImageInference(Task):
@@ -227,7 +227,7 @@ class ImageInference(Task):
     outpaint: Outpaint | None = Field(
         default=None, description="Extend the seedImage; width and height are those of the extended image."
     )
-    advancedFeatures: AdvancedFeatures = Field(default=AdvancedFeatures(), description=NO_EFFECT)
+    advancedFeatures: AdvancedFeatures = AdvancedFeatures()
 
 
 class GetResponse(Task):

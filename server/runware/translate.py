@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Iterator, Mapping
 
 from pipelines.catalog import ModelEntry
-from pipelines.request import Outpaint, Reference, RenderRequest, Sampler
+from pipelines.request import FaceRefinement, Outpaint, Reference, RenderRequest, Sampler
 from server.media.store import Media
 from server.runware.rules import ASPECT_TOLERANCE
 from server.runware.schedulers import SAMPLERS
@@ -54,6 +54,7 @@ def to_request(
         mask=images.get("inputs.maskImage"),
         mask_margin=task.maskMargin,
         outpaint=Outpaint(**task.outpaint.model_dump()) if task.outpaint else None,
+        faces=_faces(task),
     )
     return request, tuple(_warnings(task, request))
 
@@ -93,6 +94,23 @@ def _true_cfg_scale(task: ImageInference, entry: ModelEntry) -> float:
         if scale is not None:
             return float(scale)
     return entry.true_cfg_scale
+
+
+def _faces(task: ImageInference) -> FaceRefinement | None:
+    """With the task's own prompts unless the refinement has others."""
+    asked = task.advancedFeatures.ultralytics
+    if asked is None:
+        return None
+    return FaceRefinement(
+        prompt=asked.positivePrompt or task.positivePrompt,
+        negative_prompt=asked.negativePrompt or task.negativePrompt,
+        true_cfg_scale=asked.CFGScale,
+        confidence=asked.confidence,
+        mask_padding=asked.maskPadding,
+        mask_blur=asked.maskBlur,
+        steps=asked.steps,
+        strength=asked.strength,
+    )
 
 
 def _warnings(task: ImageInference, request: RenderRequest) -> Iterator[str]:

@@ -31,6 +31,7 @@ def test_each_option_is_a_flag_and_a_variable(monkeypatch: pytest.MonkeyPatch) -
         "models": ("/a.toml", "/b.toml"),
         "weights": ("embedded", "catalog"),
         "devices": ("cpu", "cuda:0,cuda:1"),
+        "face_refinement": ("true", "true"),
         "result_ttl": ("60", "61"),
         "unknown_parameters": ("ignore", "error"),
         "max_queue": ("1", "2"),
@@ -46,11 +47,11 @@ def test_each_option_is_a_flag_and_a_variable(monkeypatch: pytest.MonkeyPatch) -
     assert from_variables.api_keys == ("a", "b")
     assert from_variables.public_url == "https://a.example"
     flags = [f"--{name.replace('_', '-')}={flag}" for name, (_, flag) in values.items() if flag != "true"]
-    from_flags = CliApp.run(Settings, cli_args=[*flags, "--allow-private-urls"])
+    from_flags = CliApp.run(Settings, cli_args=[*flags, "--allow-private-urls", "--face-refinement"])
     assert from_flags.api_keys == ("c",)
     assert from_flags.devices == ("cuda:0", "cuda:1")
     differing = [name for name in values if getattr(from_flags, name) != getattr(from_variables, name)]
-    assert differing == [name for name in values if name != "allow_private_urls"]
+    assert differing == [name for name, (_, flag) in values.items() if flag != "true"]
 
 
 @pytest.mark.parametrize(
