@@ -7,7 +7,7 @@ import gc
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -21,6 +21,7 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLIm
 
 from accel.single_frame import SingleFrameVae
 from pipelines.catalog import ModelEntry
+from pipelines.loras import Loras
 from pipelines.prompts import CONTROL_TOKENS
 
 M = TypeVar("M", bound=torch.nn.Module)
@@ -36,7 +37,8 @@ class LoadError(RuntimeError):
 class Checkpoint:
     """Everything that draws, loaded. Shared by all requests, so nothing may be changed on it.
 
-    `image_processor` is None for text-to-image weights, whose folder has none.
+    `image_processor` is None for text-to-image weights, whose folder has none. `loras` are those read for the
+    transformer so far.
     """
 
     transformer: QwenImageTransformer2DModel
@@ -47,6 +49,7 @@ class Checkpoint:
     scheduler: dict[str, Any]
     device: torch.device
     dtype: torch.dtype
+    loras: Loras = field(default_factory=Loras)
 
 
 class Checkpoints:

@@ -16,6 +16,7 @@ from pipelines.conditioning import EncodedReferences, drawn_size, encode_prompt,
 from pipelines.guidance import guide
 from pipelines.latents import decode_tokens, grid, noise
 from pipelines.loading import Checkpoint
+from pipelines.loras import NO_LORAS, LoraSet, applied
 from pipelines.pictures import open_reference
 from pipelines.request import RenderRequest
 from pipelines.schedulers import Integrator, flow_sigmas, integrator
@@ -45,6 +46,7 @@ class RenderState:
     scale: float
     references: EncodedReferences | None
     seed: int
+    loras: LoraSet = NO_LORAS
     warnings: tuple[str, ...] = ()
     step: int = 0
 
@@ -56,7 +58,10 @@ class RenderState:
 
 @torch.inference_mode()
 def prepare(request: RenderRequest, index: int, checkpoint: Checkpoint, entry: ModelEntry) -> RenderState:
-    """Encode what image `index` of a request starts from. Raises `ValueError` on a control token in a prompt."""
+    """Encode what image `index` of a request starts from.
+
+    Raises `ValueError` on a control token in a prompt, `LoraError` on a LoRA that cannot be used.
+    """
     references = encode_references([open_reference(r) for r in request.references], checkpoint, entry)
     prompt = encode_prompt(request.prompt, references, checkpoint, entry)
     prompts = [("prompt", prompt)]
@@ -96,7 +101,8 @@ def begin(
     seed: int = 0,
     warnings: tuple[str, ...] = (),
 ) -> RenderState:
-    """The state before the first step, from noise and embeddings that are there already."""
+    """The state before the first step, from noise and embeddings that are there already. Raises `LoraError`."""
+    loras = checkpoint.loras.select(request.loras, checkpoint.transformer, checkpoint.device, checkpoint.dtype)
     shape = grid(request.width, request.height, checkpoint.vae)
     tokens = shape[1] * shape[2]
     return RenderState(
@@ -112,7 +118,8 @@ def begin(
         scale=request.true_cfg_scale,
         references=references,
         seed=seed,
-        warnings=warnings,
+        loras=loras,
+        warnings=(*warnings, *loras.warnings),
     )
 
 
@@ -150,14 +157,15 @@ def _velocity(state: RenderState, sample: torch.Tensor, sigma: torch.Tensor, emb
         shapes += state.references.shapes
     # Rounded to the latents' dtype before dividing, as the models were sampled with.
     timestep = (sigma * 1000).expand(1).to(sample)
-    predicted = state.checkpoint.transformer(
-        hidden_states=tokens,
-        timestep=timestep / 1000,
-        encoder_hidden_states=embeds,
-        encoder_hidden_states_mask=None,
-        img_shapes=[shapes],
-        return_dict=False,
-    )[0]
+    with applied(state.loras):
+        predicted = state.checkpoint.transformer(
+            hidden_states=tokens,
+            timestep=timestep / 1000,
+            encoder_hidden_states=embeds,
+            encoder_hidden_states_mask=None,
+            img_shapes=[shapes],
+            return_dict=False,
+        )[0]
     return predicted[:, : sample.shape[1]]
 
 
