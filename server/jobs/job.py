@@ -51,6 +51,7 @@ class Failure:
 
     code: str
     message: str
+    parameter: str | None = None
 
 
 CANCELLED = Failure("taskCancelled", "The task was cancelled.")

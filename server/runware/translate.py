@@ -7,14 +7,16 @@ that the sender should see.
 import math
 import secrets
 from collections.abc import Mapping
+from pathlib import Path
 
-from pipelines.catalog import ModelEntry
-from pipelines.request import Reference, RenderRequest, Sampler
+from pipelines.catalog import Catalog, ModelEntry
+from pipelines.request import LoraUse, Reference, RenderRequest, Sampler
 from server.media.store import Media
 from server.runware.schedulers import SAMPLERS
 from server.runware.schema import ImageInference
 
 SIDE_STEP, SIDE_MIN, SIDE_MAX = 16, 128, 2048
+NO_ADD_ONS = Catalog(())
 
 
 def image_texts(task: ImageInference) -> dict[str, str]:
@@ -27,9 +29,12 @@ def image_texts(task: ImageInference) -> dict[str, str]:
 
 
 def to_request(
-    task: ImageInference, entry: ModelEntry, pictures: Mapping[str, Media]
+    task: ImageInference, entry: ModelEntry, pictures: Mapping[str, Media], catalog: Catalog = NO_ADD_ONS
 ) -> tuple[RenderRequest, tuple[str, ...]]:
-    """Resolve everything the task leaves open on this model. `pictures` are those that `image_texts` names."""
+    """Resolve everything the task leaves open on this model.
+
+    `pictures` are those that `image_texts` names, `catalog` has the LoRAs.
+    """
     images = {path: Reference(m.path, m.sha256, m.width, m.height) for path, m in pictures.items()}
     references = tuple(image for path, image in images.items() if path.startswith("inputs.referenceImages["))
     width, height = _size(task, entry, references)
@@ -46,6 +51,7 @@ def to_request(
         seed=secrets.randbits(32) if task.seed is None else task.seed,
         count=task.numberResults,
         references=references,
+        loras=_loras(task, catalog),
     )
     return request, tuple(_warnings(task, scale))
 
@@ -65,6 +71,17 @@ def _size(task: ImageInference, entry: ModelEntry, references: tuple[Reference, 
         return task.width, task.height
     shown = references[-1]  # with several, diffusers' edit-plus pipeline follows the last one
     return size_like(shown.width, shown.height, entry.output_area)
+
+
+def _loras(task: ImageInference, catalog: Catalog) -> tuple[LoraUse, ...]:
+    """What `lora` names, in its order; `transformer` tells two transformers apart, and these models have one."""
+    uses = []
+    for asked in task.lora:
+        if (row := catalog.find_lora(asked.model)) is None:
+            raise LookupError(f"LoRA {asked.model} was there when the task was checked")
+        weight = asked.weight if "weight" in asked.model_fields_set else row.weight
+        uses.append(LoraUse(asked.model, Path(row.weights), float(weight)))
+    return tuple(uses)
 
 
 def _true_cfg_scale(task: ImageInference, entry: ModelEntry) -> float:
