@@ -16,6 +16,8 @@ Mode = Literal["text_to_image", "edit", "edit_plus"]
 BUILT_IN = Path(__file__).with_name("models.toml")
 EMBEDDED = "embedded"
 EMBEDDED_FOLDER = Path(__file__).with_name("embedded")
+# Qwen-Image and Qwen-Image-Edit share one transformer class and its sizes, so each takes the other's LoRAs.
+LORA_ARCHITECTURES = ("qwen_image", "qwen_image_edit")
 _EMBEDDED_AREA = 128 * 128  # what it was trained at: training/dataset.py
 
 # Least and most reference images each mode takes. Qwen-Image-Edit-2509 was trained with up to three.

@@ -22,6 +22,7 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLIm
 from accel.single_frame import SingleFrameVae
 from pipelines.catalog import EMBEDDED_FOLDER, ModelEntry
 from pipelines.encodings import Encodings
+from pipelines.loras import Loras
 from pipelines.prompts import CONTROL_TOKENS
 
 M = TypeVar("M", bound=torch.nn.Module)
@@ -36,7 +37,7 @@ class Checkpoint:
     """Everything that draws, loaded. Shared by all requests, so nothing may be changed on it.
 
     `image_processor` is None for text-to-image weights, whose folder has none. `encodings` are those that its encoders
-    have made.
+    have made, `loras` are those read for the transformer so far.
     """
 
     transformer: QwenImageTransformer2DModel
@@ -48,6 +49,7 @@ class Checkpoint:
     device: torch.device
     dtype: torch.dtype
     encodings: Encodings = field(default_factory=Encodings)
+    loras: Loras = field(default_factory=Loras)
 
 
 class Checkpoints:

@@ -25,6 +25,7 @@ from pipelines.guidance import guide
 from pipelines.inpainting import Inpainting, noised, packed_mask
 from pipelines.latents import PATCH, decode_tokens, grid, noise
 from pipelines.loading import Checkpoint
+from pipelines.loras import NO_LORAS, LoraSet, applied
 from pipelines.painting import Canvas, lay_out
 from pipelines.pictures import open_reference
 from pipelines.request import RenderRequest
@@ -58,6 +59,7 @@ class RenderState:
     seed: int
     canvas: Canvas | None = None
     inpainting: Inpainting | None = None
+    loras: LoraSet = NO_LORAS
     warnings: tuple[str, ...] = ()
     step: int = 0
 
@@ -69,7 +71,10 @@ class RenderState:
 
 @torch.inference_mode()
 def prepare(request: RenderRequest, index: int, checkpoint: Checkpoint, entry: ModelEntry) -> RenderState:
-    """Encode what image `index` of a request starts from. Raises `ValueError` on a control token in a prompt."""
+    """Encode what image `index` of a request starts from.
+
+    Raises `ValueError` on a control token in a prompt, `LoraError` on a LoRA that cannot be used.
+    """
     seed = (request.seed + index) % SEEDS
     canvas = lay_out(request)
     if canvas is not None and canvas.untouched:
@@ -96,7 +101,7 @@ def prepare(request: RenderRequest, index: int, checkpoint: Checkpoint, entry: M
         seed=seed,
     )
     state.size, state.canvas = (request.width, request.height), canvas
-    state.warnings = tuple(_warnings(prompts, canvas))
+    state.warnings = (*_warnings(prompts, canvas), *state.loras.warnings)
     return state
 
 
@@ -114,8 +119,10 @@ def begin(
 ) -> RenderState:
     """The state before the first step, from noise, embeddings and the seed image's latents that are there already.
 
-    `clean` are packed latents like the noise, `mask` is [2·rows, 2·columns] in 0…1, one value a latent pixel.
+    `clean` are packed latents like the noise, `mask` is [2·rows, 2·columns] in 0…1, one value a latent pixel. Raises
+    `LoraError`.
     """
+    loras = checkpoint.loras.select(request.loras, checkpoint.transformer, checkpoint.device, checkpoint.dtype)
     shape = grid(request.width, request.height, checkpoint.vae)
     tokens = shape[1] * shape[2]
     # Kept on the device like diffusers' own, so that products with the sample round alike.
@@ -140,6 +147,7 @@ def begin(
         references=references,
         seed=seed,
         inpainting=inpainting,
+        loras=loras,
     )
 
 
@@ -191,14 +199,15 @@ def _velocity(state: RenderState, sample: torch.Tensor, sigma: torch.Tensor, emb
         shapes += state.references.shapes
     # Rounded to the latents' dtype before dividing, as the models were sampled with.
     timestep = (sigma * 1000).expand(1).to(sample)
-    predicted = state.checkpoint.transformer(
-        hidden_states=tokens,
-        timestep=timestep / 1000,
-        encoder_hidden_states=embeds,
-        encoder_hidden_states_mask=None,
-        img_shapes=[shapes],
-        return_dict=False,
-    )[0]
+    with applied(state.loras):
+        predicted = state.checkpoint.transformer(
+            hidden_states=tokens,
+            timestep=timestep / 1000,
+            encoder_hidden_states=embeds,
+            encoder_hidden_states_mask=None,
+            img_shapes=[shapes],
+            return_dict=False,
+        )[0]
     return predicted[:, : sample.shape[1]]
 
 

@@ -25,10 +25,13 @@ from server.media import store as media_tables
 from server.media.fetch import Fetcher
 from server.media.inputs import InputImages
 from server.media.store import MediaStore
+from server.runware import add_ons as add_on_tables
+from server.runware.add_ons import AddOns
 from server.runware.api import Keys, RunwareApi
 from server.runware.http import WARNINGS_HEADER, RunwareHttp
 from server.runware.inference import Inference
 from server.runware.library import Library
+from server.runware.model_upload import ModelUploads
 from server.runware.retrieval import Retrieval
 from server.runware.sessions import Sessions
 from server.runware.websocket import RunwareSocket
@@ -43,7 +46,8 @@ MILLION = 1_000_000
 
 def create_app(settings: Settings, catalog: Catalog, renderers: Sequence[Renderer]) -> FastAPI:
     """The server over these models and renderers. Its queue is `app.state.queue`."""
-    database = Database(settings.data_dir / "ownware.sqlite", [media_tables.SCHEMA, job_tables.SCHEMA])
+    tables = [media_tables.SCHEMA, job_tables.SCHEMA, add_on_tables.SCHEMA]
+    database = Database(settings.data_dir / "ownware.sqlite", tables)
     media = MediaStore(database, settings.data_dir / "media")
     jobs = JobStore(database)
     queue = JobQueue(jobs, media, renderers, limit=settings.max_queue)
@@ -51,10 +55,15 @@ def create_app(settings: Settings, catalog: Catalog, renderers: Sequence[Rendere
     pixels = settings.max_image_megapixels * MILLION
     inputs = InputImages(media, fetcher, max_pixels=pixels, ttl=settings.result_ttl)
     ignore_unknown = settings.unknown_parameters == "ignore"
+    add_ons = AddOns(catalog, database, settings.data_dir / "loras", settings.lora_dir)
+    lora_fetcher = Fetcher(
+        settings.allow_private_urls, settings.lora_timeout, settings.max_lora_mb * MILLION, noun="LoRA", accept="*/*"
+    )
+    uploads = ModelUploads(add_ons, lora_fetcher, ignore_unknown=ignore_unknown)
 
     api = RunwareApi(
         Inference(
-            catalog,
+            add_ons,
             queue,
             media,
             inputs,
@@ -62,8 +71,9 @@ def create_app(settings: Settings, catalog: Catalog, renderers: Sequence[Rendere
             ignore_unknown=ignore_unknown,
             face_refinement=settings.face_refinement,
         ),
-        Retrieval(queue, media, ignore_unknown=ignore_unknown),
-        Library(catalog, jobs, media, inputs, ignore_unknown=ignore_unknown),
+        Retrieval(queue, media, uploads, ignore_unknown=ignore_unknown),
+        Library(add_ons, jobs, media, inputs, ignore_unknown=ignore_unknown),
+        uploads,
     )
     keys = Keys(settings.api_keys)
     http = RunwareHttp(api, keys, public_url=settings.public_url, max_body=settings.max_body_mb * MILLION)
@@ -71,6 +81,7 @@ def create_app(settings: Settings, catalog: Catalog, renderers: Sequence[Rendere
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await add_ons.open()
         await queue.open()
         sweeper = asyncio.create_task(_sweep(queue, media))
         try:
@@ -78,7 +89,9 @@ def create_app(settings: Settings, catalog: Catalog, renderers: Sequence[Rendere
         finally:
             sweeper.cancel()
             await queue.close()
+            await uploads.close()
             await fetcher.aclose()
+            await lora_fetcher.aclose()
             database.close()
 
     app = FastAPIOffline(

@@ -33,7 +33,7 @@ class Settings(BaseSettings):
     host: str = Field(default="127.0.0.1", description="Address to listen on; 0.0.0.0 for every interface.")
     port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
     data_dir: Path = Field(
-        default=Path("~/.ownware"), description="Folder of the task queue, the results and uploaded images."
+        default=Path("~/.ownware"), description="Folder of the task queue, the results, uploaded images and LoRAs."
     )
     api_keys: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), description="Accepted API keys, comma separated; empty accepts any key."
@@ -58,6 +58,9 @@ class Settings(BaseSettings):
         default=False,
         description="Let advancedFeatures.ultralytics redraw the faces in a finished image; needs ownware[faces].",
     )
+    lora_dir: Path | None = Field(
+        default=None, description="Folder of LoRAs: every *.safetensors in it is called by its name without the ending."
+    )
     result_ttl: int = Field(
         default=86_400, ge=60, description="Seconds until a result that names no ttl of its own expires."
     )
@@ -68,6 +71,8 @@ class Settings(BaseSettings):
     max_body_mb: int = Field(default=100, ge=1, description="Largest request body, in millions of bytes.")
     max_image_megapixels: int = Field(default=64, ge=1, description="Largest input image, in millions of pixels.")
     fetch_timeout: float = Field(default=10.0, gt=0, description="Seconds to wait for an input image's URL.")
+    max_lora_mb: int = Field(default=4000, ge=1, description="Largest LoRA to install, in millions of bytes.")
+    lora_timeout: float = Field(default=1800.0, gt=0, description="Seconds that the download of a LoRA may take.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level logged.")
 
     @field_validator("api_keys", "devices", mode="before")
@@ -95,7 +100,7 @@ class Settings(BaseSettings):
             raise ValueError("must be an http or https address without query")
         return value.rstrip("/")
 
-    @field_validator("data_dir", "models")
+    @field_validator("data_dir", "models", "lora_dir")
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         return value.expanduser().absolute() if value is not None else None

@@ -27,7 +27,7 @@ class FakeRenderer:
         self.held = threading.Event()
         self.go = threading.Event()
         self.go.set()
-        self.fail: tuple[str, str] | None = None
+        self.fail: tuple[str, str] | tuple[str, str, str] | None = None
         self.die = False
         self.not_ready: str | None = None
         self.starts = 0

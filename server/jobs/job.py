@@ -52,6 +52,7 @@ class Failure:
 
     code: str
     message: str
+    parameter: str | None = None
 
 
 CANCELLED = Failure("taskCancelled", "The task was cancelled.")

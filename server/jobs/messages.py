@@ -96,11 +96,15 @@ class Cancelled:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """An order ended with an error; the code is one of `server.errors`, the message is fit for the client."""
+    """An order ended with an error; the code is one of `server.errors`, the message is fit for the client.
+
+    `parameter` is what of the task is at fault, where that is known.
+    """
 
     job_id: int
     code: str
     message: str
+    parameter: str | None = None
 
 
 Reply = Ready | NotReady | Progress | ImageWritten | Finished | Cancelled | Failed

@@ -296,7 +296,7 @@ class JobQueue:
 
     async def _end(self, job: Job, reply: Reply) -> None:
         if isinstance(reply, Failed):
-            ended = await self._store.end(job.id, "failed", Failure(reply.code, reply.message))
+            ended = await self._store.end(job.id, "failed", Failure(reply.code, reply.message, reply.parameter))
         elif isinstance(reply, Cancelled):
             ended = await self._store.end(job.id, "cancelled", CANCELLED)
         else:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from pipelines.catalog import Catalog
+from pipelines.lora_keys import LoraError
 from server.jobs.messages import (
     Cancel,
     Cancelled,
@@ -100,6 +101,9 @@ class Renderer:
             self._connection.send(Cancelled(order.job_id))
         except (_Stopped, EOFError, BrokenPipeError, ConnectionResetError):
             raise
+        except LoraError as error:
+            parameter = f"lora[{order.request.loras.index(error.use)}].model" if error.use else None
+            self._connection.send(Failed(order.job_id, "invalidModel", str(error), parameter))
         except LoadError as error:
             self._connection.send(Failed(order.job_id, "modelNotReady", str(error)))
         except Exception as error:

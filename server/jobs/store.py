@@ -205,7 +205,7 @@ def _accept(connection: sqlite3.Connection, submission: Submission, limit: int) 
 
 
 def _reason(failure: Failure | None) -> str | None:
-    return json.dumps([failure.code, failure.message]) if failure else None
+    return json.dumps([failure.code, failure.message, failure.parameter]) if failure else None
 
 
 def _by_id(connection: sqlite3.Connection, job_id: int) -> Job:

@@ -1,4 +1,4 @@
-"""Fetches input images from URLs that strangers chose, without becoming their way into our network.
+"""Fetches files from URLs that strangers chose, without becoming their way into our network.
 
 A host is resolved once, every address it has is checked, and the connection goes to an address that was checked. Each
 redirect is treated like a first URL. Requests carry no cookies and no credentials, and nothing of the environment
@@ -7,7 +7,9 @@ redirect is treated like a first URL. Requests carry no cookies and no credentia
 
 import asyncio
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import TypeVar
 
 import httpx2
 
@@ -15,17 +17,30 @@ from server.errors import MediaError
 from server.media.addresses import is_public
 
 MAX_REDIRECTS = 3
+CHUNK_BYTES = 1 << 20
 
+T = TypeVar("T")
 Resolve = Callable[[str, int], Awaitable[list[str]]]
 
 
 class Fetcher:
-    """An HTTP client for other people's URLs. Times in seconds, sizes in bytes."""
+    """An HTTP client for other people's URLs. Times in seconds, sizes in bytes; `noun` is what errors call the file."""
 
-    def __init__(self, allow_private: bool, timeout: float, max_bytes: int, *, resolve: Resolve | None = None) -> None:
+    def __init__(
+        self,
+        allow_private: bool,
+        timeout: float,
+        max_bytes: int,
+        *,
+        noun: str = "image",
+        accept: str = "image/*",
+        resolve: Resolve | None = None,
+    ) -> None:
         self._allow_private = allow_private
         self._timeout = timeout
         self._max_bytes = max_bytes
+        self._noun = noun
+        self._accept = accept
         self._resolve = resolve or _resolve
         # The pool knows addresses only, so a connection kept open for one name would be used for another whose
         # certificate was never checked.
@@ -33,41 +48,59 @@ class Fetcher:
 
     async def fetch(self, url: str) -> bytes:
         """The body behind a URL. Raises `MediaError`."""
-        try:
-            async with asyncio.timeout(self._timeout):
-                return await self._follow(httpx2.URL(url))
-        except TimeoutError as error:
-            raise MediaError(f"The image's server did not answer within {self._timeout:g} seconds.") from error
-        except (httpx2.InvalidURL, UnicodeError) as error:
-            raise MediaError("The image's URL is not a valid http or https address.") from error
-        except httpx2.ConnectError as error:
-            raise MediaError("The image's server could not be reached.") from error
-        except httpx2.TransportError as error:
-            raise MediaError("The image's server broke off or did not answer in proper HTTP.") from error
+
+        async def joined(response: httpx2.Response) -> bytes:
+            return b"".join([chunk async for chunk in self._chunks(response)])
+
+        return await self._fetch(url, joined)
+
+    async def download(self, url: str, path: Path) -> None:
+        """Write the body behind a URL into a file, piece by piece. Raises `MediaError`; a part may be left then."""
+
+        async def written(response: httpx2.Response) -> None:
+            with await asyncio.to_thread(path.open, "wb") as file:
+                async for chunk in self._chunks(response):
+                    await asyncio.to_thread(file.write, chunk)
+
+        await self._fetch(url, written)
 
     async def aclose(self) -> None:
         """Close what is still open."""
         await self._transport.aclose()
 
-    async def _follow(self, url: httpx2.URL) -> bytes:
+    async def _fetch(self, url: str, read: Callable[[httpx2.Response], Awaitable[T]]) -> T:
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await self._follow(httpx2.URL(url), read)
+        except TimeoutError as error:
+            raise MediaError(f"The {self._noun}'s server did not answer within {self._timeout:g} seconds.") from error
+        except (httpx2.InvalidURL, UnicodeError) as error:
+            raise MediaError(f"The {self._noun}'s URL is not a valid http or https address.") from error
+        except httpx2.ConnectError as error:
+            raise MediaError(f"The {self._noun}'s server could not be reached.") from error
+        except httpx2.TransportError as error:
+            message = f"The {self._noun}'s server broke off or did not answer in proper HTTP."
+            raise MediaError(message) from error
+
+    async def _follow(self, url: httpx2.URL, read: Callable[[httpx2.Response], Awaitable[T]]) -> T:
         for _ in range(MAX_REDIRECTS + 1):
             response = await self._get(url)
             try:
                 if not response.has_redirect_location:
-                    return await self._read(response)
+                    return await read(response)
                 url = url.join(response.headers["Location"])
             finally:
                 await response.aclose()  # a redirect's body is never read
-        raise MediaError(f"The image's URL redirects more than {MAX_REDIRECTS} times.")
+        raise MediaError(f"The {self._noun}'s URL redirects more than {MAX_REDIRECTS} times.")
 
     async def _get(self, url: httpx2.URL) -> httpx2.Response:
         if url.scheme not in ("http", "https") or not url.host:
-            raise MediaError("The image's URL is not a valid http or https address.")
+            raise MediaError(f"The {self._noun}'s URL is not a valid http or https address.")
         headers = {
             "Host": url.netloc.decode("ascii"),
             "User-Agent": "ownware",
-            "Accept": "image/*",
-            "Accept-Encoding": "identity",  # pictures are compressed already, and a body that unpacks has no bound
+            "Accept": self._accept,
+            "Accept-Encoding": "identity",  # the files are compressed already, and a body that unpacks has no bound
             "Connection": "close",
         }
         name = url.raw_host.decode("ascii")
@@ -85,26 +118,27 @@ class Fetcher:
         try:
             addresses = await self._resolve(host, port)
         except OSError as error:
-            raise MediaError(f"The image's host '{host}' cannot be found.") from error
+            raise MediaError(f"The {self._noun}'s host '{host}' cannot be found.") from error
         if not addresses:
-            raise MediaError(f"The image's host '{host}' cannot be found.")
+            raise MediaError(f"The {self._noun}'s host '{host}' cannot be found.")
         if not self._allow_private and not all(is_public(address) for address in addresses):
-            raise MediaError("The image's URL leads to a private address, which this server does not fetch from.")
+            raise MediaError(
+                f"The {self._noun}'s URL leads to a private address, which this server does not fetch from."
+            )
         return addresses
 
-    async def _read(self, response: httpx2.Response) -> bytes:
+    async def _chunks(self, response: httpx2.Response) -> AsyncIterator[bytes]:
         if not response.is_success:
-            raise MediaError(f"The image's server answered with status {response.status_code}.")
-        too_large = MediaError(f"The image is larger than {self._max_bytes / 1e6:g} MB.")
+            raise MediaError(f"The {self._noun}'s server answered with status {response.status_code}.")
+        too_large = MediaError(f"The {self._noun} is larger than {self._max_bytes / 1e6:g} MB.")
         if int(response.headers.get("Content-Length", 0)) > self._max_bytes:
             raise too_large
-        chunks, size = [], 0
-        async for chunk in response.aiter_raw():
+        size = 0
+        async for chunk in response.aiter_raw(CHUNK_BYTES):
             size += len(chunk)
             if size > self._max_bytes:
                 raise too_large
-            chunks.append(chunk)
-        return b"".join(chunks)
+            yield chunk
 
 
 async def _resolve(host: str, port: int) -> list[str]:

@@ -16,6 +16,7 @@ from server.media.encode import Encoding
 from server.media.inputs import InputImages
 from server.media.store import Media, MediaStore
 from server.runware import rules
+from server.runware.add_ons import AddOns
 from server.runware.caller import Caller
 from server.runware.leniency import normalise
 from server.runware.results import failure_object, image_item, job_answer, origin_of, own_image
@@ -33,7 +34,7 @@ class Inference:
 
     def __init__(
         self,
-        catalog: Catalog,
+        add_ons: AddOns,
         queue: JobQueue,
         media: MediaStore,
         inputs: InputImages,
@@ -42,7 +43,7 @@ class Inference:
         ignore_unknown: bool,
         face_refinement: bool = False,
     ) -> None:
-        self._catalog = catalog
+        self._add_ons = add_ons
         self._queue = queue
         self._media = media
         self._inputs = inputs
@@ -55,10 +56,11 @@ class Inference:
 
         Raises `Rejected` or another `ApiError` before anything is accepted.
         """
-        task, entry, ignored = self._validate(raw)
+        catalog = self._add_ons.catalog(caller.owner)
+        task, entry, ignored = self._validate(raw, catalog)
         await self._refuse_repeated(task, caller)
         pictures = await self._resolve(task, caller)
-        submission = self._submission(task, entry, pictures, ignored, caller)
+        submission = self._submission(task, entry, pictures, ignored, caller, catalog)
         with self._queue.watch(submission.key) as events:
             job = await self._queue.submit(submission)
             if task.deliveryMethod == "async":
@@ -71,7 +73,7 @@ class Inference:
             async for answer in follow_up:
                 yield answer
 
-    def _validate(self, raw: WireTask) -> tuple[ImageInference, ModelEntry, list[str]]:
+    def _validate(self, raw: WireTask, catalog: Catalog) -> tuple[ImageInference, ModelEntry, list[str]]:
         normalised, contradictions = normalise(raw)
         try:
             task, ignored = validate(ImageInference, normalised, ignore_unknown=self._ignore_unknown)
@@ -79,13 +81,13 @@ class Inference:
             raise Rejected(*rejected.errors, *contradictions) from rejected
         if contradictions:
             raise Rejected(*contradictions)
-        entry = self._catalog.find(task.model)
+        entry = catalog.find(task.model)
         if entry is None:
-            served = [entry.air for entry in self._catalog.entries]
+            served = [entry.air for entry in catalog.entries]
             message = f"Invalid value for 'model' parameter. '{task.model}' is not among the served models: "
             message += f"{', '.join(served)}."
             raise InvalidParameter("model", message, details={"type": "string", "allowedValues": served})
-        rules.check(task, entry, self._catalog)
+        rules.check(task, entry, catalog)
         rules.check_faces(task, refined=self._face_refinement)
         return task, entry, ignored
 
@@ -124,8 +126,9 @@ class Inference:
         pictures: dict[str, Media],
         ignored: list[str],
         caller: Caller,
+        catalog: Catalog,
     ) -> Submission:
-        request, warnings = to_request(task, entry, pictures)
+        request, warnings = to_request(task, entry, pictures, catalog)
         warnings += tuple(f"{name} is ignored: the API has no such parameter." for name in ignored)
         return Submission(
             owner=caller.owner,
@@ -148,7 +151,8 @@ class Inference:
             warnings = event.job.submission.warnings
             if isinstance(event, Ended):
                 if event.job.failure is not None:
-                    yield Answer(errors=(failure_object(event.job),), status=500, warnings=warnings)
+                    status = 400 if event.job.failure.code.startswith("invalid") else 500  # clients retry a 500
+                    yield Answer(errors=(failure_object(event.job),), status=status, warnings=warnings)
                 return
             item = await image_item(event.job, event.result, self._media, caller.base_url, status=False)
             yield Answer(data=(item,), warnings=warnings)

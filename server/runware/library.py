@@ -4,13 +4,15 @@ Knows no queue beyond counting what it has drawn.
 """
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
 
-from pipelines.catalog import Catalog, ModelEntry
+from pipelines.catalog import AddOn, Catalog, ModelEntry
 from server.errors import InvalidParameter, MediaError, NotFound, Rejected, UnsupportedParameter
 from server.jobs.store import JobStore
 from server.media.inputs import InputImages
 from server.media.store import Media, MediaStore
+from server.runware.add_ons import AddOns, InstalledLora
 from server.runware.caller import Caller
 from server.runware.leniency import plain
 from server.runware.results import image_url
@@ -33,14 +35,14 @@ class Library:
 
     def __init__(
         self,
-        catalog: Catalog,
+        add_ons: AddOns,
         jobs: JobStore,
         media: MediaStore,
         inputs: InputImages,
         *,
         ignore_unknown: bool,
     ) -> None:
-        self._catalog = catalog
+        self._add_ons = add_ons
         self._jobs = jobs
         self._media = media
         self._inputs = inputs
@@ -75,7 +77,7 @@ class Library:
         yield Answer(data=(item | {"mediaUUID": task.media},))
 
     async def model_search(self, raw: WireTask, caller: Caller) -> AsyncIterator[Answer]:
-        """The served models that fit the filters, and how many there are."""
+        """The served models and LoRAs that fit the filters, and how many there are."""
         task, _ = validate(ModelSearch, plain(raw), ignore_unknown=self._ignore_unknown)
         if unsupported := [name for name in ("conditioning", "capabilities") if getattr(task, name)]:
             raise Rejected(
@@ -84,9 +86,12 @@ class Library:
                     for name in unsupported
                 )
             )
-        found = [row for entry in self._catalog.entries if _fits(entry, row := _row(entry), task)]
-        if task.sort in ("name", "-name"):  # by any other key they are all equal
-            found.sort(key=lambda row: row["name"], reverse=task.sort == "-name")
+        found = [f.row for f in _all(self._add_ons.catalog(caller.owner), caller.owner) if _fits(f, task)]
+        key = task.sort.removeprefix("-")
+        if key == "name":
+            found.sort(key=lambda row: row["name"], reverse=key != task.sort)
+        elif key.endswith("UnixTimestamp"):  # only uploads have one; by any other key they are all equal
+            found.sort(key=lambda row: row.get("addedUnixTimestamp", 0), reverse=key != task.sort)
         page = found[task.offset : task.offset + task.limit]
         yield Answer(
             data=(
@@ -144,17 +149,64 @@ def _url(media: Media, caller: Caller) -> str:
     return image_url(caller.base_url, media.uuid, media.path.suffix[1:])
 
 
-def _fits(entry: ModelEntry, row: Item, task: ModelSearch) -> bool:
-    words = f"{entry.air} {entry.name} {entry.version} {' '.join(entry.slugs)}".lower()
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A row of modelSearch and what the filters ask of it beyond that."""
+
+    row: Item
+    words: str
+    official: bool
+    owned: bool = False
+
+
+def _all(catalog: Catalog, owner: str) -> Iterator[_Found]:
+    for entry in catalog.entries:
+        yield _Found(_row(entry), _words(entry), official=True)
+    for lora in catalog.loras:
+        owned = isinstance(lora, InstalledLora) and lora.owner == owner
+        yield _Found(_lora_row(lora), _words(lora), official=False, owned=owned)
+
+
+def _words(row: ModelEntry | AddOn) -> str:
+    return f"{row.air} {row.name} {row.version} {' '.join(row.slugs)}".lower()
+
+
+def _fits(found: _Found, task: ModelSearch) -> bool:
+    row = found.row
+    visible = {"all": True, "public": not row["private"], "private": row["private"], "owned": found.owned}
     return (
-        (task.search is None or task.search.lower() in words)
+        (task.search is None or task.search.lower() in found.words)
         and set(task.tags) <= set(row["tags"])
         and (task.category is None or task.category == row["category"])
-        and (task.type is None or task.type == row["type"])
-        and (task.architecture is None or task.architecture == entry.architecture)
-        and (task.source is None or task.source == "official")
-        and task.visibility in ("all", "public")
+        and (task.type is None or task.type == row.get("type"))
+        and (task.architecture is None or task.architecture == row["architecture"])
+        and (task.source is None or (task.source == "official") == found.official)
+        and visible.get(task.visibility, False)
     )
+
+
+def _lora_row(lora: AddOn) -> Item:
+    row: Item = {
+        "air": lora.air,
+        "name": lora.name,
+        "version": lora.version,
+        "category": "lora",
+        "architecture": lora.architecture,
+        "tags": [],
+        "private": False,
+        "defaultWeight": lora.weight,
+    }
+    if isinstance(lora, InstalledLora):
+        told = {
+            "heroImage": lora.hero_image,
+            "positiveTriggerWords": lora.positive_trigger_words,
+            "negativeTriggerWords": lora.negative_trigger_words,
+            "shortDescription": lora.short_description,
+            "comment": lora.comment,
+        }
+        row |= {name: text for name, text in told.items() if text is not None}
+        row |= {"tags": list(lora.tags), "private": lora.private, "addedUnixTimestamp": int(lora.created)}
+    return row
 
 
 def _row(entry: ModelEntry) -> Item:

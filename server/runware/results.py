@@ -75,5 +75,6 @@ def failure_object(job: Job) -> Item:
     """The error of a job that failed or was cancelled."""
     if job.failure is None:
         raise ValueError(f"job {job.id} has no failure")
-    error = ApiError(job.failure.message, code=job.failure.code)
+    failure = job.failure
+    error = ApiError(failure.message, code=failure.code, parameter=failure.parameter)
     return error_object(error, origin_of(job))

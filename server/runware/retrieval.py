@@ -11,6 +11,7 @@ from server.jobs.queue import JobQueue
 from server.media.store import MediaStore
 from server.runware.caller import Caller
 from server.runware.leniency import plain
+from server.runware.model_upload import ModelUploads
 from server.runware.results import job_answer, origin_of
 from server.runware.schema import GetResponse, GetTaskDetails, Task, WireTask
 from server.runware.validation import validate
@@ -20,17 +21,23 @@ from server.runware.wire import Answer, Item
 class Retrieval:
     """Finds earlier tasks again, sync ones too: a client that lost its connection asks for those as well."""
 
-    def __init__(self, queue: JobQueue, media: MediaStore, *, ignore_unknown: bool) -> None:
+    def __init__(self, queue: JobQueue, media: MediaStore, uploads: ModelUploads, *, ignore_unknown: bool) -> None:
         self._queue = queue
         self._media = media
+        self._uploads = uploads
         self._ignore_unknown = ignore_unknown
 
     async def get_response(self, raw: WireTask, caller: Caller) -> AsyncIterator[Answer]:
         """The images of a task once all are done, or that it is being processed.
 
-        Never a part of them: one client would return the first image twice and the second never.
+        Never a part of them: one client would return the first image twice and the second never. Of an upload, the
+        stages it has reached.
         """
-        job = await self._find(GetResponse, raw, caller)
+        task = self._validated(GetResponse, raw)
+        if upload := self._uploads.find(caller.owner, task.taskUUID):
+            yield upload
+            return
+        job = await self._find(task, caller)
         if job.ended:
             yield await job_answer(job, self._media, caller.base_url)
             return
@@ -40,7 +47,7 @@ class Retrieval:
 
     async def get_task_details(self, raw: WireTask, caller: Caller) -> AsyncIterator[Answer]:
         """The request, the response so far, warnings and timings of a task."""
-        job = await self._find(GetTaskDetails, raw, caller)
+        job = await self._find(self._validated(GetTaskDetails, raw), caller)
         answer = await job_answer(job, self._media, caller.base_url)
         response: Item = {"data": list(answer.data)} if answer.data else {}
         if answer.errors:
@@ -57,8 +64,10 @@ class Retrieval:
             item["warnings"] = list(job.submission.warnings)
         yield Answer(data=(item,))
 
-    async def _find(self, model: type[Task], raw: WireTask, caller: Caller) -> Job:
-        task, _ = validate(model, plain(raw), ignore_unknown=self._ignore_unknown)
+    def _validated(self, model: type[Task], raw: WireTask) -> Task:
+        return validate(model, plain(raw), ignore_unknown=self._ignore_unknown)[0]
+
+    async def _find(self, task: Task, caller: Caller) -> Job:
         job = await self._queue.find(caller.owner, task.taskUUID)
         if job is None:
             message = f"No task with taskUUID '{task.taskUUID}' is known here."

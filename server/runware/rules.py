@@ -6,7 +6,7 @@ effect yet is refused last, by name, because a parameter that is silently ignore
 
 from collections.abc import Callable, Iterator, Mapping
 
-from pipelines.catalog import REFERENCES, Catalog, ModelEntry
+from pipelines.catalog import LORA_ARCHITECTURES, REFERENCES, Catalog, ModelEntry
 from pipelines.prompts import find_control_token
 from server.errors import (
     ApiError,
@@ -23,6 +23,7 @@ from server.runware.validation import describe, expectation
 
 Rule = Callable[[ImageInference, ModelEntry, Catalog], Iterator[ApiError]]
 CACHES = ("fbCache", "teaCache", "dbCache")
+MAX_NAMED = 10  # LoRAs that a message lists; allowedValues has all
 
 
 # A picture is scaled to an area, and Qwen2.5-VL takes no picture whose sides differ by more than 1:200 after that.
@@ -177,6 +178,22 @@ def _one_cache(task: ImageInference, entry: ModelEntry, catalog: Catalog) -> Ite
         yield IncompatibleParameters("Only one cache can be used at a time.", parameter=chosen)
 
 
+def _loras(task: ImageInference, entry: ModelEntry, catalog: Catalog) -> Iterator[ApiError]:
+    for number, asked in enumerate(task.lora):
+        name = f"lora[{number}].model"
+        row = catalog.find_lora(asked.model)
+        if row is None:
+            known = [row.air for row in catalog.loras]
+            listed = f"Installed are: {', '.join(known[:MAX_NAMED])}." if known else "No LoRA is installed."
+            message = f"Invalid value for '{name}' parameter. '{asked.model}' is not installed. {listed}"
+            details = {"type": "string", "allowedValues": known}
+            yield InvalidParameter(name, message, code="invalidModel", details=details)
+        elif row.architecture not in LORA_ARCHITECTURES:
+            message = f"Invalid value for '{name}' parameter. '{asked.model}' is a LoRA of architecture "
+            message += f"'{row.architecture}', which does not fit {entry.air} ({entry.architecture})."
+            yield InvalidParameter(name, message, code="invalidModel", details={"type": "string"})
+
+
 def _control_nets(task: ImageInference, entry: ModelEntry, catalog: Catalog) -> Iterator[ApiError]:
     for number, control in enumerate(task.controlNet):
         where = f"controlNet[{number}]"
@@ -209,7 +226,6 @@ def _without_effect(task: ImageInference, entry: ModelEntry, catalog: Catalog) -
         "safety.checkContent": task.safety.checkContent,
         "safety.mode": task.safety.mode != "none",
         **{f"acceleratorOptions.{name}": getattr(task.acceleratorOptions, name) for name in CACHES},
-        "lora": task.lora,
         "controlNet": task.controlNet,
     }
     for name, value in given.items():
@@ -229,6 +245,7 @@ _RULES: tuple[Rule, ...] = (
     _prompts,
     _one_cache,
     _cache_window,
+    _loras,
     _control_nets,
     _painting,
     _without_effect,

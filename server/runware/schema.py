@@ -23,6 +23,7 @@ MAX_SEED = 2**63 - 1
 MAX_TTL = 100 * 366 * 86_400  # a lifetime; beyond some size it is no number of seconds that can be stored
 MAX_PROMPT = 32_000
 NO_EFFECT = "Validated, then refused with unsupportedParameter if it asks for anything: it has no effect yet."
+AIR_PATTERN = r"^[\w.-]+:[\w.:-]+@[\w.-]+$"
 UUID_PATTERN = r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
 
 
@@ -48,6 +49,8 @@ Weight = Annotated[Hundredths, Field(ge=-4, le=4)]
 TaskUUID = Annotated[StrictStr, Field(pattern=UUID_PATTERN, json_schema_extra={"format": "uuid"})]
 WebAddress = Annotated[StrictStr, Field(pattern=r"^https?://[^\s/]+", json_schema_extra={"format": "uri"})]
 ImageText = Annotated[StrictStr, Field(min_length=1)]
+ShortText = Annotated[StrictStr, Field(min_length=1, max_length=255)]
+LongText = Annotated[StrictStr, Field(max_length=MAX_PROMPT)]
 SchedulerName = Annotated[
     StrictStr,
     AfterValidator(_listed_scheduler),
@@ -112,8 +115,10 @@ class Lora(WireModel):
     """One adapter and how strongly it acts."""
 
     model: Annotated[StrictStr, Field(min_length=1)]
-    weight: Weight = 1.0
-    transformer: Literal["high", "low", "both"] = "both"
+    weight: Weight = Field(default=1.0, description="Default: what the LoRA was installed with, else 1.")
+    transformer: Literal["high", "low", "both"] = Field(
+        default="both", description="Without meaning: these models have one transformer."
+    )
 
 
 class ControlNet(WireModel):
@@ -219,7 +224,7 @@ class ImageInference(Task):
     uploadEndpoint: WebAddress | None = Field(default=None, description=NO_EFFECT)
     safety: Safety = Field(default=Safety(), description=NO_EFFECT)
     acceleratorOptions: AcceleratorOptions = Field(default=AcceleratorOptions(), description=NO_EFFECT)
-    lora: tuple[Lora, ...] = Field(default=(), description=NO_EFFECT)
+    lora: tuple[Lora, ...] = Field(default=(), description="Adapters that act together, on this task only.")
     controlNet: tuple[ControlNet, ...] = Field(default=(), description=NO_EFFECT)
     maskMargin: Annotated[Integer, Field(ge=32, le=128)] | None = Field(
         default=None, description="Draw only the masked part with so many pixels around it, at the full size."
@@ -257,8 +262,32 @@ class MediaStorage(Task):
     media: ImageText
 
 
+class ModelUpload(Task):
+    """Install a LoRA from a URL."""
+
+    taskType: Literal["modelUpload"]
+    category: Literal["checkpoint", "lora", "lycoris", "vae", "embeddings"] = Field(description="lora or lycoris.")
+    architecture: Literal["qwen_image", "qwen_image_edit"]
+    format: Literal["safetensors"] = "safetensors"
+    name: ShortText
+    version: ShortText
+    downloadURL: WebAddress = Field(description="Where the file is; it is fetched once, and kept.")
+    air: Annotated[StrictStr, Field(pattern=AIR_PATTERN, max_length=255)] | None = Field(
+        default=None, description="What tasks call it by. Default: made of name and version."
+    )
+    uniqueIdentifier: ShortText | None = Field(default=None, description="Another name for tasks to call it by.")
+    defaultWeight: Weight = Field(default=1.0, description="Its weight in tasks that say none.")
+    private: StrictBool = Field(default=True, description="Whether only this key finds and uses it.")
+    tags: Annotated[tuple[ShortText, ...], Field(max_length=100)] = ()
+    heroImageURL: WebAddress | None = None
+    positiveTriggerWords: LongText | None = None
+    negativeTriggerWords: LongText | None = None
+    shortDescription: LongText | None = None
+    comment: LongText | None = None
+
+
 class ModelSearch(Task):
-    """List the served models."""
+    """List the served models and LoRAs."""
 
     taskType: Literal["modelSearch"]
     search: StrictStr | None = None
@@ -305,6 +334,7 @@ TASKS: dict[str, type[WireModel]] = {
     "getTaskDetails": GetTaskDetails,
     "imageUpload": ImageUpload,
     "mediaStorage": MediaStorage,
+    "modelUpload": ModelUpload,
     "modelSearch": ModelSearch,
     "accountManagement": AccountManagement,
     "ping": Ping,
@@ -314,7 +344,7 @@ TASKS: dict[str, type[WireModel]] = {
 # Known to the vendor's clients, not served here.
 UNSERVED: frozenset[str] = frozenset(
     "3dInference audioInference caption controlNetPreprocess imageBackgroundRemoval imageCaption "
-    "imageControlNetPreProcess imageMasking imageUpscale modelUpload photoMaker promptEnhance removeBackground "
+    "imageControlNetPreProcess imageMasking imageUpscale photoMaker promptEnhance removeBackground "
     "textInference tools training upscale vectorize videoInference".split()
 )
 

@@ -7,9 +7,10 @@ that the sender should see.
 import math
 import secrets
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
-from pipelines.catalog import ModelEntry
-from pipelines.request import FaceRefinement, Outpaint, Reference, RenderRequest, Sampler
+from pipelines.catalog import Catalog, ModelEntry
+from pipelines.request import FaceRefinement, LoraUse, Outpaint, Reference, RenderRequest, Sampler
 from server.media.store import Media
 from server.runware.rules import ASPECT_TOLERANCE
 from server.runware.schedulers import SAMPLERS
@@ -17,6 +18,7 @@ from server.runware.schema import ImageInference
 
 SIDE_STEP, SIDE_MIN, SIDE_MAX = 16, 128, 2048
 DEFAULT_STRENGTH = 0.8  # the vendor's
+NO_ADD_ONS = Catalog(())
 
 
 def image_texts(task: ImageInference) -> dict[str, str]:
@@ -29,9 +31,12 @@ def image_texts(task: ImageInference) -> dict[str, str]:
 
 
 def to_request(
-    task: ImageInference, entry: ModelEntry, pictures: Mapping[str, Media]
+    task: ImageInference, entry: ModelEntry, pictures: Mapping[str, Media], catalog: Catalog = NO_ADD_ONS
 ) -> tuple[RenderRequest, tuple[str, ...]]:
-    """Resolve everything the task leaves open on this model. `pictures` are those that `image_texts` names."""
+    """Resolve everything the task leaves open on this model.
+
+    `pictures` are those that `image_texts` names, `catalog` has the LoRAs.
+    """
     images = {path: Reference(m.path, m.sha256, m.width, m.height) for path, m in pictures.items()}
     references = tuple(image for path, image in images.items() if path.startswith("inputs.referenceImages["))
     seed_image = images.get("inputs.seedImage")
@@ -55,6 +60,7 @@ def to_request(
         mask_margin=task.maskMargin,
         outpaint=Outpaint(**task.outpaint.model_dump()) if task.outpaint else None,
         faces=_faces(task),
+        loras=_loras(task, catalog),
     )
     return request, tuple(_warnings(task, request))
 
@@ -86,6 +92,17 @@ def _strength(task: ImageInference) -> float:
     if task.inputs.strength is not None:
         return task.inputs.strength
     return 1.0 if task.outpaint else DEFAULT_STRENGTH
+
+
+def _loras(task: ImageInference, catalog: Catalog) -> tuple[LoraUse, ...]:
+    """What `lora` names, in its order; `transformer` tells two transformers apart, and these models have one."""
+    uses = []
+    for asked in task.lora:
+        if (row := catalog.find_lora(asked.model)) is None:
+            raise LookupError(f"LoRA {asked.model} was there when the task was checked")
+        weight = asked.weight if "weight" in asked.model_fields_set else row.weight
+        uses.append(LoraUse(asked.model, Path(row.weights), float(weight)))
+    return tuple(uses)
 
 
 def _true_cfg_scale(task: ImageInference, entry: ModelEntry) -> float:

@@ -32,12 +32,15 @@ def test_each_option_is_a_flag_and_a_variable(monkeypatch: pytest.MonkeyPatch) -
         "weights": ("embedded", "catalog"),
         "devices": ("cpu", "cuda:0,cuda:1"),
         "face_refinement": ("true", "true"),
+        "lora_dir": ("/a", "/b"),
         "result_ttl": ("60", "61"),
         "unknown_parameters": ("ignore", "error"),
         "max_queue": ("1", "2"),
         "max_body_mb": ("1", "2"),
         "max_image_megapixels": ("1", "2"),
         "fetch_timeout": ("1.5", "2"),
+        "max_lora_mb": ("1", "2"),
+        "lora_timeout": ("1.5", "2"),
         "log_level": ("debug", "error"),
     }
     assert set(values) == set(Settings.model_fields)

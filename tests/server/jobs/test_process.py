@@ -12,10 +12,11 @@ import pytest
 from PIL import Image
 
 from pipelines.catalog import Catalog, load_catalog
-from pipelines.request import RenderRequest, Sampler
+from pipelines.request import LoraUse, RenderRequest, Sampler
 from server.jobs.messages import Cancelled, Failed, Finished, ImageWritten, Order, Progress, Target
 from server.jobs.process import RendererDied, RendererNotReady, RendererProcess
 from server.media.encode import Encoding
+from tests.lora_bytes import lora_bytes
 
 REQUEST = RenderRequest("runware:108@1", "a", None, 64, 64, 3, Sampler(), 1.0, 7, 2)
 
@@ -54,6 +55,19 @@ async def test_orders_one_after_the_other(process: RendererProcess, tmp_path: Pa
     assert isinstance(failed, Failed)
     assert failed.code == "inferenceError"
     assert "Traceback" not in failed.message
+
+    # A LoRA that is not there, or not for these weights, is named with its place in the request.
+    other = tmp_path / "other.safetensors"
+    other.write_bytes(lora_bytes("transformer_blocks.40.attn.to_q"))
+    used = tmp_path / "used.safetensors"
+    used.write_bytes(lora_bytes())
+    for path, why in ((tmp_path / "gone.safetensors", "there is no file"), (other, "another model")):
+        uses = (LoraUse("used", used), LoraUse("wanted", path))
+        (failed,) = [reply async for reply in process.render(order(tmp_path, 2, loras=uses))]
+        assert isinstance(failed, Failed)
+        assert (failed.code, failed.parameter) == ("invalidModel", "lora[1].model")
+        assert "LoRA 'wanted'" in failed.message
+        assert why in failed.message
 
     # A cancelled order stops between steps; a cancel that comes too late is for nobody.
     replies = []

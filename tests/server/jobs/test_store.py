@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.request import Reference, RenderRequest, Sampler
+from pipelines.request import LoraUse, Reference, RenderRequest, Sampler
 from server.database import Database
 from server.errors import ConflictTaskUUID, RateLimitExceeded
 from server.jobs.job import Failure, Result, Submission
@@ -94,6 +94,15 @@ async def test_first_come_first_served(store: JobStore) -> None:
     claimed = [await store.claim() for _ in range(3)]
     assert [job.submission.owner if job else None for job in claimed] == ["a", "b", None]
     assert all(job.state == "running" and job.started for job in claimed if job)
+
+
+async def test_loras_and_what_was_wrong_with_them_are_kept(store: JobStore) -> None:
+    use = LoraUse("ink", Path("/loras/ink.safetensors"), -0.5)
+    request = replace(SUBMISSION.request, loras=(use, use))
+    job = await store.accept(replace(SUBMISSION, request=request), limit=9)
+    assert job.submission.request == request
+    failure = Failure("invalidModel", "it does not fit", "lora[0].model")
+    assert (await store.end(job.id, "failed", failure)).failure == failure
 
 
 async def test_results_and_warnings_add_up(store: JobStore) -> None:

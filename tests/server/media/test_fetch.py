@@ -2,6 +2,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -85,6 +86,21 @@ async def refused(fetcher: Fetcher, url: str) -> str:
 async def test_a_body(web: Web, fetcher: Fetcher) -> None:
     assert await fetcher.fetch(web.url("/ok")) == b"picture"
     assert "authorization" not in web.seen[0].lower()
+
+
+async def test_a_file_is_written_piece_by_piece(web: Web, fetcher: Fetcher, tmp_path: Path) -> None:
+    await fetcher.download(web.url("/redirect/1"), tmp_path / "file")
+    assert (tmp_path / "file").read_bytes() == b"picture"
+
+
+@pytest.mark.parametrize(
+    ("path", "words"), [("/large", "The model is larger"), ("/missing", "The model's server answered with status 404")]
+)
+async def test_a_file_has_the_same_limits(web: Web, tmp_path: Path, path: str, words: str) -> None:
+    fetcher = Fetcher(True, 5.0, 1000, noun="model")
+    with pytest.raises(MediaError, match=words):
+        await fetcher.download(web.url(path), tmp_path / "file")
+    await fetcher.aclose()
 
 
 async def test_redirects_are_followed_a_few_times(web: Web, fetcher: Fetcher) -> None:

@@ -11,7 +11,6 @@ from tests.server.conftest import new_task, post
 
 EDIT = {"model": "runware:108@20", "inputs": {"referenceImages": ["REFERENCE"]}}
 ULTRALYTICS = "advancedFeatures.ultralytics"
-LORA: dict[str, Any] = {"model": "a"}
 CONTROL: dict[str, Any] = {"model": "a", "guideImage": "x"}
 
 
@@ -53,8 +52,6 @@ NO_EFFECT: list[tuple[str, list[Any], list[Any]]] = [
     ("acceleratorOptions.fbCache", [True], [1]),
     ("acceleratorOptions.teaCache", [True], ["on"]),
     ("acceleratorOptions.dbCache", [True], [0]),
-    ("lora", [[LORA], [LORA | {"weight": -4}], [LORA | {"transformer": "low"}]], [3, [{}], ["a"]]),
-    ("lora", [], [[LORA | {"weight": 4.01}], [LORA | {"weight": 0.001}], [LORA | {"transformer": "mid"}]]),
     ("controlNet", [[CONTROL]], [[{"model": "a"}], [{"guideImage": "x"}], [CONTROL | {"weight": 5}]]),
     ("controlNet", [[CONTROL | {"controlMode": "prompt"}]], [[CONTROL | {"controlMode": "strong"}]]),
     ("controlNet", [[CONTROL | {"startStep": 0}]], [[CONTROL | {"startStep": -1}]]),

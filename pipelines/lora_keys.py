@@ -1,0 +1,161 @@
+"""The names inside a LoRA file: which weight of which module of the transformer each tensor is.
+
+Trainers agree on the mathematics and on nothing else: prefixes, dots or underscores, and the names of the parts all
+differ. This module reads names only, no numbers, and imports no torch: the API process checks an upload with it.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+
+from pipelines.request import LoraUse
+
+# The Linears of QwenImageTransformer2DModel, of one block and around the blocks.
+_BLOCK_LINEARS = (
+    "attn.to_q attn.to_k attn.to_v attn.add_q_proj attn.add_k_proj attn.add_v_proj attn.to_out.0 attn.to_add_out "
+    "img_mod.1 img_mlp.net.0.proj img_mlp.net.2 txt_mod.1 txt_mlp.net.0.proj txt_mlp.net.2"
+).split()
+_OUTER_LINEARS = (
+    "img_in txt_in norm_out.linear proj_out time_text_embed.timestep_embedder.linear_1 "
+    "time_text_embed.timestep_embedder.linear_2"
+).split()
+# Its norms with weights, which only full deltas (`.diff`) change.
+_BLOCK_NORMS = "attn.norm_q attn.norm_k attn.norm_added_q attn.norm_added_k".split()
+_OUTER_NORMS = ["txt_norm"]
+
+_IN_BLOCK = {name.replace(".", "_"): name for name in _BLOCK_LINEARS + _BLOCK_NORMS}
+_OUTSIDE = {name.replace(".", "_"): name for name in _OUTER_LINEARS + _OUTER_NORMS}
+NORMS = frozenset(_BLOCK_NORMS + _OUTER_NORMS)
+
+# Dotted names: diffusers, ComfyUI and ai-toolkit, PEFT; several may stand one after the other.
+_PREFIXES = ("base_model.model.", "transformer.", "diffusion_model.", "model.")
+# Names with underscores instead of dots: kohya's scripts, LyCORIS.
+_FLAT_PREFIXES = ("lora_unet_", "lycoris_")
+_TEXT_ENCODER = ("lora_te", "text_encoder", "text_model.", "cond_stage_model.")
+
+# How a name ends, by the part of a delta that the tensor is. PEFT puts the adapter's name before `weight`.
+_ENDINGS = {
+    "down": r"lora_A(\.\w+)?\.weight|lora[._]down\.weight",
+    "up": r"lora_B(\.\w+)?\.weight|lora[._]up\.weight",
+    "alpha": r"alpha",
+    "magnitude": r"dora_scale|lora_magnitude_vector(\.\w+){0,2}",
+    **{part: f"lokr_{part}" for part in ("w1", "w2", "w1_a", "w1_b", "w2_a", "w2_b")},
+    "diff": r"diff",
+    "diff_b": r"diff_b",
+}
+_KEYS = {part: re.compile(rf"(?P<module>.+?)\.(?:{ending})") for part, ending in _ENDINGS.items()}
+_BLOCK = re.compile(r"transformer_blocks[._](?P<number>\d+)[._](?P<inner>.+)")
+
+_LOW_RANK = frozenset({"down", "up"})
+_KRONECKER = [
+    frozenset(first + second) for first in (["w1"], ["w1_a", "w1_b"]) for second in (["w2"], ["w2_a", "w2_b"])
+]
+_WHOLE_WEIGHTS = [_LOW_RANK, *_KRONECKER]
+
+Parts = dict[str, str]
+
+
+class LoraError(ValueError):
+    """A LoRA that cannot be used; the message names it and says why. `use` is where a request asked for it."""
+
+    def __init__(self, message: str, use: LoraUse | None = None) -> None:
+        super().__init__(message)
+        self.use = use
+
+
+@dataclass(frozen=True, slots=True)
+class LoraNames:
+    """What a file holds: module → part (`down`, `up`, `alpha` …) → tensor name; and what in it is not for us."""
+
+    modules: Mapping[str, Parts]
+    text_encoder: tuple[str, ...]
+
+
+def check_file(path: Path) -> LoraNames:
+    """Read the header of a file and sort its names. Raises `LoraError`."""
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return sort_names(file.keys())
+    except (OSError, SafetensorError) as error:
+        raise LoraError(f"the file is no safetensors file ({error})") from error
+
+
+def sort_names(names: Iterable[str]) -> LoraNames:
+    """Sort the tensor names of a file by module and part.
+
+    Raises `LoraError` when one belongs to no module of Qwen-Image's transformer, is no part of a LoRA, appears twice
+    in different spellings, lacks its counterpart, or when there is nothing but text-encoder weights.
+    """
+    modules: dict[str, Parts] = {}
+    text_encoder = []
+    for name in names:
+        bare = _without_prefix(name)
+        if bare is None:
+            text_encoder.append(name)
+            continue
+        module, part = _split(name, bare)
+        parts = modules.setdefault(module, {})
+        if part in parts:
+            raise LoraError(f"it holds '{part}' of {module} twice: '{parts[part]}' and '{name}'")
+        parts[part] = name
+    if not modules:
+        only = "only weights of a text encoder" if text_encoder else "no weights"
+        raise LoraError(f"it holds {only}")
+    for module, parts in modules.items():
+        _check_whole(module, frozenset(parts))
+    return LoraNames(modules, tuple(text_encoder))
+
+
+def is_norm(module: str) -> bool:
+    """Whether a module is a norm rather than a Linear."""
+    block = _BLOCK.fullmatch(module)
+    return (block["inner"] if block else module) in NORMS
+
+
+def _without_prefix(name: str) -> str | None:
+    """A name without what trainers put before the module; None for a text encoder's."""
+    bare = name
+    while (shorter := _shortened(bare)) != bare:
+        bare = shorter
+    return None if bare.startswith(_TEXT_ENCODER) else bare
+
+
+def _shortened(name: str) -> str:
+    for prefix in (*_PREFIXES, *_FLAT_PREFIXES):
+        name = name.removeprefix(prefix)
+    return name
+
+
+def _split(name: str, bare: str) -> tuple[str, str]:
+    matches = {part: found for part, key in _KEYS.items() if (found := key.fullmatch(bare))}
+    if not matches:
+        raise LoraError(f"'{name}' is no weight of a LoRA, a LoKr, a DoRA or a full delta")
+    (part, found), *_ = matches.items()
+    module = _module(found["module"])
+    if module is None:
+        raise LoraError(f"it was made for another model: Qwen-Image has no module of '{name}'")
+    return module, part
+
+
+def _module(text: str) -> str | None:
+    """The module that a name with dots or underscores means."""
+    if block := _BLOCK.fullmatch(text):
+        inner = _IN_BLOCK.get(block["inner"].replace(".", "_"))
+        return inner and f"transformer_blocks.{int(block['number'])}.{inner}"
+    return _OUTSIDE.get(text.replace(".", "_"))
+
+
+def _check_whole(module: str, parts: frozenset[str]) -> None:
+    weights = parts - {"alpha", "magnitude", "diff_b"}
+    factored = weights in _WHOLE_WEIGHTS
+    if is_norm(module):
+        usable = parts == {"diff"}
+    elif weights in ({"diff"}, set()):  # a bias alone is a delta, a scale alone is none
+        usable = parts <= {"diff", "diff_b"}
+    else:
+        usable = factored
+    if not usable:
+        raise LoraError(f"its weights of {module} do not make a delta: {', '.join(sorted(parts))}")

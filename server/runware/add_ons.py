@@ -1,0 +1,115 @@
+"""The LoRAs that tasks can name: those of the catalogue, those in a local folder, and those installed by upload.
+
+Whoever validates a task gets them as part of a `Catalog` of its owner's. Rows of installed ones are durable. Knows no
+wire format, and of the files nothing but their names.
+"""
+
+import json
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass, fields, replace
+from pathlib import Path
+
+from pipelines.catalog import AddOn, Catalog
+from server.database import Database
+from server.errors import InvalidParameter
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS loras (
+    air TEXT NOT NULL COLLATE NOCASE PRIMARY KEY,
+    owner TEXT NOT NULL,
+    row TEXT NOT NULL
+);
+"""
+ENDING = ".safetensors"
+DRAFT_ENDING = ".part"
+
+
+@dataclass(frozen=True, slots=True)
+class InstalledLora(AddOn):
+    """A LoRA that came by upload. `created` is in seconds since the epoch; a private one is its owner's only."""
+
+    owner: str = ""
+    private: bool = True
+    tags: tuple[str, ...] = ()
+    hero_image: str | None = None
+    positive_trigger_words: str | None = None
+    negative_trigger_words: str | None = None
+    short_description: str | None = None
+    comment: str | None = None
+    created: float = 0.0
+
+
+class AddOns:
+    """The LoRAs of one server. `folder` is where uploads are kept, `local` a folder that is only read."""
+
+    def __init__(self, catalog: Catalog, database: Database, folder: Path, local: Path | None) -> None:
+        self._catalog = catalog
+        self._database = database
+        self._folder = folder
+        self._local = local
+        self._installed: dict[str, InstalledLora] = {}
+
+    @property
+    def folder(self) -> Path:
+        """Where the files of uploads belong."""
+        return self._folder
+
+    async def open(self) -> None:
+        """Read what was installed before, and delete what a process that ended had half downloaded."""
+        for draft in self._folder.glob(f"*{DRAFT_ENDING}"):
+            draft.unlink(missing_ok=True)
+
+        def work(connection: sqlite3.Connection) -> list[str]:
+            return [row["row"] for row in connection.execute("SELECT row FROM loras ORDER BY rowid")]
+
+        for text in await self._database.run(work):
+            self._remember(self._from_text(text))
+
+    def catalog(self, owner: str) -> Catalog:
+        """The models, and every LoRA that this owner can name; in doubt the catalogue's wins, then an upload."""
+        installed = [row for row in self._installed.values() if not row.private or row.owner == owner]
+        return replace(self._catalog, loras=(*self._catalog.loras, *installed, *self._in_local_folder()))
+
+    async def install(self, lora: InstalledLora) -> None:
+        """Keep a LoRA whose file is in its place. Raises `InvalidParameter` when one of its names is taken."""
+        self.check_names((lora.air, *lora.slugs))
+
+        def work(connection: sqlite3.Connection) -> None:
+            connection.execute("INSERT INTO loras VALUES (?, ?, ?)", (lora.air, lora.owner, self._as_text(lora)))
+
+        self._remember(lora)
+        try:
+            await self._database.run(work)
+        except BaseException:
+            del self._installed[lora.air]
+            raise
+
+    def check_names(self, names: Sequence[str]) -> None:
+        """Raise `InvalidParameter` when a name means something already, also if it is another owner's secret."""
+        everything = replace(self._catalog, loras=(*self._catalog.loras, *self._installed.values()))
+        for parameter, name in zip(("air", "uniqueIdentifier"), names, strict=False):
+            if any(find(name) for find in (everything.find, everything.find_lora, everything.find_controlnet)):
+                message = f"Invalid value for '{parameter}' parameter. A model is called '{name}' already."
+                raise InvalidParameter(parameter, message, code="modelAlreadyExists", details={"type": "string"})
+
+    def _remember(self, lora: InstalledLora) -> None:
+        self._installed[lora.air] = lora
+
+    def _in_local_folder(self) -> list[AddOn]:
+        """Looked at each time, so that a file is found as soon as it is there."""
+        if self._local is None or not self._local.is_dir():
+            return []
+        paths = sorted(path for path in self._local.iterdir() if path.suffix == ENDING)
+        return [AddOn(air=path.stem, name=path.stem, weights=str(path)) for path in paths]
+
+    def _as_text(self, lora: InstalledLora) -> str:
+        """A row; its file by name, so that the data folder can be moved."""
+        names = [field.name for field in fields(lora)]
+        row = dict(zip(names, astuple(lora), strict=True))
+        return json.dumps(row | {"weights": Path(lora.weights).name})
+
+    def _from_text(self, text: str) -> InstalledLora:
+        row = json.loads(text)
+        lists = {name: tuple(row[name]) for name in ("slugs", "tags")}
+        return InstalledLora(**{**row, **lists, "weights": str(self._folder / row["weights"])})
