@@ -13,6 +13,7 @@ from PIL import Image
 
 from pipelines.catalog import ModelEntry
 from pipelines.conditioning import EncodedReferences, drawn_size, encode_prompt, encode_references
+from pipelines.controlnets import Control, prepare_controls, residuals
 from pipelines.guidance import guide
 from pipelines.latents import decode_tokens, grid, noise
 from pipelines.loading import Checkpoint
@@ -31,7 +32,7 @@ class RenderState:
 
     `size` is the picture's in pixels; `latents` are packed [1, tokens, 4z] of the token grid `shape` it is drawn on;
     `cond` and `uncond` are prompt embeddings [1, tokens, width], `uncond` None when guidance is off; `references` are
-    clean tokens that follow the image's in the sequence.
+    clean tokens that follow the image's in the sequence, and `controls` the ControlNets that steer it.
     """
 
     checkpoint: Checkpoint
@@ -46,6 +47,7 @@ class RenderState:
     references: EncodedReferences | None
     seed: int
     warnings: tuple[str, ...] = ()
+    controls: tuple[Control, ...] = ()
     step: int = 0
 
     @property
@@ -56,7 +58,10 @@ class RenderState:
 
 @torch.inference_mode()
 def prepare(request: RenderRequest, index: int, checkpoint: Checkpoint, entry: ModelEntry) -> RenderState:
-    """Encode what image `index` of a request starts from. Raises `ValueError` on a control token in a prompt."""
+    """Encode what image `index` of a request starts from.
+
+    Raises `ValueError` on a control token in a prompt, `LoadError` when a ControlNet cannot be used.
+    """
     references = encode_references([open_reference(r) for r in request.references], checkpoint, entry)
     prompt = encode_prompt(request.prompt, references, checkpoint, entry)
     prompts = [("prompt", prompt)]
@@ -74,6 +79,7 @@ def prepare(request: RenderRequest, index: int, checkpoint: Checkpoint, entry: M
         cond=prompt.embeds,
         uncond=uncond,
         references=references,
+        controls=prepare_controls(request.controls, width, height, request.steps, checkpoint),
         seed=seed,
         warnings=tuple(
             f"The {name} was too long: its last {encoded.dropped} tokens were dropped."
@@ -93,6 +99,7 @@ def begin(
     cond: torch.Tensor,
     uncond: torch.Tensor | None,
     references: EncodedReferences | None = None,
+    controls: tuple[Control, ...] = (),
     seed: int = 0,
     warnings: tuple[str, ...] = (),
 ) -> RenderState:
@@ -111,6 +118,7 @@ def begin(
         uncond=uncond,
         scale=request.true_cfg_scale,
         references=references,
+        controls=controls,
         seed=seed,
         warnings=warnings,
     )
@@ -136,29 +144,50 @@ def finish(state: RenderState) -> Image.Image:
 
 def _guided(state: RenderState, sample: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
     """The velocity of a sample at a sigma, with true CFG where it is on."""
-    velocity = _velocity(state, sample, sigma, state.cond)
+    added = residuals(
+        state.controls,
+        state.step,
+        sample=sample,
+        timestep=_timestep(sample, sigma),
+        embeds=state.cond,
+        shape=state.shape,
+        blocks=state.checkpoint.transformer.config["num_layers"],
+        appended=0 if state.references is None else state.references.tokens.shape[1],
+    )
+    velocity = _velocity(state, sample, sigma, state.cond, added.cond)
     if state.uncond is None:
         return velocity
-    return guide(velocity, _velocity(state, sample, sigma, state.uncond), state.scale)
+    return guide(velocity, _velocity(state, sample, sigma, state.uncond, added.uncond), state.scale)
 
 
-def _velocity(state: RenderState, sample: torch.Tensor, sigma: torch.Tensor, embeds: torch.Tensor) -> torch.Tensor:
-    """One forward of the transformer; only the image's own tokens count."""
+def _velocity(
+    state: RenderState,
+    sample: torch.Tensor,
+    sigma: torch.Tensor,
+    embeds: torch.Tensor,
+    added: list[torch.Tensor] | None,
+) -> torch.Tensor:
+    """One forward of the transformer, with what ControlNets add to its blocks; only the image's own tokens count."""
     tokens, shapes = sample, [state.shape]
     if state.references is not None:
         tokens = torch.cat([tokens, state.references.tokens], dim=1)
         shapes += state.references.shapes
-    # Rounded to the latents' dtype before dividing, as the models were sampled with.
-    timestep = (sigma * 1000).expand(1).to(sample)
     predicted = state.checkpoint.transformer(
         hidden_states=tokens,
-        timestep=timestep / 1000,
+        timestep=_timestep(sample, sigma),
         encoder_hidden_states=embeds,
         encoder_hidden_states_mask=None,
         img_shapes=[shapes],
+        controlnet_block_samples=added,
         return_dict=False,
     )[0]
     return predicted[:, : sample.shape[1]]
+
+
+def _timestep(sample: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+    """A sigma as the models take it, [1]."""
+    # Rounded to the latents' dtype before dividing, as the models were sampled with.
+    return (sigma * 1000).expand(1).to(sample) / 1000
 
 
 def _channels(checkpoint: Checkpoint) -> int:
