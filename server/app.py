@@ -25,10 +25,12 @@ from server.media import store as media_tables
 from server.media.fetch import Fetcher
 from server.media.inputs import InputImages
 from server.media.store import MediaStore
+from server.runware import guides
 from server.runware.api import Keys, RunwareApi
 from server.runware.http import WARNINGS_HEADER, RunwareHttp
 from server.runware.inference import Inference
 from server.runware.library import Library
+from server.runware.preprocessing import Preprocessing
 from server.runware.retrieval import Retrieval
 from server.runware.sessions import Sessions
 from server.runware.websocket import RunwareSocket
@@ -43,19 +45,21 @@ MILLION = 1_000_000
 
 def create_app(settings: Settings, catalog: Catalog, renderers: Sequence[Renderer]) -> FastAPI:
     """The server over these models and renderers. Its queue is `app.state.queue`."""
-    database = Database(settings.data_dir / "ownware.sqlite", [media_tables.SCHEMA, job_tables.SCHEMA])
+    database = Database(settings.data_dir / "ownware.sqlite", [media_tables.SCHEMA, job_tables.SCHEMA, guides.SCHEMA])
     media = MediaStore(database, settings.data_dir / "media")
     jobs = JobStore(database)
     queue = JobQueue(jobs, media, renderers, limit=settings.max_queue)
     fetcher = Fetcher(settings.allow_private_urls, settings.fetch_timeout, settings.max_body_mb * MILLION)
     pixels = settings.max_image_megapixels * MILLION
     inputs = InputImages(media, fetcher, max_pixels=pixels, ttl=settings.result_ttl)
+    guide_tasks = guides.GuideTasks(database)
     ignore_unknown = settings.unknown_parameters == "ignore"
 
     api = RunwareApi(
         Inference(catalog, queue, media, inputs, result_ttl=settings.result_ttl, ignore_unknown=ignore_unknown),
-        Retrieval(queue, media, ignore_unknown=ignore_unknown),
+        Retrieval(queue, media, guide_tasks, ignore_unknown=ignore_unknown),
         Library(catalog, jobs, media, inputs, ignore_unknown=ignore_unknown),
+        Preprocessing(queue, guide_tasks, media, inputs, result_ttl=settings.result_ttl, ignore_unknown=ignore_unknown),
     )
     keys = Keys(settings.api_keys)
     http = RunwareHttp(api, keys, public_url=settings.public_url, max_body=settings.max_body_mb * MILLION)

@@ -16,6 +16,7 @@ from server.errors import ApiError, InternalServerError, InvalidRequest, Rejecte
 from server.runware.caller import Caller
 from server.runware.inference import Inference
 from server.runware.library import Library
+from server.runware.preprocessing import Preprocessing
 from server.runware.retrieval import Retrieval
 from server.runware.schema import WireTask
 from server.runware.validation import task_model
@@ -32,12 +33,16 @@ Handler = Callable[[WireTask, Caller], AsyncIterator[Answer]]
 class RunwareApi:
     """Dispatches tasks by type."""
 
-    def __init__(self, inference: Inference, retrieval: Retrieval, library: Library) -> None:
+    def __init__(
+        self, inference: Inference, retrieval: Retrieval, library: Library, preprocessing: Preprocessing
+    ) -> None:
         self._handlers: dict[str, Handler] = {
             "imageInference": inference,
             "getResponse": retrieval.get_response,
             "getTaskDetails": retrieval.get_task_details,
             "imageUpload": library.image_upload,
+            "controlNetPreprocess": preprocessing,
+            "imageControlNetPreProcess": preprocessing,
             "mediaStorage": library.media_storage,
             "modelSearch": library.model_search,
             "accountManagement": library.account_management,

@@ -121,7 +121,7 @@ class Inference:
         ignored: list[str],
         caller: Caller,
     ) -> Submission:
-        request, warnings = to_request(task, entry, pictures)
+        request, warnings = to_request(task, entry, pictures, self._catalog)
         warnings += tuple(f"{name} is ignored: the API has no such parameter." for name in ignored)
         return Submission(
             owner=caller.owner,

@@ -6,7 +6,7 @@ Knows no queue beyond counting what it has drawn.
 import time
 from collections.abc import AsyncIterator
 
-from pipelines.catalog import Catalog, ModelEntry
+from pipelines.catalog import AddOn, Catalog, ModelEntry
 from server.errors import InvalidParameter, MediaError, NotFound, Rejected, UnsupportedParameter
 from server.jobs.store import JobStore
 from server.media.inputs import InputImages
@@ -84,7 +84,9 @@ class Library:
                     for name in unsupported
                 )
             )
-        found = [row for entry in self._catalog.entries if _fits(entry, row := _row(entry), task)]
+        rows = [(entry, _row(entry)) for entry in self._catalog.entries]
+        rows += [(net, _controlnet_row(net)) for net in self._catalog.controlnets]
+        found = [row for entry, row in rows if _fits(entry, row, task)]
         if task.sort in ("name", "-name"):  # by any other key they are all equal
             found.sort(key=lambda row: row["name"], reverse=task.sort == "-name")
         page = found[task.offset : task.offset + task.limit]
@@ -144,13 +146,13 @@ def _url(media: Media, caller: Caller) -> str:
     return image_url(caller.base_url, media.uuid, media.path.suffix[1:])
 
 
-def _fits(entry: ModelEntry, row: Item, task: ModelSearch) -> bool:
+def _fits(entry: ModelEntry | AddOn, row: Item, task: ModelSearch) -> bool:
     words = f"{entry.air} {entry.name} {entry.version} {' '.join(entry.slugs)}".lower()
     return (
         (task.search is None or task.search.lower() in words)
         and set(task.tags) <= set(row["tags"])
         and (task.category is None or task.category == row["category"])
-        and (task.type is None or task.type == row["type"])
+        and (task.type is None or task.type == row.get("type"))
         and (task.architecture is None or task.architecture == entry.architecture)
         and (task.source is None or task.source == "official")
         and task.visibility in ("all", "public")
@@ -179,4 +181,18 @@ def _row(entry: ModelEntry) -> Item:
         "defaultSteps": entry.steps,
         "defaultScheduler": "Default",
         "defaultCFG": entry.true_cfg_scale,
+    }
+
+
+def _controlnet_row(net: AddOn) -> Item:
+    return {
+        "air": net.air,
+        "name": net.name,
+        "version": net.version,
+        "category": "controlnet",
+        "architecture": net.architecture,
+        "tags": [],
+        "private": False,
+        "comment": f"Weights: {net.weights}.",
+        "defaultWeight": net.weight,
     }

@@ -10,6 +10,7 @@ from server.jobs.job import Job
 from server.jobs.queue import JobQueue
 from server.media.store import MediaStore
 from server.runware.caller import Caller
+from server.runware.guides import GuideTasks, guide_answer
 from server.runware.leniency import plain
 from server.runware.results import job_answer, origin_of
 from server.runware.schema import GetResponse, GetTaskDetails, Task, WireTask
@@ -20,9 +21,10 @@ from server.runware.wire import Answer, Item
 class Retrieval:
     """Finds earlier tasks again, sync ones too: a client that lost its connection asks for those as well."""
 
-    def __init__(self, queue: JobQueue, media: MediaStore, *, ignore_unknown: bool) -> None:
+    def __init__(self, queue: JobQueue, media: MediaStore, guides: GuideTasks, *, ignore_unknown: bool) -> None:
         self._queue = queue
         self._media = media
+        self._guides = guides
         self._ignore_unknown = ignore_unknown
 
     async def get_response(self, raw: WireTask, caller: Caller) -> AsyncIterator[Answer]:
@@ -30,7 +32,12 @@ class Retrieval:
 
         Never a part of them: one client would return the first image twice and the second never.
         """
-        job = await self._find(GetResponse, raw, caller)
+        task = self._validated(GetResponse, raw)
+        job = await self._queue.find(caller.owner, task.taskUUID)
+        if job is None and (guide := await self._guides.find(caller.owner, task.taskUUID)):
+            yield await guide_answer(guide, self._media, caller, status=True)
+            return
+        job = _known(job, task)
         if job.ended:
             yield await job_answer(job, self._media, caller.base_url)
             return
@@ -40,7 +47,8 @@ class Retrieval:
 
     async def get_task_details(self, raw: WireTask, caller: Caller) -> AsyncIterator[Answer]:
         """The request, the response so far, warnings and timings of a task."""
-        job = await self._find(GetTaskDetails, raw, caller)
+        task = self._validated(GetTaskDetails, raw)
+        job = _known(await self._queue.find(caller.owner, task.taskUUID), task)
         answer = await job_answer(job, self._media, caller.base_url)
         response: Item = {"data": list(answer.data)} if answer.data else {}
         if answer.errors:
@@ -57,13 +65,15 @@ class Retrieval:
             item["warnings"] = list(job.submission.warnings)
         yield Answer(data=(item,))
 
-    async def _find(self, model: type[Task], raw: WireTask, caller: Caller) -> Job:
-        task, _ = validate(model, plain(raw), ignore_unknown=self._ignore_unknown)
-        job = await self._queue.find(caller.owner, task.taskUUID)
-        if job is None:
-            message = f"No task with taskUUID '{task.taskUUID}' is known here."
-            raise NotFound(message, code="taskNotFound", parameter="taskUUID")
-        return job
+    def _validated(self, model: type[Task], raw: WireTask) -> Task:
+        return validate(model, plain(raw), ignore_unknown=self._ignore_unknown)[0]
+
+
+def _known(job: Job | None, task: Task) -> Job:
+    if job is None:
+        message = f"No task with taskUUID '{task.taskUUID}' is known here."
+        raise NotFound(message, code="taskNotFound", parameter="taskUUID")
+    return job
 
 
 def _timings(job: Job) -> Item:

@@ -8,11 +8,11 @@ import math
 import secrets
 from collections.abc import Mapping
 
-from pipelines.catalog import ModelEntry
-from pipelines.request import Reference, RenderRequest, Sampler
+from pipelines.catalog import Catalog, ModelEntry
+from pipelines.request import ControlUse, Reference, RenderRequest, Sampler
 from server.media.store import Media
 from server.runware.schedulers import SAMPLERS
-from server.runware.schema import ImageInference
+from server.runware.schema import ControlNet, ImageInference
 
 SIDE_STEP, SIDE_MIN, SIDE_MAX = 16, 128, 2048
 
@@ -27,27 +27,46 @@ def image_texts(task: ImageInference) -> dict[str, str]:
 
 
 def to_request(
-    task: ImageInference, entry: ModelEntry, pictures: Mapping[str, Media]
+    task: ImageInference, entry: ModelEntry, pictures: Mapping[str, Media], catalog: Catalog
 ) -> tuple[RenderRequest, tuple[str, ...]]:
-    """Resolve everything the task leaves open on this model. `pictures` are those that `image_texts` names."""
+    """Resolve everything the task leaves open on this model. `pictures` are those that `image_texts` names.
+
+    What the task adds to the model is in the catalogue: `rules` has seen to that.
+    """
     images = {path: Reference(m.path, m.sha256, m.width, m.height) for path, m in pictures.items()}
     references = tuple(image for path, image in images.items() if path.startswith("inputs.referenceImages["))
     width, height = _size(task, entry, references)
     scale = _true_cfg_scale(task, entry)
+    steps = task.steps or entry.steps
+    controls = _controls(task, steps, images, catalog)
     request = RenderRequest(
         model=entry.air,
         prompt=task.positivePrompt,
         negative_prompt=task.negativePrompt if scale > 1 else None,
         width=width,
         height=height,
-        steps=task.steps or entry.steps,
+        steps=steps,
         sampler=SAMPLERS[task.scheduler] if task.scheduler else Sampler(),
         true_cfg_scale=scale,
         seed=secrets.randbits(32) if task.seed is None else task.seed,
         count=task.numberResults,
         references=references,
+        controls=controls,
     )
-    return request, tuple(_warnings(task, scale))
+    return request, (*_warnings(task, scale), *_idle_controls(controls))
+
+
+def control_window(control: ControlNet, steps: int) -> tuple[int, int]:
+    """The executed steps start ≤ step < end of `steps` in which a ControlNet acts.
+
+    A percentage takes in every step that it touches.
+    """
+    start, end = control.startStep or 0, control.endStep or steps
+    if control.startStepPercentage is not None:
+        start = steps * control.startStepPercentage // 100
+    if control.endStepPercentage is not None:
+        end = -(-steps * control.endStepPercentage // 100)  # rounded up
+    return start, min(end, steps)
 
 
 def size_like(width: int, height: int, area: int) -> tuple[int, int]:
@@ -73,6 +92,37 @@ def _true_cfg_scale(task: ImageInference, entry: ModelEntry) -> float:
         if scale is not None:
             return float(scale)
     return entry.true_cfg_scale
+
+
+def _controls(
+    task: ImageInference, steps: int, images: Mapping[str, Reference], catalog: Catalog
+) -> tuple[ControlUse, ...]:
+    uses = []
+    for number, control in enumerate(task.controlNet):
+        row = catalog.find_controlnet(control.model)
+        if row is None:
+            raise LookupError(f"{control.model} is not in the catalogue")
+        start, end = control_window(control, steps)
+        uses.append(
+            ControlUse(
+                name=control.model,
+                weights=row.weights,
+                guide=images[f"controlNet[{number}].guideImage"],
+                weight=row.weight if control.weight is None else control.weight,
+                mode=control.controlMode,
+                start=start,
+                end=end,
+            )
+        )
+    return tuple(uses)
+
+
+def _idle_controls(controls: tuple[ControlUse, ...]) -> list[str]:
+    return [
+        f"controlNet[{number}] acts in none of the executed steps."
+        for number, control in enumerate(controls)
+        if control.start >= control.end
+    ]
 
 
 def _warnings(task: ImageInference, scale: float) -> list[str]:
