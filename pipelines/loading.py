@@ -13,6 +13,7 @@ from typing import Any, TypeVar, cast
 
 import torch
 from diffusers.models.autoencoders.autoencoder_kl_qwenimage import AutoencoderKLQwenImage
+from diffusers.models.controlnets.controlnet_qwenimage import QwenImageControlNetModel
 from diffusers.models.transformers.transformer_qwenimage import QwenImageTransformer2DModel
 from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
 from safetensors import SafetensorError
@@ -37,7 +38,8 @@ class Checkpoint:
     """Everything that draws, loaded. Shared by all requests, so nothing may be changed on it.
 
     `image_processor` is None for text-to-image weights, whose folder has none. `encodings` are those that its encoders
-    have made, `loras` are those read for the transformer so far.
+    have made, `loras` are those read for the transformer so far, and `controlnets` those that were used with it lately,
+    by their weights; `pipelines.controlnets` keeps them within a bound.
     """
 
     transformer: QwenImageTransformer2DModel
@@ -50,6 +52,7 @@ class Checkpoint:
     dtype: torch.dtype
     encodings: Encodings = field(default_factory=Encodings)
     loras: Loras = field(default_factory=Loras)
+    controlnets: OrderedDict[str, QwenImageControlNetModel] = field(default_factory=OrderedDict, repr=False)
 
 
 class Checkpoints:
@@ -68,7 +71,7 @@ class Checkpoints:
         if weights not in self._loaded:
             while len(self._loaded) >= self._capacity:  # two of these do not fit side by side
                 self._loaded.popitem(last=False)
-                _free()
+                free_memory()
             self._loaded[weights] = load(weights, self._device, self._dtype, with_vision=with_vision)
         self._loaded.move_to_end(weights)
         checkpoint = self._loaded[weights]
@@ -105,6 +108,14 @@ def load(weights: str, device: torch.device, dtype: torch.dtype, *, with_vision:
     )
 
 
+def load_model(kind: type[M], weights: str, device: torch.device, dtype: torch.dtype) -> M:
+    """Load one model that is a folder, or a hub repository, of its own. Raises `LoadError`."""
+    if Path(weights).is_absolute() and not Path(weights).is_dir():
+        raise LoadError(f"Weights '{weights}': there is no such folder.")
+    with _part(weights, kind.__name__):
+        return _moved(_whole(kind, weights, None, torch_dtype=dtype), device)
+
+
 def default_dtype(device: torch.device) -> torch.dtype:
     """bfloat16 where it is fast; CPUs gain nothing from it at small widths, and lose precision."""
     return torch.float32 if device.type == "cpu" else torch.bfloat16
@@ -131,7 +142,7 @@ def _part(weights: str, name: str) -> Iterator[str]:
         raise LoadError(f"Weights '{weights}': {name} cannot be loaded: {_first_line(error)}") from error
 
 
-def _whole(kind: Any, weights: str, part: str, **options: Any) -> Any:
+def _whole(kind: Any, weights: str, part: str | None, **options: Any) -> Any:
     """A model none of whose weights is missing: the libraries would leave those random, with a mere warning."""
     model, report = kind.from_pretrained(weights, subfolder=part, output_loading_info=True, **options)
     if missing := sorted(report["missing_keys"]):
@@ -155,7 +166,8 @@ def _image_processor(weights: str, part: str, *, required: bool) -> Qwen2VLImage
         return None
 
 
-def _free() -> None:
+def free_memory() -> None:
+    """Give back what a dropped model held."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

@@ -21,6 +21,7 @@ from pipelines.conditioning import (
     encode_prompt,
     encode_references,
 )
+from pipelines.controlnets import Control, prepare_controls, residuals
 from pipelines.guidance import guide
 from pipelines.inpainting import Inpainting, noised, packed_mask
 from pipelines.latents import PATCH, decode_tokens, grid, noise
@@ -43,7 +44,7 @@ class RenderState:
     `size` is the picture's in pixels; `latents` are packed [1, tokens, 4z] of the token grid `shape` it is drawn on;
     `cond` and `uncond` are prompt embeddings [1, tokens, width], `uncond` None when guidance is off; `references` are
     clean tokens that follow the image's in the sequence. `canvas` is what the picture starts from and goes back into,
-    `inpainting` holds the latents to it where a mask says so.
+    `inpainting` holds the latents to it where a mask says so, and `controls` are the ControlNets that steer it.
     """
 
     checkpoint: Checkpoint
@@ -61,6 +62,7 @@ class RenderState:
     inpainting: Inpainting | None = None
     loras: LoraSet = NO_LORAS
     warnings: tuple[str, ...] = ()
+    controls: tuple[Control, ...] = ()
     step: int = 0
 
     @property
@@ -73,7 +75,8 @@ class RenderState:
 def prepare(request: RenderRequest, index: int, checkpoint: Checkpoint, entry: ModelEntry) -> RenderState:
     """Encode what image `index` of a request starts from.
 
-    Raises `ValueError` on a control token in a prompt, `LoraError` on a LoRA that cannot be used.
+    Raises `ValueError` on a control token in a prompt, `LoraError` on a LoRA and `LoadError` on a ControlNet that
+    cannot be used.
     """
     seed = (request.seed + index) % SEEDS
     canvas = lay_out(request)
@@ -98,6 +101,7 @@ def prepare(request: RenderRequest, index: int, checkpoint: Checkpoint, entry: M
         references=references,
         clean=None if canvas is None else encode_picture(canvas.start((width, height)), checkpoint),
         mask=None if canvas is None else canvas.mask_on(PATCH * shape[1], PATCH * shape[2]),
+        controls=prepare_controls(request.controls, width, height, request.executed_steps, checkpoint),
         seed=seed,
     )
     state.size, state.canvas = (request.width, request.height), canvas
@@ -115,6 +119,7 @@ def begin(
     references: EncodedReferences | None = None,
     clean: torch.Tensor | None = None,
     mask: np.ndarray | None = None,
+    controls: tuple[Control, ...] = (),
     seed: int = 0,
 ) -> RenderState:
     """The state before the first step, from noise, embeddings and the seed image's latents that are there already.
@@ -145,6 +150,7 @@ def begin(
         uncond=uncond,
         scale=request.true_cfg_scale,
         references=references,
+        controls=controls,
         seed=seed,
         inpainting=inpainting,
         loras=loras,
@@ -185,30 +191,51 @@ def _warnings(prompts: list[tuple[str, EncodedPrompt]], canvas: Canvas | None) -
 
 def _guided(state: RenderState, sample: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
     """The velocity of a sample at a sigma, with true CFG where it is on."""
-    velocity = _velocity(state, sample, sigma, state.cond)
+    added = residuals(
+        state.controls,
+        state.step,
+        sample=sample,
+        timestep=_timestep(sample, sigma),
+        embeds=state.cond,
+        shape=state.shape,
+        blocks=state.checkpoint.transformer.config["num_layers"],
+        appended=0 if state.references is None else state.references.tokens.shape[1],
+    )
+    velocity = _velocity(state, sample, sigma, state.cond, added.cond)
     if state.uncond is None:
         return velocity
-    return guide(velocity, _velocity(state, sample, sigma, state.uncond), state.scale)
+    return guide(velocity, _velocity(state, sample, sigma, state.uncond, added.uncond), state.scale)
 
 
-def _velocity(state: RenderState, sample: torch.Tensor, sigma: torch.Tensor, embeds: torch.Tensor) -> torch.Tensor:
-    """One forward of the transformer; only the image's own tokens count."""
+def _velocity(
+    state: RenderState,
+    sample: torch.Tensor,
+    sigma: torch.Tensor,
+    embeds: torch.Tensor,
+    added: list[torch.Tensor] | None,
+) -> torch.Tensor:
+    """One forward of the transformer, with what ControlNets add to its blocks; only the image's own tokens count."""
     tokens, shapes = sample, [state.shape]
     if state.references is not None:
         tokens = torch.cat([tokens, state.references.tokens], dim=1)
         shapes += state.references.shapes
-    # Rounded to the latents' dtype before dividing, as the models were sampled with.
-    timestep = (sigma * 1000).expand(1).to(sample)
     with applied(state.loras):
         predicted = state.checkpoint.transformer(
             hidden_states=tokens,
-            timestep=timestep / 1000,
+            timestep=_timestep(sample, sigma),
             encoder_hidden_states=embeds,
             encoder_hidden_states_mask=None,
             img_shapes=[shapes],
+            controlnet_block_samples=added,
             return_dict=False,
         )[0]
     return predicted[:, : sample.shape[1]]
+
+
+def _timestep(sample: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+    """A sigma as the models take it, [1]."""
+    # Rounded to the latents' dtype before dividing, as the models were sampled with.
+    return (sigma * 1000).expand(1).to(sample) / 1000
 
 
 def _channels(checkpoint: Checkpoint) -> int:

@@ -26,12 +26,14 @@ from server.media.fetch import Fetcher
 from server.media.inputs import InputImages
 from server.media.store import MediaStore
 from server.runware import add_ons as add_on_tables
+from server.runware import guides
 from server.runware.add_ons import AddOns
 from server.runware.api import Keys, RunwareApi
 from server.runware.http import WARNINGS_HEADER, RunwareHttp
 from server.runware.inference import Inference
 from server.runware.library import Library
 from server.runware.model_upload import ModelUploads
+from server.runware.preprocessing import Preprocessing
 from server.runware.retrieval import Retrieval
 from server.runware.sessions import Sessions
 from server.runware.websocket import RunwareSocket
@@ -46,7 +48,7 @@ MILLION = 1_000_000
 
 def create_app(settings: Settings, catalog: Catalog, renderers: Sequence[Renderer]) -> FastAPI:
     """The server over these models and renderers. Its queue is `app.state.queue`."""
-    tables = [media_tables.SCHEMA, job_tables.SCHEMA, add_on_tables.SCHEMA]
+    tables = [media_tables.SCHEMA, job_tables.SCHEMA, add_on_tables.SCHEMA, guides.SCHEMA]
     database = Database(settings.data_dir / "ownware.sqlite", tables)
     media = MediaStore(database, settings.data_dir / "media")
     jobs = JobStore(database)
@@ -54,6 +56,7 @@ def create_app(settings: Settings, catalog: Catalog, renderers: Sequence[Rendere
     fetcher = Fetcher(settings.allow_private_urls, settings.fetch_timeout, settings.max_body_mb * MILLION)
     pixels = settings.max_image_megapixels * MILLION
     inputs = InputImages(media, fetcher, max_pixels=pixels, ttl=settings.result_ttl)
+    guide_tasks = guides.GuideTasks(database)
     ignore_unknown = settings.unknown_parameters == "ignore"
     add_ons = AddOns(catalog, database, settings.data_dir / "loras", settings.lora_dir)
     lora_fetcher = Fetcher(
@@ -71,9 +74,10 @@ def create_app(settings: Settings, catalog: Catalog, renderers: Sequence[Rendere
             ignore_unknown=ignore_unknown,
             face_refinement=settings.face_refinement,
         ),
-        Retrieval(queue, media, uploads, ignore_unknown=ignore_unknown),
+        Retrieval(queue, media, uploads, guide_tasks, ignore_unknown=ignore_unknown),
         Library(add_ons, jobs, media, inputs, ignore_unknown=ignore_unknown),
         uploads,
+        Preprocessing(queue, guide_tasks, media, inputs, result_ttl=settings.result_ttl, ignore_unknown=ignore_unknown),
     )
     keys = Keys(settings.api_keys)
     http = RunwareHttp(api, keys, public_url=settings.public_url, max_body=settings.max_body_mb * MILLION)

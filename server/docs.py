@@ -38,6 +38,15 @@ EXAMPLES: dict[str, list[dict[str, Any]]] = {
         }
     ],
     "Ask for an async result": [{"taskType": "getResponse", "taskUUID": _TASK_UUID}],
+    "Make a guide for a ControlNet": [
+        {
+            "taskType": "controlNetPreprocess",
+            "taskUUID": "9b6b3a39-61c7-4b5f-9a0e-3f0f4f6f7a13",
+            "inputImage": "<UUID, URL, data URI or base64 of the image>",
+            "preProcessorType": "canny",
+            "outputFormat": "PNG",
+        }
+    ],
     "List the models": [{"taskType": "modelSearch", "taskUUID": "5f0d4a5b-0f4e-4f7e-8a52-2a6f5d1c9e12"}],
 }
 
@@ -94,7 +103,7 @@ def _document(app: FastAPI) -> dict[str, Any]:
     document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
     kinds = {name: names[model, "validation"]["$ref"] for name, model in TASKS.items()}
     task = {
-        "oneOf": [{"$ref": ref} for ref in kinds.values()],
+        "oneOf": [{"$ref": ref} for ref in dict.fromkeys(kinds.values())],  # one type may have two names
         "discriminator": {"propertyName": "taskType", "mapping": kinds},
     }
     schema = {"$ref": REF.format(model="Answer")}

@@ -17,6 +17,7 @@ from server.runware.caller import Caller
 from server.runware.inference import Inference
 from server.runware.library import Library
 from server.runware.model_upload import ModelUploads
+from server.runware.preprocessing import Preprocessing
 from server.runware.retrieval import Retrieval
 from server.runware.schema import WireTask
 from server.runware.validation import task_model
@@ -34,13 +35,20 @@ class RunwareApi:
     """Dispatches tasks by type."""
 
     def __init__(
-        self, inference: Inference, retrieval: Retrieval, library: Library, model_upload: ModelUploads
+        self,
+        inference: Inference,
+        retrieval: Retrieval,
+        library: Library,
+        model_upload: ModelUploads,
+        preprocessing: Preprocessing,
     ) -> None:
         self._handlers: dict[str, Handler] = {
             "imageInference": inference,
             "getResponse": retrieval.get_response,
             "getTaskDetails": retrieval.get_task_details,
             "imageUpload": library.image_upload,
+            "controlNetPreprocess": preprocessing,
+            "imageControlNetPreProcess": preprocessing,
             "mediaStorage": library.media_storage,
             "modelUpload": model_upload,
             "modelSearch": library.model_search,

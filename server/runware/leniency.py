@@ -19,6 +19,7 @@ _FOREIGN = (
     "acceleration useCache resolution usePromptWeighting promptWeighting clipSkip vae refiner embeddings ipAdapters "
     "lycoris providerSettings watermark hiresFix layerDiffuse"
 ).split()
+_PREPROCESSOR_MODEL = "runware:controlnet-preprocess@"
 _NEUTRAL = (None, False, 0, "", "none", [], {})
 
 # older spelling → documented one (the Python SDK's types)
@@ -43,6 +44,29 @@ def normalise(task: WireTask) -> tuple[WireTask, list[ApiError]]:
     _move_settings(task, errors)
     _rename_accelerators(task, errors)
     _soften_values(task)
+    return task, errors
+
+
+def normalise_preprocess(task: WireTask) -> tuple[WireTask, list[ApiError]]:
+    """Rewrite one preprocessing task in the documented spelling, and say where it contradicts itself.
+
+    The vendor's newest SDK names each preprocessor as a model, and puts the picture under `inputs`.
+    """
+    task = plain(task)
+    errors: list[ApiError] = []
+    task.pop("routing", None)
+    if isinstance(model := task.get("model"), str) and model.startswith(_PREPROCESSOR_MODEL):
+        kind = model.removeprefix(_PREPROCESSOR_MODEL)
+        _merge(task, "preProcessorType", kind, "model", "preProcessorType", errors)
+        del task["model"]
+    for outer in ("inputs", "settings"):
+        if isinstance(given := task.get(outer), dict):
+            del task[outer]
+            for name, value in given.items():
+                flat = "inputImage" if name == "image" else name
+                _merge(task, flat, value, f"{outer}.{name}", flat, errors)
+    if isinstance(kind := task.get("outputType"), list) and kind:
+        task["outputType"] = kind[0]
     return task, errors
 
 

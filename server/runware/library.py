@@ -166,6 +166,9 @@ def _all(catalog: Catalog, owner: str) -> Iterator[_Found]:
         owned = isinstance(lora, InstalledLora) and lora.owner == owner
         yield _Found(_lora_row(lora), _words(lora), official=False, owned=owned)
 
+    for net in catalog.controlnets:
+        yield _Found(_controlnet_row(net), _words(net), official=False)
+
 
 def _words(row: ModelEntry | AddOn) -> str:
     return f"{row.air} {row.name} {row.version} {' '.join(row.slugs)}".lower()
@@ -231,4 +234,18 @@ def _row(entry: ModelEntry) -> Item:
         "defaultSteps": entry.steps,
         "defaultScheduler": "Default",
         "defaultCFG": entry.true_cfg_scale,
+    }
+
+
+def _controlnet_row(net: AddOn) -> Item:
+    return {
+        "air": net.air,
+        "name": net.name,
+        "version": net.version,
+        "category": "controlnet",
+        "architecture": net.architecture,
+        "tags": [],
+        "private": False,
+        "comment": f"Weights: {net.weights}.",
+        "defaultWeight": net.weight,
     }

@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 
 from server.errors import ApiError, NotFound
 from server.jobs.job import Job, Result
-from server.media.store import MediaStore
+from server.media.store import Media, MediaStore
 from server.runware.wire import Answer, Item, Origin, error_object
 
 IMAGE_ROUTE = "/image"
@@ -46,15 +46,21 @@ async def image_item(job: Job, result: Result, media: MediaStore, base_url: str,
         found = await media.get(result.image_uuid, owner=job.submission.owner)
         if found is None:
             raise NotFound("The image has expired.", code="imageNotFound")
-        text = base64.b64encode(await asyncio.to_thread(found.path.read_bytes)).decode("ascii")
-        if kind == "base64Data":
-            item["imageBase64Data"] = text
-        else:
-            item["imageDataURI"] = f"data:{encoding.mime};base64,{text}"
+        item |= await media_item("image", found, kind, base_url)
     item["seed"] = result.seed
     if task.get("includeCost"):
         item["cost"] = 0.0  # your own GPU bills nobody
     return item
+
+
+async def media_item(name: str, media: Media, kind: str, base_url: str) -> Item:
+    """A stored picture in one of the three output types, under a name such as `image` or `guideImage`."""
+    if kind == "URL":
+        return {f"{name}URL": image_url(base_url, media.uuid, media.path.suffix[1:])}
+    text = base64.b64encode(await asyncio.to_thread(media.path.read_bytes)).decode("ascii")
+    if kind == "base64Data":
+        return {f"{name}Base64Data": text}
+    return {f"{name}DataURI": f"data:{media.mime};base64,{text}"}
 
 
 async def job_answer(job: Job, media: MediaStore, base_url: str) -> Answer:

@@ -10,6 +10,7 @@ from server.jobs.job import Job
 from server.jobs.queue import JobQueue
 from server.media.store import MediaStore
 from server.runware.caller import Caller
+from server.runware.guides import GuideTasks, guide_answer
 from server.runware.leniency import plain
 from server.runware.model_upload import ModelUploads
 from server.runware.results import job_answer, origin_of
@@ -21,10 +22,13 @@ from server.runware.wire import Answer, Item
 class Retrieval:
     """Finds earlier tasks again, sync ones too: a client that lost its connection asks for those as well."""
 
-    def __init__(self, queue: JobQueue, media: MediaStore, uploads: ModelUploads, *, ignore_unknown: bool) -> None:
+    def __init__(
+        self, queue: JobQueue, media: MediaStore, uploads: ModelUploads, guides: GuideTasks, *, ignore_unknown: bool
+    ) -> None:
         self._queue = queue
         self._media = media
         self._uploads = uploads
+        self._guides = guides
         self._ignore_unknown = ignore_unknown
 
     async def get_response(self, raw: WireTask, caller: Caller) -> AsyncIterator[Answer]:
@@ -37,7 +41,11 @@ class Retrieval:
         if upload := self._uploads.find(caller.owner, task.taskUUID):
             yield upload
             return
-        job = await self._find(task, caller)
+        job = await self._queue.find(caller.owner, task.taskUUID)
+        if job is None and (guide := await self._guides.find(caller.owner, task.taskUUID)):
+            yield await guide_answer(guide, self._media, caller, status=True)
+            return
+        job = _known(job, task)
         if job.ended:
             yield await job_answer(job, self._media, caller.base_url)
             return
@@ -47,7 +55,8 @@ class Retrieval:
 
     async def get_task_details(self, raw: WireTask, caller: Caller) -> AsyncIterator[Answer]:
         """The request, the response so far, warnings and timings of a task."""
-        job = await self._find(self._validated(GetTaskDetails, raw), caller)
+        task = self._validated(GetTaskDetails, raw)
+        job = _known(await self._queue.find(caller.owner, task.taskUUID), task)
         answer = await job_answer(job, self._media, caller.base_url)
         response: Item = {"data": list(answer.data)} if answer.data else {}
         if answer.errors:
@@ -67,12 +76,12 @@ class Retrieval:
     def _validated(self, model: type[Task], raw: WireTask) -> Task:
         return validate(model, plain(raw), ignore_unknown=self._ignore_unknown)[0]
 
-    async def _find(self, task: Task, caller: Caller) -> Job:
-        job = await self._queue.find(caller.owner, task.taskUUID)
-        if job is None:
-            message = f"No task with taskUUID '{task.taskUUID}' is known here."
-            raise NotFound(message, code="taskNotFound", parameter="taskUUID")
-        return job
+
+def _known(job: Job | None, task: Task) -> Job:
+    if job is None:
+        message = f"No task with taskUUID '{task.taskUUID}' is known here."
+        raise NotFound(message, code="taskNotFound", parameter="taskUUID")
+    return job
 
 
 def _timings(job: Job) -> Item:

@@ -197,10 +197,19 @@ def _loras(task: ImageInference, entry: ModelEntry, catalog: Catalog) -> Iterato
 def _control_nets(task: ImageInference, entry: ModelEntry, catalog: Catalog) -> Iterator[ApiError]:
     for number, control in enumerate(task.controlNet):
         where = f"controlNet[{number}]"
+        if catalog.find_controlnet(control.model) is None:
+            served = [row.air for row in catalog.controlnets]
+            message = f"Invalid value for '{where}.model' parameter. '{control.model}' is not among the served "
+            message += f"ControlNets: {', '.join(served) or 'there are none'}."
+            details = {"type": "string", "allowedValues": served}
+            yield InvalidParameter(f"{where}.model", message, code="invalidModel", details=details)
         absolute, percent = ("startStep", "endStep"), ("startStepPercentage", "endStepPercentage")
         yield from _one_form(control, where, absolute, percent)
         steps = task.steps or entry.steps
         yield from _window(where, *absolute, control.startStep, control.endStep, steps)
+        if control.endStep is None and control.startStep == steps:
+            message = f"'{where}.startStep' must be less than 'steps', which is {steps}."
+            yield IncompatibleParameters(message, parameter=(f"{where}.startStep", "steps"))
         yield from _window(where, *percent, control.startStepPercentage, control.endStepPercentage, None)
 
 
@@ -226,7 +235,6 @@ def _without_effect(task: ImageInference, entry: ModelEntry, catalog: Catalog) -
         "safety.checkContent": task.safety.checkContent,
         "safety.mode": task.safety.mode != "none",
         **{f"acceleratorOptions.{name}": getattr(task.acceleratorOptions, name) for name in CACHES},
-        "controlNet": task.controlNet,
     }
     for name, value in given.items():
         if value:

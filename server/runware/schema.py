@@ -17,6 +17,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from pipelines.preprocessors import CANNY_HIGH, CANNY_LOW, KINDS, NEED_A_NETWORK
 from server.runware.schedulers import SAMPLERS, SCHEDULERS, scheduler_name
 
 MAX_SEED = 2**63 - 1
@@ -37,12 +38,20 @@ def _listed_scheduler(value: str) -> str:
     return name
 
 
+def _known_preprocessor(value: str) -> str:
+    if value not in KINDS and value not in NEED_A_NETWORK:
+        raise ValueError("not on the list")
+    return value
+
+
 Integer = Annotated[int, Field(strict=True)]
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Hundredths = Annotated[Number, Field(multiple_of=0.01)]
 Unit = Annotated[Hundredths, Field(ge=0, le=1)]
 Prompt = Annotated[StrictStr, Field(min_length=1, max_length=MAX_PROMPT)]
 Size = Annotated[Integer, Field(ge=128, le=2048, multiple_of=16)]
+GuideSize = Annotated[Integer, Field(ge=64, le=2048)]
+GreyLevel = Annotated[Integer, Field(ge=0, le=255)]
 Percentage = Annotated[Integer, Field(ge=0, le=99)]
 EndPercentage = Annotated[Integer, Field(ge=1, le=100)]
 Weight = Annotated[Hundredths, Field(ge=-4, le=4)]
@@ -55,6 +64,11 @@ SchedulerName = Annotated[
     StrictStr,
     AfterValidator(_listed_scheduler),
     WithJsonSchema({"type": "string", "enum": list(SCHEDULERS)}),
+]
+PreprocessorName = Annotated[
+    StrictStr,
+    AfterValidator(_known_preprocessor),
+    WithJsonSchema({"type": "string", "enum": sorted(KINDS)}),
 ]
 
 
@@ -126,8 +140,11 @@ class ControlNet(WireModel):
 
     model: Annotated[StrictStr, Field(min_length=1)]
     guideImage: ImageText
-    weight: Weight = 1.0
-    controlMode: Literal["balanced", "controlnet", "prompt"] = "balanced"
+    weight: Weight | None = Field(default=None, description="0 switches it off. Default: the ControlNet's, mostly 1.")
+    controlMode: Literal["balanced", "controlnet", "prompt"] = Field(
+        default="balanced",
+        description="prompt: weaker in the first blocks; controlnet: not on the branch of the negative prompt.",
+    )
     startStep: Annotated[Integer, Field(ge=0)] | None = None
     endStep: Annotated[Integer, Field(ge=1)] | None = None
     startStepPercentage: Percentage | None = None
@@ -225,7 +242,7 @@ class ImageInference(Task):
     safety: Safety = Field(default=Safety(), description=NO_EFFECT)
     acceleratorOptions: AcceleratorOptions = Field(default=AcceleratorOptions(), description=NO_EFFECT)
     lora: tuple[Lora, ...] = Field(default=(), description="Adapters that act together, on this task only.")
-    controlNet: tuple[ControlNet, ...] = Field(default=(), description=NO_EFFECT)
+    controlNet: tuple[ControlNet, ...] = Field(default=(), description="ControlNets, which act together.")
     maskMargin: Annotated[Integer, Field(ge=32, le=128)] | None = Field(
         default=None, description="Draw only the masked part with so many pixels around it, at the full size."
     )
@@ -252,6 +269,28 @@ class ImageUpload(Task):
 
     taskType: Literal["imageUpload"]
     image: ImageText
+
+
+class ControlNetPreprocess(Task):
+    """Turn an image into a guide for a ControlNet."""
+
+    taskType: Literal["controlNetPreprocess", "imageControlNetPreProcess"]
+    inputImage: ImageText
+    preProcessorType: PreprocessorName
+    width: GuideSize | None = Field(default=None, description="Pixels. A wider image is shrunk to it.")
+    height: GuideSize | None = Field(default=None, description="Pixels. A higher image is shrunk to it.")
+    lowThresholdCanny: GreyLevel = Field(default=CANNY_LOW, description="Less than highThresholdCanny; canny only.")
+    highThresholdCanny: GreyLevel = Field(default=CANNY_HIGH, description="More than lowThresholdCanny; canny only.")
+    includeHandsAndFaceOpenPose: StrictBool = Field(default=False, description="Ignored: openpose is not served.")
+    outputType: Literal["URL", "base64Data", "dataURI"] = "URL"
+    outputFormat: Annotated[Literal["JPG", "PNG", "WEBP"], BeforeValidator(_upper)] = "JPG"
+    outputQuality: Annotated[Integer, Field(ge=20, le=99)] = 95
+    ttl: Annotated[Integer, Field(ge=60, le=MAX_TTL)] | None = Field(
+        default=None, description="Seconds until the guide expires."
+    )
+    includeCost: StrictBool = False
+    webhookURL: WebAddress | None = Field(default=None, description=NO_EFFECT)
+    uploadEndpoint: WebAddress | None = Field(default=None, description=NO_EFFECT)
 
 
 class MediaStorage(Task):
@@ -333,6 +372,8 @@ TASKS: dict[str, type[WireModel]] = {
     "getResponse": GetResponse,
     "getTaskDetails": GetTaskDetails,
     "imageUpload": ImageUpload,
+    "controlNetPreprocess": ControlNetPreprocess,
+    "imageControlNetPreProcess": ControlNetPreprocess,
     "mediaStorage": MediaStorage,
     "modelUpload": ModelUpload,
     "modelSearch": ModelSearch,
@@ -343,8 +384,8 @@ TASKS: dict[str, type[WireModel]] = {
 
 # Known to the vendor's clients, not served here.
 UNSERVED: frozenset[str] = frozenset(
-    "3dInference audioInference caption controlNetPreprocess imageBackgroundRemoval imageCaption "
-    "imageControlNetPreProcess imageMasking imageUpscale photoMaker promptEnhance removeBackground "
+    "3dInference audioInference caption imageBackgroundRemoval imageCaption imageMasking imageUpscale "
+    "photoMaker promptEnhance removeBackground "
     "textInference tools training upscale vectorize videoInference".split()
 )
 

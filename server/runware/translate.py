@@ -7,18 +7,18 @@ that the sender should see.
 import math
 import secrets
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from pipelines.catalog import Catalog, ModelEntry
-from pipelines.request import FaceRefinement, LoraUse, Outpaint, Reference, RenderRequest, Sampler
+from pipelines.request import ControlUse, FaceRefinement, LoraUse, Outpaint, Reference, RenderRequest, Sampler
 from server.media.store import Media
 from server.runware.rules import ASPECT_TOLERANCE
 from server.runware.schedulers import SAMPLERS
-from server.runware.schema import ImageInference
+from server.runware.schema import ControlNet, ImageInference
 
 SIDE_STEP, SIDE_MIN, SIDE_MAX = 16, 128, 2048
 DEFAULT_STRENGTH = 0.8  # the vendor's
-NO_ADD_ONS = Catalog(())
 
 
 def image_texts(task: ImageInference) -> dict[str, str]:
@@ -31,11 +31,11 @@ def image_texts(task: ImageInference) -> dict[str, str]:
 
 
 def to_request(
-    task: ImageInference, entry: ModelEntry, pictures: Mapping[str, Media], catalog: Catalog = NO_ADD_ONS
+    task: ImageInference, entry: ModelEntry, pictures: Mapping[str, Media], catalog: Catalog
 ) -> tuple[RenderRequest, tuple[str, ...]]:
-    """Resolve everything the task leaves open on this model.
+    """Resolve everything the task leaves open on this model. `pictures` are those that `image_texts` names.
 
-    `pictures` are those that `image_texts` names, `catalog` has the LoRAs.
+    What the task adds to the model is in the catalogue: `rules` has seen to that.
     """
     images = {path: Reference(m.path, m.sha256, m.width, m.height) for path, m in pictures.items()}
     references = tuple(image for path, image in images.items() if path.startswith("inputs.referenceImages["))
@@ -62,7 +62,21 @@ def to_request(
         faces=_faces(task),
         loras=_loras(task, catalog),
     )
+    request = replace(request, controls=_controls(task, request.executed_steps, images, catalog))
     return request, tuple(_warnings(task, request))
+
+
+def control_window(control: ControlNet, steps: int) -> tuple[int, int]:
+    """The executed steps start ≤ step < end of `steps` in which a ControlNet acts.
+
+    A percentage takes in every step that it touches.
+    """
+    start, end = control.startStep or 0, control.endStep or steps
+    if control.startStepPercentage is not None:
+        start = steps * control.startStepPercentage // 100
+    if control.endStepPercentage is not None:
+        end = -(-steps * control.endStepPercentage // 100)  # rounded up
+    return start, min(end, steps)
 
 
 def size_like(width: int, height: int, area: int) -> tuple[int, int]:
@@ -130,6 +144,29 @@ def _faces(task: ImageInference) -> FaceRefinement | None:
     )
 
 
+def _controls(
+    task: ImageInference, steps: int, images: Mapping[str, Reference], catalog: Catalog
+) -> tuple[ControlUse, ...]:
+    uses = []
+    for number, control in enumerate(task.controlNet):
+        row = catalog.find_controlnet(control.model)
+        if row is None:
+            raise LookupError(f"{control.model} is not in the catalogue")
+        start, end = control_window(control, steps)
+        uses.append(
+            ControlUse(
+                name=control.model,
+                weights=row.weights,
+                guide=images[f"controlNet[{number}].guideImage"],
+                weight=row.weight if control.weight is None else control.weight,
+                mode=control.controlMode,
+                start=start,
+                end=end,
+            )
+        )
+    return tuple(uses)
+
+
 def _warnings(task: ImageInference, request: RenderRequest) -> Iterator[str]:
     if task.negativePrompt is not None and request.true_cfg_scale <= 1:
         yield "negativePrompt is ignored: guidance is off at a scale of 1 or less."
@@ -137,6 +174,9 @@ def _warnings(task: ImageInference, request: RenderRequest) -> Iterator[str]:
         yield "ttl is ignored: it applies to outputType URL only."
     if task.CFGScale is not None and task.settings.trueCFGScale is not None:
         yield "CFGScale is ignored: settings.trueCFGScale is given."
+    for number, control in enumerate(request.controls):
+        if control.start >= control.end:
+            yield f"controlNet[{number}] acts in none of the executed steps."
     seed = request.seed_image
     if seed is None:
         if task.inputs.strength is not None:

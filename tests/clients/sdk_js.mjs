@@ -37,6 +37,7 @@ const found = {
   edit_from_a_local_file: await seeds(client, { model: "runware:108@20", referenceImages: [dataUri] }),
   two_results: await seeds(client, { numberResults: 2 }),
   async: await later(client),
+  guide: (await client.controlNetPreprocess({ inputImage: dataUri, preProcessorType: "canny" })).status,
   bad_parameter: await problem(client.requestImages({ ...task, width: 1000 })),
 };
 await client.disconnect();

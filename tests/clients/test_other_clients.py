@@ -41,6 +41,7 @@ def test_javascript_sdk(live: LiveServer, photo: Path) -> None:
     found = run("node", HERE / "sdk_js.mjs", live.socket, API_KEY, photo)
     assert found["text_to_image"] == found["edit_from_a_local_file"] == found["async"] == [3]
     assert found["two_results"] == [3, 4]
+    assert found["guide"] == "success"  # it sends the task as async, and polls
     assert found["bad_parameter"].startswith("invalidWidth: ")
     assert "Invalid API key" in found["bad_key"]
 

@@ -117,7 +117,7 @@ class TestCheckpoints:
     def test_room_is_made_before_the_next_is_loaded(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         events: list[str] = []
         monkeypatch.setattr(loading, "load", lambda weights, *_, **__: events.append(weights))
-        monkeypatch.setattr(loading, "_free", lambda: events.append("freed"))
+        monkeypatch.setattr(loading, "free_memory", lambda: events.append("freed"))
         checkpoints = Checkpoints("cpu")
         for name in "ab":
             checkpoints.get(entry("text_to_image", name))

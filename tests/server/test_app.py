@@ -93,6 +93,8 @@ class TestDocs:
             for task in example["value"]:
                 if "inputs" in task:
                     task["inputs"]["referenceImages"] = [reference]
+                if "inputImage" in task:
+                    task["inputImage"] = reference
                 assert post(client, task).status_code == 200
 
     def test_the_page_needs_nothing_from_elsewhere(self, client: TestClient) -> None:

@@ -11,7 +11,6 @@ from tests.server.conftest import new_task, post
 
 EDIT = {"model": "runware:108@20", "inputs": {"referenceImages": ["REFERENCE"]}}
 ULTRALYTICS = "advancedFeatures.ultralytics"
-CONTROL: dict[str, Any] = {"model": "a", "guideImage": "x"}
 
 
 def errors_of(client: TestClient, reference: str, task: dict[str, Any]) -> list[tuple[str, Any]]:
@@ -52,12 +51,6 @@ NO_EFFECT: list[tuple[str, list[Any], list[Any]]] = [
     ("acceleratorOptions.fbCache", [True], [1]),
     ("acceleratorOptions.teaCache", [True], ["on"]),
     ("acceleratorOptions.dbCache", [True], [0]),
-    ("controlNet", [[CONTROL]], [[{"model": "a"}], [{"guideImage": "x"}], [CONTROL | {"weight": 5}]]),
-    ("controlNet", [[CONTROL | {"controlMode": "prompt"}]], [[CONTROL | {"controlMode": "strong"}]]),
-    ("controlNet", [[CONTROL | {"startStep": 0}]], [[CONTROL | {"startStep": -1}]]),
-    ("controlNet", [[CONTROL | {"endStep": 20}]], [[CONTROL | {"endStep": 0}]]),
-    ("controlNet", [[CONTROL | {"startStepPercentage": 99}]], [[CONTROL | {"startStepPercentage": 100}]]),
-    ("controlNet", [[CONTROL | {"endStepPercentage": 1}]], [[CONTROL | {"endStepPercentage": 0}]]),
     (ULTRALYTICS, [{}, {"CFGScale": 8.1, "confidence": 0.5, "maskBlur": 0, "maskPadding": 20, "steps": 100}], [
         {"CFGScale": 51}, {"confidence": 1.1}, {"maskBlur": 101}, {"maskPadding": 21}, {"steps": 0}, {"strength": -0.1},
     ]),

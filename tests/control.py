@@ -1,0 +1,50 @@
+"""ControlNets with seeded random weights that show in the picture, for any tiny transformer."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from diffusers.models.controlnets.controlnet_qwenimage import QwenImageControlNetModel
+from diffusers.models.transformers.transformer_qwenimage import QwenImageTransformer2DModel
+from torch import nn
+
+from pipelines.loading import Checkpoint
+
+
+def random_controlnet(checkpoint: Checkpoint, layers: int, seed: int, **changes: Any) -> QwenImageControlNetModel:
+    """A net that fits the checkpoint's transformer, except for the `changes` of its configuration."""
+    fits = {name: checkpoint.transformer.config[name] for name in (
+        "patch_size", "in_channels", "out_channels", "attention_head_dim", "num_attention_heads",
+        "joint_attention_dim", "axes_dims_rope",
+    )}  # fmt: skip
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        net = QwenImageControlNetModel(**{**fits, "num_layers": layers, **changes})
+        # Also its output layers and its view of the guide, which start at zero: nothing would show.
+        _mix(net)
+    return cast("QwenImageControlNetModel", net.eval().requires_grad_(False))
+
+
+def save_controlnet(checkpoint: Checkpoint, folder: Path, layers: int, seed: int, **changes: Any) -> str:
+    """Write such a net in the diffusers layout, and say where."""
+    random_controlnet(checkpoint, layers, seed, **changes).save_pretrained(folder)
+    return str(folder)
+
+
+def deeper(checkpoint: Checkpoint, blocks: int, *, zero_cond_t: bool = False) -> Checkpoint:
+    """The checkpoint with a random transformer of that many blocks."""
+    config = dict(checkpoint.transformer.config) | {"num_layers": blocks, "zero_cond_t": zero_cond_t}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(5)
+        transformer = cast("nn.Module", QwenImageTransformer2DModel.from_config(config))
+        _mix(transformer)
+    transformer = transformer.to(checkpoint.dtype).eval().requires_grad_(False)
+    return replace(checkpoint, transformer=cast("Any", transformer))
+
+
+def _mix(model: nn.Module) -> None:
+    """Weights large enough for tokens to see each other, as in `stand_in`."""
+    for name, weight in model.named_parameters():
+        if weight.ndim == 2:
+            nn.init.normal_(weight, std=(2.0 if "to_" in name else 1.0) / weight.shape[1] ** 0.5)

@@ -1,0 +1,162 @@
+"""Our loop against diffusers' ControlNet pipeline: the same latents, bit for bit, from the same guide latents."""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+import torch
+from diffusers.models.autoencoders.autoencoder_kl_qwenimage import AutoencoderKLQwenImage
+from diffusers.models.controlnets.controlnet_qwenimage import QwenImageControlNetModel, QwenImageMultiControlNetModel
+from diffusers.pipelines.qwenimage import pipeline_qwenimage_controlnet
+from diffusers.pipelines.qwenimage.pipeline_qwenimage_controlnet import QwenImageControlNetPipeline
+from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
+from PIL import Image
+
+from pipelines.controlnets import Control, prepare_controls
+from pipelines.latents import grid, noise
+from pipelines.loading import Checkpoint, load
+from pipelines.render import advance, begin
+from pipelines.request import ControlUse, Reference, RenderRequest, Sampler
+from tests.control import deeper, save_controlnet
+
+WIDTH, HEIGHT, STEPS = 96, 64, 4
+CLOSE = {torch.float32: 1e-4, torch.bfloat16: 0.15}  # of the two VAEs, whose kernels add up in another order
+
+
+@pytest.fixture(scope="module")
+def uses(checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> list[ControlUse]:
+    """Two guides for one net of two layers."""
+    folder = tmp_path_factory.mktemp("controlnets")
+    weights = save_controlnet(checkpoint, folder / "net", 2, seed=1)
+    pictures = [Image.radial_gradient("L").resize((80, 60)), Image.linear_gradient("L").resize((50, 70))]
+    for number, picture in enumerate(pictures):
+        picture.convert("RGB").save(folder / f"{number}.png")
+    guides = [Reference(folder / f"{number}.png", "", *picture.size) for number, picture in enumerate(pictures)]
+    return [ControlUse("net", weights, guide) for guide in guides]
+
+
+def embeddings(model: Checkpoint, seed: int, length: int) -> torch.Tensor:
+    drawn = torch.randn((1, length, 32), generator=torch.Generator().manual_seed(seed))
+    return drawn.to(model.dtype)
+
+
+def drawn_noise(model: Checkpoint) -> torch.Tensor:
+    return noise(grid(WIDTH, HEIGHT, model.vae), 16, seed=3).to(model.dtype)
+
+
+def theirs(
+    model: Checkpoint, weights: Path, uses: Sequence[ControlUse], scale: float, monkeypatch: pytest.MonkeyPatch
+) -> tuple[list[torch.Tensor], torch.Tensor]:
+    """The guide latents that a pipeline makes, of the posterior's mean, and its result."""
+    net = QwenImageControlNetModel.from_pretrained(uses[0].weights, torch_dtype=model.dtype)
+    vae = AutoencoderKLQwenImage.from_pretrained(weights, subfolder="vae", torch_dtype=model.dtype)
+    several = len(uses) > 1
+    pipe: Any = QwenImageControlNetPipeline(
+        scheduler=cast("Any", FlowMatchEulerDiscreteScheduler.from_config(model.scheduler)),
+        vae=vae,
+        text_encoder=model.text_encoder,
+        tokenizer=model.tokenizer,
+        transformer=model.transformer,
+        controlnet=QwenImageMultiControlNetModel([net]) if several else net,
+    )
+    pipe.set_progress_bar_config(disable=True)
+    monkeypatch.setattr(
+        pipeline_qwenimage_controlnet, "retrieve_latents", lambda output, generator: output.latent_dist.mode()
+    )
+    guides: list[torch.Tensor] = []
+    forward = net.forward
+
+    def spy(**inputs: Any) -> Any:
+        if len(guides) < len(uses):
+            guides.append(inputs["controlnet_cond"])
+        return forward(**inputs)
+
+    monkeypatch.setattr(net, "forward", spy)
+    pictures = [Image.open(use.guide.path) for use in uses]
+    options = {
+        "control_image": pictures,
+        "controlnet_conditioning_scale": [use.weight for use in uses],
+        "control_guidance_start": [use.start / STEPS for use in uses],
+        "control_guidance_end": [use.end / STEPS for use in uses],
+    }
+    result = pipe(
+        prompt_embeds=embeddings(model, 1, 11),
+        negative_prompt_embeds=embeddings(model, 2, 7) if scale > 1 else None,
+        width=WIDTH,
+        height=HEIGHT,
+        num_inference_steps=STEPS,
+        true_cfg_scale=scale,
+        latents=drawn_noise(model),
+        output_type="latent",
+        **(options if several else {name: value[0] for name, value in options.items()}),
+    ).images
+    for picture in pictures:
+        picture.close()
+    return guides, result
+
+
+def ours(model: Checkpoint, controls: tuple[Control, ...], scale: float) -> torch.Tensor:
+    state = begin(
+        RenderRequest("", "", None, WIDTH, HEIGHT, STEPS, Sampler(), scale, 3),
+        model,
+        noise=drawn_noise(model),
+        cond=embeddings(model, 1, 11),
+        uncond=embeddings(model, 2, 7) if scale > 1 else None,
+        controls=controls,
+    )
+    while state.step < state.total:
+        advance([state])
+    return state.latents
+
+
+CASES: list[list[dict[str, Any]]] = [
+    [{}],
+    [{"weight": 0.7}],
+    [{"weight": -1.5, "start": 1}],
+    [{"start": 1, "end": 3}],
+    [{"weight": 0.7, "end": 2}, {"weight": 1.2, "end": 2}],
+    [{"end": 3}, {"weight": 0.4, "start": 2}],
+]
+
+
+@pytest.mark.parametrize("scale", [1.0, 4.0])
+@pytest.mark.parametrize("changes", CASES, ids=str)
+def test_latents(
+    checkpoint: Checkpoint,
+    weights: Path,
+    uses: list[ControlUse],
+    monkeypatch: pytest.MonkeyPatch,
+    changes: list[dict[str, Any]],
+    scale: float,
+) -> None:
+    check(replace(deeper(checkpoint, 5), controlnets=OrderedDict()), weights, uses, monkeypatch, changes, scale)
+
+
+def test_latents_in_bfloat16(weights: Path, uses: list[ControlUse], monkeypatch: pytest.MonkeyPatch) -> None:
+    model = deeper(load(str(weights), torch.device("cpu"), torch.bfloat16, with_vision=False), 5)
+    check(model, weights, uses, monkeypatch, [{"weight": 0.7, "start": 1}], 4.0)
+
+
+def check(
+    model: Checkpoint,
+    weights: Path,
+    uses: list[ControlUse],
+    monkeypatch: pytest.MonkeyPatch,
+    changes: list[dict[str, Any]],
+    scale: float,
+) -> None:
+    changed = [
+        replace(use, **{"end": STEPS, **change}) for use, change in zip(uses[: len(changes)], changes, strict=True)
+    ]
+    guides, expected = theirs(model, weights, changed, scale, monkeypatch)
+    with torch.inference_mode():
+        controls = prepare_controls(changed, WIDTH, HEIGHT, STEPS, model)
+    tolerance = CLOSE[model.dtype]
+    for control, guide in zip(controls, guides, strict=True):
+        torch.testing.assert_close(control.guide, guide, atol=tolerance, rtol=tolerance)
+    theirs_guides = tuple(replace(control, guide=guide) for control, guide in zip(controls, guides, strict=True))
+    assert torch.equal(ours(model, theirs_guides, scale), expected)
+    assert not torch.equal(ours(model, (), scale), expected)
