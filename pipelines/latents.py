@@ -3,6 +3,8 @@
 Knows the VAE's scaling and the transformer's packing of 2 × 2 latent pixels into one token; knows no prompt.
 """
 
+from collections.abc import Callable
+
 import torch
 from PIL import Image
 
@@ -10,6 +12,8 @@ from accel.single_frame import SingleFrameVae
 
 # One token is a patch of 2 × 2 latent pixels, and a latent pixel 8 × 8 pixels of the image.
 PATCH = 2
+# Sets the noise between steps apart from the initial noise of the same seed: "STEP" in ASCII.
+STEP_SEED = 0x53544550
 
 
 def grid(width: int, height: int, vae: SingleFrameVae) -> tuple[int, int, int]:
@@ -27,6 +31,15 @@ def noise(shape: tuple[int, int, int], channels: int, seed: int) -> torch.Tensor
     generator = torch.Generator("cpu").manual_seed(seed)
     drawn = torch.randn((1, 1, channels, rows * PATCH, columns * PATCH), generator=generator, dtype=torch.float32)
     return pack(drawn)
+
+
+def step_noise(seed: int) -> Callable[[torch.Tensor], torch.Tensor]:
+    """A source of Gaussian noise for stochastic samplers: float32, of a sample's shape and on its device.
+
+    Each call draws the next of one stream, on the CPU like `noise`, whose own stream for the seed is another one.
+    """
+    generator = torch.Generator("cpu").manual_seed(seed ^ STEP_SEED)
+    return lambda like: torch.randn(like.shape, generator=generator, dtype=torch.float32).to(like.device)
 
 
 def pack(latents: torch.Tensor) -> torch.Tensor:

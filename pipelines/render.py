@@ -14,11 +14,13 @@ from PIL import Image
 from pipelines.catalog import ModelEntry
 from pipelines.conditioning import EncodedReferences, drawn_size, encode_prompt, encode_references
 from pipelines.guidance import guide
-from pipelines.latents import decode_tokens, grid, noise
+from pipelines.integrators.base import Integrator
+from pipelines.integrators.table import integrator
+from pipelines.latents import decode_tokens, grid, noise, step_noise
 from pipelines.loading import Checkpoint
 from pipelines.pictures import open_reference
 from pipelines.request import RenderRequest
-from pipelines.schedulers import Integrator, flow_sigmas, integrator
+from pipelines.sigmas import flow_sigmas
 
 # Qwen-Image's own convention for "no negative prompt".
 NEUTRAL_PROMPT = " "
@@ -106,7 +108,7 @@ def begin(
         latents=noise.to(checkpoint.device, checkpoint.dtype),
         # Kept on the device like diffusers' own, so that products with the sample round alike.
         sigmas=flow_sigmas(request.steps, tokens, checkpoint.scheduler, request.sampler.spacing).to(checkpoint.device),
-        integrator=integrator(request.sampler),
+        integrator=integrator(request.sampler, step_noise(seed)),
         cond=cond,
         uncond=uncond,
         scale=request.true_cfg_scale,
