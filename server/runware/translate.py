@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pipelines.catalog import ModelEntry
 from pipelines.request import Reference, RenderRequest, Sampler
 from server.media.store import Media
-from server.runware.schedulers import SAMPLERS
+from server.runware.schedulers import NEAREST, SAMPLERS
 from server.runware.schema import ImageInference
 
 SIDE_STEP, SIDE_MIN, SIDE_MAX = 16, 128, 2048
@@ -77,6 +77,10 @@ def _true_cfg_scale(task: ImageInference, entry: ModelEntry) -> float:
 
 def _warnings(task: ImageInference, scale: float) -> list[str]:
     warnings = []
+    if nearest := NEAREST.get(task.scheduler or ""):
+        warnings.append(
+            f"scheduler '{task.scheduler}' has no exact counterpart for flow models: '{nearest}' runs instead."
+        )
     if task.negativePrompt is not None and scale <= 1:
         warnings.append("negativePrompt is ignored: guidance is off at a scale of 1 or less.")
     if task.ttl is not None and task.outputType != "URL":
