@@ -3,6 +3,8 @@
 Knows the VAE's scaling and the transformer's packing of 2 × 2 latent pixels into one token; knows no prompt.
 """
 
+from collections.abc import Callable
+
 import torch
 from PIL import Image
 
@@ -10,6 +12,9 @@ from accel.single_frame import SingleFrameVae
 
 # One token is a patch of 2 × 2 latent pixels, and a latent pixel 8 × 8 pixels of the image.
 PATCH = 2
+_ODD = 0x9E37_79B1  # 2^32 over the golden ratio, rounded to a prime (Knuth's multiplicative hash)
+# Sets the noise between steps apart from the initial noise of the same seed: "STEP" in ASCII.
+STEP_SEED = 0x53544550
 
 
 def grid(width: int, height: int, vae: SingleFrameVae) -> tuple[int, int, int]:
@@ -24,9 +29,18 @@ def noise(shape: tuple[int, int, int], channels: int, seed: int) -> torch.Tensor
     Drawn on the CPU in float32, so that a seed means the same picture on every device and in every dtype.
     """
     _, rows, columns = shape
-    generator = torch.Generator("cpu").manual_seed(seed)
+    generator = _generator(seed)
     drawn = torch.randn((1, 1, channels, rows * PATCH, columns * PATCH), generator=generator, dtype=torch.float32)
     return pack(drawn)
+
+
+def step_noise(seed: int) -> Callable[[torch.Tensor], torch.Tensor]:
+    """A source of Gaussian noise for stochastic samplers: float32, of a sample's shape and on its device.
+
+    Each call draws the next of one stream, on the CPU like `noise`, whose own stream for the seed is another one.
+    """
+    generator = _generator(seed ^ STEP_SEED)
+    return lambda like: torch.randn(like.shape, generator=generator, dtype=torch.float32).to(like.device)
 
 
 def pack(latents: torch.Tensor) -> torch.Tensor:
@@ -60,6 +74,12 @@ def decode_tokens(vae: SingleFrameVae, tokens: torch.Tensor, shape: tuple[int, i
     pixels = vae.decode(latents / (1.0 / std) + mean)[0, :, 0]  # divided as diffusers does, for equal bits
     pixels = (pixels * 0.5 + 0.5).clamp(0, 1).permute(1, 2, 0)
     return Image.fromarray((pixels.float().cpu().numpy() * 255).round().astype("uint8"))
+
+
+def _generator(seed: int) -> torch.Generator:
+    """Seeded as torch does it up to 32 bits; it would drop the rest, so the rest is mixed in."""
+    low, high = seed & 0xFFFF_FFFF, seed >> 32
+    return torch.Generator("cpu").manual_seed(low ^ (high * _ODD & 0xFFFF_FFFF))
 
 
 def _statistics(vae: SingleFrameVae, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

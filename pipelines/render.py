@@ -24,13 +24,15 @@ from pipelines.conditioning import (
 from pipelines.controlnets import Control, prepare_controls, residuals
 from pipelines.guidance import guide
 from pipelines.inpainting import Inpainting, noised, packed_mask
-from pipelines.latents import PATCH, decode_tokens, grid, noise
+from pipelines.integrators.base import Integrator
+from pipelines.integrators.table import integrator
+from pipelines.latents import PATCH, decode_tokens, grid, noise, step_noise
 from pipelines.loading import Checkpoint
 from pipelines.loras import NO_LORAS, LoraSet, applied
 from pipelines.painting import Canvas, lay_out
 from pipelines.pictures import open_reference
 from pipelines.request import RenderRequest
-from pipelines.schedulers import Integrator, flow_sigmas, integrator
+from pipelines.sigmas import flow_sigmas
 
 # Qwen-Image's own convention for "no negative prompt".
 NEUTRAL_PROMPT = " "
@@ -145,7 +147,7 @@ def begin(
         shape=shape,
         latents=latents,
         sigmas=sigmas,
-        integrator=integrator(request.sampler),
+        integrator=integrator(request.sampler, step_noise(seed)),
         cond=cond,
         uncond=uncond,
         scale=request.true_cfg_scale,

@@ -7,10 +7,34 @@ no torch, so that the API process can build requests.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
-Integrator = Literal["euler", "dpmpp_2m"]
-Spacing = Literal["shifted", "karras"]
+Deterministic = Literal[
+    "euler",
+    "heun",
+    "kdpm2",
+    "dpmpp_2m",
+    "dpmpp_3m",
+    "dpmpp_2s",
+    "unipc_2",
+    "unipc_3",
+    "deis",
+    "lms",
+    "ipndm",
+    "pndm",
+]
+Stochastic = Literal["euler_a", "kdpm2_a", "lcm", "tcd", "ddpm", "dpmpp_sde", "dpmpp_2m_sde", "dpmpp_3m_sde"]
+IntegratorName = Literal[Deterministic, Stochastic]
+Spacing = Literal[
+    "shifted",
+    "karras",
+    "exponential",
+    "beta",
+    "uniform",
+    "uniform_karras",
+    "uniform_exponential",
+    "uniform_beta",
+]
 ControlMode = Literal["balanced", "prompt", "controlnet"]
 
 MAX_STEPS = 50
@@ -20,11 +44,17 @@ MAX_STEPS = 50
 class Sampler:
     """How the probability flow is integrated, and on which sigmas.
 
-    `shifted` is the model's own resolution-dependent schedule; `karras` respaces it with rho = 7.
+    `shifted` is the model's own resolution-dependent schedule, `uniform` equal steps of sigma; the other spacings keep
+    the ends of one of the two and respace what is between.
     """
 
-    integrator: Integrator = "euler"
+    integrator: IntegratorName = "euler"
     spacing: Spacing = "shifted"
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether noise is added between steps: a small change of the request then changes the whole picture."""
+        return self.integrator in get_args(Stochastic)
 
 
 @dataclass(frozen=True, slots=True)

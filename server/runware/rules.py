@@ -17,7 +17,6 @@ from server.errors import (
     UnsupportedParameter,
 )
 from server.media.store import Media
-from server.runware.schedulers import SAMPLERS
 from server.runware.schema import ImageInference
 from server.runware.validation import describe, expectation
 
@@ -239,12 +238,6 @@ def _without_effect(task: ImageInference, entry: ModelEntry, catalog: Catalog) -
     for name, value in given.items():
         if value:
             yield UnsupportedParameter(f"'{name}' is valid, but has no effect on this server.", parameter=name)
-    if task.scheduler is not None and task.scheduler not in SAMPLERS:
-        yield UnsupportedParameter(
-            f"Scheduler '{task.scheduler}' is valid, but not available on this server.",
-            parameter="scheduler",
-            details={"type": "string", "allowedValues": list(SAMPLERS)},
-        )
 
 
 _RULES: tuple[Rule, ...] = (

@@ -1,57 +1,82 @@
-"""The scheduler names of the wire, and what each one runs here.
+"""The 75 scheduler names of the wire, and what each one runs here.
 
-A table and nothing else. A listed name without an entry in `SAMPLERS` is known but has no effect yet, and is refused
-by name rather than replaced in silence.
+A table and nothing else. The vendor documents the names in a few words only; a name that says no order means the
+method's usual second one. `docs/schedulers.md` shows the table to users.
 """
 
-from pipelines.request import Sampler
+from pipelines.request import IntegratorName, Sampler, Spacing
 
-_FAMILIES = {
-    "": "DDIM DDIMScheduler DDPMScheduler DEISMultistepScheduler Default DPMSolverMultistepInverse "
-    "DPMSolverMultistepScheduler DPMSolverSinglestepScheduler EDMDPMSolverMultistepScheduler EDMEulerScheduler "
-    "EulerAncestralDiscreteScheduler EulerDiscreteScheduler FlowMatchEulerDiscreteScheduler HeunDiscreteScheduler "
-    "IPNDMScheduler KDPM2AncestralDiscreteScheduler KDPM2DiscreteScheduler LCM LCMScheduler LMSDiscreteScheduler "
-    "PNDMScheduler TCDScheduler",
-    "DPM++": "|Beta|Exponential|Karras|Uniform|Uniform Beta|Uniform Exponential|Uniform Karras",
-    "DPM++ 2M": "|Beta|Exponential|Karras|Uniform",
-    "DPM++ 2M SDE": "|Beta|Exponential|Karras|Uniform",
-    "DPM++ 3M": "|Beta|Exponential|Karras|Uniform",
-    "DPM++ 3M SDE": "Uniform",
-    "DPM++ SDE": "|Beta|Exponential|Karras",
-    "Euler": "|a|Beta|Exponential|Karras",
-    "Heun": "|Karras",
-    "IPNDM": "Uniform|Uniform Beta|Uniform Exponential|Uniform Karras",
-    "LMS": "|Karras",
-    "UniPC": "|Karras|Uniform|Uniform Beta|Uniform Exponential|Uniform Karras",
-    "UniPC 2M": "|Karras|Uniform",
-    "UniPC 3M": "|Karras|Uniform",
+_SPACINGS: dict[str, Spacing] = {
+    "": "shifted",  # the model's own
+    "Karras": "karras",
+    "Exponential": "exponential",
+    "Beta": "beta",
+    # Equal steps of sigma, without the model's shift for the image's size; the rest respace those.
+    "Uniform": "uniform",
+    "Uniform Karras": "uniform_karras",
+    "Uniform Exponential": "uniform_exponential",
+    "Uniform Beta": "uniform_beta",
 }
 
-# The 75 names of the vendor's list, in its spelling; they are compared with letter case ignored.
-SCHEDULERS: tuple[str, ...] = tuple(
-    sorted(
-        [
-            *_FAMILIES[""].split(),
-            *(
-                f"{family} {variant}".strip()
-                for family, variants in _FAMILIES.items()
-                if family
-                for variant in variants.split("|")
-            ),
-        ],
-        key=str.lower,
-    )
-)
+# A family is an integrator, and what follows its name the spacing.
+_FAMILIES: dict[str, tuple[IntegratorName, str]] = {
+    "DPM++": ("dpmpp_2m", "|Beta|Exponential|Karras|Uniform|Uniform Beta|Uniform Exponential|Uniform Karras"),
+    "DPM++ 2M": ("dpmpp_2m", "|Beta|Exponential|Karras|Uniform"),
+    "DPM++ 2M SDE": ("dpmpp_2m_sde", "|Beta|Exponential|Karras|Uniform"),
+    "DPM++ 3M": ("dpmpp_3m", "|Beta|Exponential|Karras|Uniform"),
+    "DPM++ 3M SDE": ("dpmpp_3m_sde", "Uniform"),
+    "DPM++ SDE": ("dpmpp_sde", "|Beta|Exponential|Karras"),
+    "Euler": ("euler", "|Beta|Exponential|Karras"),
+    "Heun": ("heun", "|Karras"),
+    "IPNDM": ("ipndm", "Uniform|Uniform Beta|Uniform Exponential|Uniform Karras"),
+    "LMS": ("lms", "|Karras"),
+    "UniPC": ("unipc_2", "|Karras|Uniform|Uniform Beta|Uniform Exponential|Uniform Karras"),
+    "UniPC 2M": ("unipc_2", "|Karras|Uniform"),
+    "UniPC 3M": ("unipc_3", "|Karras|Uniform"),
+}
 
-SAMPLERS: dict[str, Sampler] = {
-    "Default": Sampler(),
-    "Euler": Sampler("euler", "shifted"),
-    "EulerDiscreteScheduler": Sampler("euler", "shifted"),
-    "FlowMatchEulerDiscreteScheduler": Sampler("euler", "shifted"),
-    "Euler Karras": Sampler("euler", "karras"),
-    "DPM++ 2M": Sampler("dpmpp_2m", "shifted"),
-    "DPMSolverMultistepScheduler": Sampler("dpmpp_2m", "shifted"),
-    "DPM++ 2M Karras": Sampler("dpmpp_2m", "karras"),
+_SINGLE: dict[str, Sampler] = {
+    "Default": Sampler(),  # the scheduler that the models are published with
+    "DDIM": Sampler("euler"),  # deterministic DDIM of a rectified flow is Euler's step
+    "DDIMScheduler": Sampler("euler"),
+    "DDPMScheduler": Sampler("ddpm"),  # the posterior of the flow's own noising
+    "DEISMultistepScheduler": Sampler("deis"),
+    "DPMSolverMultistepInverse": Sampler("dpmpp_2m"),  # turns a picture into noise, which draws nothing: run forwards
+    "DPMSolverMultistepScheduler": Sampler("dpmpp_2m"),
+    "DPMSolverSinglestepScheduler": Sampler("dpmpp_2s"),
+    # EDM's preconditioning has no place on a flow; its schedule is Karras'.
+    "EDMDPMSolverMultistepScheduler": Sampler("dpmpp_2m", "karras"),
+    "EDMEulerScheduler": Sampler("euler", "karras"),
+    "Euler a": Sampler("euler_a"),
+    "EulerAncestralDiscreteScheduler": Sampler("euler_a"),
+    "EulerDiscreteScheduler": Sampler("euler"),
+    "FlowMatchEulerDiscreteScheduler": Sampler("euler"),
+    "HeunDiscreteScheduler": Sampler("heun"),
+    "IPNDMScheduler": Sampler("ipndm"),
+    "KDPM2AncestralDiscreteScheduler": Sampler("kdpm2_a"),
+    "KDPM2DiscreteScheduler": Sampler("kdpm2"),
+    "LCM": Sampler("lcm"),
+    "LCMScheduler": Sampler("lcm"),
+    "LMSDiscreteScheduler": Sampler("lms"),
+    "PNDMScheduler": Sampler("pndm"),
+    "TCDScheduler": Sampler("tcd"),
+}
+
+_COMBINED = {
+    f"{family} {spacing}".strip(): Sampler(integrator, _SPACINGS[spacing])
+    for family, (integrator, spacings) in _FAMILIES.items()
+    for spacing in spacings.split("|")
+}
+
+# The names of the vendor's list, in its spelling; they are compared with letter case ignored.
+SAMPLERS: dict[str, Sampler] = dict(sorted({**_SINGLE, **_COMBINED}.items(), key=lambda item: item[0].lower()))
+SCHEDULERS: tuple[str, ...] = tuple(SAMPLERS)
+
+# Names without an exact counterpart on a flow model, and the listed name that runs instead.
+NEAREST: dict[str, str] = {
+    "DPMSolverMultistepInverse": "DPM++ 2M",
+    "EDMDPMSolverMultistepScheduler": "DPM++ 2M Karras",
+    "EDMEulerScheduler": "Euler Karras",
 }
 
 _BY_LOWER_CASE = {name.lower(): name for name in SCHEDULERS}

@@ -18,7 +18,7 @@ from pydantic import (
 )
 
 from pipelines.preprocessors import CANNY_HIGH, CANNY_LOW, KINDS, NEED_A_NETWORK
-from server.runware.schedulers import SAMPLERS, SCHEDULERS, scheduler_name
+from server.runware.schedulers import SCHEDULERS, scheduler_name
 
 MAX_SEED = 2**63 - 1
 MAX_TTL = 100 * 366 * 86_400  # a lifetime; beyond some size it is no number of seconds that can be stored
@@ -222,7 +222,8 @@ class ImageInference(Task):
         default=None, description="Denoising steps. Default: the model's."
     )
     scheduler: SchedulerName | None = Field(
-        default=None, description=f"These run: {', '.join(SAMPLERS)}. The others are refused for now."
+        default=None,
+        description="Sampling method and spacing of the steps (docs/schedulers.md). Default: the model's own, Euler.",
     )
     CFGScale: Annotated[Hundredths, Field(ge=1, le=20)] | None = Field(
         default=None, description="Guidance scale; 1 switches guidance off."

@@ -14,7 +14,7 @@ from pipelines.catalog import Catalog, ModelEntry
 from pipelines.request import ControlUse, FaceRefinement, LoraUse, Outpaint, Reference, RenderRequest, Sampler
 from server.media.store import Media
 from server.runware.rules import ASPECT_TOLERANCE
-from server.runware.schedulers import SAMPLERS
+from server.runware.schedulers import NEAREST, SAMPLERS
 from server.runware.schema import ControlNet, ImageInference
 
 SIDE_STEP, SIDE_MIN, SIDE_MAX = 16, 128, 2048
@@ -168,6 +168,8 @@ def _controls(
 
 
 def _warnings(task: ImageInference, request: RenderRequest) -> Iterator[str]:
+    if nearest := NEAREST.get(task.scheduler or ""):
+        yield f"scheduler '{task.scheduler}' has no exact counterpart for flow models: '{nearest}' runs instead."
     if task.negativePrompt is not None and request.true_cfg_scale <= 1:
         yield "negativePrompt is ignored: guidance is off at a scale of 1 or less."
     if task.ttl is not None and task.outputType != "URL":

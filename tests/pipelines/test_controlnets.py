@@ -11,7 +11,7 @@ from pipelines.catalog import Mode, ModelEntry, load_catalog
 from pipelines.controlnets import RESIDENT, Residuals, prepare_controls, residuals, softened
 from pipelines.loading import Checkpoint, LoadError
 from pipelines.render import RenderState, advance, prepare
-from pipelines.request import ControlUse, Integrator, Reference, RenderRequest, Sampler
+from pipelines.request import ControlUse, IntegratorName, Reference, RenderRequest, Sampler
 from tests.control import deeper, save_controlnet
 
 WIDTH, HEIGHT = 64, 48
@@ -136,7 +136,7 @@ class TestEffect:
         assert not torch.equal(controlled, plain)
 
     @pytest.mark.parametrize("integrator", ["euler", "dpmpp_2m"])
-    def test_every_integrator(self, model: Checkpoint, folder: Path, integrator: Integrator) -> None:
+    def test_every_integrator(self, model: Checkpoint, folder: Path, integrator: IntegratorName) -> None:
         sampler = Sampler(integrator)
         assert not torch.equal(drawn(model, use(folder), sampler=sampler), drawn(model, sampler=sampler))
 

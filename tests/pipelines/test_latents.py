@@ -1,9 +1,11 @@
+from itertools import combinations
+
 import pytest
 import torch
 from diffusers.pipelines.qwenimage.pipeline_qwenimage import QwenImagePipeline
 from PIL import Image
 
-from pipelines.latents import decode_tokens, encode_pixels, grid, noise, pack, unpack
+from pipelines.latents import decode_tokens, encode_pixels, grid, noise, pack, step_noise, unpack
 from pipelines.loading import Checkpoint
 
 
@@ -32,6 +34,23 @@ def test_noise_belongs_to_its_seed_alone() -> None:
     assert torch.equal(noise((1, 4, 6), 16, 2**63 - 1), first)
     assert not torch.equal(noise((1, 4, 6), 16, 0), first)
     assert first.dtype == torch.float32
+
+
+def test_every_bit_of_a_seed_counts() -> None:
+    drawn = [noise((1, 1, 1), 16, seed) for seed in (5, 5 + 2**32, 5 + 2**33, 5 + 2**62)]
+    assert all(not torch.equal(a, b) for a, b in combinations(drawn, 2))
+
+
+def test_the_noise_between_steps_is_a_stream_of_its_own() -> None:
+    initial, like = noise((1, 4, 6), 16, 5), torch.zeros(1, 24, 64, dtype=torch.bfloat16)
+    stream, same = step_noise(5), step_noise(5)
+    first, second = stream(like), stream(like)
+    torch.randn(7)
+    assert torch.equal(torch.cat([first, second]), torch.cat([same(like), same(like)]))
+    assert first.dtype == torch.float32
+    values = [torch.sort(drawn.flatten()).values for drawn in (initial, first, second, step_noise(6)(like))]
+    assert all(not torch.equal(a, b) for a, b in combinations(values, 2))
+    assert torch.equal(noise((1, 4, 6), 16, 5), initial)
 
 
 def test_encoded_pixels_are_normalised_tokens(checkpoint: Checkpoint) -> None:

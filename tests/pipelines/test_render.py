@@ -11,9 +11,13 @@ from PIL import Image
 from pipelines.catalog import Mode, ModelEntry, load_catalog
 from pipelines.loading import Checkpoint
 from pipelines.render import RenderState, advance, finish, prepare
-from pipelines.request import Reference, RenderRequest, Sampler
+from pipelines.request import IntegratorName, Reference, RenderRequest, Sampler
 
-SAMPLERS = [Sampler(integrator, spacing) for integrator in ("euler", "dpmpp_2m") for spacing in ("shifted", "karras")]
+SAMPLERS = [
+    Sampler(integrator, spacing)
+    for integrator in ("euler", "unipc_3", "dpmpp_sde")
+    for spacing in ("shifted", "karras")
+]
 
 
 def entry(mode: Mode) -> ModelEntry:
@@ -85,6 +89,7 @@ class TestPicture:
             {"true_cfg_scale": 1.0},
             {"steps": 4},
             {"sampler": Sampler("dpmpp_2m")},
+            {"sampler": Sampler("euler_a")},
             {"sampler": Sampler(spacing="karras")},
         ],
         ids=str,
@@ -163,8 +168,11 @@ class TestSeeds:
 class TestSharing:
     """Renders share models and nothing else."""
 
-    def test_taking_turns_equals_alone(self, checkpoint: Checkpoint, reference: Reference) -> None:
-        edit = asked(seed=2, references=(reference,), sampler=Sampler("dpmpp_2m"))
+    @pytest.mark.parametrize("integrator", ["dpmpp_2m", "euler_a"])
+    def test_taking_turns_equals_alone(
+        self, checkpoint: Checkpoint, reference: Reference, integrator: IntegratorName
+    ) -> None:
+        edit = asked(seed=2, references=(reference,), sampler=Sampler(integrator))
         alone = [drawn(checkpoint, asked(steps=4)), drawn(checkpoint, edit, mode="edit")]
         first, second = begun(checkpoint, asked(steps=4)), begun(checkpoint, edit, mode="edit")
         while first.step < first.total:

@@ -6,7 +6,6 @@ import pytest
 from starlette.testclient import TestClient
 
 from server.errors import ApiError, Rejected
-from server.runware.schedulers import SAMPLERS, SCHEDULERS, scheduler_name
 from tests.server.conftest import new_task, post
 
 EDIT = {"model": "runware:108@20", "inputs": {"referenceImages": ["REFERENCE"]}}
@@ -180,19 +179,6 @@ def test_control_net_windows(client: TestClient, reference: str) -> None:
     assert ("incompatibleParameters", ["controlNet[0].endStep", "steps"]) in errors
     both = ["controlNet[0].startStep", "controlNet[0].endStep", "controlNet[0].endStepPercentage"]
     assert ("incompatibleParameters", both) in errors
-
-
-class TestSchedulers:
-    def test_the_vendors_75_names(self) -> None:
-        assert len(set(SCHEDULERS)) == 75
-        assert set(SAMPLERS) <= set(SCHEDULERS)
-        assert scheduler_name(" dpm++ 2m karras ") == "DPM++ 2M Karras"
-        assert scheduler_name("DPM") is None
-
-    @pytest.mark.parametrize("name", SCHEDULERS)
-    def test_each_runs_or_is_refused_by_name(self, client: TestClient, reference: str, name: str) -> None:
-        expected = [] if name in SAMPLERS else [("unsupportedParameter", "scheduler")]
-        assert errors_of(client, reference, {"scheduler": name}) == expected
 
 
 def test_rejected_joins_messages() -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from pipelines.catalog import ModelEntry, load_catalog
 from pipelines.request import Sampler
 from server.media.store import Media
+from server.runware.schedulers import NEAREST, SAMPLERS, SCHEDULERS
 from server.runware.schema import ImageInference
 from server.runware.translate import size_like, to_request
 
@@ -61,6 +62,15 @@ def test_what_is_ignored_is_said() -> None:
 
 def test_a_scheduler_becomes_a_sampler() -> None:
     assert to_request(task(scheduler="DPM++ 2M Karras"), ENTRY, {}, CATALOG)[0].sampler == Sampler("dpmpp_2m", "karras")
+
+
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_a_scheduler_without_a_counterpart_says_what_runs(name: str) -> None:
+    request, warnings = to_request(task(scheduler=name), ENTRY, {}, CATALOG)
+    assert request.sampler == SAMPLERS[name]
+    assert [warning.split(":")[1] for warning in warnings] == [
+        f" '{nearest}' runs instead." for nearest in [NEAREST.get(name)] if nearest
+    ]
 
 
 def test_an_edit_without_a_size_is_like_its_last_reference() -> None:

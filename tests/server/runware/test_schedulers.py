@@ -1,0 +1,70 @@
+"""The vendor's names, and the page on them; `python -m tests.server.runware.test_schedulers` prints the page's rows."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from starlette.testclient import TestClient
+
+from pipelines.integrators.table import integrator
+from pipelines.latents import step_noise
+from pipelines.request import Sampler
+from server.runware.schedulers import NEAREST, SAMPLERS, SCHEDULERS, scheduler_name
+from tests.pipelines.integrators.flows import walk
+from tests.server.runware.test_rules import errors_of
+
+PAGE = Path(__file__).parents[3] / "docs" / "schedulers.md"
+
+
+def test_the_vendors_75_names() -> None:
+    assert len(set(SCHEDULERS)) == 75
+    assert scheduler_name(" dpm++ 2m karras ") == "DPM++ 2M Karras"
+    assert scheduler_name("DPM") is None
+
+
+@pytest.mark.parametrize("name", ["TCDScheduler", "dpm++ 3m sde uniform", "DPMSolverMultistepInverse"])
+def test_a_listed_name_is_valid(client: TestClient, reference: str, name: str) -> None:
+    assert errors_of(client, reference, {"scheduler": name}) == []
+
+
+@pytest.mark.parametrize(("name", "nearest"), NEAREST.items())
+def test_what_runs_instead_is_what_is_said(name: str, nearest: str) -> None:
+    assert nearest not in NEAREST
+    assert SAMPLERS[name] == SAMPLERS[nearest]
+
+
+def forwards(sampler: Sampler) -> int:
+    """Velocities asked for in 20 steps."""
+    calls = []
+
+    def velocity(sample: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+        calls.append(sigma)
+        return sample
+
+    walk(integrator(sampler, step_noise(1)), velocity, torch.zeros(1, 1, 1), torch.linspace(1, 0, 21))
+    return len(calls)
+
+
+def row(name: str) -> str:
+    sampler = SAMPLERS[name]
+    noise = "yes" if sampler.stochastic else "no"
+    exact = f"nearest: {NEAREST[name]}" if name in NEAREST else "exact"
+    return f"| {name} | `{sampler.integrator}` | `{sampler.spacing}` | {noise} | {forwards(sampler)} | {exact} |"
+
+
+def test_the_page_lists_every_name_as_it_runs() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    table = page[page.index("| name ") :].split("\n\n")[0].strip().splitlines()
+    assert table[2:] == [row(name) for name in SCHEDULERS]
+
+
+def test_the_page_explains_every_integrator_and_spacing() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    explained = page[: page.index("| name ")]
+    for sampler in SAMPLERS.values():
+        assert f"| `{sampler.integrator}` |" in explained
+        assert f"`{sampler.spacing.removeprefix('uniform_')}`" in explained
+
+
+if __name__ == "__main__":
+    print(*map(row, SCHEDULERS), sep="\n")  # noqa: T201
