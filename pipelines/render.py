@@ -107,7 +107,7 @@ def prepare(request: RenderRequest, index: int, checkpoint: Checkpoint, entry: M
         seed=seed,
     )
     state.size, state.canvas = (request.width, request.height), canvas
-    state.warnings = (*_warnings(prompts, canvas), *state.loras.warnings)
+    state.warnings = (*_warnings(prompts, canvas), *state.warnings)
     return state
 
 
@@ -156,6 +156,7 @@ def begin(
         seed=seed,
         inpainting=inpainting,
         loras=loras,
+        warnings=loras.warnings,
     )
 
 
