@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from torch import nn
 
+from pipelines.hub import local_file
 from pipelines.lora_deltas import Delta
 from pipelines.lora_files import LoraFile, read_lora
 from pipelines.lora_keys import LoraError
@@ -111,16 +110,12 @@ def _hook(added: tuple[tuple[Delta, float], ...]) -> Hook:
 
 
 def _on_disk(path: Path) -> Path:
-    """The file itself; a relative path is a hub name, owner/repository/file, which is downloaded once."""
-    if path.is_absolute():
-        return path
-    parts = path.parts
-    if len(parts) < 3:
-        raise LoraError(f"'{path}' is neither a file nor a file of a hub repository")
     try:
-        return Path(hf_hub_download("/".join(parts[:2]), "/".join(parts[2:])))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        return local_file(path, download=True)
+    except OSError as error:
         raise LoraError(f"'{path}' cannot be downloaded from the hub ({_first_line(error)})") from error
+    except ValueError as error:
+        raise LoraError(_first_line(error)) from error
 
 
 def _first_line(error: BaseException) -> str:

@@ -13,8 +13,9 @@ from typing import Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from pipelines.catalog import EMBEDDED, EMBEDDED_FOLDER, ModelEntry
+from pipelines.catalog import ModelEntry
 from pipelines.fingerprint import file_digest, folder_fingerprint
+from pipelines.hub import local_file, local_folder
 from pipelines.request import Reference, RenderRequest
 
 FORMAT = 1
@@ -73,7 +74,7 @@ def make_receipt(
         request=without_paths(replace(request, seed=seed, count=1)),
         encoding=encoding,
         model=Used(_public_name(entry.weights), fingerprint(entry.weights)),
-        loras=tuple(Used(lora.name, file_digest(lora.path)) for lora in request.loras),
+        loras=tuple(Used(lora.name, _lora_digest(lora.path)) for lora in request.loras),
         controlnets=tuple(Used(control.name, fingerprint(control.weights)) for control in request.controls),
         device=device,
         dtype=dtype,
@@ -129,22 +130,14 @@ def with_files(
 @cache
 def fingerprint(weights: str) -> str | None:
     """Of a folder of weights, or of a hub repository's local copy; None when there is neither. Kept for good."""
-    folder = weights_folder(weights)
+    folder = local_folder(weights)
     return folder_fingerprint(folder) if folder else None
 
 
-def weights_folder(weights: str) -> Path | None:
-    """Where weights lie: the folder itself, the embedded checkpoint, or a hub repository's local copy."""
-    if weights == EMBEDDED:
-        return EMBEDDED_FOLDER
-    if Path(weights).is_dir():
-        return Path(weights)
-    from huggingface_hub import snapshot_download  # slow to import, and only hub names need it
-    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
-
+def _lora_digest(path: Path) -> str | None:
     try:
-        return Path(snapshot_download(weights, local_files_only=True))
-    except (LocalEntryNotFoundError, HFValidationError):
+        return file_digest(local_file(path))
+    except (OSError, ValueError):  # with a weight of 0 it was never read, and need not be there
         return None
 
 

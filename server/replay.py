@@ -1,12 +1,13 @@
 """`ownware replay`: draw an image again from its receipt, and say whether it is the same.
 
 Runs in the command's own process, with the models and the data folder that the settings name. Pictures that the image
-started from are found by their SHA-256 among the files given and in the data folder.
+started from and LoRAs are found by their SHA-256: among the files given, in the catalogue and in the data folder.
 """
 
 import hashlib
 import json
 import sys
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import typer
 
 from pipelines.catalog import Catalog, CatalogError, ModelEntry
 from pipelines.fingerprint import file_digest
+from pipelines.hub import local_file
 from pipelines.receipt import Receipt, ReceiptError, fingerprint, pictures_of, read_receipt, with_files
 from pipelines.request import RenderRequest
 from server.devices import find_devices
@@ -43,7 +45,7 @@ def replay(source: str, out: Path | None, pictures: list[Path], settings: Settin
     try:
         found = read_source(source)
         catalog = choose_catalog(settings, find_devices(settings.devices))
-        request, entry = placed(found.receipt, catalog, pictures, settings.data_dir)
+        request, entry = placed(found.receipt, catalog, pictures, settings)
     except (ReplayError, ReceiptError, CatalogError, OSError) as error:
         typer.echo(f"ownware: {error}", err=True)
         return IMPOSSIBLE
@@ -82,20 +84,14 @@ def read_source(source: str) -> Source:
 
 
 def placed(
-    receipt: Receipt, catalog: Catalog, pictures: list[Path], data_dir: Path
+    receipt: Receipt, catalog: Catalog, pictures: list[Path], settings: Settings
 ) -> tuple[RenderRequest, ModelEntry]:
     """The request with every file in its place, and its model. Raises `ReplayError` when something is not here."""
     entry = catalog.find(receipt.request.model)
     if entry is None:
         raise ReplayError(f"{receipt.request.model} is not in the catalogue")
     _expect(receipt.model.name, receipt.model.digest, fingerprint(entry.weights))
-    loras, controlnets = {}, {}
-    for used in receipt.loras:
-        lora = catalog.find_lora(used.name)
-        if lora is None:
-            raise ReplayError(f"the LoRA {used.name} is not in the catalogue")
-        loras[used.name] = Path(lora.weights)
-        _expect(used.name, used.digest, file_digest(loras[used.name]))
+    controlnets = {}
     for used in receipt.controlnets:
         control = catalog.find_controlnet(used.name)
         if control is None:
@@ -103,13 +99,37 @@ def placed(
         controlnets[used.name] = control.weights
         _expect(used.name, used.digest, fingerprint(control.weights))
     wanted = {picture.sha256 for picture in pictures_of(receipt.request)}
-    found = {digest: path for path in pictures if (digest := file_digest(path)) in wanted}
-    if wanted - found.keys():
-        candidates = (path for path in (data_dir / "media").rglob("*") if path.is_file())
-        found |= {digest: path for path in candidates if (digest := file_digest(path)) in wanted}
-    if missing := sorted(wanted - found.keys()):
+    images = _by_digest(wanted, pictures, _files(settings.data_dir / "media"))
+    if missing := sorted(wanted - images.keys()):
         raise ReplayError(f"no file with the SHA-256 {missing[0]}: name the pictures it started from with --picture")
-    return with_files(receipt.request, found, loras, controlnets), entry
+    digests = {used.digest: used.name for used in receipt.loras if used.digest is not None}
+    listed = (Path(row.weights) for row in catalog.loras)
+    places = (_files(folder) for folder in (settings.data_dir / "loras", settings.lora_dir) if folder is not None)
+    files = _by_digest(set(digests), listed, *places)
+    if missing := sorted(digests.keys() - files.keys()):
+        raise ReplayError(f"no LoRA file here has the SHA-256 {missing[0]} of {digests[missing[0]]}")
+    loras = {name: files[digest] for digest, name in digests.items()}
+    return with_files(receipt.request, images, loras, controlnets), entry
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    return (path for path in folder.rglob("*") if path.is_file())
+
+
+def _by_digest(wanted: set[str], *places: Iterable[Path]) -> dict[str, Path]:
+    """The files with these SHA-256, looked for in one place after the other until all are found."""
+    found: dict[str, Path] = {}
+    for place in places:
+        for path in place:
+            if wanted <= found.keys():
+                return found
+            try:
+                digest = file_digest(local_file(path.absolute() if path.exists() else path))
+            except (OSError, ValueError):
+                continue
+            if digest in wanted:
+                found[digest] = path
+    return found
 
 
 def _expect(name: str, digest: str | None, here: str | None) -> None:

@@ -7,13 +7,18 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from server.replay import DIFFERENT, IMPOSSIBLE, SAME, replay
+from pipelines.catalog import load_catalog
+from pipelines.receipt import Receipt, make_receipt
+from pipelines.request import LoraUse, RenderRequest, Sampler
+from server.replay import DIFFERENT, IMPOSSIBLE, SAME, ReplayError, placed, replay
 from server.settings import Settings
 from tests.fakes import picture
 from tests.live import API_KEY, LiveServer
 from tests.server.conftest import new_task
 
 PICTURE = picture(160, 128)
+CATALOG = load_catalog().with_embedded_weights()
+ENTRY = CATALOG.entries[0]
 
 
 @pytest.fixture(scope="module", params=["PNG", "JPG", "WEBP"])
@@ -102,3 +107,25 @@ class TestImpossible:
         path.write_bytes(content)
         assert replay(str(path), None, [], settings) == IMPOSSIBLE
         assert replay(str(tmp_path / "nothing"), None, [], settings) == IMPOSSIBLE
+
+
+class TestLoras:
+    @pytest.fixture
+    def asked(self, tmp_path: Path) -> Receipt:
+        lora = tmp_path / "here.safetensors"
+        lora.write_bytes(b"weights")
+        request = RenderRequest(ENTRY.air, "a", None, 128, 128, 2, Sampler(), 1.0, 7, loras=(LoraUse("style", lora),))
+        return make_receipt(request, 7, ("PNG", 95), ENTRY, "cpu", "float32")
+
+    @pytest.mark.parametrize("place", ["uploaded", "folder"])
+    def test_one_is_found_by_its_content(self, asked: Receipt, tmp_path: Path, place: str) -> None:
+        folder = tmp_path / "data" / "loras" if place == "uploaded" else tmp_path / "folder"
+        folder.mkdir(parents=True)
+        moved = (tmp_path / "here.safetensors").rename(folder / "called something else")
+        settings = Settings(data_dir=tmp_path / "data", lora_dir=tmp_path / "folder")
+        request, _ = placed(asked, CATALOG, [], settings)
+        assert request.loras == (LoraUse("style", moved),)
+
+    def test_one_that_is_not_here(self, asked: Receipt, tmp_path: Path) -> None:
+        with pytest.raises(ReplayError, match="no LoRA file here has the SHA-256 .* of style"):
+            placed(asked, CATALOG, [], Settings(data_dir=tmp_path / "data"))
