@@ -127,5 +127,5 @@ class TestLoras:
         assert request.loras == (LoraUse("style", moved),)
 
     def test_one_that_is_not_here(self, asked: Receipt, tmp_path: Path) -> None:
-        with pytest.raises(ReplayError, match="no LoRA file here has the SHA-256 .* of style"):
+        with pytest.raises(ReplayError, match=r"no LoRA file here has the SHA-256 .* of style"):
             placed(asked, CATALOG, [], Settings(data_dir=tmp_path / "data"))

@@ -1,0 +1,174 @@
+"""One pair of pictures for each parameter that changes the picture: without it and with it, over the wire.
+
+    ownware serve --weights embedded &
+    python -m benchmarks.parameters --out docs/parameters.png [--url http://127.0.0.1:8000] [--key KEY]
+
+Sends everything to a running server, so that it shows what a client sees. The pictures that tasks start from are drawn
+here, in the manner that the embedded checkpoint knows.
+"""
+
+import argparse
+import base64
+import io
+import math
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx2
+from PIL import Image, ImageDraw
+
+SIDE, THUMB = 256, 160  # pixels that are asked for, and that are shown
+COLUMNS, LABEL, FRAME = 4, 30, 10
+
+
+def data_uri(picture: Image.Image) -> str:
+    """A picture as the wire takes it."""
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def scene(background: str = "white", colour: str = "blue", box: tuple[int, int, int, int] = (64, 64, 192, 192)) -> str:
+    """A disc on a plain background."""
+    picture = Image.new("RGB", (SIDE, SIDE), background)
+    ImageDraw.Draw(picture).ellipse(box, fill=colour)
+    return data_uri(picture)
+
+
+def spot(softness: int = 0) -> str:
+    """A mask, white in its right half; over so many pixels it rises."""
+    row = [min(255, max(0, 255 * (x - SIDE // 2 + softness) // (softness + 1))) for x in range(SIDE)]
+    mask = Image.new("L", (SIDE, 1))
+    mask.putdata(row)
+    return data_uri(mask.resize((SIDE, SIDE)))
+
+
+def small() -> str:
+    """A mask, white in a small square."""
+    mask = Image.new("L", (SIDE, SIDE))
+    mask.paste(255, (150, 30, 220, 100))
+    return data_uri(mask)
+
+
+RED = {"positivePrompt": "a large red circle in the middle on a white background"}
+GREEN = {"positivePrompt": "a large green square in the middle on a white background"}
+SEED = {"seedImage": scene()}
+EDIT: dict[str, Any] = {
+    "model": "runware:108@20",
+    "inputs": {"referenceImages": [scene()]},
+    "positivePrompt": "make the circle red",
+    "width": None,
+    "height": None,
+}
+BACKGROUND = {"positivePrompt": "change the background to yellow"}
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two tasks that differ in one parameter."""
+
+    label: str
+    before: dict[str, Any] = field(default_factory=dict)
+    after: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def tasks(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Both, the second with the first's parameters too."""
+        return self.before, self.before | self.after
+
+
+PAIRS = (
+    Pair("positivePrompt", {}, GREEN),
+    Pair("negativePrompt: red", {}, {"negativePrompt": "a red circle"}),
+    Pair("seed 7, 8", {}, {"seed": 8}),
+    Pair("steps 3, 20", {"steps": 3}, {"steps": 20}),
+    Pair("CFGScale 1, 4", {"CFGScale": 1}, {"CFGScale": 4}),
+    Pair("settings.trueCFGScale 4, 9", {}, {"settings": {"trueCFGScale": 9}}),
+    Pair("scheduler Default, Euler a", {}, {"scheduler": "Euler a"}),
+    Pair("width, height", {}, {"width": 384, "height": 192}),
+    Pair("outputQuality 95, 20", {}, {"outputQuality": 20, "outputFormat": "JPG"}),
+    Pair("seedImage, strength 0.2, 0.8", {"inputs": SEED | {"strength": 0.2}}, {"inputs": SEED | {"strength": 0.8}}),
+    Pair(
+        "maskImage: right half",
+        {"inputs": SEED | {"strength": 1}},
+        {"inputs": SEED | {"strength": 1, "maskImage": spot()}},
+    ),
+    Pair(
+        "maskImage: hard, soft",
+        {"inputs": SEED | {"strength": 1, "maskImage": spot()}},
+        {"inputs": SEED | {"strength": 1, "maskImage": spot(softness=80)}},
+    ),
+    Pair("maskMargin 32", {"inputs": SEED | {"strength": 1, "maskImage": small()}}, {"maskMargin": 32}),
+    Pair(
+        "outpaint left, right 64",
+        {"inputs": SEED | {"strength": 0}},
+        {"inputs": SEED, "outpaint": {"left": 64, "right": 64}, "width": SIDE + 128},
+    ),
+    Pair(
+        "outpaint.blur 0, 32",
+        {"inputs": SEED, "outpaint": {"left": 64, "right": 64}, "width": SIDE + 128},
+        {"outpaint": {"left": 64, "right": 64, "blur": 32}},
+    ),
+    Pair("referenceImages: colour", EDIT, {"inputs": {"referenceImages": [scene("yellow", "black")]}}),
+    Pair("positivePrompt of an edit", EDIT, BACKGROUND),
+)
+
+
+def draw(web: httpx2.Client, url: str, changes: dict[str, Any]) -> Image.Image:
+    """Send one task and fetch its picture."""
+    task = {
+        "taskType": "imageInference",
+        "taskUUID": str(uuid.uuid4()),
+        "model": "runware:108@1",
+        **RED,
+        "width": SIDE,
+        "height": SIDE,
+        "seed": 7,
+        "steps": 20,
+        "outputFormat": "PNG",
+    }
+    task = {name: value for name, value in (task | changes).items() if value is not None}
+    body = web.post(f"{url}/v1", json=[task]).json()
+    if body.get("errors"):
+        raise SystemExit(f"{changes}: {body['errors'][0]['message']}")
+    return Image.open(io.BytesIO(web.get(body["data"][0]["imageURL"]).content)).convert("RGB")
+
+
+def contact_sheet(pairs: dict[str, tuple[Image.Image, Image.Image]]) -> Image.Image:
+    """The pairs in rows, each under its name."""
+    wide, high = 2 * THUMB + 3 * FRAME, THUMB + LABEL + FRAME
+    sheet = Image.new("RGB", (COLUMNS * wide, math.ceil(len(pairs) / COLUMNS) * high), "white")
+    pen = ImageDraw.Draw(sheet)
+    for number, (label, pictures) in enumerate(pairs.items()):
+        left, top = number % COLUMNS * wide + FRAME, number // COLUMNS * high
+        pen.text((left, top + 10), label, fill="black", font_size=15)
+        for place, picture in enumerate(pictures):
+            shown = picture.copy()
+            shown.thumbnail((THUMB, THUMB), Image.Resampling.LANCZOS)
+            corner = (left + place * (THUMB + FRAME // 2), top + LABEL)
+            sheet.paste(shown, corner)
+            edge = (corner[0] - 1, corner[1] - 1, corner[0] + shown.width, corner[1] + shown.height)
+            pen.rectangle(edge, outline="silver")
+    return sheet
+
+
+def main() -> None:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, help="the PNG to write")
+    parser.add_argument("--url", default="http://127.0.0.1:8000", help="a running server")
+    parser.add_argument("--key", default="any", help="its API key")
+    options = parser.parse_args()
+    pairs = {}
+    with httpx2.Client(timeout=300, headers={"Authorization": f"Bearer {options.key}"}) as web:
+        for pair in PAIRS:
+            first, second = (draw(web, options.url, task) for task in pair.tasks)
+            pairs[pair.label] = (first, second)
+            print(pair.label, flush=True)
+    contact_sheet(pairs).quantize(128).save(options.out, optimize=True)
+
+
+if __name__ == "__main__":
+    main()

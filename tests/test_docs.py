@@ -1,0 +1,48 @@
+"""The pages in docs/ against the code they describe."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from server.runware.schema import ImageInference
+
+DOCS = Path(__file__).parents[1] / "docs"
+SCHEMA = ImageInference.model_json_schema()
+
+
+def paths(node: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    """Every parameter of the task, as `outpaint.top` or `lora[].weight`."""
+    if "$ref" in node:
+        node = SCHEMA["$defs"][node["$ref"].rsplit("/", 1)[-1]]
+    if "anyOf" in node:
+        yield from paths(next(branch for branch in node["anyOf"] if branch.get("type") != "null"), prefix)
+    elif node.get("type") == "array" and "$ref" in node["items"]:
+        yield from paths(node["items"], f"{prefix}[]")
+    elif "properties" in node:
+        for name, child in node["properties"].items():
+            yield from paths(child, f"{prefix}.{name}" if prefix else name)
+    else:
+        yield prefix
+
+
+def test_every_parameter_is_in_the_table() -> None:
+    page = (DOCS / "parameters.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`([\w.\[\]]+)`", page))
+    expected = set(paths(SCHEMA))
+    assert len(expected) > 60
+    assert expected - named == set()
+
+
+@pytest.mark.parametrize("page", sorted(DOCS.glob("*.md")), ids=lambda path: path.name)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)]+)\)", text):
+        if not target.startswith(("http://", "https://")):
+            name, _, heading = target.partition("#")
+            path = page.parent / name if name else page
+            assert path.is_file(), target
+            headings = re.findall(r"^#+ (.*)$", path.read_text(encoding="utf-8"), re.MULTILINE) if heading else []
+            assert not heading or heading in {text.lower().replace(" ", "-") for text in headings}, target
