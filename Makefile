@@ -29,6 +29,7 @@ check: $(VENV)/.test
 
 bench: $(VENV)/.test
 	$(BIN)/python -m benchmarks.pipeline
+	$(BIN)/python -m benchmarks.costs
 	$(BIN)/python -m benchmarks.server
 
 embedded: $(VENV)/.training

@@ -33,6 +33,7 @@ from PIL import Image
 from accel.single_frame import SingleFrameVae
 from pipelines.catalog import Mode, ModelEntry, load_catalog
 from pipelines.conditioning import encode_references, scaled_size
+from pipelines.encodings import Encodings
 from pipelines.latents import grid, noise
 from pipelines.loading import Checkpoint, default_dtype, device_name
 from pipelines.render import advance, begin, finish
@@ -153,10 +154,11 @@ class Bench:
     @torch.inference_mode()
     def ours(self, case: Case) -> Any:
         """Draw a case with our loop: a picture, or latents."""
-        references = encode_references(pictures(case), self.checkpoint, self._entry(case))
+        checkpoint = replace(self.checkpoint, encodings=Encodings())  # diffusers keeps none either
+        references = encode_references(pictures(case), checkpoint, self._entry(case))
         state = begin(
             RenderRequest("", "", None, case.side, case.side, case.steps, Sampler(), SCALE, SEED),
-            self.checkpoint,
+            checkpoint,
             noise=self.noise(case),
             cond=self.embeddings(1, PROMPT_TOKENS),
             uncond=self.embeddings(2, NEGATIVE_TOKENS),

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from diffusers.image_processor import VaeImageProcessor
 from diffusers.models.controlnets.controlnet_qwenimage import QwenImageControlNetModel
+from PIL import Image
 
-from pipelines.latents import PATCH, encode_pixels
+from pipelines.conditioning import encode_picture
 from pipelines.loading import Checkpoint, LoadError, free_memory, load_model
 from pipelines.pictures import open_reference
 from pipelines.request import ControlMode, ControlUse
@@ -163,10 +163,8 @@ def _summed(nets: Sequence[Sequence[torch.Tensor]], blocks: int, appended: int) 
 
 
 def _encoded_guide(use: ControlUse, width: int, height: int, checkpoint: Checkpoint) -> torch.Tensor:
-    vae = checkpoint.vae
-    scaler = VaeImageProcessor(vae_scale_factor=vae.spatial_compression_ratio * PATCH)
-    pixels = scaler.preprocess(open_reference(use.guide), height, width)
-    return encode_pixels(vae, pixels.to(checkpoint.device, vae.dtype)).to(checkpoint.dtype)
+    guide = open_reference(use.guide).resize((width, height), Image.Resampling.LANCZOS)  # as diffusers' pipelines do
+    return encode_picture(guide, checkpoint)
 
 
 def _unfit(net: QwenImageControlNetModel, checkpoint: Checkpoint) -> str | None:

@@ -1,0 +1,215 @@
+"""What each addition to a request costs, against the plain loop in the same run; and the memory that decoding takes.
+
+    python -m benchmarks.costs [--device cuda] [--full-size] [--repeats 7] [--out benchmarks/results/costs.jsonl]
+
+Weights are random, as in `benchmarks.pipeline`, except for the encodings: those are of the embedded checkpoint, because
+they need a text encoder. Prints a table and appends one JSON line for each figure.
+"""
+
+import argparse
+import json
+import multiprocessing
+import resource
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers.models.controlnets.controlnet_qwenimage import QwenImageControlNetModel
+from PIL import Image
+from safetensors.torch import save_file
+
+from benchmarks.pipeline import FULL, NEGATIVE_TOKENS, PROMPT_TOKENS, SCALE, SEED, SMALL, Bench, Size
+from pipelines.catalog import load_catalog
+from pipelines.controlnets import Control
+from pipelines.encodings import Encodings
+from pipelines.latents import grid, noise
+from pipelines.loading import Checkpoints, default_dtype, device_name
+from pipelines.loras import Loras
+from pipelines.render import RenderState, advance, begin, prepare
+from pipelines.request import LoraUse, Reference, RenderRequest, Sampler
+
+STEPS = 8
+RANK = 16  # of a LoRA on every linear layer of the attention, as most style LoRAs have it
+_ATTENTION = ("to_q", "to_k", "to_v", "to_out.0", "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out")
+
+_OF_THE_TRANSFORMER = (
+    "patch_size",
+    "in_channels",
+    "out_channels",
+    "attention_head_dim",
+    "num_attention_heads",
+    "joint_attention_dim",
+    "axes_dims_rope",
+)
+
+Figures = dict[str, Any]
+
+
+def run(bench: Bench, loras: tuple[LoraUse, ...] = (), controls: tuple[Control, ...] = ()) -> float:
+    """Seconds of a whole loop, from the state before its first step."""
+    state = begun(bench, loras, controls)
+    started = time.perf_counter()
+    with torch.inference_mode():
+        while state.step < state.total:
+            advance([state])
+    synchronise(bench)
+    return time.perf_counter() - started
+
+
+def begun(bench: Bench, loras: tuple[LoraUse, ...] = (), controls: tuple[Control, ...] = ()) -> RenderState:
+    """A text-to-image request with guidance."""
+    side = bench.size.cases[0].side
+    return begin(
+        RenderRequest("", "", None, side, side, STEPS, Sampler(), SCALE, SEED, loras=loras),
+        bench.checkpoint,
+        noise=noise(grid(side, side, bench.checkpoint.vae), 16, SEED).to(bench.checkpoint.device),
+        cond=bench.embeddings(1, PROMPT_TOKENS),
+        uncond=bench.embeddings(2, NEGATIVE_TOKENS),
+        controls=controls,
+    )
+
+
+def synchronise(bench: Bench) -> None:
+    """Wait until the device has done what it was told."""
+    if bench.checkpoint.device.type == "cuda":
+        torch.cuda.synchronize(bench.checkpoint.device)
+
+
+def random_lora(bench: Bench, folder: Path) -> Path:
+    """A LoRA file for every attention layer, in diffusers' spelling."""
+    tensors = {}
+    for name, module in bench.checkpoint.transformer.named_modules():
+        if isinstance(module, torch.nn.Linear) and ".attn." in name and name.endswith(_ATTENTION):
+            tensors[f"transformer.{name}.lora_A.weight"] = torch.randn(RANK, module.in_features).bfloat16()
+            tensors[f"transformer.{name}.lora_B.weight"] = torch.randn(module.out_features, RANK).bfloat16() * 1e-3
+    path = folder / "lora.safetensors"
+    save_file(tensors, path)
+    return path
+
+
+def lora_costs(bench: Bench, repeats: int) -> Figures:
+    """Steps with a LoRA over steps without one; reading its file and switching to it, in plain steps."""
+    with tempfile.TemporaryDirectory() as folder:
+        use = LoraUse("random", random_lora(bench, Path(folder)))
+        run(bench, (use,))
+        pairs = [(run(bench), run(bench, (use,))) for _ in range(repeats)]
+        step = statistics.median(plain for plain, _ in pairs) / STEPS
+        checkpoint = bench.checkpoint
+        arguments = (checkpoint.transformer, checkpoint.device, checkpoint.dtype)
+        first = timed(lambda: Loras().select((use,), *arguments), repeats)
+        again = timed(lambda: checkpoint.loras.select((use,), *arguments), repeats)
+    return ratios(pairs) | {"first_use_in_steps": round(first / step, 3), "switch_in_steps": round(again / step, 4)}
+
+
+def controlnet_costs(bench: Bench, repeats: int) -> Figures:
+    """Steps with a ControlNet over steps without one. `layers` of `blocks` say what share of the model it is."""
+    config = bench.checkpoint.transformer.config
+    layers = max(1, config["num_layers"] // 12)  # as the published nets: 5 of 60
+    net = QwenImageControlNetModel(**{name: config[name] for name in _OF_THE_TRANSFORMER}, num_layers=layers)
+    torch.nn.Module.to(net, bench.checkpoint.device, bench.checkpoint.dtype).eval().requires_grad_(False)
+    side = bench.size.cases[0].side
+    guide = noise(grid(side, side, bench.checkpoint.vae), 16, SEED).to(bench.checkpoint.device, bench.checkpoint.dtype)
+    control = Control(net=net, guide=guide, weight=1.0, mode="balanced", start=0, end=STEPS)
+    run(bench, controls=(control,))
+    pairs = [(run(bench), run(bench, controls=(control,))) for _ in range(repeats)]
+    return ratios(pairs) | {"layers": layers, "blocks": config["num_layers"]}
+
+
+def encoding_costs(device: str, repeats: int) -> Figures:
+    """Seconds to prepare an edit of the embedded checkpoint, anew and with its encodings kept."""
+    entry = load_catalog().with_embedded_weights().entries[1]
+    checkpoint = Checkpoints(device).get(entry)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "reference.png"
+        Image.radial_gradient("L").convert("RGB").save(path)
+        reference = Reference(path, "", 256, 256)
+        request = RenderRequest(entry.air, "make it red", None, 256, 256, 8, Sampler(), SCALE, SEED)
+        request = replace(request, references=(reference,))
+        prepare(request, 0, checkpoint, entry)
+        kept = timed(lambda: prepare(request, 0, checkpoint, entry), repeats)
+        anew = timed(lambda: prepare(request, 0, replace(checkpoint, encodings=Encodings()), entry), repeats)
+    return {"anew": round(anew, 4), "kept": round(kept, 4), "ratio": round(kept / anew, 3)}
+
+
+def timed(work: Callable[[], Any], repeats: int) -> float:
+    """Median seconds."""
+    found = []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        work()
+        found.append(time.perf_counter() - started)
+    return statistics.median(found)
+
+
+def ratios(pairs: list[tuple[float, float]]) -> Figures:
+    """Of neighbouring runs, the second over the first."""
+    found = sorted(second / first for first, second in pairs)
+    return {"min": round(found[0], 3), "ratio": round(statistics.median(found), 3), "max": round(found[-1], 3)}
+
+
+def decoding_memory(size: Size, device: str) -> Figures:
+    """Peak MiB that decoding one picture takes beyond the weights, ours and diffusers', each in its own process."""
+    found: Figures = {}
+    for side in ("ours", "diffusers"):
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            found[side] = round(pool.apply(_peak_of_decoding, (size, device, side)))
+    return found | {"ratio": round(found["ours"] / found["diffusers"], 3)}
+
+
+def _peak_of_decoding(size: Size, device: str, side: str) -> float:
+    bench = Bench.build(replace(size, transformer=SMALL.transformer), torch.device(device))
+    pixels = 1024
+    latents = torch.randn(1, 16, 1, pixels // 8, pixels // 8, dtype=bench.checkpoint.dtype, device=device)
+    decode: Any = bench.checkpoint.vae.decode if side == "ours" else bench.video_vae.decode
+    with torch.inference_mode():
+        decode(latents[..., :8, :8])  # the libraries' own buffers
+        if device.startswith("cuda"):
+            torch.cuda.reset_peak_memory_stats()
+            before = torch.cuda.memory_allocated()
+            decode(latents)
+            return (torch.cuda.max_memory_allocated() - before) / 2**20
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        decode(latents)
+        return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**10
+
+
+def main() -> None:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--full-size", action="store_true", help="the real models' dimensions; needs a large GPU")
+    parser.add_argument("--repeats", type=int, default=7, help="runs of each side")
+    parser.add_argument("--out", type=Path, help="file to append the JSON lines to")
+    options = parser.parse_args()
+    size = FULL if options.full_size else SMALL
+    device = torch.device(options.device)
+    place = {
+        "device": device_name(options.device),
+        "dtype": str(default_dtype(device)).removeprefix("torch."),
+        "full_size": options.full_size,
+        "versions": {package: version(package) for package in ("torch", "diffusers")},
+    }
+
+    def report(name: str, figures: Figures) -> None:
+        print(f"{name:<34}" + "  ".join(f"{key} {value}" for key, value in figures.items()), flush=True)
+        if options.out is not None:
+            line = {"benchmark": "costs", "figure": name, **figures, **place, "date": datetime.now(UTC).isoformat()}
+            with options.out.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+
+    report("decoding 1024², peak MiB", decoding_memory(size, options.device))
+    bench = Bench.build(size, device)
+    report("a LoRA, over plain steps", lora_costs(bench, options.repeats))
+    report("a ControlNet, over plain steps", controlnet_costs(bench, options.repeats))
+    report("preparing an edit, seconds", encoding_costs(options.device, options.repeats))
+
+
+if __name__ == "__main__":
+    main()
