@@ -1,0 +1,166 @@
+"""Everything a request can ask for, together: any mix of modes, seed image, mask, LoRAs, ControlNets and samplers."""
+
+from collections import OrderedDict
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from pipelines.catalog import Mode
+from pipelines.loading import Checkpoint
+from pipelines.render import RenderState, advance, finish, prepare
+from pipelines.request import (
+    ControlMode,
+    ControlUse,
+    IntegratorName,
+    LoraUse,
+    Outpaint,
+    Reference,
+    RenderRequest,
+    Sampler,
+    Spacing,
+)
+from tests.adapters import named, random_adapter, write
+from tests.control import save_controlnet
+from tests.pipelines.test_render import asked, entry
+
+WIDTH, HEIGHT = 64, 48
+NOISE = Image.fromarray(np.random.default_rng(1).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8))
+
+
+class Parts:
+    """Files that requests are made of."""
+
+    def __init__(self, folder: Path, checkpoint: Checkpoint) -> None:
+        mask = Image.new("L", (WIDTH, HEIGHT))
+        mask.paste(255, (20, 10, 50, 30))
+        small = NOISE.crop((0, 0, 48, 32))
+        self.picture, self.mask, self.small = (
+            self._saved(folder / f"{name}.png", picture)
+            for name, picture in (("picture", NOISE), ("mask", mask), ("small", small))
+        )
+        self.loras = [
+            write(folder / f"{n}.safetensors", named(random_adapter(checkpoint.transformer, n))) for n in (1, 2)
+        ]
+        self.nets = [save_controlnet(checkpoint, folder / f"net{n}", layers=n, seed=n) for n in (1, 2)]
+
+    def _saved(self, path: Path, picture: Image.Image) -> Reference:
+        picture.save(path)
+        return Reference(path, "", *picture.size)
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory: pytest.TempPathFactory, checkpoint: Checkpoint) -> Parts:
+    return Parts(tmp_path_factory.mktemp("parts"), checkpoint)
+
+
+@pytest.fixture(scope="module")
+def model(checkpoint: Checkpoint) -> Checkpoint:
+    return replace(checkpoint, controlnets=OrderedDict())
+
+
+STARTS = ("nothing", "seed image", "mask", "margin", "outpaint")
+
+
+@st.composite
+def mixes(draw: st.DrawFn) -> dict[str, Any]:
+    """What a request has, without the files."""
+    mode: Mode = draw(st.sampled_from(get_args(Mode)))
+    return {
+        "mode": mode,
+        "references": {"text_to_image": 0, "edit": 1, "edit_plus": draw(st.integers(1, 3))}[mode],
+        "start": draw(st.sampled_from(STARTS)),
+        "strength": draw(st.sampled_from([0.0, 0.3, 0.7, 1.0])),
+        "sampler": Sampler(draw(st.sampled_from(get_args(IntegratorName))), draw(st.sampled_from(get_args(Spacing)))),
+        "scale": draw(st.sampled_from([1.0, 4.0])),
+        "steps": draw(st.integers(1, 4)),
+        "loras": draw(st.lists(st.tuples(st.integers(0, 1), st.sampled_from([-1.0, 0.0, 0.5])), max_size=2)),
+        "controls": draw(
+            st.lists(
+                st.tuples(st.integers(0, 1), st.sampled_from([0.0, 0.8]), st.sampled_from(get_args(ControlMode))),
+                max_size=2,
+            )
+        ),
+    }
+
+
+def request_of(mix: dict[str, Any], parts: Parts) -> RenderRequest:
+    start = mix["start"]
+    seed_image = {"nothing": None, "outpaint": parts.small}.get(start, parts.picture)
+    return asked(
+        references=(parts.picture,) * mix["references"],
+        seed_image=seed_image,
+        strength=mix["strength"],
+        mask=parts.mask if start in ("mask", "margin") else None,
+        mask_margin=8 if start == "margin" else None,
+        outpaint=Outpaint(top=8, bottom=8, left=16) if start == "outpaint" else None,
+        sampler=mix["sampler"],
+        true_cfg_scale=mix["scale"],
+        steps=mix["steps"],
+        loras=tuple(LoraUse(str(n), parts.loras[n], weight) for n, weight in mix["loras"]),
+        controls=tuple(
+            ControlUse(str(n), parts.nets[n], parts.picture, weight, how) for n, weight, how in mix["controls"]
+        ),
+    )
+
+
+def begun(model: Checkpoint, mix: dict[str, Any], parts: Parts) -> RenderState:
+    return prepare(request_of(mix, parts), 0, model, entry(mix["mode"]))
+
+
+def drawn(model: Checkpoint, mix: dict[str, Any], parts: Parts) -> np.ndarray:
+    state = begun(model, mix, parts)
+    while state.step < state.total:
+        advance([state])
+    assert torch.isfinite(state.latents).all()
+    return np.asarray(finish(state))
+
+
+RELAXED = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@RELAXED
+@given(mix=mixes())
+def test_any_mix_draws_a_picture_and_keeps_what_it_must(model: Checkpoint, parts: Parts, mix: dict[str, Any]) -> None:
+    picture = drawn(model, mix, parts)
+    assert picture.shape == (HEIGHT, WIDTH, 3)
+    before = np.asarray(NOISE)
+    if mix["start"] in ("mask", "margin"):
+        kept = np.ones((HEIGHT, WIDTH), bool)
+        kept[10:30, 20:50] = False
+        assert np.array_equal(picture[kept], before[kept])
+    elif mix["start"] == "outpaint":
+        assert np.array_equal(picture[8:40, 16:], before[:32, :48])
+    elif mix["start"] == "seed image" and mix["strength"] == 0:
+        assert np.array_equal(picture, before)
+
+
+@settings(RELAXED, max_examples=20)
+@given(first=mixes(), second=mixes())
+def test_any_two_in_turns_equal_each_alone(
+    model: Checkpoint, parts: Parts, first: dict[str, Any], second: dict[str, Any]
+) -> None:
+    alone = [drawn(model, mix, parts) for mix in (first, second)]
+    states = [begun(model, mix, parts) for mix in (first, second)]
+    while going := [state for state in states if state.step < state.total]:
+        advance(going)
+    for state, expected in zip(states, alone, strict=True):
+        assert np.array_equal(np.asarray(finish(state)), expected)
+
+
+@settings(RELAXED, max_examples=8)
+@given(mix=mixes(), steps=st.integers(0, 2))
+def test_any_abandoned_one_leaves_nothing(model: Checkpoint, parts: Parts, mix: dict[str, Any], steps: int) -> None:
+    plain = {**mix, "start": "nothing", "mode": "text_to_image", "references": 0, "loras": [], "controls": []}
+    before = drawn(model, plain, parts)
+    state = begun(model, mix, parts)
+    for _ in range(min(steps, state.total)):
+        advance([state])
+    del state
+    assert np.array_equal(drawn(model, plain, parts), before)
