@@ -5,6 +5,7 @@ model names with it, the worker loads what it names.
 """
 
 import tomllib
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
@@ -16,6 +17,9 @@ Mode = Literal["text_to_image", "edit", "edit_plus"]
 BUILT_IN = Path(__file__).with_name("models.toml")
 EMBEDDED = "embedded"
 EMBEDDED_FOLDER = Path(__file__).with_name("embedded")
+# Within it: the LoRA and the ControlNet that come with the embedded checkpoint.
+OUTLINES = Path("loras", "outlines.safetensors")
+EDGES = Path("controlnets", "edges")
 # Qwen-Image and Qwen-Image-Edit share one transformer class and its sizes, so each takes the other's LoRAs.
 LORA_ARCHITECTURES = ("qwen_image", "qwen_image_edit")
 _EMBEDDED_AREA = 128 * 128  # what it was trained at: training/dataset.py
@@ -99,10 +103,18 @@ class Catalog:
         return _find(name, self.controlnets)
 
     def with_embedded_weights(self) -> "Catalog":
-        """Serve every identifier from the embedded checkpoint, at the size it was trained at."""
+        """Serve every identifier from the embedded checkpoint, at the size it was trained at, and its add-ons."""
         size = {"native_area": _EMBEDDED_AREA, "reference_area": _EMBEDDED_AREA, "condition_area": _EMBEDDED_AREA}
-        return replace(self, entries=tuple(replace(entry, weights=EMBEDDED, **size) for entry in self.entries))
+        return replace(
+            self,
+            entries=tuple(replace(entry, weights=EMBEDDED, **size) for entry in self.entries),
+            loras=(*self.loras, *_free(_EMBEDDED_LORAS, self)),
+            controlnets=(*self.controlnets, *_free(_EMBEDDED_CONTROLNETS, self)),
+        )
 
+
+_EMBEDDED_LORAS = (AddOn("ownware:1@1", "Outlines", str(EMBEDDED_FOLDER / OUTLINES), slugs=("outlines",)),)
+_EMBEDDED_CONTROLNETS = (AddOn("ownware:2@1", "Edges", str(EMBEDDED_FOLDER / EDGES), slugs=("edges",)),)
 
 _MODELS = TypeAdapter(Annotated[tuple[ModelEntry, ...], Field(min_length=1)])
 _ADD_ONS = TypeAdapter(tuple[AddOn, ...])
@@ -121,7 +133,7 @@ def load_catalog(path: Path = BUILT_IN) -> Catalog:
         raise CatalogError(f"{path}: {error}") from error
     models = _rows(path, document, "models", _MODELS)
     loras, controlnets = (_rows(path, document, kind, _ADD_ONS) for kind in ("loras", "controlnets"))
-    names = [name for row in (*models, *loras, *controlnets) for name in (row.air.lower(), *row.slugs)]
+    names = [name for row in (*models, *loras, *controlnets) for name in _names(row)]
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         raise CatalogError(f"{path}: named more than once: {', '.join(repeated)}")
@@ -145,6 +157,16 @@ def _at_home(row: Row, folder: Path) -> Row:
     if row.weights != EMBEDDED and beside.exists():
         return replace(row, slugs=slugs, weights=str(beside.resolve()))
     return replace(row, slugs=slugs)
+
+
+def _free(rows: tuple[AddOn, ...], catalog: Catalog) -> Iterator[AddOn]:
+    """Those whose names the models file does not use for something else: it goes before."""
+    taken = {name for row in (*catalog.entries, *catalog.loras, *catalog.controlnets) for name in _names(row)}
+    return (row for row in rows if taken.isdisjoint(_names(row)))
+
+
+def _names(row: ModelEntry | AddOn) -> tuple[str, ...]:
+    return (row.air.lower(), *row.slugs)
 
 
 def _find(name: str, rows: tuple[Row, ...]) -> Row | None:

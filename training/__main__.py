@@ -1,20 +1,24 @@
 """One command from nothing to a checkpoint: `python -m training`.
 
-Stages that are done are kept, the one that was interrupted goes on: run the same command again. Without the folder of a
-run, `--go-on --steps N` trains the embedded checkpoint further.
+VAE, then text encoder and transformer, then a LoRA and a ControlNet on top. Of the first two, what is done is kept and
+what was interrupted goes on: run the same command again. Without the folder of a run, `--go-on --steps N` trains the
+embedded checkpoint further.
 """
 
 import argparse
 import shutil
 from pathlib import Path
 
-from pipelines.catalog import EMBEDDED_FOLDER
+from pipelines.catalog import EDGES, EMBEDDED_FOLDER, OUTLINES
+from training.controlnet import ControlNetBudget, train_controlnet
 from training.joint import PROGRESS, JointBudget, train_joint
+from training.lora import LoraBudget, train_lora
 from training.parallel import launch
 from training.tokenizer import corpus, pruned_tokenizer, real_ranks
 from training.vae import VaeBudget, train_vae
 
 PARTS = ("transformer", "vae", "text_encoder", "tokenizer", "processor", "scheduler")
+ADD_ONS = (OUTLINES.parent, EDGES.parent)
 
 
 def make_tokenizer(folder: Path, vocabulary: Path | None, seed: int) -> None:
@@ -28,12 +32,25 @@ def make_tokenizer(folder: Path, vocabulary: Path | None, seed: int) -> None:
 
 
 def copy_checkpoint(source: Path, target: Path) -> None:
-    """Replace the parts of a checkpoint by those of another."""
+    """Replace the parts of a checkpoint by those of another; add-ons that the other lacks are kept."""
     target.mkdir(parents=True, exist_ok=True)
-    for part in PARTS:
+    for part in (*PARTS, *(part for part in ADD_ONS if (source / part).is_dir())):
         shutil.rmtree(target / part, ignore_errors=True)
         shutil.copytree(source / part, target / part)
     shutil.copy(source / PROGRESS, target / PROGRESS)
+
+
+def train_add_ons(folder: Path, arguments: argparse.Namespace) -> None:
+    """Train LoRA and ControlNet anew on what the checkpoint is now, each in one process: they take minutes."""
+    share = arguments.pools
+    if arguments.lora_steps:
+        lora = LoraBudget(arguments.lora_steps, arguments.batch, max(1, round(share * LoraBudget.scenes)))
+        launch(train_lora, folder, lora, arguments.seed, processes=1)
+    if arguments.controlnet_steps:
+        net = ControlNetBudget(
+            arguments.controlnet_steps, arguments.batch, max(1, round(share * ControlNetBudget.scenes))
+        )
+        launch(train_controlnet, folder, net, arguments.seed, processes=1)
 
 
 def main() -> None:
@@ -44,6 +61,8 @@ def main() -> None:
     parser.add_argument("--vocabulary", type=Path, help="a qwen.tiktoken file; default: the embedded tokenizer")
     parser.add_argument("--vae-steps", type=int, default=VaeBudget.steps)
     parser.add_argument("--steps", type=int, default=JointBudget.steps, help="steps of transformer and text encoder")
+    parser.add_argument("--lora-steps", type=int, default=LoraBudget.steps, help="0 leaves the LoRA out")
+    parser.add_argument("--controlnet-steps", type=int, default=ControlNetBudget.steps, help="0 leaves it out")
     parser.add_argument("--batch", type=int, default=JointBudget.batch, help="samples a step and process")
     parser.add_argument("--pools", type=float, default=1.0, help="share of the full training set to draw")
     parser.add_argument("--processes", type=int, default=0, help="on a CPU; default: one a core")
@@ -59,6 +78,7 @@ def main() -> None:
         launch(train_vae, folder, budget, arguments.seed, processes=arguments.processes)
     budget = JointBudget(arguments.steps, arguments.batch, arguments.pools)
     launch(train_joint, folder, budget, arguments.seed, processes=arguments.processes)
+    train_add_ons(folder, arguments)
     if arguments.install:
         copy_checkpoint(folder, EMBEDDED_FOLDER)
 

@@ -116,16 +116,16 @@ def _encode(
     sources = [list(sample.sources) if isinstance(sample, Edit) else [] for sample in samples]
     degraded = [not source and rng.random() < _DEGRADED for source in sources]
     pictures = (
-        _blurred(scene, grid, rng) if bad else _drawn(scene, grid) for scene, bad in zip(targets, degraded, strict=True)
+        _blurred(scene, grid, rng) if bad else drawn(scene, grid) for scene, bad in zip(targets, degraded, strict=True)
     )
-    latents = _latents(pictures, vae)
+    latents = latents_of(pictures, vae)
     if not sources[0]:
         references = torch.empty(len(samples), 0, *latents.shape[1:], dtype=latents.dtype)
         seen = torch.empty(len(samples), 0, 0, WIDTH)
     else:
-        drawn = [_drawn(scene, grid) for source in sources for scene in source]
-        references = _latents(drawn, vae).unflatten(0, (len(samples), -1))
-        seen = seen_by_the_tower(drawn, encoder).unflatten(0, (len(samples), -1))
+        shown = [drawn(scene, grid) for source in sources for scene in source]
+        references = latents_of(shown, vae).unflatten(0, (len(samples), -1))
+        seen = seen_by_the_tower(shown, encoder).unflatten(0, (len(samples), -1))
     return Pool(
         grid,
         samples,
@@ -137,15 +137,16 @@ def _encode(
     )
 
 
-def _drawn(scene: Scene, grid: tuple[int, int]) -> np.ndarray:
+def drawn(scene: Scene, grid: tuple[int, int]) -> np.ndarray:
+    """A scene's picture for a grid of tokens, uint8 [height, width, 3]."""
     return draw(scene, grid[1] * TOKEN, grid[0] * TOKEN)
 
 
 def _blurred(scene: Scene, grid: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    return degrade(_drawn(scene, grid), rng)
+    return degrade(drawn(scene, grid), rng)
 
 
-def _latents(pictures: Iterator[np.ndarray] | list[np.ndarray], vae: SingleFrameVae) -> torch.Tensor:
+def latents_of(pictures: Iterator[np.ndarray] | list[np.ndarray], vae: SingleFrameVae) -> torch.Tensor:
     """Packed, normalised latents [N, tokens, 64] in float16: half the memory, and far finer than the VAE."""
     encoded, waiting = [], []
     device = vae.quant_conv.conv.weight.device

@@ -23,7 +23,7 @@ from tqdm import tqdm
 from pipelines.catalog import EMBEDDED_FOLDER, Mode, ModelEntry, load_catalog
 from pipelines.loading import Checkpoint, load
 from pipelines.render import advance, finish, prepare
-from pipelines.request import Reference, RenderRequest, Sampler
+from pipelines.request import ControlUse, LoraUse, Reference, RenderRequest, Sampler
 from training.captions import exact_caption
 from training.edits import KINDS, Edit, Kind, random_edit
 from training.reading import Seen, background_of, matches, shows, things_in, word_in
@@ -57,9 +57,17 @@ class Painter:
         self._checkpoint = checkpoint
         self._entries = {entry.mode: entry for entry in load_catalog().with_embedded_weights().entries}
 
-    def paint(self, prompt: str, seed: int, setting: Setting, negative: str | None = None) -> np.ndarray:
+    def paint(
+        self,
+        prompt: str,
+        seed: int,
+        setting: Setting,
+        negative: str | None = None,
+        loras: tuple[LoraUse, ...] = (),
+        controls: tuple[ControlUse, ...] = (),
+    ) -> np.ndarray:
         """Text to image, uint8 [H, W, 3]."""
-        return self._render("text_to_image", prompt, seed, setting, (), negative)
+        return self._render("text_to_image", prompt, seed, setting, (), negative, loras, controls)
 
     def edit(self, edit: Edit, seed: int, setting: Setting) -> np.ndarray:
         """An edit of its drawn sources, uint8 [H, W, 3], by its first English phrasing."""
@@ -80,6 +88,8 @@ class Painter:
         setting: Setting,
         references: tuple[Reference, ...],
         negative: str | None,
+        loras: tuple[LoraUse, ...] = (),
+        controls: tuple[ControlUse, ...] = (),
     ) -> np.ndarray:
         entry: ModelEntry = self._entries[mode]
         request = RenderRequest(
@@ -94,6 +104,8 @@ class Painter:
             seed,
             1,
             references,
+            loras=loras,
+            controls=controls,
         )
         state = prepare(request, 0, self._checkpoint, entry)
         while state.step < state.total:
@@ -104,7 +116,7 @@ class Painter:
 def score_single(painter: Painter, count: int, setting: Setting) -> dict[str, float]:
     """One thing: shares of pictures whose background, count, colour, shape, place and size are right."""
     scores: dict[str, list[bool]] = {}
-    for seed, scene in _held_out(ONE_THING, count):
+    for seed, scene in held_out_scenes(ONE_THING, count):
         picture = painter.paint(exact_caption(scene), seed, setting)
         found, (asked,) = things_in(picture), scene.things
         largest = found[0] if found else None
@@ -118,7 +130,7 @@ def score_single(painter: Painter, count: int, setting: Setting) -> dict[str, fl
 def score_two(painter: Painter, count: int, setting: Setting) -> dict[str, float]:
     """Two things: the share of pictures with all attributes right, and of things with theirs."""
     scores: dict[str, list[bool]] = {}
-    for seed, scene in _held_out(TWO_THINGS, count):
+    for seed, scene in held_out_scenes(TWO_THINGS, count):
         picture = painter.paint(exact_caption(scene), seed, setting)
         found = things_in(picture)
         _note(scores, "all attributes", shows(picture, scene))
@@ -132,7 +144,7 @@ def score_two(painter: Painter, count: int, setting: Setting) -> dict[str, float
 def score_words(painter: Painter, count: int, setting: Setting) -> dict[str, float]:
     """A word: the share of pictures in which it can be read."""
     scores: dict[str, list[bool]] = {}
-    for seed, scene in _held_out(ONE_WORD, count):
+    for seed, scene in held_out_scenes(ONE_WORD, count):
         assert scene.word is not None
         picture = painter.paint(exact_caption(scene), seed, setting)
         _note(scores, "word", word_in(picture, scene.word.place, scene.word.colour) == scene.word.text)
@@ -156,7 +168,7 @@ def score_edits(painter: Painter, count: int, setting: Setting, kinds: Iterable[
 def score_negative(painter: Painter, count: int, setting: Setting) -> dict[str, float]:
     """How much "blurry" as negative prompt sharpens what was asked to be blurry: variance of the Laplacian, a ratio."""
     ratios = []
-    for seed, scene in _held_out(ONE_THING, count):
+    for seed, scene in held_out_scenes(ONE_THING, count):
         prompt = f"{exact_caption(scene)}, {BLURRY}"
         plain, sharpened = painter.paint(prompt, seed, setting), painter.paint(prompt, seed, setting, BLURRY)
         ratios.append(math.log((_sharpness(sharpened) + 1e-3) / (_sharpness(plain) + 1e-3)))
@@ -191,7 +203,7 @@ def contact_sheet(painter: Painter, prompts: int = 32, edits: int = 16) -> Image
     return Image.fromarray(np.concatenate([np.concatenate(framed[i : i + 8], 1) for i in range(0, len(framed), 8)]))
 
 
-def _held_out(level: Level, count: int) -> Iterable[tuple[int, Scene]]:
+def held_out_scenes(level: Level, count: int) -> Iterable[tuple[int, Scene]]:
     """Seeds and scenes that were never trained on."""
     rng = np.random.default_rng([_SEED, *(round(100 * share) for share in level.things), round(100 * level.words)])
     for number in tqdm(range(count), leave=False):

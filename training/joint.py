@@ -78,7 +78,7 @@ class Joint(nn.Module):
         seen_grid = _WIDE_SEEN.get(pool.grid, _PATCHES_SEEN)
         embeds, mask = encode_texts(texts, mode, pool.seen[rows].to(device), seen_grid, self.encoder, tokenizer)
         noise = torch.randn_like(clean)
-        sigma = _sigmas(len(rows), device)[:, None, None]
+        sigma = noise_levels(len(rows), device)[:, None, None]
         noisy = torch.lerp(clean, noise, sigma)
         shape = (1, *pool.grid)
         predicted = self.transformer(
@@ -90,11 +90,10 @@ class Joint(nn.Module):
             return_dict=False,
         )[0][:, : clean.shape[1]]
         told = by_token(pool.labels[rows].to(device))
-        weight = torch.where((told >= 16).any(dim=-1), _ON_THINGS, 1.0)
         error = (predicted - (noise - clean)).square().mean(dim=-1)
         assert self._middle is not None
         layout = self.layout.loss(self._middle[:, : clean.shape[1]], told)
-        return (error * weight).sum() / weight.sum(), layout
+        return weighted(error, told), layout
 
 
 def train_joint(device: torch.device, folder: Path, budget: JointBudget, seed: int) -> None:
@@ -183,8 +182,14 @@ def _mode(pool: Pool, rng: np.random.Generator) -> Mode:
     return "edit_plus" if pool.pictures > 1 or rng.random() < 0.5 else "edit"
 
 
-def _sigmas(count: int, device: torch.device) -> torch.Tensor:
-    """Noise levels: three quarters logit-normal towards high noise, where layout is decided, the rest even."""
+def weighted(error: torch.Tensor, told: torch.Tensor) -> torch.Tensor:
+    """The mean of errors [B, tokens]; tokens that show something count more. `told` as `by_token` returns it."""
+    weight = torch.where((told >= 16).any(dim=-1), _ON_THINGS, 1.0)
+    return (error * weight).sum() / weight.sum()
+
+
+def noise_levels(count: int, device: torch.device) -> torch.Tensor:
+    """Noise levels [count]: three quarters logit-normal towards high noise, where layout is decided, the rest even."""
     normal = torch.sigmoid(0.3 + 1.1 * torch.randn(count, device=device))
     even = torch.rand(count, device=device)
     return torch.where(torch.rand(count, device=device) < 0.75, normal, even).clamp(1e-3, 1.0)

@@ -62,6 +62,23 @@ def things_in(picture: np.ndarray, word: Word | None = None) -> list[Seen]:
     return sorted(found, key=lambda seen: -seen.area)
 
 
+def shown_in(picture: np.ndarray) -> np.ndarray:
+    """Where a picture shows something rather than background, bool [height, width]."""
+    return _labels(picture) != _NAMES.index(background_of(picture))
+
+
+def hollow_share(picture: np.ndarray) -> float:
+    """How much of the convex hull of all that is shown is background: 0 for a filled disc, and for nothing at all.
+
+    Outlines with gaps count as hollow too, which they would not by what their outer contour encloses.
+    """
+    mask = cv2.morphologyEx(shown_in(picture).astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+    if not mask.any():
+        return 0.0
+    hull = cv2.convexHull(cv2.findNonZero(mask))
+    return 1 - float(mask.sum()) / float(cv2.fillConvexPoly(np.zeros_like(mask), hull, 1).sum())
+
+
 def word_in(picture: np.ndarray, place: str, colour: str) -> str | None:
     """The word of that colour at that place, or None when nothing there looks like one."""
     height, width = picture.shape[:2]

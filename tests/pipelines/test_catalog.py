@@ -99,3 +99,21 @@ def test_a_missing_or_unreadable_file(tmp_path: Path) -> None:
 
 def test_the_built_in_file_is_packaged() -> None:
     assert BUILT_IN.is_file()
+
+
+def test_the_embedded_add_ons_come_with_the_embedded_weights_only() -> None:
+    real = load_catalog()
+    small = real.with_embedded_weights()
+    assert (real.loras, real.controlnets) == ((), ())
+    for name, row in (("ownware:1@1", small.find_lora("outlines")), ("ownware:2@1", small.find_controlnet("edges"))):
+        assert row is not None
+        assert row.air == name
+        assert Path(row.weights).exists()
+        assert real.find_lora(name) is real.find_controlnet(name) is None
+
+
+def test_the_models_file_goes_before_embedded_add_ons(tmp_path: Path) -> None:
+    lora = '\n[[loras]]\nair = "mine:2@1"\nslugs = ["Outlines"]\nname = "Mine"\nweights = "mine.safetensors"\n'
+    small = load_catalog(written(tmp_path, row(slug="edges") + lora)).with_embedded_weights()
+    assert [lora.air for lora in small.loras] == ["mine:2@1"]
+    assert small.controlnets == ()

@@ -5,11 +5,28 @@ from pathlib import Path
 
 import pytest
 import torch
+from diffusers.models.controlnets.controlnet_qwenimage import QwenImageControlNetModel
 
+from pipelines.catalog import EDGES, OUTLINES
 from pipelines.loading import load
-from training.__main__ import main
+from pipelines.lora_files import read_lora
+from training.__main__ import PARTS, copy_checkpoint, main
+from training.lora import LAYERS
 
-TINY = ["--vae-steps", "3", "--batch", "2", "--pools", "0.002", "--processes", "1"]
+TINY = [
+    "--vae-steps",
+    "3",
+    "--batch",
+    "2",
+    "--pools",
+    "0.002",
+    "--processes",
+    "1",
+    "--lora-steps",
+    "2",
+    "--controlnet-steps",
+    "2",
+]
 
 
 @pytest.fixture
@@ -36,3 +53,25 @@ def test_training_goes_on_and_ends_in_a_checkpoint(train: Callable[[int], str], 
     for part in ("transformer", "text_encoder"):
         before, after = (torch.cat([p.flatten() for p in getattr(c, part).parameters()]) for c in (first, second))
         assert not torch.equal(before, after)
+    deltas = read_lora(tmp_path / OUTLINES, second.transformer, torch.device("cpu"), torch.float32).deltas
+    assert {len(added) for added in deltas.values()} == {1}
+    assert len(deltas) == len(LAYERS) * second.transformer.config["num_layers"]
+    net = QwenImageControlNetModel.from_pretrained(tmp_path / EDGES)
+    assert all(weight.any() for name, weight in net.named_parameters() if "controlnet_" in name)
+
+
+def test_a_copy_replaces_the_parts_and_keeps_add_ons_that_the_source_lacks(tmp_path: Path) -> None:
+    source, target = tmp_path / "source", tmp_path / "target"
+    for part in PARTS:
+        (source / part).mkdir(parents=True)
+        (source / part / "new").touch()
+    (source / "training.json").write_text("{}")
+    for file in ("vae/old", "loras/kept", "controlnets/kept"):
+        (target / file).parent.mkdir(parents=True, exist_ok=True)
+        (target / file).touch()
+    copy_checkpoint(source, target)
+    assert not (target / "vae" / "old").exists()
+    assert all((target / file).is_file() for file in ("vae/new", "loras/kept", "controlnets/kept", "training.json"))
+    (source / "loras").mkdir()
+    copy_checkpoint(source, target)
+    assert not (target / "loras" / "kept").exists()

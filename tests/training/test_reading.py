@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from training.edits import KINDS, random_edit
-from training.reading import background_of, matches, shows, things_in, word_in
+from training.reading import background_of, hollow_share, matches, shown_in, shows, things_in, word_in
 from training.sampling import random_scene
-from training.scenes import COLOURS, SHAPES, Scene, Thing, Word, draw
+from training.scenes import COLOURS, SHAPES, Scene, Thing, Word, draw, thing_cover
 from training.vae import degrade
 
 
@@ -57,3 +57,17 @@ def test_noise_is_no_word_and_blur_is_no_shape() -> None:
     cross = Scene("white", (Thing("cross", "black", "small", "center"),))
     blurred = degrade(draw(cross, 128, 128), np.random.default_rng(0))
     assert not any(seen.shape == "cross" and seen.likeness > 0.8 for seen in things_in(blurred))
+
+
+@pytest.mark.parametrize("shape", ["circle", "square", "triangle"])
+def test_outlines_are_told_from_filled_shapes(shape: str) -> None:
+    scene = Scene("yellow", (Thing(shape, "blue", "large", "top left"),))  # pyright: ignore[reportArgumentType]
+    assert hollow_share(draw(scene, 256, 256)) < 0.03
+    assert hollow_share(draw(replace(scene, outlined=True), 256, 256)) > 0.4
+    assert ((thing_cover(scene, 0, 256, 256) > 0.5) != shown_in(draw(scene, 256, 256))).mean() < 0.005
+
+
+def test_nothing_is_not_hollow() -> None:
+    empty = np.full((64, 64, 3), COLOURS["green"], np.uint8)
+    assert hollow_share(empty) == 0
+    assert not shown_in(empty).any()

@@ -35,7 +35,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def client(tmp_path: Path, catalog: Catalog, renderer: FakeRenderer, folder: Path) -> Iterator[TestClient]:
     settings = Settings(data_dir=tmp_path / "data", lora_dir=folder)
-    app = create_app(settings, replace(catalog, loras=(LIGHTNING, FLUX, EDIT)), [renderer])
+    app = create_app(settings, replace(catalog, loras=(LIGHTNING, FLUX, EDIT), controlnets=()), [renderer])
     with TestClient(app, base_url="http://box:8000") as client:
         yield client
 
