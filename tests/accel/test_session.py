@@ -305,7 +305,8 @@ class TestMemory:
 
     def test_each_evaluation_within_a_step_has_its_own(self, transformer: Any) -> None:
         ours, near, far = session(DBCache(1e9, front=1)), question(0.9), question(0.1, moved=1.0)
-        ask(ours, transformer, near, 0), ask(ours, transformer, far, 0)
+        for asked in (near, far):
+            ask(ours, transformer, asked, 0)
         answers = [ask(ours, transformer, asked, 1)[0] for asked in (near, far)]
         assert reasons(ours) == ["first", "first", "reuse", "reuse"]
         for answer, asked in zip(answers, (near, far), strict=True):
