@@ -13,6 +13,7 @@ from typing import Literal
 
 from pydantic import TypeAdapter, ValidationError
 
+from accel.report import CacheReport
 from pipelines.catalog import ModelEntry
 from pipelines.fingerprint import file_digest, folder_fingerprint
 from pipelines.hub import local_file, local_folder
@@ -39,7 +40,8 @@ class Used:
 class Receipt:
     """One image. `request` is resolved to this image: its own seed, a count of 1; pictures are named by SHA-256.
 
-    `encoding` is the file format and its quality, `size` that of the picture in pixels.
+    `encoding` is the file format and its quality. `cache` says what a step cache did in each branch of guidance, one
+    letter a forward, "C" computed or "R" reused.
     """
 
     format: int
@@ -51,6 +53,7 @@ class Receipt:
     device: str
     dtype: str
     versions: dict[str, str]
+    cache: dict[str, str] | None = None
 
     def to_json(self) -> str:
         """As ASCII JSON without line breaks, the same text for the same receipt."""
@@ -67,6 +70,7 @@ def make_receipt(
     entry: ModelEntry,
     device: str,
     dtype: str,
+    cache: CacheReport | None = None,
 ) -> Receipt:
     """The receipt of the image of a request that was drawn with `seed`, by the model of `entry`."""
     return Receipt(
@@ -79,6 +83,7 @@ def make_receipt(
         device=device,
         dtype=dtype,
         versions=_versions(),
+        cache=None if cache is None else cache.patterns,
     )
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from accel.session import CacheSession, Forward, open_session
 from pipelines.catalog import ModelEntry
 from pipelines.conditioning import (
     EncodedPrompt,
@@ -47,6 +48,7 @@ class RenderState:
     `cond` and `uncond` are prompt embeddings [1, tokens, width], `uncond` None when guidance is off; `references` are
     clean tokens that follow the image's in the sequence. `canvas` is what the picture starts from and goes back into,
     `inpainting` holds the latents to it where a mask says so, and `controls` are the ControlNets that steer it.
+    `cache` decides which steps are computed in full; without one, all are.
     """
 
     checkpoint: Checkpoint
@@ -65,6 +67,7 @@ class RenderState:
     loras: LoraSet = NO_LORAS
     warnings: tuple[str, ...] = ()
     controls: tuple[Control, ...] = ()
+    cache: CacheSession | None = None
     step: int = 0
 
     @property
@@ -130,6 +133,10 @@ def begin(
     `LoraError`.
     """
     loras = checkpoint.loras.select(request.loras, checkpoint.transformer, checkpoint.device, checkpoint.dtype)
+    cache = None
+    if request.cache is not None:
+        depth = checkpoint.transformer.config["num_layers"]
+        cache = open_session(request.cache, steps=request.steps, executed=request.executed_steps, depth=depth)
     shape = grid(request.width, request.height, checkpoint.vae)
     tokens = shape[1] * shape[2]
     # Kept on the device like diffusers' own, so that products with the sample round alike.
@@ -157,6 +164,7 @@ def begin(
         inpainting=inpainting,
         loras=loras,
         warnings=loras.warnings,
+        cache=cache,
     )
 
 
@@ -204,35 +212,47 @@ def _guided(state: RenderState, sample: torch.Tensor, sigma: torch.Tensor) -> to
         blocks=state.checkpoint.transformer.config["num_layers"],
         appended=0 if state.references is None else state.references.tokens.shape[1],
     )
-    velocity = _velocity(state, sample, sigma, state.cond, added.cond)
-    if state.uncond is None:
-        return velocity
-    return guide(velocity, _velocity(state, sample, sigma, state.uncond, added.uncond), state.scale)
+    forwards = [Forward("cond", state.cond, added.cond)]
+    if state.uncond is not None:
+        forwards.append(Forward("uncond", state.uncond, added.uncond))
+    velocity, *negative = _velocities(state, sample, sigma, forwards)
+    return guide(velocity, negative[0], state.scale) if negative else velocity
 
 
-def _velocity(
-    state: RenderState,
-    sample: torch.Tensor,
-    sigma: torch.Tensor,
-    embeds: torch.Tensor,
-    added: list[torch.Tensor] | None,
-) -> torch.Tensor:
-    """One forward of the transformer, with what ControlNets add to its blocks; only the image's own tokens count."""
+def _velocities(
+    state: RenderState, sample: torch.Tensor, sigma: torch.Tensor, forwards: Sequence[Forward]
+) -> list[torch.Tensor]:
+    """The transformer's word on each branch of guidance; only the image's own tokens count."""
     tokens, shapes = sample, [state.shape]
     if state.references is not None:
         tokens = torch.cat([tokens, state.references.tokens], dim=1)
         shapes += state.references.shapes
+    timestep, transformer = _timestep(sample, sigma), state.checkpoint.transformer
     with applied(state.loras):
-        predicted = state.checkpoint.transformer(
-            hidden_states=tokens,
-            timestep=_timestep(sample, sigma),
-            encoder_hidden_states=embeds,
-            encoder_hidden_states_mask=None,
-            img_shapes=[shapes],
-            controlnet_block_samples=added,
-            return_dict=False,
-        )[0]
-    return predicted[:, : sample.shape[1]]
+        if state.cache is not None:
+            acting = tuple(control.start <= state.step < control.end for control in state.controls)
+            return state.cache.evaluate(
+                transformer,
+                tokens=tokens,
+                timestep=timestep,
+                shapes=shapes,
+                forwards=forwards,
+                step=state.step,
+                controls=acting,
+            )
+        predicted = [
+            transformer(
+                hidden_states=tokens,
+                timestep=timestep,
+                encoder_hidden_states=forward.embeds,
+                encoder_hidden_states_mask=None,
+                img_shapes=[shapes],
+                controlnet_block_samples=forward.added,
+                return_dict=False,
+            )[0]
+            for forward in forwards
+        ]
+    return [each[:, : sample.shape[1]] for each in predicted]
 
 
 def _timestep(sample: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
+from accel.plan import CachePlan
+
 Deterministic = Literal[
     "euler",
     "heun",
@@ -130,7 +132,7 @@ class RenderRequest:
     `model` is an AIR identifier of the catalogue, sizes are pixels and multiples of 16, `true_cfg_scale` at or
     below 1 switches guidance off, and `negative_prompt` None means the model's neutral one. `seed_image` is what the
     picture starts from, `strength` how much of it is drawn anew, `mask` white where it may change, and `mask_margin`
-    the pixels around the mask that are drawn with it.
+    the pixels around the mask that are drawn with it. `cache` is None when every step is computed.
     """
 
     model: str
@@ -152,6 +154,7 @@ class RenderRequest:
     loras: tuple[LoraUse, ...] = ()
     controls: tuple[ControlUse, ...] = ()
     faces: FaceRefinement | None = None
+    cache: CachePlan | None = None
 
     @property
     def executed_steps(self) -> int:

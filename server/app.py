@@ -73,6 +73,7 @@ def create_app(settings: Settings, catalog: Catalog, renderers: Sequence[Rendere
             result_ttl=settings.result_ttl,
             ignore_unknown=ignore_unknown,
             face_refinement=settings.face_refinement,
+            threshold_direction=settings.threshold_direction,
         ),
         Retrieval(queue, media, uploads, guide_tasks, ignore_unknown=ignore_unknown),
         Library(add_ons, jobs, media, inputs, ignore_unknown=ignore_unknown),

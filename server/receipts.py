@@ -11,6 +11,7 @@ from fastapi import APIRouter
 from server.errors import NotFound
 from server.jobs.store import JobStore
 from server.media.store import MediaStore
+from server.runware.results import cache_item
 
 RECEIPT_ROUTE = "/v1/receipts"
 
@@ -25,12 +26,14 @@ def router(jobs: JobStore, media: MediaStore) -> APIRouter:
         result, found = await jobs.result(image_uuid), await media.get(image_uuid.lower(), owner=None)
         if result is None or found is None:
             raise NotFound("No image with this UUID was drawn here, or it has expired.", code="imageNotFound")
+        told = {} if result.cache is None else {"cache": cache_item(result.cache)}
         return {
             "imageUUID": result.image_uuid,
             "sha256": found.sha256,
             "created": round(found.created, 3),
             "seconds": round(result.seconds, 4),
             "receipt": json.loads(result.receipt),
+            **told,
         }
 
     return routes

@@ -149,7 +149,7 @@ def _drawn(receipt: Receipt, request: RenderRequest, entry: ModelEntry, device: 
     for name, then, now in _differences(receipt, again):
         typer.echo(f"ownware: {name} was {then} and is {now}; the bytes may differ for that", err=True)
     with typer.progressbar(length=request.executed_steps, label="steps", file=sys.stderr) as bar:
-        picture, _, _ = draw(request, 0, checkpoint, entry, lambda step, total: bar.update(step - bar.pos))
+        picture = draw(request, 0, checkpoint, entry, lambda step, total: bar.update(step - bar.pos)).picture
     # The image carries the receipt that it was drawn from, so that its bytes can be the same.
     encoding, text = Encoding(*receipt.encoding), receipt.to_json()
     return encode(picture, encoding, text if fits(text, encoding.format) else None)

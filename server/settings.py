@@ -67,6 +67,11 @@ class Settings(BaseSettings):
     unknown_parameters: Literal["error", "ignore"] = Field(
         default="error", description="What to do with a parameter that the API does not have."
     )
+    threshold_direction: Literal["documented", "library"] = Field(
+        default="documented",
+        description="How fbCacheThreshold and dbCacheThreshold count. documented: lower reuses more, as the API's "
+        "pages say; library: higher does.",
+    )
     max_queue: int = Field(default=200, ge=1, description="Tasks that may wait before new ones are refused.")
     max_body_mb: int = Field(default=100, ge=1, description="Largest request body, in millions of bytes.")
     max_image_megapixels: int = Field(default=64, ge=1, description="Largest input image, in millions of pixels.")

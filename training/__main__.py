@@ -44,11 +44,11 @@ def train_add_ons(folder: Path, arguments: argparse.Namespace) -> None:
     """Train LoRA and ControlNet anew on what the checkpoint is now, each in one process: they take minutes."""
     share = arguments.pools
     if arguments.lora_steps:
-        lora = LoraBudget(arguments.lora_steps, arguments.batch, max(1, round(share * LoraBudget.scenes)))
+        lora = LoraBudget(arguments.lora_steps, arguments.batch, max(1, round(share * LoraBudget().scenes)))
         launch(train_lora, folder, lora, arguments.seed, processes=1)
     if arguments.controlnet_steps:
         net = ControlNetBudget(
-            arguments.controlnet_steps, arguments.batch, max(1, round(share * ControlNetBudget.scenes))
+            arguments.controlnet_steps, arguments.batch, max(1, round(share * ControlNetBudget().scenes))
         )
         launch(train_controlnet, folder, net, arguments.seed, processes=1)
 
@@ -59,11 +59,11 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("build/embedded"), help="where the run and its result are")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--vocabulary", type=Path, help="a qwen.tiktoken file; default: the embedded tokenizer")
-    parser.add_argument("--vae-steps", type=int, default=VaeBudget.steps)
-    parser.add_argument("--steps", type=int, default=JointBudget.steps, help="steps of transformer and text encoder")
-    parser.add_argument("--lora-steps", type=int, default=LoraBudget.steps, help="0 leaves the LoRA out")
-    parser.add_argument("--controlnet-steps", type=int, default=ControlNetBudget.steps, help="0 leaves it out")
-    parser.add_argument("--batch", type=int, default=JointBudget.batch, help="samples a step and process")
+    parser.add_argument("--vae-steps", type=int, default=VaeBudget().steps)
+    parser.add_argument("--steps", type=int, default=JointBudget().steps, help="steps of transformer and text encoder")
+    parser.add_argument("--lora-steps", type=int, default=LoraBudget().steps, help="0 leaves the LoRA out")
+    parser.add_argument("--controlnet-steps", type=int, default=ControlNetBudget().steps, help="0 leaves it out")
+    parser.add_argument("--batch", type=int, default=JointBudget().batch, help="samples a step and process")
     parser.add_argument("--pools", type=float, default=1.0, help="share of the full training set to draw")
     parser.add_argument("--processes", type=int, default=0, help="on a CPU; default: one a core")
     parser.add_argument("--go-on", action="store_true", help="start from the embedded checkpoint, not from nothing")

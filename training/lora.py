@@ -22,7 +22,7 @@ from training.sampling import Level, random_scene
 
 RANK = 8
 # All linears of the blocks, as QwenImageTransformer2DModel calls them.
-LAYERS: list[str] = (
+LAYERS = (
     "to_q to_k to_v add_q_proj add_k_proj add_v_proj to_out.0 to_add_out "
     "img_mod.1 img_mlp.net.0.proj img_mlp.net.2 txt_mod.1 txt_mlp.net.0.proj txt_mlp.net.2"
 ).split()
@@ -49,7 +49,7 @@ def train_lora(device: torch.device, folder: Path, budget: LoraBudget, seed: int
     scenes = [replace(random_scene(rng, _SCENES), outlined=True) for _ in range(budget.scenes)]
     samples = Samples(scenes, base)
     base.transformer.add_adapter(
-        LoraConfig(r=RANK, lora_alpha=RANK, target_modules=list(LAYERS)), adapter_name=_ADAPTER
+        LoraConfig(r=RANK, lora_alpha=RANK, target_modules=[str(name) for name in LAYERS]), adapter_name=_ADAPTER
     )
     learned = [weight for weight in base.transformer.parameters() if weight.requires_grad]
     optimizer = torch.optim.AdamW(learned, lr=_RATE, betas=(0.9, 0.98), weight_decay=0.0)

@@ -6,6 +6,7 @@ Plain frozen data. Knows no wire format (`task` is kept for whoever accepted it)
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from accel.report import CacheReport
 from pipelines.request import RenderRequest
 from server.media.encode import Encoding
 
@@ -37,13 +38,17 @@ class Submission:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One finished image of a job. `seconds` is the time inside the renderer, `receipt` the renderer's, as JSON."""
+    """One finished image of a job.
+
+    `seconds` is the time inside the renderer, `receipt` the renderer's, as JSON, and `cache` what a step cache did.
+    """
 
     index: int
     image_uuid: str
     seed: int
     seconds: float
     receipt: str
+    cache: CacheReport | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ Pictures travel through the file system: the API process says where each one bel
 from dataclasses import dataclass
 from pathlib import Path
 
+from accel.report import CacheReport
 from pipelines.request import RenderRequest
 from server.media.encode import Encoding
 
@@ -67,7 +68,10 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class ImageWritten:
-    """An image is in its file. `seconds` counts from the start of the image to the file; `receipt` is JSON."""
+    """An image is in its file. `seconds` counts from the start of the image to the file; `receipt` is JSON.
+
+    `cache` is what a step cache did, None without one.
+    """
 
     job_id: int
     index: int
@@ -78,6 +82,7 @@ class ImageWritten:
     seconds: float
     receipt: str
     warnings: tuple[str, ...]
+    cache: CacheReport | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -282,7 +282,7 @@ class JobQueue:
             expires=now + work.ttl,
         )
         await self._media.adopt(media)
-        result = Result(image.index, uuid, image.seed, image.seconds, image.receipt)
+        result = Result(image.index, uuid, image.seed, image.seconds, image.receipt, image.cache)
         self._tell(ResultReady(await self._store.add_result(job.id, result, image.warnings), result))
 
     async def _fail(self, job: Job, message: str) -> None:
@@ -303,6 +303,8 @@ class JobQueue:
             ended = await self._store.end(job.id, "done")
         self._tell(Ended(ended))
         request = ended.submission.request
+        caches = [result.cache for result in ended.results if result.cache is not None]
+        cached = {"cache": caches[0].strategy, "reused": sum(cache.reused_steps for cache in caches)} if caches else {}
         log.info(
             "task ended",
             task=ended.submission.task_uuid,
@@ -311,4 +313,5 @@ class JobQueue:
             size=f"{request.width}x{request.height}",
             images=len(ended.results),
             seconds=round(sum(result.seconds for result in ended.results), 2),
+            **cached,
         )

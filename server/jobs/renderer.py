@@ -129,10 +129,12 @@ class Renderer:
             if step:
                 self._connection.send(Progress(order.job_id, target.index, step, total))
 
-        image, seed, warnings = draw(order.request, target.index, checkpoint, entry, after_step)
+        drawing = draw(order.request, target.index, checkpoint, entry, after_step)
+        image, seed, warnings = drawing.picture, drawing.seed, drawing.warnings
         encoding = (order.encoding.format, order.encoding.quality)
         kind = str(checkpoint.dtype).removeprefix("torch.")
-        receipt = make_receipt(order.request, seed, encoding, entry, device_name(self._device), kind).to_json()
+        device = device_name(self._device)
+        receipt = make_receipt(order.request, seed, encoding, entry, device, kind, drawing.cache).to_json()
         carried = fits(receipt, order.encoding.format)
         if not carried:
             warnings += ("The prompts are too long for a JPG to carry the receipt; /v1/receipts has it.",)
@@ -148,6 +150,7 @@ class Renderer:
             seconds=time.monotonic() - started,
             receipt=receipt,
             warnings=warnings,
+            cache=drawing.cache,
         )
 
     def _attend(self, order: Order) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from accel.report import CacheReport
 from pipelines.request import RenderRequest
 from server.database import Database
 from server.errors import ConflictTaskUUID, RateLimitExceeded
@@ -52,9 +53,19 @@ CREATE TABLE IF NOT EXISTS receipts (
     receipt TEXT NOT NULL
 );
 CREATE INDEX IF NOT EXISTS receipts_by_job ON receipts (job_id);
+CREATE TABLE IF NOT EXISTS cache_reports (
+    image_uuid TEXT PRIMARY KEY,
+    job_id INTEGER NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
+    report TEXT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS cache_reports_by_job ON cache_reports (job_id);
 """
 
-_RESULTS = "SELECT position, image_uuid, seed, seconds, receipt FROM results JOIN receipts USING (image_uuid) "
+_RESULTS = (
+    "SELECT position, image_uuid, seed, seconds, receipt, report FROM results JOIN receipts USING (image_uuid) "
+    "LEFT JOIN cache_reports USING (image_uuid) "
+)
+_REPORT = TypeAdapter(CacheReport)
 _REQUEST = TypeAdapter(RenderRequest)
 _ENCODING = TypeAdapter(Encoding)
 
@@ -89,7 +100,7 @@ class JobStore:
 
         def work(connection: sqlite3.Connection) -> Result | None:
             row = connection.execute(_RESULTS + "WHERE image_uuid = ?", (image_uuid.lower(),)).fetchone()
-            return Result(*row) if row else None
+            return _result(row) if row else None
 
         return await self._database.run(work)
 
@@ -117,6 +128,11 @@ class JobStore:
             connection.execute(
                 "INSERT OR REPLACE INTO receipts VALUES (?, ?, ?)", (result.image_uuid, job_id, result.receipt)
             )
+            if result.cache is not None:
+                report = _REPORT.dump_json(result.cache).decode()
+                connection.execute(
+                    "INSERT OR REPLACE INTO cache_reports VALUES (?, ?, ?)", (result.image_uuid, job_id, report)
+                )
             row = connection.execute("SELECT * FROM jobs WHERE id = ?", (job_id,)).fetchone()
             known = json.loads(row["warnings"])
             if added := [warning for warning in warnings if warning not in known]:
@@ -208,6 +224,11 @@ def _reason(failure: Failure | None) -> str | None:
     return json.dumps([failure.code, failure.message, failure.parameter]) if failure else None
 
 
+def _result(row: sqlite3.Row) -> Result:
+    *fields, report = row
+    return Result(*fields, cache=None if report is None else _REPORT.validate_json(report))
+
+
 def _by_id(connection: sqlite3.Connection, job_id: int) -> Job:
     return _job(connection, connection.execute("SELECT * FROM jobs WHERE id = ?", (job_id,)).fetchone())
 
@@ -233,5 +254,5 @@ def _job(connection: sqlite3.Connection, row: sqlite3.Row) -> Job:
         started=row["started"],
         finished=row["finished"],
         failure=Failure(*json.loads(row["failure"])) if row["failure"] else None,
-        results=tuple(Result(*found) for found in connection.execute(query, (row["id"],))),
+        results=tuple(_result(found) for found in connection.execute(query, (row["id"],))),
     )

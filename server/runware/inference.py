@@ -16,6 +16,7 @@ from server.media.encode import Encoding
 from server.media.inputs import InputImages
 from server.media.store import Media, MediaStore
 from server.runware import rules
+from server.runware.accelerators import ThresholdDirection
 from server.runware.add_ons import AddOns
 from server.runware.caller import Caller
 from server.runware.leniency import normalise
@@ -42,6 +43,7 @@ class Inference:
         result_ttl: int,
         ignore_unknown: bool,
         face_refinement: bool = False,
+        threshold_direction: ThresholdDirection = "documented",
     ) -> None:
         self._add_ons = add_ons
         self._queue = queue
@@ -50,6 +52,7 @@ class Inference:
         self._result_ttl = result_ttl
         self._ignore_unknown = ignore_unknown
         self._face_refinement = face_refinement
+        self._threshold_direction: ThresholdDirection = threshold_direction
 
     async def __call__(self, raw: WireTask, caller: Caller) -> AsyncIterator[Answer]:
         """Answer with an acknowledgement, or with each image and at most one error.
@@ -128,7 +131,7 @@ class Inference:
         caller: Caller,
         catalog: Catalog,
     ) -> Submission:
-        request, warnings = to_request(task, entry, pictures, catalog)
+        request, warnings = to_request(task, entry, pictures, catalog, self._threshold_direction)
         warnings += tuple(f"{name} is ignored: the API has no such parameter." for name in ignored)
         return Submission(
             owner=caller.owner,

@@ -7,6 +7,7 @@ import asyncio
 import base64
 from pathlib import PurePosixPath
 
+from accel.report import CacheReport
 from server.errors import ApiError, NotFound
 from server.jobs.job import Job, Result
 from server.media.store import Media, MediaStore
@@ -75,6 +76,28 @@ async def job_answer(job: Job, media: MediaStore, base_url: str) -> Answer:
     if job.failure is not None:
         errors.append(failure_object(job) | {"status": "error"})
     return Answer(tuple(items), tuple(errors), warnings=job.submission.warnings)
+
+
+def cache_item(report: CacheReport) -> Item:
+    """What a step cache did to one image: never in a result, because one client rejects what it does not know."""
+    return {
+        "cache": report.strategy,
+        "steps": report.steps,
+        "reusedSteps": report.reused_steps,
+        "reusedForwards": report.reused_forwards,
+        "secondsSaved": round(report.seconds_saved, 3),
+        "forwards": [
+            {
+                "step": decision.step,
+                "branch": decision.branch,
+                "reused": decision.reused,
+                "reason": decision.reason,
+                "distance": decision.distance,
+                "score": decision.score,
+            }
+            for decision in report.decisions
+        ],
+    }
 
 
 def failure_object(job: Job) -> Item:

@@ -13,7 +13,7 @@ from server.runware.caller import Caller
 from server.runware.guides import GuideTasks, guide_answer
 from server.runware.leniency import plain
 from server.runware.model_upload import ModelUploads
-from server.runware.results import job_answer, origin_of
+from server.runware.results import cache_item, job_answer, origin_of
 from server.runware.schema import GetResponse, GetTaskDetails, Task, WireTask
 from server.runware.validation import validate
 from server.runware.wire import Answer, Item
@@ -69,6 +69,8 @@ class Retrieval:
             "response": response,
             "timings": _timings(job),
         }
+        if caches := [cache_item(result.cache) for result in job.results if result.cache is not None]:
+            item["cache"] = caches
         if job.submission.warnings:
             item["warnings"] = list(job.submission.warnings)
         yield Answer(data=(item,))

@@ -17,11 +17,11 @@ from server.errors import (
     UnsupportedParameter,
 )
 from server.media.store import Media
+from server.runware.accelerators import CACHES
 from server.runware.schema import ImageInference
 from server.runware.validation import describe, expectation
 
 Rule = Callable[[ImageInference, ModelEntry, Catalog], Iterator[ApiError]]
-CACHES = ("fbCache", "teaCache", "dbCache")
 MAX_NAMED = 10  # LoRAs that a message lists; allowedValues has all
 
 
@@ -154,6 +154,12 @@ def _window(
             yield IncompatibleParameters(message, parameter=(f"{where}.{name}", "steps"))
 
 
+def _beyond(where: str, low: str, start: int | None, end: int | None, steps: int) -> Iterator[ApiError]:
+    if end is None and start == steps:
+        message = f"'{where}.{low}' must be less than 'steps', which is {steps}."
+        yield IncompatibleParameters(message, parameter=(f"{where}.{low}", "steps"))
+
+
 def _cache_window(task: ImageInference, entry: ModelEntry, catalog: Catalog) -> Iterator[ApiError]:
     options, where = task.acceleratorOptions, "acceleratorOptions"
     absolute = ("cacheStartStep", "cacheEndStep")
@@ -161,6 +167,7 @@ def _cache_window(task: ImageInference, entry: ModelEntry, catalog: Catalog) -> 
     yield from _one_form(options, where, absolute, percent)
     steps = task.steps or entry.steps
     yield from _window(where, *absolute, options.cacheStartStep, options.cacheEndStep, steps)
+    yield from _beyond(where, "cacheStartStep", options.cacheStartStep, options.cacheEndStep, steps)
     yield from _window(where, *percent, options.cacheStartStepPercentage, options.cacheEndStepPercentage, None)
 
 
@@ -206,9 +213,7 @@ def _control_nets(task: ImageInference, entry: ModelEntry, catalog: Catalog) -> 
         yield from _one_form(control, where, absolute, percent)
         steps = task.steps or entry.steps
         yield from _window(where, *absolute, control.startStep, control.endStep, steps)
-        if control.endStep is None and control.startStep == steps:
-            message = f"'{where}.startStep' must be less than 'steps', which is {steps}."
-            yield IncompatibleParameters(message, parameter=(f"{where}.startStep", "steps"))
+        yield from _beyond(where, "startStep", control.startStep, control.endStep, steps)
         yield from _window(where, *percent, control.startStepPercentage, control.endStepPercentage, None)
 
 
@@ -233,7 +238,6 @@ def _without_effect(task: ImageInference, entry: ModelEntry, catalog: Catalog) -
         "uploadEndpoint": task.uploadEndpoint,
         "safety.checkContent": task.safety.checkContent,
         "safety.mode": task.safety.mode != "none",
-        **{f"acceleratorOptions.{name}": getattr(task.acceleratorOptions, name) for name in CACHES},
     }
     for name, value in given.items():
         if value:

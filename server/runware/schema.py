@@ -109,20 +109,28 @@ class Safety(WireModel):
 
 
 class AcceleratorOptions(WireModel):
-    """Step caches and when they may act."""
+    """Step caches, one at a time, and when they may act (docs/caching.md)."""
 
-    fbCache: StrictBool = False
-    fbCacheThreshold: Unit = 0.25
-    teaCache: StrictBool = False
-    teaCacheDistance: Unit = 0.5
-    dbCache: StrictBool = False
-    dbCacheThreshold: Unit = 0.25
-    dbCacheSkipInterval: Annotated[Integer, Field(ge=1)] = 5
-    cacheStartStep: Annotated[Integer, Field(ge=0)] | None = None
-    cacheEndStep: Annotated[Integer, Field(ge=1)] | None = None
-    cacheStartStepPercentage: Percentage | None = None
-    cacheEndStepPercentage: EndPercentage | None = None
-    cacheMaxConsecutiveSteps: Annotated[Integer, Field(ge=1, le=5)] = 3
+    fbCache: StrictBool = Field(default=False, description="Watch what the first block changes.")
+    fbCacheThreshold: Unit = Field(default=0.25, description="Lower: more reuse (see --threshold-direction).")
+    teaCache: StrictBool = Field(default=False, description="Watch the first block's input.")
+    teaCacheDistance: Unit = Field(default=0.5, description="Higher: more reuse.")
+    dbCache: StrictBool = Field(default=False, description="Watch what the first few blocks change.")
+    dbCacheThreshold: Unit = Field(default=0.25, description="Lower: more reuse (see --threshold-direction).")
+    dbCacheSkipInterval: Annotated[Integer, Field(ge=1)] = Field(
+        default=5, description="Steps in a row that dbCache may reuse, if cacheMaxConsecutiveSteps allows as many."
+    )
+    cacheStartStep: Annotated[Integer, Field(ge=0)] | None = Field(
+        default=None, description="First of the executed steps that may be reused. Default: 3, of 28 or more 4."
+    )
+    cacheEndStep: Annotated[Integer, Field(ge=1)] | None = Field(
+        default=None, description="First step that may not be reused any more. Default: the last, of 28 or fewer two."
+    )
+    cacheStartStepPercentage: Percentage | None = Field(default=None, description="Of the executed steps.")
+    cacheEndStepPercentage: EndPercentage | None = Field(default=None, description="Of the executed steps.")
+    cacheMaxConsecutiveSteps: Annotated[Integer, Field(ge=1, le=5)] = Field(
+        default=3, description="Steps in a row that may be reused."
+    )
 
 
 class Lora(WireModel):
@@ -241,7 +249,7 @@ class ImageInference(Task):
     webhookURL: WebAddress | None = Field(default=None, description=NO_EFFECT)
     uploadEndpoint: WebAddress | None = Field(default=None, description=NO_EFFECT)
     safety: Safety = Field(default=Safety(), description=NO_EFFECT)
-    acceleratorOptions: AcceleratorOptions = Field(default=AcceleratorOptions(), description=NO_EFFECT)
+    acceleratorOptions: AcceleratorOptions = AcceleratorOptions()
     lora: tuple[Lora, ...] = Field(default=(), description="Adapters that act together, on this task only.")
     controlNet: tuple[ControlNet, ...] = Field(default=(), description="ControlNets, which act together.")
     maskMargin: Annotated[Integer, Field(ge=32, le=128)] | None = Field(

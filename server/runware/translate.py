@@ -13,6 +13,7 @@ from pathlib import Path
 from pipelines.catalog import Catalog, ModelEntry
 from pipelines.request import ControlUse, FaceRefinement, LoraUse, Outpaint, Reference, RenderRequest, Sampler
 from server.media.store import Media
+from server.runware.accelerators import ThresholdDirection, cache_plan
 from server.runware.rules import ASPECT_TOLERANCE
 from server.runware.schedulers import NEAREST, SAMPLERS
 from server.runware.schema import ControlNet, ImageInference
@@ -31,7 +32,11 @@ def image_texts(task: ImageInference) -> dict[str, str]:
 
 
 def to_request(
-    task: ImageInference, entry: ModelEntry, pictures: Mapping[str, Media], catalog: Catalog
+    task: ImageInference,
+    entry: ModelEntry,
+    pictures: Mapping[str, Media],
+    catalog: Catalog,
+    threshold_direction: ThresholdDirection = "documented",
 ) -> tuple[RenderRequest, tuple[str, ...]]:
     """Resolve everything the task leaves open on this model. `pictures` are those that `image_texts` names.
 
@@ -62,8 +67,10 @@ def to_request(
         faces=_faces(task),
         loras=_loras(task, catalog),
     )
-    request = replace(request, controls=_controls(task, request.executed_steps, images, catalog))
-    return request, tuple(_warnings(task, request))
+    executed = request.executed_steps
+    cache, said = cache_plan(task.acceleratorOptions, entry, executed, threshold_direction)
+    request = replace(request, controls=_controls(task, executed, images, catalog), cache=cache)
+    return request, (*_warnings(task, request), *said)
 
 
 def control_window(control: ControlNet, steps: int) -> tuple[int, int]:

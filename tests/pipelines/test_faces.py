@@ -83,7 +83,8 @@ class TestDrawing:
         request = asked(width=256, height=304, seed_image=seed_image, strength=0.0, faces=how)
         heard: list[tuple[int, int]] = []
         native = replace(entry("text_to_image"), native_area=64 * 64)
-        picture, _, warnings = draw(request, 0, checkpoint, native, lambda *steps: heard.append(steps))
+        drawing = draw(request, 0, checkpoint, native, lambda *steps: heard.append(steps))
+        picture, warnings = drawing.picture, drawing.warnings
         return np.asarray(picture), warnings, heard
 
     def test_only_the_face_changes(self, checkpoint: Checkpoint, photo: Image.Image, tmp_path: Path) -> None:

@@ -47,15 +47,15 @@ NO_EFFECT: list[tuple[str, list[Any], list[Any]]] = [
     ("uploadEndpoint", ["https://example.com/put"], ["/tmp/x"]),
     ("safety.checkContent", [True], []),
     ("safety.mode", ["fast", "full"], []),
-    ("acceleratorOptions.fbCache", [True], [1]),
-    ("acceleratorOptions.teaCache", [True], ["on"]),
-    ("acceleratorOptions.dbCache", [True], [0]),
     (ULTRALYTICS, [{}, {"CFGScale": 8.1, "confidence": 0.5, "maskBlur": 0, "maskPadding": 20, "steps": 100}], [
         {"CFGScale": 51}, {"confidence": 1.1}, {"maskBlur": 101}, {"maskPadding": 21}, {"steps": 0}, {"strength": -0.1},
     ]),
 ]  # fmt: skip
 
 ACCELERATOR_RANGES: list[tuple[str, list[Any], list[Any]]] = [
+    ("fbCache", [True, False], [1]),
+    ("teaCache", [True, False], ["on"]),
+    ("dbCache", [True, False], [0]),
     ("fbCacheThreshold", [0, 1, 0.25], [-0.01, 1.01, 0.255]),
     ("teaCacheDistance", [0, 1], [2]),
     ("dbCacheThreshold", [0, 1], [2]),
@@ -125,6 +125,10 @@ TWO_CACHES = ["acceleratorOptions.fbCache", "acceleratorOptions.teaCache"]
         (
             {"acceleratorOptions": {"cacheEndStep": 9}, "steps": 8},
             [("incompatibleParameters", ["acceleratorOptions.cacheEndStep", "steps"])],
+        ),
+        (
+            {"acceleratorOptions": {"cacheStartStep": 8}, "steps": 8},
+            [("incompatibleParameters", ["acceleratorOptions.cacheStartStep", "steps"])],
         ),
         (
             {"acceleratorOptions": {"cacheStartStep": 2, "cacheEndStepPercentage": 50}},

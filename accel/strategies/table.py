@@ -1,0 +1,14 @@
+"""The strategies by name. A new one is a module beside this one, a name in `accel.plan`, and a line here."""
+
+from collections.abc import Callable
+
+from accel.plan import CacheName, CachePlan
+from accel.strategies import dbcache, fbcache, teacache
+from accel.strategies.base import Strategy
+
+# from a plan, the steps of the whole schedule and the number of blocks
+STRATEGIES: dict[CacheName, Callable[[CachePlan, int, int], Strategy]] = {
+    "fbcache": fbcache.planned,
+    "teacache": teacache.planned,
+    "dbcache": dbcache.planned,
+}

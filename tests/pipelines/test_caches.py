@@ -1,0 +1,209 @@
+"""Step caches in the denoising loop: samplers, ControlNets, LoRAs, references and other requests around them."""
+
+from collections import OrderedDict
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import pytest
+import torch
+
+from accel.plan import CacheName, CachePlan
+from accel.report import CacheReport
+from pipelines.catalog import EMBEDDED_FOLDER, ModelEntry, load_catalog
+from pipelines.drawing import draw
+from pipelines.loading import Checkpoint, load
+from pipelines.receipt import make_receipt, read_receipt
+from pipelines.render import RenderState, advance, prepare
+from pipelines.request import ControlUse, IntegratorName, Reference, RenderRequest, Sampler
+from tests.control import deeper, save_controlnet
+from tests.fakes import picture
+
+PLANS = {
+    "fbcache": CachePlan("fbcache", 0.4, 1, 50, 2),
+    "dbcache": CachePlan("dbcache", 0.4, 1, 50, 2),
+    "teacache": CachePlan("teacache", 0.3, 1, 50, 2, profile="embedded"),
+}
+FB = PLANS["fbcache"]
+EACH = pytest.mark.parametrize("plan", PLANS.values(), ids=PLANS)
+
+
+@pytest.fixture(scope="module")
+def model(checkpoint: Checkpoint) -> Checkpoint:
+    return replace(deeper(checkpoint, 4), controlnets=OrderedDict())
+
+
+@pytest.fixture(scope="module")
+def trained() -> Checkpoint:
+    return load(str(EMBEDDED_FOLDER), torch.device("cpu"), torch.float32, with_vision=False)
+
+
+@pytest.fixture
+def reference(tmp_path: Path) -> Reference:
+    (tmp_path / "reference.png").write_bytes(picture(60, 40))
+    return Reference(tmp_path / "reference.png", "", 60, 40)
+
+
+def entry(mode: str = "text_to_image") -> ModelEntry:
+    found = next(e for e in load_catalog().entries if e.mode == mode)
+    return replace(found, reference_area=64 * 64, condition_area=64 * 64)
+
+
+def begun(model: Checkpoint, cache: CachePlan | None, mode: str = "text_to_image", **changes: Any) -> RenderState:
+    request = RenderRequest("", "a red circle", None, 64, 48, 12, Sampler(), 4.0, 7, cache=cache)
+    return prepare(replace(request, **changes), 0, model, entry(mode))
+
+
+def ended(state: RenderState) -> torch.Tensor:
+    while state.step < state.total:
+        advance([state])
+    return state.latents
+
+
+def report(state: RenderState) -> CacheReport:
+    assert state.cache is not None
+    return state.cache.report()
+
+
+# The random model moves far at every step: what may be reused there is decided by wide thresholds.
+def wide(plan: CachePlan) -> CachePlan:
+    return replace(plan, threshold=1e9)
+
+
+@EACH
+@pytest.mark.parametrize("scale", [1.0, 4.0])
+def test_a_threshold_of_zero_is_no_cache_bit_for_bit(model: Checkpoint, plan: CachePlan, scale: float) -> None:
+    state = begun(model, replace(plan, threshold=0.0), true_cfg_scale=scale)
+    assert torch.equal(ended(state), ended(begun(model, None, true_cfg_scale=scale)))
+    assert report(state).reused_forwards == 0
+    assert len(report(state).decisions) == 12 * (2 if scale > 1 else 1)
+
+
+@pytest.mark.parametrize("plan", [PLANS["fbcache"], PLANS["dbcache"]], ids=["fbcache", "dbcache"])
+@pytest.mark.parametrize("mode", ["text_to_image", "edit"])
+def test_reuse_changes_the_picture_a_little(
+    model: Checkpoint, reference: Reference, plan: CachePlan, mode: str
+) -> None:
+    pictures = () if mode == "text_to_image" else (reference,)
+    state = begun(model, wide(plan), mode, references=pictures)
+    cached, full = ended(state), ended(begun(model, None, mode, references=pictures))
+    assert report(state).patterns == {"cond": "CRRCRRCRRCRC", "uncond": "CRRCRRCRRCRC"}
+    assert not torch.equal(cached, full)
+    assert cached.isfinite().all()
+
+
+@pytest.mark.parametrize("name", get_args(IntegratorName))
+def test_every_sampler_runs_on_a_cache(model: Checkpoint, name: IntegratorName) -> None:
+    state = begun(model, wide(FB), sampler=Sampler(name), true_cfg_scale=1.0)
+    assert ended(state).isfinite().all()
+    decisions = report(state).decisions
+    assert {decision.step for decision in decisions} == set(range(12))
+    assert any(decision.reused for decision in decisions)
+    assert all(decision.reason in ("first", "last") for decision in decisions if decision.step in (0, 11))
+
+
+def test_the_two_forwards_of_a_heun_step_have_each_a_memory(model: Checkpoint) -> None:
+    state = begun(model, wide(FB), sampler=Sampler("heun"), true_cfg_scale=1.0)
+    ended(state)
+    for evaluation in (0, 1):
+        decided = [d for d in report(state).decisions if d.evaluation == evaluation]
+        pattern = "".join("R" if decision.reused else "C" for decision in decided)
+        assert pattern == "CRRCRRCRRCRC"[: len(pattern)]
+        assert len(pattern) == (12, 11)[evaluation]
+
+
+@EACH
+def test_others_do_not_show(model: Checkpoint, plan: CachePlan) -> None:
+    alone = [ended(begun(model, wide(plan), seed=seed)) for seed in (1, 2)]
+    together = [begun(model, wide(plan), seed=seed) for seed in (1, 2)]
+    for _ in range(12):
+        advance(together)
+    turns = [begun(model, wide(plan), seed=1), begun(model, wide(plan), seed=2)]
+    for step in range(12):
+        for state in turns if step % 2 else turns[::-1]:
+            advance([state])
+    for number, expected in enumerate(alone):
+        assert torch.equal(together[number].latents, expected)
+        assert torch.equal(turns[number].latents, expected)
+
+
+@pytest.mark.parametrize("steps", [1, 4, 11])
+def test_an_aborted_request_leaves_no_trace(model: Checkpoint, steps: int) -> None:
+    expected = ended(begun(model, wide(FB)))
+    aborted = begun(model, wide(FB), seed=9)
+    for _ in range(steps):
+        advance([aborted])
+    del aborted
+    assert torch.equal(ended(begun(model, wide(FB))), expected)
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.transformer.modules())
+
+
+class TestControlNets:
+    @pytest.fixture
+    def use(self, model: Checkpoint, reference: Reference, tmp_path: Path) -> ControlUse:
+        return ControlUse("net", save_controlnet(model, tmp_path / "net", 2, seed=1), reference)
+
+    @EACH
+    def test_a_threshold_of_zero_is_no_cache(self, model: Checkpoint, use: ControlUse, plan: CachePlan) -> None:
+        cached = ended(begun(model, replace(plan, threshold=0.0), controls=(use,)))
+        assert torch.equal(cached, ended(begun(model, None, controls=(use,))))
+
+    @EACH
+    def test_the_first_step_after_a_change_is_computed(
+        self, model: Checkpoint, use: ControlUse, plan: CachePlan
+    ) -> None:
+        use = replace(use, start=2, end=7)
+        state = begun(model, wide(plan), controls=(use,), true_cfg_scale=1.0)
+        ended(state)
+        changed = [decision.step for decision in report(state).decisions if decision.reason == "controls"]
+        assert changed == [2, 7]
+
+
+def test_the_receipt_holds_the_plan_and_the_decisions_and_no_time(model: Checkpoint) -> None:
+    request = RenderRequest("runware:108@1", "a", None, 64, 48, 12, Sampler(), 1.0, 7, cache=wide(FB))
+    texts = []
+    for _ in range(2):
+        drawing = draw(request, 0, model, entry(), lambda step, total: None)
+        receipt = make_receipt(
+            request, 7, ("PNG", 95), replace(entry(), weights="embedded"), "cpu", "float32", drawing.cache
+        )
+        texts.append(receipt.to_json())
+    assert texts[0] == texts[1]
+    found = read_receipt(texts[0])
+    assert found.request.cache == wide(FB)
+    assert found.cache == {"cond": "CRRCRRCRRCRC"}
+
+
+def test_a_cache_that_never_acted_says_so(model: Checkpoint) -> None:
+    request = RenderRequest("", "a", None, 64, 48, 3, Sampler(), 1.0, 7, cache=replace(FB, threshold=0.0))
+    assert draw(request, 0, model, entry(), lambda step, total: None).warnings == (
+        "The cache 'fbcache' reused none of the 3 steps.",
+    )
+
+
+class TestTrainedCheckpoint:
+    """The embedded checkpoint's steps resemble each other as those of real weights do."""
+
+    def drawn(self, trained: Checkpoint, cache: CachePlan | None) -> tuple[np.ndarray, CacheReport | None]:
+        native = load_catalog().with_embedded_weights().entries[0]
+        prompt = "a large red circle at the top left on a blue background"
+        request = RenderRequest(native.air, prompt, None, 128, 128, 20, Sampler(), 4.0, 3, cache=cache)
+        drawing = draw(request, 0, trained, native, lambda step, total: None)
+        return np.asarray(drawing.picture, dtype=np.float64), drawing.cache
+
+    @pytest.mark.parametrize("name", get_args(CacheName))
+    def test_the_more_reuse_the_further_from_the_full_picture(self, trained: Checkpoint, name: CacheName) -> None:
+        full, _ = self.drawn(trained, None)
+        profile = "embedded" if name == "teacache" else None
+        plans = [CachePlan(name, threshold, 3, 18, run, profile) for threshold, run in ((0.11, 1), (0.25, 3), (9, 5))]
+        reused, psnr = [], []
+        for plan in plans:
+            cached, told = self.drawn(trained, plan)
+            assert told is not None
+            reused.append(told.reused_forwards)
+            psnr.append(10 * np.log10(255**2 / ((cached - full) ** 2).mean()))
+        assert 0 < reused[0] < reused[1] < reused[2], (reused, psnr)
+        assert psnr[0] > psnr[1] > psnr[2], (reused, psnr)
+        assert reused[1] >= 10, "of 40 forwards, at the wire's default"
+        assert psnr[1] > 20
