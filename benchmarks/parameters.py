@@ -52,8 +52,15 @@ def small() -> str:
     return data_uri(mask)
 
 
-RED = {"positivePrompt": "a large red circle in the middle on a white background"}
-GREEN = {"positivePrompt": "a large green square in the middle on a white background"}
+def edges() -> str:
+    """The outline of a disc, as Canny's filter would draw it."""
+    picture = Image.new("RGB", (SIDE, SIDE), "black")
+    ImageDraw.Draw(picture).ellipse((24, 24, 150, 150), outline="white")
+    return data_uri(picture)
+
+
+RED = {"positivePrompt": "a large red circle in the center on a white background"}
+GREEN = {"positivePrompt": "a large green square in the center on a white background"}
 SEED = {"seedImage": scene()}
 EDIT: dict[str, Any] = {
     "model": "runware:108@20",
@@ -110,6 +117,25 @@ PAIRS = (
         "outpaint.blur 0, 32",
         {"inputs": SEED, "outpaint": {"left": 64, "right": 64}, "width": SIDE + 128},
         {"outpaint": {"left": 64, "right": 64, "blur": 32}},
+    ),
+    Pair("lora: outlines", {}, {"lora": [{"model": "outlines"}]}),
+    Pair("lora weight 0.5, 1.5", *({"lora": [{"model": "outlines", "weight": weight}]} for weight in (0.5, 1.5))),
+    Pair(
+        "controlNet: edges of a disc",
+        GREEN,
+        {"controlNet": [{"model": "edges", "guideImage": edges()}]},
+    ),
+    Pair(
+        "controlNet endStepPercentage 20, 100",
+        *(
+            {"controlNet": [{"model": "edges", "guideImage": edges(), "weight": 2, "endStepPercentage": end}]}
+            for end in (20, 100)
+        ),
+    ),
+    Pair("fbCacheThreshold: off, 0.25", {}, {"acceleratorOptions": {"fbCache": True}}),
+    Pair(
+        "fbCacheThreshold 0.25, 0",
+        *({"acceleratorOptions": {"fbCache": True, "fbCacheThreshold": value}} for value in (0.25, 0)),
     ),
     Pair("referenceImages: colour", EDIT, {"inputs": {"referenceImages": [scene("yellow", "black")]}}),
     Pair("positivePrompt of an edit", EDIT, BACKGROUND),

@@ -41,6 +41,7 @@ def test_each_option_is_a_flag_and_a_variable(monkeypatch: pytest.MonkeyPatch) -
         "fetch_timeout": ("1.5", "2"),
         "max_lora_mb": ("1", "2"),
         "lora_timeout": ("1.5", "2"),
+        "threshold_direction": ("library", "documented"),
         "log_level": ("debug", "error"),
     }
     assert set(values) == set(Settings.model_fields)
