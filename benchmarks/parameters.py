@@ -59,8 +59,8 @@ def edges() -> str:
     return data_uri(picture)
 
 
-RED = {"positivePrompt": "a large red circle in the center on a white background"}
-GREEN = {"positivePrompt": "a large green square in the center on a white background"}
+RED = {"positivePrompt": "a large red circle at the center on a white background"}
+GREEN = {"positivePrompt": "a large green square at the center on a white background"}
 SEED = {"seedImage": scene()}
 EDIT: dict[str, Any] = {
     "model": "runware:108@20",
