@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers.models.controlnets.controlnet_qwenimage import QwenImageControlNetModel
 from PIL import Image
 from safetensors.torch import save_file
 
@@ -38,16 +37,6 @@ from pipelines.request import LoraUse, Reference, RenderRequest, Sampler
 STEPS = 8
 RANK = 16  # of a LoRA on every linear layer of the attention, as most style LoRAs have it
 _ATTENTION = ("to_q", "to_k", "to_v", "to_out.0", "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out")
-
-_OF_THE_TRANSFORMER = (
-    "patch_size",
-    "in_channels",
-    "out_channels",
-    "attention_head_dim",
-    "num_attention_heads",
-    "joint_attention_dim",
-    "axes_dims_rope",
-)
 
 Figures = dict[str, Any]
 
@@ -110,16 +99,16 @@ def lora_costs(bench: Bench, repeats: int) -> Figures:
 
 def controlnet_costs(bench: Bench, repeats: int) -> Figures:
     """Steps with a ControlNet over steps without one. `layers` of `blocks` say what share of the model it is."""
-    config = bench.checkpoint.transformer.config
-    layers = max(1, config["num_layers"] // 12)  # as the published nets: 5 of 60
-    net = QwenImageControlNetModel(**{name: config[name] for name in _OF_THE_TRANSFORMER}, num_layers=layers)
-    torch.nn.Module.to(net, bench.checkpoint.device, bench.checkpoint.dtype).eval().requires_grad_(False)
+    net = bench.controlnet
     side = bench.size.cases[0].side
     guide = noise(grid(side, side, bench.checkpoint.vae), 16, SEED).to(bench.checkpoint.device, bench.checkpoint.dtype)
     control = Control(net=net, guide=guide, weight=1.0, mode="balanced", start=0, end=STEPS)
     run(bench, controls=(control,))
     pairs = [(run(bench), run(bench, controls=(control,))) for _ in range(repeats)]
-    return ratios(pairs) | {"layers": layers, "blocks": config["num_layers"]}
+    return ratios(pairs) | {
+        "layers": len(net.transformer_blocks),
+        "blocks": len(bench.checkpoint.transformer.transformer_blocks),
+    }
 
 
 def encoding_costs(device: str, repeats: int) -> Figures:

@@ -17,37 +17,58 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 from unittest.mock import patch
 
 import numpy as np
 import torch
 from accelerate import init_empty_weights
 from diffusers.models.autoencoders.autoencoder_kl_qwenimage import AutoencoderKLQwenImage
+from diffusers.models.controlnets.controlnet_qwenimage import QwenImageControlNetModel
 from diffusers.models.transformers.transformer_qwenimage import QwenImageTransformer2DModel
-from diffusers.pipelines.qwenimage import pipeline_qwenimage_edit, pipeline_qwenimage_edit_plus
+from diffusers.pipelines.qwenimage import (
+    pipeline_qwenimage_controlnet,
+    pipeline_qwenimage_edit,
+    pipeline_qwenimage_edit_plus,
+    pipeline_qwenimage_img2img,
+    pipeline_qwenimage_inpaint,
+)
 from diffusers.pipelines.qwenimage.pipeline_qwenimage import QwenImagePipeline
 from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
 from PIL import Image
 
 from accel.single_frame import SingleFrameVae
 from pipelines.catalog import Mode, ModelEntry, load_catalog
-from pipelines.conditioning import encode_references, scaled_size
+from pipelines.conditioning import encode_picture, encode_references, scaled_size
+from pipelines.controlnets import Control
 from pipelines.encodings import Encodings
 from pipelines.latents import grid, noise
 from pipelines.loading import Checkpoint, default_dtype, device_name
+from pipelines.painting import Canvas
 from pipelines.render import advance, begin, finish
-from pipelines.request import RenderRequest, Sampler
+from pipelines.request import Reference, RenderRequest, Sampler
 from training.architecture import SCHEDULER
 
 SEED = 1
 PROMPT_TOKENS, NEGATIVE_TOKENS = 60, 6
 SCALE = 4.0
+# What a ControlNet has of the transformer it is made for.
+_SHARED = (
+    "patch_size",
+    "in_channels",
+    "out_channels",
+    "attention_head_dim",
+    "num_attention_heads",
+    "joint_attention_dim",
+    "axes_dims_rope",
+)
+# `begin` is given a seed image's latents, so it only asks whether there is one.
+_UNREAD = Reference(Path(), "", 1, 1)
 
 
 @dataclass(frozen=True)
 class Case:
-    """One request. `picture` says whether the latents are decoded at the end."""
+    """One request. `picture` says whether the latents are decoded at the end, `start` what it starts from."""
 
     name: str
     mode: Mode
@@ -55,6 +76,7 @@ class Case:
     steps: int
     references: int = 0
     picture: bool = True
+    start: Literal["noise", "seed image", "mask", "guide"] = "noise"
 
 
 @dataclass(frozen=True)
@@ -85,6 +107,9 @@ SMALL = Size(
         Case("text to image 512", "text_to_image", 512, 20),
         Case("edit 512", "edit", 512, 8, references=1),
         Case("edit plus 512, two references", "edit_plus", 512, 8, references=2),
+        Case("image to image 512", "text_to_image", 512, 20, start="seed image"),
+        Case("inpainting 512", "text_to_image", 512, 20, start="mask"),
+        Case("ControlNet 512", "text_to_image", 512, 20, start="guide"),
     ),
 )
 # The classes' defaults are Qwen-Image's own dimensions.
@@ -98,14 +123,21 @@ FULL = Size(
         Case("text to image 1024", "text_to_image", 1024, 20),
         Case("edit 1024", "edit", 1024, 8, references=1),
         Case("edit plus 1024, two references", "edit_plus", 1024, 8, references=2),
+        Case("image to image 1024", "text_to_image", 1024, 20, start="seed image"),
+        Case("inpainting 1024", "text_to_image", 1024, 20, start="mask"),
+        Case("ControlNet 1024", "text_to_image", 1024, 20, start="guide"),
     ),
 )
 
-PIPELINES: dict[Mode, Any] = {
-    "text_to_image": QwenImagePipeline,
+PIPELINES: dict[str, Any] = {
+    "noise": QwenImagePipeline,
+    "seed image": pipeline_qwenimage_img2img.QwenImageImg2ImgPipeline,
+    "mask": pipeline_qwenimage_inpaint.QwenImageInpaintPipeline,
+    "guide": pipeline_qwenimage_controlnet.QwenImageControlNetPipeline,
     "edit": pipeline_qwenimage_edit.QwenImageEditPipeline,
     "edit_plus": pipeline_qwenimage_edit_plus.QwenImageEditPlusPipeline,
 }
+STRENGTH = 0.8
 
 
 @dataclass(frozen=True)
@@ -116,6 +148,7 @@ class Bench:
     video_vae: AutoencoderKLQwenImage
     size: Size
     context: int
+    controlnet: QwenImageControlNetModel
 
     @classmethod
     def build(cls, size: Size, device: torch.device) -> "Bench":
@@ -124,8 +157,11 @@ class Bench:
         with init_empty_weights(include_buffers=False):
             transformer = QwenImageTransformer2DModel(**size.transformer)
             vae = AutoencoderKLQwenImage(**size.vae)
+            fits = {name: transformer.config[name] for name in _SHARED}
+            layers = max(1, transformer.config["num_layers"] // 12)  # as the published nets: 5 of 60
+            controlnet = QwenImageControlNetModel(**fits, num_layers=layers)
         torch.manual_seed(SEED)
-        for model in (transformer, vae):
+        for model in (transformer, vae, controlnet):
             torch.nn.Module.to(model, dtype).to_empty(device=device).eval().requires_grad_(False)
             for weight in model.parameters():  # scaled so that a result is neither flat nor infinite
                 weight.normal_(std=0.02 if weight.ndim == 1 else weight[0].numel() ** -0.5)
@@ -139,7 +175,7 @@ class Bench:
             device=device,
             dtype=dtype,
         )
-        return cls(checkpoint, vae, size, int(transformer.config["joint_attention_dim"]))
+        return cls(checkpoint, vae, size, int(transformer.config["joint_attention_dim"]), controlnet)
 
     def embeddings(self, seed: int, tokens: int) -> torch.Tensor:
         """Random prompt embeddings [1, tokens, width]."""
@@ -156,13 +192,26 @@ class Bench:
         """Draw a case with our loop: a picture, or latents."""
         checkpoint = replace(self.checkpoint, encodings=Encodings())  # diffusers keeps none either
         references = encode_references(pictures(case), checkpoint, self._entry(case))
+        request = RenderRequest("", "", None, case.side, case.side, case.steps, Sampler(), SCALE, SEED)
+        size, encoded = (case.side, case.side), {}
+        if case.start != "noise":
+            encoded = {"clean": encode_picture(start_picture(case), checkpoint)}
+            request = replace(request, seed_image=_UNREAD, strength=STRENGTH)
+        if case.start == "mask":
+            _, rows, columns = grid(*size, checkpoint.vae)
+            canvas = Canvas(start_picture(case), np.asarray(start_mask(case), np.float32) / 255, (0, 0, *size))
+            encoded["mask"] = canvas.mask_on(2 * rows, 2 * columns)
+        if case.start == "guide":
+            guide, request = encoded.pop("clean"), replace(request, seed_image=None)
+            encoded["controls"] = (Control(self.controlnet, guide, 1.0, "balanced", 0, case.steps),)
         state = begin(
-            RenderRequest("", "", None, case.side, case.side, case.steps, Sampler(), SCALE, SEED),
+            request,
             checkpoint,
             noise=self.noise(case),
             cond=self.embeddings(1, PROMPT_TOKENS),
             uncond=self.embeddings(2, NEGATIVE_TOKENS),
             references=references,
+            **encoded,
         )
         while state.step < state.total:
             advance([state])
@@ -171,7 +220,9 @@ class Bench:
     def theirs(self, case: Case) -> Any:
         """Draw a case with diffusers' pipeline; the edit pipelines' fixed reference sizes become ours."""
         parts: dict[str, Any] = {} if case.mode == "text_to_image" else {"processor": None}
-        pipe = PIPELINES[case.mode](
+        if case.start == "guide":
+            parts["controlnet"] = self.controlnet
+        pipe = PIPELINES[case.start if case.mode == "text_to_image" else case.mode](
             transformer=self.checkpoint.transformer,
             vae=self.video_vae,
             scheduler=FlowMatchEulerDiscreteScheduler(**self.checkpoint.scheduler),
@@ -181,11 +232,24 @@ class Bench:
         )
         pipe.set_progress_bar_config(disable=True)
         shown = pictures(case)
-        options = {"image": shown if case.mode == "edit_plus" else shown[0]} if shown else {}
+        options: dict[str, Any] = {"image": shown if case.mode == "edit_plus" else shown[0]} if shown else {}
+        if case.start in ("noise", "guide"):
+            options["latents"] = self.noise(case)
+        if case.start in ("seed image", "mask"):
+            generator = torch.Generator("cpu").manual_seed(SEED)  # draws what `noise` draws
+            options |= {"image": start_picture(case), "strength": STRENGTH, "generator": generator}
+        if case.start == "mask":
+            options["mask_image"] = start_mask(case)
+        if case.start == "guide":
+            options["control_image"] = start_picture(case)
         with (
             patch.object(pipeline_qwenimage_edit, "calculate_dimensions", self._scaled),
             patch.object(pipeline_qwenimage_edit_plus, "VAE_IMAGE_SIZE", self.size.reference_area),
             patch.object(pipeline_qwenimage_edit_plus, "CONDITION_IMAGE_SIZE", self.size.condition_area),
+            # Three of them sample a picture's latents; the mean, which ours takes, makes the results comparable.
+            patch.object(pipeline_qwenimage_img2img, "retrieve_latents", _mean),
+            patch.object(pipeline_qwenimage_inpaint, "retrieve_latents", _mean),
+            patch.object(pipeline_qwenimage_controlnet, "retrieve_latents", _mean),
         ):
             return pipe(
                 prompt_embeds=self.embeddings(1, PROMPT_TOKENS),
@@ -196,7 +260,6 @@ class Bench:
                 height=case.side,
                 num_inference_steps=case.steps,
                 true_cfg_scale=SCALE,
-                latents=self.noise(case),
                 output_type="pil" if case.picture else "latent",
                 **options,
             ).images[0]
@@ -212,6 +275,23 @@ class Bench:
 def pictures(case: Case) -> list[Image.Image]:
     """The references of a case, 4 : 3."""
     return [Image.radial_gradient("L").resize((640, 480)).convert("RGB")] * case.references
+
+
+def _mean(encoded: Any, **_: Any) -> torch.Tensor:
+    return encoded.latent_dist.mode()
+
+
+def start_picture(case: Case) -> Image.Image:
+    """A seed image, or a guide."""
+    return Image.radial_gradient("L").resize((case.side, case.side)).convert("RGB")
+
+
+def start_mask(case: Case) -> Image.Image:
+    """White in its middle, along the edges of latent pixels."""
+    mask = Image.new("L", (case.side, case.side))
+    quarter = case.side // 4 // 16 * 16
+    mask.paste(255, (quarter, quarter, case.side - quarter, case.side - quarter))
+    return mask
 
 
 def seconds(draw: Callable[[Case], Any], case: Case, device: torch.device) -> float:

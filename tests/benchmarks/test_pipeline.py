@@ -11,6 +11,7 @@ CASES = [
     Case("picture", "text_to_image", 64, 2),
     Case("edit", "edit", 64, 2, references=1),
     Case("edit plus", "edit_plus", 64, 2, references=2),
+    *(Case(start, "text_to_image", 64, 3, start=start) for start in ("seed image", "mask", "guide")),
 ]
 
 
