@@ -193,7 +193,8 @@ class Bench:
         checkpoint = replace(self.checkpoint, encodings=Encodings())  # diffusers keeps none either
         references = encode_references(pictures(case), checkpoint, self._entry(case))
         request = RenderRequest("", "", None, case.side, case.side, case.steps, Sampler(), SCALE, SEED)
-        size, encoded = (case.side, case.side), {}
+        size = (case.side, case.side)
+        encoded: dict[str, Any] = {}
         if case.start != "noise":
             encoded = {"clean": encode_picture(start_picture(case), checkpoint)}
             request = replace(request, seed_image=_UNREAD, strength=STRENGTH)

@@ -408,14 +408,14 @@ class TestModelSearch:
     @pytest.mark.parametrize(
         ("wanted", "count"),
         [
-            ({}, 3),
+            ({}, 5),
             ({"tags": ["demonstration"]}, 3),
             ({"tags": ["demonstration", "anime"]}, 0),
             ({"type": "base"}, 3),
             ({"type": "inpainting"}, 0),
             ({"category": "checkpoint"}, 3),
-            ({"category": "lora"}, 0),
-            ({"source": "community"}, 0),
+            ({"category": "lora"}, 1),
+            ({"source": "community"}, 2),
             ({"visibility": "private"}, 0),
         ],
     )
