@@ -104,9 +104,12 @@ class UnsupportedTaskType(ApiError):
 
 
 class ConflictTaskUUID(ApiError):
-    """The taskUUID has been accepted before."""
+    """The taskUUID has been accepted before; `advice` says what to do instead of sending it again."""
 
     status, default_code = 400, "conflictTaskUUID"
+
+    def __init__(self, advice: str = "Use getResponse to get its results.") -> None:
+        super().__init__(f"A task with this taskUUID has been accepted before. {advice}", parameter="taskUUID")
 
 
 class Unauthorized(ApiError):
@@ -173,6 +176,12 @@ class MediaError(Exception):
         super().__init__(message)
         self.message = message
         self.missing = missing
+
+    def of(self, parameter: str) -> InvalidParameter:
+        """The refusal of the parameter that named the picture."""
+        code = "imageNotFound" if self.missing else None
+        message = f"Invalid value for '{parameter}' parameter. {self.message}"
+        return InvalidParameter(parameter, message, code=code, details={"type": "string"})
 
 
 class Rejected(Exception):

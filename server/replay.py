@@ -44,12 +44,13 @@ def replay(source: str, out: Path | None, pictures: list[Path], settings: Settin
     """Draw again what a receipt describes. Returns the exit status: 0 same bytes, 1 other bytes, 2 impossible."""
     try:
         found = read_source(source)
-        catalog = choose_catalog(settings, find_devices(settings.devices))
+        devices = find_devices(settings.devices)
+        catalog = choose_catalog(settings, devices)
         request, entry = placed(found.receipt, catalog, pictures, settings)
     except (ReplayError, ReceiptError, CatalogError, OSError) as error:
         typer.echo(f"ownware: {error}", err=True)
         return IMPOSSIBLE
-    data = _drawn(found.receipt, request, entry, find_devices(settings.devices)[0])
+    data = _drawn(found.receipt, request, entry, devices[0])
     encoding = Encoding(*found.receipt.encoding)
     path = out or Path(f"replay.{encoding.extension}")
     write_file(path, data)

@@ -196,8 +196,7 @@ def _accept(connection: sqlite3.Connection, submission: Submission, limit: int) 
     query = "SELECT id, state FROM jobs WHERE owner = ? AND task_uuid = ?"
     known = connection.execute(query, submission.key).fetchone()
     if known and known["state"] not in ("failed", "cancelled"):
-        message = "A task with this taskUUID has been accepted before. Use getResponse to get its results."
-        raise ConflictTaskUUID(message, parameter="taskUUID")
+        raise ConflictTaskUUID
     waiting = connection.execute("SELECT COUNT(*) FROM jobs WHERE state = 'queued'").fetchone()[0]
     if waiting >= limit:
         raise RateLimitExceeded(f"The queue is full: {waiting} tasks wait. Try again later.")

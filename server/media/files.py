@@ -14,11 +14,16 @@ def write_file(path: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        draft.replace(path)
+        put_in_place(draft, path)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def put_in_place(draft: Path, path: Path) -> None:
+    """Give a file that is on disk its name, and have the name on disk too: rows promise it at once. Blocks."""
+    draft.replace(path)
     folder = os.open(path.parent, os.O_RDONLY)
     try:
-        os.fsync(folder)  # the name as well: rows that promise the file are on disk at once
+        os.fsync(folder)
     finally:
         os.close(folder)

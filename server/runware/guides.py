@@ -74,10 +74,7 @@ class GuideTasks:
             return connection.execute(query, row).rowcount == 1
 
         if not await self._database.run(work):
-            raise ConflictTaskUUID(
-                "A task with this taskUUID has been accepted before. Use getResponse to get its results.",
-                parameter="taskUUID",
-            )
+            raise ConflictTaskUUID
 
     async def find(self, owner: str, task_uuid: str) -> GuideTask | None:
         """The task of a UUID, letter case ignored, unless it has expired."""

@@ -98,8 +98,7 @@ class Inference:
         """Say so before any picture is fetched; the queue decides again, for two at the same moment."""
         known = await self._queue.find(caller.owner, task.taskUUID)
         if known is not None and known.state not in ("failed", "cancelled"):
-            message = "A task with this taskUUID has been accepted before. Use getResponse to get its results."
-            raise ConflictTaskUUID(message, parameter="taskUUID")
+            raise ConflictTaskUUID
 
     async def _resolve(self, task: ImageInference, caller: Caller) -> dict[str, Media]:
         """Every picture that the task names, by the path of its parameter."""
@@ -110,9 +109,7 @@ class Inference:
         errors, pictures = [], {}
         for name, result in zip(texts, found, strict=True):
             if isinstance(result, MediaError):
-                code = "imageNotFound" if result.missing else None
-                message = f"Invalid value for '{name}' parameter. {result.message}"
-                errors.append(InvalidParameter(name, message, code=code, details={"type": "string"}))
+                errors.append(result.of(name))
             elif isinstance(result, BaseException):
                 raise result
             else:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 
 from pipelines.catalog import AddOn, Catalog, ModelEntry
-from server.errors import InvalidParameter, MediaError, NotFound, Rejected, UnsupportedParameter
+from server.errors import MediaError, NotFound, Rejected, UnsupportedParameter
 from server.jobs.store import JobStore
 from server.media.inputs import InputImages
 from server.media.store import Media, MediaStore
@@ -141,8 +141,7 @@ class Library:
         try:
             return await self._inputs.upload(text, owner=caller.owner)
         except MediaError as error:
-            message = f"Invalid value for '{parameter}' parameter. {error.message}"
-            raise InvalidParameter(parameter, message, details={"type": "string"}) from error
+            raise error.of(parameter) from error
 
 
 def _url(media: Media, caller: Caller) -> str:

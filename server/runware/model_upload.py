@@ -27,6 +27,7 @@ from server.errors import (
     UnsupportedParameter,
 )
 from server.media.fetch import Fetcher
+from server.media.files import put_in_place
 from server.runware.add_ons import DRAFT_ENDING, ENDING, AddOns, InstalledLora
 from server.runware.caller import Caller
 from server.runware.leniency import plain
@@ -139,8 +140,7 @@ class ModelUploads:
             raise Rejected(*without_effect)
         before = self._uploads.get((owner, task.taskUUID.lower()))
         if before is not None and before.error is None:
-            message = "A task with this taskUUID has been accepted before. Use getResponse to see how far it is."
-            raise ConflictTaskUUID(message, parameter="taskUUID")
+            raise ConflictTaskUUID("Use getResponse to see how far it is.")
         lora = self._lora(task, owner)
         self._add_ons.check_names((lora.air, *lora.slugs))
         return task, lora, ignored
@@ -216,8 +216,7 @@ class ModelUploads:
             await self._fetcher.download(url, draft)
             await asyncio.to_thread(check_file, draft)
         except MediaError as error:
-            message = f"Invalid value for 'downloadURL' parameter. {error.message}"
-            raise InvalidParameter("downloadURL", message, details={"type": "string"}) from error
+            raise error.of("downloadURL") from error
         except LoraError as error:
             message = f"Invalid value for 'downloadURL' parameter. The file cannot be used: {error}."
             raise InvalidParameter("downloadURL", message, details={"type": "string"}) from error
@@ -227,12 +226,7 @@ def _put_in_place(draft: Path, path: Path) -> None:
     """Let a file appear under its name only when all of it is on disk."""
     with draft.open("rb") as file:
         os.fsync(file.fileno())
-    draft.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    put_in_place(draft, path)
 
 
 def _slug(text: str) -> str:

@@ -18,7 +18,6 @@ from server.errors import (
     ApiError,
     ConflictTaskUUID,
     IncompatibleParameters,
-    InvalidParameter,
     MediaError,
     Rejected,
     UnsupportedParameter,
@@ -32,6 +31,7 @@ from server.runware.caller import Caller
 from server.runware.guides import GuideTask, GuideTasks, guide_answer
 from server.runware.leniency import normalise_preprocess
 from server.runware.results import own_image
+from server.runware.rules import without_effect
 from server.runware.schema import UUID_PATTERN, ControlNetPreprocess, WireTask
 from server.runware.validation import validate
 from server.runware.wire import Answer, Origin, acknowledgement
@@ -99,16 +99,13 @@ class Preprocessing:
 
     async def _refuse_repeated(self, task: ControlNetPreprocess, caller: Caller) -> None:
         if await self._queue.find(caller.owner, task.taskUUID) or await self._guides.find(caller.owner, task.taskUUID):
-            message = "A task with this taskUUID has been accepted before. Use getResponse to get its results."
-            raise ConflictTaskUUID(message, parameter="taskUUID")
+            raise ConflictTaskUUID
 
     async def _resolve(self, text: str, caller: Caller) -> Media:
         try:
             return await self._inputs.resolve(text, owner=caller.owner)
         except MediaError as error:
-            code = "imageNotFound" if error.missing else None
-            message = f"Invalid value for 'inputImage' parameter. {error.message}"
-            raise InvalidParameter("inputImage", message, code=code, details={"type": "string"}) from error
+            raise error.of("inputImage") from error
 
     async def _make(self, task: ControlNetPreprocess, picture: Media, owner: str, expires: float) -> Media:
         async with self._one_at_a_time:
@@ -138,11 +135,7 @@ def _errors(task: ControlNetPreprocess) -> list[ApiError]:
     if task.lowThresholdCanny >= task.highThresholdCanny:
         message = f"'lowThresholdCanny' must be less than 'highThresholdCanny', which is {task.highThresholdCanny}."
         errors.append(IncompatibleParameters(message, parameter=_CANNY_ONLY))
-    for name in ("webhookURL", "uploadEndpoint"):
-        if getattr(task, name) is not None:
-            message = f"'{name}' is valid, but has no effect on this server."
-            errors.append(UnsupportedParameter(message, parameter=name))
-    return errors
+    return [*errors, *without_effect({"webhookURL": task.webhookURL, "uploadEndpoint": task.uploadEndpoint})]
 
 
 def _warnings(task: ControlNetPreprocess) -> list[str]:

@@ -232,6 +232,13 @@ def _painting(task: ImageInference, entry: ModelEntry, catalog: Catalog) -> Iter
         yield InvalidParameter("outpaint", message, details={"type": "object"})
 
 
+def without_effect(given: Mapping[str, object]) -> Iterator[ApiError]:
+    """Refuse, by name, each parameter that asks for something this server does not do."""
+    for name, value in given.items():
+        if value:
+            yield UnsupportedParameter(f"'{name}' is valid, but has no effect on this server.", parameter=name)
+
+
 def _without_effect(task: ImageInference, entry: ModelEntry, catalog: Catalog) -> Iterator[ApiError]:
     given = {
         "webhookURL": task.webhookURL,
@@ -239,9 +246,7 @@ def _without_effect(task: ImageInference, entry: ModelEntry, catalog: Catalog) -
         "safety.checkContent": task.safety.checkContent,
         "safety.mode": task.safety.mode != "none",
     }
-    for name, value in given.items():
-        if value:
-            yield UnsupportedParameter(f"'{name}' is valid, but has no effect on this server.", parameter=name)
+    yield from without_effect(given)
 
 
 _RULES: tuple[Rule, ...] = (
