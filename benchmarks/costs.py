@@ -6,17 +6,11 @@ Weights are random, as in `benchmarks.pipeline`, except for the encodings: those
 they need a text encoder. Prints a table and appends one JSON line for each figure.
 """
 
-import argparse
-import json
-import multiprocessing
-import resource
 import statistics
 import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +18,14 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from benchmarks.pipeline import FULL, NEGATIVE_TOKENS, PROMPT_TOKENS, SCALE, SEED, SMALL, Bench, Size
+from benchmarks.command import Command
+from benchmarks.memory import peak_mib
+from benchmarks.pipeline import FULL, NEGATIVE_TOKENS, PROMPT_TOKENS, SCALE, SEED, SMALL, Bench
 from pipelines.catalog import load_catalog
 from pipelines.controlnets import Control
 from pipelines.encodings import Encodings
 from pipelines.latents import grid, noise
-from pipelines.loading import Checkpoints, default_dtype, device_name
+from pipelines.loading import Checkpoints
 from pipelines.loras import Loras
 from pipelines.render import RenderState, advance, begin, prepare
 from pipelines.request import LoraUse, Reference, RenderRequest, Sampler
@@ -143,61 +139,33 @@ def ratios(pairs: list[tuple[float, float]]) -> Figures:
     return {"min": round(found[0], 3), "ratio": round(statistics.median(found), 3), "max": round(found[-1], 3)}
 
 
-def decoding_memory(size: Size, device: str) -> Figures:
-    """Peak MiB that decoding one picture takes beyond the weights, ours and diffusers', each in its own process."""
+@torch.inference_mode()
+def decoding_memory(bench: Bench, side: int) -> Figures:
+    """Peak MiB that decoding a picture of side × side pixels takes beyond the weights."""
+    checkpoint = bench.checkpoint
+    latents = torch.randn(1, 16, 1, side // 8, side // 8, dtype=checkpoint.dtype, device=checkpoint.device)
     found: Figures = {}
-    for side in ("ours", "diffusers"):
-        with multiprocessing.get_context("spawn").Pool(1) as pool:
-            found[side] = round(pool.apply(_peak_of_decoding, (size, device, side)))
+    vaes: dict[str, Any] = {"ours": checkpoint.vae, "diffusers": bench.video_vae}
+    for name, vae in vaes.items():
+        vae.decode(latents[..., :8, :8])  # the libraries' own buffers
+        found[name] = round(peak_mib(lambda vae=vae: vae.decode(latents), checkpoint.device))
     return found | {"ratio": round(found["ours"] / found["diffusers"], 3)}
-
-
-def _peak_of_decoding(size: Size, device: str, side: str) -> float:
-    bench = Bench.build(replace(size, transformer=SMALL.transformer), torch.device(device))
-    pixels = 1024
-    latents = torch.randn(1, 16, 1, pixels // 8, pixels // 8, dtype=bench.checkpoint.dtype, device=device)
-    decode: Any = bench.checkpoint.vae.decode if side == "ours" else bench.video_vae.decode
-    with torch.inference_mode():
-        decode(latents[..., :8, :8])  # the libraries' own buffers
-        if device.startswith("cuda"):
-            torch.cuda.reset_peak_memory_stats()
-            before = torch.cuda.memory_allocated()
-            decode(latents)
-            return (torch.cuda.max_memory_allocated() - before) / 2**20
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        decode(latents)
-        return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**10
 
 
 def main() -> None:
     """Run from the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--full-size", action="store_true", help="the real models' dimensions; needs a large GPU")
-    parser.add_argument("--repeats", type=int, default=7, help="runs of each side")
-    parser.add_argument("--out", type=Path, help="file to append the JSON lines to")
-    options = parser.parse_args()
-    size = FULL if options.full_size else SMALL
-    device = torch.device(options.device)
-    place = {
-        "device": device_name(options.device),
-        "dtype": str(default_dtype(device)).removeprefix("torch."),
-        "full_size": options.full_size,
-        "versions": {package: version(package) for package in ("torch", "diffusers")},
-    }
+    command = Command.parse("costs", __doc__)
+    size = FULL if command.full_size else SMALL
 
     def report(name: str, figures: Figures) -> None:
         print(f"{name:<34}" + "  ".join(f"{key} {value}" for key, value in figures.items()), flush=True)
-        if options.out is not None:
-            line = {"benchmark": "costs", "figure": name, **figures, **place, "date": datetime.now(UTC).isoformat()}
-            with options.out.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line) + "\n")
+        command.record({"figure": name, **figures})
 
-    report("decoding 1024², peak MiB", decoding_memory(size, options.device))
-    bench = Bench.build(size, device)
-    report("a LoRA, over plain steps", lora_costs(bench, options.repeats))
-    report("a ControlNet, over plain steps", controlnet_costs(bench, options.repeats))
-    report("preparing an edit, seconds", encoding_costs(options.device, options.repeats))
+    bench = Bench.build(size, command.device)
+    report("decoding 1024², peak MiB", decoding_memory(bench, 1024))
+    report("a LoRA, over plain steps", lora_costs(bench, command.repeats))
+    report("a ControlNet, over plain steps", controlnet_costs(bench, command.repeats))
+    report("preparing an edit, seconds", encoding_costs(str(command.device), command.repeats))
 
 
 if __name__ == "__main__":

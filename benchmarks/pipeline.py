@@ -7,15 +7,11 @@ scales and encodes the references, denoises, and decodes, with its own VAE code.
 dimensions (41 GB in bfloat16). Prints a table and appends one JSON line for each case.
 """
 
-import argparse
 import copy
-import json
 import statistics
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, cast
 from unittest.mock import patch
@@ -38,12 +34,14 @@ from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchE
 from PIL import Image
 
 from accel.single_frame import SingleFrameVae
+from benchmarks.command import Command
+from benchmarks.memory import peak_mib
 from pipelines.catalog import Mode, ModelEntry, load_catalog
 from pipelines.conditioning import encode_picture, encode_references, scaled_size
 from pipelines.controlnets import Control
 from pipelines.encodings import Encodings
 from pipelines.latents import grid, noise
-from pipelines.loading import Checkpoint, default_dtype, device_name
+from pipelines.loading import Checkpoint, default_dtype
 from pipelines.painting import Canvas
 from pipelines.render import advance, begin, finish
 from pipelines.request import Reference, RenderRequest, Sampler
@@ -312,8 +310,15 @@ def difference(bench: Bench, case: Case) -> float:
     return (ours[0] - theirs).abs().max().item()
 
 
+def memory(bench: Bench, case: Case) -> dict[str, float]:
+    """Peak MiB that each side takes beyond the weights, and ours / theirs."""
+    device = bench.checkpoint.device
+    ours, theirs = (max(peak_mib(lambda draw=draw: draw(case), device), 1.0) for draw in (bench.ours, bench.theirs))
+    return {"ours": round(ours), "diffusers": round(theirs), "ratio": round(ours / theirs, 3)}
+
+
 def compare(bench: Bench, case: Case, repeats: int) -> dict[str, Any]:
-    """Run a case in turns: median seconds of each side, and the ratio ours / theirs of neighbouring runs."""
+    """Run a case in turns: median seconds of each side, the ratio ours / theirs of neighbouring runs, peak memory."""
     worst = difference(bench, case)
     device = bench.checkpoint.device
     pairs = [(seconds(bench.ours, case, device), seconds(bench.theirs, case, device)) for _ in range(repeats)]
@@ -326,6 +331,7 @@ def compare(bench: Bench, case: Case, repeats: int) -> dict[str, Any]:
             "median": round(statistics.median(ratios), 3),
             "max": round(ratios[-1], 3),
         },
+        "peak_mib": memory(bench, case),
         "difference": worst,
         "repeats": repeats,
     }
@@ -333,38 +339,19 @@ def compare(bench: Bench, case: Case, repeats: int) -> dict[str, Any]:
 
 def main() -> None:
     """Run from the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--full-size", action="store_true", help="the real models' dimensions; needs a large GPU")
-    parser.add_argument("--repeats", type=int, default=7, help="runs of each side")
-    parser.add_argument("--out", type=Path, help="file to append the JSON lines to")
-    options = parser.parse_args()
-    size = FULL if options.full_size else SMALL
-    bench = Bench.build(size, torch.device(options.device))
-    place = {
-        "device": device_name(options.device),
-        "dtype": str(bench.checkpoint.dtype).removeprefix("torch."),
-        "full_size": options.full_size,
-        "seed": SEED,
-        "versions": {package: version(package) for package in ("torch", "diffusers")},
-    }
-    print(f"{'case':<34}{'ours s':>10}{'diffusers s':>13}   ratio min / median / max   difference")
+    command = Command.parse("pipeline", __doc__)
+    size = FULL if command.full_size else SMALL
+    bench = Bench.build(size, command.device)
+    print(f"{'case':<34}{'ours s':>8}{'diffusers s':>13}   {'ratio min / median / max':<26}{'memory':>8}   difference")
     for case in size.cases:
-        found = compare(bench, case, options.repeats)
+        found = compare(bench, case, command.repeats)
         ratio = " / ".join(f"{value:.3f}" for value in found["ratio"].values())
         print(
-            f"{case.name:<34}{found['ours']:>10.3f}{found['diffusers']:>13.3f}   {ratio:<24}   {found['difference']:g}"
+            f"{case.name:<34}{found['ours']:>8.3f}{found['diffusers']:>13.3f}   {ratio:<26}"
+            f"{found['peak_mib']['ratio']:>8.2f}   {found['difference']:g}",
+            flush=True,
         )
-        if options.out is not None:
-            line = {
-                "benchmark": "pipeline",
-                "case": asdict(case),
-                **found,
-                **place,
-                "date": datetime.now(UTC).isoformat(),
-            }
-            with options.out.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line) + "\n")
+        command.record({"case": asdict(case), "seed": SEED, **found})
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ def test_both_sides_draw_the_same(bench: Bench, case: Case) -> None:
     assert found["difference"] <= (2 if case.picture else 0)  # grey levels: the folded VAE is a rounding away
     assert found["ratio"]["min"] <= found["ratio"]["median"] <= found["ratio"]["max"]
     assert found["ours"] > 0
+    assert found["peak_mib"]["ratio"] > 0
 
 
 def test_what_is_compared_is_no_flat_picture(bench: Bench) -> None:
