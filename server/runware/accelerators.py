@@ -10,7 +10,7 @@ from typing import Literal
 from accel.plan import CacheName, CachePlan
 from accel.profile import load_profile
 from pipelines.catalog import ModelEntry
-from server.runware.schema import AcceleratorOptions
+from server.runware.objects import AcceleratorOptions
 
 ThresholdDirection = Literal["documented", "library"]
 

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from server.errors import ApiError, IncompatibleParameters, UnsupportedParameter
-from server.runware.schema import MAX_SEED, WireTask
+from server.runware.fields import MAX_SEED
+from server.runware.schema import WireTask
 
 # The vendor prints 2^63 rounded to a double as the largest seed.
 PRINTED_MAX_SEED = 9223372036854776000

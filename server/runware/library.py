@@ -16,14 +16,7 @@ from server.runware.add_ons import AddOns, InstalledLora
 from server.runware.caller import Caller
 from server.runware.leniency import plain
 from server.runware.results import image_url
-from server.runware.schema import (
-    AccountManagement,
-    ImageUpload,
-    MediaStorage,
-    ModelSearch,
-    Ping,
-    WireTask,
-)
+from server.runware.schema import AccountManagement, ImageUpload, MediaStorage, ModelSearch, Ping, WireTask
 from server.runware.validation import validate
 from server.runware.wire import Answer, Item
 

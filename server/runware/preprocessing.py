@@ -28,11 +28,12 @@ from server.media.encode import Encoding, encode
 from server.media.inputs import InputImages
 from server.media.store import Media, MediaStore
 from server.runware.caller import Caller
+from server.runware.fields import UUID_PATTERN
 from server.runware.guides import GuideTask, GuideTasks, guide_answer
 from server.runware.leniency import normalise_preprocess
 from server.runware.results import own_image
 from server.runware.rules import without_effect
-from server.runware.schema import UUID_PATTERN, ControlNetPreprocess, WireTask
+from server.runware.schema import ControlNetPreprocess, WireTask
 from server.runware.validation import validate
 from server.runware.wire import Answer, Origin, acknowledgement
 

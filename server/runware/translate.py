@@ -14,9 +14,10 @@ from pipelines.catalog import Catalog, ModelEntry
 from pipelines.request import ControlUse, FaceRefinement, LoraUse, Outpaint, Reference, RenderRequest, Sampler
 from server.media.store import Media
 from server.runware.accelerators import ThresholdDirection, cache_plan
+from server.runware.objects import ControlNet
 from server.runware.rules import ASPECT_TOLERANCE
 from server.runware.schedulers import NEAREST, SAMPLERS
-from server.runware.schema import ControlNet, ImageInference
+from server.runware.schema import ImageInference
 
 SIDE_STEP, SIDE_MIN, SIDE_MAX = 16, 128, 2048
 DEFAULT_STRENGTH = 0.8  # the vendor's

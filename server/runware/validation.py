@@ -19,7 +19,9 @@ from server.errors import (
     UnknownParameter,
     UnsupportedTaskType,
 )
-from server.runware.schema import MAX_PROMPT, TASKS, UNSERVED, WireModel, WireTask
+from server.runware.fields import MAX_PROMPT
+from server.runware.objects import WireModel
+from server.runware.schema import TASKS, UNSERVED, WireTask
 
 # A task of a megabyte can hold a hundred thousand mistakes; describing them all would hold up every other caller.
 MAX_FINDINGS = 20

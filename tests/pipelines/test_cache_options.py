@@ -11,7 +11,7 @@ from pipelines.loading import Checkpoint, load
 from pipelines.render import advance, begin
 from pipelines.request import RenderRequest, Sampler
 from server.runware.accelerators import ThresholdDirection, cache_plan
-from server.runware.schema import AcceleratorOptions
+from server.runware.objects import AcceleratorOptions
 
 ENTRY = load_catalog().with_embedded_weights().entries[0]
 STEPS = 16

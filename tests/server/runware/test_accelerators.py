@@ -22,8 +22,9 @@ from server.runware.accelerators import (
     cache_window,
     residual_threshold,
 )
+from server.runware.objects import AcceleratorOptions
 from server.runware.results import cache_item
-from server.runware.schema import AcceleratorOptions, ImageInference
+from server.runware.schema import ImageInference
 from server.runware.translate import to_request
 from tests.fakes import FakeRenderer
 from tests.server.conftest import new_task, post

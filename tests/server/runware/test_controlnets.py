@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 
 from pipelines.catalog import AddOn, Catalog, load_catalog
 from pipelines.request import ControlUse
-from server.runware.schema import ControlNet
+from server.runware.objects import ControlNet
 from server.runware.translate import control_window
 from tests.fakes import FakeRenderer
 from tests.server.conftest import error_of, new_task, post

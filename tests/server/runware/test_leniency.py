@@ -2,8 +2,8 @@ from typing import Any
 
 import pytest
 
+from server.runware.fields import MAX_SEED
 from server.runware.leniency import PRINTED_MAX_SEED, normalise, plain
-from server.runware.schema import MAX_SEED
 
 T2I = {"taskType": "imageInference", "model": "runware:108@1"}
 EDIT = {"taskType": "imageInference", "model": "runware:108@20"}
