@@ -1,0 +1,53 @@
+import uuid
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from tests.server.conftest import error_of, post
+
+
+class TestModelSearch:
+    @pytest.mark.parametrize(
+        ("wanted", "count"),
+        [
+            ({}, 5),
+            ({"tags": ["demonstration"]}, 3),
+            ({"tags": ["demonstration", "anime"]}, 0),
+            ({"type": "base"}, 3),
+            ({"type": "inpainting"}, 0),
+            ({"category": "checkpoint"}, 3),
+            ({"category": "lora"}, 1),
+            ({"source": "community"}, 2),
+            ({"visibility": "private"}, 0),
+        ],
+    )
+    def test_filters(self, client: TestClient, wanted: dict[str, Any], count: int) -> None:
+        (item,) = post(client, _search(**wanted)).json()["data"]
+        assert (len(item["results"]), item["totalResults"]) == (count, count)
+
+    def test_order_and_pages(self, client: TestClient) -> None:
+        names = []
+        for order in ("name", "-name"):
+            (item,) = post(client, _search(sort=order)).json()["data"]
+            names.append([row["name"] for row in item["results"]])
+        assert names[0] == sorted(names[0]) == names[1][::-1]
+        (item,) = post(client, _search(sort="-name", limit=1, offset=1)).json()["data"]
+        assert [row["name"] for row in item["results"]] == names[1][1:2]
+
+    @pytest.mark.parametrize(
+        ("wanted", "code"),
+        [
+            ({"sort": "beauty"}, "invalidSort"),
+            ({"category": "beauty"}, "invalidCategory"),
+            ({"source": "beauty"}, "invalidSource"),
+            ({"conditioning": "canny"}, "unsupportedParameter"),
+            ({"capabilities": ["edit"]}, "unsupportedParameter"),
+        ],
+    )
+    def test_what_it_cannot_do(self, client: TestClient, wanted: dict[str, Any], code: str) -> None:
+        assert error_of(post(client, _search(**wanted)))["code"] == code
+
+
+def _search(**wanted: Any) -> dict[str, Any]:
+    return {"taskType": "modelSearch", "taskUUID": str(uuid.uuid4()), **wanted}
