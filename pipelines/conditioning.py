@@ -32,7 +32,7 @@ class EncodedReferences:
     """Reference pictures ready for both encoders.
 
     `tokens` are packed latents [1, sum of rows·columns, 4z], `shapes` their grids, `seen` what the vision tower sees,
-    and `key` stands for the pictures and their sizes in the cache of encodings.
+    and `key` stands for the latter in the cache of encodings.
     """
 
     tokens: torch.Tensor
@@ -77,13 +77,13 @@ def encode_references(
     """
     if not pictures:
         return None
-    plus = entry.mode == "edit_plus"
-    key = (entry.reference_area, entry.condition_area if plus else None, *(content(picture) for picture in pictures))
-    return checkpoint.encodings.get(
-        ("references", key),
-        lambda: _encoded_references(pictures, checkpoint, entry, key),
-        tensors=lambda references: (references.tokens,),
-    )
+    tokens, shapes, seen = [], [], []
+    for picture in pictures:
+        scaled = _scaled(picture, entry.reference_area)
+        tokens.append(encode_picture(scaled, checkpoint))
+        shapes.append(grid(*scaled.size, checkpoint.vae))
+        seen.append(_scaled(picture, entry.condition_area) if entry.mode == "edit_plus" else scaled)
+    return EncodedReferences(torch.cat(tokens, dim=1), tuple(shapes), tuple(seen), tuple(content(p) for p in seen))
 
 
 def encode_picture(picture: Image.Image, checkpoint: Checkpoint) -> torch.Tensor:
@@ -115,24 +115,9 @@ def content(picture: Image.Image) -> Hashable:
     return (picture.size, hashlib.blake2b(picture.tobytes(), digest_size=16).digest())
 
 
-def _encoded_references(
-    pictures: Sequence[Image.Image], checkpoint: Checkpoint, entry: ModelEntry, key: Hashable
-) -> EncodedReferences:
-    vae = checkpoint.vae
-    scaler = VaeImageProcessor(vae_scale_factor=vae.spatial_compression_ratio * PATCH)
-    tokens, shapes, seen = [], [], []
-    for picture in pictures:
-        width, height = scaled_size(*picture.size, entry.reference_area)
-        if entry.mode == "edit_plus":
-            small_width, small_height = scaled_size(*picture.size, entry.condition_area)
-            seen.append(scaler.resize(picture, small_height, small_width))
-        else:
-            picture = scaler.resize(picture, height, width)
-            seen.append(picture)
-        pixels = scaler.preprocess(picture, height, width).to(checkpoint.device, vae.dtype)
-        tokens.append(encode_pixels(vae, pixels).to(checkpoint.dtype))
-        shapes.append(grid(width, height, vae))
-    return EncodedReferences(torch.cat(tokens, dim=1), tuple(shapes), tuple(seen), key)
+def _scaled(picture: Image.Image, area: int) -> Image.Image:
+    width, height = scaled_size(*picture.size, area)
+    return cast("Image.Image", VaeImageProcessor().resize(picture, height, width))
 
 
 def _encoded_prompt(
