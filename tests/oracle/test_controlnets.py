@@ -16,13 +16,12 @@ from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchE
 from PIL import Image
 
 from pipelines.controlnets import Control, prepare_controls
-from pipelines.latents import grid, noise
 from pipelines.loading import Checkpoint, load
-from pipelines.render import advance, begin
 from pipelines.request import ControlUse, Reference, RenderRequest, Sampler
 from tests.control import deeper, save_controlnet
+from tests.oracle.common import HEIGHT, WIDTH, denoised, drawn_noise, embeddings
 
-WIDTH, HEIGHT, STEPS = 96, 64, 4
+STEPS = 4
 CLOSE = {torch.float32: 1e-4, torch.bfloat16: 0.15}  # of the two VAEs, whose kernels add up in another order
 
 
@@ -36,15 +35,6 @@ def uses(checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> li
         picture.convert("RGB").save(folder / f"{number}.png")
     guides = [Reference(folder / f"{number}.png", "", *picture.size) for number, picture in enumerate(pictures)]
     return [ControlUse("net", weights, guide) for guide in guides]
-
-
-def embeddings(model: Checkpoint, seed: int, length: int) -> torch.Tensor:
-    drawn = torch.randn((1, length, 32), generator=torch.Generator().manual_seed(seed))
-    return drawn.to(model.dtype)
-
-
-def drawn_noise(model: Checkpoint) -> torch.Tensor:
-    return noise(grid(WIDTH, HEIGHT, model.vae), 16, seed=3).to(model.dtype)
 
 
 def theirs(
@@ -89,7 +79,7 @@ def theirs(
         height=HEIGHT,
         num_inference_steps=STEPS,
         true_cfg_scale=scale,
-        latents=drawn_noise(model),
+        latents=drawn_noise(model).to(model.dtype),
         output_type="latent",
         **(options if several else {name: value[0] for name, value in options.items()}),
     ).images
@@ -99,17 +89,8 @@ def theirs(
 
 
 def ours(model: Checkpoint, controls: tuple[Control, ...], scale: float) -> torch.Tensor:
-    state = begin(
-        RenderRequest("", "", None, WIDTH, HEIGHT, STEPS, Sampler(), scale, 3),
-        model,
-        noise=drawn_noise(model),
-        cond=embeddings(model, 1, 11),
-        uncond=embeddings(model, 2, 7) if scale > 1 else None,
-        controls=controls,
-    )
-    while state.step < state.total:
-        advance([state])
-    return state.latents
+    request = RenderRequest("", "", None, WIDTH, HEIGHT, STEPS, Sampler(), scale, 3)
+    return denoised(request, model, controls=controls)
 
 
 CASES: list[list[dict[str, Any]]] = [

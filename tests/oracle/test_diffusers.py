@@ -1,6 +1,5 @@
 """Our loop against diffusers' pipelines: the same latents, bit for bit, from the same noise and embeddings."""
 
-import inspect
 from dataclasses import replace
 from typing import Any
 
@@ -11,66 +10,24 @@ from diffusers.pipelines.qwenimage import pipeline_qwenimage_edit, pipeline_qwen
 from diffusers.pipelines.qwenimage.pipeline_qwenimage import QwenImagePipeline
 from diffusers.pipelines.qwenimage.pipeline_qwenimage_edit import QwenImageEditPipeline
 from diffusers.pipelines.qwenimage.pipeline_qwenimage_edit_plus import QwenImageEditPlusPipeline
-from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
 from PIL import Image
 
-from pipelines.catalog import Mode, ModelEntry, load_catalog
+from pipelines.catalog import Mode
 from pipelines.conditioning import EncodedReferences, encode_prompt, encode_references, scaled_size
-from pipelines.latents import decode_tokens, grid, noise
+from pipelines.latents import decode_tokens, grid
 from pipelines.loading import Checkpoint
 from pipelines.prompts import TEMPLATES
-from pipelines.render import advance, begin
 from pipelines.request import RenderRequest, Sampler
+from tests.oracle.common import AREA, HEIGHT, WIDTH, denoised, drawn_noise, embeddings, entry, pipeline
 
-WIDTH, HEIGHT = 96, 64
-AREA = 64 * 64
 PICTURES = [Image.linear_gradient("L").resize((80, 60)).convert("RGB"), Image.new("RGB", (50, 70), (200, 30, 90))]
-
-
-def entry(mode: Mode) -> ModelEntry:
-    found = next(e for e in load_catalog().entries if e.mode == mode)
-    return replace(found, reference_area=AREA, condition_area=AREA)
-
-
-def pipeline(kind: type[Any], checkpoint: Checkpoint, video_vae: AutoencoderKLQwenImage) -> Any:
-    parts: dict[str, Any] = {
-        "scheduler": FlowMatchEulerDiscreteScheduler.from_config(checkpoint.scheduler),
-        "vae": torch.nn.Module.to(video_vae, checkpoint.dtype),
-        "text_encoder": checkpoint.text_encoder,
-        "tokenizer": checkpoint.tokenizer,
-        "transformer": checkpoint.transformer,
-    }
-    if "processor" in inspect.signature(kind).parameters:
-        parts["processor"] = None
-    pipe = kind(**parts)
-    pipe.set_progress_bar_config(disable=True)
-    return pipe
-
-
-def embeddings(checkpoint: Checkpoint, seed: int, length: int) -> torch.Tensor:
-    drawn = torch.randn((1, length, 32), generator=torch.Generator().manual_seed(seed))
-    return drawn.to(checkpoint.dtype)
-
-
-def drawn_noise(checkpoint: Checkpoint) -> torch.Tensor:
-    return noise(grid(WIDTH, HEIGHT, checkpoint.vae), 16, seed=3)
 
 
 def ours(
     checkpoint: Checkpoint, mode: Mode, steps: int, scale: float, references: EncodedReferences | None = None
 ) -> torch.Tensor:
     request = RenderRequest(entry(mode).air, "", None, WIDTH, HEIGHT, steps, Sampler(), scale, 3)
-    state = begin(
-        request,
-        checkpoint,
-        noise=drawn_noise(checkpoint),
-        cond=embeddings(checkpoint, 1, 11),
-        uncond=embeddings(checkpoint, 2, 7) if scale > 1 else None,
-        references=references,
-    )
-    while state.step < state.total:
-        advance([state])
-    return state.latents
+    return denoised(request, checkpoint, references=references)
 
 
 def theirs(pipe: Any, checkpoint: Checkpoint, steps: int, scale: float, **options: Any) -> torch.Tensor:

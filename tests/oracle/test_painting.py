@@ -18,9 +18,8 @@ from pipelines.inpainting import noised
 from pipelines.latents import grid
 from pipelines.loading import Checkpoint
 from pipelines.painting import Canvas
-from pipelines.render import advance, begin
 from pipelines.request import Reference, RenderRequest, Sampler
-from tests.oracle.test_diffusers import HEIGHT, WIDTH, drawn_noise, embeddings, entry, pipeline
+from tests.oracle.common import HEIGHT, WIDTH, denoised, drawn_noise, embeddings, entry, pipeline
 
 SIZE = (WIDTH, HEIGHT)
 SEED_IMAGE = Image.radial_gradient("L").resize(SIZE).convert("RGB")
@@ -47,19 +46,8 @@ def ours(
     request = RenderRequest(
         entry(mode).air, "", None, *SIZE, STEPS, Sampler(), 4.0, 3, seed_image=UNREAD, strength=strength
     )
-    state = begin(
-        request,
-        checkpoint,
-        noise=drawn_noise(checkpoint),
-        cond=embeddings(checkpoint, 1, 11),
-        uncond=embeddings(checkpoint, 2, 7),
-        references=references,
-        clean=clean,
-        mask=canvas.mask_on(2 * rows, 2 * columns),
-    )
-    while state.step < state.total:
-        advance([state])
-    return state.latents
+    mask_on = canvas.mask_on(2 * rows, 2 * columns)
+    return denoised(request, checkpoint, references=references, clean=clean, mask=mask_on)
 
 
 # `begin` is given the seed image's latents, so it only asks whether there is one.
