@@ -65,6 +65,7 @@ def main() -> None:
     parser.add_argument("--controlnet-steps", type=int, default=ControlNetBudget().steps, help="0 leaves it out")
     parser.add_argument("--batch", type=int, default=JointBudget().batch, help="samples a step and process")
     parser.add_argument("--pools", type=float, default=1.0, help="share of the full training set to draw")
+    parser.add_argument("--compile", action="store_true", help="faster steps after minutes; needs a C++ compiler")
     parser.add_argument("--processes", type=int, default=0, help="on a CPU; default: one a core")
     parser.add_argument("--go-on", action="store_true", help="start from the embedded checkpoint, not from nothing")
     parser.add_argument("--install", action="store_true", help="then replace the embedded checkpoint")
@@ -76,7 +77,7 @@ def main() -> None:
     if not (folder / "vae").is_dir():
         budget = VaeBudget(arguments.vae_steps)
         launch(train_vae, folder, budget, arguments.seed, processes=arguments.processes)
-    budget = JointBudget(arguments.steps, arguments.batch, arguments.pools)
+    budget = JointBudget(arguments.steps, arguments.batch, arguments.pools, arguments.compile)
     launch(train_joint, folder, budget, arguments.seed, processes=arguments.processes)
     train_add_ons(folder, arguments)
     if arguments.install:

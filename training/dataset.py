@@ -1,4 +1,4 @@
-"""Scenes and edits with their pictures encoded once: the captions are drawn anew each time they are used.
+"""Scenes and edits with their pictures encoded: captions are drawn anew at each use, samples are replaced over time.
 
 Knows the VAE and the vision tower, frozen; knows no transformer.
 """
@@ -6,7 +6,7 @@ Knows the VAE and the vision tower, frozen; knows no transformer.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -30,6 +30,35 @@ _DEGRADED = 0.05
 _AT_ONCE = 16
 
 SINGLE = Level((1.0, 0.0, 0.0), 0.15)
+_KINDS: tuple[Kind, ...] = ("keep", *(kind for kind in KINDS if kind != "combine"))
+Task = Literal["easy", "single", "hard", "odd", "edit", "odd edit", "combine"]
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What the samples of a task are: scenes of a level, or edits of some kinds in turn; `count` of them a grid."""
+
+    source: Level | tuple[Kind, ...]
+    count: int
+    grids: tuple[tuple[int, int], ...] = (SQUARE,)
+
+    def samples(self, count: int, rng: np.random.Generator) -> list[Scene | Edit]:
+        """New ones. A number of edits that their kinds do not divide leaves it to chance which kinds come short."""
+        if isinstance(self.source, Level):
+            return [random_scene(rng, self.source) for _ in range(count)]
+        first = int(rng.integers(len(self.source)))
+        return [random_edit(rng, self.source[(first + i) % len(self.source)]) for i in range(count)]
+
+
+RECIPES: dict[Task, Recipe] = {
+    "easy": Recipe(EASY, 1200),
+    "single": Recipe(SINGLE, 2400),
+    "hard": Recipe(HARD, 5000),
+    "odd": Recipe(HARD, 500, TALL_AND_WIDE),
+    "edit": Recipe(_KINDS, 4160),
+    "odd edit": Recipe(_KINDS, 320, TALL_AND_WIDE[2:]),
+    "combine": Recipe(("combine",), 500),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +70,7 @@ class Pool:
     """
 
     grid: tuple[int, int]
-    samples: Sequence[Scene | Edit]
+    samples: list[Scene | Edit]
     latents: torch.Tensor
     references: torch.Tensor
     seen: torch.Tensor
@@ -57,42 +86,40 @@ class Pool:
         """New captions or instructions for some of the samples."""
         return [_text(self.samples[row], bool(self.degraded[row]), rng) for row in rows]
 
-
-def build_pools(
-    vae: SingleFrameVae, encoder: Qwen2_5_VLForConditionalGeneration, seed: Sequence[int], share: float = 1.0
-) -> dict[str, list[Pool]]:
-    """All pools by the name of their task: easy, single, hard, odd (not square), edit, odd edit, combine."""
-    rng = np.random.default_rng(list(seed))
-
-    def scenes(level: Level, count: int) -> list[Scene | Edit]:
-        return [random_scene(rng, level) for _ in range(max(1, round(count * share)))]
-
-    def edits(kinds: Sequence[Kind], count: int) -> list[Scene | Edit]:
-        return [random_edit(rng, kind) for kind in kinds for _ in range(max(1, round(count * share)))]
-
-    def encoded(samples: list[Scene | Edit], grid: tuple[int, int]) -> Pool:
-        return _encode(samples, grid, vae, encoder, rng)
-
-    single: list[Kind] = [kind for kind in KINDS if kind != "combine"]
-    return {
-        "easy": [encoded(scenes(EASY, 1200), SQUARE)],
-        "single": [encoded(scenes(SINGLE, 2400), SQUARE)],
-        "hard": [encoded(scenes(HARD, 5000), SQUARE)],
-        "odd": [encoded(scenes(HARD, 500), grid) for grid in TALL_AND_WIDE],
-        "edit": [encoded(edits(["keep", *single], 520), SQUARE)],
-        "odd edit": [encoded(edits(["keep", *single], 40), grid) for grid in TALL_AND_WIDE[2:]],
-        "combine": [encoded(edits(["combine"], 500), SQUARE)],
-    }
+    def replace(self, rows: Sequence[int], others: "Pool") -> None:
+        """Put other samples of the same kind and grid in the place of some."""
+        for row, sample in zip(rows, others.samples, strict=True):
+            self.samples[row] = sample
+        for name in ("latents", "references", "seen", "labels", "degraded"):
+            getattr(self, name)[list(rows)] = getattr(others, name)
 
 
-def cached_pools(
-    path: Path, vae: SingleFrameVae, encoder: Qwen2_5_VLForConditionalGeneration, seed: Sequence[int], share: float
-) -> dict[str, list[Pool]]:
-    """As `build_pools`, kept in a file between runs."""
+class Encoder:
+    """Makes pools: draws samples and encodes their pictures."""
+
+    def __init__(self, vae: SingleFrameVae, encoder: Qwen2_5_VLForConditionalGeneration) -> None:
+        self._vae = vae
+        self._encoder = encoder
+
+    def build(self, seed: Sequence[int], share: float = 1.0) -> dict[Task, list[Pool]]:
+        """The pools of every task, one a grid, or a share of each."""
+        rng = np.random.default_rng(list(seed))
+        return {
+            task: [self.pool(recipe, grid, max(1, round(recipe.count * share)), rng) for grid in recipe.grids]
+            for task, recipe in RECIPES.items()
+        }
+
+    def pool(self, recipe: Recipe, grid: tuple[int, int], count: int, rng: np.random.Generator) -> Pool:
+        """New samples of a recipe."""
+        return _encode(recipe.samples(count, rng), grid, self._vae, self._encoder, rng)
+
+
+def cached_pools(path: Path, encoder: Encoder, seed: Sequence[int], share: float) -> dict[Task, list[Pool]]:
+    """As `Encoder.build` makes them, kept in a file between runs."""
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
         draft = path.with_suffix(".part")
-        torch.save(build_pools(vae, encoder, seed, share), draft)
+        torch.save(encoder.build(seed, share), draft)
         draft.replace(path)
     return torch.load(path, weights_only=False)  # our own file, of this very run
 

@@ -40,10 +40,14 @@ def world() -> int:
 
 
 def average_gradients(parameters: Iterable[torch.nn.Parameter]) -> None:
-    """Replace each gradient by its mean over the processes."""
+    """Replace each gradient by its mean over the processes, among which some may have had no use for a weight."""
     if world() == 1:
         return
-    gradients = [p.grad for p in parameters if p.grad is not None]
+    gradients = []
+    for parameter in parameters:
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+        gradients.append(parameter.grad)
     flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
     dist.all_reduce(flat)
     flat /= world()
