@@ -1,6 +1,6 @@
 """One pair of pictures for each parameter that changes the picture: without it and with it, over the wire.
 
-    ownware serve --weights embedded &
+    ownware serve --weights embedded --face-refinement &
     python -m benchmarks.parameters --out docs/parameters.png [--url http://127.0.0.1:8000] [--key KEY]
 
 Sends everything to a running server, so that it shows what a client sees. The pictures that tasks start from are drawn
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import matplotlib
 from PIL import Image, ImageDraw
 
 SIDE, THUMB = 256, 160  # pixels that are asked for, and that are shown
@@ -72,6 +73,22 @@ EDIT: dict[str, Any] = {
 BACKGROUND = {"positivePrompt": "change the background to yellow"}
 
 
+def portrait() -> str:
+    """Grace Hopper, a photograph in the public domain that matplotlib ships."""
+    with Image.open(Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg") as photograph:
+        return data_uri(photograph.convert("RGB").resize((SIDE, SIDE + 48)))
+
+
+def guided(**how: Any) -> dict[str, Any]:
+    """A ControlNet that is given a disc's edges."""
+    return {"controlNet": [{"model": "edges", "guideImage": edges(), **how}]}
+
+
+def cached(**how: Any) -> dict[str, Any]:
+    """A step cache."""
+    return {"acceleratorOptions": how}
+
+
 @dataclass(frozen=True)
 class Pair:
     """Two tasks that differ in one parameter."""
@@ -90,6 +107,7 @@ PAIRS = (
     Pair("positivePrompt", {}, GREEN),
     Pair("negativePrompt: red", {}, {"negativePrompt": "a red circle"}),
     Pair("seed 7, 8", {}, {"seed": 8}),
+    Pair("numberResults: image 1, image 2", {}, {"numberResults": 2}),
     Pair("steps 3, 20", {"steps": 3}, {"steps": 20}),
     Pair("CFGScale 1, 4", {"CFGScale": 1}, {"CFGScale": 4}),
     Pair("settings.trueCFGScale 4, 9", {}, {"settings": {"trueCFGScale": 9}}),
@@ -107,11 +125,15 @@ PAIRS = (
         {"inputs": SEED | {"strength": 1, "maskImage": spot()}},
         {"inputs": SEED | {"strength": 1, "maskImage": spot(softness=80)}},
     ),
-    Pair("maskMargin 32", {"inputs": SEED | {"strength": 1, "maskImage": small()}}, {"maskMargin": 32}),
+    Pair("maskMargin: none, 32", {"inputs": SEED | {"strength": 1, "maskImage": small()}}, {"maskMargin": 32}),
     Pair(
         "outpaint left, right 64",
         {"inputs": SEED | {"strength": 0}},
         {"inputs": SEED, "outpaint": {"left": 64, "right": 64}, "width": SIDE + 128},
+    ),
+    Pair(
+        "outpaint top 128; bottom 128",
+        *({"inputs": SEED, "outpaint": {side: 128}, "height": SIDE + 128} for side in ("top", "bottom")),
     ),
     Pair(
         "outpaint.blur 0, 32",
@@ -123,27 +145,52 @@ PAIRS = (
     Pair(
         "controlNet: edges of a disc",
         GREEN,
-        {"controlNet": [{"model": "edges", "guideImage": edges()}]},
+        guided(),
+    ),
+    Pair("controlNet weight 0.5, 1.5", *(guided(weight=weight) for weight in (0.5, 1.5))),
+    Pair("controlMode prompt, controlnet", *(guided(controlMode=mode) for mode in ("prompt", "controlnet"))),
+    Pair("controlNet startStep 15, 0", *(guided(startStep=start) for start in (15, 0))),
+    Pair("controlNet endStepPercentage 20, 100", *(guided(endStepPercentage=end) for end in (20, 100))),
+    Pair("fbCache: off, on", {}, cached(fbCache=True)),
+    Pair("fbCacheThreshold 0.25, 0", *(cached(fbCache=True, fbCacheThreshold=value) for value in (0.25, 0))),
+    Pair("teaCacheDistance 0.3, 1", *(cached(teaCache=True, teaCacheDistance=value) for value in (0.3, 1))),
+    Pair("dbCacheThreshold 0.25, 0", *(cached(dbCache=True, dbCacheThreshold=value) for value in (0.25, 0))),
+    Pair(
+        "dbCacheSkipInterval 1, 3",
+        *(cached(dbCache=True, dbCacheThreshold=0, dbCacheSkipInterval=value) for value in (1, 3)),
     ),
     Pair(
-        "controlNet endStepPercentage 20, 100",
-        *(
-            {"controlNet": [{"model": "edges", "guideImage": edges(), "weight": 2, "endStepPercentage": end}]}
-            for end in (20, 100)
-        ),
+        "cacheMaxConsecutiveSteps 1, 5",
+        *(cached(fbCache=True, fbCacheThreshold=0, cacheMaxConsecutiveSteps=value) for value in (1, 5)),
     ),
-    Pair("fbCacheThreshold: off, 0.25", {}, {"acceleratorOptions": {"fbCache": True}}),
     Pair(
-        "fbCacheThreshold 0.25, 0",
-        *({"acceleratorOptions": {"fbCache": True, "fbCacheThreshold": value}} for value in (0.25, 0)),
+        "cacheStartStep 12, 1",
+        *(cached(fbCache=True, fbCacheThreshold=0, cacheStartStep=value) for value in (12, 1)),
+    ),
+    Pair(
+        "cacheEndStepPercentage 40, 100",
+        *(cached(fbCache=True, fbCacheThreshold=0, cacheEndStepPercentage=value) for value in (40, 100)),
+    ),
+    Pair(
+        "ultralytics: off, strength 0.5",
+        {"inputs": {"seedImage": portrait(), "strength": 0}, "height": SIDE + 48},
+        {"advancedFeatures": {"ultralytics": {"strength": 0.5}}},
     ),
     Pair("referenceImages: colour", EDIT, {"inputs": {"referenceImages": [scene("yellow", "black")]}}),
     Pair("positivePrompt of an edit", EDIT, BACKGROUND),
+    Pair(
+        "two references on 108@22",
+        EDIT | {"model": "runware:108@22"},
+        {
+            "inputs": {"referenceImages": [scene(), scene("white", "green")]},
+            "positivePrompt": "the shape of picture 1 in the color of picture 2",
+        },
+    ),
 )
 
 
 def draw(web: httpx2.Client, url: str, changes: dict[str, Any]) -> Image.Image:
-    """Send one task and fetch its picture."""
+    """Send one task and fetch its last picture."""
     task = {
         "taskType": "imageInference",
         "taskUUID": str(uuid.uuid4()),
@@ -159,7 +206,7 @@ def draw(web: httpx2.Client, url: str, changes: dict[str, Any]) -> Image.Image:
     body = web.post(f"{url}/v1", json=[task]).json()
     if body.get("errors"):
         raise SystemExit(f"{changes}: {body['errors'][0]['message']}")
-    return Image.open(io.BytesIO(web.get(body["data"][0]["imageURL"]).content)).convert("RGB")
+    return Image.open(io.BytesIO(web.get(body["data"][-1]["imageURL"]).content)).convert("RGB")
 
 
 def contact_sheet(pairs: dict[str, tuple[Image.Image, Image.Image]]) -> Image.Image:
@@ -193,7 +240,7 @@ def main() -> None:
             first, second = (draw(web, options.url, task) for task in pair.tasks)
             pairs[pair.label] = (first, second)
             print(pair.label, flush=True)
-    contact_sheet(pairs).quantize(128).save(options.out, optimize=True)
+    contact_sheet(pairs).quantize(256).save(options.out, optimize=True)
 
 
 if __name__ == "__main__":
