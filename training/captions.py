@@ -1,12 +1,14 @@
 """What a scene is called: captions in several phrasings, in English and Chinese. A function of scene and generator."""
 
 from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 
 from training.scenes import Scene, Thing, Word
 
-LOW_QUALITY = {"en": "blurry, low quality", "zh": "模糊，低质量"}
+Language = Literal["en", "zh"]
+LOW_QUALITY: dict[Language, str] = {"en": "blurry, low quality", "zh": "模糊，低质量"}
 
 _CHINESE_COLOURS = {
     "red": "红色",
@@ -63,17 +65,20 @@ def caption(scene: Scene, rng: np.random.Generator) -> str:
     return _lifted(f"{scene.background} background, {', '.join(parts)}", rng)
 
 
-def exact_caption(scene: Scene) -> str:
-    """The one English caption that leaves nothing open."""
-    parts = [_in_english(thing, with_size=True, with_place=True) for thing in scene.things]
+def exact_caption(scene: Scene, language: Language = "en") -> str:
+    """The one caption in a language that leaves nothing open."""
+    name_thing, name_word = (_in_english, _word_in_english) if language == "en" else (_in_chinese, _word_in_chinese)
+    parts = [name_thing(thing, with_size=True, with_place=True) for thing in scene.things]
     if scene.word:
-        parts.append(_word_in_english(scene.word, with_place=True))
+        parts.append(name_word(scene.word, with_place=True))
+    if language == "zh":
+        return "，".join([f"{chinese(scene.background)}背景", *parts])
     return f"{' and '.join(parts)} on a {scene.background} background"
 
 
 def with_low_quality(text: str, rng: np.random.Generator) -> str:
     """Call a degraded picture so, with or without saying what it shows."""
-    language = "zh" if rng.random() < CHINESE_SHARE else "en"
+    language: Language = "zh" if rng.random() < CHINESE_SHARE else "en"
     mark = LOW_QUALITY[language]
     return mark if rng.random() < 0.5 or not text else f"{text}{', ' if language == 'en' else '，'}{mark}"
 

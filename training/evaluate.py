@@ -24,7 +24,7 @@ from pipelines.catalog import EMBEDDED_FOLDER, Mode, ModelEntry, load_catalog
 from pipelines.loading import Checkpoint, load
 from pipelines.render import advance, finish, prepare
 from pipelines.request import ControlUse, LoraUse, Reference, RenderRequest, Sampler
-from training.captions import exact_caption
+from training.captions import Language, exact_caption
 from training.edits import KINDS, Edit, Kind, random_edit
 from training.reading import Seen, background_of, matches, shows, things_in, word_in
 from training.sampling import HARD, Level, random_scene
@@ -42,12 +42,13 @@ _SEED = 20_000  # of the held-out scenes; the renders' seeds count up from here 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """How to render: steps, true CFG scale (1 turns guidance off), size in pixels."""
+    """How to render: steps, true CFG scale (1 turns guidance off), size in pixels, and the language of prompts."""
 
     steps: int = _STEPS
     scale: float = _SCALE
     width: int = _SIDE
     height: int = _SIDE
+    language: Language = "en"
 
 
 class Painter:
@@ -117,7 +118,7 @@ def score_single(painter: Painter, count: int, setting: Setting) -> dict[str, fl
     """One thing: shares of pictures whose background, count, colour, shape, place and size are right."""
     scores: dict[str, list[bool]] = {}
     for seed, scene in held_out_scenes(ONE_THING, count):
-        picture = painter.paint(exact_caption(scene), seed, setting)
+        picture = painter.paint(exact_caption(scene, setting.language), seed, setting)
         found, (asked,) = things_in(picture), scene.things
         largest = found[0] if found else None
         _note(scores, "background", background_of(picture) == scene.background)
@@ -131,7 +132,7 @@ def score_two(painter: Painter, count: int, setting: Setting) -> dict[str, float
     """Two things: the share of pictures with all attributes right, and of things with theirs."""
     scores: dict[str, list[bool]] = {}
     for seed, scene in held_out_scenes(TWO_THINGS, count):
-        picture = painter.paint(exact_caption(scene), seed, setting)
+        picture = painter.paint(exact_caption(scene, setting.language), seed, setting)
         found = things_in(picture)
         _note(scores, "all attributes", shows(picture, scene))
         _note(scores, "count", len(found) == 2)
@@ -146,7 +147,7 @@ def score_words(painter: Painter, count: int, setting: Setting) -> dict[str, flo
     scores: dict[str, list[bool]] = {}
     for seed, scene in held_out_scenes(ONE_WORD, count):
         assert scene.word is not None
-        picture = painter.paint(exact_caption(scene), seed, setting)
+        picture = painter.paint(exact_caption(scene, setting.language), seed, setting)
         _note(scores, "word", word_in(picture, scene.word.place, scene.word.colour) == scene.word.text)
     return _shares(scores)
 
@@ -246,6 +247,7 @@ def evaluate(weights: Path, count: int) -> dict[str, dict[str, float]]:
         "negative prompt": score_negative(painter, few, usual),
     }
     variations: Sequence[tuple[str, Setting]] = (
+        ("in Chinese", replace(usual, language="zh")),
         ("without guidance", replace(usual, scale=1.0)),
         ("8 steps", replace(usual, steps=8)),
         ("28 steps", replace(usual, steps=28)),

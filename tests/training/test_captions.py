@@ -12,6 +12,8 @@ def test_the_exact_caption() -> None:
         'a large red star at the top left and the word "SUN" in white at the bottom on a blue background'
     )
 
+    assert exact_caption(SCENE, "zh") == '蓝色背景，左上角有一个大红色星形，底部写着白色的"SUN"'
+
 
 def test_a_caption_names_every_colour_shape_and_word_in_either_language() -> None:
     rng = np.random.default_rng(0)
