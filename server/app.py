@@ -27,6 +27,7 @@ from server.media.inputs import InputImages
 from server.media.store import MediaStore
 from server.runware import add_ons as add_on_tables
 from server.runware import guides
+from server.runware import uploads as upload_tables
 from server.runware.add_ons import AddOns
 from server.runware.api import Keys, RunwareApi
 from server.runware.http import WARNINGS_HEADER, RunwareHttp
@@ -36,6 +37,7 @@ from server.runware.model_upload import ModelUploads
 from server.runware.preprocessing import Preprocessing
 from server.runware.retrieval import Retrieval
 from server.runware.sessions import Sessions
+from server.runware.uploads import UploadRows
 from server.runware.websocket import RunwareSocket
 from server.settings import Settings
 
@@ -48,7 +50,7 @@ MILLION = 1_000_000
 
 def create_app(settings: Settings, catalog: Catalog, renderers: Sequence[Renderer]) -> FastAPI:
     """The server over these models and renderers. Its queue is `app.state.queue`."""
-    tables = [media_tables.SCHEMA, job_tables.SCHEMA, add_on_tables.SCHEMA, guides.SCHEMA]
+    tables = [media_tables.SCHEMA, job_tables.SCHEMA, add_on_tables.SCHEMA, guides.SCHEMA, upload_tables.SCHEMA]
     database = Database(settings.data_dir / "ownware.sqlite", tables)
     media = MediaStore(database, settings.data_dir / "media")
     jobs = JobStore(database)
@@ -62,7 +64,7 @@ def create_app(settings: Settings, catalog: Catalog, renderers: Sequence[Rendere
     lora_fetcher = Fetcher(
         settings.allow_private_urls, settings.lora_timeout, settings.max_lora_mb * MILLION, noun="LoRA", accept="*/*"
     )
-    uploads = ModelUploads(add_ons, lora_fetcher, ignore_unknown=ignore_unknown)
+    uploads = ModelUploads(add_ons, UploadRows(database), lora_fetcher, ignore_unknown=ignore_unknown)
 
     api = RunwareApi(
         Inference(
@@ -87,6 +89,7 @@ def create_app(settings: Settings, catalog: Catalog, renderers: Sequence[Rendere
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await add_ons.open()
+        await uploads.open()
         await queue.open()
         sweeper = asyncio.create_task(_sweep(queue, media))
         try:

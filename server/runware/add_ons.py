@@ -85,6 +85,11 @@ class AddOns:
             del self._installed[lora.air]
             raise
 
+    def has(self, lora: InstalledLora) -> bool:
+        """Whether its owner has installed a LoRA of this name."""
+        there = self._installed.get(lora.air)
+        return there is not None and there.owner == lora.owner
+
     def check_names(self, names: Sequence[str]) -> None:
         """Raise `InvalidParameter` when a name means something already, also if it is another owner's secret."""
         everything = replace(self._catalog, loras=(*self._catalog.loras, *self._installed.values()))

@@ -1,12 +1,14 @@
 """The modelUpload task: fetch a LoRA from a URL, look at it, keep it, and say how far it is.
 
-An upload goes on when its client has gone; getResponse finds it again, as long as the server runs. Knows no transport.
+An upload goes on when its client has gone, and starts again with a server that was stopped meanwhile; getResponse finds
+it. Knows no transport.
 """
 
 import asyncio
 import contextlib
 import os
 import re
+import sqlite3
 import time
 import uuid
 from collections import OrderedDict
@@ -32,66 +34,52 @@ from server.runware.add_ons import DRAFT_ENDING, ENDING, AddOns, InstalledLora
 from server.runware.caller import Caller
 from server.runware.leniency import plain
 from server.runware.schema import ModelUpload, WireTask
+from server.runware.uploads import KEPT_UPLOADS, Upload, UploadRows
 from server.runware.validation import validate
-from server.runware.wire import Answer, Item, Origin, acknowledgement, error_object
+from server.runware.wire import Answer, acknowledgement, error_object
 
 log = structlog.get_logger()
 
-KEPT_UPLOADS = 1000
+_READY = "The LoRA can be used."
 _OF_CHECKPOINTS = ("type", "defaultScheduler", "defaultSteps", "defaultCFG", "defaultStrength")
-
-
-class Upload:
-    """One upload under way or ended: the items so far, and the error that ended it."""
-
-    def __init__(self, task: ModelUpload) -> None:
-        self.origin = Origin(task.taskType, task.taskUUID)
-        self.items: list[Item] = []
-        self.error: ApiError | None = None
-        self.ended = False
-        self._news = asyncio.Event()
-
-    def tell(self, status: str, message: str, **more: str) -> None:
-        """Add an item."""
-        self.items.append(self.origin.keys | {"status": status, "message": message} | more)
-        self._announce()
-
-    def end(self, error: ApiError | None) -> None:
-        """Add nothing more."""
-        self.error, self.ended = error, True
-        self._announce()
-
-    async def follow(self) -> AsyncIterator[Item]:
-        """The items as they come, up to the end."""
-        told = 0
-        while True:
-            news = self._news
-            while told < len(self.items):
-                yield self.items[told]
-                told += 1
-            if self.ended:
-                return
-            await news.wait()
-
-    def _announce(self) -> None:
-        news, self._news = self._news, asyncio.Event()
-        news.set()
 
 
 class ModelUploads:
     """Installs LoRAs."""
 
-    def __init__(self, add_ons: AddOns, fetcher: Fetcher, *, ignore_unknown: bool) -> None:
+    def __init__(self, add_ons: AddOns, rows: UploadRows, fetcher: Fetcher, *, ignore_unknown: bool) -> None:
         self._add_ons = add_ons
+        self._rows = rows
         self._fetcher = fetcher
         self._ignore_unknown = ignore_unknown
         self._uploads: OrderedDict[tuple[str, str], Upload] = OrderedDict()
         self._running: set[asyncio.Task[None]] = set()
 
+    async def open(self) -> None:
+        """Remember the uploads of earlier processes, and start again those that had not ended."""
+        for kept in await self._rows.all():
+            self._remember(kept.owner, kept.upload)
+            if kept.upload.ended:
+                continue
+            lora = self._lora(kept.task, kept.owner)
+            if self._add_ons.has(lora):  # only the row that says so was missing
+                kept.upload.tell("ready", _READY, air=lora.air)
+                kept.upload.end(None)
+                await self._rows.end(kept.owner, kept.upload)
+            else:
+                self._start(kept.task, lora, kept.upload)
+
     async def __call__(self, raw: WireTask, caller: Caller) -> AsyncIterator[Answer]:
         """Answer each stage as it is reached; to a caller who gets one answer only, all of them or the error."""
         task, lora, ignored = self._validate(raw, caller.owner)
-        upload = self._start(task, lora)
+        upload = Upload(task)
+        self._remember(caller.owner, upload)
+        try:
+            await self._rows.begin(caller.owner, task)
+        except BaseException:
+            del self._uploads[_key(caller.owner, upload)]
+            raise
+        self._start(task, lora, upload)
         warnings = tuple(f"{name} is ignored: the API has no such parameter." for name in ignored)
         if task.deliveryMethod == "async":
             yield acknowledgement(upload.origin)
@@ -165,15 +153,15 @@ class ModelUploads:
             created=time.time(),
         )
 
-    def _start(self, task: ModelUpload, lora: InstalledLora) -> Upload:
-        upload = Upload(task)
-        self._uploads[lora.owner, task.taskUUID.lower()] = upload
+    def _remember(self, owner: str, upload: Upload) -> None:
+        self._uploads[_key(owner, upload)] = upload
         while len(self._uploads) > KEPT_UPLOADS:
             self._uploads.popitem(last=False)
+
+    def _start(self, task: ModelUpload, lora: InstalledLora, upload: Upload) -> None:
         running = asyncio.create_task(self._run(task, lora, upload))
         self._running.add(running)
         running.add_done_callback(self._running.discard)
-        return upload
 
     async def _run(self, task: ModelUpload, lora: InstalledLora, upload: Upload) -> None:
         error: ApiError | None = None
@@ -182,7 +170,7 @@ class ModelUploads:
         except ApiError as problem:
             error = problem
         except asyncio.CancelledError:
-            upload.end(ServiceUnavailable("The server is stopping. Send the task again."))
+            upload.end(ServiceUnavailable("The server is stopping; it starts the upload again when it is back."))
             raise
         except Exception:
             log.exception("upload failed", task=task.taskUUID)
@@ -190,6 +178,10 @@ class ModelUploads:
         if error is not None:
             upload.tell("failed", error.message)
         upload.end(error)
+        try:
+            await self._rows.end(lora.owner, upload)
+        except sqlite3.Error:  # it would start again, and find the LoRA installed or fail as it has now
+            log.exception("how an upload ended cannot be kept", task=task.taskUUID)
 
     async def _install(self, task: ModelUpload, lora: InstalledLora, upload: Upload) -> None:
         upload.tell("validated", "The request is valid; the file is being downloaded.")
@@ -206,7 +198,7 @@ class ModelUploads:
                     file.unlink(missing_ok=True)
             raise
         upload.tell("stored", "The LoRA is kept.")
-        upload.tell("ready", "The LoRA can be used.", air=lora.air)
+        upload.tell("ready", _READY, air=lora.air)
         log.info("LoRA installed", air=lora.air, file=path.name)
 
     async def _fetch(self, url: str, draft: Path) -> None:
@@ -220,6 +212,10 @@ class ModelUploads:
         except LoraError as error:
             message = f"Invalid value for 'downloadURL' parameter. The file cannot be used: {error}."
             raise InvalidParameter("downloadURL", message, details={"type": "string"}) from error
+
+
+def _key(owner: str, upload: Upload) -> tuple[str, str]:
+    return owner, (upload.origin.task_uuid or "").lower()
 
 
 def _put_in_place(draft: Path, path: Path) -> None:

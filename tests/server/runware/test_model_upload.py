@@ -1,5 +1,6 @@
 """modelUpload: from a URL to a LoRA that tasks can name, also after a restart."""
 
+import sqlite3
 import threading
 import time
 import uuid
@@ -93,6 +94,14 @@ def upload(web: str, path: str = "/style.safetensors", **changes: Any) -> dict[s
 
 def ask(client: TestClient, task: dict[str, Any]) -> dict[str, Any]:
     return post(client, {"taskType": "getResponse", "taskUUID": task["taskUUID"]}).json()
+
+
+def wait_for(client: TestClient, task: dict[str, Any]) -> list[dict[str, Any]]:
+    deadline = time.monotonic() + 10
+    while (items := ask(client, task)["data"])[-1]["status"] != "ready":
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    return items
 
 
 def kept(tmp_path: Path) -> list[str]:
@@ -223,11 +232,7 @@ def test_async_is_acknowledged_and_can_be_asked_for(client: TestClient, web: str
     assert [item["status"] for item in ask(client, task)["data"]] in ([], ["processing"], ["validated"])
     assert error_of(post(client, task))["code"] == "conflictTaskUUID"
     Web.go.set()
-    deadline = time.monotonic() + 10
-    while (items := ask(client, task)["data"])[-1]["status"] != "ready":
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    assert [item["status"] for item in items] == ["validated", "downloaded", "stored", "ready"]
+    assert [item["status"] for item in wait_for(client, task)] == ["validated", "downloaded", "stored", "ready"]
 
 
 def test_a_failed_one_says_so_when_asked(client: TestClient, web: str) -> None:
@@ -260,12 +265,43 @@ def test_two_of_the_same_name_at_once(client: TestClient, web: str, tmp_path: Pa
     assert kept(tmp_path) == [".safetensors"]
 
 
-def test_a_server_that_stops_gives_up_and_leaves_nothing(start: Start, web: str, tmp_path: Path) -> None:
+def test_one_that_a_stopping_server_gave_up_starts_again(start: Start, web: str, tmp_path: Path) -> None:
     Web.go.clear()
+    task = upload(web, "/slow", deliveryMethod="async")
     with start() as client:
-        post(client, upload(web, "/slow", deliveryMethod="async"))
-    Web.go.set()
+        post(client, task)
     assert kept(tmp_path) == []
+    Web.go.set()
+    with start() as client:
+        assert [item["status"] for item in wait_for(client, task)] == ["validated", "downloaded", "stored", "ready"]
+        assert post(client, new_task(lora=[{"model": "local:ink-wash@1.2"}])).status_code == 200
+        assert error_of(post(client, task))["code"] == "conflictTaskUUID"
+
+
+def test_ended_ones_are_found_after_a_restart(start: Start, web: str) -> None:
+    good, bad = upload(web), upload(web, "/page", name="other")
+    with start() as client:
+        before = [ask(client, task) for task in (good, bad) if post(client, task)]
+    with start() as client:
+        assert [ask(client, task) for task in (good, bad)] == before
+        assert "errors" not in ask(client, good)
+        assert error_of(post(client, good))["code"] == "conflictTaskUUID"
+        # One that failed may be sent again.
+        assert post(client, bad | {"downloadURL": f"{web}/style.safetensors"}).status_code == 200
+    with start() as client:
+        assert ask(client, bad)["data"][-1]["status"] == "ready"
+
+
+def test_one_whose_end_was_not_kept_is_not_installed_twice(start: Start, web: str, tmp_path: Path) -> None:
+    task = upload(web)
+    with start() as client:
+        post(client, task)
+    with sqlite3.connect(tmp_path / "data" / "ownware.sqlite") as connection:
+        connection.execute("UPDATE uploads SET ended = 0, items = '[]'")
+    connection.close()
+    with start() as client:
+        assert [item["status"] for item in ask(client, task)["data"]] == ["ready"]
+    assert kept(tmp_path) == [".safetensors"]
 
 
 def test_the_disk_being_full_is_no_mystery(client: TestClient, web: str, tmp_path: Path) -> None:
