@@ -2,6 +2,7 @@
 #   make serve   install into .venv, start the server on http://127.0.0.1:8000
 #   make test    install into .venv with the test tools, run the test suite
 # `make embedded` trains the embedded checkpoint anew, and goes on where it was interrupted.
+# `make profile` measures the embedded checkpoint's TeaCache profile, and has to follow whenever its weights change.
 # `make test-clients` also needs npm: it runs the vendor's other clients against a server of ours.
 # `make serve ARGS="--port 9000"` passes flags on to `ownware serve`.
 
@@ -10,7 +11,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: serve test test-clients check bench embedded clean
+.PHONY: serve test test-clients check bench embedded profile clean
 
 serve: $(VENV)/.serve
 	@exec $(BIN)/ownware serve $(ARGS)
@@ -34,6 +35,12 @@ bench: $(VENV)/.test
 
 embedded: $(VENV)/.training
 	$(BIN)/python -m training $(ARGS)
+
+# Three of the traces go with the documentation and the tests.
+profile: $(VENV)/.serve
+	$(BIN)/ownware calibrate teacache --model runware:108@1 --weights embedded --steps 20,28 --guidance 4,1 \
+		--size 256 --out accel/profiles/embedded.toml --traces build/embedded.traces.jsonl
+	head -n 4 build/embedded.traces.jsonl > docs/embedded.traces.jsonl
 
 clean:
 	rm -rf $(VENV) .venv-* tests/clients/node_modules

@@ -6,6 +6,8 @@ Knows no tensor and imports no torch, so that whoever builds requests can build 
 from dataclasses import dataclass
 from typing import Literal
 
+from accel.curves import Curve
+
 CacheName = Literal["fbcache", "teacache", "dbcache"]
 
 
@@ -14,8 +16,9 @@ class CachePlan:
     """A step cache and when it may act.
 
     `threshold` is the strategy's own, higher for more reuse; at 0 nothing is ever reused. Reuse is allowed in the
-    executed steps `start` ≤ step < `end`, and at most `max_run` times in a row. `profile` names how TeaCache rescales
-    its distances.
+    executed steps `start` ≤ step < `end`, and at most `max_run` times in a row. `profile` names what says how TeaCache
+    rescales its distances, and `curve` is that itself, so that a receipt stays good when a profile is measured anew;
+    without it, that of the profile of this name which comes with the code.
     """
 
     strategy: CacheName
@@ -24,3 +27,4 @@ class CachePlan:
     end: int
     max_run: int
     profile: str | None = None
+    curve: Curve | None = None

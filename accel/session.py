@@ -81,9 +81,9 @@ class CacheSession:
         walks = [Walk(transformer, tokens, timestep, each.embeds, shapes, each.added) for each in forwards]
         branches: list[Branch] = [forward.branch for forward in forwards]
         signals = self._signals(walks)
-        distances = self._distances(branches, signals)
+        distances, sigma = self._distances(branches, signals, timestep)
         decisions = [
-            self._decide(branch, distance, walk, controls)
+            self._decide(branch, distance, sigma, walk, controls)
             for branch, distance, walk in zip(branches, distances, walks, strict=True)
         ]
         if self._strategy.shared:  # in doubt about one of them, both are computed
@@ -110,8 +110,13 @@ class CacheSession:
             walk.run(self._strategy.front)
         return [self._strategy.signal(walk) for walk in walks]
 
-    def _distances(self, branches: Sequence[Branch], signals: Sequence[torch.Tensor]) -> list[float | None]:
-        """How far each signal is from the remembered one, None where there is none like it. One wait for the device."""
+    def _distances(
+        self, branches: Sequence[Branch], signals: Sequence[torch.Tensor], timestep: torch.Tensor
+    ) -> tuple[list[float | None], float]:
+        """How far each signal is from the remembered one, None where there is none like it, and the sigma.
+
+        One wait for the device. Where nothing is compared, the sigma is not asked for.
+        """
         means: list[torch.Tensor] = []
         places: list[int | None] = []
         measured: dict[tuple[int, int], int] = {}
@@ -126,10 +131,12 @@ class CacheSession:
                 before, now = memory.signal.to(torch.float32), signal.to(torch.float32)
                 means.append((now - before).abs().mean() / before.abs().mean())
             places.append(measured[pair])
-        values = torch.stack(means).tolist() if means else []
-        return [None if place is None else values[place] for place in places]
+        if not means:
+            return [None] * len(places), math.nan
+        *values, sigma = torch.stack([*means, timestep[0].to(torch.float32)]).tolist()
+        return [None if place is None else values[place] for place in places], sigma
 
-    def _decide(self, branch: Branch, distance: float | None, walk: Walk, controls: Hashable) -> Decision:
+    def _decide(self, branch: Branch, distance: float | None, sigma: float, walk: Walk, controls: Hashable) -> Decision:
         memory = self._memories.get((self._evaluation, branch))
         score = None
         reason: Reason
@@ -144,7 +151,7 @@ class CacheSession:
         elif not math.isfinite(distance):
             reason = "not_finite"
         else:
-            score = self._strategy.score(distance, memory.carried)
+            score = self._strategy.score(distance, memory.carried, sigma)
             reason = "reuse" if score < self._strategy.threshold else "threshold"
         return Decision(self._step, self._evaluation, branch, reason, _finite(distance), _finite(score))
 

@@ -39,6 +39,7 @@ class ModelEntry:
     `reference_area` is the size the VAE sees, `condition_area` the size the vision tower sees (only `edit_plus`
     tells them apart), `output_area` the size of an edit that names none. Their defaults are diffusers' constants.
     `native_area` is for weights that know one size only: they draw at that size, and the picture is then scaled.
+    `profile` names the figures that TeaCache runs with.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -56,6 +57,7 @@ class ModelEntry:
     reference_area: int = 1024 * 1024
     condition_area: int = 384 * 384
     native_area: int | None = None
+    profile: str | None = None
 
     @property
     def embedded(self) -> bool:
@@ -107,7 +109,7 @@ class Catalog:
         size = {"native_area": _EMBEDDED_AREA, "reference_area": _EMBEDDED_AREA, "condition_area": _EMBEDDED_AREA}
         return replace(
             self,
-            entries=tuple(replace(entry, weights=EMBEDDED, **size) for entry in self.entries),
+            entries=tuple(replace(entry, weights=EMBEDDED, profile=None, **size) for entry in self.entries),
             loras=(*self.loras, *_free(_EMBEDDED_LORAS, self)),
             controlnets=(*self.controlnets, *_free(_EMBEDDED_CONTROLNETS, self)),
         )

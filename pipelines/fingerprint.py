@@ -4,6 +4,7 @@ Knows the file system; imports no torch.
 """
 
 import hashlib
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 
@@ -24,9 +25,17 @@ def folder_fingerprint(folder: Path) -> str:
 
     Of files above 64 MiB it covers the first and the last MiB.
     """
+    return _fingerprint(folder, (path for path in folder.rglob("*") if path.parent != folder))
+
+
+def part_fingerprint(folder: Path, part: str) -> str | None:
+    """The same of one subfolder, such as the transformer; None when there is none."""
+    return _fingerprint(folder, (folder / part).rglob("*")) if (folder / part).is_dir() else None
+
+
+def _fingerprint(folder: Path, paths: Iterable[Path]) -> str:
     digest = hashlib.sha256()
-    parts = (path for path in folder.rglob("*") if path.suffix in _WEIGHTS_AND_CONFIGS and path.parent != folder)
-    for path in sorted(path for path in parts if path.is_file()):
+    for path in sorted(path for path in paths if path.suffix in _WEIGHTS_AND_CONFIGS and path.is_file()):
         size = path.stat().st_size
         digest.update(f"{path.relative_to(folder).as_posix()}\0{size}\0".encode())
         with path.open("rb") as file:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from accel.recorder import Recorder
 from accel.session import CacheSession, Forward, open_session
 from pipelines.catalog import ModelEntry
 from pipelines.conditioning import (
@@ -48,7 +49,7 @@ class RenderState:
     `cond` and `uncond` are prompt embeddings [1, tokens, width], `uncond` None when guidance is off; `references` are
     clean tokens that follow the image's in the sequence. `canvas` is what the picture starts from and goes back into,
     `inpainting` holds the latents to it where a mask says so, and `controls` are the ControlNets that steer it.
-    `cache` decides which steps are computed in full; without one, all are.
+    `cache` decides which steps are computed in full; without one, all are. A `recorder` takes its place.
     """
 
     checkpoint: Checkpoint
@@ -68,6 +69,7 @@ class RenderState:
     warnings: tuple[str, ...] = ()
     controls: tuple[Control, ...] = ()
     cache: CacheSession | None = None
+    recorder: Recorder | None = None
     step: int = 0
 
     @property
@@ -229,9 +231,9 @@ def _velocities(
         shapes += state.references.shapes
     timestep, transformer = _timestep(sample, sigma), state.checkpoint.transformer
     with applied(state.loras):
-        if state.cache is not None:
+        if (watching := state.recorder or state.cache) is not None:
             acting = tuple(control.start <= state.step < control.end for control in state.controls)
-            return state.cache.evaluate(
+            return watching.evaluate(
                 transformer,
                 tokens=tokens,
                 timestep=timestep,

@@ -14,7 +14,8 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import RedirectResponse, Response
 
 from pipelines.catalog import Catalog
-from server import health, images, receipts
+from pipelines.profiles import Profiles
+from server import health, images, metrics, receipts
 from server.database import Database
 from server.docs import install_docs
 from server.exceptions import install_handlers
@@ -49,12 +50,15 @@ MILLION = 1_000_000
 
 
 def create_app(settings: Settings, catalog: Catalog, renderers: Sequence[Renderer]) -> FastAPI:
-    """The server over these models and renderers. Its queue is `app.state.queue`."""
+    """The server over these models and renderers. Its queue is `app.state.queue`. Raises `ProfileError`."""
+    profiles = Profiles(catalog, settings.profile_dir or settings.data_dir / "profiles")
+    profiles.complain(catalog)
     tables = [media_tables.SCHEMA, job_tables.SCHEMA, add_on_tables.SCHEMA, guides.SCHEMA, upload_tables.SCHEMA]
     database = Database(settings.data_dir / "ownware.sqlite", tables)
     media = MediaStore(database, settings.data_dir / "media")
     jobs = JobStore(database)
-    queue = JobQueue(jobs, media, renderers, limit=settings.max_queue)
+    counters = metrics.Metrics()
+    queue = JobQueue(jobs, media, renderers, limit=settings.max_queue, metrics=counters)
     fetcher = Fetcher(settings.allow_private_urls, settings.fetch_timeout, settings.max_body_mb * MILLION)
     pixels = settings.max_image_megapixels * MILLION
     inputs = InputImages(media, fetcher, max_pixels=pixels, ttl=settings.result_ttl)
@@ -76,6 +80,7 @@ def create_app(settings: Settings, catalog: Catalog, renderers: Sequence[Rendere
             ignore_unknown=ignore_unknown,
             face_refinement=settings.face_refinement,
             threshold_direction=settings.threshold_direction,
+            profiles=profiles,
         ),
         Retrieval(queue, media, uploads, guide_tasks, ignore_unknown=ignore_unknown),
         Library(add_ons, jobs, media, inputs, ignore_unknown=ignore_unknown),
@@ -117,6 +122,7 @@ def create_app(settings: Settings, catalog: Catalog, renderers: Sequence[Rendere
         allow_headers=["*"],
         expose_headers=[WARNINGS_HEADER],
     )
+    app.add_middleware(metrics.CountRequests, metrics=counters)
     install_handlers(app)
     for path in RUNWARE_PATHS:
         app.add_api_route(path, http.post, methods=["POST"], include_in_schema=path == "/v1")
@@ -125,6 +131,7 @@ def create_app(settings: Settings, catalog: Catalog, renderers: Sequence[Rendere
     app.include_router(images.router(media))
     app.include_router(receipts.router(jobs, media))
     app.include_router(health.router(queue))
+    app.include_router(metrics.router(counters, queue.waiting))
     install_docs(app)
     return app
 

@@ -49,6 +49,66 @@ def replay(
     raise typer.Exit(run_replay(receipt, out, picture or [], settings))
 
 
+calibrate = typer.Typer(help="Measure what step caches need to know about a model.", no_args_is_help=True)
+app.add_typer(calibrate, name="calibrate")
+
+
+@calibrate.command("teacache", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def calibrate_teacache(
+    context: typer.Context,
+    model: Annotated[str, typer.Option(help="AIR identifier or slug of the model to measure.")],
+    prompts: Annotated[
+        Path | None, typer.Option(help="One prompt a line; for models that edit: picture, tab, instruction.")
+    ] = None,
+    steps: Annotated[str, typer.Option(help="Numbers of steps, comma separated.")] = "20,28",
+    size: Annotated[str, typer.Option(help="Pixels: a side, or width x height as in 1328x800.")] = "1024",
+    guidance: Annotated[
+        str | None, typer.Option(help="Scales, comma separated, such as 4,1; default: its own.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The profile to write; default: the model's own in the profile folder.")
+    ] = None,
+    traces: Annotated[Path | None, typer.Option(help="Keep the traces here, for `ownware bench replay`.")] = None,
+) -> None:
+    """Fit TeaCache's figures to a model; takes the model options of `serve` too."""
+    settings = read_settings(context.args)
+    from accel.calibration import CalibrationError
+    from server.calibrate import calibrate as run_calibration
+    from server.calibrate import read_wish
+
+    try:
+        wish = read_wish(model, prompts, steps, size, guidance, out, traces)
+    except CalibrationError as error:
+        _give_up([str(error)])
+    raise typer.Exit(run_calibration(wish, settings))
+
+
+bench = typer.Typer(help="Try out step caches.", no_args_is_help=True)
+app.add_typer(bench, name="bench")
+
+
+@bench.command("replay")
+def bench_replay(
+    trace: Annotated[Path, typer.Argument(help="A file of traces, from `ownware calibrate teacache --traces`.")],
+    strategy: Annotated[str, typer.Option(help="fbcache, teacache or dbcache.")],
+    threshold: Annotated[str, typer.Option(help="Comma separated; higher reuses more, as in every library.")],
+    profile: Annotated[
+        Path | None,
+        typer.Option(help="TeaCache's figures; default: those of the trace's model here, or borrowed ones."),
+    ] = None,
+    start: Annotated[
+        int | None, typer.Option(help="First step that may be reused, from 0; default: as served.")
+    ] = None,
+    end: Annotated[int | None, typer.Option(help="First step that may not be any more; default: as served.")] = None,
+    max_run: Annotated[int, typer.Option(help="Steps that may be reused in a row, 1 to 5.")] = 3,
+    each: Annotated[bool, typer.Option("--each", help="Show the pattern of every image.")] = False,
+) -> None:
+    """Predict what a step cache would decide, from a trace, without a model."""
+    from server.trace_replay import trace_replay
+
+    raise typer.Exit(trace_replay(trace, strategy, threshold, profile, (start, end), max_run, each=each))
+
+
 def read_settings(arguments: Sequence[str]) -> Settings:
     """Settings from flags, then variables, then defaults. Exits with status 2, saying why, when they are wrong."""
     if complaints := unknown_variables(os.environ):

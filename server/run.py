@@ -14,6 +14,7 @@ import structlog
 import typer
 import uvicorn
 
+from accel.profile import ProfileError
 from pipelines.catalog import BUILT_IN, Catalog, CatalogError, ModelEntry, load_catalog
 from server.app import MILLION, create_app
 from server.devices import find_devices
@@ -47,6 +48,9 @@ def serve(settings: Settings) -> int:
     renderers = [RendererProcess(device, catalog, settings.log_level) for device in devices]
     try:
         app = create_app(settings, catalog, renderers)
+    except ProfileError as error:
+        typer.echo(f"ownware: {error}", err=True)
+        return 2
     except (OSError, sqlite3.Error) as error:
         typer.echo(f"ownware: the data folder {settings.data_dir} cannot be used: {error}", err=True)
         return 2

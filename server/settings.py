@@ -61,6 +61,9 @@ class Settings(BaseSettings):
     lora_dir: Path | None = Field(
         default=None, description="Folder of LoRAs: every *.safetensors in it is called by its name without the ending."
     )
+    profile_dir: Path | None = Field(
+        default=None, description="Folder of the TeaCache profiles of your own; default: profiles in the data folder."
+    )
     result_ttl: int = Field(
         default=86_400, ge=60, description="Seconds until a result that names no ttl of its own expires."
     )
@@ -105,7 +108,7 @@ class Settings(BaseSettings):
             raise ValueError("must be an http or https address without query")
         return value.rstrip("/")
 
-    @field_validator("data_dir", "models", "lora_dir")
+    @field_validator("data_dir", "models", "lora_dir", "profile_dir")
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         return value.expanduser().absolute() if value is not None else None

@@ -43,9 +43,9 @@ class Strategy(Protocol):
         """What is watched, [1, noise tokens, width], of a walk that stands behind `front` blocks."""
         ...
 
-    def score(self, distance: float, carried: float) -> float:
+    def score(self, distance: float, carried: float, sigma: float) -> float:
         """What is held against the threshold; `carried` is the last score if that forward was reused, else 0.
 
-        `distance` is mean|signal − other| / mean|other|, finite and not negative.
+        `distance` is mean|signal − other| / mean|other|, finite and not negative; `sigma` is this forward's.
         """
         ...

@@ -31,7 +31,7 @@ class DBCache:
         """What the front blocks have added."""
         return walk.moved()
 
-    def score(self, distance: float, carried: float) -> float:
+    def score(self, distance: float, carried: float, sigma: float) -> float:
         """The distance itself: drift adds up by itself, because only a computed step moves the reference."""
         return distance
 

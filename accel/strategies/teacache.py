@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import torch
 
 from accel.adapter import Walk
+from accel.curves import Curve
 from accel.plan import CachePlan
-from accel.profile import Polynomial, load_profile
+from accel.profile import load_profile
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +19,7 @@ class TeaCache:
     """Reuse until the rescaled changes since the last computed step add up to the threshold."""
 
     threshold: float
-    polynomial: Polynomial
+    curve: Curve
     front: int = 0
     back: int = 0
     shared: bool = True
@@ -28,13 +29,15 @@ class TeaCache:
         """The modulated input."""
         return walk.modulated()
 
-    def score(self, distance: float, carried: float) -> float:
+    def score(self, distance: float, carried: float, sigma: float) -> float:
         """The sum of the rescaled changes."""
-        return carried + self.polynomial.rescaled(distance)
+        return carried + self.curve.rescaled(distance, sigma)
 
 
 def planned(plan: CachePlan, steps: int, depth: int) -> TeaCache:
-    """As a plan asks, with the polynomial of its profile that was fitted at about as many steps."""
+    """As a plan asks: with its own curve, else the one of its profile that was fitted at about as many steps."""
+    if plan.curve is not None:
+        return TeaCache(plan.threshold, plan.curve)
     if plan.profile is None:
-        raise ValueError("TeaCache needs a profile")
-    return TeaCache(plan.threshold, load_profile(plan.profile).polynomial(steps))
+        raise ValueError("TeaCache needs a curve or a profile")
+    return TeaCache(plan.threshold, load_profile(plan.profile).fit(steps).curve)

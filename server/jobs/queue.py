@@ -30,6 +30,7 @@ from server.jobs.messages import (
 from server.jobs.process import RendererDied, RendererNotReady
 from server.jobs.store import JobStore
 from server.media.store import Media, MediaStore
+from server.metrics import Metrics
 
 log = structlog.get_logger()
 
@@ -88,11 +89,20 @@ Key = tuple[str, str]
 class JobQueue:
     """Jobs of one data folder, and the renderers that draw them."""
 
-    def __init__(self, store: JobStore, media: MediaStore, renderers: Sequence[Renderer], *, limit: int) -> None:
+    def __init__(
+        self,
+        store: JobStore,
+        media: MediaStore,
+        renderers: Sequence[Renderer],
+        *,
+        limit: int,
+        metrics: Metrics | None = None,
+    ) -> None:
         self._store = store
         self._media = media
         self._renderers = renderers
         self._limit = limit
+        self._metrics = metrics or Metrics()
         self._watchers: dict[Key, set[asyncio.Queue[Event]]] = defaultdict(set)
         self._progress: dict[Key, Progress] = {}
         self._running: dict[Key, tuple[Job, Renderer]] = {}
@@ -156,6 +166,7 @@ class JobQueue:
     async def cancel(self, owner: str, task_uuid: str) -> bool:
         """Cancel a job that waits, at once, or that runs, at its next step. False when it has ended."""
         if job := await self._store.cancel_queued(owner, task_uuid):
+            self._metrics.ended(job)
             self._tell(Ended(job))
             return True
         if running := self._running.get((owner, task_uuid.lower())):
@@ -181,6 +192,10 @@ class JobQueue:
         for watchers in self._watchers.values():
             for events in watchers:
                 events.put_nowait(Stopping())
+
+    async def waiting(self) -> int:
+        """How many jobs wait for a renderer."""
+        return await self._store.count_queued()
 
     async def sweep(self) -> None:
         """Forget jobs that ended long ago."""
@@ -283,7 +298,9 @@ class JobQueue:
         )
         await self._media.adopt(media)
         result = Result(image.index, uuid, image.seed, image.seconds, image.receipt, image.cache)
-        self._tell(ResultReady(await self._store.add_result(job.id, result, image.warnings), result))
+        kept = await self._store.add_result(job.id, result, image.warnings)
+        self._metrics.image(kept, result)
+        self._tell(ResultReady(kept, result))
 
     async def _fail(self, job: Job, message: str) -> None:
         failure = Failure("inferenceError", message)
@@ -292,6 +309,7 @@ class JobQueue:
         except sqlite3.Error:  # nobody should wait for ever; on disk it is still running, and drawn at the next start
             log.exception("the end of a task cannot be kept", task=job.submission.task_uuid)
             ended = replace(job, state="failed", failure=failure)
+        self._metrics.ended(ended)
         self._tell(Ended(ended))
 
     async def _end(self, job: Job, reply: Reply) -> None:
@@ -301,6 +319,7 @@ class JobQueue:
             ended = await self._store.end(job.id, "cancelled", CANCELLED)
         else:
             ended = await self._store.end(job.id, "done")
+        self._metrics.ended(ended)
         self._tell(Ended(ended))
         request = ended.submission.request
         caches = [result.cache for result in ended.results if result.cache is not None]

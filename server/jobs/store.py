@@ -166,6 +166,14 @@ class JobStore:
 
         return await self._database.run(work)
 
+    async def count_queued(self) -> int:
+        """How many jobs wait."""
+
+        def work(connection: sqlite3.Connection) -> int:
+            return connection.execute("SELECT count(*) FROM jobs WHERE state = 'queued'").fetchone()[0]
+
+        return await self._database.run(work)
+
     async def requeue_interrupted(self) -> int:
         """Queue again what a process that ended left running; images it finished are kept."""
 

@@ -4,12 +4,12 @@ Pure. Inside, a threshold is always one that allows more reuse the higher it is;
 here and nowhere else.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Literal
 
 from accel.plan import CacheName, CachePlan
-from accel.profile import load_profile
-from pipelines.catalog import ModelEntry
+from pipelines.catalog import Catalog, ModelEntry
+from pipelines.profiles import Figures, Profiles, Render
 from server.runware.objects import AcceleratorOptions
 
 ThresholdDirection = Literal["documented", "library"]
@@ -22,6 +22,9 @@ _OWN = {
     "dbCache": ("dbCacheThreshold", "dbCacheSkipInterval"),
 }
 _WINDOW = ("cacheStartStep", "cacheEndStep", "cacheStartStepPercentage", "cacheEndStepPercentage")
+
+# What TeaCache runs with, None when it cannot, and what the sender should know about it.
+FiguresFinder = Callable[[], tuple[Figures | None, tuple[str, ...]]]
 
 # Where both readings of a threshold agree: the wire's default, so that it means the same in both.
 FIXED_POINT = 0.25
@@ -36,11 +39,16 @@ WARM_UP, LONG_WARM_UP = 3, 4
 
 
 def cache_plan(
-    options: AcceleratorOptions, entry: ModelEntry, executed: int, direction: ThresholdDirection
+    options: AcceleratorOptions,
+    entry: ModelEntry,
+    executed: int,
+    direction: ThresholdDirection,
+    figures: FiguresFinder | None = None,
 ) -> tuple[CachePlan | None, tuple[str, ...]]:
     """The cache that a legal task asks for on this model, None for none, and what its sender should know.
 
-    `executed` is how many steps are run, fewer than asked for where a seed image skips some.
+    `executed` is how many steps are run, fewer than asked for where a seed image skips some. `figures` are asked for
+    when TeaCache is chosen; without it, those that come with the code for the model at its own guidance.
     """
     chosen = next((name for name in CACHES if getattr(options, name)), None)
     warnings = list(_ignored(options, chosen))
@@ -54,18 +62,20 @@ def cache_plan(
     if max(start, 1) >= min(end, executed - 1):
         reason = f"no step from {start} up to {end} of the {executed} that are run can be reused"
         return None, (*warnings, f"{where} is ignored: {reason}; the first and the last never are.")
-    max_run, profile = options.cacheMaxConsecutiveSteps, None
+    max_run = options.cacheMaxConsecutiveSteps
     if chosen == "teaCache":
-        profile = "embedded" if entry.embedded else "qwen_image"
-        threshold = load_profile(profile).factor * options.teaCacheDistance
-        if profile == "qwen_image" and entry.architecture != "qwen_image":
-            warnings.append(f"{where} runs with figures that were measured on Qwen-Image: there are none for edits.")
-    elif chosen == "dbCache":
+        found, said = (figures or _shipped(entry, executed))()
+        warnings += [f"{where}: {sentence}" for sentence in said]
+        if found is None:
+            return None, tuple(warnings)
+        threshold = found.factor * options.teaCacheDistance
+        return CachePlan("teacache", threshold, start, end, max_run, found.name, found.curve), tuple(warnings)
+    if chosen == "dbCache":
         threshold = residual_threshold(options.dbCacheThreshold, direction)
         max_run = min(max_run, options.dbCacheSkipInterval)
     else:
         threshold = residual_threshold(options.fbCacheThreshold, direction)
-    return CachePlan(CACHES[chosen], threshold, start, end, max_run, profile), tuple(warnings)
+    return CachePlan(CACHES[chosen], threshold, start, end, max_run), tuple(warnings)
 
 
 def residual_threshold(value: float, direction: ThresholdDirection) -> float:
@@ -93,6 +103,11 @@ def cache_window(options: AcceleratorOptions, executed: int) -> tuple[int, int]:
     elif options.cacheEndStepPercentage is not None:
         end = -(-executed * options.cacheEndStepPercentage // 100)  # rounded up
     return start, min(end, executed)
+
+
+def _shipped(entry: ModelEntry, steps: int) -> FiguresFinder:
+    render = Render(steps, entry.true_cfg_scale > 1, entry.native_area or entry.output_area)
+    return lambda: Profiles(Catalog(())).choose(entry, render)
 
 
 def _ignored(options: AcceleratorOptions, chosen: str | None) -> Iterator[str]:

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from pipelines.catalog import Catalog, ModelEntry
+from pipelines.profiles import Profiles
 from server.errors import ConflictTaskUUID, InvalidParameter, MediaError, Rejected, ServiceUnavailable
 from server.jobs.job import Submission
 from server.jobs.queue import Ended, Event, JobQueue, Stopping
@@ -44,6 +45,7 @@ class Inference:
         ignore_unknown: bool,
         face_refinement: bool = False,
         threshold_direction: ThresholdDirection = "documented",
+        profiles: Profiles | None = None,
     ) -> None:
         self._add_ons = add_ons
         self._queue = queue
@@ -53,6 +55,7 @@ class Inference:
         self._ignore_unknown = ignore_unknown
         self._face_refinement = face_refinement
         self._threshold_direction: ThresholdDirection = threshold_direction
+        self._profiles = profiles
 
     async def __call__(self, raw: WireTask, caller: Caller) -> AsyncIterator[Answer]:
         """Answer with an acknowledgement, or with each image and at most one error.
@@ -128,7 +131,7 @@ class Inference:
         caller: Caller,
         catalog: Catalog,
     ) -> Submission:
-        request, warnings = to_request(task, entry, pictures, catalog, self._threshold_direction)
+        request, warnings = to_request(task, entry, pictures, catalog, self._threshold_direction, self._profiles)
         warnings += tuple(f"{name} is ignored: the API has no such parameter." for name in ignored)
         return Submission(
             owner=caller.owner,

@@ -8,9 +8,11 @@ import math
 import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from pipelines.catalog import Catalog, ModelEntry
+from pipelines.profiles import Profiles, Render
 from pipelines.request import ControlUse, FaceRefinement, LoraUse, Outpaint, Reference, RenderRequest, Sampler
 from server.media.store import Media
 from server.runware.accelerators import ThresholdDirection, cache_plan
@@ -38,10 +40,12 @@ def to_request(
     pictures: Mapping[str, Media],
     catalog: Catalog,
     threshold_direction: ThresholdDirection = "documented",
+    profiles: Profiles | None = None,
 ) -> tuple[RenderRequest, tuple[str, ...]]:
     """Resolve everything the task leaves open on this model. `pictures` are those that `image_texts` names.
 
-    What the task adds to the model is in the catalogue: `rules` has seen to that.
+    What the task adds to the model is in the catalogue: `rules` has seen to that. TeaCache runs with `profiles`, of
+    which there are those that come with the code when none are given.
     """
     images = {path: Reference(m.path, m.sha256, m.width, m.height) for path, m in pictures.items()}
     references = tuple(image for path, image in images.items() if path.startswith("inputs.referenceImages["))
@@ -69,7 +73,9 @@ def to_request(
         loras=_loras(task, catalog),
     )
     executed = request.executed_steps
-    cache, said = cache_plan(task.acceleratorOptions, entry, executed, threshold_direction)
+    render = Render(request.steps, scale > 1, entry.native_area or width * height, loras=bool(request.loras))
+    figures = partial((profiles or Profiles(catalog)).choose, entry, render)
+    cache, said = cache_plan(task.acceleratorOptions, entry, executed, threshold_direction, figures)
     request = replace(request, controls=_controls(task, executed, images, catalog), cache=cache)
     return request, (*_warnings(task, request), *said)
 

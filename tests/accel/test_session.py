@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from accel.adapter import Walk
+from accel.curves import Polynomial
 from accel.gate import Gate
-from accel.profile import Polynomial
 from accel.report import Branch
 from accel.session import CacheSession, Forward
 from accel.strategies.base import Strategy
@@ -21,7 +21,7 @@ from tests.control import deeper
 
 DEPTH, WIDTH = 5, 32
 SHAPES = [(1, 3, 4), (1, 2, 3)]
-IDENTITY = Polynomial(20, (1.0, 0.0), 1e9)
+IDENTITY = Polynomial((1.0, 0.0), 1e9)
 OPEN = Gate(total=100, start=0, end=100, max_run=100)
 TINY = 1e-6  # of float32
 

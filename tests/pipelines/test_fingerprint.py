@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pipelines import fingerprint
-from pipelines.fingerprint import file_digest, folder_fingerprint
+from pipelines.fingerprint import file_digest, folder_fingerprint, part_fingerprint
 
 
 @pytest.fixture
@@ -53,3 +53,14 @@ def test_of_large_files_the_ends_count(folder: Path, monkeypatch: pytest.MonkeyP
         path.write_text(text)
         found.add(folder_fingerprint(folder))
     assert len(found) == 4
+
+
+def test_of_one_part_only_that_counts(folder: Path) -> None:
+    before = part_fingerprint(folder, "vae")
+    assert before is not None
+    (folder / "other").mkdir()
+    (folder / "other" / "model.safetensors").write_text("more")
+    assert part_fingerprint(folder, "vae") == before
+    (folder / "vae" / "model.safetensors").write_text("other")
+    assert part_fingerprint(folder, "vae") != before
+    assert part_fingerprint(folder, "none") is None

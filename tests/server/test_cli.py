@@ -46,6 +46,17 @@ def test_mistakes_end_with_a_plain_message(arguments: list[str], variables: dict
     assert "Traceback" not in done.stderr
 
 
+def test_a_corrupt_profile_ends_the_start_naming_file_and_field(tmp_path: Path) -> None:
+    (tmp_path / "embedded.toml").write_text("format = 1\nfactor = 'much'\n")
+    done = ownware(
+        "serve", "--data-dir", str(tmp_path / "data"), "--weights", "embedded", "--profile-dir", str(tmp_path)
+    )
+    assert done.returncode == 2
+    assert f"ownware: {tmp_path / 'embedded.toml'}: source: " in done.stderr
+    assert "; factor: " in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_weights_that_are_not_there_end_the_start(tmp_path: Path) -> None:
     models = tmp_path / "models.toml"
     row = {"air": "runware:108@1", "name": "a", "version": "1", "architecture": "qwen_image", "mode": "text_to_image"}

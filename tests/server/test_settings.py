@@ -33,6 +33,7 @@ def test_each_option_is_a_flag_and_a_variable(monkeypatch: pytest.MonkeyPatch) -
         "devices": ("cpu", "cuda:0,cuda:1"),
         "face_refinement": ("true", "true"),
         "lora_dir": ("/a", "/b"),
+        "profile_dir": ("/a", "/b"),
         "result_ttl": ("60", "61"),
         "unknown_parameters": ("ignore", "error"),
         "max_queue": ("1", "2"),

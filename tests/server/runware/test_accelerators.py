@@ -12,8 +12,10 @@ from starlette.testclient import TestClient
 
 from accel.gate import Gate
 from accel.plan import CachePlan
+from accel.profile import Recipe, load_profile, write_profile
 from accel.report import CacheReport, Decision
-from pipelines.catalog import load_catalog
+from pipelines.catalog import Catalog, load_catalog
+from server.app import create_app
 from server.runware.accelerators import (
     CACHES,
     LEAST_STEPS,
@@ -26,6 +28,7 @@ from server.runware.objects import AcceleratorOptions
 from server.runware.results import cache_item
 from server.runware.schema import ImageInference
 from server.runware.translate import to_request
+from server.settings import Settings
 from tests.fakes import FakeRenderer
 from tests.server.conftest import new_task, post
 
@@ -57,7 +60,8 @@ def test_no_cache_is_no_plan() -> None:
 def test_the_defaults() -> None:
     assert planned(fbCache=True) == CachePlan("fbcache", 0.25, start=3, end=18, max_run=3)
     assert planned(dbCache=True) == CachePlan("dbcache", 0.25, start=3, end=18, max_run=3)
-    assert planned(teaCache=True) == CachePlan("teacache", 0.3, start=3, end=18, max_run=3, profile="qwen_image")
+    curve = load_profile("qwen_image").fit(20).curve
+    assert planned(teaCache=True) == CachePlan("teacache", 0.3, 3, 18, 3, profile="qwen_image", curve=curve)
     assert planned(executed=50, fbCache=True) == CachePlan("fbcache", 0.25, start=4, end=49, max_run=3)
     assert said(fbCache=True) == said(executed=50, teaCache=True) == ()
 
@@ -162,10 +166,38 @@ def test_teacache_takes_the_figures_of_its_weights() -> None:
     plan, warnings = cache_plan(asked, EDIT, 20, "documented")
     assert plan is not None
     assert plan.profile == "qwen_image"
-    assert "measured on Qwen-Image" in warnings[0]
+    assert "measured on text to image: there are none for edits" in warnings[0]
     plan, warnings = cache_plan(asked, EMBEDDED, 20, "documented")
     assert plan is not None
     assert (plan.profile, warnings) == ("embedded", ())
+
+
+def test_teacache_runs_with_the_figures_of_guidance_on_or_off() -> None:
+    task = {"positivePrompt": "a", "width": 512, "height": 512, "steps": 28, "acceleratorOptions": {"teaCache": True}}
+    task |= {"taskType": "imageInference", "taskUUID": new_task()["taskUUID"], "model": REAL.air}
+    for scale in (1, 4):
+        asked = ImageInference.model_validate(task | {"CFGScale": scale})
+        request, warnings = to_request(asked, EMBEDDED, {}, CATALOG.with_embedded_weights())
+        assert request.cache is not None
+        assert request.cache.curve == load_profile("embedded").fit(28, guided=scale > 1).curve
+        assert warnings == ()
+
+
+def test_a_profile_of_other_weights_is_refused_and_its_sender_is_told(
+    settings: Settings, catalog: Catalog, renderer: FakeRenderer
+) -> None:
+    recipe = Recipe("0" * 64, "1" * 64)
+    own = replace(load_profile("embedded"), recipe=recipe, recipe_hash=recipe.digest)
+    write_profile(settings.data_dir / "profiles" / "embedded.toml", own)
+    task = new_task(acceleratorOptions={"teaCache": True})
+    with TestClient(create_app(settings, catalog, [renderer]), base_url="http://box:8000") as client:
+        post(client, task)
+        (details,) = post(client, {"taskType": "getTaskDetails", "taskUUID": task["taskUUID"]}).json()["data"]
+    plan = renderer.orders[0].request.cache
+    assert plan is not None
+    assert (plan.profile, plan.curve) == ("embedded", load_profile("embedded").fit(20).curve)
+    told = " ".join(details["warnings"])
+    assert "acceleratorOptions.teaCache: profile 'embedded' was measured on something else: recipe.weights" in told
 
 
 def test_a_task_becomes_a_request_with_a_plan() -> None:
