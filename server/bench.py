@@ -124,6 +124,8 @@ def recommend(
     mean: bool,
     model: str | None,
     steps: int | None,
+    size: str | None,
+    device: str | None,
 ) -> int:
     """Print the wire's options of the fastest setting that holds; what there is to say of it goes to stderr.
 
@@ -133,7 +135,7 @@ def recommend(
     try:
         if all(bound is None for bound in bounds.values()):
             raise BenchError("say what must hold: --min-ssim, --min-psnr or --max-flip")
-        group = _only(groups_of(_read(results)), model, steps)
+        group = _only(groups_of(_read(results)), model, steps, _size(size) if size else None, device)
     except (BenchError, ResultsError) as error:
         typer.echo(f"ownware: {error}", err=True)
         return IMPOSSIBLE
@@ -169,18 +171,23 @@ def _speed(row: Row) -> str:
     return f"{row.name}: {row.loop_speedup.mean:.2f}× in the loop, {row.request_speedup.mean:.2f}× in the whole request"
 
 
-def _only(groups: list[Group], model: str | None, steps: int | None) -> Group:
+def _only(
+    groups: list[Group], model: str | None, steps: int | None, size: tuple[int, int] | None, device: str | None
+) -> Group:
     """The one group that is meant."""
     meant = [
         group
         for group in groups
-        if (model is None or group.place.model == model) and (steps is None or group.steps == steps)
+        if model in (None, group.place.model)
+        and steps in (None, group.steps)
+        and size in (None, (group.place.width, group.place.height))
+        and device in (None, group.place.device)
     ]
     if len(meant) == 1:
         return meant[0]
     found = "; ".join(
-        f"--model {group.place.model} --steps {group.steps} "
-        f"({group.place.width} × {group.place.height}, {group.place.dtype} on {group.place.device})"
+        f"--model {group.place.model} --steps {group.steps} --size {group.place.width}x{group.place.height} "
+        f"--device '{group.place.device}'"
         for group in meant or groups
     )
     raise BenchError(f"{'which of these is meant' if meant else 'there are only results of'}: {found}")
@@ -210,7 +217,9 @@ def _numbers(option: str, text: str, least: int, most: int) -> list[int]:
 
 def _size(text: str) -> tuple[int, int]:
     parts = text.lower().split("x")
-    sides = _numbers("--size", ",".join(parts if len(parts) == 2 else parts * 2), SIDE_MIN, SIDE_MAX)
+    if len(parts) > 2 or "," in text:
+        raise BenchError(f"--size: '{text}' is no size in pixels, such as 1024 or 1328x800")
+    sides = _numbers("--size", ",".join(parts * 2 if len(parts) == 1 else parts), SIDE_MIN, SIDE_MAX)
     if wrong := [side for side in sides if side % SIDE_STEP]:
         raise BenchError(f"--size: {wrong[0]} is no multiple of {SIDE_STEP}")
     return sides[0], sides[-1]

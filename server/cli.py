@@ -116,13 +116,16 @@ def recommend(
     mean: Annotated[bool, typer.Option(help="On average instead of on the worst picture.")] = False,
     model: Annotated[str | None, typer.Option(help="AIR identifier, where several were measured.")] = None,
     steps: Annotated[int | None, typer.Option(help="Where several were measured.")] = None,
+    size: Annotated[str | None, typer.Option(help="Where several were measured, such as 1024.")] = None,
+    device: Annotated[str | None, typer.Option(help="Where several were measured, as the results call it.")] = None,
     results: Annotated[Path, typer.Option(help="The JSON lines.")] = BENCH_FOLDER / "results.jsonl",
 ) -> None:
     """Print the acceleratorOptions of the fastest measured setting that keeps a likeness to the uncached picture."""
     from server.bench import recommend as run_recommend
 
     bounds = {"least_ssim": min_ssim, "least_psnr": min_psnr, "most_flip": max_flip}
-    raise typer.Exit(run_recommend(results=results, bounds=bounds, mean=mean, model=model, steps=steps))
+    place = {"model": model, "size": size, "device": device}
+    raise typer.Exit(run_recommend(results=results, bounds=bounds, mean=mean, steps=steps, **place))
 
 
 def read_settings(arguments: Sequence[str]) -> Settings:

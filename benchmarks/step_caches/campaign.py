@@ -53,7 +53,7 @@ def run(bench: Bench, units: Sequence[Unit], results: ResultsFile, pictures: Pat
     bench.draw(bench.request(first.prompt, first.seed, first.steps))  # the libraries' own start is nobody's time
     with typer.progressbar(left, label="results", file=sys.stderr, item_show_func=_shown) as bar:
         for unit in bar:
-            result, picture, _ = bench.measure(unit.job, unit.prompt, unit.seed, unit.steps, repeats)
+            result, picture = bench.measure(unit.job, unit.prompt, unit.seed, unit.steps, repeats)
             save_picture(picture, picture_path(pictures, result.case))
             results.append(result)
     return len(left)

@@ -68,9 +68,9 @@ def choose(group: Group, demand: Demand) -> Choice:
 def front(rows: Sequence[Row]) -> list[Row]:
     """The settings than which none is both faster and nearer to the twin, by mean speed-up and mean SSIM; fastest last.
 
-    Fewer steps are a setting like any other here.
+    Fewer steps are a setting like any other here; a row that is flagged has nothing to offer.
     """
-    able = [row for row in rows if row.kind in ("cache", "fewer_steps")]
+    able = [row for row in rows if row.kind in ("cache", "fewer_steps") and row.flag is None]
     return sorted((row for row in able if not any(_beats(other, row) for other in able)), key=_speed)
 
 

@@ -5,7 +5,6 @@ no file.
 """
 
 import time
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -68,10 +67,8 @@ class Bench:
         references = tuple(picture.sha256 for picture in prompt.references)
         return Case(self.place, prompt.text, references, seed, steps, job.kind, job.executed, job.plan)
 
-    def measure(
-        self, job: Job, prompt: Prompt, seed: int, steps: int, repeats: int
-    ) -> tuple[Result, Image.Image, Image.Image]:
-        """The result of a case, its picture, and the twin's. Each of the two is drawn `repeats` times."""
+    def measure(self, job: Job, prompt: Prompt, seed: int, steps: int, repeats: int) -> tuple[Result, Image.Image]:
+        """The result of a case and its picture. It and its twin are drawn `repeats` times."""
         whole = self.request(prompt, seed, steps)
         request = replace(whole, steps=job.executed, cache=job.plan)
         pairs = []
@@ -94,7 +91,7 @@ class Bench:
             versions={package: version(package) for package in ("torch", "diffusers")},
             date=datetime.now(UTC).isoformat(timespec="seconds"),
         )
-        return result, drawn.picture, twin.picture
+        return result, drawn.picture
 
     def request(self, prompt: Prompt, seed: int, steps: int) -> RenderRequest:
         """The picture with all its steps and no cache, everything else as the model has it by default."""
@@ -111,8 +108,8 @@ class Bench:
             references=prompt.references,
         )
 
-    def draw(self, request: RenderRequest, progress: Callable[[int], None] = lambda _: None) -> Drawn:
-        """Draw it once, from nothing kept of the time before. `progress` hears the steps that are done."""
+    def draw(self, request: RenderRequest) -> Drawn:
+        """Draw it once, from nothing kept of the time before."""
         device = self.checkpoint.device
         times: dict[int, float] = {}
         reads = HostReads()
@@ -122,7 +119,6 @@ class Bench:
             if step in (0, total):
                 _synchronise(device)
                 times[step], waits[step] = time.perf_counter(), reads.count
-            progress(step)
 
         # A request with a new prompt has to encode it, so a prompt that was drawn before must be, too.
         checkpoint = replace(self.checkpoint, encodings=Encodings())
@@ -141,8 +137,7 @@ class Bench:
         return Drawn(drawing.picture, run, decisions)
 
     def _likeness(self, picture: Image.Image, twin: Image.Image, prompt: Prompt) -> Likeness:
-        found = compare(picture, twin)
-        likeness = Likeness(found.psnr, found.ssim, found.flip)
+        likeness = compare(picture, twin)
         if self.reader is None or not prompt.words:
             return likeness
         return replace(likeness, read=self.reader.read(picture), twin_read=self.reader.read(twin))

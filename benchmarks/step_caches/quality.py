@@ -3,7 +3,6 @@
 Knows pixels; knows no model.
 """
 
-from dataclasses import dataclass
 from typing import Any, cast
 
 import flip_evaluator
@@ -11,19 +10,10 @@ import numpy as np
 from PIL import Image
 from skimage.metrics import mean_squared_error, peak_signal_noise_ratio, structural_similarity
 
-from benchmarks.step_caches.results import PSNR_OF_EQUALS
+from benchmarks.step_caches.results import PSNR_OF_EQUALS, Likeness
 
 
-@dataclass(frozen=True, slots=True)
-class Quality:
-    """`psnr` in dB, 120 for equal pictures; `ssim` up to 1; `flip`, the mean of its map, from 0 for equal ones to 1."""
-
-    psnr: float
-    ssim: float
-    flip: float
-
-
-def compare(picture: Image.Image, twin: Image.Image) -> Quality:
+def compare(picture: Image.Image, twin: Image.Image) -> Likeness:
     """A picture beside its twin of the same size. Raises `ValueError` on another size."""
     ours, theirs = (np.asarray(image.convert("RGB")) for image in (picture, twin))
     if ours.shape != theirs.shape:
@@ -35,4 +25,4 @@ def compare(picture: Image.Image, twin: Image.Image) -> Quality:
     ssim = cast("float", structural_similarity(theirs, ours, data_range=255, channel_axis=-1, **window))
     reference, test = (np.float32(image / 255) for image in (theirs, ours))
     _, flip, _ = cast("Any", flip_evaluator.evaluate(reference, test, "LDR", applyMagma=False))
-    return Quality(round(float(psnr), 3), round(float(ssim), 5), round(float(flip), 5))
+    return Likeness(round(float(psnr), 3), round(float(ssim), 5), round(float(flip), 5))
