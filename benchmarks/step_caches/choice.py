@@ -49,10 +49,9 @@ class Choice:
 
 
 def choose(group: Group, demand: Demand) -> Choice:
-    """The best of a group. A setting that has not been through every prompt is not compared."""
-    whole = [row for row in group.rows if row.cases == group.cases]
-    caches = [row for row in whole if row.kind == "cache" and row.flag is None]
-    holding = [row for row in whole if demand.holds(row)]
+    """The best of a group's whole rows."""
+    caches = [row for row in group.whole if row.kind == "cache" and row.flag is None]
+    holding = [row for row in group.whole if demand.holds(row)]
     setting = _fastest(row for row in holding if row in caches and row.on_wire)
     beyond = _fastest(row for row in holding if row in caches and not row.on_wire)
     if beyond is not None and setting is not None and beyond.loop_speedup.mean <= setting.loop_speedup.mean:

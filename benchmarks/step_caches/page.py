@@ -75,15 +75,15 @@ def _section(number: int, group: Group, pictures: Path, folder: Path) -> dict[st
             data = _png(figure)
             (folder / f"{name}{tail}.png").write_bytes(data)
             plots[name] = _uri(data, "png")
-    rows = table.ordered(group.rows)
+    rows = table.ordered(group.whole)
     return {
         "group": group,
         "rows": rows,
-        "best": [row.name for row in front(group.rows)],
+        "best": [row.name for row in front(group.whole)],
         "flags": [row for row in rows if row.flag],
-        "incomplete": [row for row in rows if row.cases < group.cases],
+        "incomplete": [row for row in group.rows if row not in group.whole],
         "plots": plots,
-        "strips": _strips(group, rows, pictures),
+        "strips": _strips(group, table.ordered(group.rows), pictures),
         "versions": group.results[-1].versions,
         "dates": (min(result.date for result in group.results), max(result.date for result in group.results)),
     }

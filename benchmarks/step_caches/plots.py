@@ -82,7 +82,7 @@ def timeline_figure(group: Group) -> Figure:
 
 def knob_figure(group: Group) -> Figure | None:
     """Reused steps and SSIM along each knob; None where no knob has three values."""
-    curves = curves_of(group.rows)
+    curves = curves_of(group.whole)
     if not curves:
         return None
     figure = Figure(figsize=(3.4 * min(3, len(curves)), 2.9 * -(-len(curves) // 3)), layout="constrained")
@@ -130,7 +130,7 @@ def _draw_front(axes: Axes, group: Group, part: str) -> None:
         least = getattr(floor.ssim, part)
         axes.axhspan(least, 1.0, color=_GREY, zorder=0)
     families: dict[str, list[Row]] = defaultdict(list)
-    for row in group.rows:
+    for row in group.whole:
         if row.kind in ("cache", "fewer_steps"):
             families[row.family].append(row)
     styles = cycle(zip(_COLOURS, _MARKERS, strict=True))

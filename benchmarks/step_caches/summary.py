@@ -92,6 +92,11 @@ class Group:
         """How many pictures the most thoroughly measured setting has."""
         return max(row.cases for row in self.rows)
 
+    @property
+    def whole(self) -> tuple[Row, ...]:
+        """The rows that may be compared: those that have been through every prompt."""
+        return tuple(row for row in self.rows if row.cases == self.cases)
+
     def row(self, kind: Kind) -> Row | None:
         """The row of a noise floor."""
         return next((row for row in self.rows if row.kind == kind), None)

@@ -55,8 +55,8 @@ def reused(row: Row) -> str:
 def markdown(group: Group) -> str:
     """The main table, with what it was measured on."""
     lines = [f"| {' | '.join(_HEADINGS)} |", "|---" * len(_HEADINGS) + "|"]
-    best = front(group.rows)
-    for row in ordered(group.rows):
+    best = front(group.whole)
+    for row in ordered(group.whole):
         mark = "*" * ((row.kind != "cache") + 2 * (row in best))
         name = f"{mark}{row.name}{mark}"
         cells = (

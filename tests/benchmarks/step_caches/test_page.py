@@ -1,6 +1,7 @@
 import base64
 import io
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -21,6 +22,7 @@ RESULTS = [
     result("idle", speedup=1.0, prompt="a <b>star</b>"),
     result("10 steps", kind="fewer_steps", executed=10, prompt="a <b>star</b>"),
 ]
+LATER = result("late", prompt="a blue ring")
 
 
 class Links(HTMLParser):
@@ -36,8 +38,9 @@ class Links(HTMLParser):
         self.found += [value or "" for name, value in attrs if name in ("src", "href", "data", "srcset", "action")]
 
 
-@pytest.fixture
-def page(tmp_path: Path) -> str:
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> str:
+    tmp_path = tmp_path_factory.mktemp("page")
     for each in RESULTS[:2]:
         (tmp_path / "pictures").mkdir(exist_ok=True)
         save_picture(Image.new("RGB", (512, 256), "red"), picture_path(tmp_path / "pictures", each.case))
@@ -76,6 +79,15 @@ def test_prompts_are_text_and_flags_are_said(page: str) -> None:
     assert "a &lt;b&gt;star&lt;/b&gt;" in page
     assert "<b>" not in page
     assert "idle: reuses steps and is not faster." in page
+
+
+def test_a_setting_that_missed_a_prompt_is_named_and_not_compared(tmp_path: Path) -> None:
+    more = [replace(each, case=replace(each.case, prompt="a blue ring")) for each in RESULTS[1:]]
+    path = write_report(groups_of([*RESULTS, *more, LATER]), tmp_path, tmp_path)
+    text = path.read_text(encoding="utf-8")
+    assert "late: only 1 of 2 pictures so far." in text
+    assert "<td>late<" not in text
+    assert text.count("late<br>") == 1  # its picture
 
 
 def test_every_setting_has_its_row(page: str) -> None:

@@ -21,7 +21,8 @@ def test_the_front_labels_the_curve_of_fewer_steps() -> None:
     results = [
         result(speedup=2.0, ssim=0.9, prompt="a"),
         result(speedup=3.0, ssim=0.8, prompt="b"),
-        result("10 steps", kind="fewer_steps", executed=10, prompt="a"),
+        *(result("10 steps", kind="fewer_steps", executed=10, prompt=prompt) for prompt in "ab"),
+        result("late", speedup=4.0, prompt="a"),
     ]
     mean, worst = front_figure(groups_of(results)[0]).axes
     assert [text.get_text() for text in mean.texts] == ["10"]
