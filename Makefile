@@ -11,7 +11,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: serve test test-clients check bench embedded profile clean
+.PHONY: serve test test-clients check bench bench-caches embedded profile clean
 
 serve: $(VENV)/.serve
 	@exec $(BIN)/ownware serve $(ARGS)
@@ -32,6 +32,12 @@ bench: $(VENV)/.test
 	$(BIN)/python -m benchmarks.pipeline
 	$(BIN)/python -m benchmarks.costs
 	$(BIN)/python -m benchmarks.server
+
+# Goes on where it was interrupted; measures anew what other weights have drawn.
+bench-caches: RESULTS := benchmarks/results/step-caches-cpu.jsonl
+bench-caches: $(VENV)/.test
+	$(BIN)/ownware bench caches --weights embedded --devices cpu --results $(RESULTS) --out build/step-caches $(ARGS)
+	$(BIN)/ownware bench report --results $(RESULTS) --out build/step-caches --readme README.md --plot docs/step-caches.png
 
 embedded: $(VENV)/.training
 	$(BIN)/python -m training $(ARGS)

@@ -83,8 +83,84 @@ def calibrate_teacache(
     raise typer.Exit(run_calibration(wish, settings))
 
 
-bench = typer.Typer(help="Try out step caches.", no_args_is_help=True)
+bench = typer.Typer(help="Measure what step caches do on this machine, and choose one.", no_args_is_help=True)
 app.add_typer(bench, name="bench")
+
+
+Out = Annotated[Path, typer.Option(help="Folder of the report, its plots and pictures.")]
+Results = Annotated[
+    Path | None, typer.Option(help="The JSON lines; default: results.jsonl in the report's folder.", show_default=False)
+]
+BENCH_FOLDER = Path("step-caches")
+
+
+@bench.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def caches(
+    context: typer.Context,
+    model: Annotated[
+        str | None, typer.Option(help="AIR identifier or slug; default: the first in the catalogue.")
+    ] = None,
+    prompts: Annotated[Path | None, typer.Option(help="Prompts: TOML, or a text file with one a line.")] = None,
+    settings: Annotated[
+        Path | None, typer.Option(help="Settings to measure, as TOML; default: those built in.")
+    ] = None,
+    steps: Annotated[str | None, typer.Option(help="Such as 20,28,50; default: the model's.")] = None,
+    seeds: Annotated[str, typer.Option(help="Such as 1,2.")] = "1",
+    size: Annotated[str | None, typer.Option(help="Pixels, such as 1024 or 1328x800.")] = None,
+    repeats: Annotated[int, typer.Option(min=1, help="How often each picture is drawn, its twin beside it.")] = 1,
+    out: Out = BENCH_FOLDER,
+    results: Results = None,
+) -> None:
+    """Measure step caches, going on where it was stopped; takes the model options of `serve` too."""
+    server_settings = read_settings(context.args)
+    from server.bench import caches as run_caches
+
+    status = run_caches(
+        server_settings,
+        out=out,
+        results=results,
+        model=model,
+        prompts=prompts,
+        cases=settings,
+        steps=steps,
+        seeds=seeds,
+        size=size,
+        repeats=repeats,
+    )
+    raise typer.Exit(status)
+
+
+@bench.command()
+def report(
+    out: Out = BENCH_FOLDER,
+    results: Results = None,
+    readme: Annotated[Path | None, typer.Option(help="A page with markers to write the newest table to.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Where to write the newest plot of speed and likeness.")] = None,
+) -> None:
+    """Write the report of what was measured."""
+    from server.bench import report as write_report
+
+    raise typer.Exit(write_report(out=out, results=results, readme=readme, plot=plot))
+
+
+@bench.command()
+def recommend(
+    min_ssim: Annotated[float | None, typer.Option(min=0, max=1)] = None,
+    min_psnr: Annotated[float | None, typer.Option(min=0, help="In dB.")] = None,
+    max_flip: Annotated[float | None, typer.Option(min=0, max=1)] = None,
+    mean: Annotated[bool, typer.Option(help="On average instead of on the worst picture.")] = False,
+    model: Annotated[str | None, typer.Option(help="AIR identifier, where several were measured.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Where several were measured.")] = None,
+    size: Annotated[str | None, typer.Option(help="Where several were measured, such as 1024.")] = None,
+    device: Annotated[str | None, typer.Option(help="Where several were measured, as the results call it.")] = None,
+    results: Annotated[Path, typer.Option(help="The JSON lines.")] = BENCH_FOLDER / "results.jsonl",
+) -> None:
+    """Print the acceleratorOptions of the fastest measured setting that keeps a likeness to the uncached picture."""
+    from server.bench import recommend as run_recommend
+
+    bounds = {"least_ssim": min_ssim, "least_psnr": min_psnr, "most_flip": max_flip}
+    place = {"model": model, "size": size, "device": device}
+    raise typer.Exit(run_recommend(results=results, bounds=bounds, mean=mean, steps=steps, **place))
 
 
 @bench.command("replay")

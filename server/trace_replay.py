@@ -17,7 +17,7 @@ from accel.report import CacheReport
 from accel.traces import LAGS, Header, Trace, TraceError, read_traces
 from pipelines.profiles import BORROWED
 from server.runware.accelerators import cache_window
-from server.runware.schema import AcceleratorOptions
+from server.runware.objects import AcceleratorOptions
 
 STRATEGIES: dict[str, Replayed] = {name: name for name in get_args(Replayed)}
 

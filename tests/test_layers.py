@@ -10,16 +10,27 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 
-def imported(package: str) -> set[str]:
-    """The top-level packages that a package's modules import, wherever in the file."""
+# Runs benchmarks, and is imported by the command that does and by nothing else.
+BENCH = ROOT / "server" / "bench.py"
+
+
+def modules(package: str) -> set[str]:
+    """The modules that a package's modules import, wherever in the file."""
     found = set()
     for path in (ROOT / package).rglob("*.py"):
+        if path == BENCH:
+            continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import):
-                found |= {alias.name.split(".")[0] for alias in node.names}
+                found |= {alias.name for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module:
-                found.add(node.module.split(".")[0])
+                found.add(node.module)
     return found
+
+
+def imported(package: str) -> set[str]:
+    """The top-level packages of those."""
+    return {module.split(".")[0] for module in modules(package)}
 
 
 @pytest.mark.parametrize(
@@ -29,10 +40,16 @@ def imported(package: str) -> set[str]:
         ("pipelines", {"server", "training"}),
         ("server", {"benchmarks", "training"}),
         ("training", {"server", "benchmarks"}),
+        ("benchmarks/step_caches", {"training", "tests"}),
     ],
 )
 def test_no_back_edge(package: str, above: set[str]) -> None:
     assert not imported(package) & above
+
+
+def test_the_benchmark_of_step_caches_knows_the_wire_and_no_server() -> None:
+    known = {module for module in modules("benchmarks/step_caches") if module.split(".")[0] == "server"}
+    assert known == {"server.runware.accelerators", "server.runware.schema"}
 
 
 def test_the_api_process_imports_no_torch() -> None:

@@ -1,0 +1,165 @@
+"""The pictures of the report: speed against likeness, the decisions of each step, and what each knob does.
+
+Each function draws one matplotlib figure of one group. Knows rows and results; knows no file.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import cycle
+from typing import TYPE_CHECKING
+
+from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from benchmarks.step_caches.summary import Group, Row
+
+if TYPE_CHECKING:
+    from benchmarks.step_caches.results import Result
+    from benchmarks.step_caches.settings import Knob
+
+# Okabe and Ito's colours, which the colour-blind can tell apart.
+_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#8c564b")
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+_GREY = "#e6e6e6"
+# By the reasons of `accel.report`: reuse dark, a judgement of the cache light, a rule grey.
+_REASONS = {
+    "reuse": "#0072b2",
+    "threshold": "#f6c36b",
+    "first": "#d9d9d9",
+    "last": "#d9d9d9",
+    "window": "#ececec",
+    "run_cap": "#a9a9a9",
+}
+_ODD = "#d62728"  # controls, shape, not_finite, no_memory: nothing of it is expected here
+_LEAST_POINTS = 3  # of a curve
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """Settings of one cache that differ in one knob only, in its order."""
+
+    family: str
+    knob: str
+    points: tuple[tuple[float, Row], ...]
+
+
+def front_figure(group: Group) -> Figure:
+    """Speed-up of the loop against SSIM, on average and for the prompt that fares worst."""
+    figure = Figure(figsize=(11, 4.8), layout="constrained")
+    left, right = figure.subplots(1, 2, sharex=True)
+    for axes, part in ((left, "mean"), (right, "worst")):
+        _draw_front(axes, group, part)
+    left.legend(fontsize=8, loc="lower left")
+    return figure
+
+
+def timeline_figure(group: Group) -> Figure:
+    """Settings × steps: what became of each step, over all prompts and branches."""
+    rows = [row for row in group.rows if row.kind == "cache"]
+    reasons = sorted({d.reason for result in group.results for d in result.decisions})
+    figure = Figure(figsize=(min(14, 3.2 + 0.26 * group.steps), 1.1 + 0.26 * max(1, len(rows))), layout="constrained")
+    axes = figure.subplots()
+    cells = [[_most_common(group.results, row, step) for step in range(group.steps)] for row in rows]
+    numbers = [[reasons.index(reason) for reason, _ in line] for line in cells]
+    if numbers:
+        colours = ListedColormap([_REASONS.get(reason, _ODD) for reason in reasons])
+        axes.imshow(numbers, cmap=colours, vmin=-0.5, vmax=len(reasons) - 0.5, aspect="auto", interpolation="nearest")
+    for y, line in enumerate(cells):
+        for x, (_, share) in enumerate(line):
+            if share < 1:  # the prompts disagree
+                axes.text(x, y, f"{100 * share:.0f}", ha="center", va="center", fontsize=6, color="black")
+    axes.set_yticks(range(len(rows)), [row.name for row in rows], fontsize=8)
+    axes.set_xticks(range(0, group.steps, 2 if group.steps <= 30 else 5))
+    axes.set_xlabel("step")
+    axes.set_title("what became of each step, mostly; the share in percent where not always", fontsize=9)
+    handles = [Patch(facecolor=_REASONS.get(reason, _ODD), label=reason) for reason in reasons]
+    figure.legend(handles=handles, loc="outside right center", fontsize=8, frameon=False)
+    return figure
+
+
+def knob_figure(group: Group) -> Figure | None:
+    """Reused steps and SSIM along each knob; None where no knob has three values."""
+    curves = curves_of(group.whole)
+    if not curves:
+        return None
+    figure = Figure(figsize=(3.4 * min(3, len(curves)), 2.9 * -(-len(curves) // 3)), layout="constrained")
+    grid = figure.subplots(-(-len(curves) // 3), min(3, len(curves)), squeeze=False).flat
+    for axes in grid[len(curves) :]:
+        axes.set_axis_off()
+    for axes, curve in zip(grid, curves, strict=False):
+        values = [value for value, _ in curve.points]
+        axes.plot(values, [row.reused_steps for _, row in curve.points], "o-", color=_COLOURS[0], markersize=4)
+        axes.set_ylabel("reused steps", color=_COLOURS[0], fontsize=8)
+        axes.set_ylim(bottom=0)
+        beside = axes.twinx()
+        for part, style in (("mean", "s-"), ("worst", "s:")):
+            likeness = [getattr(row.ssim, part) for _, row in curve.points]
+            beside.plot(values, likeness, style, color=_COLOURS[1], markersize=3)
+        beside.set_ylabel("SSIM: mean –, worst ··", color=_COLOURS[1], fontsize=8)
+        axes.set_xlabel(curve.knob, fontsize=8)
+        axes.set_title(curve.family, fontsize=9)
+        axes.tick_params(labelsize=7)
+        beside.tick_params(labelsize=7)
+    return figure
+
+
+def curves_of(rows: Sequence[Row]) -> list[Curve]:
+    """Every knob with at least three values among settings that are otherwise the same."""
+    found: dict[tuple[str, str, frozenset[tuple[str, Knob]]], list[tuple[float, Row]]] = defaultdict(list)
+    for row in rows:
+        if row.kind != "cache":
+            continue
+        for knob, value in row.knobs.items():
+            if isinstance(value, int | float) and not isinstance(value, bool):
+                rest = frozenset((key, other) for key, other in row.knobs.items() if key != knob)
+                found[row.family, knob, rest].append((value, row))
+    return [
+        Curve(family, knob, tuple(sorted(points, key=lambda point: point[0])))
+        for (family, knob, _), points in found.items()
+        if len(points) >= _LEAST_POINTS
+    ]
+
+
+def _draw_front(axes: Axes, group: Group, part: str) -> None:
+    axes.axvspan(1 - group.noise, 1 + group.noise, color=_GREY, zorder=0)
+    floor = group.row("other_kernel")
+    if floor is not None:
+        least = getattr(floor.ssim, part)
+        axes.axhspan(least, 1.0, color=_GREY, zorder=0)
+    families: dict[str, list[Row]] = defaultdict(list)
+    for row in group.whole:
+        if row.kind in ("cache", "fewer_steps"):
+            families[row.family].append(row)
+    styles = cycle(zip(_COLOURS, _MARKERS, strict=True))
+    for family, rows in families.items():
+        rows = sorted(rows, key=lambda row: row.loop_speedup.mean)
+        x = [row.loop_speedup.mean for row in rows]
+        y = [getattr(row.ssim, part) for row in rows]
+        if family == "fewer steps":
+            axes.plot([1.0, *x], [1.0, *y], "k--", marker=".", label=family, linewidth=1, zorder=2)
+            for row, a, b in zip(rows, x, y, strict=True):
+                axes.annotate(str(row.executed), (a, b), fontsize=7, xytext=(3, 3), textcoords="offset points")
+            continue
+        colour, marker = next(styles)
+        axes.scatter(x, y, color=colour, marker=marker, s=28, label=family, zorder=3)
+    axes.set_xlabel("speed-up of the denoising loop")
+    axes.set_ylabel("SSIM to the uncached picture")
+    axes.set_title({"mean": "mean of the prompts", "worst": "the worst prompt"}[part], fontsize=10)
+    axes.grid(color="#eeeeee", zorder=0)
+    axes.set_axisbelow(True)
+
+
+def _most_common(results: "Sequence[Result]", row: Row, step: int) -> tuple[str, float]:
+    """The most frequent reason of a step and its share."""
+    reasons = Counter(
+        decision.reason
+        for result in results
+        if result.name == row.name and result.case.kind == row.kind
+        for decision in result.decisions
+        if decision.step == step
+    )
+    reason, count = reasons.most_common(1)[0]
+    return reason, count / reasons.total()

@@ -1,0 +1,28 @@
+import pytest
+from PIL import Image, ImageDraw
+
+from benchmarks.step_caches.lettering import Reader, can_read, holds, spelt
+
+
+def test_it_reads_without_a_network() -> None:
+    assert can_read()
+    picture = Image.new("RGB", (200, 64), "white")
+    ImageDraw.Draw(picture).text((20, 10), "OPEN 24", fill="black", font_size=36)
+    reader = Reader()
+    assert spelt(reader.read(picture)) == "open24"
+    assert reader.read(Image.new("RGB", (64, 64), "white")) == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "there"),
+    [
+        ("Fresh  BREAD daily", ("Fresh Bread",), True),
+        ("清风 茶舍", ("清风茶舍",), True),
+        ("ＯＰＥＮ", ("open",), True),  # full width
+        ("OPFN", ("OPEN",), False),
+        ("OPEN", ("OPEN", "24"), False),
+        ("", ("OPEN",), False),
+    ],
+)
+def test_words_are_compared_letter_by_letter(text: str, words: tuple[str, ...], there: bool) -> None:
+    assert holds(text, words) is there

@@ -1,0 +1,105 @@
+from pathlib import Path
+from typing import Any, cast, get_args
+
+import pytest
+
+from accel.plan import CacheName, CachePlan
+from benchmarks.step_caches.settings import DEFAULT, SettingsError, jobs_of, load_settings
+from pipelines.catalog import load_catalog
+from server.runware.accelerators import CACHES, cache_plan
+from server.runware.objects import AcceleratorOptions
+
+ENTRY = load_catalog().entries[0]
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "settings.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("direction", ["documented", "library"])
+def test_the_wire_is_translated_by_the_server(direction: Any) -> None:
+    for setting in load_settings():
+        options = AcceleratorOptions.model_validate(setting.knobs)
+        assert setting.plan(ENTRY, 20, direction) == cache_plan(options, ENTRY, 20, direction)
+
+
+def test_the_built_in_ones_have_four_thresholds_of_each_cache() -> None:
+    jobs, left_out = jobs_of(load_settings(DEFAULT), ENTRY, 20, "documented")
+    assert not left_out
+    for cache, strategy in CACHES.items():
+        plans = {job.plan for job in jobs if job.family == cache and len(job.knobs) == 2 and job.on_wire}
+        assert len(plans) >= 4
+        assert {cast("CachePlan", plan).strategy for plan in plans} == {strategy}
+
+
+@pytest.mark.parametrize(("steps", "shorter"), [(20, [18, 16, 14, 12, 10, 8]), (2, [1]), (1, [])])
+def test_every_run_has_its_floors_and_the_curve_of_fewer_steps(steps: int, shorter: list[int]) -> None:
+    jobs, _ = jobs_of((), ENTRY, steps, "documented")
+    assert [job.kind for job in jobs[:2]] == ["uncached", "other_kernel"]
+    assert [job.executed for job in jobs if job.kind == "fewer_steps"] == shorter
+
+
+def test_a_cache_that_stays_off_is_not_measured() -> None:
+    jobs, left_out = jobs_of(load_settings(), ENTRY, 8, "documented")
+    # At 8 steps only a window of its own switches a cache on.
+    assert {next(iter(job.knobs.keys() & {"cacheStartStepPercentage"}), None) for job in jobs if job.plan} == {
+        "cacheStartStepPercentage"
+    }
+    assert len(left_out) == 15
+    assert "fbCache 0.25 at 8 steps: acceleratorOptions.fbCache is ignored" in " ".join(left_out)
+
+
+@pytest.mark.parametrize("strategy", get_args(CacheName))
+def test_any_strategy_can_be_named(strategy: str, tmp_path: Path) -> None:
+    profile = '\nprofile = "embedded"' if strategy == "teacache" else ""
+    path = written(tmp_path, f'[[settings]]\nstrategy = "{strategy}"\nthreshold = 0.5\nmax_run = 2{profile}')
+    (setting,) = load_settings(path)
+    plan, said = setting.plan(ENTRY, 20, "documented")
+    assert not said
+    assert plan is not None
+    assert (plan.strategy, plan.threshold, plan.start, plan.end, plan.max_run) == (strategy, 0.5, 3, 18, 2)
+    assert setting.name.startswith(f"{strategy} 0.5")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "settings: Field required"),
+        ("settings = 3", "settings: "),
+        ("settings = []", "settings: "),
+        ("[[settings]", "Expected"),
+        ("[[settings]]\nacceleratorOptions = {}", "settings.0.acceleratorOptions: switch one cache on, not 0"),
+        (
+            "[[settings]]\nacceleratorOptions = { fbCache = true, teaCache = true }",
+            "settings.0.acceleratorOptions: switch one cache on, not 2",
+        ),
+        (
+            "[[settings]]\nacceleratorOptions = { fbCache = true, fbCacheThreshold = 2 }",
+            "settings.0.acceleratorOptions: fbCacheThreshold: Input should be less than or equal to 1",
+        ),
+        ("[[settings]]\nacceleratorOptions = { fbcache = true }", "settings.0.acceleratorOptions: fbcache: Extra"),
+        (
+            "[[settings]]\nthreshold = 1\nacceleratorOptions = { fbCache = true }",
+            "'threshold' beside acceleratorOptions",
+        ),
+        ('[[settings]]\nstrategy = "nocache"\nthreshold = 1', "settings.0: strategy: Input should be"),
+        ('[[settings]]\nstrategy = "fbcache"', "settings.0: threshold: "),
+        ('[[settings]]\nstrategy = "fbcache"\nthreshhold = 1', "settings.0: there is no 'threshhold'; there are "),
+        ('[[settings]]\nstrategy = "teacache"\nthreshold = 1\nprofile = "x"', "settings.0.profile: there is no 'x'"),
+        ("[[settings]]\nname = 3\nacceleratorOptions = { fbCache = true }", "settings.0: the name is a text"),
+        (2 * "[[settings]]\nacceleratorOptions = { fbCache = true }\n", "named more than once: fbCache"),
+    ],
+)
+def test_mistakes_are_named(text: str, message: str, tmp_path: Path) -> None:
+    path = written(tmp_path, text)
+    with pytest.raises(SettingsError) as caught:
+        load_settings(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert message in str(caught.value)
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="No such file"):
+        load_settings(tmp_path / "nothing.toml")

@@ -1,0 +1,49 @@
+import re
+from pathlib import Path
+
+import pytest
+
+from benchmarks.step_caches.results import PSNR_OF_EQUALS, Likeness
+from benchmarks.step_caches.summary import Group, groups_of
+from benchmarks.step_caches.table import BEGIN, END, PageError, insert, markdown, ordered
+from tests.rows import result
+
+
+@pytest.fixture
+def group() -> Group:
+    return groups_of(
+        [
+            result("again", kind="uncached", speedup=1.01, likeness=Likeness(PSNR_OF_EQUALS, 1.0, 0.0)),
+            result("fast", speedup=2.345, likeness=Likeness(31.26, 0.9876, 0.0123)),
+            result("10 steps", kind="fewer_steps", speedup=1.9, executed=10),
+        ]
+    )[0]
+
+
+def test_like_stands_beside_like_and_floors_come_last(group: Group) -> None:
+    assert [row.name for row in ordered(group.rows)] == ["10 steps", "fast", "again"]
+
+
+def test_the_numbers(group: Group) -> None:
+    lines = markdown(group).splitlines()
+    assert "| **fast** | 2.35× (2.35) | 2.09× (2.09) | 4 of 20 | 0.988 (0.988) | 31.3 (31.3) | 0.012 (0.012) |" in lines
+    assert "| *again* | 1.01× (1.01) | 1.01× (1.01) | – | 1.000 (1.000) | equal | 0.000 (0.000) |" in lines
+    assert len({line.count("|") for line in lines if line.startswith("|")}) == 1
+    assert lines[-1].startswith("`runware:108@1` (weights ffffffff), 20 steps, 256 × 256 pixels, 1 picture")
+
+
+def test_only_what_is_between_the_markers_changes(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n", encoding="utf-8")
+    for _ in range(2):
+        insert(page, "| new |")
+        assert page.read_text(encoding="utf-8") == f"before\n{BEGIN}\n| new |\n{END}\nafter\n"
+
+
+@pytest.mark.parametrize("text", ["", BEGIN, f"{END}\n{BEGIN}"])
+def test_a_page_without_the_markers_is_left_alone(text: str, tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(text, encoding="utf-8")
+    with pytest.raises(PageError, match=re.escape(str(page))):
+        insert(page, "| new |")
+    assert page.read_text(encoding="utf-8") == text
