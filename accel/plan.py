@@ -6,7 +6,7 @@ Knows no tensor and imports no torch, so that whoever builds requests can build 
 from dataclasses import dataclass
 from typing import Literal
 
-CacheName = Literal["fbcache", "teacache", "dbcache"]
+CacheName = Literal["fbcache", "teacache", "dbcache", "meancache", "easycache", "dicache"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +15,7 @@ class CachePlan:
 
     `threshold` is the strategy's own, higher for more reuse; at 0 nothing is ever reused. Reuse is allowed in the
     executed steps `start` ≤ step < `end`, and at most `max_run` times in a row. `profile` names how TeaCache rescales
-    its distances.
+    its distances. `extrapolate` lets FBCache and DBCache move the first remainder they reuse along its last change.
     """
 
     strategy: CacheName
@@ -24,3 +24,4 @@ class CachePlan:
     end: int
     max_run: int
     profile: str | None = None
+    extrapolate: bool = False
