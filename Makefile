@@ -30,6 +30,7 @@ check: $(VENV)/.test
 bench: $(VENV)/.test
 	$(BIN)/python -m benchmarks.pipeline
 	$(BIN)/python -m benchmarks.costs
+	$(BIN)/python -m benchmarks.caches
 	$(BIN)/python -m benchmarks.server
 
 embedded: $(VENV)/.training
