@@ -47,8 +47,8 @@ class DBCache:
     def predict(self, step: int, signal: torch.Tensor, past: Sequence[Past], sigmas: Sequence[float]) -> torch.Tensor:
         """The last remainder, or one extrapolated to the first order in the step.
 
-        Only for a step right behind a computed one, and from two that are next or next but one to each other: further on
-        the line leads away from what would be computed.
+        Only for a step right behind a computed one, and from two that are next or next but one to each other: further
+        on, the line leads away from what would be computed.
         """
         newer, older = past[-1], past[0]
         gap = newer.step - older.step
