@@ -213,14 +213,13 @@ def test_with_a_seed_image_the_executed_steps_count(
     assert torch.equal(cached, ended(begun(model, None, **given)))
 
 
-@EACH
-def test_blocks_compiled_one_by_one_are_one_graph_each(model: Checkpoint, plan: CachePlan) -> None:
+def test_blocks_compiled_one_by_one_are_one_graph_each(model: Checkpoint) -> None:
     """Compiled whole without a break; with a backend that changes no number, so that nothing else may change any."""
-    expected = ended(begun(model, wide(plan), true_cfg_scale=1.0))
+    expected = ended(begun(model, wide(FB), true_cfg_scale=1.0))
     compiled: Any = deeper(model, 4).transformer
     for block in compiled.transformer_blocks:
         block.compile(backend="eager", fullgraph=True)
-    state = begun(replace(model, transformer=compiled), wide(plan), true_cfg_scale=1.0)
+    state = begun(replace(model, transformer=compiled), wide(FB), true_cfg_scale=1.0)
     assert torch.equal(ended(state), expected)
 
 
