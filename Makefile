@@ -31,6 +31,7 @@ check: $(VENV)/.test
 bench: $(VENV)/.test
 	$(BIN)/python -m benchmarks.pipeline
 	$(BIN)/python -m benchmarks.costs
+	$(BIN)/python -m benchmarks.caches
 	$(BIN)/python -m benchmarks.server
 
 # Goes on where it was interrupted; measures anew what other weights have drawn.

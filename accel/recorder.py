@@ -14,6 +14,7 @@ from accel.adapter import Walk
 from accel.plan import CachePlan
 from accel.report import Branch
 from accel.session import Forward
+from accel.strategies.base import relative_change
 from accel.strategies.dbcache import planned
 from accel.traces import LAGS, Observation
 
@@ -77,7 +78,7 @@ class Recorder:
             rows.append((memory.front, walk.moved()))
         walk.run(walk.depth)
         rows += [(memory.remainder, walk.moved()), (memory.output, walk.image[:, : walk.noise_tokens])]
-        changes = [[_change(before, now) for before in seen] for seen, now in rows]
+        changes = [[relative_change(now, before) for before in seen] for seen, now in rows]
         values = iter(torch.stack([timestep[0].to(torch.float32), *(c for row in changes for c in row)]).tolist())
         sigma = _rounded(next(values))
         found = [[_rounded(next(values)) for _ in row] for row in changes]
@@ -97,11 +98,6 @@ class Recorder:
                 front=tuple(of.get("front", ())),
             )
         )
-
-
-def _change(before: torch.Tensor, now: torch.Tensor) -> torch.Tensor:
-    before = before.to(torch.float32)
-    return (now.to(torch.float32) - before).abs().mean() / before.abs().mean()
 
 
 def _rounded(value: float) -> float:

@@ -7,39 +7,42 @@ format, and names no block.
 
 import math
 import time
+from collections import deque
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from diffusers.models.transformers.transformer_qwenimage import QwenImageTransformer2DModel
 
-from accel.adapter import Walk
+from accel.adapter import Added, Walk, nothing
 from accel.gate import Gate
 from accel.plan import CacheName, CachePlan
 from accel.report import Branch, CacheReport, Decision, Reason
-from accel.strategies.base import Strategy
+from accel.strategies.base import Gauge, Past, Predictor, Strategy, Timetable, relative_change
 from accel.strategies.table import STRATEGIES
 
 
 @dataclass(frozen=True, slots=True)
 class Forward:
-    """One branch of guidance: its prompt [1, words, width], and what ControlNets add behind its blocks."""
+    """One branch of guidance: its prompt [1, words, width], and what gets the ControlNets' residuals for its blocks."""
 
     branch: Branch
     embeds: torch.Tensor
-    added: Sequence[torch.Tensor] | None
+    added: Added = nothing
 
 
 @dataclass(slots=True)
 class _Memory:
     """What one branch remembers between the steps.
 
-    `remainder` is what the blocks between front and back added to the image and, where blocks follow, to the text.
+    `past` holds what the blocks between front and back added to the image, or the predictions; `text` is what they
+    added to the text, where blocks follow.
     """
 
     signal: torch.Tensor
-    remainder: tuple[torch.Tensor, torch.Tensor | None]
-    shapes: tuple[torch.Size, torch.Size]
+    past: deque[Past]
+    text: torch.Tensor | None
+    form: Hashable
     controls: Hashable
     run: int = 0
     carried: float = 0.0
@@ -48,10 +51,15 @@ class _Memory:
 class CacheSession:
     """The step cache of one image."""
 
-    def __init__(self, name: CacheName, strategy: Strategy, gate: Gate) -> None:
+    def __init__(self, name: CacheName, strategy: Strategy, gate: Gate, sigmas: Sequence[float] = ()) -> None:
+        """`sigmas` are those of the executed steps and the one after, for a strategy that asks for them."""
         self._name: CacheName = name
         self._strategy = strategy
+        self._predictor = strategy if isinstance(strategy, Predictor) else None
+        self._gauge = strategy if isinstance(strategy, Gauge) else None
+        self._measures = not isinstance(strategy, Timetable)
         self._gate = gate
+        self._sigmas = sigmas
         self._memories: dict[tuple[int, Branch], _Memory] = {}
         self._decisions: list[Decision] = []
         self._step, self._evaluation = -1, 0
@@ -83,7 +91,7 @@ class CacheSession:
         signals = self._signals(walks)
         distances, sigma = self._distances(branches, signals, timestep)
         decisions = [
-            self._decide(branch, distance, sigma, walk, controls)
+            self._decide(branch, distance, sigma, walk.form, controls)
             for branch, distance, walk in zip(branches, distances, walks, strict=True)
         ]
         if self._strategy.shared:  # in doubt about one of them, both are computed
@@ -91,8 +99,12 @@ class CacheSession:
             decisions = [replace(telling, branch=branch) for branch in branches]
         self._decisions += decisions
         predictions = [
-            self._predict(walk, decision, signal, controls)
-            for walk, decision, signal in zip(walks, decisions, signals, strict=True)
+            self._reuse(walk, decision, signal)
+            if decision.reused
+            else self._compute(
+                walk, decision, signal, controls, broken=distance is not None and decision.distance is None
+            )
+            for walk, decision, signal, distance in zip(walks, decisions, signals, distances, strict=True)
         ]
         if step >= self._gate.total - 1:  # nothing comes after it, and decoding wants the room
             self._memories.clear()
@@ -122,21 +134,31 @@ class CacheSession:
         measured: dict[tuple[int, int], int] = {}
         for branch, signal in zip(branches, signals, strict=True):
             memory = self._memories.get((self._evaluation, branch))
-            if memory is None or memory.signal.shape != signal.shape:
+            if memory is None or not self._measures or memory.signal.shape != signal.shape:
                 places.append(None)
                 continue
             pair = (id(memory.signal), id(signal))  # both branches share one where the strategy does
             if pair not in measured:
+                change = self._change(signal, memory)
+                if change is None:
+                    places.append(None)
+                    continue
                 measured[pair] = len(means)
-                before, now = memory.signal.to(torch.float32), signal.to(torch.float32)
-                means.append((now - before).abs().mean() / before.abs().mean())
+                means.append(change)
             places.append(measured[pair])
         if not means:
             return [None] * len(places), math.nan
         *values, sigma = torch.stack([*means, timestep[0].to(torch.float32)]).tolist()
         return [None if place is None else values[place] for place in places], sigma
 
-    def _decide(self, branch: Branch, distance: float | None, sigma: float, walk: Walk, controls: Hashable) -> Decision:
+    def _change(self, signal: torch.Tensor, memory: _Memory) -> torch.Tensor | None:
+        if self._gauge is None:
+            return relative_change(signal, memory.signal)
+        return self._gauge.change(signal, memory.signal, tuple(memory.past))
+
+    def _decide(
+        self, branch: Branch, distance: float | None, sigma: float, form: Hashable, controls: Hashable
+    ) -> Decision:
         memory = self._memories.get((self._evaluation, branch))
         score = None
         reason: Reason
@@ -146,51 +168,80 @@ class CacheSession:
             reason = "no_memory"
         elif memory.controls != controls:
             reason = "controls"
-        elif distance is None or memory.shapes != (walk.image.shape, walk.text.shape):
+        elif memory.form != form:
             reason = "shape"
-        elif not math.isfinite(distance):
+        elif distance is None and self._measures:
+            reason = "no_memory"
+        elif distance is not None and not math.isfinite(distance):
             reason = "not_finite"
         else:
-            score = self._strategy.score(distance, memory.carried, sigma)
+            score = self._strategy.score(distance or 0.0, memory.carried, sigma)
             reason = "reuse" if score < self._strategy.threshold else "threshold"
         return Decision(self._step, self._evaluation, branch, reason, _finite(distance), _finite(score))
 
-    def _predict(self, walk: Walk, decision: Decision, signal: torch.Tensor, controls: Hashable) -> torch.Tensor:
+    def _compute(
+        self, walk: Walk, decision: Decision, signal: torch.Tensor, controls: Hashable, *, broken: bool
+    ) -> torch.Tensor:
+        """Run all blocks, and remember; what was remembered before is forgotten where it does not go with this."""
         front, end = self._strategy.front, walk.depth - self._strategy.back
-        key = decision.evaluation, decision.branch
-        self._run += walk.depth - (end - front if decision.reused else 0)
-        if decision.reused:
-            self._left_out += end - front
-            self._reuse(walk, self._memories[key], signal, decision.score or 0.0)
-        else:
-            walk.run(front)
-            image, text, shapes = walk.image, walk.text, (walk.image.shape, walk.text.shape)
-            walk.run(end)
-            if self._strategy.back:
-                remainder = (walk.image - image, walk.text - text)
-            else:
-                own = slice(0, walk.noise_tokens)
-                remainder = (walk.image[:, own] - image[:, own], None)
-            self._memories[key] = _Memory(signal, remainder, shapes, controls)
+        self._run += walk.depth
+        walk.run(front)
+        before = walk.image, walk.text
+        walk.run(end)
+        after = walk.image, walk.text
         walk.run(walk.depth)
-        return walk.output()
+        prediction = walk.output()
+        text = None
+        if self._predictor is not None and self._predictor.foretells == "prediction":
+            value = prediction
+        elif self._strategy.back:
+            value, text = after[0] - before[0], after[1] - before[1]
+        else:  # only the image's own tokens matter behind the last block
+            own = slice(0, walk.noise_tokens)
+            value = after[0][:, own] - before[0][:, own]
+        memory = self._memories.get((self._evaluation, decision.branch))
+        if memory is None or broken or (memory.form, memory.controls) != (walk.form, controls):
+            past = deque[Past](maxlen=self._predictor.keeps if self._predictor else 1)
+        else:
+            past = memory.past
+        past.append(Past(self._step, signal, value))
+        self._memories[self._evaluation, decision.branch] = _Memory(signal, past, text, walk.form, controls)
+        return prediction
 
-    def _reuse(self, walk: Walk, memory: _Memory, signal: torch.Tensor, score: float) -> None:
+    def _reuse(self, walk: Walk, decision: Decision, signal: torch.Tensor) -> torch.Tensor:
+        """Put what is remembered, or foretold from it, in the blocks' place."""
+        front, end = self._strategy.front, walk.depth - self._strategy.back
+        self._run += front + self._strategy.back
+        self._left_out += end - front
+        memory = self._memories[self._evaluation, decision.branch]
+        value = memory.past[-1].value
+        if self._predictor is not None:
+            value = self._predictor.predict(self._step, signal, tuple(memory.past), self._sigmas)
+            if self._predictor.chained:
+                memory.past.append(Past(self._step, signal, value))
         memory.run += 1
-        memory.carried = score
+        memory.carried = decision.score or 0.0
         if self._strategy.follows:
             memory.signal = signal
-        image, text = memory.remainder
-        if text is None:  # only the image's own tokens matter behind the last block
-            walk.leap(walk.depth, walk.image[:, : walk.noise_tokens] + image, walk.text)
+        if self._predictor is not None and self._predictor.foretells == "prediction":
+            return value
+        if memory.text is None:
+            walk.leap(walk.depth, walk.image[:, : walk.noise_tokens] + value)
         else:
-            walk.leap(walk.depth - self._strategy.back, walk.image + image, walk.text + text)
+            walk.leap(end, walk.image + value, walk.text + memory.text)
+            walk.run(walk.depth)
+        return walk.output()
 
 
-def open_session(plan: CachePlan, *, steps: int, executed: int, depth: int) -> CacheSession:
-    """The session of an image of which `executed` of `steps` steps are run, by a transformer of `depth` blocks."""
-    gate = Gate(total=executed, start=plan.start, end=plan.end, max_run=plan.max_run)
-    return CacheSession(plan.strategy, STRATEGIES[plan.strategy](plan, steps, depth), gate)
+def open_session(plan: CachePlan, *, steps: int, sigmas: Sequence[float], depth: int) -> CacheSession:
+    """The session of an image, run by a transformer of `depth` blocks.
+
+    `sigmas` are those of the executed steps and the one after; without a seed image, there are `steps` executed ones.
+    """
+    strategy = STRATEGIES[plan.strategy](plan, steps, depth)
+    computed = strategy.computed(sigmas) if isinstance(strategy, Timetable) else frozenset[int]()
+    gate = Gate(len(sigmas) - 1, plan.start, plan.end, plan.max_run, computed)
+    return CacheSession(plan.strategy, strategy, gate, sigmas)
 
 
 def _finite(value: float | None) -> float | None:

@@ -6,7 +6,7 @@ progress, cancelling between steps and taking turns need no special cases. Knows
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from pipelines.conditioning import (
     encode_prompt,
     encode_references,
 )
-from pipelines.controlnets import Control, prepare_controls, residuals
+from pipelines.controlnets import Control, Residuals, prepare_controls, residuals
 from pipelines.guidance import guide
 from pipelines.inpainting import Inpainting, noised, packed_mask
 from pipelines.integrators.base import Integrator
@@ -135,15 +135,16 @@ def begin(
     `LoraError`.
     """
     loras = checkpoint.loras.select(request.loras, checkpoint.transformer, checkpoint.device, checkpoint.dtype)
-    cache = None
-    if request.cache is not None:
-        depth = checkpoint.transformer.config["num_layers"]
-        cache = open_session(request.cache, steps=request.steps, executed=request.executed_steps, depth=depth)
     shape = grid(request.width, request.height, checkpoint.vae)
     tokens = shape[1] * shape[2]
-    # Kept on the device like diffusers' own, so that products with the sample round alike.
-    sigmas = flow_sigmas(request.steps, tokens, checkpoint.scheduler, request.sampler.spacing).to(checkpoint.device)
+    sigmas = flow_sigmas(request.steps, tokens, checkpoint.scheduler, request.sampler.spacing)
     sigmas = sigmas[request.steps - request.executed_steps :]
+    session = None
+    if request.cache is not None:
+        depth = checkpoint.transformer.config["num_layers"]
+        session = open_session(request.cache, steps=request.steps, sigmas=sigmas.tolist(), depth=depth)
+    # Kept on the device like diffusers' own, so that products with the sample round alike.
+    sigmas = sigmas.to(checkpoint.device)
     latents = noise = noise.to(checkpoint.device, checkpoint.dtype)
     inpainting = None
     if clean is not None:
@@ -166,7 +167,7 @@ def begin(
         inpainting=inpainting,
         loras=loras,
         warnings=loras.warnings,
-        cache=cache,
+        cache=session,
     )
 
 
@@ -204,19 +205,23 @@ def _warnings(prompts: list[tuple[str, EncodedPrompt]], canvas: Canvas | None) -
 
 def _guided(state: RenderState, sample: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
     """The velocity of a sample at a sigma, with true CFG where it is on."""
-    added = residuals(
-        state.controls,
-        state.step,
-        sample=sample,
-        timestep=_timestep(sample, sigma),
-        embeds=state.cond,
-        shape=state.shape,
-        blocks=state.checkpoint.transformer.config["num_layers"],
-        appended=0 if state.references is None else state.references.tokens.shape[1],
-    )
-    forwards = [Forward("cond", state.cond, added.cond)]
+
+    @cache  # for both branches, and not at all where a step cache leaves out all blocks
+    def added() -> Residuals:
+        return residuals(
+            state.controls,
+            state.step,
+            sample=sample,
+            timestep=_timestep(sample, sigma),
+            embeds=state.cond,
+            shape=state.shape,
+            blocks=state.checkpoint.transformer.config["num_layers"],
+            appended=0 if state.references is None else state.references.tokens.shape[1],
+        )
+
+    forwards = [Forward("cond", state.cond, lambda: added().cond)]
     if state.uncond is not None:
-        forwards.append(Forward("uncond", state.uncond, added.uncond))
+        forwards.append(Forward("uncond", state.uncond, lambda: added().uncond))
     velocity, *negative = _velocities(state, sample, sigma, forwards)
     return guide(velocity, negative[0], state.scale) if negative else velocity
 
@@ -249,7 +254,7 @@ def _velocities(
                 encoder_hidden_states=forward.embeds,
                 encoder_hidden_states_mask=None,
                 img_shapes=[shapes],
-                controlnet_block_samples=forward.added,
+                controlnet_block_samples=forward.added(),
                 return_dict=False,
             )[0]
             for forward in forwards

@@ -51,7 +51,7 @@ MILLION = 1_000_000
 
 def create_app(settings: Settings, catalog: Catalog, renderers: Sequence[Renderer]) -> FastAPI:
     """The server over these models and renderers. Its queue is `app.state.queue`. Raises `ProfileError`."""
-    profiles = Profiles(catalog, settings.profile_dir or settings.data_dir / "profiles")
+    profiles = Profiles(catalog, settings.profiles)
     profiles.complain(catalog)
     tables = [media_tables.SCHEMA, job_tables.SCHEMA, add_on_tables.SCHEMA, guides.SCHEMA, upload_tables.SCHEMA]
     database = Database(settings.data_dir / "ownware.sqlite", tables)

@@ -63,7 +63,7 @@ def caches(
         counts = _numbers("--steps", steps, 1, MAX_STEPS) if steps is not None else [entry.steps]
         width, height = _size(size) if size else (EMBEDDED_SIDE if entry.embedded else SIDE,) * 2
         ways = load_settings(cases or DEFAULT_SETTINGS)
-        profiles = Profiles(catalog, settings.profile_dir or settings.data_dir / "profiles")
+        profiles = Profiles(catalog, settings.profiles)
         area = entry.native_area or width * height
         jobs = {
             count: jobs_of(

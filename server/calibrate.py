@@ -89,7 +89,7 @@ def calibrate(wish: Wish, settings: Settings) -> int:
         if len(prompts) < HELD_OUT:
             raise CalibrationError(f"--prompts: {len(prompts)}; at least {HELD_OUT} are needed, better 30")
         wish = replace(wish, guidance=wish.guidance or (entry.true_cfg_scale,))
-        out = wish.out or (settings.profile_dir or settings.data_dir / "profiles") / profile_file(entry)
+        out = wish.out or settings.profiles / profile_file(entry)
         for path in filter(None, (out, wish.traces)):  # whether they can be written is told before hours of rendering
             path.parent.mkdir(parents=True, exist_ok=True)
             path.open("ab").close()

@@ -108,6 +108,11 @@ class Settings(BaseSettings):
             raise ValueError("must be an http or https address without query")
         return value.rstrip("/")
 
+    @property
+    def profiles(self) -> Path:
+        """Where TeaCache's profiles of one's own are."""
+        return self.profile_dir or self.data_dir / "profiles"
+
     @field_validator("data_dir", "models", "lora_dir", "profile_dir")
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:

@@ -6,4 +6,4 @@ from accel.strategies.dbcache import DBCache
 
 def planned(plan: CachePlan, steps: int, depth: int) -> DBCache:
     """As a plan asks."""
-    return DBCache(plan.threshold, front=1)
+    return DBCache(plan.threshold, front=1, keeps=2 if plan.extrapolate else 1)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from accel.plan import CacheName, CachePlan
-from accel.strategies import dbcache, fbcache, teacache
+from accel.strategies import dbcache, dicache, easycache, fbcache, meancache, teacache
 from accel.strategies.base import Strategy
 
 # from a plan, the steps of the whole schedule and the number of blocks
@@ -11,4 +11,7 @@ STRATEGIES: dict[CacheName, Callable[[CachePlan, int, int], Strategy]] = {
     "fbcache": fbcache.planned,
     "teacache": teacache.planned,
     "dbcache": dbcache.planned,
+    "meancache": meancache.planned,
+    "easycache": easycache.planned,
+    "dicache": dicache.planned,
 }

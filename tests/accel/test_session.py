@@ -53,7 +53,7 @@ class Question:
         return drawn(1, self.words, 32, seed=1 if branch == "cond" else 2)
 
     def forwards(self, *branches: Branch) -> list[Forward]:
-        return [Forward(branch, self.embeds(branch), self.added) for branch in branches]
+        return [Forward(branch, self.embeds(branch), lambda: self.added) for branch in branches]
 
 
 def question(time: float = 0.5, *, moved: float = 0.0, references: bool = False, controls: int = 0) -> Question:
@@ -132,7 +132,7 @@ def test_a_walk_from_end_to_end_is_the_forward_bit_for_bit(
             controlnet_block_samples=added,
             return_dict=False,
         )[0]
-        walk = Walk(model, tokens, time, embeds, asked.shapes, added)
+        walk = Walk(model, tokens, time, embeds, asked.shapes, lambda: added)
         walk.run(2)
         walk.run(walk.depth)
         assert torch.equal(walk.output(), expected[:, :12])
@@ -197,7 +197,7 @@ class TestDistance:
         for step, each in enumerate(asked):
             ask(ours, transformer, each, step)
             with torch.inference_mode():
-                walk = Walk(transformer, **{**each.options}, embeds=each.embeds("cond"), added=None)
+                walk = Walk(transformer, **{**each.options}, embeds=each.embeds("cond"))
                 start = walk.image[:, :12]
                 walk.run(2)
                 moves.append(walk.image[:, :12] - start)

@@ -16,7 +16,8 @@ from pipelines.drawing import draw
 from pipelines.loading import Checkpoint, load
 from pipelines.receipt import make_receipt, read_receipt
 from pipelines.render import RenderState, advance, prepare
-from pipelines.request import ControlUse, IntegratorName, Reference, RenderRequest, Sampler
+from pipelines.request import ControlUse, IntegratorName, LoraUse, Reference, RenderRequest, Sampler
+from tests.adapters import named, random_adapter, write
 from tests.control import deeper, save_controlnet
 from tests.fakes import picture
 
@@ -24,6 +25,9 @@ PLANS = {
     "fbcache": CachePlan("fbcache", 0.4, 1, 50, 2),
     "dbcache": CachePlan("dbcache", 0.4, 1, 50, 2),
     "teacache": CachePlan("teacache", 0.3, 1, 50, 2, profile="embedded"),
+    "meancache": CachePlan("meancache", 0.8, 1, 50, 9),
+    "easycache": CachePlan("easycache", 0.1, 1, 50, 2),
+    "dicache": CachePlan("dicache", 0.4, 1, 50, 2),
 }
 FB = PLANS["fbcache"]
 EACH = pytest.mark.parametrize("plan", PLANS.values(), ids=PLANS)
@@ -144,10 +148,30 @@ class TestControlNets:
     def use(self, model: Checkpoint, reference: Reference, tmp_path: Path) -> ControlUse:
         return ControlUse("net", save_controlnet(model, tmp_path / "net", 2, seed=1), reference)
 
+    @pytest.fixture
+    def two(self, model: Checkpoint, use: ControlUse, tmp_path: Path) -> tuple[ControlUse, ControlUse]:
+        other = save_controlnet(model, tmp_path / "other", 1, seed=2)
+        return use, replace(use, name="other", weights=other, weight=0.5, mode="controlnet")
+
     @EACH
-    def test_a_threshold_of_zero_is_no_cache(self, model: Checkpoint, use: ControlUse, plan: CachePlan) -> None:
-        cached = ended(begun(model, replace(plan, threshold=0.0), controls=(use,)))
-        assert torch.equal(cached, ended(begun(model, None, controls=(use,))))
+    def test_a_threshold_of_zero_is_no_cache(
+        self, model: Checkpoint, two: tuple[ControlUse, ControlUse], plan: CachePlan
+    ) -> None:
+        cached = ended(begun(model, replace(plan, threshold=0.0), controls=two))
+        assert torch.equal(cached, ended(begun(model, None, controls=two)))
+
+    @EACH
+    def test_a_net_is_run_where_a_block_is_and_once_for_both_branches(
+        self, model: Checkpoint, use: ControlUse, plan: CachePlan
+    ) -> None:
+        state, runs = begun(model, wide(plan), controls=(use,)), []
+        handle = state.controls[0].net.register_forward_hook(lambda *_: runs.append(state.step))
+        ended(state)
+        handle.remove()
+        blocks = {decision.step for decision in report(state).decisions if not decision.reused}
+        if plan.strategy in ("fbcache", "dbcache", "dicache"):
+            blocks = set(range(12))
+        assert runs == sorted(blocks)
 
     @EACH
     def test_the_first_step_after_a_change_is_computed(
@@ -156,8 +180,47 @@ class TestControlNets:
         use = replace(use, start=2, end=7)
         state = begun(model, wide(plan), controls=(use,), true_cfg_scale=1.0)
         ended(state)
-        changed = [decision.step for decision in report(state).decisions if decision.reason == "controls"]
-        assert changed == [2, 7]
+        reasons = {decision.step: decision.reason for decision in report(state).decisions}
+        assert {reasons.pop(2), reasons.pop(7)} <= {"controls", "timetable"}
+        assert "controls" not in reasons.values()
+
+
+@EACH
+def test_a_lora_is_in_what_is_computed(model: Checkpoint, plan: CachePlan, tmp_path: Path) -> None:
+    write(tmp_path / "lora.safetensors", named(random_adapter(model.transformer, 1)))
+    uses = (LoraUse("lora", tmp_path / "lora.safetensors"),)
+    cached = ended(begun(model, replace(plan, threshold=0.0), loras=uses))
+    assert torch.equal(cached, ended(begun(model, None, loras=uses)))
+    assert not torch.equal(ended(begun(model, wide(plan), loras=uses)), ended(begun(model, wide(plan))))
+    assert not any(module._forward_hooks for module in model.transformer.modules())
+
+
+@EACH
+@pytest.mark.parametrize("masked", [False, True])
+def test_with_a_seed_image_the_executed_steps_count(
+    model: Checkpoint, reference: Reference, plan: CachePlan, masked: bool, tmp_path: Path
+) -> None:
+    (tmp_path / "mask.png").write_bytes(picture(60, 40))
+    mask = Reference(tmp_path / "mask.png", "", 60, 40) if masked else None
+    given: dict[str, Any] = {"seed_image": reference, "mask": mask, "strength": 0.75, "true_cfg_scale": 1.0}
+    state = begun(model, wide(plan), **given)
+    ended(state)
+    letters = report(state).patterns["cond"]
+    assert len(letters) == state.total == 9
+    assert letters[0] == letters[-1] == "C"
+    assert "R" in letters
+    cached = ended(begun(model, replace(plan, threshold=0.0), **given))
+    assert torch.equal(cached, ended(begun(model, None, **given)))
+
+
+def test_blocks_compiled_one_by_one_are_one_graph_each(model: Checkpoint) -> None:
+    """Compiled whole without a break; with a backend that changes no number, so that nothing else may change any."""
+    expected = ended(begun(model, wide(FB), true_cfg_scale=1.0))
+    compiled: Any = deeper(model, 4).transformer
+    for block in compiled.transformer_blocks:
+        block.compile(backend="eager", fullgraph=True)
+    state = begun(replace(model, transformer=compiled), wide(FB), true_cfg_scale=1.0)
+    assert torch.equal(ended(state), expected)
 
 
 def test_the_receipt_holds_the_plan_and_the_decisions_and_no_time(model: Checkpoint) -> None:
@@ -185,6 +248,22 @@ def test_a_cache_that_never_acted_says_so(model: Checkpoint) -> None:
 class TestTrainedCheckpoint:
     """The embedded checkpoint's steps resemble each other as those of real weights do."""
 
+    @pytest.fixture(scope="class")
+    def full(self, trained: Checkpoint) -> np.ndarray:
+        return self.drawn(trained, None)[0]
+
+    @pytest.mark.parametrize("name", PLANS)
+    def test_a_batch_of_four_is_four_singles(self, trained: Checkpoint, name: str) -> None:
+        native = load_catalog().with_embedded_weights().entries[0]
+        request = RenderRequest(native.air, "a red circle", None, 64, 64, 12, Sampler(), 4.0, 5, 4, cache=PLANS[name])
+        batch = [prepare(request, index, trained, native) for index in range(4)]
+        while batch[0].step < batch[0].total:
+            advance(batch)
+        for index, state in enumerate(batch):
+            single = prepare(replace(request, seed=5 + index, count=1), 0, trained, native)
+            assert torch.equal(ended(single), state.latents)
+            assert report(single).decisions == report(state).decisions
+
     def drawn(self, trained: Checkpoint, cache: CachePlan | None) -> tuple[np.ndarray, CacheReport | None]:
         native = load_catalog().with_embedded_weights().entries[0]
         prompt = "a large red circle at the top left on a blue background"
@@ -192,11 +271,24 @@ class TestTrainedCheckpoint:
         drawing = draw(request, 0, trained, native, lambda step, total: None)
         return np.asarray(drawing.picture, dtype=np.float64), drawing.cache
 
-    @pytest.mark.parametrize("name", get_args(CacheName))
-    def test_the_more_reuse_the_further_from_the_full_picture(self, trained: Checkpoint, name: CacheName) -> None:
-        full, _ = self.drawn(trained, None)
+    @pytest.mark.parametrize(
+        ("name", "thresholds"),
+        [
+            ("fbcache", (0.11, 0.25, 9)),
+            ("teacache", (0.11, 0.25, 9)),
+            ("dbcache", (0.11, 0.25, 9)),
+            ("easycache", (0.04, 0.08, 9)),
+            ("dicache", (0.11, 0.25, 9)),
+        ],
+    )
+    def test_the_more_reuse_the_further_from_the_full_picture(
+        self, trained: Checkpoint, full: np.ndarray, name: CacheName, thresholds: tuple[float, float, float]
+    ) -> None:
         profile = "embedded" if name == "teacache" else None
-        plans = [CachePlan(name, threshold, 3, 18, run, profile) for threshold, run in ((0.11, 1), (0.25, 3), (9, 5))]
+        plans = [
+            CachePlan(name, threshold, 3, 18, run, profile)
+            for threshold, run in zip(thresholds, (1, 3, 5), strict=True)
+        ]
         reused, psnr = [], []
         for plan in plans:
             cached, told = self.drawn(trained, plan)
