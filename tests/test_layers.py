@@ -49,7 +49,7 @@ def test_no_back_edge(package: str, above: set[str]) -> None:
 
 def test_the_benchmark_of_step_caches_knows_the_wire_and_no_server() -> None:
     known = {module for module in modules("benchmarks/step_caches") if module.split(".")[0] == "server"}
-    assert known == {"server.runware.accelerators", "server.runware.schema"}
+    assert known == {"server.runware.accelerators", "server.runware.objects"}
 
 
 def test_the_api_process_imports_no_torch() -> None:
