@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from accel.curves import Polynomial
 from accel.plan import CacheName, CachePlan
 from accel.report import CacheReport
 from pipelines.catalog import EMBEDDED_FOLDER, ModelEntry, load_catalog
@@ -24,7 +25,7 @@ from tests.fakes import picture
 PLANS = {
     "fbcache": CachePlan("fbcache", 0.4, 1, 50, 2),
     "dbcache": CachePlan("dbcache", 0.4, 1, 50, 2),
-    "teacache": CachePlan("teacache", 0.3, 1, 50, 2, profile="embedded"),
+    "teacache": CachePlan("teacache", 0.3, 1, 50, 2, curve=Polynomial((1.0, 0.0), max_distance=1e9)),
     "meancache": CachePlan("meancache", 0.8, 1, 50, 9),
     "easycache": CachePlan("easycache", 0.1, 1, 50, 2),
     "dicache": CachePlan("dicache", 0.4, 1, 50, 2),
@@ -245,12 +246,21 @@ def test_a_cache_that_never_acted_says_so(model: Checkpoint) -> None:
     )
 
 
+def drawn(trained: Checkpoint, cache: CachePlan | None) -> tuple[np.ndarray, CacheReport | None]:
+    native = load_catalog().with_embedded_weights().entries[0]
+    prompt = "a large red circle at the top left on a blue background"
+    request = RenderRequest(native.air, prompt, None, 128, 128, 20, Sampler(), 4.0, 3, cache=cache)
+    drawing = draw(request, 0, trained, native, lambda step, total: None)
+    return np.asarray(drawing.picture, dtype=np.float64), drawing.cache
+
+
+@pytest.fixture(scope="module")
+def full(trained: Checkpoint) -> np.ndarray:
+    return drawn(trained, None)[0]
+
+
 class TestTrainedCheckpoint:
     """The embedded checkpoint's steps resemble each other as those of real weights do."""
-
-    @pytest.fixture(scope="class")
-    def full(self, trained: Checkpoint) -> np.ndarray:
-        return self.drawn(trained, None)[0]
 
     @pytest.mark.parametrize("name", PLANS)
     def test_a_batch_of_four_is_four_singles(self, trained: Checkpoint, name: str) -> None:
@@ -263,13 +273,6 @@ class TestTrainedCheckpoint:
             single = prepare(replace(request, seed=5 + index, count=1), 0, trained, native)
             assert torch.equal(ended(single), state.latents)
             assert report(single).decisions == report(state).decisions
-
-    def drawn(self, trained: Checkpoint, cache: CachePlan | None) -> tuple[np.ndarray, CacheReport | None]:
-        native = load_catalog().with_embedded_weights().entries[0]
-        prompt = "a large red circle at the top left on a blue background"
-        request = RenderRequest(native.air, prompt, None, 128, 128, 20, Sampler(), 4.0, 3, cache=cache)
-        drawing = draw(request, 0, trained, native, lambda step, total: None)
-        return np.asarray(drawing.picture, dtype=np.float64), drawing.cache
 
     @pytest.mark.parametrize(
         ("name", "thresholds"),
@@ -291,7 +294,7 @@ class TestTrainedCheckpoint:
         ]
         reused, psnr = [], []
         for plan in plans:
-            cached, told = self.drawn(trained, plan)
+            cached, told = drawn(trained, plan)
             assert told is not None
             reused.append(told.reused_forwards)
             psnr.append(10 * np.log10(255**2 / ((cached - full) ** 2).mean()))
