@@ -22,6 +22,8 @@ from PIL import Image, ImageDraw
 
 SIDE, THUMB = 256, 160  # pixels that are asked for, and that are shown
 COLUMNS, LABEL, FRAME = 4, 30, 10
+# Leaves open where: what a guide is for.
+ANYWHERE = {"positivePrompt": "a large green circle on a white background"}
 
 
 def data_uri(picture: Image.Image) -> str:
@@ -56,7 +58,7 @@ def small() -> str:
 def edges() -> str:
     """The outline of a disc, as Canny's filter would draw it."""
     picture = Image.new("RGB", (SIDE, SIDE), "black")
-    ImageDraw.Draw(picture).ellipse((24, 24, 150, 150), outline="white")
+    ImageDraw.Draw(picture).ellipse((8, 8, 115, 115), outline="white")
     return data_uri(picture)
 
 
@@ -80,8 +82,8 @@ def portrait() -> str:
 
 
 def guided(**how: Any) -> dict[str, Any]:
-    """A ControlNet that is given a disc's edges."""
-    return {"controlNet": [{"model": "edges", "guideImage": edges(), **how}]}
+    """A ControlNet that is given a disc's edges, and a prompt that does not say where the disc is."""
+    return ANYWHERE | {"controlNet": [{"model": "edges", "guideImage": edges(), **how}]}
 
 
 def cached(**how: Any) -> dict[str, Any]:
@@ -142,11 +144,7 @@ PAIRS = (
     ),
     Pair("lora: outlines", {}, {"lora": [{"model": "outlines"}]}),
     Pair("lora weight 0.5, 1.5", *({"lora": [{"model": "outlines", "weight": weight}]} for weight in (0.5, 1.5))),
-    Pair(
-        "controlNet: edges of a disc",
-        GREEN,
-        guided(),
-    ),
+    Pair("controlNet: edges of a disc", ANYWHERE, guided()),
     Pair("controlNet weight 0.5, 1.5", *(guided(weight=weight) for weight in (0.5, 1.5))),
     Pair("controlMode prompt, controlnet", *(guided(controlMode=mode) for mode in ("prompt", "controlnet"))),
     Pair("controlNet startStep 15, 0", *(guided(startStep=start) for start in (15, 0))),
@@ -172,9 +170,9 @@ PAIRS = (
         *(cached(fbCache=True, fbCacheThreshold=0, cacheEndStepPercentage=value) for value in (40, 100)),
     ),
     Pair(
-        "ultralytics: off, strength 0.5",
+        "ultralytics: off, strength 0.1",
         {"inputs": {"seedImage": portrait(), "strength": 0}, "height": SIDE + 48},
-        {"advancedFeatures": {"ultralytics": {"strength": 0.5}}},
+        {"advancedFeatures": {"ultralytics": {"strength": 0.1}}},
     ),
     Pair("referenceImages: colour", EDIT, {"inputs": {"referenceImages": [scene("yellow", "black")]}}),
     Pair("positivePrompt of an edit", EDIT, BACKGROUND),
