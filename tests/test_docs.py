@@ -1,12 +1,23 @@
 """The pages in docs/ against the code they describe."""
 
 import re
-from collections.abc import Iterator
+import sys
+import types
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
+from accel.adapter import Walk
+from accel.plan import CachePlan
+from accel.strategies import table
+from pipelines.latents import grid, noise
+from pipelines.loading import Checkpoint
+from pipelines.render import advance, begin
+from pipelines.request import RenderRequest, Sampler
 from server.runware.schema import ImageInference
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -46,3 +57,26 @@ def test_every_link_leads_somewhere(page: Path) -> None:
             assert path.is_file(), target
             headings = re.findall(r"^#+ (.*)$", path.read_text(encoding="utf-8"), re.MULTILINE) if heading else []
             assert not heading or heading in {text.lower().replace(" ", "-") for text in headings}, target
+
+
+def test_the_strategy_of_the_guide_works(checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (DOCS / "caching.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    names = {"dataclass": dataclass, "Sequence": Sequence, "torch": torch, "Walk": Walk, "CachePlan": CachePlan}
+    module = types.ModuleType("alternate")
+    monkeypatch.setitem(sys.modules, "alternate", module)
+    module.__dict__.update(names)
+    exec(code, module.__dict__)
+    monkeypatch.setitem(table.STRATEGIES, "fbcache", module.__dict__["planned"])
+    plan = CachePlan("fbcache", 1.0, 0, 9, 3)
+    state = begin(
+        RenderRequest("", "", None, 64, 48, 9, Sampler(), 1.0, 3, cache=plan),
+        checkpoint,
+        noise=noise(grid(64, 48, checkpoint.vae), 16, seed=3),
+        cond=torch.zeros(1, 4, checkpoint.transformer.config["joint_attention_dim"]),
+        uncond=None,
+    )
+    while state.step < state.total:
+        advance([state])
+    assert state.cache is not None
+    assert state.cache.report().patterns == {"cond": "CRCRCRCRC"}
