@@ -3,8 +3,8 @@
 Plain data; knows no tensor and imports no torch.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from typing import Literal
 
 from accel.gate import Barred
@@ -56,8 +56,7 @@ class CacheReport:
     @property
     def reused_steps(self) -> int:
         """How many steps had none of their forwards computed."""
-        by_step = groupby(self.decisions, key=lambda decision: decision.step)
-        return sum(all(decision.reused for decision in decisions) for _, decisions in by_step)
+        return reused_steps(self.decisions)
 
     @property
     def reused_forwards(self) -> int:
@@ -79,3 +78,9 @@ class CacheReport:
         for decision in self.decisions:
             letters[decision.branch] = letters.get(decision.branch, "") + (REUSED if decision.reused else COMPUTED)
         return letters
+
+
+def reused_steps(decisions: Sequence[Decision]) -> int:
+    """How many steps had none of their forwards computed."""
+    computed = {decision.step for decision in decisions if not decision.reused}
+    return len({decision.step for decision in decisions} - computed)

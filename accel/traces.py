@@ -11,6 +11,7 @@ from typing import ClassVar, TypeVar
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from accel.complaint import first_complaint
 from accel.profile import Recipe
 from accel.report import Branch
 
@@ -110,6 +111,5 @@ def _row(kind: TypeAdapter[Row], path: Path, number: int, line: str) -> Row:
     try:
         return kind.validate_json(line)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the line"
-        raise TraceError(f"{path}: line {number}: {where}: {first['msg']}") from error
+        complaint = first_complaint(error, whole="the line")
+        raise TraceError(f"{path}: line {number}: {complaint}") from error

@@ -12,6 +12,8 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
+from accel.complaint import first_complaint
+
 Mode = Literal["text_to_image", "edit", "edit_plus"]
 
 BUILT_IN = Path(__file__).with_name("models.toml")
@@ -146,9 +148,7 @@ def _rows(path: Path, document: dict[str, Any], kind: str, rows: TypeAdapter[tup
     try:
         found = rows.validate_python(document.get(kind, ()))
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in (kind, *first["loc"]))
-        raise CatalogError(f"{path}: {where}: {first['msg']}") from error
+        raise CatalogError(f"{path}: {first_complaint(error, within=kind)}") from error
     return tuple(_at_home(row, path.parent) for row in found)
 
 

@@ -13,6 +13,7 @@ from typing import Literal
 
 from pydantic import TypeAdapter, ValidationError
 
+from accel.complaint import first_complaint
 from accel.report import CacheReport
 from pipelines.catalog import ModelEntry
 from pipelines.fingerprint import file_digest, folder_fingerprint
@@ -92,9 +93,7 @@ def read_receipt(text: str) -> Receipt:
     try:
         receipt = _RECEIPT.validate_json(text)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the text"
-        raise ReceiptError(f"this is no receipt: {where}: {first['msg']}") from error
+        raise ReceiptError(f"this is no receipt: {first_complaint(error, whole='the text')}") from error
     if receipt.format != FORMAT:
         raise ReceiptError(f"this receipt has format {receipt.format}; only format {FORMAT} can be read")
     return receipt

@@ -12,6 +12,7 @@ from typing import Annotated, ClassVar
 from PIL import Image
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
+from accel.complaint import first_complaint
 from pipelines.catalog import REFERENCES, ModelEntry
 from pipelines.fingerprint import file_digest
 from pipelines.prompts import find_control_token
@@ -66,8 +67,7 @@ def load_prompts(path: Path, entry: ModelEntry) -> tuple[Prompt, ...]:
         text = path.read_text(encoding="utf-8")
         rows = _DOCUMENT.validate_python(tomllib.loads(text)).prompts if path.suffix == ".toml" else _lines(text)
     except ValidationError as error:
-        first = error.errors()[0]
-        raise PromptsError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        raise PromptsError(f"{path}: {first_complaint(error)}") from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise PromptsError(f"{path}: {error}") from error
     if not rows:

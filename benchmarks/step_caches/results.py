@@ -12,8 +12,9 @@ from statistics import median
 
 from pydantic import TypeAdapter, ValidationError
 
+from accel.complaint import first_complaint
 from accel.plan import CachePlan
-from accel.report import Decision
+from accel.report import Decision, reused_steps
 from benchmarks.step_caches.settings import Kind, Knob
 
 # Equal pictures have no finite PSNR; one grey level in one of a megapixel's values makes 113 dB.
@@ -116,8 +117,7 @@ class Result:
     @property
     def reused_steps(self) -> int:
         """How many steps had none of their forwards computed."""
-        computed = {decision.step for decision in self.decisions if not decision.reused}
-        return len({decision.step for decision in self.decisions} - computed)
+        return reused_steps(self.decisions)
 
 
 _CASE = TypeAdapter(Case)
@@ -168,6 +168,4 @@ def _read(path: Path) -> Iterator[Result]:
         try:
             yield _RESULT.validate_json(line)
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
-            raise ResultsError(f"{path}, line {number}: {where}: {first['msg']}") from error
+            raise ResultsError(f"{path}, line {number}: {first_complaint(error)}") from error
