@@ -9,17 +9,12 @@ on a CPU those of one thread, so that other work on the machine hardly counts. c
 installed. Prints a table and appends one JSON line for each figure.
 """
 
-import argparse
-import json
 import math
 import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -32,10 +27,10 @@ from accel.session import CacheSession, Forward
 from accel.strategies.base import Strategy
 from accel.strategies.dbcache import DBCache
 from accel.strategies.table import STRATEGIES
+from benchmarks.command import Command, installed
 from benchmarks.pipeline import FULL, NEGATIVE_TOKENS, PROMPT_TOKENS, SCALE, SEED, SMALL, Bench, Size
 from pipelines.guidance import guide
 from pipelines.latents import grid, noise
-from pipelines.loading import default_dtype, device_name
 
 SCHEDULE = "CCCRRCRRCRCC"  # computed and reused steps: about what the wire's defaults make of a good picture
 STEPS = len(SCHEDULE)
@@ -273,35 +268,18 @@ def strategy_of(name: CacheName, lab: Lab) -> Strategy:
 
 def main() -> None:
     """Run from the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--full-size", action="store_true", help="the real models' dimensions; needs a large GPU")
-    parser.add_argument("--repeats", type=int, default=7, help="runs of each side")
-    parser.add_argument("--out", type=Path, help="file to append the JSON lines to")
-    options = parser.parse_args()
-    device = torch.device(options.device)
+    command = Command.parse("caches", __doc__)
     torch.set_num_threads(1)
-    lab = Lab.build(FULL if options.full_size else replace(SMALL, transformer=_SMALL), device)
-    place = {
-        "device": device_name(options.device),
-        "dtype": str(default_dtype(device)).removeprefix("torch."),
-        "full_size": options.full_size,
-        "blocks": lab.depth,
-        "side": lab.side,
-        "schedule": SCHEDULE,
-        "versions": {package: _version(package) for package in ("torch", "diffusers", "cache-dit")},
-    }
+    lab = Lab.build(FULL if command.full_size else replace(SMALL, transformer=_SMALL), command.device)
+    place = {"blocks": lab.depth, "side": lab.side, "schedule": SCHEDULE}
     print(f"{lab.depth} blocks, {lab.side}², steps {SCHEDULE}; seconds")
 
     def report(name: str, figures: Figures) -> None:
         figures = {key: float(f"{value:.4g}") for key, value in figures.items()}
         print(f"{name:<34}" + "  ".join(f"{key} {value:g}" for key, value in figures.items()), flush=True)
-        if options.out is not None:
-            line = {"benchmark": "caches", "figure": name, **figures, **place, "date": datetime.now(UTC).isoformat()}
-            with options.out.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line) + "\n")
+        command.record({"figure": name, **figures, **place}, ("torch", "diffusers", "cache-dit"))
 
-    report("nothing reused, over no session", overhead(lab, options.repeats + 1))
+    report("nothing reused, over no session", overhead(lab, command.repeats + 1))
     front = max(2, round(8 / 60 * lab.depth))
     first: dict[str, Callable[[], list[float]]] = {
         "uncached": lambda: lab.run(lab.plain),
@@ -312,25 +290,18 @@ def main() -> None:
         "uncached": first["uncached"],
         f"ours, {front} blocks": lambda: with_ours(lab, "dbcache", DBCache(math.inf, front=front)),
     }
-    if _version("cache-dit"):
+    if installed("cache-dit"):
         first["cache-dit, first block"] = lambda: with_cache_dit(lab, 1)
         several[f"cache-dit, {front} blocks"] = lambda: with_cache_dit(lab, front)
     for sides in (first, several):
-        for name, figures in compare(lab, sides, options.repeats).items():
+        for name, figures in compare(lab, sides, command.repeats).items():
             report(name, figures)
     others: tuple[CacheName, ...] = ("teacache", "meancache", "easycache", "dicache")
     sides = {"uncached": first["uncached"]}
     sides |= {f"ours, {name}": partial(with_ours, lab, name, strategy_of(name, lab)) for name in others}
-    for name, figures in compare(lab, sides, options.repeats).items():
+    for name, figures in compare(lab, sides, command.repeats).items():
         figures.pop("ours over it")
         report(name, figures)
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
 
 
 if __name__ == "__main__":

@@ -5,9 +5,10 @@ Knows no model and no figure.
 
 import argparse
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +38,8 @@ class Command:
         options = parser.parse_args()
         return cls(benchmark, torch.device(options.device), options.full_size, options.repeats, options.out)
 
-    def record(self, figures: dict[str, Any]) -> None:
-        """Append a line: the figures, where they were taken, and when."""
+    def record(self, figures: dict[str, Any], packages: Sequence[str] = ("torch", "diffusers")) -> None:
+        """Append a line: the figures, where they were taken and with which packages, and when."""
         if self.out is None:
             return
         line = {
@@ -47,8 +48,16 @@ class Command:
             "device": device_name(str(self.device)),
             "dtype": str(default_dtype(self.device)).removeprefix("torch."),
             "full_size": self.full_size,
-            "versions": {package: version(package) for package in ("torch", "diffusers")},
+            "versions": {package: installed(package) for package in packages},
             "date": datetime.now(UTC).isoformat(),
         }
         with self.out.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
+
+
+def installed(package: str) -> str | None:
+    """The version of a package, None where it is not there."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
