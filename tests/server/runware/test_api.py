@@ -1,0 +1,50 @@
+import pytest
+from starlette.testclient import TestClient
+
+from pipelines.catalog import Catalog
+from server.app import create_app
+from server.settings import Settings
+from tests.fakes import FakeRenderer
+from tests.server.conftest import error_of, new_task, post
+
+
+class TestKeys:
+    @pytest.fixture
+    def settings(self, settings: Settings) -> Settings:
+        return settings.model_copy(update={"api_keys": ("one", "two")})
+
+    def test_header_or_element_anywhere(self, client: TestClient) -> None:
+        login = {"taskType": "authentication", "apiKey": "two"}
+        assert post(client, new_task(), headers={"Authorization": "Bearer one"}).status_code == 200
+        body = post(client, new_task(), login).json()
+        assert [item["taskType"] for item in body["data"]] == ["imageInference"]
+        assert "connectionSessionUUID" in post(client, login).json()["data"][0]
+
+    def test_missing_and_wrong(self, client: TestClient) -> None:
+        task = new_task()
+        response = post(client, task)
+        assert response.status_code == 401
+        assert error_of(response)["code"] == "missingApiKey"
+        assert error_of(response)["taskUUID"] == task["taskUUID"]
+        response = post(client, task, headers={"Authorization": "Bearer three"})
+        assert response.status_code == 401
+        assert error_of(response)["code"] == "invalidApiKey"
+
+    def test_a_task_belongs_to_its_key(self, client: TestClient) -> None:
+        task = new_task()
+        post(client, task, headers={"Authorization": "Bearer one"})
+        asking = {"taskType": "getResponse", "taskUUID": task["taskUUID"]}
+        response = post(client, asking, headers={"Authorization": "Bearer two"})
+        assert response.status_code == 404
+        assert error_of(response)["code"] == "taskNotFound"
+
+    @pytest.mark.parametrize("key", ["schlüssel", "clé à"])
+    def test_beyond_ascii(self, settings: Settings, catalog: Catalog, renderer: FakeRenderer, key: str) -> None:
+        # A variable that is not UTF-8 reaches us as halves of characters.
+        app = create_app(settings.model_copy(update={"api_keys": (key, "\udcff")}), catalog, [renderer])
+        with TestClient(app, raise_server_exceptions=False) as client:
+            by_header = post(client, {"taskType": "ping"}, headers={"Authorization": f"Bearer {key}".encode()})
+            by_task = post(client, {"taskType": "ping"}, {"taskType": "authentication", "apiKey": key})
+            assert [by_header.status_code, by_task.status_code] == [200, 200]
+            wrong = post(client, {"taskType": "ping"}, headers={"Authorization": b"Bearer \xff"})
+            assert wrong.status_code == 401
