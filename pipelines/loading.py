@@ -25,6 +25,7 @@ from pipelines.catalog import EMBEDDED_FOLDER, ModelEntry
 from pipelines.encodings import Encodings
 from pipelines.loras import Loras
 from pipelines.prompts import CONTROL_TOKENS
+from pipelines.vector_math import choose_kernels
 
 M = TypeVar("M", bound=torch.nn.Module)
 
@@ -84,6 +85,7 @@ def load(weights: str, device: torch.device, dtype: torch.dtype, *, with_vision:
     """Load every part of a diffusers folder, or of a hub repository. Raises `LoadError`."""
     if Path(weights).is_absolute() and not Path(weights).is_dir():
         raise LoadError(f"Weights '{weights}': there is no such folder.")
+    choose_kernels()
     with _part(weights, "transformer") as part:
         transformer = _moved(_whole(QwenImageTransformer2DModel, weights, part, torch_dtype=dtype), device)
     with _part(weights, "vae") as part:
