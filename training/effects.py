@@ -2,21 +2,17 @@
 
     python -m training.effects [--weights build/embedded] [--count 64] [--out scores.json] [--sheet sheet.png]
 
-Renders through the server's own loop and reads the pictures by segmentation. `--out` puts the scores among those that
-are there. Knows scenes and the loop; knows no training.
+Renders through the server's own loop and reads the pictures by segmentation. Knows scenes and the loop; knows no
+training.
 """
 
-import argparse
-import json
 import tempfile
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
 
-from pipelines.catalog import EDGES, EMBEDDED_FOLDER, OUTLINES
-from pipelines.loading import load
+from pipelines.catalog import EDGES, OUTLINES
 from pipelines.request import ControlUse, LoraUse, Reference
 from training.captions import exact_caption
 from training.controlnet import edges
@@ -24,6 +20,7 @@ from training.evaluate import ONE_THING, Painter, Setting, held_out_scenes
 from training.reading import hollow_share, shown_in
 from training.sampling import Level
 from training.scenes import Scene, thing_cover
+from training.scoring import Scoring
 
 # What a hollow picture can be told by: filled, these cover all of their convex hull.
 _CONVEX = ("circle", "square", "triangle")
@@ -88,24 +85,15 @@ def _mean(values: list[bool] | list[float]) -> float:
 
 def main() -> None:
     """Score, print and keep."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--weights", type=Path, default=EMBEDDED_FOLDER, help="a folder in the diffusers layout")
-    parser.add_argument("--count", type=int, default=64, help="held-out prompts a score, about")
-    parser.add_argument("--out", type=Path, help="write the scores among those of this file, as JSON")
-    parser.add_argument("--sheet", type=Path, help="write a contact sheet here, as PNG")
-    arguments = parser.parse_args()
-    weights: Path = arguments.weights.resolve()
-    painter = Painter(load(str(weights), torch.device("cpu"), torch.float32, with_vision=True))
+    scoring = Scoring.parse(__doc__)
+    painter, setting = Painter(scoring.load()), Setting()
     scores = {
-        "lora": score_lora(painter, weights / OUTLINES, arguments.count, Setting()),
-        "controlnet": score_controlnet(painter, weights / EDGES, arguments.count, Setting()),
+        "lora": score_lora(painter, scoring.weights / OUTLINES, scoring.count, setting),
+        "controlnet": score_controlnet(painter, scoring.weights / EDGES, scoring.count, setting),
     }
-    print(json.dumps(scores, indent=1))
-    if arguments.out:
-        found = json.loads(arguments.out.read_text()) if arguments.out.is_file() else {}
-        arguments.out.write_text(json.dumps(found | scores, indent=1) + "\n")
-    if arguments.sheet:
-        contact_sheet(painter, weights).save(arguments.sheet)
+    scoring.keep(scores)
+    if scoring.sheet:
+        contact_sheet(painter, scoring.weights).save(scoring.sheet)
 
 
 if __name__ == "__main__":

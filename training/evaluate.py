@@ -6,8 +6,6 @@ Renders through the server's own loop, so what is scored is what is served. Know
 training.
 """
 
-import argparse
-import json
 import math
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
@@ -16,12 +14,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import torch
 from PIL import Image
 from tqdm import tqdm
 
-from pipelines.catalog import EMBEDDED_FOLDER, Mode, ModelEntry, load_catalog
-from pipelines.loading import Checkpoint, load
+from pipelines.catalog import Mode, ModelEntry, load_catalog
+from pipelines.loading import Checkpoint
 from pipelines.render import advance, finish, prepare
 from pipelines.request import ControlUse, LoraUse, Reference, RenderRequest, Sampler
 from training.captions import Language, exact_caption
@@ -29,6 +26,7 @@ from training.edits import KINDS, Edit, Kind, random_edit
 from training.reading import Seen, background_of, matches, shows, things_in, word_in
 from training.sampling import HARD, Level, random_scene
 from training.scenes import Scene, Thing, draw
+from training.scoring import Scoring
 from training.vae import psnr
 
 ONE_THING = Level((1.0, 0.0, 0.0), 0.0)
@@ -55,7 +53,7 @@ class Painter:
     """Renders scenes' captions and edits' instructions with one checkpoint."""
 
     def __init__(self, checkpoint: Checkpoint) -> None:
-        self._checkpoint = checkpoint
+        self.checkpoint = checkpoint
         self._entries = {entry.mode: entry for entry in load_catalog().with_embedded_weights().entries}
 
     def paint(
@@ -108,7 +106,7 @@ class Painter:
             loras=loras,
             controls=controls,
         )
-        state = prepare(request, 0, self._checkpoint, entry)
+        state = prepare(request, 0, self.checkpoint, entry)
         while state.step < state.total:
             advance([state])
         return np.asarray(finish(state))
@@ -233,13 +231,12 @@ def _shares(scores: dict[str, list[bool]]) -> dict[str, float]:
     return {name: round(sum(rights) / len(rights), 3) for name, rights in scores.items()}
 
 
-def evaluate(weights: Path, count: int) -> dict[str, dict[str, float]]:
+def evaluate(painter: Painter, count: int) -> dict[str, dict[str, float]]:
     """All scores, by what was asked and how."""
-    checkpoint = load(str(weights.resolve()), torch.device("cpu"), torch.float32, with_vision=True)
-    painter, usual = Painter(checkpoint), Setting()
+    usual = Setting()
     few = max(4, count // 4)
     found: dict[str, dict[str, float]] = {
-        "VAE, dB": {f"{side} px": round(psnr(checkpoint.vae, side), 1) for side in (128, 256)},
+        "VAE, dB": {f"{side} px": round(psnr(painter.checkpoint.vae, side), 1) for side in (128, 256)},
         "one thing": score_single(painter, count, usual),
         "two things": score_two(painter, count, usual),
         "word": score_words(painter, count, usual),
@@ -261,20 +258,11 @@ def evaluate(weights: Path, count: int) -> dict[str, dict[str, float]]:
 
 def main() -> None:
     """Score, print and keep."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--weights", type=Path, default=EMBEDDED_FOLDER, help="a folder in the diffusers layout")
-    parser.add_argument("--count", type=int, default=64, help="held-out prompts a score")
-    parser.add_argument("--out", type=Path, help="write the scores here, as JSON")
-    parser.add_argument("--sheet", type=Path, help="write a contact sheet here, as PNG")
-    arguments = parser.parse_args()
-    scores = evaluate(arguments.weights, arguments.count)
-    for name, values in scores.items():
-        print(f"{name:28s}", "  ".join(f"{key} {value}" for key, value in values.items()))
-    if arguments.out:
-        arguments.out.write_text(json.dumps(scores, indent=1) + "\n")
-    if arguments.sheet:
-        checkpoint = load(str(arguments.weights.resolve()), torch.device("cpu"), torch.float32, with_vision=True)
-        contact_sheet(Painter(checkpoint)).save(arguments.sheet)
+    scoring = Scoring.parse(__doc__)
+    painter = Painter(scoring.load())
+    scoring.keep(evaluate(painter, scoring.count))
+    if scoring.sheet:
+        contact_sheet(painter).save(scoring.sheet)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,47 @@
+"""What the commands have in common that score a checkpoint: their options, its loading, and where the scores go.
+
+Knows no score.
+"""
+
+import argparse
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from pipelines.catalog import EMBEDDED_FOLDER
+from pipelines.loading import Checkpoint, load
+
+
+@dataclass(frozen=True, slots=True)
+class Scoring:
+    """The options of one run: `out` is the file of scores, `sheet` that of the contact sheet."""
+
+    weights: Path
+    count: int
+    out: Path | None
+    sheet: Path | None
+
+    @classmethod
+    def parse(cls, description: str | None) -> "Scoring":
+        """From the command line."""
+        parser = argparse.ArgumentParser(description=(description or "").splitlines()[0])
+        parser.add_argument("--weights", type=Path, default=EMBEDDED_FOLDER, help="a folder in the diffusers layout")
+        parser.add_argument("--count", type=int, default=64, help="held-out prompts a score, about")
+        parser.add_argument("--out", type=Path, help="write the scores among those of this file, as JSON")
+        parser.add_argument("--sheet", type=Path, help="write a contact sheet here, as PNG")
+        options = parser.parse_args()
+        return cls(options.weights.resolve(), options.count, options.out, options.sheet)
+
+    def load(self) -> Checkpoint:
+        """The checkpoint, on the CPU as the bars are set for it."""
+        return load(str(self.weights), torch.device("cpu"), torch.float32, with_vision=True)
+
+    def keep(self, scores: dict[str, dict[str, float]]) -> None:
+        """Print the scores, and put them in the place of those of the same names in the file."""
+        for name, values in scores.items():
+            print(f"{name:28s}", "  ".join(f"{key} {value}" for key, value in values.items()))
+        if self.out:
+            found = json.loads(self.out.read_text()) if self.out.is_file() else {}
+            self.out.write_text(json.dumps(found | scores, indent=1) + "\n")
