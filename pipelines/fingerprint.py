@@ -21,11 +21,13 @@ def file_digest(path: Path) -> str:
 
 
 def folder_fingerprint(folder: Path) -> str:
-    """A SHA-256 over the names, the sizes and the contents of the weights and configurations below a folder.
+    """A SHA-256 over the names, the sizes and the contents of the weights and configurations in a folder.
 
-    Of files above 64 MiB it covers the first and the last MiB.
+    A folder of several models, each in a folder of its own, is those models: what lies beside them is about them. Of
+    files above 64 MiB it covers the first and the last MiB.
     """
-    return _fingerprint(folder, (path for path in folder.rglob("*") if path.parent != folder))
+    paths = [path for path in folder.rglob("*") if _draws(path)]
+    return _fingerprint(folder, [path for path in paths if path.parent != folder] or paths)
 
 
 def part_fingerprint(folder: Path, part: str) -> str | None:
@@ -35,7 +37,7 @@ def part_fingerprint(folder: Path, part: str) -> str | None:
 
 def _fingerprint(folder: Path, paths: Iterable[Path]) -> str:
     digest = hashlib.sha256()
-    for path in sorted(path for path in paths if path.suffix in _WEIGHTS_AND_CONFIGS and path.is_file()):
+    for path in sorted(path for path in paths if _draws(path)):
         size = path.stat().st_size
         digest.update(f"{path.relative_to(folder).as_posix()}\0{size}\0".encode())
         with path.open("rb") as file:
@@ -46,6 +48,10 @@ def _fingerprint(folder: Path, paths: Iterable[Path]) -> str:
                 file.seek(-_END, 2)
                 digest.update(file.read(_END))
     return digest.hexdigest()
+
+
+def _draws(path: Path) -> bool:
+    return path.suffix in _WEIGHTS_AND_CONFIGS and path.is_file()
 
 
 @lru_cache(maxsize=256)

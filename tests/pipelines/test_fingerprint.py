@@ -40,6 +40,15 @@ def test_what_is_about_the_folder_does_not(folder: Path) -> None:
     assert folder_fingerprint(folder) == before
 
 
+@pytest.mark.parametrize("name", ["config.json", "diffusion_pytorch_model.safetensors"])
+def test_one_model_lies_in_the_folder_itself(tmp_path: Path, name: str) -> None:
+    for file in ("config.json", "diffusion_pytorch_model.safetensors"):
+        (tmp_path / file).write_text("a")
+    before = folder_fingerprint(tmp_path)
+    (tmp_path / name).write_text("b")
+    assert folder_fingerprint(tmp_path) != before
+
+
 def test_a_folder_that_has_moved_is_the_same(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     before = folder_fingerprint(folder)
     assert folder_fingerprint(folder.rename(tmp_path_factory.mktemp("new") / "there")) == before
