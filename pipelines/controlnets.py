@@ -14,6 +14,7 @@ from PIL import Image
 
 from pipelines.conditioning import encode_picture
 from pipelines.loading import Checkpoint, LoadError, free_memory, load_model
+from pipelines.painting import WHOLE, Part
 from pipelines.pictures import open_reference
 from pipelines.request import ControlMode, ControlUse
 
@@ -50,18 +51,27 @@ class Residuals:
     uncond: list[torch.Tensor] | None = None
 
 
+class ControlError(LoadError):
+    """A ControlNet cannot be used; the message says why, and `use` is the one."""
+
+    def __init__(self, message: str, use: ControlUse) -> None:
+        super().__init__(message)
+        self.use = use
+
+
 def prepare_controls(
-    uses: Sequence[ControlUse], width: int, height: int, steps: int, checkpoint: Checkpoint
+    uses: Sequence[ControlUse], width: int, height: int, steps: int, checkpoint: Checkpoint, part: Part = WHOLE
 ) -> tuple[Control, ...]:
     """Load the nets and encode their guides, scaled to the size in pixels that is drawn.
 
-    What can never act in a render of `steps` steps is left out. Raises `LoadError`.
+    A guide shows the whole picture; where only a `part` of that is drawn, the guide's same part counts. What can never
+    act in a render of `steps` steps is left out. Raises `ControlError`.
     """
     acting = [use for use in uses if use.weight and use.start < min(use.end, steps)]
     return tuple(
         Control(
             net=load_controlnet(use, checkpoint),
-            guide=_encoded_guide(use, width, height, checkpoint),
+            guide=_encoded_guide(use, width, height, part, checkpoint),
             weight=use.weight,
             mode=use.mode,
             start=use.start,
@@ -74,7 +84,7 @@ def prepare_controls(
 def load_controlnet(use: ControlUse, checkpoint: Checkpoint) -> QwenImageControlNetModel:
     """The net of a use, in the checkpoint's dtype and on its device; the `RESIDENT` most recently used stay.
 
-    Raises `LoadError` when it is broken, takes a mask, or was made for another transformer.
+    Raises `ControlError` when it is broken, takes a mask, or was made for another transformer.
     """
     resident = checkpoint.controlnets
     if use.weights not in resident:
@@ -86,11 +96,11 @@ def load_controlnet(use: ControlUse, checkpoint: Checkpoint) -> QwenImageControl
                 QwenImageControlNetModel, use.weights, checkpoint.device, checkpoint.dtype
             )
         except LoadError as error:
-            raise LoadError(f"ControlNet '{use.name}': {error}") from error
+            raise ControlError(f"ControlNet '{use.name}': {error}", use) from error
     resident.move_to_end(use.weights)
     net = resident[use.weights]
     if reason := _unfit(net, checkpoint):
-        raise LoadError(f"ControlNet '{use.name}': {reason}.")
+        raise ControlError(f"ControlNet '{use.name}': {reason}.", use)
     return net
 
 
@@ -162,9 +172,12 @@ def _summed(nets: Sequence[Sequence[torch.Tensor]], blocks: int, appended: int) 
     return sums
 
 
-def _encoded_guide(use: ControlUse, width: int, height: int, checkpoint: Checkpoint) -> torch.Tensor:
-    guide = open_reference(use.guide).resize((width, height), Image.Resampling.LANCZOS)  # as diffusers' pipelines do
-    return encode_picture(guide, checkpoint)
+def _encoded_guide(use: ControlUse, width: int, height: int, part: Part, checkpoint: Checkpoint) -> torch.Tensor:
+    guide = open_reference(use.guide)
+    left, top, right, bottom = part
+    box = (left * guide.width, top * guide.height, right * guide.width, bottom * guide.height)
+    scaled = guide.resize((width, height), Image.Resampling.LANCZOS, box)  # LANCZOS as in diffusers' pipelines
+    return encode_picture(scaled, checkpoint)
 
 
 def _unfit(net: QwenImageControlNetModel, checkpoint: Checkpoint) -> str | None:

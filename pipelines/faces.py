@@ -41,7 +41,7 @@ def around_face(
 ) -> RenderRequest:
     """The request that draws one face of a picture again. Writes the picture and the mask into `folder`.
 
-    ControlNets stay out, because their guides show the whole picture, and a cache, whose window is that of other steps.
+    ControlNets and a cache stay out: their windows are those of other steps.
     """
     left, top, right, bottom = box
     padded = (left - how.mask_padding, top - how.mask_padding, right + how.mask_padding, bottom + how.mask_padding)

@@ -15,6 +15,8 @@ from pipelines.pictures import open_mask, open_reference
 from pipelines.request import Outpaint, RenderRequest
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom, in pixels
+Part = tuple[float, float, float, float]  # the same in shares of width and height
+WHOLE: Part = (0.0, 0.0, 1.0, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,13 @@ class Canvas:
     def untouched(self) -> bool:
         """Whether the mask allows no pixel to change."""
         return self.mask is not None and not self.mask.any()
+
+    @property
+    def part(self) -> Part:
+        """The box in shares of the picture's sides."""
+        left, top, right, bottom = self.box
+        width, height = self.picture.size
+        return left / width, top / height, right / width, bottom / height
 
     def start(self, size: tuple[int, int]) -> Image.Image:
         """The part that is drawn, at the size it is drawn at."""

@@ -31,7 +31,7 @@ from pipelines.integrators.table import integrator
 from pipelines.latents import PATCH, decode_tokens, grid, noise, step_noise
 from pipelines.loading import Checkpoint
 from pipelines.loras import NO_LORAS, LoraSet, applied
-from pipelines.painting import Canvas, lay_out
+from pipelines.painting import WHOLE, Canvas, lay_out
 from pipelines.pictures import open_reference
 from pipelines.request import RenderRequest
 from pipelines.sigmas import flow_sigmas
@@ -82,8 +82,8 @@ class RenderState:
 def prepare(request: RenderRequest, index: int, checkpoint: Checkpoint, entry: ModelEntry) -> RenderState:
     """Encode what image `index` of a request starts from.
 
-    Raises `ValueError` on a control token in a prompt, `LoraError` on a LoRA and `LoadError` on a ControlNet that
-    cannot be used.
+    Raises `ValueError` on a control token in a prompt, `LoraError` on a LoRA and `ControlError` on a ControlNet
+    that cannot be used.
     """
     seed = (request.seed + index) % SEEDS
     canvas = lay_out(request)
@@ -108,7 +108,14 @@ def prepare(request: RenderRequest, index: int, checkpoint: Checkpoint, entry: M
         references=references,
         clean=None if canvas is None else encode_picture(canvas.start((width, height)), checkpoint),
         mask=None if canvas is None else canvas.mask_on(PATCH * shape[1], PATCH * shape[2]),
-        controls=prepare_controls(request.controls, width, height, request.executed_steps, checkpoint),
+        controls=prepare_controls(
+            request.controls,
+            width,
+            height,
+            request.executed_steps,
+            checkpoint,
+            part=WHOLE if canvas is None else canvas.part,
+        ),
         seed=seed,
     )
     state.size, state.canvas = (request.width, request.height), canvas

@@ -92,6 +92,7 @@ class Renderer:
                 self._serve(message, checkpoints)
 
     def _serve(self, order: Order, checkpoints: "Checkpoints") -> None:
+        from pipelines.controlnets import ControlError
         from pipelines.loading import LoadError
 
         try:
@@ -103,6 +104,9 @@ class Renderer:
             raise
         except LoraError as error:
             parameter = f"lora[{order.request.loras.index(error.use)}].model" if error.use else None
+            self._connection.send(Failed(order.job_id, "invalidModel", str(error), parameter))
+        except ControlError as error:
+            parameter = f"controlNet[{order.request.controls.index(error.use)}].model"
             self._connection.send(Failed(order.job_id, "invalidModel", str(error), parameter))
         except LoadError as error:
             self._connection.send(Failed(order.job_id, "modelNotReady", str(error)))

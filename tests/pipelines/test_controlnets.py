@@ -10,6 +10,7 @@ from PIL import Image
 from pipelines.catalog import Mode, ModelEntry, load_catalog
 from pipelines.controlnets import RESIDENT, Residuals, prepare_controls, residuals, softened
 from pipelines.loading import Checkpoint, LoadError
+from pipelines.painting import WHOLE
 from pipelines.render import RenderState, advance, prepare
 from pipelines.request import ControlUse, IntegratorName, Reference, RenderRequest, Sampler
 from tests.control import deeper, save_controlnet
@@ -114,6 +115,29 @@ class TestEffect:
         missing = replace(use(folder, **change), weights=str(folder / "missing"))
         assert begun(model, missing).controls == ()
         assert torch.equal(drawn(model, missing), drawn(model))
+
+    def test_of_a_part_the_guides_part_counts(self, model: Checkpoint, folder: Path) -> None:
+        with Image.open(folder / "rings.png") as rings:
+            rings.crop((20, 10, 50, 30)).save(folder / "part.png")
+        half = (20 / 60, 10 / 40, 50 / 60, 30 / 40)
+        of_part, cut, of_all = (
+            prepare_controls([use(folder, guide=guide)], WIDTH, HEIGHT, 3, model, part)[0].guide
+            for guide, part in (("rings", half), ("part", WHOLE), ("rings", WHOLE))
+        )
+        # At the edges of a part, resampling sees what lies beyond.
+        assert (of_part - cut).abs().mean() < 0.1 * (of_part - of_all).abs().mean()
+
+    def test_a_mask_with_a_margin_is_drawn_with_the_guides_part(self, model: Checkpoint, folder: Path) -> None:
+        mask = Image.new("L", (60, 40))
+        mask.paste(255, (25, 15, 45, 25))
+        mask.save(folder / "mask.png")
+        painted = begun(
+            model, use(folder), seed_image=picture(folder, "rings"), mask=picture(folder, "mask"), mask_margin=2
+        )
+        assert painted.canvas is not None
+        assert painted.canvas.part != WHOLE
+        expected = prepare_controls([use(folder)], WIDTH, HEIGHT, 3, model, painted.canvas.part)
+        assert torch.equal(painted.controls[0].guide, expected[0].guide)
 
     def test_different_nets_at_once(self, model: Checkpoint, folder: Path) -> None:
         two, three = use(folder, 2), use(folder, 3, "slope", weight=0.7)

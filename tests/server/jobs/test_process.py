@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from pipelines.catalog import Catalog, load_catalog
-from pipelines.request import LoraUse, RenderRequest, Sampler
+from pipelines.request import ControlUse, LoraUse, Reference, RenderRequest, Sampler
 from server.jobs.messages import Cancelled, Failed, Finished, ImageWritten, Order, Progress, Target
 from server.jobs.process import RendererDied, RendererNotReady, RendererProcess
 from server.media.encode import Encoding
@@ -68,6 +68,14 @@ async def test_orders_one_after_the_other(process: RendererProcess, tmp_path: Pa
         assert (failed.code, failed.parameter) == ("invalidModel", "lora[1].model")
         assert "LoRA 'wanted'" in failed.message
         assert why in failed.message
+
+    # And so is a ControlNet.
+    guide = Reference(tmp_path / "1-0.png", "", 64, 64)
+    wanted = ControlUse("wanted", str(tmp_path / "no net"), guide)
+    (failed,) = [reply async for reply in process.render(order(tmp_path, 2, controls=(wanted,)))]
+    assert isinstance(failed, Failed)
+    assert (failed.code, failed.parameter) == ("invalidModel", "controlNet[0].model")
+    assert "ControlNet 'wanted'" in failed.message
 
     # A cancelled order stops between steps; a cancel that comes too late is for nobody.
     replies = []
