@@ -141,7 +141,7 @@ def fingerprint(weights: str) -> str | None:
 def _lora_digest(path: Path) -> str | None:
     try:
         return file_digest(local_file(path))
-    except (OSError, ValueError):  # with a weight of 0 it was never read, and need not be there
+    except (OSError, ValueError):  # gone since it was read
         return None
 
 

@@ -16,6 +16,7 @@ import typer
 from pipelines.catalog import Catalog, CatalogError, ModelEntry
 from pipelines.fingerprint import file_digest
 from pipelines.hub import local_file
+from pipelines.lora_keys import LoraError
 from pipelines.receipt import Receipt, ReceiptError, fingerprint, pictures_of, read_receipt, with_files
 from pipelines.request import RenderRequest
 from server.devices import find_devices
@@ -47,10 +48,10 @@ def replay(source: str, out: Path | None, pictures: list[Path], settings: Settin
         devices = find_devices(settings.devices)
         catalog = choose_catalog(settings, devices)
         request, entry = placed(found.receipt, catalog, pictures, settings)
+        data = _drawn(found.receipt, request, entry, devices[0])
     except (ReplayError, ReceiptError, CatalogError, OSError) as error:
         typer.echo(f"ownware: {error}", err=True)
         return IMPOSSIBLE
-    data = _drawn(found.receipt, request, entry, devices[0])
     encoding = Encoding(*found.receipt.encoding)
     path = out or Path(f"replay.{encoding.extension}")
     write_file(path, data)
@@ -103,13 +104,15 @@ def placed(
     images = _by_digest(wanted, pictures, _files(settings.data_dir / "media"))
     if missing := sorted(wanted - images.keys()):
         raise ReplayError(f"no file with the SHA-256 {missing[0]}: name the pictures it started from with --picture")
-    digests = {used.digest: used.name for used in receipt.loras if used.digest is not None}
+    # One file may be used under several names.
+    digests = {used.name: used.digest for used in receipt.loras if used.digest is not None}
     listed = (Path(row.weights) for row in catalog.loras)
     places = (_files(folder) for folder in (settings.data_dir / "loras", settings.lora_dir) if folder is not None)
-    files = _by_digest(set(digests), listed, *places)
-    if missing := sorted(digests.keys() - files.keys()):
-        raise ReplayError(f"no LoRA file here has the SHA-256 {missing[0]} of {digests[missing[0]]}")
-    loras = {name: files[digest] for digest, name in digests.items()}
+    files = _by_digest(set(digests.values()), listed, *places)
+    for name, digest in digests.items():
+        if digest not in files:
+            raise ReplayError(f"no LoRA file here has the SHA-256 {digest} of {name}")
+    loras = {name: files[digest] for name, digest in digests.items()}
     return with_files(receipt.request, images, loras, controlnets), entry
 
 
@@ -141,16 +144,22 @@ def _expect(name: str, digest: str | None, here: str | None) -> None:
 def _drawn(receipt: Receipt, request: RenderRequest, entry: ModelEntry, device: str) -> bytes:
     # torch and the models take seconds, and only from here on are they needed.
     from pipelines.drawing import draw
-    from pipelines.loading import Checkpoints, device_name
+    from pipelines.loading import Checkpoints, LoadError, device_name
     from pipelines.receipt import make_receipt
 
-    checkpoint = Checkpoints(device).get(entry)
+    try:
+        checkpoint = Checkpoints(device).get(entry)
+    except LoadError as error:
+        raise ReplayError(str(error)) from error
     kind = str(checkpoint.dtype).removeprefix("torch.")
     again = make_receipt(request, request.seed, receipt.encoding, entry, device_name(device), kind)
     for name, then, now in _differences(receipt, again):
         typer.echo(f"ownware: {name} was {then} and is {now}; the bytes may differ for that", err=True)
     with typer.progressbar(length=request.executed_steps, label="steps", file=sys.stderr) as bar:
-        picture = draw(request, 0, checkpoint, entry, lambda step, total: bar.update(step - bar.pos)).picture
+        try:
+            picture = draw(request, 0, checkpoint, entry, lambda step, total: bar.update(step - bar.pos)).picture
+        except (LoraError, LoadError) as error:
+            raise ReplayError(str(error)) from error
     # The image carries the receipt that it was drawn from, so that its bytes can be the same.
     encoding, text = Encoding(*receipt.encoding), receipt.to_json()
     return encode(picture, encoding, text if fits(text, encoding.format) else None)

@@ -3,6 +3,7 @@
 import base64
 import json
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -21,23 +22,25 @@ CATALOG = load_catalog().with_embedded_weights()
 ENTRY = CATALOG.entries[0]
 
 
-@pytest.fixture(scope="module", params=["PNG", "JPG", "WEBP"])
-def drawn(request: pytest.FixtureRequest, live: LiveServer, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An edit with a seed image, as a file beside its receipt."""
-    text = "data:image/png;base64," + base64.b64encode(PICTURE).decode()
-    task = new_task(
-        model="runware:108@20",
-        steps=2,
-        outputFormat=request.param,
-        inputs={"referenceImages": [text], "seedImage": text},
-    )
+TEXT = "data:image/png;base64," + base64.b64encode(PICTURE).decode()
+
+
+def draw(live: LiveServer, task: dict[str, Any], path: Path) -> Path:
+    """Have the server draw an image, and keep it beside its receipt."""
     header = {"Authorization": f"Bearer {API_KEY}"}
     response = httpx2.post(f"{live.url}/v1", json=[task], headers=header, timeout=60)
     (item,) = response.json()["data"]
-    path = tmp_path_factory.mktemp("drawn") / f"image.{request.param.lower()}"
     path.write_bytes(httpx2.get(item["imageURL"]).content)
     path.with_suffix(".json").write_text(httpx2.get(f"{live.url}/v1/receipts/{item['imageUUID']}").text)
     return path
+
+
+@pytest.fixture(scope="module", params=["PNG", "JPG", "WEBP"])
+def drawn(request: pytest.FixtureRequest, live: LiveServer, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An edit with a seed image."""
+    inputs = {"referenceImages": [TEXT], "seedImage": TEXT}
+    task = new_task(model="runware:108@20", steps=2, outputFormat=request.param, inputs=inputs)
+    return draw(live, task, tmp_path_factory.mktemp("drawn") / f"image.{request.param.lower()}")
 
 
 @pytest.fixture
@@ -67,6 +70,25 @@ class TestSame:
         kept.parent.mkdir(parents=True)
         reference.rename(kept)
         assert replay(str(drawn), tmp_path / "again", [], settings) == SAME
+
+
+PAINTED = {"width": 160, "height": 128, "inputs": {"seedImage": TEXT, "maskImage": TEXT}}
+TASKS: dict[str, dict[str, Any]] = {
+    "a LoRA under two names": {"lora": [{"model": "outlines", "weight": 0.6}, {"model": "ownware:1@1", "weight": 0.4}]},
+    "a ControlNet": {"controlNet": [{"model": "edges", "guideImage": TEXT}]},
+    "a mask with a margin": {**PAINTED, "maskMargin": 32},
+    "a ControlNet and a mask": {**PAINTED, "maskMargin": 32, "controlNet": [{"model": "edges", "guideImage": TEXT}]},
+    "outpainting": {"width": 192, "height": 128, "inputs": {"seedImage": TEXT}, "outpaint": {"left": 32}},
+    "a step cache": {"acceleratorOptions": {"fbCache": True, "fbCacheThreshold": 0.5}, "steps": 8},
+    "noise in each step": {"scheduler": "Euler a"},
+    "two references": {"model": "runware:108@22", "inputs": {"referenceImages": [TEXT, TEXT]}},
+}
+
+
+@pytest.mark.parametrize("what", TASKS)
+def test_the_same_bytes_with(what: str, live: LiveServer, reference: Path, settings: Settings, tmp_path: Path) -> None:
+    image = draw(live, new_task(**{"steps": 3, "outputFormat": "PNG", **TASKS[what]}), tmp_path / "image.png")
+    assert replay(str(image), tmp_path / "again", [reference], settings) == SAME
 
 
 def changed(drawn: Path, out: Path, **changes: object) -> Path:
@@ -125,6 +147,15 @@ class TestLoras:
         settings = Settings(data_dir=tmp_path / "data", lora_dir=tmp_path / "folder")
         request, _ = placed(asked, CATALOG, [], settings)
         assert request.loras == (LoraUse("style", moved),)
+
+    def test_one_that_cannot_be_used(self, asked: Receipt, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        folder = tmp_path / "data" / "loras"
+        folder.mkdir(parents=True)
+        (tmp_path / "here.safetensors").rename(folder / "here.safetensors")
+        (tmp_path / "receipt.json").write_text(asked.to_json())
+        settings = Settings(data_dir=tmp_path / "data", devices=("cpu",))
+        assert replay(str(tmp_path / "receipt.json"), tmp_path / "again", [], settings) == IMPOSSIBLE
+        assert "LoRA 'style' cannot be used" in capsys.readouterr().err
 
     def test_one_that_is_not_here(self, asked: Receipt, tmp_path: Path) -> None:
         with pytest.raises(ReplayError, match=r"no LoRA file here has the SHA-256 .* of style"):
