@@ -110,7 +110,10 @@ class Inputs(WireModel):
 class InferenceSettings(WireModel):
     """Technical parameters of the inference."""
 
-    trueCFGScale: Number | None = Field(default=None, description="Wins over CFGScale; 1 or less: no guidance.")
+    # The page names no range. Only the direction of guidance counts, and that has stopped moving well before 100.
+    trueCFGScale: Annotated[Number, Field(le=100)] | None = Field(
+        default=None, description="Wins over CFGScale; 1 or less: no guidance."
+    )
 
 
 class Ultralytics(WireModel):

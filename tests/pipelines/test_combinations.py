@@ -154,6 +154,29 @@ def test_any_two_in_turns_equal_each_alone(
         assert np.array_equal(np.asarray(finish(state)), expected)
 
 
+@settings(RELAXED, max_examples=12)
+@given(mix=mixes())
+def test_any_mix_is_as_without_what_has_weight_zero(model: Checkpoint, parts: Parts, mix: dict[str, Any]) -> None:
+    loras, controls = ([(n, 0.0, *how) for n, _, *how in mix[name]] for name in ("loras", "controls"))
+    weightless = {**mix, "loras": [*loras, (0, 0.0)], "controls": [*controls, (1, 0.0, "prompt")]}
+    plain = {**mix, "loras": [], "controls": []}
+    assert np.array_equal(drawn(model, weightless, parts), drawn(model, plain, parts))
+
+
+@settings(RELAXED, max_examples=12)
+@given(mix=mixes(), index=st.integers(1, 19))
+def test_any_result_of_several_is_the_single_one_with_its_seed(
+    model: Checkpoint, parts: Parts, mix: dict[str, Any], index: int
+) -> None:
+    request, pictures = request_of(mix, parts), []
+    for asked_for, number in ((replace(request, count=20), index), (replace(request, seed=request.seed + index), 0)):
+        state = prepare(asked_for, number, model, entry(mix["mode"]))
+        while state.step < state.total:
+            advance([state])
+        pictures.append(np.asarray(finish(state)))
+    assert np.array_equal(*pictures)
+
+
 @settings(RELAXED, max_examples=8)
 @given(mix=mixes(), steps=st.integers(0, 2))
 def test_any_abandoned_one_leaves_nothing(model: Checkpoint, parts: Parts, mix: dict[str, Any], steps: int) -> None:

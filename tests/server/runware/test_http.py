@@ -52,6 +52,13 @@ def test_number_of_results_gives_consecutive_seeds_and_distinct_images(client: T
     assert len({item["imageUUID"] for item in items}) == 3
 
 
+def test_the_most_that_one_task_may_ask_for(client: TestClient, renderer: FakeRenderer) -> None:
+    items = post(client, new_task(numberResults=20, width=2048, height=2048)).json()["data"]
+    assert len({item["imageUUID"] for item in items}) == 20
+    (order,) = renderer.orders  # whose images are drawn one after the other
+    assert (order.request.width, order.request.height, len(order.targets)) == (2048, 2048, 20)
+
+
 def test_cost_only_on_request(client: TestClient) -> None:
     with_cost, without = post(client, new_task(includeCost=True), new_task()).json()["data"]
     assert with_cost["cost"] == 0

@@ -49,6 +49,37 @@ def test_strength_defaults_to_the_vendors(client: TestClient, renderer: FakeRend
     assert accepted(client, renderer, inputs=SEED, **SIZE).strength == 0.8
 
 
+# legal tasks, illegal ones, and the parameter at fault
+RANGES: list[tuple[list[dict[str, Any]], list[dict[str, Any]], str]] = [
+    (
+        [{"inputs": SEED | {"strength": value}} for value in (0, 0.55, 1)],
+        [{"inputs": SEED | {"strength": value}} for value in (-0.01, 1.01, 0.555, "1")],
+        "inputs.strength",
+    ),
+    (
+        [{"inputs": MASKED, "maskMargin": value} for value in (32, 128)],
+        [{"inputs": MASKED, "maskMargin": value} for value in (31, 129, 40.5)],
+        "maskMargin",
+    ),
+    (
+        [{"inputs": SEED, "outpaint": {"blur": value, "top": 16}, "height": 208} for value in (0, 32)],
+        [{"inputs": SEED, "outpaint": {"blur": value, "top": 16}, "height": 208} for value in (-1, 33)],
+        "outpaint.blur",
+    ),
+    ([], [{"inputs": SEED, "outpaint": {"left": -16}, "width": 240}], "outpaint.left"),
+]
+
+
+@pytest.mark.parametrize(("legal", "illegal", "parameter"), RANGES)
+def test_ranges(client: TestClient, legal: list[dict[str, Any]], illegal: list[dict[str, Any]], parameter: str) -> None:
+    for task in legal:
+        assert post(client, new_task(**SIZE | task)).status_code == 200, task
+    for task in illegal:
+        error = error_of(post(client, new_task(**SIZE | task)))
+        assert error["code"].startswith("invalid"), task
+        assert error["parameter"] == parameter, task
+
+
 SIDES = {"top": 32, "right": 0, "left": 16, "blur": 4}
 
 

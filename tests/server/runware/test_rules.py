@@ -36,7 +36,7 @@ RANGES: list[tuple[str, list[Any], list[Any]]] = [
     ("steps", [1, 50], [0, 51, 1.5]),
     ("scheduler", ["Euler", "euler", "DPM++ 2M Karras", "Default"], ["Eulr", 3]),
     ("CFGScale", [1, 20, 7.55, 0], [0.5, 20.01, 7.555, "7"]),
-    ("settings.trueCFGScale", [0, 1, 1.2, 10], ["2", [1]]),
+    ("settings.trueCFGScale", [0, 1, 1.2, 10, 100, -3], ["2", [1], 100.5, 1e300]),
     ("safety.checkContent", [False], ["no"]),
     ("safety.mode", ["none"], ["slow"]),
 ]

@@ -1,15 +1,20 @@
 """The vendor's names, and the page on them; `python -m tests.server.runware.test_schedulers` prints the page's rows."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from starlette.testclient import TestClient
 
+from pipelines.catalog import load_catalog
 from pipelines.integrators.table import integrator
 from pipelines.latents import step_noise
-from pipelines.request import Sampler
+from pipelines.loading import Checkpoint
+from pipelines.render import advance, prepare
+from pipelines.request import Reference, RenderRequest, Sampler
 from server.runware.schedulers import NEAREST, SAMPLERS, SCHEDULERS, scheduler_name
+from tests.fakes import picture
 from tests.pipelines.integrators.flows import walk
 from tests.server.runware.test_rules import errors_of
 
@@ -25,6 +30,22 @@ def test_the_vendors_75_names() -> None:
 @pytest.mark.parametrize("name", ["TCDScheduler", "dpm++ 3m sde uniform", "DPMSolverMultistepInverse"])
 def test_a_listed_name_is_valid(client: TestClient, reference: str, name: str) -> None:
     assert errors_of(client, reference, {"scheduler": name}) == []
+
+
+@pytest.mark.parametrize("sampler", {sampler: name for name, sampler in SAMPLERS.items()})
+def test_every_name_draws_from_noise_and_from_a_picture(
+    checkpoint: Checkpoint, tmp_path: Path, sampler: Sampler
+) -> None:
+    entry = next(entry for entry in load_catalog().entries if entry.mode == "text_to_image")
+    path = tmp_path / "seed.png"
+    path.write_bytes(picture(64, 48))
+    plain = RenderRequest(entry.air, "a", None, 64, 48, 1, sampler, 1.0, 7)
+    for request in (plain, replace(plain, seed_image=Reference(path, "", 64, 48), strength=0.6)):
+        for steps in (1, 2, 8, 20):
+            state = prepare(replace(request, steps=steps), 0, checkpoint, entry)
+            while state.step < state.total:
+                advance([state])
+            assert state.latents.isfinite().all(), (steps, request.strength)
 
 
 @pytest.mark.parametrize(("name", "nearest"), NEAREST.items())
