@@ -18,10 +18,11 @@ from typing import Any
 
 import httpx2
 import matplotlib
-from PIL import Image, ImageDraw
+from PIL import Image, ImageChops, ImageDraw
 
 SIDE, THUMB = 256, 160  # pixels that are asked for, and that are shown
-COLUMNS, LABEL, FRAME = 4, 30, 10
+COLUMNS, LABEL, FRAME = 3, 30, 10
+AMPLIFIED = 6  # times, what two pictures differ by
 # Leaves open where: what a guide is for.
 ANYWHERE = {"positivePrompt": "a large green circle on a white background"}
 
@@ -91,6 +92,15 @@ def cached(**how: Any) -> dict[str, Any]:
     return {"acceleratorOptions": how}
 
 
+def refined(**how: Any) -> dict[str, Any]:
+    """A photograph of a face, as it is, whose face is drawn again."""
+    return {
+        "inputs": {"seedImage": portrait(), "strength": 0},
+        "height": SIDE + 48,
+        "advancedFeatures": {"ultralytics": {"strength": 0.6} | how},
+    }
+
+
 @dataclass(frozen=True)
 class Pair:
     """Two tasks that differ in one parameter."""
@@ -148,6 +158,8 @@ PAIRS = (
     Pair("controlNet weight 0.5, 1.5", *(guided(weight=weight) for weight in (0.5, 1.5))),
     Pair("controlMode prompt, controlnet", *(guided(controlMode=mode) for mode in ("prompt", "controlnet"))),
     Pair("controlNet startStep 15, 0", *(guided(startStep=start) for start in (15, 0))),
+    Pair("controlNet endStep 4, 20", *(guided(endStep=end) for end in (4, 20))),
+    Pair("controlNet startStepPercentage 75, 0", *(guided(startStepPercentage=start) for start in (75, 0))),
     Pair("controlNet endStepPercentage 20, 100", *(guided(endStepPercentage=end) for end in (20, 100))),
     Pair("fbCache: off, on", {}, cached(fbCache=True)),
     Pair("fbCacheThreshold 0.25, 0", *(cached(fbCache=True, fbCacheThreshold=value) for value in (0.25, 0))),
@@ -166,6 +178,14 @@ PAIRS = (
         *(cached(fbCache=True, fbCacheThreshold=0, cacheStartStep=value) for value in (12, 1)),
     ),
     Pair(
+        "cacheEndStep 8, 20",
+        *(cached(fbCache=True, fbCacheThreshold=0, cacheEndStep=value) for value in (8, 20)),
+    ),
+    Pair(
+        "cacheStartStepPercentage 60, 5",
+        *(cached(fbCache=True, fbCacheThreshold=0, cacheStartStepPercentage=value) for value in (60, 5)),
+    ),
+    Pair(
         "cacheEndStepPercentage 40, 100",
         *(cached(fbCache=True, fbCacheThreshold=0, cacheEndStepPercentage=value) for value in (40, 100)),
     ),
@@ -174,6 +194,14 @@ PAIRS = (
         {"inputs": {"seedImage": portrait(), "strength": 0}, "height": SIDE + 48},
         {"advancedFeatures": {"ultralytics": {"strength": 0.1}}},
     ),
+    Pair("ultralytics.strength 0.1, 0.9", *(refined(strength=value) for value in (0.1, 0.9))),
+    Pair("ultralytics.steps 2, 40", *(refined(steps=value) for value in (2, 40))),
+    Pair("ultralytics.CFGScale 1, 8", *(refined(CFGScale=value) for value in (1, 8))),
+    Pair("ultralytics.positivePrompt: red", refined(), refined(positivePrompt="a red background")),
+    Pair("ultralytics.negativePrompt: red", refined(), refined(negativePrompt="a red background")),
+    Pair("ultralytics.confidence 0.1, 1", *(refined(confidence=value) for value in (0.1, 1))),
+    Pair("ultralytics.maskPadding 0, 20", *(refined(maskPadding=value) for value in (0, 20))),
+    Pair("ultralytics.maskBlur 0, 40", *(refined(maskBlur=value) for value in (0, 40))),
     Pair("referenceImages: colour", EDIT, {"inputs": {"referenceImages": [scene("yellow", "black")]}}),
     Pair("positivePrompt of an edit", EDIT, BACKGROUND),
     Pair(
@@ -208,14 +236,17 @@ def draw(web: httpx2.Client, url: str, changes: dict[str, Any]) -> Image.Image:
 
 
 def contact_sheet(pairs: dict[str, tuple[Image.Image, Image.Image]]) -> Image.Image:
-    """The pairs in rows, each under its name."""
-    wide, high = 2 * THUMB + 3 * FRAME, THUMB + LABEL + FRAME
+    """The pairs in rows, each under its name; of two pictures of one size, their difference too."""
+    wide, high = 3 * THUMB + 4 * FRAME, THUMB + LABEL + FRAME
     sheet = Image.new("RGB", (COLUMNS * wide, math.ceil(len(pairs) / COLUMNS) * high), "white")
     pen = ImageDraw.Draw(sheet)
     for number, (label, pictures) in enumerate(pairs.items()):
         left, top = number % COLUMNS * wide + FRAME, number // COLUMNS * high
         pen.text((left, top + 10), label, fill="black", font_size=15)
-        for place, picture in enumerate(pictures):
+        tiles = [*pictures]
+        if pictures[0].size == pictures[1].size:
+            tiles.append(ImageChops.difference(*pictures).point([min(255, AMPLIFIED * v) for v in range(256)] * 3))
+        for place, picture in enumerate(tiles):
             shown = picture.copy()
             shown.thumbnail((THUMB, THUMB), Image.Resampling.LANCZOS)
             corner = (left + place * (THUMB + FRAME // 2), top + LABEL)

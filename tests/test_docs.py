@@ -14,6 +14,7 @@ import torch
 from accel.adapter import Walk
 from accel.plan import CachePlan
 from accel.strategies import table
+from benchmarks.parameters import PAIRS
 from pipelines.latents import grid, noise
 from pipelines.loading import Checkpoint
 from pipelines.render import advance, begin
@@ -45,6 +46,29 @@ def test_every_parameter_is_in_the_table() -> None:
     expected = set(paths(SCHEMA))
     assert len(expected) > 60
     assert expected - named == set()
+
+
+# What a task is told by and how its pictures come back, and what is not supported.
+NOT_IN_THE_PICTURE = re.compile(
+    r"task(Type|UUID)|model|output(Type|Format)|deliveryMethod|ttl|includeCost|webhookURL|uploadEndpoint|safety\..*"
+    r"|controlNet\[\]\.(model|guideImage)|lora\[\]\.(model|transformer)|.*[pP]rocess.*"
+)
+
+
+def named_in(value: Any, prefix: str = "") -> Iterator[str]:
+    """The parameters of a task that is sent, by the names of `paths`."""
+    if isinstance(value, dict):
+        for name, child in value.items():
+            yield from named_in(child, f"{prefix}.{name}" if prefix else name)
+    elif isinstance(value, list) and value and isinstance(value[0], dict):
+        yield from named_in(value[0], f"{prefix}[]")
+    else:
+        yield prefix
+
+
+def test_every_parameter_that_changes_the_picture_has_a_pair_of_pictures() -> None:
+    shown = {name for pair in PAIRS for task in pair.tasks for name in named_in(task)}
+    assert {name for name in paths(SCHEMA) if not NOT_IN_THE_PICTURE.fullmatch(name)} - shown == set()
 
 
 @pytest.mark.parametrize("page", sorted(DOCS.glob("*.md")), ids=lambda path: path.name)
