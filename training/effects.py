@@ -24,14 +24,14 @@ from training.scoring import Scoring
 
 # What a hollow picture can be told by: filled, these cover all of their convex hull.
 _CONVEX = ("circle", "square", "triangle")
-_LARGE = Level(ONE_THING.things, ONE_THING.words, ("large",))
+LARGE = Level(ONE_THING.things, ONE_THING.words, ("large",))
 _HOLLOW = 0.25  # of the hull; drawn from scenes, an outline has at least 0.4 and a filled shape 0.02 at most
 
 
 def score_lora(painter: Painter, lora: Path, count: int, setting: Setting) -> dict[str, float]:
     """Shares of pictures of one large circle, square or triangle that are hollow, with the LoRA at weights 1 and 0."""
     hollow: dict[float, list[bool]] = {1.0: [], 0.0: []}
-    for seed, scene in held_out_scenes(_LARGE, 2 * count):  # half of all shapes are convex
+    for seed, scene in held_out_scenes(LARGE, 2 * count):  # half of all shapes are convex
         if scene.things[0].shape in _CONVEX:
             for weight, found in hollow.items():
                 found.append(hollow_share(outlined(painter, scene, seed, setting, lora, weight)) > _HOLLOW)
@@ -68,7 +68,7 @@ def contact_sheet(painter: Painter, weights: Path, count: int = 8) -> Image.Imag
     """Two rows without and with the LoRA, then three: edges, without and with the ControlNet."""
     setting = Setting(width=128, height=128)
     rows: list[list[np.ndarray]] = [[] for _ in range(5)]
-    for seed, scene in held_out_scenes(_LARGE, count):
+    for seed, scene in held_out_scenes(LARGE, count):
         for row, weight in zip(rows[:2], (0.0, 1.0), strict=True):
             row.append(outlined(painter, scene, seed, setting, weights / OUTLINES, weight))
     for seed, scene in held_out_scenes(ONE_THING, count):

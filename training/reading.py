@@ -18,17 +18,18 @@ _PALETTE = cv2.cvtColor(np.array([list(COLOURS.values())], np.float32) / 255, cv
 _LEAST_AREA = 0.004  # of the picture; the smallest shape, a small cross, covers 0.018
 _TEMPLATE_SIDE = 48
 _LEAST_LIKENESS = 0.35  # intersection over union of a word with its template
+_LEAST_LIKE_A_SHAPE = 0.7  # the same of a shape; drawn ones have at least 0.75, a small star of 128 pixels' picture
+_LONGEST = 1.6  # sides of a bounding box, one over the other; no shape has more than 1.1
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """One connected patch of one colour. `likeness` is its intersection over union with the shape's template."""
+    """One connected patch of one colour. `shape` is None where it is like none, so that a blob is not a circle."""
 
-    shape: Shape
+    shape: Shape | None
     colour: str
     size: str
     place: str
-    likeness: float
     area: float
 
 
@@ -123,14 +124,14 @@ def _line(word: Word, height: int) -> slice:
 def _seen(patch: np.ndarray, corner: tuple[int, int], picture: tuple[int, int], colour: str) -> Seen:
     height, width = patch.shape
     shown = cv2.resize(patch.astype(np.float32), (_TEMPLATE_SIDE, _TEMPLATE_SIDE), interpolation=cv2.INTER_AREA) > 0.5
-    elongated = max(width, height) / min(width, height) > 1.6  # no shape is
     likeness = {shape: float((shown & t).sum() / (shown | t).sum()) for shape, t in _templates().items()}
-    shape = max(SHAPES, key=likeness.__getitem__)
+    nearest = max(SHAPES, key=likeness.__getitem__)
+    like = likeness[nearest] >= _LEAST_LIKE_A_SHAPE and max(width, height) <= _LONGEST * min(width, height)
     x, y = ((start + side / 2) / whole for start, side, whole in zip(corner, (width, height), picture, strict=True))
     place = min(PLACES, key=lambda name: (PLACES[name][0] - x) ** 2 + (PLACES[name][1] - y) ** 2)
     share = float(patch.sum()) / min(picture) ** 2
-    size = min(SIZES, key=lambda name: abs(np.log(share / _areas()[shape, name])))
-    return Seen(shape, colour, size, place, 0.0 if elongated else likeness[shape], share)
+    size = min(SIZES, key=lambda name: abs(np.log(share / _areas()[nearest, name])))
+    return Seen(nearest if like else None, colour, size, place, share)
 
 
 @cache
