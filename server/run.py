@@ -151,5 +151,5 @@ def _greeting(url: str, settings: Settings, catalog: Catalog, devices: tuple[str
 
 def _weights_in_words(entry: ModelEntry) -> str:
     if entry.embedded:
-        return "embedded demonstration weights: small, for flat shapes and short words"
+        return "embedded demonstration model: same architecture, not the 20B; for flat shapes and short words"
     return entry.weights
