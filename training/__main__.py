@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pipelines.catalog import EDGES, EMBEDDED_FOLDER, OUTLINES
 from training.controlnet import ControlNetBudget, train_controlnet
-from training.joint import PROGRESS, JointBudget, train_joint
+from training.joint import PROGRESS, JointBudget, steps_of, train_joint
 from training.lora import LoraBudget, train_lora
 from training.parallel import launch
 from training.tokenizer import corpus, pruned_tokenizer, real_ranks
@@ -73,6 +73,9 @@ def main() -> None:
     folder: Path = arguments.folder
     if arguments.go_on and not (folder / PROGRESS).is_file():
         copy_checkpoint(EMBEDDED_FOLDER, folder)
+    had = steps_of(folder)
+    if arguments.go_on and had >= arguments.steps:
+        parser.error(f"the checkpoint in {folder} has had {had} steps: go on to more of them with --steps")
     make_tokenizer(folder, arguments.vocabulary, arguments.seed)
     if not (folder / "vae").is_dir():
         budget = VaeBudget(arguments.vae_steps)

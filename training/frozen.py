@@ -13,7 +13,7 @@ from pipelines.loading import Checkpoint
 from training.architecture import WIDTH
 from training.dataset import SQUARE, drawn, latents_of
 from training.joint import noise_levels, weighted
-from training.layout import by_token, labels
+from training.layout import by_token, labels, shown
 from training.scenes import Scene
 from training.text import encode_texts
 
@@ -84,4 +84,4 @@ def flow_loss(base: Checkpoint, batch: Batch, residuals: list[torch.Tensor] | No
         controlnet_block_samples=residuals,
         return_dict=False,
     )[0]
-    return weighted((predicted - batch.velocity).square().mean(dim=-1), batch.told)
+    return weighted((predicted - batch.velocity).square().mean(dim=-1), shown(batch.told))

@@ -21,7 +21,7 @@ from accel.single_frame import SingleFrameVae
 from pipelines.catalog import Mode
 from training.architecture import LAYERS, WIDTH, fresh_text_encoder, fresh_transformer, image_processor, scheduler
 from training.dataset import RECIPES, Encoder, Pool, Task, cached_pools
-from training.layout import LayoutHead, by_token
+from training.layout import LayoutHead, by_token, shown
 from training.optimizer import Average, Optimizer, trapezoid
 from training.parallel import average_gradients, rank
 from training.text import encode_texts
@@ -31,9 +31,12 @@ PROGRESS = "training.json"  # in an exported checkpoint: how many steps it has h
 
 _NO_PROMPT = ("", " ")
 _DROPPED = 0.1  # share of samples that learn the unconditional prediction
-_ON_THINGS = 3.0  # weight of tokens that show something, against those of plain background
+_ON_THINGS = 3.0  # weight of tokens that show something or must change, against those of plain background
+_CHANGED = 0.05  # mean square of the difference between latents, from which on a token counts as changed
+_AS_EDIT = 0.85  # share of the edits of one picture under the template of edit; the rest learn that of edit-plus
 _LAYOUT_WEIGHT = 0.15
 _SAVE_EVERY = 250
+_WARM_UP = 100  # steps
 # Share of each batch that is drawn and encoded anew, in the place of old samples. With none, edits are learnt by heart
 # after a dozen epochs: the loss was 0.18 on samples of the pools and 0.24 on others.
 _RENEWED = 0.2
@@ -98,10 +101,13 @@ class Joint(nn.Module):
             return_dict=False,
         )[0][:, : clean.shape[1]]
         told = by_token(pool.labels[rows].to(device))
+        telling = shown(told)
+        if pool.pictures == 1:  # where a thing was taken away, the target shows nothing
+            telling |= (clean - references).square().mean(dim=-1) > _CHANGED
         error = (predicted - (noise - clean)).square().mean(dim=-1)
         assert self._middle is not None
         layout = self.layout.loss(self._middle[:, : clean.shape[1]], told)
-        return weighted(error, told), layout
+        return weighted(error, telling), layout
 
 
 def train_joint(device: torch.device, folder: Path, budget: JointBudget, seed: int) -> None:
@@ -112,6 +118,7 @@ def train_joint(device: torch.device, folder: Path, budget: JointBudget, seed: i
     optimizer = Optimizer(model, muon_rate=0.015, adam_rate=2e-3, by_adam=_by_adam)
     average = Average(model, 1000)
     run, first = folder / "joint-run.pt", 0
+    cold = -_WARM_UP  # the step that the optimiser starts at without a past, after weights that have one
     if run.is_file():
         state = torch.load(run, map_location=device)
         model.load_state_dict(state["model"])
@@ -120,7 +127,8 @@ def train_joint(device: torch.device, folder: Path, budget: JointBudget, seed: i
             optimizer.load_state_dict(state["optimizer"])
         first = state["step"]
     elif (folder / PROGRESS).is_file():
-        first = _take_over(model, average, folder)
+        _take_over(model, average, folder)
+        first = cold = steps_of(folder)
     vae = AutoencoderKLQwenImage.from_pretrained(folder, subfolder="vae", torch_dtype=torch.float32)
     encoder = Encoder(SingleFrameVae(vae).to(device), model.encoder)
     pools = cached_pools(folder / f"pools-{rank()}.pt", encoder, (seed, rank()), budget.pools)
@@ -140,11 +148,13 @@ def train_joint(device: torch.device, folder: Path, budget: JointBudget, seed: i
         texts = [
             _NO_PROMPT[int(rng.integers(2))] if rng.random() < _DROPPED else text for text in pool.texts(rows, rng)
         ]
-        flow, layout = model.losses(pool, rows, texts, _mode(pool, rng), tokenizer)
+        # On a GPU bfloat16 is fast; a CPU gains nothing from it at these widths.
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            flow, layout = model.losses(pool, rows, texts, _mode(pool, rng), tokenizer)
         (flow + _LAYOUT_WEIGHT * layout).backward()
         average_gradients(optimizer.parameters)
         torch.nn.utils.clip_grad_norm_(optimizer.parameters, 1.0)
-        optimizer.step(trapezoid(step / budget.steps))
+        optimizer.step(trapezoid(step / budget.steps) * min(1.0, (step + 1 - cold) / _WARM_UP))
         average.update(model, step)
         means = [0.98 * mean + 0.02 * loss.item() for mean, loss in zip(means, (flow, layout), strict=True)]
         bar.set_postfix_str(f"flow {means[0]:.3f} layout {means[1]:.3f}", refresh=False)
@@ -152,6 +162,12 @@ def train_joint(device: torch.device, folder: Path, budget: JointBudget, seed: i
             state = {"model": model.state_dict(), "average": average.model.state_dict(), "step": step + 1}
             save(run, state | {"optimizer": optimizer.state_dict()})
             export(average.model, folder, step + 1)
+
+
+def steps_of(folder: Path) -> int:
+    """How many steps transformer and text encoder in a folder have had."""
+    progress = folder / PROGRESS
+    return json.loads(progress.read_text())["steps"] if progress.is_file() else 0
 
 
 def export(model: Joint, folder: Path, step: int) -> None:
@@ -167,8 +183,8 @@ def export(model: Joint, folder: Path, step: int) -> None:
     (folder / PROGRESS).write_text(json.dumps({"steps": step}) + "\n")
 
 
-def _take_over(model: Joint, average: Average[Joint], folder: Path) -> int:
-    """Start from an exported checkpoint, without its optimiser and its layout head; returns the steps it has had."""
+def _take_over(model: Joint, average: Average[Joint], folder: Path) -> None:
+    """Start from an exported checkpoint, without its optimiser and its layout head."""
     for kind, mine, means in (
         (QwenImageTransformer2DModel, model.transformer, average.model.transformer),
         (Qwen2_5_VLForConditionalGeneration, model.encoder, average.model.encoder),
@@ -177,7 +193,6 @@ def _take_over(model: Joint, average: Average[Joint], folder: Path) -> int:
         weights = cast("Any", kind).from_pretrained(folder, subfolder=part, torch_dtype=torch.float32).state_dict()
         mine.load_state_dict(weights)
         means.load_state_dict(weights)
-    return json.loads((folder / PROGRESS).read_text())["steps"]
 
 
 def _draw(pools: dict[Task, list[Pool]], progress: float, rng: np.random.Generator) -> tuple[Task, Pool]:
@@ -190,12 +205,12 @@ def _draw(pools: dict[Task, list[Pool]], progress: float, rng: np.random.Generat
 def _mode(pool: Pool, rng: np.random.Generator) -> Mode:
     if pool.pictures == 0:
         return "text_to_image"
-    return "edit_plus" if pool.pictures > 1 or rng.random() < 0.5 else "edit"
+    return "edit_plus" if pool.pictures > 1 or rng.random() >= _AS_EDIT else "edit"
 
 
-def weighted(error: torch.Tensor, told: torch.Tensor) -> torch.Tensor:
-    """The mean of errors [B, tokens]; tokens that show something count more. `told` as `by_token` returns it."""
-    weight = torch.where((told >= 16).any(dim=-1), _ON_THINGS, 1.0)
+def weighted(error: torch.Tensor, telling: torch.Tensor) -> torch.Tensor:
+    """The mean of errors [B, tokens], in which the `telling` tokens, bool [B, tokens], count more."""
+    weight = torch.where(telling, _ON_THINGS, 1.0)
     return (error * weight).sum() / weight.sum()
 
 

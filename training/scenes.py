@@ -131,11 +131,26 @@ def thing_cover(scene: Scene, index: int, width: int, height: int) -> np.ndarray
 def word_cover(word: Word, width: int, height: int) -> np.ndarray:
     """How much of each pixel the word covers, float32 [height, width] in 0…1."""
     cells = letter_grid(word.text)
-    cell = min(_WORD_WIDTH * width / (5 * CELL_WIDTH), _TALLEST_WORD * height / CELL_HEIGHT)
     rows, columns = cells.shape
-    x, y = PLACES[word.place]
-    left, top = x * width - columns * cell / 2, y * height - rows * cell / 2
+    left, top, cell = _word_box(word, width, height)
     return _overlap(top, cell, rows, height) @ cells @ _overlap(left, cell, columns, width).T
+
+
+def letter_at(word: Word, width: int, height: int) -> np.ndarray:
+    """In the box of which letter each pixel lies, 0 for the first, −1 for none; int [height, width]."""
+    left, top, cell = _word_box(word, width, height)
+    columns = np.floor((np.arange(width) + 0.5 - left) / (cell * CELL_WIDTH)).astype(int)
+    rows = np.floor((np.arange(height) + 0.5 - top) / (cell * CELL_HEIGHT)).astype(int)
+    columns[columns >= len(word.text)] = -1
+    return np.where(rows[:, None] == 0, columns.clip(min=-1)[None], -1)
+
+
+def _word_box(word: Word, width: int, height: int) -> tuple[float, float, float]:
+    """Left edge, top edge and the side of a cell, in pixels."""
+    cell = min(_WORD_WIDTH * width / (5 * CELL_WIDTH), _TALLEST_WORD * height / CELL_HEIGHT)
+    x, y = PLACES[word.place]
+    columns = len(word.text) * CELL_WIDTH - 1
+    return x * width - columns * cell / 2, y * height - CELL_HEIGHT * cell / 2, cell
 
 
 def _overlap(start: float, cell: float, cells: int, pixels: int) -> np.ndarray:

@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from training.layout import POINTS, LayoutHead, by_token, labels
+from training.layout import POINTS, LayoutHead, by_token, labels, shown
 from training.scenes import COLOURS, SHAPES, Scene, Thing, Word
 
 COLOUR = {name: index for index, name in enumerate(COLOURS)}
@@ -11,12 +11,27 @@ def test_labels_name_kind_and_colour_of_each_point() -> None:
     scene = Scene("white", (Thing("star", "red", "large", "left"),), Word("HI", "blue", "top"))
     field = labels(scene, 8, 8)
     assert field.shape == (8 * POINTS, 8 * POINTS)
-    assert set(np.unique(field)) == {
+    assert set(np.unique(field % 256)) == {
         COLOUR["white"],
         (1 + SHAPES.index("star")) * 16 + COLOUR["red"],
         (1 + len(SHAPES)) * 16 + COLOUR["blue"],
     }
     assert field[16, 8] // 16 == 1 + SHAPES.index("star")
+
+
+def test_labels_name_the_letter_in_whose_box_each_point_lies() -> None:
+    letters = labels(Scene("white", (), Word("HI", "blue", "top")), 8, 8) // 256
+    across = letters[8]
+    assert across[np.flatnonzero(np.diff(across, prepend=-1))].tolist() == [0, 8, 9, 0]  # H is the eighth letter
+    assert not letters[[0, -1]].any()
+
+
+def test_what_is_shown_is_all_but_background() -> None:
+    scene = Scene("white", (Thing("square", "red", "small", "top left"),), Word("GO", "black", "bottom"))
+    tokens = shown(by_token(torch.from_numpy(labels(scene, 8, 8))[None])).view(8, 8)
+    assert tokens[1:3, 1:3].all()
+    assert tokens[6, 2:6].all()
+    assert not tokens[3:5].any()
 
 
 def test_tokens_hold_their_own_points() -> None:
@@ -28,7 +43,7 @@ def test_tokens_hold_their_own_points() -> None:
 
 def test_the_head_learns_what_it_is_told() -> None:
     torch.manual_seed(0)
-    scene = Scene("white", (Thing("ring", "red", "large", "center"),))
+    scene = Scene("white", (Thing("ring", "red", "large", "center"),), Word("HI", "blue", "bottom"))
     told = by_token(torch.from_numpy(labels(scene, 8, 8))[None])
     states, head = torch.randn(1, 64, 96), LayoutHead(96)
     optimizer = torch.optim.Adam(head.parameters(), 0.01)

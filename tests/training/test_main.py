@@ -7,10 +7,11 @@ import pytest
 import torch
 from diffusers.models.controlnets.controlnet_qwenimage import QwenImageControlNetModel
 
-from pipelines.catalog import EDGES, OUTLINES
+from pipelines.catalog import EDGES, EMBEDDED_FOLDER, OUTLINES
 from pipelines.loading import load
 from pipelines.lora_files import read_lora
 from training.__main__ import PARTS, copy_checkpoint, main
+from training.joint import steps_of
 from training.lora import LAYERS
 
 TINY = [
@@ -30,18 +31,19 @@ TINY = [
 
 
 @pytest.fixture
-def train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[[int], str]:
+def train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
     """Runs the command up to a number of steps, and returns what its progress bars said."""
 
-    def run(steps: int) -> str:
-        monkeypatch.setattr("sys.argv", ["training", "--folder", str(tmp_path), "--steps", str(steps), *TINY])
+    def run(steps: int, *options: str) -> str:
+        command = ["training", "--folder", str(tmp_path), "--steps", str(steps), *TINY, *options]
+        monkeypatch.setattr("sys.argv", command)
         main()
         return capsys.readouterr().err
 
     return run
 
 
-def test_training_goes_on_and_ends_in_a_checkpoint(train: Callable[[int], str], tmp_path: Path) -> None:
+def test_training_goes_on_and_ends_in_a_checkpoint(train: Callable[..., str], tmp_path: Path) -> None:
     train(2)
     first = load(str(tmp_path), torch.device("cpu"), torch.float32, with_vision=True)
     assert "VAE" not in train(4)
@@ -75,3 +77,29 @@ def test_a_copy_replaces_the_parts_and_keeps_add_ons_that_the_source_lacks(tmp_p
     (source / "loras").mkdir()
     copy_checkpoint(source, target)
     assert not (target / "loras" / "kept").exists()
+
+
+def test_processes_train_one_model(train: Callable[..., str], tmp_path: Path) -> None:
+    train(2, "--processes", "2", "--lora-steps", "0", "--controlnet-steps", "0")
+    assert (tmp_path / "training.json").read_text() == '{"steps": 2}\n'
+    pools = [torch.load(tmp_path / f"pools-{rank}.pt", weights_only=False) for rank in range(2)]
+    assert pools[0]["hard"][0].samples != pools[1]["hard"][0].samples
+    load(str(tmp_path), torch.device("cpu"), torch.float32, with_vision=True)
+
+
+class TestGoingOn:
+    def test_from_the_embedded_checkpoint(self, train: Callable[..., str], tmp_path: Path) -> None:
+        had = steps_of(EMBEDDED_FOLDER)
+        train(had + 1, "--go-on", "--lora-steps", "0", "--controlnet-steps", "0")
+        assert steps_of(tmp_path) == had + 1
+        shipped = load(str(EMBEDDED_FOLDER), torch.device("cpu"), torch.float32, with_vision=True).transformer
+        weights = torch.load(tmp_path / "joint-run.pt")["model"]
+        moved = [(weights[f"transformer.{name}"] - before).abs().max() for name, before in shipped.named_parameters()]
+        assert 0 < max(moved) < 0.01  # the very end of a run: a rate of next to nothing
+
+    def test_to_fewer_steps_than_it_has_had(
+        self, train: Callable[..., str], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        with pytest.raises(SystemExit):
+            train(3, "--go-on")
+        assert "go on to more of them with --steps" in capsys.readouterr().err
