@@ -8,13 +8,14 @@ training.
 
 import math
 import tempfile
+import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 from tqdm import tqdm
 
 from pipelines.catalog import Mode, ModelEntry, load_catalog
@@ -35,6 +36,7 @@ ONE_WORD = Level((1.0, 0.0, 0.0), 1.0)
 BLURRY = "blurry, low quality"
 _SIDE = 256
 _STEPS, _SCALE = 20, 4.0
+_TILE, _CAPTION, _ACROSS, _GAP = 128, 66, 8, 8  # pixels of the contact sheet, but for the number in a row
 _SEED = 20_000  # of the held-out scenes; the renders' seeds count up from here too
 
 
@@ -200,18 +202,29 @@ def untouched_psnr(picture: np.ndarray, edit: Edit) -> float:
 
 
 def contact_sheet(painter: Painter, prompts: int = 32, edits: int = 16) -> Image.Image:
-    """Held-out prompts, eight to a row, then edits as source and result, four pairs to a row."""
-    levels = (ONE_THING, TWO_THINGS, HARD, ONE_WORD)
-    tiles = []
+    """Held-out prompts, eight to a row, then edits as source and result, four to a row; each over what was asked."""
+    levels, setting = (ONE_THING, TWO_THINGS, HARD, ONE_WORD), Setting(width=_TILE, height=_TILE)
+    tiles: list[tuple[list[np.ndarray], str]] = []
     for number in range(prompts):
         rng = np.random.default_rng([_SEED, 9, number])
         scene = random_scene(rng, levels[number % len(levels)], of_held_out=True)
-        tiles.append(painter.paint(exact_caption(scene), number, Setting(width=128, height=128)))
+        prompt = exact_caption(scene)
+        tiles.append(([painter.paint(prompt, number, setting)], prompt))
     for number in range(edits):
         edit = random_edit(np.random.default_rng([_SEED, 8, number]), KINDS[number % len(KINDS)], of_held_out=True)
-        tiles += [draw(edit.sources[0], 128, 128), painter.edit(edit, number, Setting(width=128, height=128))]
-    framed = [np.pad(tile, ((2, 2), (2, 2), (0, 0)), constant_values=255) for tile in tiles]
-    return Image.fromarray(np.concatenate([np.concatenate(framed[i : i + 8], 1) for i in range(0, len(framed), 8)]))
+        sources = [draw(source, _TILE // len(edit.sources), _TILE) for source in edit.sources]
+        tiles.append(([np.concatenate(sources, 1), painter.edit(edit, number, setting)], edit.english[0]))
+    high = _TILE + _CAPTION
+    sheet = Image.new("RGB", (_ACROSS * (_TILE + _GAP), -(-(prompts + 2 * edits) // _ACROSS) * high), "white")
+    pen, place = ImageDraw.Draw(sheet), 0
+    for pictures, asked in tiles:
+        corner = (place % _ACROSS * (_TILE + _GAP), place // _ACROSS * high)
+        for number, picture in enumerate(pictures):
+            sheet.paste(Image.fromarray(picture), (corner[0] + number * (_TILE + _GAP), corner[1]))
+        text = textwrap.fill(asked, 26 * len(pictures))
+        pen.multiline_text((corner[0], corner[1] + _TILE + 2), text, fill="black", font_size=10, spacing=1)
+        place += len(pictures)
+    return sheet
 
 
 def held_out_scenes(level: Level, count: int) -> Iterable[tuple[int, Scene]]:

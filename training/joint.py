@@ -36,6 +36,7 @@ _CHANGED = 0.05  # mean square of the difference between latents, from which on 
 _AS_EDIT = 0.85  # share of the edits of one picture under the template of edit; the rest learn that of edit-plus
 _LAYOUT_WEIGHT = 0.15
 _SAVE_EVERY = 250
+_AVERAGED = 200  # steps; over 1000, what the last ones had learnt, such as letters, hardly showed
 _WARM_UP = 100  # steps
 # Share of each batch that is drawn and encoded anew, in the place of old samples. With none, edits are learnt by heart
 # after a dozen epochs: the loss was 0.18 on samples of the pools and 0.24 on others.
@@ -51,7 +52,7 @@ class JointBudget:
     `compiled` blocks take minutes to make and a third less time for each step.
     """
 
-    steps: int = 2500
+    steps: int = 8350
     batch: int = 40
     pools: float = 1.0
     compiled: bool = False
@@ -116,7 +117,7 @@ def train_joint(device: torch.device, folder: Path, budget: JointBudget, seed: i
     tokenizer = Qwen2Tokenizer.from_pretrained(folder, subfolder="tokenizer")
     model = Joint(tokenizer).to(device)
     optimizer = Optimizer(model, muon_rate=0.015, adam_rate=2e-3, by_adam=_by_adam)
-    average = Average(model, 1000)
+    average = Average(model, _AVERAGED)
     run, first = folder / "joint-run.pt", 0
     cold = -_WARM_UP  # the step that the optimiser starts at without a past, after weights that have one
     if run.is_file():
