@@ -152,7 +152,7 @@ Loop = Callable[[Checkpoint, torch.Tensor, CachePlan, int], tuple[torch.Tensor, 
 @pytest.mark.parametrize(
     ("loop", "plan"),
     [
-        (easycache, CachePlan("easycache", 0.1, 2, 14, 3)),
+        (easycache, CachePlan("easycache", 0.15, 2, 14, 3)),
         (easycache, CachePlan("easycache", 0.2, 0, 16, 2)),
         (dicache, CachePlan("dicache", 0.2, 2, 14, 3)),
         (dicache, CachePlan("dicache", 0.3, 0, 16, 2)),
