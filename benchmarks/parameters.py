@@ -18,7 +18,7 @@ from typing import Any
 
 import httpx2
 import matplotlib
-from PIL import Image, ImageChops, ImageDraw
+from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
 SIDE, THUMB = 256, 160  # pixels that are asked for, and that are shown
 COLUMNS, LABEL, FRAME = 3, 30, 10
@@ -76,10 +76,11 @@ EDIT: dict[str, Any] = {
 BACKGROUND = {"positivePrompt": "change the background to yellow"}
 
 
-def portrait() -> str:
-    """Grace Hopper, a photograph in the public domain that matplotlib ships."""
+def portrait(blur: int = 0) -> str:
+    """Grace Hopper, a photograph in the public domain that matplotlib ships, blurred by a radius in pixels."""
     with Image.open(Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg") as photograph:
-        return data_uri(photograph.convert("RGB").resize((SIDE, SIDE + 48)))
+        picture = photograph.convert("RGB").resize((SIDE, SIDE + 48))
+        return data_uri(picture.filter(ImageFilter.GaussianBlur(blur)))
 
 
 def guided(**how: Any) -> dict[str, Any]:
@@ -199,7 +200,10 @@ PAIRS = (
     Pair("ultralytics.CFGScale 1, 8", *(refined(CFGScale=value) for value in (1, 8))),
     Pair("ultralytics.positivePrompt: red", refined(), refined(positivePrompt="a red background")),
     Pair("ultralytics.negativePrompt: red", refined(), refined(negativePrompt="a red background")),
-    Pair("ultralytics.confidence 0.1, 1", *(refined(confidence=value) for value in (0.1, 1))),
+    Pair(
+        "ultralytics.confidence 0.1, 1 (blurred)",
+        *(refined(confidence=value) | {"inputs": {"seedImage": portrait(blur=2), "strength": 0}} for value in (0.1, 1)),
+    ),
     Pair("ultralytics.maskPadding 0, 20", *(refined(maskPadding=value) for value in (0, 20))),
     Pair("ultralytics.maskBlur 0, 40", *(refined(maskBlur=value) for value in (0, 40))),
     Pair("referenceImages: colour", EDIT, {"inputs": {"referenceImages": [scene("yellow", "black")]}}),
