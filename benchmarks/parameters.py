@@ -76,11 +76,15 @@ EDIT: dict[str, Any] = {
 BACKGROUND = {"positivePrompt": "change the background to yellow"}
 
 
-def portrait(blur: int = 0) -> str:
-    """Grace Hopper, a photograph in the public domain that matplotlib ships, blurred by a radius in pixels."""
+def portrait(blur: int) -> dict[str, Any]:
+    """A public-domain photograph of Grace Hopper that matplotlib ships, blurred by a radius in pixels."""
     with Image.open(Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg") as photograph:
         picture = photograph.convert("RGB").resize((SIDE, SIDE + 48))
-        return data_uri(picture.filter(ImageFilter.GaussianBlur(blur)))
+    seed = data_uri(picture.filter(ImageFilter.GaussianBlur(blur)))
+    return {"inputs": {"seedImage": seed, "strength": 0}, "height": SIDE + 48}
+
+
+PORTRAIT, HAZY_PORTRAIT = portrait(blur=0), portrait(blur=2)
 
 
 def guided(**how: Any) -> dict[str, Any]:
@@ -93,13 +97,9 @@ def cached(**how: Any) -> dict[str, Any]:
     return {"acceleratorOptions": how}
 
 
-def refined(**how: Any) -> dict[str, Any]:
-    """A photograph of a face, as it is, whose face is drawn again."""
-    return {
-        "inputs": {"seedImage": portrait(), "strength": 0},
-        "height": SIDE + 48,
-        "advancedFeatures": {"ultralytics": {"strength": 0.6} | how},
-    }
+def refined(of: dict[str, Any] = PORTRAIT, **how: Any) -> dict[str, Any]:
+    """A portrait whose face is drawn again."""
+    return of | {"advancedFeatures": {"ultralytics": {"strength": 0.6} | how}}
 
 
 @dataclass(frozen=True)
@@ -190,11 +190,7 @@ PAIRS = (
         "cacheEndStepPercentage 40, 100",
         *(cached(fbCache=True, fbCacheThreshold=0, cacheEndStepPercentage=value) for value in (40, 100)),
     ),
-    Pair(
-        "ultralytics: off, strength 0.1",
-        {"inputs": {"seedImage": portrait(), "strength": 0}, "height": SIDE + 48},
-        {"advancedFeatures": {"ultralytics": {"strength": 0.1}}},
-    ),
+    Pair("ultralytics: off, strength 0.1", PORTRAIT, refined(strength=0.1)),
     Pair("ultralytics.strength 0.1, 0.9", *(refined(strength=value) for value in (0.1, 0.9))),
     Pair("ultralytics.steps 2, 40", *(refined(steps=value) for value in (2, 40))),
     Pair("ultralytics.CFGScale 1, 8", *(refined(CFGScale=value) for value in (1, 8))),
@@ -202,7 +198,7 @@ PAIRS = (
     Pair("ultralytics.negativePrompt: red", refined(), refined(negativePrompt="a red background")),
     Pair(
         "ultralytics.confidence 0.1, 1 (blurred)",
-        *(refined(confidence=value) | {"inputs": {"seedImage": portrait(blur=2), "strength": 0}} for value in (0.1, 1)),
+        *(refined(HAZY_PORTRAIT, confidence=value) for value in (0.1, 1)),
     ),
     Pair("ultralytics.maskPadding 0, 20", *(refined(maskPadding=value) for value in (0, 20))),
     Pair("ultralytics.maskBlur 0, 40", *(refined(maskBlur=value) for value in (0, 40))),

@@ -26,18 +26,18 @@ def folder_fingerprint(folder: Path) -> str:
     A folder of several models, each in a folder of its own, is those models: what lies beside them is about them. Of
     files above 64 MiB it covers the first and the last MiB.
     """
-    paths = [path for path in folder.rglob("*") if _draws(path)]
+    paths = _files_that_draw(folder)
     return _fingerprint(folder, [path for path in paths if path.parent != folder] or paths)
 
 
 def part_fingerprint(folder: Path, part: str) -> str | None:
     """The same of one subfolder, such as the transformer; None when there is none."""
-    return _fingerprint(folder, (folder / part).rglob("*")) if (folder / part).is_dir() else None
+    return _fingerprint(folder, _files_that_draw(folder / part)) if (folder / part).is_dir() else None
 
 
 def _fingerprint(folder: Path, paths: Iterable[Path]) -> str:
     digest = hashlib.sha256()
-    for path in sorted(path for path in paths if _draws(path)):
+    for path in sorted(paths):
         size = path.stat().st_size
         digest.update(f"{path.relative_to(folder).as_posix()}\0{size}\0".encode())
         with path.open("rb") as file:
@@ -50,8 +50,8 @@ def _fingerprint(folder: Path, paths: Iterable[Path]) -> str:
     return digest.hexdigest()
 
 
-def _draws(path: Path) -> bool:
-    return path.suffix in _WEIGHTS_AND_CONFIGS and path.is_file()
+def _files_that_draw(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.suffix in _WEIGHTS_AND_CONFIGS and path.is_file()]
 
 
 @lru_cache(maxsize=256)

@@ -149,17 +149,14 @@ def _drawn(receipt: Receipt, request: RenderRequest, entry: ModelEntry, device: 
 
     try:
         checkpoint = Checkpoints(device).get(entry)
-    except LoadError as error:
-        raise ReplayError(str(error)) from error
-    kind = str(checkpoint.dtype).removeprefix("torch.")
-    again = make_receipt(request, request.seed, receipt.encoding, entry, device_name(device), kind)
-    for name, then, now in _differences(receipt, again):
-        typer.echo(f"ownware: {name} was {then} and is {now}; the bytes may differ for that", err=True)
-    with typer.progressbar(length=request.executed_steps, label="steps", file=sys.stderr) as bar:
-        try:
+        kind = str(checkpoint.dtype).removeprefix("torch.")
+        again = make_receipt(request, request.seed, receipt.encoding, entry, device_name(device), kind)
+        for name, then, now in _differences(receipt, again):
+            typer.echo(f"ownware: {name} was {then} and is {now}; the bytes may differ for that", err=True)
+        with typer.progressbar(length=request.executed_steps, label="steps", file=sys.stderr) as bar:
             picture = draw(request, 0, checkpoint, entry, lambda step, total: bar.update(step - bar.pos)).picture
-        except (LoraError, LoadError) as error:
-            raise ReplayError(str(error)) from error
+    except (LoraError, LoadError) as error:
+        raise ReplayError(str(error)) from error
     # The image carries the receipt that it was drawn from, so that its bytes can be the same.
     encoding, text = Encoding(*receipt.encoding), receipt.to_json()
     return encode(picture, encoding, text if fits(text, encoding.format) else None)

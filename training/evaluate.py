@@ -19,8 +19,8 @@ from PIL import Image, ImageDraw
 from tqdm import tqdm
 
 from pipelines.catalog import Mode, ModelEntry, load_catalog
+from pipelines.drawing import draw as render
 from pipelines.loading import Checkpoint
-from pipelines.render import advance, finish, prepare
 from pipelines.request import ControlUse, LoraUse, Reference, RenderRequest, Sampler
 from training.captions import Language, exact_caption
 from training.edits import KINDS, Edit, Kind, random_edit
@@ -108,10 +108,7 @@ class Painter:
             loras=loras,
             controls=controls,
         )
-        state = prepare(request, 0, self.checkpoint, entry)
-        while state.step < state.total:
-            advance([state])
-        return np.asarray(finish(state))
+        return np.asarray(render(request, 0, self.checkpoint, entry, lambda step, total: None).picture)
 
 
 def score_single(painter: Painter, count: int, setting: Setting) -> dict[str, float]:

@@ -8,8 +8,8 @@ from PIL import Image
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from pipelines.catalog import Mode, load_catalog
+from pipelines.drawing import draw
 from pipelines.loading import load
-from pipelines.render import advance, finish, prepare
 from pipelines.request import Reference, RenderRequest, Sampler
 from pipelines.vector_math import FUNCTIONS
 
@@ -41,9 +41,6 @@ def test_from_loading_to_a_picture_no_function_is_first_called_by_several_thread
     request = RenderRequest("", "a red circle", None, 64, 64, 2, Sampler(), 4.0, 7, references=pictures)
     with FirstCalls() as calls:
         checkpoint = load(str(weights), torch.device("cpu"), torch.float32, with_vision=True)
-        state = prepare(request, 0, checkpoint, entry)
-        while state.step < state.total:
-            advance([state])
-        finish(state)
+        draw(request, 0, checkpoint, entry, lambda step, total: None)
     assert {("cos", torch.float32), ("sin", torch.float32)} <= calls.seen.keys()
     assert {first for first, count in calls.seen.items() if count > 1} == set()
