@@ -46,7 +46,7 @@ embedded: $(VENV)/.training
 # Three of the traces go with the documentation and the tests.
 profile: $(VENV)/.serve
 	$(BIN)/ownware calibrate teacache --model runware:108@1 --weights embedded --steps 20,28 --guidance 4,1 \
-		--size 256 --out accel/profiles/embedded.toml --traces build/embedded.traces.jsonl
+		--size 256 --out accel/cache/profiles/embedded.toml --traces build/embedded.traces.jsonl
 	head -n 4 build/embedded.traces.jsonl > docs/embedded.traces.jsonl
 
 clean:

@@ -20,13 +20,13 @@ from typing import Any
 import torch
 from diffusers.hooks.first_block_cache import FirstBlockCacheConfig
 
-from accel.gate import Gate
-from accel.plan import CacheName, CachePlan
-from accel.report import Branch
-from accel.session import CacheSession, Forward
-from accel.strategies.base import Strategy
-from accel.strategies.dbcache import DBCache
-from accel.strategies.table import STRATEGIES
+from accel.cache.gate import Gate
+from accel.cache.plan import CacheName, CachePlan
+from accel.cache.report import Branch
+from accel.cache.session import CacheSession, Forward
+from accel.cache.strategies.base import Strategy
+from accel.cache.strategies.dbcache import DBCache
+from accel.cache.strategies.table import STRATEGIES
 from benchmarks.command import Command, installed
 from benchmarks.pipeline import FULL, NEGATIVE_TOKENS, PROMPT_TOKENS, SCALE, SEED, SMALL, Bench, Size
 from pipelines.guidance import guide

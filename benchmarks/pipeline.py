@@ -33,7 +33,7 @@ from diffusers.pipelines.qwenimage.pipeline_qwenimage import QwenImagePipeline
 from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
 from PIL import Image
 
-from accel.single_frame import SingleFrameVae
+from accel.weights.single_frame import SingleFrameVae
 from benchmarks.command import Command
 from benchmarks.memory import peak_mib
 from pipelines.catalog import Mode, ModelEntry, load_catalog

@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
-from accel.complaint import first_complaint
+from accel.validation_message import first_complaint
 
 Mode = Literal["text_to_image", "edit", "edit_plus"]
 

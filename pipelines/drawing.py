@@ -10,7 +10,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from accel.report import CacheReport
+from accel.cache.report import CacheReport
 from pipelines.catalog import ModelEntry
 from pipelines.faces import around_face, find_faces
 from pipelines.loading import Checkpoint

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from PIL import Image
 
-from accel.single_frame import SingleFrameVae
+from accel.weights.single_frame import SingleFrameVae
 
 # One token is a patch of 2 × 2 latent pixels, and a latent pixel 8 × 8 pixels of the image.
 PATCH = 2

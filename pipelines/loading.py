@@ -20,12 +20,12 @@ from safetensors import SafetensorError
 from transformers import Qwen2_5_VLForConditionalGeneration, Qwen2Tokenizer
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
-from accel.single_frame import SingleFrameVae
+from accel.kernels.vector_math import choose_kernels
+from accel.weights.single_frame import SingleFrameVae
 from pipelines.catalog import EMBEDDED_FOLDER, ModelEntry
 from pipelines.encodings import Encodings
 from pipelines.loras import Loras
 from pipelines.prompts import CONTROL_TOKENS
-from pipelines.vector_math import choose_kernels
 
 M = TypeVar("M", bound=torch.nn.Module)
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import structlog
 
-from accel.curves import Curve
-from accel.profile import Profile, ProfileError, Recipe, load_profile, profile_names, read_profile
+from accel.cache.curves import Curve
+from accel.cache.profile import Profile, ProfileError, Recipe, load_profile, profile_names, read_profile
 from pipelines.catalog import EMBEDDED, Catalog, ModelEntry
 from pipelines.fingerprint import part_fingerprint
 from pipelines.hub import local_folder

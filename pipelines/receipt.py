@@ -13,8 +13,8 @@ from typing import Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from accel.complaint import first_complaint
-from accel.report import CacheReport
+from accel.cache.report import CacheReport
+from accel.validation_message import first_complaint
 from pipelines.catalog import ModelEntry
 from pipelines.fingerprint import file_digest, folder_fingerprint
 from pipelines.hub import local_file, local_folder

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from accel.recorder import Recorder
-from accel.session import CacheSession, Forward, open_session
+from accel.cache.session import CacheSession, Forward, open_session
+from accel.calibration.recorder import Recorder
 from pipelines.catalog import ModelEntry
 from pipelines.conditioning import (
     EncodedPrompt,

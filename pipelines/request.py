@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from accel.plan import CachePlan
+from accel.cache.plan import CachePlan
 
 Deterministic = Literal[
     "euler",

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import typer
 
-from accel.profile import ProfileError
+from accel.cache.profile import ProfileError
 from benchmarks.step_caches.choice import Choice, Demand, choose
 from benchmarks.step_caches.prompts import PromptsError, default_prompts, load_prompts
 from benchmarks.step_caches.results import Result, ResultsError, ResultsFile, read_results

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 import typer
 from PIL import Image
 
-from accel.calibration import HELD_OUT, CalibrationError, fit
-from accel.profile import FORMAT, Fit, Profile, write_profile
-from accel.traces import FORMAT as TRACE_FORMAT
-from accel.traces import Header, Trace, write_traces
+from accel.cache.profile import FORMAT, Fit, Profile, write_profile
+from accel.calibration.fit import HELD_OUT, CalibrationError, fit
+from accel.calibration.traces import FORMAT as TRACE_FORMAT
+from accel.calibration.traces import Header, Trace, write_traces
 from pipelines.catalog import BUILT_IN, EMBEDDED_FOLDER, CatalogError, ModelEntry
 from pipelines.fingerprint import file_digest
 from pipelines.profiles import profile_file, recipe_of
@@ -176,7 +176,7 @@ def _traces(
     checkpoint: "Checkpoint",
 ) -> Iterator[Trace]:
     """Draw every prompt at every setting, in full. The same seeds at each, so that what differs is the setting."""
-    from accel.recorder import Recorder
+    from accel.calibration.recorder import Recorder
     from pipelines.render import advance, prepare
 
     width, height = wish.size

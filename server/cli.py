@@ -72,7 +72,7 @@ def calibrate_teacache(
 ) -> None:
     """Fit TeaCache's figures to a model; takes the model options of `serve` too."""
     settings = read_settings(context.args)
-    from accel.calibration import CalibrationError
+    from accel.calibration.fit import CalibrationError
     from server.calibrate import calibrate as run_calibration
     from server.calibrate import read_wish
 

@@ -14,7 +14,7 @@ import structlog
 import typer
 import uvicorn
 
-from accel.profile import ProfileError
+from accel.cache.profile import ProfileError
 from pipelines.catalog import BUILT_IN, Catalog, CatalogError, ModelEntry, load_catalog
 from server.app import MILLION, create_app
 from server.devices import find_devices

@@ -10,11 +10,11 @@ from typing import get_args
 
 import typer
 
-from accel.gate import Gate
-from accel.profile import Profile, ProfileError, load_profile, profile_names, read_profile
-from accel.replay import Replayed, predicted
-from accel.report import CacheReport
-from accel.traces import LAGS, Header, Trace, TraceError, read_traces
+from accel.cache.gate import Gate
+from accel.cache.profile import Profile, ProfileError, load_profile, profile_names, read_profile
+from accel.cache.report import CacheReport
+from accel.calibration.predict import Replayed, predicted
+from accel.calibration.traces import LAGS, Header, Trace, TraceError, read_traces
 from pipelines.profiles import BORROWED
 from server.runware.accelerators import cache_window
 from server.runware.objects import AcceleratorOptions

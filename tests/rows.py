@@ -4,8 +4,8 @@ import zlib
 from dataclasses import replace
 from typing import Any
 
-from accel.plan import CachePlan
-from accel.report import Branch, Decision
+from accel.cache.plan import CachePlan
+from accel.cache.report import Branch, Decision
 from benchmarks.step_caches.results import Case, Likeness, Place, Result, Run
 from benchmarks.step_caches.settings import Kind
 

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import torch
 
-from accel.adapter import Walk
-from accel.plan import CachePlan
-from accel.strategies import table
+from accel.block_runner import Walk
+from accel.cache.plan import CachePlan
+from accel.cache.strategies import table
 from benchmarks.parameters import PAIRS
 from pipelines.latents import grid, noise
 from pipelines.loading import Checkpoint

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from transformers import Qwen2_5_VLForConditionalGeneration
 
-from accel.single_frame import SingleFrameVae
+from accel.weights.single_frame import SingleFrameVae
 from pipelines.latents import encode_pixels
 from training.architecture import WIDTH, image_processor
 from training.captions import caption, with_low_quality

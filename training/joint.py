@@ -17,7 +17,7 @@ from torch import nn
 from tqdm import tqdm
 from transformers import Qwen2_5_VLForConditionalGeneration, Qwen2Tokenizer
 
-from accel.single_frame import SingleFrameVae
+from accel.weights.single_frame import SingleFrameVae
 from pipelines.catalog import Mode
 from training.architecture import LAYERS, WIDTH, fresh_text_encoder, fresh_transformer, image_processor, scheduler
 from training.dataset import RECIPES, Encoder, Pool, Task, cached_pools

@@ -1,7 +1,7 @@
 """Stage one: the VAE, an autoencoder of flat scenes at one latent pixel for 8 × 8 pixels, as the real one.
 
-Trained as the two-dimensional network that a single image makes of it (`accel.single_frame`), then written back into
-the class that real weights have. Knows pixels and latents; knows no captions.
+Trained as the two-dimensional network that a single image makes of it (`accel.weights.single_frame`), then written
+back into the class that real weights have. Knows pixels and latents; knows no captions.
 """
 
 import math
@@ -19,7 +19,7 @@ from torch import nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from accel.single_frame import SingleFrameVae
+from accel.weights.single_frame import SingleFrameVae
 from training.optimizer import Average, Optimizer, trapezoid
 from training.parallel import average_gradients, rank
 from training.sampling import Level, random_scene

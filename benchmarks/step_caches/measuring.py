@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from accel.report import Decision
+from accel.cache.report import Decision
 from benchmarks.step_caches.host_reads import HostReads
 from benchmarks.step_caches.lettering import Reader
 from benchmarks.step_caches.prompts import Prompt

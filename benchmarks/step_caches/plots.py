@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#8c564b")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _GREY = "#e6e6e6"
-# By the reasons of `accel.report`: reuse dark, a judgement of the cache light, a rule grey.
+# By the reasons of `accel.cache.report`: reuse dark, a judgement of the cache light, a rule grey.
 _REASONS = {
     "reuse": "#0072b2",
     "threshold": "#f6c36b",

@@ -12,7 +12,7 @@ from typing import Annotated, ClassVar
 from PIL import Image
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
-from accel.complaint import first_complaint
+from accel.validation_message import first_complaint
 from pipelines.catalog import REFERENCES, ModelEntry
 from pipelines.fingerprint import file_digest
 from pipelines.prompts import find_control_token

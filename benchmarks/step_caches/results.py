@@ -12,9 +12,9 @@ from statistics import median
 
 from pydantic import TypeAdapter, ValidationError
 
-from accel.complaint import first_complaint
-from accel.plan import CachePlan
-from accel.report import Decision, reused_steps
+from accel.cache.plan import CachePlan
+from accel.cache.report import Decision, reused_steps
+from accel.validation_message import first_complaint
 from benchmarks.step_caches.settings import Kind, Knob
 
 # Equal pictures have no finite PSNR; one grey level in one of a megapixel's values makes 113 dB.

@@ -11,9 +11,9 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
-from accel.complaint import first_complaint
-from accel.plan import CachePlan
-from accel.profile import profile_names
+from accel.cache.plan import CachePlan
+from accel.cache.profile import profile_names
+from accel.validation_message import first_complaint
 from pipelines.catalog import ModelEntry
 from server.runware.accelerators import CACHES, FiguresFinder, ThresholdDirection, cache_plan, cache_window
 from server.runware.objects import AcceleratorOptions

@@ -6,7 +6,7 @@ Plain frozen data. Knows no wire format (`task` is kept for whoever accepted it)
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from accel.report import CacheReport
+from accel.cache.report import CacheReport
 from pipelines.request import RenderRequest
 from server.media.encode import Encoding
 

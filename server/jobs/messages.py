@@ -6,7 +6,7 @@ Pictures travel through the file system: the API process says where each one bel
 from dataclasses import dataclass
 from pathlib import Path
 
-from accel.report import CacheReport
+from accel.cache.report import CacheReport
 from pipelines.request import RenderRequest
 from server.media.encode import Encoding
 

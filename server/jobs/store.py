@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from accel.report import CacheReport
+from accel.cache.report import CacheReport
 from pipelines.request import RenderRequest
 from server.database import Database
 from server.errors import ConflictTaskUUID, RateLimitExceeded

@@ -7,7 +7,7 @@ here and nowhere else.
 from collections.abc import Callable, Iterator
 from typing import Literal
 
-from accel.plan import CacheName, CachePlan
+from accel.cache.plan import CacheName, CachePlan
 from pipelines.catalog import Catalog, ModelEntry
 from pipelines.profiles import Figures, Profiles, Render
 from server.runware.objects import AcceleratorOptions

@@ -7,7 +7,7 @@ import asyncio
 import base64
 from pathlib import PurePosixPath
 
-from accel.report import CacheReport
+from accel.cache.report import CacheReport
 from server.errors import ApiError, NotFound
 from server.jobs.job import Job, Result
 from server.media.store import Media, MediaStore

@@ -12,11 +12,11 @@ from diffusers.hooks.first_block_cache import FirstBlockCacheConfig
 from diffusers.pipelines.qwenimage.pipeline_qwenimage import QwenImagePipeline
 from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
 
-from accel.gate import Gate
-from accel.report import CacheReport
-from accel.session import CacheSession, Forward
-from accel.strategies.base import Strategy
-from accel.strategies.dbcache import DBCache
+from accel.cache.gate import Gate
+from accel.cache.report import CacheReport
+from accel.cache.session import CacheSession, Forward
+from accel.cache.strategies.base import Strategy
+from accel.cache.strategies.dbcache import DBCache
 from pipelines.catalog import EMBEDDED_FOLDER
 from pipelines.latents import grid, noise
 from pipelines.loading import Checkpoint, load

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from accel.curves import Polynomial
-from accel.plan import CacheName, CachePlan
-from accel.report import CacheReport
+from accel.cache.curves import Polynomial
+from accel.cache.plan import CacheName, CachePlan
+from accel.cache.report import CacheReport
 from pipelines.catalog import EMBEDDED_FOLDER, ModelEntry, load_catalog
 from pipelines.drawing import draw
 from pipelines.loading import Checkpoint, load

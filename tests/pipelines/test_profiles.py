@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from accel.curves import Table
-from accel.profile import FORMAT, Fit, Profile, ProfileError, load_profile, write_profile
+from accel.cache.curves import Table
+from accel.cache.profile import FORMAT, Fit, Profile, ProfileError, load_profile, write_profile
 from pipelines.catalog import EMBEDDED, EMBEDDED_FOLDER, Catalog, load_catalog
 from pipelines.profiles import Profiles, Render, profile_file, recipe_of
 

@@ -7,11 +7,11 @@ import torch
 from PIL import Image
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from accel.kernels.vector_math import FUNCTIONS
 from pipelines.catalog import Mode, load_catalog
 from pipelines.drawing import draw
 from pipelines.loading import load
 from pipelines.request import Reference, RenderRequest, Sampler
-from pipelines.vector_math import FUNCTIONS
 
 NAMES = {function.__name__ for function in FUNCTIONS}
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from accel.profile import Recipe, load_profile, read_profile, write_profile
-from accel.traces import read_traces
+from accel.cache.profile import Recipe, load_profile, read_profile, write_profile
+from accel.calibration.traces import read_traces
 from pipelines.catalog import EMBEDDED, load_catalog
 from pipelines.profiles import Profiles, Render, recipe_of
 from server.cli import app

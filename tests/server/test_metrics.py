@@ -8,7 +8,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
-from accel.report import CacheReport, Decision
+from accel.cache.report import CacheReport, Decision
 from tests.fakes import FakeRenderer
 from tests.server.conftest import new_task, post
 

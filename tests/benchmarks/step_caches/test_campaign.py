@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from accel.plan import CachePlan
+from accel.cache.plan import CachePlan
 from benchmarks.step_caches.campaign import Unit, picture_path, run, units_of
 from benchmarks.step_caches.measuring import Bench
 from benchmarks.step_caches.prompts import Prompt

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from accel.plan import CachePlan
+from accel.cache.plan import CachePlan
 from benchmarks.step_caches.host_reads import HostReads
 from benchmarks.step_caches.measuring import Bench
 from benchmarks.step_caches.prompts import Prompt

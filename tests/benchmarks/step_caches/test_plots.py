@@ -1,6 +1,6 @@
 import numpy as np
 
-from accel.report import Decision
+from accel.cache.report import Decision
 from benchmarks.step_caches.plots import curves_of, front_figure, knob_figure, timeline_figure
 from benchmarks.step_caches.summary import groups_of
 from tests.rows import result

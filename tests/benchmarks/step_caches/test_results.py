@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from accel.plan import CachePlan
+from accel.cache.plan import CachePlan
 from benchmarks.step_caches.results import ResultsError, ResultsFile, Run, read_results, to_line
 from tests.rows import PLACE, decisions, result
 

@@ -3,7 +3,7 @@ from typing import Any, cast, get_args
 
 import pytest
 
-from accel.plan import CacheName, CachePlan
+from accel.cache.plan import CacheName, CachePlan
 from benchmarks.step_caches.settings import DEFAULT, SettingsError, jobs_of, load_settings
 from pipelines.catalog import load_catalog
 from server.runware.accelerators import CACHES, cache_plan

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
-from accel.gate import Gate
-from accel.plan import CachePlan
-from accel.profile import Recipe, load_profile, write_profile
-from accel.report import CacheReport, Decision
+from accel.cache.gate import Gate
+from accel.cache.plan import CachePlan
+from accel.cache.profile import Recipe, load_profile, write_profile
+from accel.cache.report import CacheReport, Decision
 from pipelines.catalog import Catalog, load_catalog
 from server.app import create_app
 from server.runware.accelerators import (

@@ -1,0 +1,54 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from accel.cache.profile import Recipe
+from accel.calibration.traces import Header, Observation, Trace, TraceError, read_traces, write_traces
+
+HEADER = Header(1, "runware:108@1", Recipe("a", "b"))
+SEEN = (
+    Observation(0, 0, "cond", 1.0, None, None, None, ()),
+    Observation(1, 0, "cond", 0.5, 0.25, 0.5, 0.125, (0.3,), (0.2,)),
+)
+TRACE = Trace("红 “a”", 1, 2, 1.0, 128, 96, SEEN)
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    write_traces(tmp_path / "new" / "a.jsonl", HEADER, [TRACE, TRACE])
+    assert read_traces(tmp_path / "new" / "a.jsonl") == (HEADER, (TRACE, TRACE))
+    assert not TRACE.guided
+    assert TRACE.area == 128 * 96
+
+
+@pytest.mark.parametrize(
+    ("line", "field", "value", "said"),
+    [
+        (0, "trace_format", 2, "trace_format: 2; only format 1"),
+        (0, "model", 3, "line 1: model: "),
+        (1, "steps", "many", "line 2: steps: "),
+        (1, "mood", 1, "line 2: mood: "),
+        (1, "observations", [{}], "line 2: observations.0.step: "),
+    ],
+)
+def test_a_corrupt_file_is_refused_by_line_and_field(
+    tmp_path: Path, line: int, field: str, value: object, said: str
+) -> None:
+    path = tmp_path / "a.jsonl"
+    write_traces(path, HEADER, [TRACE])
+    lines = path.read_text(encoding="utf-8").splitlines()
+    lines[line] = json.dumps(json.loads(lines[line]) | {field: value})
+    path.write_text("\n".join(lines), encoding="utf-8")
+    with pytest.raises(TraceError) as refusal:
+        read_traces(path)
+    assert str(refusal.value).startswith(f"{path}: ")
+    assert said in str(refusal.value)
+
+
+@pytest.mark.parametrize("data", [b"", b"\xff", b"{", b"[]\n"])
+def test_a_file_that_is_no_trace(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "a.jsonl").write_bytes(data)
+    with pytest.raises(TraceError, match=r"a\.jsonl"):
+        read_traces(tmp_path / "a.jsonl")
+    with pytest.raises(TraceError, match=r"b\.jsonl"):
+        read_traces(tmp_path / "b.jsonl")
