@@ -29,8 +29,8 @@ from accel.cache.strategies.dbcache import DBCache
 from accel.cache.strategies.table import STRATEGIES
 from benchmarks.command import Command, installed
 from benchmarks.pipeline import FULL, NEGATIVE_TOKENS, PROMPT_TOKENS, SCALE, SEED, SMALL, Bench, Size
-from pipelines.guidance import guide
 from pipelines.latents import grid, noise
+from pipelines.sampling.guidance import guide
 
 SCHEDULE = "CCCRRCRRCRCC"  # computed and reused steps: about what the wire's defaults make of a good picture
 STEPS = len(SCHEDULE)

@@ -21,12 +21,12 @@ from safetensors.torch import save_file
 from benchmarks.command import Command
 from benchmarks.memory import peak_mib
 from benchmarks.pipeline import FULL, NEGATIVE_TOKENS, PROMPT_TOKENS, SCALE, SEED, SMALL, Bench
-from pipelines.catalog import load_catalog
-from pipelines.controlnets import Control
-from pipelines.encodings import Encodings
+from pipelines.catalog.catalog import load_catalog
+from pipelines.controlnet.nets import Control
 from pipelines.latents import grid, noise
-from pipelines.loading import Checkpoints
-from pipelines.loras import Loras
+from pipelines.lora.apply import Loras
+from pipelines.models.encodings import Encodings
+from pipelines.models.loader import Checkpoints
 from pipelines.render import RenderState, advance, begin, prepare
 from pipelines.request import LoraUse, Reference, RenderRequest, Sampler
 

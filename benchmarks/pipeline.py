@@ -36,13 +36,13 @@ from PIL import Image
 from accel.weights.single_frame import SingleFrameVae
 from benchmarks.command import Command
 from benchmarks.memory import peak_mib
-from pipelines.catalog import Mode, ModelEntry, load_catalog
+from pipelines.catalog.catalog import Mode, ModelEntry, load_catalog
 from pipelines.conditioning import encode_picture, encode_references, scaled_size
-from pipelines.controlnets import Control
-from pipelines.encodings import Encodings
+from pipelines.controlnet.nets import Control
+from pipelines.editing.canvas import Canvas
 from pipelines.latents import grid, noise
-from pipelines.loading import Checkpoint, default_dtype
-from pipelines.painting import Canvas
+from pipelines.models.encodings import Encodings
+from pipelines.models.loader import Checkpoint, default_dtype
 from pipelines.render import advance, begin, finish
 from pipelines.request import Reference, RenderRequest, Sampler
 from training.architecture import SCHEDULER

@@ -19,8 +19,8 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
-from pipelines.catalog import EMBEDDED, EMBEDDED_FOLDER, ModelEntry, load_catalog
-from pipelines.loading import Checkpoint, default_dtype, load
+from pipelines.catalog.catalog import EMBEDDED, EMBEDDED_FOLDER, ModelEntry, load_catalog
+from pipelines.models.loader import Checkpoint, default_dtype, load
 from pipelines.render import advance, finish, prepare
 from pipelines.request import RenderRequest, Sampler
 from server.runware.schedulers import SAMPLERS

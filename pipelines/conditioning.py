@@ -15,10 +15,10 @@ import torch
 from diffusers.image_processor import VaeImageProcessor
 from PIL import Image
 
-from pipelines.catalog import ModelEntry
+from pipelines.catalog.catalog import ModelEntry
+from pipelines.catalog.templates import IMAGE_PAD, TEMPLATES, Template, find_control_token
 from pipelines.latents import PATCH, encode_pixels, grid
-from pipelines.loading import Checkpoint
-from pipelines.prompts import IMAGE_PAD, TEMPLATES, Template, find_control_token
+from pipelines.models.loader import Checkpoint
 
 # Tokens of the user's text that the models were trained to read (diffusers: tokenizer_max_length).
 MAX_PROMPT_TOKENS = 1024

@@ -15,9 +15,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from accel.cache.report import CacheReport
 from accel.validation_message import first_complaint
-from pipelines.catalog import ModelEntry
-from pipelines.fingerprint import file_digest, folder_fingerprint
-from pipelines.hub import local_file, local_folder
+from pipelines.catalog.catalog import ModelEntry
+from pipelines.catalog.fingerprint import file_digest, folder_fingerprint
+from pipelines.catalog.hub import local_file, local_folder
 from pipelines.request import Reference, RenderRequest
 
 FORMAT = 1

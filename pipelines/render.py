@@ -14,7 +14,7 @@ from PIL import Image
 
 from accel.cache.session import CacheSession, Forward, open_session
 from accel.calibration.recorder import Recorder
-from pipelines.catalog import ModelEntry
+from pipelines.catalog.catalog import ModelEntry
 from pipelines.conditioning import (
     EncodedPrompt,
     EncodedReferences,
@@ -23,18 +23,18 @@ from pipelines.conditioning import (
     encode_prompt,
     encode_references,
 )
-from pipelines.controlnets import Control, Residuals, prepare_controls, residuals
-from pipelines.guidance import guide
-from pipelines.inpainting import Inpainting, noised, packed_mask
-from pipelines.integrators.base import Integrator
-from pipelines.integrators.table import integrator
+from pipelines.controlnet.nets import Control, Residuals, prepare_controls, residuals
+from pipelines.editing.canvas import WHOLE, Canvas, lay_out
+from pipelines.editing.inpainting import Inpainting, noised, packed_mask
+from pipelines.images import open_reference
 from pipelines.latents import PATCH, decode_tokens, grid, noise, step_noise
-from pipelines.loading import Checkpoint
-from pipelines.loras import NO_LORAS, LoraSet, applied
-from pipelines.painting import WHOLE, Canvas, lay_out
-from pipelines.pictures import open_reference
+from pipelines.lora.apply import NO_LORAS, LoraSet, applied
+from pipelines.models.loader import Checkpoint
 from pipelines.request import RenderRequest
-from pipelines.sigmas import flow_sigmas
+from pipelines.sampling.guidance import guide
+from pipelines.sampling.sigmas import flow_sigmas
+from pipelines.sampling.solvers.base import Integrator
+from pipelines.sampling.solvers.table import integrator
 
 # Qwen-Image's own convention for "no negative prompt".
 NEUTRAL_PROMPT = " "

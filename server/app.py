@@ -13,8 +13,8 @@ from fastapi_offline import FastAPIOffline
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import RedirectResponse, Response
 
-from pipelines.catalog import Catalog
-from pipelines.profiles import Profiles
+from pipelines.catalog.catalog import Catalog
+from pipelines.catalog.profiles import Profiles
 from server import health, images, metrics, receipts
 from server.database import Database
 from server.docs import install_docs

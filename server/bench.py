@@ -17,8 +17,8 @@ from benchmarks.step_caches.results import Result, ResultsError, ResultsFile, re
 from benchmarks.step_caches.settings import DEFAULT as DEFAULT_SETTINGS
 from benchmarks.step_caches.settings import SettingsError, jobs_of, load_settings
 from benchmarks.step_caches.summary import Group, Row, groups_of
-from pipelines.catalog import CatalogError
-from pipelines.profiles import Profiles, Render
+from pipelines.catalog.catalog import CatalogError
+from pipelines.catalog.profiles import Profiles, Render
 from pipelines.request import MAX_STEPS
 from server.devices import find_devices
 from server.run import choose_catalog
@@ -87,7 +87,7 @@ def caches(
     from benchmarks.step_caches.campaign import run, units_of
     from benchmarks.step_caches.lettering import Reader, can_read
     from benchmarks.step_caches.measuring import Bench
-    from pipelines.loading import Checkpoints, LoadError
+    from pipelines.models.loader import Checkpoints, LoadError
 
     reader = Reader() if can_read() and any(prompt.words for prompt in texts) else None
     if not can_read():

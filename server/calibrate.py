@@ -17,10 +17,10 @@ from accel.cache.profile import FORMAT, Fit, Profile, write_profile
 from accel.calibration.fit import HELD_OUT, CalibrationError, fit
 from accel.calibration.traces import FORMAT as TRACE_FORMAT
 from accel.calibration.traces import Header, Trace, write_traces
-from pipelines.catalog import BUILT_IN, EMBEDDED_FOLDER, CatalogError, ModelEntry
-from pipelines.fingerprint import file_digest
-from pipelines.profiles import profile_file, recipe_of
-from pipelines.prompts import find_control_token
+from pipelines.catalog.catalog import BUILT_IN, EMBEDDED_FOLDER, CatalogError, ModelEntry
+from pipelines.catalog.fingerprint import file_digest
+from pipelines.catalog.profiles import profile_file, recipe_of
+from pipelines.catalog.templates import find_control_token
 from pipelines.request import MAX_STEPS, Reference, RenderRequest, Sampler
 from server.devices import find_devices
 from server.run import choose_catalog
@@ -28,7 +28,7 @@ from server.runware.translate import SIDE_MAX, SIDE_MIN, SIDE_STEP
 from server.settings import Settings
 
 if TYPE_CHECKING:
-    from pipelines.loading import Checkpoint
+    from pipelines.models.loader import Checkpoint
 
 # Varied subjects, lettering and two languages; the embedded checkpoint knows only what it was trained on.
 PROMPTS = BUILT_IN.with_name("prompts.txt")
@@ -139,7 +139,7 @@ def _measured(
 ) -> tuple[Header, tuple[Trace, ...]]:
     """Raises `CalibrationError` when the model cannot be loaded or does not render."""
     # torch and the models take seconds, and only from here on are they needed.
-    from pipelines.loading import Checkpoints, LoadError
+    from pipelines.models.loader import Checkpoints, LoadError
 
     try:
         checkpoint = Checkpoints(device).get(entry)

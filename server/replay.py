@@ -13,10 +13,10 @@ from pathlib import Path
 
 import typer
 
-from pipelines.catalog import Catalog, CatalogError, ModelEntry
-from pipelines.fingerprint import file_digest
-from pipelines.hub import local_file
-from pipelines.lora_keys import LoraError
+from pipelines.catalog.catalog import Catalog, CatalogError, ModelEntry
+from pipelines.catalog.fingerprint import file_digest
+from pipelines.catalog.hub import local_file
+from pipelines.lora.keys import LoraError
 from pipelines.receipt import Receipt, ReceiptError, fingerprint, pictures_of, read_receipt, with_files
 from pipelines.request import RenderRequest
 from server.devices import find_devices
@@ -143,8 +143,8 @@ def _expect(name: str, digest: str | None, here: str | None) -> None:
 
 def _drawn(receipt: Receipt, request: RenderRequest, entry: ModelEntry, device: str) -> bytes:
     # torch and the models take seconds, and only from here on are they needed.
-    from pipelines.drawing import draw
-    from pipelines.loading import Checkpoints, LoadError, device_name
+    from pipelines.generate import draw
+    from pipelines.models.loader import Checkpoints, LoadError, device_name
     from pipelines.receipt import make_receipt
 
     try:

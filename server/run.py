@@ -15,7 +15,7 @@ import typer
 import uvicorn
 
 from accel.cache.profile import ProfileError
-from pipelines.catalog import BUILT_IN, Catalog, CatalogError, ModelEntry, load_catalog
+from pipelines.catalog.catalog import BUILT_IN, Catalog, CatalogError, ModelEntry, load_catalog
 from server.app import MILLION, create_app
 from server.devices import find_devices
 from server.jobs.process import RendererProcess

@@ -15,7 +15,7 @@ from accel.cache.profile import Profile, ProfileError, load_profile, profile_nam
 from accel.cache.report import CacheReport
 from accel.calibration.predict import Replayed, predicted
 from accel.calibration.traces import LAGS, Header, Trace, TraceError, read_traces
-from pipelines.profiles import BORROWED
+from pipelines.catalog.profiles import BORROWED
 from server.runware.accelerators import cache_window
 from server.runware.objects import AcceleratorOptions
 

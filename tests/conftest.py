@@ -6,7 +6,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pipelines.loading import Checkpoint
+    from pipelines.models.loader import Checkpoint
     from tests.live import LiveServer
 
 
@@ -25,7 +25,7 @@ def checkpoint(weights: Path) -> "Checkpoint":
     """The random weights, loaded in float32 on the CPU."""
     import torch
 
-    from pipelines.loading import load
+    from pipelines.models.loader import load
 
     return load(str(weights), torch.device("cpu"), torch.float32, with_vision=True)
 

@@ -13,7 +13,7 @@ from torch import nn
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration, Qwen2Tokenizer
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
-from pipelines.prompts import CONTROL_TOKENS
+from pipelines.catalog.templates import CONTROL_TOKENS
 from training.architecture import scheduler
 from training.tokenizer import tokenizer_of
 

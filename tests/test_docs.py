@@ -16,7 +16,7 @@ from accel.cache.plan import CachePlan
 from accel.cache.strategies import table
 from benchmarks.parameters import PAIRS
 from pipelines.latents import grid, noise
-from pipelines.loading import Checkpoint
+from pipelines.models.loader import Checkpoint
 from pipelines.render import advance, begin
 from pipelines.request import RenderRequest, Sampler
 from server.runware.schema import ImageInference

@@ -9,7 +9,7 @@ import argparse
 import shutil
 from pathlib import Path
 
-from pipelines.catalog import EDGES, EMBEDDED_FOLDER, OUTLINES
+from pipelines.catalog.catalog import EDGES, EMBEDDED_FOLDER, OUTLINES
 from training.controlnet import ControlNetBudget, train_controlnet
 from training.joint import PROGRESS, JointBudget, steps_of, train_joint
 from training.lora import LoraBudget, train_lora

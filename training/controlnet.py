@@ -14,9 +14,9 @@ from diffusers.models.transformers.transformer_qwenimage import QwenImageTransfo
 from PIL import Image
 from tqdm import tqdm
 
-from pipelines.catalog import EDGES
-from pipelines.loading import load
-from pipelines.preprocessors import preprocess
+from pipelines.catalog.catalog import EDGES
+from pipelines.controlnet.preprocessors import preprocess
+from pipelines.models.loader import load
 from training.captions import caption
 from training.dataset import SQUARE, TOKEN
 from training.frozen import Samples, flow_loss

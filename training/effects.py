@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from pipelines.catalog import EDGES, OUTLINES
+from pipelines.catalog.catalog import EDGES, OUTLINES
 from pipelines.request import ControlUse, LoraUse, Reference
 from training.captions import exact_caption
 from training.controlnet import edges

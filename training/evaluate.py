@@ -18,9 +18,9 @@ import numpy as np
 from PIL import Image, ImageDraw
 from tqdm import tqdm
 
-from pipelines.catalog import Mode, ModelEntry, load_catalog
-from pipelines.drawing import draw as render
-from pipelines.loading import Checkpoint
+from pipelines.catalog.catalog import Mode, ModelEntry, load_catalog
+from pipelines.generate import draw as render
+from pipelines.models.loader import Checkpoint
 from pipelines.request import ControlUse, LoraUse, Reference, RenderRequest, Sampler
 from training.captions import Language, exact_caption
 from training.edits import KINDS, Edit, Kind, random_edit

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from pipelines.loading import Checkpoint
+from pipelines.models.loader import Checkpoint
 from training.architecture import WIDTH
 from training.dataset import SQUARE, drawn, latents_of
 from training.joint import noise_levels, weighted

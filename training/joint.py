@@ -18,7 +18,7 @@ from tqdm import tqdm
 from transformers import Qwen2_5_VLForConditionalGeneration, Qwen2Tokenizer
 
 from accel.weights.single_frame import SingleFrameVae
-from pipelines.catalog import Mode
+from pipelines.catalog.catalog import Mode
 from training.architecture import LAYERS, WIDTH, fresh_text_encoder, fresh_transformer, image_processor, scheduler
 from training.dataset import RECIPES, Encoder, Pool, Task, cached_pools
 from training.layout import LayoutHead, by_token, shown

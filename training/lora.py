@@ -13,8 +13,8 @@ from diffusers.pipelines.qwenimage.pipeline_qwenimage import QwenImagePipeline
 from peft import LoraConfig, get_peft_model_state_dict
 from tqdm import tqdm
 
-from pipelines.catalog import OUTLINES
-from pipelines.loading import load
+from pipelines.catalog.catalog import OUTLINES
+from pipelines.models.loader import load
 from training.captions import caption
 from training.frozen import Samples, flow_loss
 from training.optimizer import trapezoid

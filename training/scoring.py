@@ -10,8 +10,8 @@ from pathlib import Path
 
 import torch
 
-from pipelines.catalog import EMBEDDED_FOLDER
-from pipelines.loading import Checkpoint, load
+from pipelines.catalog.catalog import EMBEDDED_FOLDER
+from pipelines.models.loader import Checkpoint, load
 
 
 @dataclass(frozen=True, slots=True)

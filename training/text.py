@@ -9,8 +9,8 @@ from typing import Any, cast
 import torch
 from transformers import Qwen2_5_VLForConditionalGeneration, Qwen2Tokenizer
 
-from pipelines.catalog import Mode
-from pipelines.prompts import IMAGE_PAD, TEMPLATES
+from pipelines.catalog.catalog import Mode
+from pipelines.catalog.templates import IMAGE_PAD, TEMPLATES
 
 
 def encode_texts(

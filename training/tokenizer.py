@@ -17,7 +17,7 @@ from tokenizers import AddedToken
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import Qwen2Tokenizer
 
-from pipelines.prompts import CONTROL_TOKENS, TEMPLATES
+from pipelines.catalog.templates import CONTROL_TOKENS, TEMPLATES
 from training.captions import LOW_QUALITY, caption
 from training.edits import KINDS, random_edit
 from training.sampling import random_scene

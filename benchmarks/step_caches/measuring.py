@@ -21,10 +21,10 @@ from benchmarks.step_caches.prompts import Prompt
 from benchmarks.step_caches.quality import compare
 from benchmarks.step_caches.results import Case, Likeness, Place, Result, Run
 from benchmarks.step_caches.settings import Job
-from pipelines.catalog import ModelEntry
-from pipelines.drawing import draw
-from pipelines.encodings import Encodings
-from pipelines.loading import Checkpoint, device_name
+from pipelines.catalog.catalog import ModelEntry
+from pipelines.generate import draw
+from pipelines.models.encodings import Encodings
+from pipelines.models.loader import Checkpoint, device_name
 from pipelines.receipt import fingerprint
 from pipelines.request import RenderRequest, Sampler
 

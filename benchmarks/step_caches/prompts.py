@@ -13,9 +13,9 @@ from PIL import Image
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from accel.validation_message import first_complaint
-from pipelines.catalog import REFERENCES, ModelEntry
-from pipelines.fingerprint import file_digest
-from pipelines.prompts import find_control_token
+from pipelines.catalog.catalog import REFERENCES, ModelEntry
+from pipelines.catalog.fingerprint import file_digest
+from pipelines.catalog.templates import find_control_token
 from pipelines.request import Reference
 
 EMBEDDED = Path(__file__).with_name("prompts_embedded.toml")

@@ -14,7 +14,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from accel.cache.plan import CachePlan
 from accel.cache.profile import profile_names
 from accel.validation_message import first_complaint
-from pipelines.catalog import ModelEntry
+from pipelines.catalog.catalog import ModelEntry
 from server.runware.accelerators import CACHES, FiguresFinder, ThresholdDirection, cache_plan, cache_window
 from server.runware.objects import AcceleratorOptions
 

@@ -14,7 +14,7 @@ from multiprocessing.process import BaseProcess
 
 import structlog
 
-from pipelines.catalog import Catalog
+from pipelines.catalog.catalog import Catalog
 from server.jobs import renderer
 from server.jobs.messages import Cancel, Cancelled, Failed, Finished, NotReady, Order, Ready, Reply, Stop
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from pipelines.catalog import Catalog
-from pipelines.lora_keys import LoraError
+from pipelines.catalog.catalog import Catalog
+from pipelines.lora.keys import LoraError
 from server.jobs.messages import (
     Cancel,
     Cancelled,
@@ -34,7 +34,7 @@ from server.media.files import write_file
 from server.media.metadata import fits
 
 if TYPE_CHECKING:
-    from pipelines.loading import Checkpoints
+    from pipelines.models.loader import Checkpoints
 
 log = structlog.get_logger()
 
@@ -74,7 +74,7 @@ class Renderer:
 
     def run(self) -> None:
         """Announce readiness, then draw until told to stop, which raises."""
-        from pipelines.loading import Checkpoints, device_name
+        from pipelines.models.loader import Checkpoints, device_name
 
         started = time.monotonic()
         try:
@@ -92,8 +92,8 @@ class Renderer:
                 self._serve(message, checkpoints)
 
     def _serve(self, order: Order, checkpoints: "Checkpoints") -> None:
-        from pipelines.controlnets import ControlError
-        from pipelines.loading import LoadError
+        from pipelines.controlnet.nets import ControlError
+        from pipelines.models.loader import LoadError
 
         try:
             for target in order.targets:
@@ -117,8 +117,8 @@ class Renderer:
             self._connection.send(Finished(order.job_id))
 
     def _draw(self, order: Order, target: Target, checkpoints: "Checkpoints") -> ImageWritten:
-        from pipelines.drawing import draw
-        from pipelines.loading import device_name
+        from pipelines.generate import draw
+        from pipelines.models.loader import device_name
         from pipelines.receipt import make_receipt
 
         started = time.monotonic()

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from typing import Literal
 
 from accel.cache.plan import CacheName, CachePlan
-from pipelines.catalog import Catalog, ModelEntry
-from pipelines.profiles import Figures, Profiles, Render
+from pipelines.catalog.catalog import Catalog, ModelEntry
+from pipelines.catalog.profiles import Figures, Profiles, Render
 from server.runware.objects import AcceleratorOptions
 
 ThresholdDirection = Literal["documented", "library"]

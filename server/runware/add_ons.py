@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
 
-from pipelines.catalog import AddOn, Catalog
+from pipelines.catalog.catalog import AddOn, Catalog
 from server.database import Database
 from server.errors import InvalidParameter
 

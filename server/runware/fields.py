@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, StrictStr, WithJsonSchema
 
-from pipelines.preprocessors import KINDS, NEED_A_NETWORK
+from pipelines.controlnet.preprocessors import KINDS, NEED_A_NETWORK
 from server.runware.schedulers import SCHEDULERS, scheduler_name
 
 MAX_SEED = 2**63 - 1

@@ -8,8 +8,8 @@ import uuid
 from collections.abc import AsyncIterator
 from typing import Any
 
-from pipelines.catalog import Catalog, ModelEntry
-from pipelines.profiles import Profiles
+from pipelines.catalog.catalog import Catalog, ModelEntry
+from pipelines.catalog.profiles import Profiles
 from server.errors import ConflictTaskUUID, InvalidParameter, MediaError, Rejected, ServiceUnavailable
 from server.jobs.job import Submission
 from server.jobs.queue import Ended, Event, JobQueue, Stopping

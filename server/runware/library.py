@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 
-from pipelines.catalog import AddOn, Catalog, ModelEntry
+from pipelines.catalog.catalog import AddOn, Catalog, ModelEntry
 from server.errors import MediaError, NotFound, Rejected, UnsupportedParameter
 from server.jobs.store import JobStore
 from server.media.inputs import InputImages

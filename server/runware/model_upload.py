@@ -17,7 +17,7 @@ from pathlib import Path
 
 import structlog
 
-from pipelines.lora_keys import LoraError, check_file
+from pipelines.lora.keys import LoraError, check_file
 from server.errors import (
     ApiError,
     ConflictTaskUUID,

@@ -11,8 +11,8 @@ from collections.abc import AsyncIterator
 
 from PIL import Image
 
-from pipelines.pictures import open_reference
-from pipelines.preprocessors import KINDS, NEED_A_NETWORK, drawn_by_filter, fitted, preprocess
+from pipelines.controlnet.preprocessors import KINDS, NEED_A_NETWORK, drawn_by_filter, fitted, preprocess
+from pipelines.images import open_reference
 from pipelines.request import Reference
 from server.errors import (
     ApiError,

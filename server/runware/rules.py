@@ -6,8 +6,8 @@ effect yet is refused last, by name, because a parameter that is silently ignore
 
 from collections.abc import Callable, Iterator, Mapping
 
-from pipelines.catalog import LORA_ARCHITECTURES, REFERENCES, Catalog, ModelEntry
-from pipelines.prompts import find_control_token
+from pipelines.catalog.catalog import LORA_ARCHITECTURES, REFERENCES, Catalog, ModelEntry
+from pipelines.catalog.templates import find_control_token
 from server.errors import (
     ApiError,
     IncompatibleParameters,

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StrictBool, StrictStr
 
-from pipelines.preprocessors import CANNY_HIGH, CANNY_LOW
+from pipelines.controlnet.preprocessors import CANNY_HIGH, CANNY_LOW
 from server.runware.fields import (
     AIR_PATTERN,
     MAX_SEED,

@@ -11,8 +11,8 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from pipelines.catalog import Catalog, ModelEntry
-from pipelines.profiles import Profiles, Render
+from pipelines.catalog.catalog import Catalog, ModelEntry
+from pipelines.catalog.profiles import Profiles, Render
 from pipelines.request import ControlUse, FaceRefinement, LoraUse, Outpaint, Reference, RenderRequest, Sampler
 from server.media.store import Media
 from server.runware.accelerators import ThresholdDirection, cache_plan

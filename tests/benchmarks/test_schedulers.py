@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from benchmarks.schedulers import FRAME, LABEL, Scene, contact_sheet, describe
-from pipelines.catalog import load_catalog
-from pipelines.loading import Checkpoint
+from pipelines.catalog.catalog import load_catalog
+from pipelines.models.loader import Checkpoint
 from server.runware.schedulers import SAMPLERS
 
 

@@ -8,9 +8,9 @@ import torch
 from diffusers.models.autoencoders.autoencoder_kl_qwenimage import AutoencoderKLQwenImage
 from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
 
-from pipelines.catalog import Mode, ModelEntry, load_catalog
+from pipelines.catalog.catalog import Mode, ModelEntry, load_catalog
 from pipelines.latents import grid, noise
-from pipelines.loading import Checkpoint
+from pipelines.models.loader import Checkpoint
 from pipelines.render import advance, begin
 from pipelines.request import RenderRequest
 

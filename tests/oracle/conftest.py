@@ -4,7 +4,7 @@ import pytest
 import torch
 from diffusers.models.autoencoders.autoencoder_kl_qwenimage import AutoencoderKLQwenImage
 
-from pipelines.loading import Checkpoint, load
+from pipelines.models.loader import Checkpoint, load
 
 
 @pytest.fixture(scope="module", params=["float32", "bfloat16"])

@@ -17,9 +17,9 @@ from accel.cache.report import CacheReport
 from accel.cache.session import CacheSession, Forward
 from accel.cache.strategies.base import Strategy
 from accel.cache.strategies.dbcache import DBCache
-from pipelines.catalog import EMBEDDED_FOLDER
+from pipelines.catalog.catalog import EMBEDDED_FOLDER
 from pipelines.latents import grid, noise
-from pipelines.loading import Checkpoint, load
+from pipelines.models.loader import Checkpoint, load
 from pipelines.render import advance, begin
 from pipelines.request import RenderRequest, Sampler
 from tests.control import deeper

@@ -15,8 +15,8 @@ from diffusers.pipelines.qwenimage.pipeline_qwenimage_controlnet import QwenImag
 from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
 from PIL import Image
 
-from pipelines.controlnets import Control, prepare_controls
-from pipelines.loading import Checkpoint, load
+from pipelines.controlnet.nets import Control, prepare_controls
+from pipelines.models.loader import Checkpoint, load
 from pipelines.request import ControlUse, Reference, RenderRequest, Sampler
 from tests.control import deeper, save_controlnet
 from tests.oracle.common import HEIGHT, WIDTH, denoised, drawn_noise, embeddings

@@ -12,11 +12,11 @@ from diffusers.pipelines.qwenimage.pipeline_qwenimage_edit import QwenImageEditP
 from diffusers.pipelines.qwenimage.pipeline_qwenimage_edit_plus import QwenImageEditPlusPipeline
 from PIL import Image
 
-from pipelines.catalog import Mode
+from pipelines.catalog.catalog import Mode
+from pipelines.catalog.templates import TEMPLATES
 from pipelines.conditioning import EncodedReferences, encode_prompt, encode_references, scaled_size
 from pipelines.latents import decode_tokens, grid
-from pipelines.loading import Checkpoint
-from pipelines.prompts import TEMPLATES
+from pipelines.models.loader import Checkpoint
 from pipelines.request import RenderRequest, Sampler
 from tests.oracle.common import AREA, HEIGHT, WIDTH, denoised, drawn_noise, embeddings, entry, pipeline
 

@@ -8,8 +8,8 @@ import torch
 from diffusers.loaders.lora_conversion_utils import _convert_non_diffusers_lokr_to_diffusers
 from diffusers.loaders.lora_pipeline import QwenImageLoraLoaderMixin
 
-from pipelines.loading import Checkpoint
-from pipelines.loras import Loras, applied
+from pipelines.lora.apply import Loras, applied
+from pipelines.models.loader import Checkpoint
 from pipelines.request import LoraUse
 from tests.adapters import DIALECTS, State, fused, linear_of, named, random_adapter, velocity, write
 

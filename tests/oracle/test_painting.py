@@ -12,12 +12,12 @@ from diffusers.pipelines.qwenimage.pipeline_qwenimage_img2img import QwenImageIm
 from diffusers.pipelines.qwenimage.pipeline_qwenimage_inpaint import QwenImageInpaintPipeline
 from PIL import Image
 
-from pipelines.catalog import Mode
+from pipelines.catalog.catalog import Mode
 from pipelines.conditioning import EncodedReferences, encode_picture
-from pipelines.inpainting import noised
+from pipelines.editing.canvas import Canvas
+from pipelines.editing.inpainting import noised
 from pipelines.latents import grid
-from pipelines.loading import Checkpoint
-from pipelines.painting import Canvas
+from pipelines.models.loader import Checkpoint
 from pipelines.request import Reference, RenderRequest, Sampler
 from tests.oracle.common import HEIGHT, WIDTH, denoised, drawn_noise, embeddings, entry, pipeline
 

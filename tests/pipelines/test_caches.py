@@ -12,9 +12,9 @@ import torch
 from accel.cache.curves import Polynomial
 from accel.cache.plan import CacheName, CachePlan
 from accel.cache.report import CacheReport
-from pipelines.catalog import EMBEDDED_FOLDER, ModelEntry, load_catalog
-from pipelines.drawing import draw
-from pipelines.loading import Checkpoint, load
+from pipelines.catalog.catalog import EMBEDDED_FOLDER, ModelEntry, load_catalog
+from pipelines.generate import draw
+from pipelines.models.loader import Checkpoint, load
 from pipelines.receipt import make_receipt, read_receipt
 from pipelines.render import RenderState, advance, prepare
 from pipelines.request import ControlUse, IntegratorName, LoraUse, Reference, RenderRequest, Sampler

@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pipelines.catalog import Mode
-from pipelines.loading import Checkpoint
+from pipelines.catalog.catalog import Mode
+from pipelines.models.loader import Checkpoint
 from pipelines.render import RenderState, advance, finish, prepare
 from pipelines.request import (
     ControlMode,

@@ -5,11 +5,11 @@ import torch
 from diffusers.pipelines.qwenimage.pipeline_qwenimage_edit_plus import calculate_dimensions
 from PIL import Image
 
-from pipelines.catalog import Mode, ModelEntry, load_catalog
+from pipelines.catalog.catalog import Mode, ModelEntry, load_catalog
+from pipelines.catalog.templates import CONTROL_TOKENS, TEMPLATES
 from pipelines.conditioning import MAX_PROMPT_TOKENS, encode_prompt, encode_references, scaled_size
-from pipelines.encodings import Encodings
-from pipelines.loading import Checkpoint
-from pipelines.prompts import CONTROL_TOKENS, TEMPLATES
+from pipelines.models.encodings import Encodings
+from pipelines.models.loader import Checkpoint
 
 WIDE = Image.linear_gradient("L").resize((90, 60)).convert("RGB")
 TALL = Image.radial_gradient("L").resize((40, 80)).convert("RGB")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.catalog import load_catalog
+from pipelines.catalog.catalog import load_catalog
 from pipelines.receipt import Receipt, ReceiptError, make_receipt, pictures_of, read_receipt, with_files
 from pipelines.request import ControlUse, LoraUse, Outpaint, Reference, RenderRequest, Sampler
 

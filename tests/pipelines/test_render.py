@@ -8,8 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
-from pipelines.catalog import Mode, ModelEntry, load_catalog
-from pipelines.loading import Checkpoint
+from pipelines.catalog.catalog import Mode, ModelEntry, load_catalog
+from pipelines.models.loader import Checkpoint
 from pipelines.render import RenderState, advance, finish, prepare
 from pipelines.request import IntegratorName, Reference, RenderRequest, Sampler
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from pipelines.catalog import Catalog, load_catalog
+from pipelines.catalog.catalog import Catalog, load_catalog
 from server.app import create_app
 from server.settings import Settings
 from tests.fakes import FakeRenderer, picture

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from pipelines.catalog import Catalog
+from pipelines.catalog.catalog import Catalog
 from server.app import create_app
 from server.media.store import MediaStore
 from server.runware.schema import TASKS

@@ -8,8 +8,8 @@ from typer.testing import CliRunner
 
 from accel.cache.profile import Recipe, load_profile, read_profile, write_profile
 from accel.calibration.traces import read_traces
-from pipelines.catalog import EMBEDDED, load_catalog
-from pipelines.profiles import Profiles, Render, recipe_of
+from pipelines.catalog.catalog import EMBEDDED, load_catalog
+from pipelines.catalog.profiles import Profiles, Render, recipe_of
 from server.cli import app
 
 DOCS = Path(__file__).parents[2] / "docs"

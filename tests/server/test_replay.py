@@ -8,7 +8,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from pipelines.catalog import load_catalog
+from pipelines.catalog.catalog import load_catalog
 from pipelines.receipt import Receipt, make_receipt
 from pipelines.request import LoraUse, RenderRequest, Sampler
 from server.replay import DIFFERENT, IMPOSSIBLE, SAME, ReplayError, placed, replay

@@ -7,9 +7,9 @@ import pytest
 import torch
 from diffusers.models.controlnets.controlnet_qwenimage import QwenImageControlNetModel
 
-from pipelines.catalog import EDGES, EMBEDDED_FOLDER, OUTLINES
-from pipelines.loading import load
-from pipelines.lora_files import read_lora
+from pipelines.catalog.catalog import EDGES, EMBEDDED_FOLDER, OUTLINES
+from pipelines.lora.files import read_lora
+from pipelines.models.loader import load
 from training.__main__ import PARTS, copy_checkpoint, main
 from training.joint import steps_of
 from training.lora import LAYERS

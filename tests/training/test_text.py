@@ -5,9 +5,9 @@ import pytest
 import torch
 from PIL import Image
 
-from pipelines.catalog import EMBEDDED_FOLDER, Mode, load_catalog
+from pipelines.catalog.catalog import EMBEDDED_FOLDER, Mode, load_catalog
 from pipelines.conditioning import EncodedReferences, encode_prompt
-from pipelines.loading import Checkpoint, load
+from pipelines.models.loader import Checkpoint, load
 from training.dataset import seen_by_the_tower
 from training.scenes import Scene, Thing, draw
 from training.text import encode_texts

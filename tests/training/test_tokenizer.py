@@ -3,8 +3,8 @@ import base64
 import pytest
 from transformers import Qwen2Tokenizer
 
-from pipelines.catalog import EMBEDDED_FOLDER
-from pipelines.prompts import TEMPLATES
+from pipelines.catalog.catalog import EMBEDDED_FOLDER
+from pipelines.catalog.templates import TEMPLATES
 from training.tokenizer import corpus, pruned_tokenizer, real_ranks
 
 # A table as a `qwen.tiktoken` file has it: every byte, then merges by rank, some of which no text here needs.

@@ -4,7 +4,7 @@ import torch
 from diffusers.models.autoencoders.autoencoder_kl_qwenimage import AutoencoderKLQwenImage
 
 from accel.weights.single_frame import SingleFrameVae
-from pipelines.catalog import EMBEDDED_FOLDER
+from pipelines.catalog.catalog import EMBEDDED_FOLDER
 from training.vae import CONFIG, CROP, psnr, random_crops, trainable, unfolded
 
 

@@ -16,8 +16,8 @@ from accel.cache.profile import (
     read_profile,
     write_profile,
 )
-from pipelines.catalog import EMBEDDED
-from pipelines.profiles import recipe_of
+from pipelines.catalog.catalog import EMBEDDED
+from pipelines.catalog.profiles import recipe_of
 
 RECIPE = Recipe("a" * 64, "b" * 64)
 FIT = Fit(20, True, 256 * 256, Polynomial((2.0, 0.0), 0.5, r2=0.7), Table((0.9, 0.1), (1.5, 3.0), 0.4, r2=0.8))

@@ -16,7 +16,7 @@ from accel.cache.session import CacheSession, Forward
 from accel.cache.strategies.base import Strategy
 from accel.cache.strategies.dbcache import DBCache
 from accel.cache.strategies.teacache import TeaCache
-from pipelines.loading import Checkpoint
+from pipelines.models.loader import Checkpoint
 from tests.control import deeper
 
 DEPTH, WIDTH = 5, 32

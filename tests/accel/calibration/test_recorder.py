@@ -12,8 +12,8 @@ from accel.cache.report import Decision
 from accel.calibration.predict import Replayed, predicted
 from accel.calibration.recorder import Recorder
 from accel.calibration.traces import LAGS, Trace
-from pipelines.catalog import EMBEDDED_FOLDER, load_catalog
-from pipelines.loading import Checkpoint, load
+from pipelines.catalog.catalog import EMBEDDED_FOLDER, load_catalog
+from pipelines.models.loader import Checkpoint, load
 from pipelines.render import RenderState, advance, prepare
 from pipelines.request import IntegratorName, RenderRequest, Sampler
 from tests.control import deeper

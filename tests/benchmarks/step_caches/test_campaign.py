@@ -16,8 +16,8 @@ from benchmarks.step_caches.prompts import Prompt
 from benchmarks.step_caches.results import PSNR_OF_EQUALS, ResultsFile, read_results
 from benchmarks.step_caches.settings import Job, jobs_of
 from benchmarks.step_caches.summary import groups_of
-from pipelines.catalog import ModelEntry, load_catalog
-from pipelines.loading import Checkpoint
+from pipelines.catalog.catalog import ModelEntry, load_catalog
+from pipelines.models.loader import Checkpoint
 from pipelines.request import Reference
 from tests.control import deeper
 from tests.fakes import picture

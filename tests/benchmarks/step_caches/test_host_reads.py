@@ -7,8 +7,8 @@ from accel.cache.plan import CachePlan
 from benchmarks.step_caches.host_reads import HostReads
 from benchmarks.step_caches.measuring import Bench
 from benchmarks.step_caches.prompts import Prompt
-from pipelines.catalog import load_catalog
-from pipelines.loading import Checkpoint
+from pipelines.catalog.catalog import load_catalog
+from pipelines.models.loader import Checkpoint
 from tests.control import deeper
 
 STEPS = 12

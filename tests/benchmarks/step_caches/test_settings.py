@@ -5,7 +5,7 @@ import pytest
 
 from accel.cache.plan import CacheName, CachePlan
 from benchmarks.step_caches.settings import DEFAULT, SettingsError, jobs_of, load_settings
-from pipelines.catalog import load_catalog
+from pipelines.catalog.catalog import load_catalog
 from server.runware.accelerators import CACHES, cache_plan
 from server.runware.objects import AcceleratorOptions
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from pipelines.catalog import Catalog, load_catalog
+from pipelines.catalog.catalog import Catalog, load_catalog
 from pipelines.request import ControlUse, LoraUse, Reference, RenderRequest, Sampler
 from server.jobs.messages import Cancelled, Failed, Finished, ImageWritten, Order, Progress, Target
 from server.jobs.process import RendererDied, RendererNotReady, RendererProcess

@@ -14,7 +14,7 @@ from accel.cache.gate import Gate
 from accel.cache.plan import CachePlan
 from accel.cache.profile import Recipe, load_profile, write_profile
 from accel.cache.report import CacheReport, Decision
-from pipelines.catalog import Catalog, load_catalog
+from pipelines.catalog.catalog import Catalog, load_catalog
 from server.app import create_app
 from server.runware.accelerators import (
     CACHES,

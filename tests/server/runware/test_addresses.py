@@ -1,6 +1,6 @@
 from starlette.testclient import TestClient
 
-from pipelines.catalog import Catalog
+from pipelines.catalog.catalog import Catalog
 from server.app import create_app
 from server.settings import Settings
 from tests.fakes import FakeRenderer

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 import torch
 
-from pipelines.catalog import EMBEDDED_FOLDER, load_catalog
+from pipelines.catalog.catalog import EMBEDDED_FOLDER, load_catalog
 from pipelines.latents import grid, noise
-from pipelines.loading import Checkpoint, load
+from pipelines.models.loader import Checkpoint, load
 from pipelines.render import advance, begin
 from pipelines.request import RenderRequest, Sampler
 from server.runware.accelerators import ThresholdDirection, cache_plan

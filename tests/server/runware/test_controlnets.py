@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
-from pipelines.catalog import AddOn, Catalog, load_catalog
+from pipelines.catalog.catalog import AddOn, Catalog, load_catalog
 from pipelines.request import ControlUse
 from server.runware.objects import ControlNet
 from server.runware.translate import control_window

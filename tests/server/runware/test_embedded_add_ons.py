@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from pipelines.catalog import EDGES, EMBEDDED_FOLDER, OUTLINES
+from pipelines.catalog.catalog import EDGES, EMBEDDED_FOLDER, OUTLINES
 from tests.fakes import FakeRenderer
 from tests.server.conftest import new_task, post
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from pipelines.catalog import Catalog
+from pipelines.catalog.catalog import Catalog
 from pipelines.request import FaceRefinement
 from server.app import create_app
 from server.settings import Settings

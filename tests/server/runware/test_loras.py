@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from pipelines.catalog import LORA_ARCHITECTURES, AddOn, Catalog
+from pipelines.catalog.catalog import LORA_ARCHITECTURES, AddOn, Catalog
 from pipelines.request import LoraUse
 from server.app import create_app
 from server.runware.schema import TASKS, ModelUpload

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
-from pipelines.catalog import AddOn, Catalog, load_catalog
-from pipelines.preprocessors import NEED_A_NETWORK, preprocess
+from pipelines.catalog.catalog import AddOn, Catalog, load_catalog
+from pipelines.controlnet.preprocessors import NEED_A_NETWORK, preprocess
 from server.app import create_app
 from server.settings import Settings
 from tests.fakes import FakeRenderer, picture

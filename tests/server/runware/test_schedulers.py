@@ -7,15 +7,15 @@ import pytest
 import torch
 from starlette.testclient import TestClient
 
-from pipelines.catalog import load_catalog
-from pipelines.integrators.table import integrator
+from pipelines.catalog.catalog import load_catalog
 from pipelines.latents import step_noise
-from pipelines.loading import Checkpoint
+from pipelines.models.loader import Checkpoint
 from pipelines.render import advance, prepare
 from pipelines.request import Reference, RenderRequest, Sampler
+from pipelines.sampling.solvers.table import integrator
 from server.runware.schedulers import NEAREST, SAMPLERS, SCHEDULERS, scheduler_name
 from tests.fakes import picture
-from tests.pipelines.integrators.flows import walk
+from tests.pipelines.sampling.solvers.flows import walk
 from tests.server.runware.test_rules import errors_of
 
 PAGE = Path(__file__).parents[3] / "docs" / "schedulers.md"

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.catalog import ModelEntry, load_catalog
+from pipelines.catalog.catalog import ModelEntry, load_catalog
 from pipelines.request import Sampler
 from server.media.store import Media
 from server.runware.schedulers import NEAREST, SAMPLERS, SCHEDULERS

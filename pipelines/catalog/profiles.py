@@ -1,0 +1,156 @@
+"""Which TeaCache profile a model runs with, and whether it may: one that was measured on something else is refused.
+
+Knows the catalogue, weights' fingerprints and profiles; imports no torch.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from accel.cache.curves import Curve
+from accel.cache.profile import Profile, ProfileError, Recipe, load_profile, profile_names, read_profile
+from pipelines.catalog.catalog import EMBEDDED, Catalog, ModelEntry
+from pipelines.catalog.fingerprint import part_fingerprint
+from pipelines.catalog.hub import local_folder
+
+log = structlog.get_logger()
+
+BORROWED = "qwen_image"
+# Sizes this much apart in area, such as 1024² and 1328², still count as what was measured.
+AREA_RATIO = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Render:
+    """What of a request the figures depend on: the schedule's steps, whether guidance is on, the size it is drawn at.
+
+    `area` is in pixels; `loras` says whether any acts.
+    """
+
+    steps: int
+    guided: bool
+    area: int
+    loras: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What TeaCache runs with: the profile's name, its factor from teaCacheDistance to the threshold, and a curve."""
+
+    name: str
+    factor: float
+    curve: Curve
+
+
+class Profiles:
+    """The profiles of a catalogue's models: those of the user's folder before those that come with the code."""
+
+    def __init__(self, catalog: Catalog, folder: Path | None = None) -> None:
+        """Reads the profile of each model that has one of its own. Raises `ProfileError`, naming file and fields.
+
+        That is the one that its row names, else the one in `folder` that `ownware calibrate` writes for it.
+        """
+        self._own: dict[str, tuple[str, Profile]] = {}
+        self._recipes: dict[str, Recipe] = {}
+        self._refused: set[str] = set()
+        for entry in catalog.entries:
+            if (found := _own(entry, folder)) is not None:
+                self._own[entry.air] = found
+
+    def choose(self, entry: ModelEntry, render: Render) -> tuple[Figures | None, tuple[str, ...]]:
+        """What TeaCache runs with, None when every step has to be computed, and what the sender should know."""
+        said: list[str] = []
+        for name, profile in self._candidates(entry):
+            try:
+                profile.expect(self._recipe(entry.weights), name)
+                _expect_measured(profile, name, render)
+            except ProfileError as error:
+                said.append(f"{error}.")
+                self._log_once(entry, str(error))
+                continue
+            if said:
+                said.append(f"The shipped figures of '{name}' are used instead.")
+            said += _doubts(entry, profile, name, render)
+            fit = profile.fit(render.steps, guided=render.guided, area=render.area)
+            return Figures(name, profile.factor, fit.curve), tuple(said)
+        return None, (*said, "No figures are left to run with: every step is computed.")
+
+    def complain(self, catalog: Catalog) -> None:
+        """Log each profile of a user that its model will refuse, if that can be told now."""
+        for entry in catalog.entries:
+            if (own := self._own.get(entry.air)) and (recipe := self._recipe(entry.weights)) is not None:
+                try:
+                    own[1].expect(recipe, own[0])
+                except ProfileError as error:
+                    self._log_once(entry, str(error))
+
+    def _candidates(self, entry: ModelEntry) -> Iterator[tuple[str, Profile]]:
+        if entry.air in self._own:
+            yield self._own[entry.air]
+        shipped = EMBEDDED if entry.embedded else BORROWED
+        yield shipped, load_profile(shipped)
+
+    def _recipe(self, weights: str) -> Recipe | None:
+        if weights not in self._recipes:  # weights may be downloaded later, so that there is none is not kept
+            if (recipe := recipe_of(weights)) is None:
+                return None
+            self._recipes[weights] = recipe
+        return self._recipes[weights]
+
+    def _log_once(self, entry: ModelEntry, reason: str) -> None:
+        if reason not in self._refused:
+            self._refused.add(reason)
+            log.warning("TeaCache profile refused", model=entry.air, reason=reason)
+
+
+def recipe_of(weights: str) -> Recipe | None:
+    """What figures measured on these weights are valid for; None unless they are on this machine."""
+    folder = local_folder(weights)
+    if folder is None:
+        return None
+    transformer, schedule = (part_fingerprint(folder, part) for part in ("transformer", "scheduler"))
+    return None if transformer is None or schedule is None else Recipe(transformer, schedule)
+
+
+def profile_file(entry: ModelEntry) -> str:
+    """The name, without folder, of the file that a model's own profile is in unless its row names another."""
+    return f"{EMBEDDED if entry.embedded else re.sub(r'[^a-z0-9]+', '-', entry.air.lower())}.toml"
+
+
+def _own(entry: ModelEntry, folder: Path | None) -> tuple[str, Profile] | None:
+    if entry.profile is None:
+        path = None if folder is None else folder / profile_file(entry)
+        return None if path is None or not path.is_file() else (path.stem, read_profile(path))
+    name = entry.profile
+    if Path(name).name != name:
+        raise ProfileError(f"models file: {entry.air}: profile: '{name}' is no name but a path")
+    if folder is not None and (path := folder / f"{name}.toml").is_file():
+        return name, read_profile(path)
+    if name in profile_names():
+        return name, load_profile(name)
+    raise ProfileError(f"models file: {entry.air}: profile: there is no '{name}.toml' in {folder}")
+
+
+def _expect_measured(profile: Profile, name: str, render: Render) -> None:
+    """Raises `ProfileError` when a profile of our own has no figures for such a render."""
+    if profile.borrowed:
+        return
+    fits = [fit for fit in profile.fits if fit.guided == render.guided]
+    if not fits:
+        state = "on" if render.guided else "off"
+        raise ProfileError(f"profile '{name}': fits.guided: none was measured with guidance {state}")
+    if not any(1 / AREA_RATIO <= fit.area / render.area <= AREA_RATIO for fit in fits):
+        areas = ", ".join(str(fit.area) for fit in fits)
+        raise ProfileError(f"profile '{name}': fits.area: measured at {areas} pixels, not at {render.area}")
+
+
+def _doubts(entry: ModelEntry, profile: Profile, name: str, render: Render) -> Iterator[str]:
+    if entry.mode != "text_to_image" and (profile.borrowed or entry.embedded):
+        yield f"The figures of '{name}' were measured on text to image: there are none for edits."
+    if profile.borrowed and not render.guided:
+        yield f"The figures of '{name}' were measured with guidance on."
+    if render.loras:
+        yield f"The figures of '{name}' were measured without LoRAs."

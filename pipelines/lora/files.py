@@ -1,0 +1,193 @@
+"""From a safetensors file to what it adds to each module of a transformer, whatever trainer wrote it.
+
+Checks that every weight fits its module. Knows modules and tensors; `lora_keys` knows the names, `lora_deltas` the
+mathematics, `loras` who asked for it.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import nn
+
+from pipelines.lora.deltas import (
+    Delta,
+    Full,
+    FullBias,
+    FullScale,
+    Kronecker,
+    LowRank,
+    Rescaled,
+    converted,
+    product,
+    tensors,
+)
+from pipelines.lora.keys import LoraError, is_norm, sort_names
+
+Weights = dict[str, torch.Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class LoraFile:
+    """A file made fit for one transformer: what it adds to each module's output, and what was left out of it."""
+
+    deltas: Mapping[str, tuple[Delta, ...]]
+    warnings: tuple[str, ...]
+
+    @property
+    def nbytes(self) -> int:
+        """What it keeps in memory, in bytes."""
+        return sum(tensor.nbytes for deltas in self.deltas.values() for tensor in tensors(deltas))
+
+
+def read_lora(path: Path, transformer: nn.Module, device: torch.device, dtype: torch.dtype) -> LoraFile:
+    """Read a file for a transformer.
+
+    Raises `LoraError` when it is not there, is no safetensors file, is no LoRA or one of another model, or when any
+    weight does not fit its module: a LoRA is applied whole or not at all.
+    """
+    deltas: dict[str, tuple[Delta, ...]] = {}
+    try:
+        with safe_open(path, framework="pt") as file:
+            names = sort_names(file.keys())
+            strength = _strength(file.metadata() or {})
+            for name, parts in names.modules.items():
+                weights = {part: file.get_tensor(key).to(device, torch.float32) for part, key in parts.items()}
+                deltas[name] = converted(_deltas(name, transformer, weights, strength), dtype)
+    except FileNotFoundError as error:
+        raise LoraError(f"there is no file '{path}'") from error
+    except (OSError, SafetensorError) as error:
+        raise LoraError(f"'{path.name}' is no safetensors file ({error})") from error
+    if not names.text_encoder:
+        return LoraFile(deltas, ())
+    ignored = f"{len(names.text_encoder)} of its weights are for a text encoder and are ignored"
+    return LoraFile(deltas, (ignored,))
+
+
+@dataclass(frozen=True, slots=True)
+class _Strength:
+    """What the file's metadata say of alpha; a tensor named alpha goes before it."""
+
+    alpha: float | None
+    alphas: Mapping[str, float]
+    rank_stabilized: bool
+
+    def scale(self, module: str, rank: int, own: torch.Tensor | None) -> float:
+        """alpha / rank of one module, 1 when nothing is said."""
+        if own is not None:
+            return own.item() / rank
+        of_module = (value for name, value in self.alphas.items() if module == name or module.endswith(f".{name}"))
+        alpha = next(of_module, self.alpha)
+        if alpha is None:
+            return 1.0
+        return alpha / (math.sqrt(rank) if self.rank_stabilized else rank)  # rsLoRA, arXiv:2312.03732
+
+
+def _strength(metadata: Mapping[str, str]) -> _Strength:
+    """PEFT's configuration, as diffusers writes it into the file."""
+    try:
+        told: dict[str, Any] = json.loads(metadata.get("lora_adapter_metadata", "{}"))
+        config = {key.removeprefix("transformer."): value for key, value in told.items()}
+        alpha, alphas = config.get("lora_alpha"), config.get("alpha_pattern") or {}
+        return _Strength(
+            None if alpha is None else float(alpha),
+            {name.removeprefix("^"): float(value) for name, value in alphas.items()},
+            bool(config.get("use_rslora", False)),
+        )
+    except (ValueError, TypeError, AttributeError) as error:
+        raise LoraError(f"its metadata cannot be read ({error})") from error
+
+
+def _deltas(name: str, transformer: nn.Module, weights: Weights, strength: _Strength) -> list[Delta]:
+    """What the weights of one module make together, in float32."""
+    if not all(bool(weight.isfinite().all()) for weight in weights.values()):
+        raise LoraError(f"its weights of {name} are not all finite numbers")
+    try:
+        module = transformer.get_submodule(name)
+    except AttributeError as error:
+        raise LoraError(f"it was made for another model: this one has no {name}") from error
+    fits = _fits_norm if is_norm(name) else _fits_linear
+    if not fits(module, weights):
+        shapes = ", ".join(f"{part} {list(weight.shape)}" for part, weight in weights.items())
+        raise LoraError(f"its weights of {name} do not fit this model: {shapes} on {module}")
+    if is_norm(name):
+        return [FullScale(weights["diff"], float(getattr(module, "eps")))]  # noqa: B009  a Module's attribute
+    return _of_linear(name, cast("nn.Linear", module), weights, strength)
+
+
+def _fits_norm(module: nn.Module, weights: Weights) -> bool:
+    return weights["diff"].shape == module.get_parameter("weight").shape
+
+
+def _fits_linear(module: nn.Module, weights: Weights) -> bool:
+    if not isinstance(module, nn.Linear):
+        return False
+    size = (module.out_features, module.in_features)
+    legal = {"alpha": [(), (1,)], "magnitude": [size[:1], (size[0], 1), (1, size[1])], "diff": [size]}
+    legal["diff_b"] = [size[:1]]
+    if not all(tuple(weights[part].shape) in shapes for part, shapes in legal.items() if part in weights):
+        return False
+    if "down" in weights:
+        return _product_size(weights["up"], weights["down"]) == size
+    if left := _factors(weights, "w1"):
+        (rows, columns), (more_rows, more_columns) = _product_size(*left), _product_size(*_factors(weights, "w2"))
+        return (rows * more_rows, columns * more_columns) == size
+    return True
+
+
+def _of_linear(name: str, linear: nn.Linear, weights: Weights, strength: _Strength) -> list[Delta]:
+    made: list[Delta] = []
+    if "diff" in weights:
+        made.append(Full(weights["diff"]))
+    if "diff_b" in weights:
+        made.append(FullBias(weights["diff_b"]))
+    inner = _factored(name, weights, strength)
+    if inner is not None:
+        made.append(_rescaled(name, linear, inner, weights["magnitude"]) if "magnitude" in weights else inner)
+    return made
+
+
+def _factored(name: str, weights: Weights, strength: _Strength) -> LowRank | Kronecker | None:
+    """The part of a delta that alpha applies to, scaled."""
+    alpha = weights.get("alpha")
+    if "down" in weights:
+        scale = strength.scale(name, len(weights["down"]), alpha)
+        return LowRank(weights["down"], weights["up"] * scale)
+    left, right = _factors(weights, "w1"), _factors(weights, "w2")
+    if not left:
+        return None
+    # LyCORIS scales only what has a rank, and asks the right factor first.
+    ranked = right if len(right) == 2 else left
+    scale = strength.scale(name, len(ranked[1]), alpha) if len(ranked) == 2 else 1.0
+    return Kronecker(product(*left) * scale, right)
+
+
+def _rescaled(name: str, linear: nn.Linear, inner: LowRank | Kronecker, magnitude: torch.Tensor) -> Rescaled:
+    if not linear.weight.is_floating_point():
+        raise LoraError(f"it is a DoRA, which needs the weights of {name} as numbers, and they are quantized")
+    adapted = linear.weight.float() + inner.matrix()
+    by_input = magnitude.ndim == 2 and magnitude.shape[1] != 1
+    lengths = torch.linalg.vector_norm(adapted, dim=0 if by_input else 1)
+    gain = magnitude.flatten() / lengths.clamp_min(torch.finfo(torch.float32).eps)
+    return Rescaled(inner, gain, gain - 1, by_input)
+
+
+def _factors(weights: Weights, name: str) -> tuple[torch.Tensor, ...]:
+    """One factor of a Kronecker product: a matrix, or the two it is the product of."""
+    if name in weights:
+        return (weights[name],)
+    return tuple(weights[part] for part in (f"{name}_a", f"{name}_b") if part in weights)
+
+
+def _product_size(*matrices: torch.Tensor) -> tuple[int, int]:
+    """Rows and columns of a product, (0, 0) where there is none."""
+    fitting = all(matrix.ndim == 2 for matrix in matrices) and all(
+        first.shape[1] == second.shape[0] > 0 for first, second in pairwise(matrices)
+    )
+    return (matrices[0].shape[0], matrices[-1].shape[1]) if fitting else (0, 0)

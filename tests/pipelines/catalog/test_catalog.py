@@ -1,0 +1,119 @@
+from pathlib import Path
+
+import pytest
+
+from pipelines.catalog.catalog import BUILT_IN, REFERENCES, CatalogError, load_catalog
+
+ROW = """
+[[models]]
+air = "{air}"
+slugs = ["{slug}"]
+name = "Mine"
+version = "1"
+architecture = "qwen_image"
+mode = "text_to_image"
+weights = "{weights}"
+steps = 4
+true_cfg_scale = 1.0
+"""
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "models.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def row(air: str = "mine:1@1", slug: str = "mine", weights: str = "owner/name") -> str:
+    return ROW.format(air=air, slug=slug, weights=weights)
+
+
+def test_the_built_in_models() -> None:
+    catalog = load_catalog()
+    assert {entry.mode for entry in catalog.entries} == set(REFERENCES)
+    assert not any(entry.embedded for entry in catalog.entries)
+
+
+def test_models_are_found_by_identifier_and_slug_in_any_case() -> None:
+    catalog = load_catalog()
+    for entry in catalog.entries:
+        for name in (entry.air, *entry.slugs):
+            assert catalog.find(f" {name.upper()} ") is entry
+    assert catalog.find("runware:999@1") is None
+
+
+def test_embedded_weights_keep_everything_but_weights_and_areas() -> None:
+    for real, small in zip(load_catalog().entries, load_catalog().with_embedded_weights().entries, strict=True):
+        assert small.embedded
+        assert (small.air, small.mode, small.steps, small.true_cfg_scale) == (
+            real.air,
+            real.mode,
+            real.steps,
+            real.true_cfg_scale,
+        )
+        assert small.reference_area < real.reference_area
+        assert small.condition_area < real.condition_area
+        assert small.native_area == small.reference_area
+        assert real.native_area is None
+
+
+def test_a_folder_beside_the_file_is_resolved_and_a_hub_name_is_left(tmp_path: Path) -> None:
+    (tmp_path / "weights").mkdir()
+    text = row(weights="weights") + row("mine:2@1", "Other", "owner/name") + row("mine:3@1", "third", "embedded")
+    beside, hub, embedded = load_catalog(written(tmp_path, text)).entries
+    assert beside.weights == str((tmp_path / "weights").resolve())
+    assert hub.weights == "owner/name"
+    assert hub.slugs == ("other",)
+    assert embedded.embedded
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "models"),
+        ("[[models]\n", "models.toml"),
+        (row().replace("steps = 4", ""), "models.0.steps"),
+        (row() + "sampler = 'euler'", "models.0.sampler"),
+        (row().replace("text_to_image", "video"), "models.0.mode"),
+        (row().replace("steps = 4", "steps = 'four'"), "models.0.steps"),
+        (row() + row(slug="other"), "named more than once: mine:1@1"),
+        (row() + row("mine:2@1"), "named more than once: mine"),
+        (row(air="Mine:1@1", slug="mine:1@1"), "named more than once: mine:1@1"),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path: Path, text: str, said: str) -> None:
+    path = written(tmp_path, text)
+    with pytest.raises(CatalogError, match=said) as caught:
+        load_catalog(path)
+    assert str(path) in str(caught.value)
+
+
+def test_a_missing_or_unreadable_file(tmp_path: Path) -> None:
+    with pytest.raises(CatalogError, match=r"nowhere\.toml"):
+        load_catalog(tmp_path / "nowhere.toml")
+    path = tmp_path / "latin.toml"
+    path.write_bytes(b'name = "\xe9"')
+    with pytest.raises(CatalogError, match=r"latin\.toml"):
+        load_catalog(path)
+
+
+def test_the_built_in_file_is_packaged() -> None:
+    assert BUILT_IN.is_file()
+
+
+def test_the_embedded_add_ons_come_with_the_embedded_weights_only() -> None:
+    real = load_catalog()
+    small = real.with_embedded_weights()
+    assert (real.loras, real.controlnets) == ((), ())
+    for name, row in (("ownware:1@1", small.find_lora("outlines")), ("ownware:2@1", small.find_controlnet("edges"))):
+        assert row is not None
+        assert row.air == name
+        assert Path(row.weights).exists()
+        assert real.find_lora(name) is real.find_controlnet(name) is None
+
+
+def test_the_models_file_goes_before_embedded_add_ons(tmp_path: Path) -> None:
+    lora = '\n[[loras]]\nair = "mine:2@1"\nslugs = ["Outlines"]\nname = "Mine"\nweights = "mine.safetensors"\n'
+    small = load_catalog(written(tmp_path, row(slug="edges") + lora)).with_embedded_weights()
+    assert [lora.air for lora in small.loras] == ["mine:2@1"]
+    assert small.controlnets == ()

@@ -1,0 +1,85 @@
+"""The embedded checkpoint does what its model card says, through the loop that serves it."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from pipelines.catalog.catalog import EMBEDDED_FOLDER, AddOn, load_catalog
+from pipelines.models.loader import load
+from pipelines.request import ControlUse, LoraUse, Reference
+from training.controlnet import edges
+from training.evaluate import Painter, Setting
+from training.reading import background_of, hollow_share, shown_in, things_in
+from training.scenes import Scene, Thing, thing_cover
+
+MEGABYTE = 2**20
+
+
+@pytest.fixture(scope="module")
+def painter() -> Painter:
+    return Painter(load(str(EMBEDDED_FOLDER), torch.device("cpu"), torch.float32, with_vision=True))
+
+
+def test_it_is_small_and_complete() -> None:
+    files = [path for path in EMBEDDED_FOLDER.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) < 20 * MEGABYTE
+    assert (EMBEDDED_FOLDER / "MODEL_CARD.md").is_file()
+    assert json.loads((EMBEDDED_FOLDER / "vae" / "config.json").read_text())["latents_mean"]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "background", "colour", "place"),
+    [
+        ("a large red circle at the top left on a white background", "white", "red", "top left"),
+        ("a large yellow star at the center on a blue background", "blue", "yellow", "center"),
+        ("green background, a large black square at the bottom right", "green", "black", "bottom right"),
+        ("红色背景，中央有一个大白色圆形", "red", "white", "center"),
+    ],
+)
+def test_the_prompt_decides_background_colour_and_place(
+    painter: Painter, prompt: str, background: str, colour: str, place: str
+) -> None:
+    picture = painter.paint(prompt, 1, Setting())
+    largest = things_in(picture)[0]
+    assert (background_of(picture), largest.colour, largest.place) == (background, colour, place)
+
+
+@pytest.mark.parametrize("size", [(320, 192), (192, 320), (1024, 768)])
+def test_other_sizes_and_aspects(painter: Painter, size: tuple[int, int]) -> None:
+    picture = painter.paint("a large red circle at the center on a white background", 1, Setting(8, 4.0, *size))
+    assert picture.shape == (size[1], size[0], 3)
+    assert background_of(picture) == "white"
+    assert things_in(picture)[0].colour == "red"
+
+
+def test_the_lora_draws_outlines(painter: Painter) -> None:
+    row = load_catalog().with_embedded_weights().find_lora("outlines")
+    assert isinstance(row, AddOn)
+    assert Path(row.weights).stat().st_size < MEGABYTE
+    prompt = "a large blue circle at the center on a white background"
+    filled, plain, outlined = (
+        painter.paint(prompt, 1, Setting(), loras=loras)
+        for loras in ((), (LoraUse("outlines", Path(row.weights), 0.0),), (LoraUse("outlines", Path(row.weights)),))
+    )
+    assert np.array_equal(filled, plain)
+    assert hollow_share(filled) < 0.2 < 0.3 < hollow_share(outlined)
+    assert (background_of(outlined), things_in(outlined)[0].colour) == ("white", "blue")
+
+
+@pytest.mark.parametrize("shape", ["cross", "square"])
+def test_the_controlnet_fills_edges(painter: Painter, tmp_path: Path, shape: str) -> None:
+    row = load_catalog().with_embedded_weights().find_controlnet("edges")
+    assert isinstance(row, AddOn)
+    assert sum(path.stat().st_size for path in Path(row.weights).iterdir()) < 3 * MEGABYTE
+    scene = Scene("white", (Thing(shape, "red", "large", "left"),))  # pyright: ignore[reportArgumentType]
+    edges(scene, 256).save(tmp_path / "guide.png")
+    use = ControlUse("edges", row.weights, Reference(tmp_path / "guide.png", "", 256, 256))
+    wanted = thing_cover(scene, 0, 256, 256) > 0.5
+    overlaps = []
+    for controls in ((), (use,)):
+        shown = shown_in(painter.paint("a red circle on a white background", 1, Setting(), controls=controls))
+        overlaps.append((shown & wanted).sum() / (shown | wanted).sum())
+    assert overlaps[1] > 0.6 > overlaps[0]

@@ -1,0 +1,159 @@
+"""Which figures a model runs with, and when they are refused."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from accel.cache.curves import Table
+from accel.cache.profile import FORMAT, Fit, Profile, ProfileError, load_profile, write_profile
+from pipelines.catalog.catalog import EMBEDDED, EMBEDDED_FOLDER, Catalog, load_catalog
+from pipelines.catalog.profiles import Profiles, Render, profile_file, recipe_of
+
+CATALOG = load_catalog()
+REAL = CATALOG.entries[0]
+SMALL = CATALOG.with_embedded_weights().entries[0]
+RENDER = Render(20, True, 1024 * 1024)
+TABLE = Table((0.9, 0.1), (1.0, 2.0), 0.4, r2=0.9)
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    """A folder in the layout of a model, of which only fingerprints are taken."""
+    for part in ("transformer", "scheduler", "vae"):
+        shutil.copytree(EMBEDDED_FOLDER / part, tmp_path / "weights" / part)
+    return tmp_path / "weights"
+
+
+@pytest.fixture
+def catalog(weights: Path) -> Catalog:
+    return Catalog((replace(REAL, weights=str(weights)),))
+
+
+def save(folder: Path, weights: Path | str, name: str = "runware-108-1.toml", **changes: object) -> Profile:
+    recipe = recipe_of(str(weights))
+    assert recipe is not None
+    fits = (Fit(20, True, 1024 * 1024, table=TABLE),)
+    profile = replace(Profile(FORMAT, "here", False, 0.5, fits, recipe, recipe.digest), **changes)
+    write_profile(folder / name, profile)
+    return profile
+
+
+def test_a_profile_of_ones_own_goes_before_the_borrowed_one(catalog: Catalog, weights: Path, tmp_path: Path) -> None:
+    (entry,) = catalog.entries
+    borrowed, said = Profiles(catalog, tmp_path).choose(entry, RENDER)
+    assert borrowed is not None
+    assert (borrowed.name, said) == ("qwen_image", ())
+    save(tmp_path, weights)
+    figures, said = Profiles(catalog, tmp_path).choose(entry, RENDER)
+    assert figures is not None
+    assert (figures.name, figures.factor, figures.curve, said) == ("runware-108-1", 0.5, TABLE, ())
+
+
+def test_the_row_of_a_model_can_name_one(catalog: Catalog, weights: Path, tmp_path: Path) -> None:
+    save(tmp_path, weights, "mine.toml")
+    entry = replace(catalog.entries[0], profile="mine")
+    figures, _ = Profiles(Catalog((entry,)), tmp_path).choose(entry, RENDER)
+    assert figures is not None
+    assert figures.name == "mine"
+    shipped = replace(entry, profile="qwen_image")
+    figures, _ = Profiles(Catalog((shipped,)), tmp_path).choose(shipped, RENDER)
+    assert figures is not None
+    assert figures.name == "qwen_image"
+    for name in ("yours", "../mine"):
+        with pytest.raises(ProfileError, match="runware:108@1: profile: "):
+            Profiles(Catalog((replace(entry, profile=name),)), tmp_path)
+
+
+@pytest.mark.parametrize("part", ["transformer", "scheduler"])
+def test_other_weights_refuse_it_and_the_borrowed_figures_run_with_a_warning(
+    catalog: Catalog, weights: Path, tmp_path: Path, part: str
+) -> None:
+    save(tmp_path, weights)
+    changed = next((weights / part).glob("*config.json"))
+    changed.write_text(changed.read_text().replace("{", '{"touched": 1,', 1))
+    profiles = Profiles(catalog, tmp_path)
+    with capture_logs() as logs:
+        profiles.complain(catalog)
+        figures, said = profiles.choose(catalog.entries[0], RENDER)
+    assert figures is not None
+    assert figures.name == "qwen_image"
+    field = {"transformer": "recipe.weights", "scheduler": "recipe.schedule"}[part]
+    assert field in said[0]
+    assert said[1] == "The shipped figures of 'qwen_image' are used instead."
+    (event,) = logs
+    assert (event["log_level"], event["model"]) == ("warning", "runware:108@1")
+    assert field in event["reason"]
+
+
+def test_other_parts_of_the_model_do_not_matter(catalog: Catalog, weights: Path, tmp_path: Path) -> None:
+    save(tmp_path, weights)
+    shutil.rmtree(weights / "vae")
+    figures, said = Profiles(catalog, tmp_path).choose(catalog.entries[0], RENDER)
+    assert figures is not None
+    assert (figures.name, said) == ("runware-108-1", ())
+
+
+@pytest.mark.parametrize(
+    ("render", "field"),
+    [(replace(RENDER, guided=False), "fits.guided"), (replace(RENDER, area=512 * 512), "fits.area")],
+)
+def test_what_was_not_measured_refuses_it(
+    catalog: Catalog, weights: Path, tmp_path: Path, render: Render, field: str
+) -> None:
+    save(tmp_path, weights)
+    figures, said = Profiles(catalog, tmp_path).choose(catalog.entries[0], render)
+    assert figures is not None
+    assert figures.name == "qwen_image"
+    assert field in said[0]
+
+
+def test_sizes_near_enough_are_what_was_measured(catalog: Catalog, weights: Path, tmp_path: Path) -> None:
+    save(tmp_path, weights)
+    figures, said = Profiles(catalog, tmp_path).choose(catalog.entries[0], replace(RENDER, area=1328 * 1328))
+    assert figures is not None
+    assert (figures.name, said) == ("runware-108-1", ())
+
+
+def test_embedded_weights_that_changed_are_computed_in_full(tmp_path: Path) -> None:
+    """There is nothing to borrow for them."""
+    recipe = load_profile(EMBEDDED).recipe
+    assert recipe is not None
+    profiles = Profiles(Catalog((SMALL,)), tmp_path)
+    profiles._recipes[EMBEDDED] = replace(recipe, weights="0" * 64)
+    figures, said = profiles.choose(SMALL, replace(RENDER, area=128 * 128))
+    assert figures is None
+    assert "recipe.weights" in said[0]
+    assert said[-1] == "No figures are left to run with: every step is computed."
+
+
+@pytest.mark.parametrize(("steps", "guided"), [(20, True), (20, False), (28, True), (50, False)])
+def test_the_embedded_weights_have_figures_for_what_they_draw(steps: int, guided: bool) -> None:
+    figures, said = Profiles(Catalog((SMALL,))).choose(SMALL, Render(steps, guided, 128 * 128))
+    assert figures is not None
+    assert (figures.name, said) == (EMBEDDED, ())
+
+
+def test_doubts_are_said() -> None:
+    edit = CATALOG.entries[1]
+    render = Render(20, False, 1024 * 1024, loras=True)
+    _, said = Profiles(CATALOG).choose(edit, render)
+    assert [word in sentence for word, sentence in zip(("edits", "guidance", "LoRAs"), said, strict=True)] == [True] * 3
+
+
+def test_a_profile_of_weights_that_are_not_here_yet_is_refused(tmp_path: Path, weights: Path) -> None:
+    save(tmp_path, weights)
+    entry = replace(REAL, weights=str(tmp_path / "nothing"))
+    figures, said = Profiles(Catalog((entry,)), tmp_path).choose(entry, RENDER)
+    assert figures is not None
+    assert figures.name == "qwen_image"
+    assert "not on this machine" in said[0]
+
+
+def test_a_corrupt_one_is_refused_at_once_naming_file_and_field(catalog: Catalog, tmp_path: Path) -> None:
+    path = tmp_path / profile_file(catalog.entries[0])
+    path.write_text("format = 1\nfits = []\n")
+    with pytest.raises(ProfileError, match=r"runware-108-1\.toml: source: .*factor: "):
+        Profiles(catalog, tmp_path)

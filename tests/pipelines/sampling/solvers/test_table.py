@@ -1,0 +1,74 @@
+"""What holds for every integrator, on every spacing."""
+
+from collections.abc import Iterator
+from itertools import pairwise, product
+from typing import get_args
+
+import pytest
+import torch
+
+from pipelines.latents import step_noise
+from pipelines.request import IntegratorName, Sampler, Spacing
+from pipelines.sampling.sigmas import flow_sigmas
+from pipelines.sampling.solvers.table import integrator
+from tests.pipelines.sampling.solvers.flows import OWN, Gaussian, walk
+from tests.pipelines.sampling.test_sigmas import QWEN
+
+NAMES: tuple[IntegratorName, ...] = get_args(IntegratorName)
+FLOW = Gaussian()
+
+
+def schedules(spacings: tuple[Spacing, ...]) -> Iterator[torch.Tensor]:
+    """Few and many steps, from pure noise and from halfway, as a picture drawn over another is."""
+    for spacing, steps in product(spacings, (1, 2, 8, 20, 50)):
+        sigmas = flow_sigmas(steps, 64, QWEN, spacing)
+        yield sigmas
+        if steps > 1:
+            yield sigmas[steps // 2 :]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "spacings"),
+    [(torch.float32, get_args(Spacing)), (torch.bfloat16, ("shifted", "uniform_karras"))],
+    ids=["float32", "bfloat16"],
+)
+@pytest.mark.parametrize("name", NAMES)
+def test_every_schedule_ends_finite_and_near_the_data(
+    name: IntegratorName, dtype: torch.dtype, spacings: tuple[Spacing, ...]
+) -> None:
+    for number, sigmas in enumerate(schedules(spacings)):
+        moves = integrator(Sampler(name), step_noise(number))
+        start = FLOW.at(sigmas[0].item(), step_noise(1)(torch.zeros(1, 3, 4))).to(dtype)
+        end = walk(moves, FLOW.velocity, start, sigmas)[-1]
+        assert end.dtype == dtype
+        assert (end.float() - FLOW.mean).abs().max() < 12 * FLOW.spread, sigmas  # false where not finite, too
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_two_images_share_no_memory(name: IntegratorName) -> None:
+    starts, sigmas = torch.randn(2, 1, 4, 8), [OWN, flow_sigmas(19, 64, QWEN, "karras")]
+
+    def fresh(number: int) -> torch.Tensor:
+        return walk(integrator(Sampler(name), step_noise(number)), FLOW.velocity, starts[number], sigmas[number])[-1]
+
+    alone = [fresh(0), fresh(1)]
+    moves, samples = [integrator(Sampler(name), step_noise(number)) for number in range(2)], list(starts)
+    for steps in zip(*(pairwise(each) for each in sigmas), strict=True):
+        for number, (sigma, following) in enumerate(steps):
+            samples[number] = moves[number].step(FLOW.velocity, samples[number], sigma, following)
+    assert torch.equal(samples[0], alone[0])
+    assert torch.equal(samples[1], alone[1])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_only_stochastic_ones_draw_noise(name: IntegratorName) -> None:
+    sampler, start = Sampler(name), torch.randn(1, 4, 8)
+    first, other = (walk(integrator(sampler, step_noise(seed)), FLOW.velocity, start, OWN)[-1] for seed in (1, 2))
+    assert torch.equal(first, other) != sampler.stochastic
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_two_names_are_one_method(name: IntegratorName) -> None:
+    start = torch.linspace(-1, 1, 8)[None, :, None]
+    ends = {other: walk(integrator(Sampler(other), step_noise(1)), FLOW.velocity, start, OWN)[-1] for other in NAMES}
+    assert [other for other in NAMES if torch.equal(ends[other], ends[name])] == [name]

@@ -1,0 +1,37 @@
+import pytest
+import torch
+from diffusers.schedulers.scheduling_unipc_multistep import UniPCMultistepScheduler
+
+from pipelines.request import IntegratorName
+from tests.pipelines.sampling.solvers.flows import EVEN, OWN, Gaussian, fresh, observed_orders, walk, walk_stock
+
+FLOW = Gaussian()
+
+
+@pytest.mark.parametrize(("name", "order"), [("unipc_2", 3), ("unipc_3", 4)])
+def test_the_corrector_adds_one_order(name: IntegratorName, order: int) -> None:
+    assert observed_orders(name, (30, 60, 120), primed=3) == pytest.approx([order, order], abs=0.3)
+
+
+@pytest.mark.parametrize(
+    ("name", "order", "sigmas", "alike"),
+    # At the end, diffusers lowers the order by the number of steps left, and ours by how long they are.
+    [("unipc_2", 2, OWN, None), ("unipc_3", 3, EVEN, -2)],
+)
+def test_it_equals_diffusers(name: IntegratorName, order: int, sigmas: torch.Tensor, alike: int | None) -> None:
+    scheduler = UniPCMultistepScheduler(
+        prediction_type="flow_prediction", use_flow_sigmas=True, solver_order=order, solver_type="bh2"
+    )
+    start = torch.randn(1, 4, 8)
+    expected = walk_stock(scheduler, FLOW.velocity, start, sigmas)[:alike]
+    for ours, theirs in zip(walk(fresh(name), FLOW.velocity, start, sigmas)[:alike], expected, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=2e-5, rtol=2e-5)
+
+
+def test_a_long_step_is_of_second_order() -> None:
+    sigmas = torch.sigmoid(-torch.tensor([-2.0, -1.5, -1.0, 0.5]))
+    start = torch.randn(1, 4, 8)
+    second = UniPCMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True, solver_order=3)
+    # Three steps to go and a fourth to zero: diffusers lowers the third to second order, too.
+    expected = walk_stock(second, FLOW.velocity, start, torch.cat([sigmas, torch.zeros(1)]))[2]
+    torch.testing.assert_close(walk(fresh("unipc_3"), FLOW.velocity, start, sigmas)[-1], expected)

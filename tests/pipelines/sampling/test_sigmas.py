@@ -1,0 +1,103 @@
+import math
+from functools import cache
+from types import SimpleNamespace
+from typing import Any, get_args
+
+import mpmath
+import numpy as np
+import pytest
+import torch
+from diffusers.pipelines.qwenimage.pipeline_qwenimage import calculate_shift
+from diffusers.schedulers import scheduling_flow_match_euler_discrete as stock
+from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
+
+from pipelines.request import Spacing
+from pipelines.sampling.sigmas import flow_sigmas
+
+QWEN = {
+    "use_dynamic_shifting": True,
+    "base_shift": 0.5,
+    "max_shift": 0.9,
+    "base_image_seq_len": 256,
+    "max_image_seq_len": 8192,
+    "shift_terminal": 0.02,
+}
+CONFIGS = {
+    "qwen": QWEN,
+    "lightning": QWEN | {"base_shift": math.log(3), "max_shift": math.log(3), "shift_terminal": None},
+    "linear": QWEN | {"time_shift_type": "linear"},
+    "static": {"shift": 3.0, "use_dynamic_shifting": False},
+    "plain": {},
+}
+
+
+SPACINGS: tuple[Spacing, ...] = get_args(Spacing)
+
+
+@cache
+def beta_quantile(probability: float, alpha: float, beta: float) -> float:
+    """What diffusers asks scipy for."""
+    if probability in (0.0, 1.0):
+        return probability
+    root = mpmath.findroot(
+        lambda x: mpmath.betainc(alpha, beta, 0, x, regularized=True) - probability, (1e-9, 1 - 1e-9), "anderson"
+    )
+    return float(root)
+
+
+@pytest.fixture
+def beta_without_scipy(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = SimpleNamespace(stats=SimpleNamespace(beta=SimpleNamespace(ppf=beta_quantile)))
+    monkeypatch.setattr(stock, "scipy", fake, raising=False)
+    monkeypatch.setattr(stock, "is_scipy_available", lambda: True)
+
+
+def stock_sigmas(steps: int, tokens: int, config: dict[str, Any], spacing: Spacing) -> torch.Tensor:
+    """diffusers' sigmas; its schedule without shift and terminal is the uniform one."""
+    respacing = spacing.removeprefix("uniform_")
+    respaced: dict[str, Any] = (
+        {f"use_{respacing}_sigmas": True} if respacing in ("karras", "exponential", "beta") else {}
+    )
+    scheduler: Any = FlowMatchEulerDiscreteScheduler(**({} if spacing.startswith("uniform") else config), **respaced)
+    mu = calculate_shift(
+        tokens,
+        scheduler.config.base_image_seq_len,
+        scheduler.config.max_image_seq_len,
+        scheduler.config.base_shift,
+        scheduler.config.max_shift,
+    )
+    scheduler.set_timesteps(sigmas=np.linspace(1.0, 1 / steps, steps), mu=mu)
+    return scheduler.sigmas
+
+
+@pytest.mark.usefixtures("beta_without_scipy")
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS.keys())
+@pytest.mark.parametrize("spacing", SPACINGS)
+@pytest.mark.parametrize("steps", [2, 8, 20, 50])
+def test_they_equal_diffusers(steps: int, config: dict[str, Any], spacing: Spacing) -> None:
+    for tokens in (16, 4096, 6144):
+        assert torch.equal(flow_sigmas(steps, tokens, config, spacing), stock_sigmas(steps, tokens, config, spacing))
+
+
+@pytest.mark.parametrize("spacing", SPACINGS)
+def test_one_step_goes_all_the_way(spacing: Spacing) -> None:
+    assert flow_sigmas(1, 4096, QWEN, spacing).tolist() == [1.0, 0.0]
+
+
+@pytest.mark.parametrize("spacing", SPACINGS)
+def test_they_fall_from_one_over_the_last_to_zero(spacing: Spacing) -> None:
+    sigmas = flow_sigmas(20, 4096, QWEN, spacing)
+    assert sigmas.dtype == torch.float32
+    assert sigmas[0] == 1.0
+    assert sigmas[-2].item() == pytest.approx(1 / 20 if spacing.startswith("uniform") else 0.02)
+    assert sigmas[-1] == 0.0
+    assert (sigmas.diff() < 0).all()
+
+
+def test_larger_images_stay_longer_at_high_noise() -> None:
+    small, large = (flow_sigmas(20, tokens, QWEN, "shifted") for tokens in (256, 8192))
+    assert (large[1:-2] > small[1:-2]).all()
+
+
+def test_uniform_steps_know_neither_size_nor_configuration() -> None:
+    torch.testing.assert_close(flow_sigmas(20, 16, QWEN, "uniform"), torch.linspace(1, 0, 21))

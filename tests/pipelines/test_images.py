@@ -1,0 +1,105 @@
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipelines.images import open_reference
+from pipelines.request import Reference
+
+RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
+
+
+def opened(tmp_path: Path, image: Image.Image, image_format: str = "PNG", **options: object) -> Image.Image:
+    buffer = io.BytesIO()
+    image.save(buffer, image_format, **options)
+    return reopened(tmp_path, buffer.getvalue())
+
+
+def reopened(tmp_path: Path, data: bytes) -> Image.Image:
+    path = tmp_path / "reference"
+    path.write_bytes(data)
+    return open_reference(Reference(path, "", 1, 1))
+
+
+def colours(picture: Image.Image) -> list[tuple[int, ...]]:
+    """The pixels, row by row."""
+    return [tuple(pixel) for pixel in np.asarray(picture).reshape(-1, 3).tolist()]
+
+
+def corners(size: tuple[int, int] = (6, 4)) -> Image.Image:
+    """Red top left, green top right, blue bottom left, white elsewhere."""
+    image = Image.new("RGB", size, WHITE)
+    width, height = size
+    for colour, place in ((RED, (0, 0)), (GREEN, (width - 1, 0)), (BLUE, (0, height - 1))):
+        image.putpixel(place, colour)
+    return image
+
+
+@pytest.mark.parametrize(
+    ("orientation", "stored"),
+    [
+        (1, None),
+        (2, Image.Transpose.FLIP_LEFT_RIGHT),
+        (3, Image.Transpose.ROTATE_180),
+        (4, Image.Transpose.FLIP_TOP_BOTTOM),
+        (5, Image.Transpose.TRANSPOSE),
+        (6, Image.Transpose.ROTATE_90),
+        (7, Image.Transpose.TRANSVERSE),
+        (8, Image.Transpose.ROTATE_270),
+        (9, None),
+    ],
+)
+def test_a_turned_picture_is_upright(tmp_path: Path, orientation: int, stored: Image.Transpose | None) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    shown = corners()
+    image = shown if stored is None else shown.transpose(stored)
+    assert opened(tmp_path, image, exif=exif).tobytes() == shown.tobytes()
+
+
+def test_a_corrupt_exif_block_is_no_reason_to_fail(tmp_path: Path) -> None:
+    picture = opened(tmp_path, corners(), exif=b"Exif\x00\x00MM\x8a*\x00\x00\x00\x08\x00\x01\x01\x12")
+    assert picture.tobytes() == corners().tobytes()
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_transparency_is_on_white(tmp_path: Path, mode: str) -> None:
+    image = Image.new(mode, (3, 2), (0,) * len(mode))
+    assert set(colours(opened(tmp_path, image))) == {WHITE}
+
+
+def test_half_transparency_is_mixed_with_white(tmp_path: Path) -> None:
+    (colour,) = set(colours(opened(tmp_path, Image.new("RGBA", (3, 2), (200, 0, 0, 128)))))
+    assert colour == pytest.approx((227, 127, 127), abs=1)
+
+
+def test_a_palette_with_a_transparent_entry(tmp_path: Path) -> None:
+    image = Image.new("P", (2, 1))
+    image.putpalette([10, 20, 30, 40, 50, 60])
+    image.putpixel((1, 0), 1)
+    assert colours(opened(tmp_path, image)) == [(10, 20, 30), (40, 50, 60)]
+    assert colours(opened(tmp_path, image, transparency=0)) == [WHITE, (40, 50, 60)]
+
+
+@pytest.mark.parametrize("image_format", ["PNG", "JPEG", "BMP", "WEBP", "GIF"])
+def test_greys(tmp_path: Path, image_format: str) -> None:
+    picture = opened(tmp_path, Image.new("L", (3, 2), 77), image_format)
+    assert (picture.mode, picture.size) == ("RGB", (3, 2))
+    assert np.abs(np.asarray(picture).astype(int) - 77).max() <= 1
+
+
+def test_sixteen_bit_greys_are_scaled_not_clipped(tmp_path: Path) -> None:
+    image = Image.fromarray(np.array([[0, 32768, 65535]], dtype=np.uint16))
+    assert [red for red, _, _ in colours(opened(tmp_path, image))] == [0, 127, 255]
+
+
+def test_black_and_white_and_print_colours(tmp_path: Path) -> None:
+    assert set(colours(opened(tmp_path, Image.new("1", (2, 2), 1)))) == {WHITE}
+    assert opened(tmp_path, Image.new("CMYK", (2, 2)), "JPEG").mode == "RGB"
+
+
+def test_a_file_that_is_gone(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="gone"):
+        open_reference(Reference(tmp_path / "gone", "", 1, 1))
