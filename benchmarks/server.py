@@ -43,7 +43,7 @@ CLIENTS = (1, 4, 16)
 @contextmanager
 def server(data_dir: str) -> Iterator[float]:
     """Run a server; yields the seconds from starting the command until /readyz says so."""
-    command = [sys.executable, "-m", "server", "serve", "--port", str(PORT), "--data-dir", data_dir]
+    command = [sys.executable, "-m", "ownware", "serve", "--port", str(PORT), "--data-dir", data_dir]
     started = time.perf_counter()
     process = subprocess.Popen([*command, "--log-level", "error"], stdout=subprocess.DEVNULL)
     try:

@@ -15,10 +15,20 @@ from starlette.responses import RedirectResponse, Response
 
 from pipelines.catalog.catalog import Catalog
 from pipelines.catalog.profiles import Profiles
-from server import health, images, metrics, receipts
+from server import metrics
+from server.api import health, images, receipts
+from server.api.exception_handlers import install_handlers
+from server.api.openapi import install_docs
+from server.api.runware.dispatch import Keys, RunwareApi
+from server.api.runware.handlers.inference import Inference
+from server.api.runware.handlers.library import Library
+from server.api.runware.handlers.model_upload import ModelUploads
+from server.api.runware.handlers.preprocessing import Preprocessing
+from server.api.runware.handlers.retrieval import Retrieval
+from server.api.runware.http import WARNINGS_HEADER, RunwareHttp
+from server.api.runware.sessions import Sessions
+from server.api.runware.websocket import RunwareSocket
 from server.database import Database
-from server.docs import install_docs
-from server.exceptions import install_handlers
 from server.jobs import store as job_tables
 from server.jobs.queue import JobQueue, Renderer
 from server.jobs.store import JobStore
@@ -26,21 +36,12 @@ from server.media import store as media_tables
 from server.media.fetch import Fetcher
 from server.media.inputs import InputImages
 from server.media.store import MediaStore
-from server.runware import add_ons as add_on_tables
-from server.runware import guides
-from server.runware import uploads as upload_tables
-from server.runware.add_ons import AddOns
-from server.runware.api import Keys, RunwareApi
-from server.runware.http import WARNINGS_HEADER, RunwareHttp
-from server.runware.inference import Inference
-from server.runware.library import Library
-from server.runware.model_upload import ModelUploads
-from server.runware.preprocessing import Preprocessing
-from server.runware.retrieval import Retrieval
-from server.runware.sessions import Sessions
-from server.runware.uploads import UploadRows
-from server.runware.websocket import RunwareSocket
 from server.settings import Settings
+from server.tasks import guides
+from server.tasks import lora_library as add_on_tables
+from server.tasks import uploads as upload_tables
+from server.tasks.lora_library import AddOns
+from server.tasks.uploads import UploadRows
 
 log = structlog.get_logger()
 

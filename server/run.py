@@ -18,8 +18,8 @@ from accel.cache.profile import ProfileError
 from pipelines.catalog.catalog import BUILT_IN, Catalog, CatalogError, ModelEntry, load_catalog
 from server.app import MILLION, create_app
 from server.devices import find_devices
-from server.jobs.process import RendererProcess
 from server.jobs.queue import JobQueue
+from server.jobs.worker_process import RendererProcess
 from server.logs import configure_logs
 from server.settings import Settings
 

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from PIL import Image
 
 from server.jobs.messages import Cancelled, Failed, Finished, ImageWritten, Order, Progress, Reply
-from server.jobs.process import RendererDied, RendererNotReady
+from server.jobs.worker_process import RendererDied, RendererNotReady
 from server.media.encode import encode
 
 PAUSE_SECONDS = 0.002

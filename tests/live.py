@@ -42,7 +42,7 @@ class LiveServer:
 def live_server(data_dir: Path, *flags: str) -> Iterator[LiveServer]:
     """Start a server on a free port; stop it at the end."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("OWNWARE_")}
-    command = [sys.executable, "-m", "server", "serve", "--port", "0", "--data-dir", str(data_dir), *flags]
+    command = [sys.executable, "-m", "ownware", "serve", "--port", "0", "--data-dir", str(data_dir), *flags]
     with tempfile.TemporaryFile("w+") as log:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, env=environment)
         try:

@@ -15,8 +15,8 @@ from accel.cache.plan import CachePlan
 from accel.cache.profile import profile_names
 from accel.validation_message import first_complaint
 from pipelines.catalog.catalog import ModelEntry
-from server.runware.accelerators import CACHES, FiguresFinder, ThresholdDirection, cache_plan, cache_window
-from server.runware.objects import AcceleratorOptions
+from server.api.runware.schema.objects import AcceleratorOptions
+from server.api.runware.translate.caches import CACHES, FiguresFinder, ThresholdDirection, cache_plan, cache_window
 
 DEFAULT = Path(__file__).with_name("settings.toml")
 # uncached: the same once more; other_kernel: uncached, but with attention computed in another order

@@ -27,8 +27,8 @@ from server.jobs.messages import (
     Reply,
     Target,
 )
-from server.jobs.process import RendererDied, RendererNotReady
 from server.jobs.store import JobStore
+from server.jobs.worker_process import RendererDied, RendererNotReady
 from server.media.store import Media, MediaStore
 from server.metrics import Metrics
 

@@ -14,7 +14,7 @@ from typing import TypeVar
 import httpx2
 
 from server.errors import MediaError
-from server.media.addresses import is_public
+from server.media.ip_addresses import is_public
 
 MAX_REDIRECTS = 3
 CHUNK_BYTES = 1 << 20

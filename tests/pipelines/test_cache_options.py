@@ -10,8 +10,8 @@ from pipelines.latents import grid, noise
 from pipelines.models.loader import Checkpoint, load
 from pipelines.render import advance, begin
 from pipelines.request import RenderRequest, Sampler
-from server.runware.accelerators import ThresholdDirection, cache_plan
-from server.runware.objects import AcceleratorOptions
+from server.api.runware.schema.objects import AcceleratorOptions
+from server.api.runware.translate.caches import ThresholdDirection, cache_plan
 
 ENTRY = load_catalog().with_embedded_weights().entries[0]
 STEPS = 16

@@ -3,16 +3,15 @@
 import sqlite3
 import threading
 import time
-import uuid
 from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
 
 from pipelines.catalog.catalog import Catalog
+from server.api.runware.schema.tasks import TASKS
 from server.app import create_app
 from server.media.store import MediaStore
-from server.runware.schema import TASKS
 from server.settings import Settings
 from tests.fakes import FakeRenderer
 from tests.server.conftest import error_of, new_task, post
@@ -40,7 +39,9 @@ class TestImages:
         body = post(client, {"taskType": "getResponse", "taskUUID": task["taskUUID"]}).json()
         assert [error["code"] for error in body["errors"]] == ["imageNotFound"]
 
-    @pytest.mark.parametrize("name", ["x.jpg", f"{uuid.uuid4()}.jpg", "..%2fownware.sqlite", "%00"])
+    GONE = "3f0e8a52-6d0b-4a3e-9f5e-1f2d3c4b5a69.jpg"
+
+    @pytest.mark.parametrize("name", ["x.jpg", GONE, "..%2fownware.sqlite", "%00"])
     def test_there_is_nothing_else(self, client: TestClient, name: str) -> None:
         response = client.get(f"/image/{name}")
         assert response.status_code == 404
@@ -138,12 +139,12 @@ class TestFrameworkErrors:
         def broken(*arguments: object) -> None:
             raise RuntimeError("secret")
 
-        monkeypatch.setattr("server.runware.inference.to_request", broken)
+        monkeypatch.setattr("server.api.runware.handlers.inference.to_request", broken)
         response = post(client, new_task())
         assert response.status_code == 500
         assert error_of(response)["code"] == "internalServerError"
         assert "secret" not in response.text
-        monkeypatch.setattr("server.runware.http.parse_tasks", broken)
+        monkeypatch.setattr("server.api.runware.http.parse_tasks", broken)
         response = post(client, new_task())
         assert response.status_code == 500
         assert error_of(response)["code"] == "internalServerError"

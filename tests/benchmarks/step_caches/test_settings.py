@@ -6,8 +6,8 @@ import pytest
 from accel.cache.plan import CacheName, CachePlan
 from benchmarks.step_caches.settings import DEFAULT, SettingsError, jobs_of, load_settings
 from pipelines.catalog.catalog import load_catalog
-from server.runware.accelerators import CACHES, cache_plan
-from server.runware.objects import AcceleratorOptions
+from server.api.runware.schema.objects import AcceleratorOptions
+from server.api.runware.translate.caches import CACHES, cache_plan
 
 ENTRY = load_catalog().entries[0]
 

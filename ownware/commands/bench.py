@@ -1,0 +1,239 @@
+"""`ownware bench`: measure step caches on this machine, show what was found, and say which setting to use.
+
+Finds models and devices as the server does and hands over to `benchmarks`, which only these commands need.
+"""
+
+import importlib.util
+import json
+from functools import partial
+from pathlib import Path
+
+import typer
+
+from accel.cache.profile import ProfileError
+from benchmarks.step_caches.choice import Choice, Demand, choose
+from benchmarks.step_caches.prompts import PromptsError, default_prompts, load_prompts
+from benchmarks.step_caches.results import Result, ResultsError, ResultsFile, read_results
+from benchmarks.step_caches.settings import DEFAULT as DEFAULT_SETTINGS
+from benchmarks.step_caches.settings import SettingsError, jobs_of, load_settings
+from benchmarks.step_caches.summary import Group, Row, groups_of
+from pipelines.catalog.catalog import CatalogError
+from pipelines.catalog.profiles import Profiles, Render
+from pipelines.request import MAX_STEPS
+from server.api.runware.translate.request import SIDE_MAX, SIDE_MIN, SIDE_STEP
+from server.devices import find_devices
+from server.run import choose_catalog
+from server.settings import Settings
+
+DONE, NONE_HOLDS, IMPOSSIBLE = 0, 1, 2
+PICTURES = "pictures"
+EMBEDDED_SIDE, SIDE = 256, 1024  # pixels, unless a size is asked for
+_NEEDED = ("skimage", "flip_evaluator", "matplotlib", "jinja2")
+_EXTRA = "pip install 'ownware[benchmark]'"
+
+
+class BenchError(ValueError):
+    """A command cannot do what it was asked for; the message names the option."""
+
+
+def caches(
+    settings: Settings,
+    *,
+    out: Path,
+    results: Path | None,
+    model: str | None,
+    prompts: Path | None,
+    cases: Path | None,
+    steps: str | None,
+    seeds: str,
+    size: str | None,
+    repeats: int,
+) -> int:
+    """Measure what the results file does not have, then write the report. Returns the exit status."""
+    results = results or out / "results.jsonl"
+    try:
+        _expect_extra()
+        device = find_devices(settings.devices)[0]
+        catalog = choose_catalog(settings, (device,))
+        entry = catalog.find(model) if model is not None else catalog.entries[0]
+        if entry is None:
+            served = ", ".join(row.air for row in catalog.entries)
+            raise BenchError(f"--model: '{model}' is not in the catalogue; there are {served}")
+        texts = load_prompts(prompts, entry) if prompts is not None else default_prompts(entry)
+        counts = _numbers("--steps", steps, 1, MAX_STEPS) if steps is not None else [entry.steps]
+        width, height = _size(size) if size else (EMBEDDED_SIDE if entry.embedded else SIDE,) * 2
+        ways = load_settings(cases or DEFAULT_SETTINGS)
+        profiles = Profiles(catalog, settings.profiles)
+        area = entry.native_area or width * height
+        jobs = {
+            count: jobs_of(
+                ways,
+                entry,
+                count,
+                settings.threshold_direction,
+                partial(profiles.choose, entry, Render(count, entry.true_cfg_scale > 1, area)),
+            )
+            for count in counts
+        }
+        numbers = _numbers("--seeds", seeds, 0, 2**63 - 1)
+        file = ResultsFile(results)
+    except (BenchError, CatalogError, ProfileError, PromptsError, SettingsError, ResultsError, OSError) as error:
+        typer.echo(f"ownware: {error}", err=True)
+        return IMPOSSIBLE
+    for _, left_out in jobs.values():
+        for said in left_out:
+            typer.echo(f"ownware: not measured: {said}", err=True)
+    # torch and the models take seconds, and only from here on are they needed.
+    from benchmarks.step_caches.campaign import run, units_of
+    from benchmarks.step_caches.lettering import Reader, can_read
+    from benchmarks.step_caches.measuring import Bench
+    from pipelines.models.loader import Checkpoints, LoadError
+
+    reader = Reader() if can_read() and any(prompt.words for prompt in texts) else None
+    if not can_read():
+        typer.echo(f"ownware: no words are read, for lack of rapidocr: {_EXTRA}", err=True)
+    try:
+        checkpoint = Checkpoints(device).get(entry)
+    except LoadError as error:
+        typer.echo(f"ownware: {error}", err=True)
+        return IMPOSSIBLE
+    bench = Bench(checkpoint, entry, width, height, reader)
+    units = units_of({count: found for count, (found, _) in jobs.items()}, texts, numbers)
+    try:
+        new = run(bench, units, file, out / PICTURES, repeats)
+    except KeyboardInterrupt:
+        typer.echo(f"\nownware: stopped; {results} has what was measured, and the same command goes on", err=True)
+        return 130
+    typer.echo(f"ownware: {len(units)} results, {new} of them new, in {results}", err=True)
+    return report(out=out, results=results, readme=None, plot=None)
+
+
+def report(*, out: Path, results: Path | None, readme: Path | None, plot: Path | None) -> int:
+    """Write the report, and if asked for the table of the newest group into a page. Returns the exit status."""
+    try:
+        _expect_extra()
+        groups = groups_of(_read(results or out / "results.jsonl"))
+        from benchmarks.step_caches.page import save_front, write_report
+        from benchmarks.step_caches.table import PageError, insert, markdown
+
+        page = write_report(groups, out / PICTURES, out)
+        try:
+            if readme is not None:
+                insert(readme, markdown(groups[-1]))
+            if plot is not None:
+                save_front(groups[-1], plot)
+        except PageError as error:
+            raise BenchError(f"--readme: {error}") from error
+    except (BenchError, ResultsError, OSError) as error:
+        typer.echo(f"ownware: {error}", err=True)
+        return IMPOSSIBLE
+    typer.echo(f"ownware: {page}", err=True)
+    return DONE
+
+
+def recommend(
+    *,
+    results: Path,
+    bounds: dict[str, float | None],
+    mean: bool,
+    model: str | None,
+    steps: int | None,
+    size: str | None,
+    device: str | None,
+) -> int:
+    """Print the wire's options of the fastest setting that holds; what there is to say of it goes to stderr.
+
+    `bounds` are the fields of a `Demand`. Returns the exit status: 1 where none holds.
+    """
+    demand = Demand(**bounds, mean=mean)
+    try:
+        if all(bound is None for bound in bounds.values()):
+            raise BenchError("say what must hold: --min-ssim, --min-psnr or --max-flip")
+        group = _only(groups_of(_read(results)), model, steps, _size(size) if size else None, device)
+    except (BenchError, ResultsError) as error:
+        typer.echo(f"ownware: {error}", err=True)
+        return IMPOSSIBLE
+    choice = choose(group, demand)
+    for line in _said(choice, group, demand):
+        typer.echo(f"ownware: {line}", err=True)
+    if choice.setting is None:
+        return NONE_HOLDS
+    typer.echo(json.dumps({"acceleratorOptions": choice.setting.knobs}))
+    return DONE
+
+
+def _said(choice: Choice, group: Group, demand: Demand) -> list[str]:
+    where = f"{group.place.model}, {group.steps} steps, {group.cases} pictures"
+    on = "on average" if demand.mean else "on the worst picture"
+    lines = []
+    if choice.setting is None:
+        lines.append(f"{where}: no setting holds {on}.")
+        if choice.nearest is not None:
+            nearest = choice.nearest
+            value = nearest.ssim.mean if demand.mean else nearest.ssim.worst
+            lines.append(f"The nearest is {nearest.name}, with an SSIM of {value:.3f}.")
+    else:
+        lines.append(f"{where}: {_speed(choice.setting)}, SSIM {choice.setting.ssim.worst:.3f} on the worst picture.")
+    if choice.beyond is not None:
+        lines.append(f"The strategy {_speed(choice.beyond)} holds too and is faster, but is not on the wire.")
+    if choice.shorter is not None and choice.shorter_wins:
+        lines.append(f"Merely drawing {_speed(choice.shorter)}, holds too and is at least as fast.")
+    return lines
+
+
+def _speed(row: Row) -> str:
+    return f"{row.name}: {row.loop_speedup.mean:.2f}× in the loop, {row.request_speedup.mean:.2f}× in the whole request"
+
+
+def _only(
+    groups: list[Group], model: str | None, steps: int | None, size: tuple[int, int] | None, device: str | None
+) -> Group:
+    """The one group that is meant."""
+    meant = [
+        group
+        for group in groups
+        if model in (None, group.place.model)
+        and steps in (None, group.steps)
+        and size in (None, (group.place.width, group.place.height))
+        and device in (None, group.place.device)
+    ]
+    if len(meant) == 1:
+        return meant[0]
+    found = "; ".join(
+        f"--model {group.place.model} --steps {group.steps} --size {group.place.width}x{group.place.height} "
+        f"--device '{group.place.device}'"
+        for group in meant or groups
+    )
+    raise BenchError(f"{'which of these is meant' if meant else 'there are only results of'}: {found}")
+
+
+def _read(path: Path) -> tuple[Result, ...]:
+    found = read_results(path)
+    if not found:
+        raise BenchError(f"--results: {path} is empty")
+    return found
+
+
+def _expect_extra() -> None:
+    if missing := [name for name in _NEEDED if importlib.util.find_spec(name) is None]:
+        raise BenchError(f"{missing[0]} is not installed: {_EXTRA}")
+
+
+def _numbers(option: str, text: str, least: int, most: int) -> list[int]:
+    try:
+        numbers = [int(word) for word in text.split(",")]
+    except ValueError:
+        raise BenchError(f"{option}: '{text}' is no list of whole numbers, such as 20,28") from None
+    if wrong := [number for number in numbers if not least <= number <= most]:
+        raise BenchError(f"{option}: {wrong[0]} is not from {least} to {most}")
+    return list(dict.fromkeys(numbers))
+
+
+def _size(text: str) -> tuple[int, int]:
+    parts = text.lower().split("x")
+    if len(parts) > 2 or "," in text:
+        raise BenchError(f"--size: '{text}' is no size in pixels, such as 1024 or 1328x800")
+    sides = _numbers("--size", ",".join(parts * 2 if len(parts) == 1 else parts), SIDE_MIN, SIDE_MAX)
+    if wrong := [side for side in sides if side % SIDE_STEP]:
+        raise BenchError(f"--size: {wrong[0]} is no multiple of {SIDE_STEP}")
+    return sides[0], sides[-1]

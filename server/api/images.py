@@ -1,0 +1,31 @@
+"""`GET /image/<uuid>.<ext>`: finished and uploaded images, without a key, until they expire.
+
+The UUID is the secret, as in the vendor's URLs; browsers and SDKs fetch them with no credentials.
+"""
+
+import time
+from pathlib import PurePosixPath
+
+from fastapi import APIRouter
+from starlette.responses import FileResponse, Response
+
+from server.api.runware.results import IMAGE_ROUTE
+from server.errors import NotFound
+from server.media.store import MediaStore
+
+
+def router(media: MediaStore) -> APIRouter:
+    """The image route over a media store."""
+    routes = APIRouter()
+
+    @routes.api_route(IMAGE_ROUTE + "/{name}", methods=["GET", "HEAD"], include_in_schema=False)
+    async def image(name: str) -> Response:
+        found = await media.get(PurePosixPath(name).stem, owner=None)
+        # What clients sent along with a task is theirs, not to be published.
+        if found is None or found.kind == "input" or found.path.suffix != PurePosixPath(name).suffix:
+            raise NotFound("No such image, or it has expired.", code="imageNotFound")
+        left = int(found.expires - time.time()) if found.expires else 0
+        headers = {"Cache-Control": f"private, max-age={max(0, left)}", "X-Content-Type-Options": "nosniff"}
+        return FileResponse(found.path, media_type=found.mime, headers=headers)
+
+    return routes

@@ -1,0 +1,262 @@
+"""The rules of imageInference that one field cannot tell: between fields, and between a field and the model.
+
+`check` runs every rule and collects what it finds; each rule is a generator of errors. What is well-formed but has no
+effect yet is refused last, by name, because a parameter that is silently ignored is worse than an error.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+
+from pipelines.catalog.catalog import LORA_ARCHITECTURES, REFERENCES, Catalog, ModelEntry
+from pipelines.catalog.templates import find_control_token
+from server.api.runware.check.validation import describe, expectation
+from server.api.runware.schema.tasks import ImageInference
+from server.api.runware.translate.caches import CACHES
+from server.errors import (
+    ApiError,
+    IncompatibleParameters,
+    InvalidParameter,
+    MissingParameter,
+    Rejected,
+    UnsupportedParameter,
+)
+from server.media.store import Media
+
+Rule = Callable[[ImageInference, ModelEntry, Catalog], Iterator[ApiError]]
+MAX_NAMED = 10  # LoRAs that a message lists; allowedValues has all
+
+
+# A picture is scaled to an area, and Qwen2.5-VL takes no picture whose sides differ by more than 1:200 after that.
+MAX_ASPECT = 100
+# A mask made for a scaled copy of the seed image has its aspect up to rounding.
+ASPECT_TOLERANCE = 0.02
+
+
+def check(task: ImageInference, entry: ModelEntry, catalog: Catalog) -> None:
+    """Raise `Rejected` with everything that is wrong with the task on this model."""
+    if errors := [error for rule in _RULES for error in rule(task, entry, catalog)]:
+        raise Rejected(*errors)
+
+
+def check_faces(task: ImageInference, *, refined: bool) -> None:
+    """Raise `UnsupportedParameter` when faces are to be refined and the server does not."""
+    if task.advancedFeatures.ultralytics is not None and not refined:
+        message = (
+            "'advancedFeatures.ultralytics' is documented for other model families. This server refines the faces "
+        )
+        message += "of Qwen-Image too when it is started with --face-refinement."
+        raise UnsupportedParameter(message, parameter="advancedFeatures.ultralytics")
+
+
+def check_pictures(task: ImageInference, pictures: Mapping[str, Media]) -> None:
+    """Raise `Rejected` with everything that is wrong with the sizes of the pictures that a legal task names."""
+    if errors := [error for rule in (_aspects, _mask_size, _outpaint_sums) for error in rule(task, pictures)]:
+        raise Rejected(*errors)
+
+
+def _aspects(task: ImageInference, pictures: Mapping[str, Media]) -> Iterator[ApiError]:
+    for name, picture in pictures.items():
+        if max(picture.width, picture.height) > MAX_ASPECT * min(picture.width, picture.height):
+            message = f"Invalid value for '{name}' parameter. The image is {picture.width}×{picture.height} pixels; "
+            message += f"its sides must not differ by more than 1:{MAX_ASPECT}."
+            yield InvalidParameter(name, message, details={"type": "string"})
+
+
+def _mask_size(task: ImageInference, pictures: Mapping[str, Media]) -> Iterator[ApiError]:
+    names = ("inputs.maskImage", "inputs.seedImage")
+    if not all(name in pictures for name in names):
+        return
+    mask, seed = (pictures[name] for name in names)
+    if abs(mask.width * seed.height / (mask.height * seed.width) - 1) > ASPECT_TOLERANCE:
+        message = f"'{names[0]}' is {mask.width}×{mask.height} pixels and '{names[1]}' {seed.width}×{seed.height}; "
+        message += "they must have the same size, or at least the same aspect."
+        yield IncompatibleParameters(message, parameter=names)
+
+
+def _outpaint_sums(task: ImageInference, pictures: Mapping[str, Media]) -> Iterator[ApiError]:
+    seed, sides = pictures.get("inputs.seedImage"), task.outpaint
+    if seed is None or sides is None:
+        return
+    for name, own, before, after in (("width", seed.width, "left", "right"), ("height", seed.height, "top", "bottom")):
+        given = getattr(task, name)
+        total = own + getattr(sides, before) + getattr(sides, after)
+        sums = (
+            f"{own} of the seed image + {getattr(sides, before)} {before} + {getattr(sides, after)} {after} = {total}"
+        )
+        if given is not None and given != total:
+            message = f"'{name}' is {given}, but must be that of the extended image: {sums}."
+            yield IncompatibleParameters(message, parameter=(name, "outpaint"))
+        elif given is None and not _is_side(total):
+            message = f"Invalid value for 'outpaint' parameter. The extended {name} must be "
+            message += f"{describe(expectation(ImageInference, name))}, but {sums}."
+            yield InvalidParameter("outpaint", message, details={"type": "object"})
+
+
+def _is_side(pixels: int) -> bool:
+    expected = expectation(ImageInference, "width")
+    return expected["min"] <= pixels <= expected["max"] and pixels % expected["multiplier"] == 0
+
+
+def _sizes(task: ImageInference, entry: ModelEntry, catalog: Catalog) -> Iterator[ApiError]:
+    for name, other in (("width", "height"), ("height", "width")):
+        if getattr(task, name) is not None:
+            continue
+        expected = expectation(ImageInference, name)
+        if entry.mode == "text_to_image":
+            message = f"Missing required parameter '{name}'. It must be {describe(expected)}."
+            yield MissingParameter(name, message, details=expected)
+        elif getattr(task, other) is not None:
+            message = f"Missing required parameter '{name}'. Give both width and height, or neither."
+            yield MissingParameter(name, message, details=expected)
+
+
+def _references(task: ImageInference, entry: ModelEntry, catalog: Catalog) -> Iterator[ApiError]:
+    least, most = REFERENCES[entry.mode]
+    count, name = len(task.inputs.referenceImages), "inputs.referenceImages"
+    if least <= count <= most:
+        return
+    if most == 0:
+        message = f"'{name}' is no parameter of {entry.air}; an edit model such as runware:108@20 takes it."
+        yield UnsupportedParameter(message, parameter=name)
+        return
+    wanted = "exactly one image" if least == most else f"{least} to {most} images"
+    details = {"type": "array", "min": least, "max": most}
+    if count == 0:
+        message = f"Missing required parameter '{name}'. {entry.air} takes {wanted}."
+        yield MissingParameter(name, message, details=details)
+    else:
+        message = f"Invalid value for '{name}' parameter. {entry.air} takes {wanted}, {count} were given."
+        yield InvalidParameter(name, message, details=details)
+
+
+def _prompts(task: ImageInference, entry: ModelEntry, catalog: Catalog) -> Iterator[ApiError]:
+    refining, where = task.advancedFeatures.ultralytics, "advancedFeatures.ultralytics"
+    texts = {"positivePrompt": task.positivePrompt, "negativePrompt": task.negativePrompt}
+    if refining is not None:
+        texts |= {
+            f"{where}.positivePrompt": refining.positivePrompt,
+            f"{where}.negativePrompt": refining.negativePrompt,
+        }
+    for name, text in texts.items():
+        if token := find_control_token(text or ""):
+            message = f"Invalid value for '{name}' parameter. '{token}' is a control token of the model, not text."
+            yield InvalidParameter(name, message, details={"type": "string"})
+
+
+def _window(
+    where: str, low: str, high: str, start: int | None, end: int | None, last: int | None
+) -> Iterator[ApiError]:
+    if start is not None and end is not None and start >= end:
+        message = f"'{where}.{low}' must be less than '{where}.{high}'."
+        yield IncompatibleParameters(message, parameter=(f"{where}.{low}", f"{where}.{high}"))
+    for name, value in ((low, start), (high, end)):
+        if last is not None and value is not None and value > last:
+            message = f"'{where}.{name}' must not be greater than 'steps', which is {last}."
+            yield IncompatibleParameters(message, parameter=(f"{where}.{name}", "steps"))
+
+
+def _beyond(where: str, low: str, start: int | None, end: int | None, steps: int) -> Iterator[ApiError]:
+    if end is None and start == steps:
+        message = f"'{where}.{low}' must be less than 'steps', which is {steps}."
+        yield IncompatibleParameters(message, parameter=(f"{where}.{low}", "steps"))
+
+
+def _cache_window(task: ImageInference, entry: ModelEntry, catalog: Catalog) -> Iterator[ApiError]:
+    options, where = task.acceleratorOptions, "acceleratorOptions"
+    absolute = ("cacheStartStep", "cacheEndStep")
+    percent = ("cacheStartStepPercentage", "cacheEndStepPercentage")
+    yield from _one_form(options, where, absolute, percent)
+    steps = task.steps or entry.steps
+    yield from _window(where, *absolute, options.cacheStartStep, options.cacheEndStep, steps)
+    yield from _beyond(where, "cacheStartStep", options.cacheStartStep, options.cacheEndStep, steps)
+    yield from _window(where, *percent, options.cacheStartStepPercentage, options.cacheEndStepPercentage, None)
+
+
+def _one_form(options: object, where: str, absolute: tuple[str, str], percent: tuple[str, str]) -> Iterator[ApiError]:
+    given = [[n for n in names if getattr(options, n) is not None] for names in (absolute, percent)]
+    if all(given):
+        names = tuple(f"{where}.{name}" for name in (*given[0], *given[1]))
+        yield IncompatibleParameters("Give steps or percentages, not both.", parameter=names)
+
+
+def _one_cache(task: ImageInference, entry: ModelEntry, catalog: Catalog) -> Iterator[ApiError]:
+    chosen = tuple(f"acceleratorOptions.{name}" for name in CACHES if getattr(task.acceleratorOptions, name))
+    if len(chosen) > 1:
+        yield IncompatibleParameters("Only one cache can be used at a time.", parameter=chosen)
+
+
+def _loras(task: ImageInference, entry: ModelEntry, catalog: Catalog) -> Iterator[ApiError]:
+    for number, asked in enumerate(task.lora):
+        name = f"lora[{number}].model"
+        row = catalog.find_lora(asked.model)
+        if row is None:
+            known = [row.air for row in catalog.loras]
+            listed = f"Installed are: {', '.join(known[:MAX_NAMED])}." if known else "No LoRA is installed."
+            message = f"Invalid value for '{name}' parameter. '{asked.model}' is not installed. {listed}"
+            details = {"type": "string", "allowedValues": known}
+            yield InvalidParameter(name, message, code="invalidModel", details=details)
+        elif row.architecture not in LORA_ARCHITECTURES:
+            message = f"Invalid value for '{name}' parameter. '{asked.model}' is a LoRA of architecture "
+            message += f"'{row.architecture}', which does not fit {entry.air} ({entry.architecture})."
+            yield InvalidParameter(name, message, code="invalidModel", details={"type": "string"})
+
+
+def _control_nets(task: ImageInference, entry: ModelEntry, catalog: Catalog) -> Iterator[ApiError]:
+    for number, control in enumerate(task.controlNet):
+        where = f"controlNet[{number}]"
+        if catalog.find_controlnet(control.model) is None:
+            served = [row.air for row in catalog.controlnets]
+            message = f"Invalid value for '{where}.model' parameter. '{control.model}' is not among the served "
+            message += f"ControlNets: {', '.join(served) or 'there are none'}."
+            details = {"type": "string", "allowedValues": served}
+            yield InvalidParameter(f"{where}.model", message, code="invalidModel", details=details)
+        absolute, percent = ("startStep", "endStep"), ("startStepPercentage", "endStepPercentage")
+        yield from _one_form(control, where, absolute, percent)
+        steps = task.steps or entry.steps
+        yield from _window(where, *absolute, control.startStep, control.endStep, steps)
+        yield from _beyond(where, "startStep", control.startStep, control.endStep, steps)
+        yield from _window(where, *percent, control.startStepPercentage, control.endStepPercentage, None)
+
+
+def _painting(task: ImageInference, entry: ModelEntry, catalog: Catalog) -> Iterator[ApiError]:
+    needs = [
+        ("inputs.maskImage", task.inputs.maskImage, "inputs.seedImage", task.inputs.seedImage),
+        ("maskMargin", task.maskMargin, "inputs.maskImage", task.inputs.maskImage),
+        ("outpaint", task.outpaint, "inputs.seedImage", task.inputs.seedImage),
+    ]
+    for name, value, other, needed in needs:
+        if value is not None and needed is None:
+            yield IncompatibleParameters(f"'{name}' needs '{other}'.", parameter=(name, other))
+    sides = task.outpaint
+    if sides is not None and not (sides.top or sides.right or sides.bottom or sides.left):
+        message = "Invalid value for 'outpaint' parameter. It must extend at least one side."
+        yield InvalidParameter("outpaint", message, details={"type": "object"})
+
+
+def without_effect(given: Mapping[str, object]) -> Iterator[ApiError]:
+    """Refuse, by name, each parameter that asks for something this server does not do."""
+    for name, value in given.items():
+        if value:
+            yield UnsupportedParameter(f"'{name}' is valid, but has no effect on this server.", parameter=name)
+
+
+def _without_effect(task: ImageInference, entry: ModelEntry, catalog: Catalog) -> Iterator[ApiError]:
+    given = {
+        "webhookURL": task.webhookURL,
+        "uploadEndpoint": task.uploadEndpoint,
+        "safety.checkContent": task.safety.checkContent,
+        "safety.mode": task.safety.mode != "none",
+    }
+    yield from without_effect(given)
+
+
+_RULES: tuple[Rule, ...] = (
+    _sizes,
+    _references,
+    _prompts,
+    _one_cache,
+    _cache_window,
+    _loras,
+    _control_nets,
+    _painting,
+    _without_effect,
+)

@@ -1,0 +1,183 @@
+"""The imageInference task: validate, accept, and answer with images as they are finished.
+
+Everything is checked before the task is accepted; what can be refused is refused at once. Knows no transport.
+"""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator
+from typing import Any
+
+from pipelines.catalog.catalog import Catalog, ModelEntry
+from pipelines.catalog.profiles import Profiles
+from server.api.client import Caller
+from server.api.runware.check import rules
+from server.api.runware.check.normalize import normalise
+from server.api.runware.check.validation import validate
+from server.api.runware.responses import Answer, acknowledgement
+from server.api.runware.results import failure_object, image_item, job_answer, origin_of, own_image
+from server.api.runware.schema.tasks import ImageInference, WireTask
+from server.api.runware.translate.caches import ThresholdDirection
+from server.api.runware.translate.request import image_texts, to_request
+from server.errors import ConflictTaskUUID, InvalidParameter, MediaError, Rejected, ServiceUnavailable
+from server.jobs.job import Submission
+from server.jobs.queue import Ended, Event, JobQueue, Stopping
+from server.media.encode import Encoding
+from server.media.inputs import InputImages
+from server.media.store import Media, MediaStore
+from server.tasks.lora_library import AddOns
+
+# Inline pictures are kept as files; the stored task names them, so that it stays small.
+LONGEST_KEPT_TEXT = 300
+
+
+class Inference:
+    """Accepts imageInference tasks."""
+
+    def __init__(
+        self,
+        add_ons: AddOns,
+        queue: JobQueue,
+        media: MediaStore,
+        inputs: InputImages,
+        *,
+        result_ttl: int,
+        ignore_unknown: bool,
+        face_refinement: bool = False,
+        threshold_direction: ThresholdDirection = "documented",
+        profiles: Profiles | None = None,
+    ) -> None:
+        self._add_ons = add_ons
+        self._queue = queue
+        self._media = media
+        self._inputs = inputs
+        self._result_ttl = result_ttl
+        self._ignore_unknown = ignore_unknown
+        self._face_refinement = face_refinement
+        self._threshold_direction: ThresholdDirection = threshold_direction
+        self._profiles = profiles
+
+    async def __call__(self, raw: WireTask, caller: Caller) -> AsyncIterator[Answer]:
+        """Answer with an acknowledgement, or with each image and at most one error.
+
+        Raises `Rejected` or another `ApiError` before anything is accepted.
+        """
+        catalog = self._add_ons.catalog(caller.owner)
+        task, entry, ignored = self._validate(raw, catalog)
+        await self._refuse_repeated(task, caller)
+        pictures = await self._resolve(task, caller)
+        submission = self._submission(task, entry, pictures, ignored, caller, catalog)
+        with self._queue.watch(submission.key) as events:
+            job = await self._queue.submit(submission)
+            if task.deliveryMethod == "async":
+                yield acknowledgement(origin_of(job))
+                if not caller.listens:
+                    return
+                follow_up = self._pushed(events, caller)
+            else:
+                follow_up = self._images(events, caller)
+            async for answer in follow_up:
+                yield answer
+
+    def _validate(self, raw: WireTask, catalog: Catalog) -> tuple[ImageInference, ModelEntry, list[str]]:
+        normalised, contradictions = normalise(raw)
+        try:
+            task, ignored = validate(ImageInference, normalised, ignore_unknown=self._ignore_unknown)
+        except Rejected as rejected:
+            raise Rejected(*rejected.errors, *contradictions) from rejected
+        if contradictions:
+            raise Rejected(*contradictions)
+        entry = catalog.find(task.model)
+        if entry is None:
+            served = [entry.air for entry in catalog.entries]
+            message = f"Invalid value for 'model' parameter. '{task.model}' is not among the served models: "
+            message += f"{', '.join(served)}."
+            raise InvalidParameter("model", message, details={"type": "string", "allowedValues": served})
+        rules.check(task, entry, catalog)
+        rules.check_faces(task, refined=self._face_refinement)
+        return task, entry, ignored
+
+    async def _refuse_repeated(self, task: ImageInference, caller: Caller) -> None:
+        """Say so before any picture is fetched; the queue decides again, for two at the same moment."""
+        known = await self._queue.find(caller.owner, task.taskUUID)
+        if known is not None and known.state not in ("failed", "cancelled"):
+            raise ConflictTaskUUID
+
+    async def _resolve(self, task: ImageInference, caller: Caller) -> dict[str, Media]:
+        """Every picture that the task names, by the path of its parameter."""
+        texts = {path: own_image(text, caller.base_url) or text for path, text in image_texts(task).items()}
+        found = await asyncio.gather(
+            *(self._inputs.resolve(text, owner=caller.owner) for text in texts.values()), return_exceptions=True
+        )
+        errors, pictures = [], {}
+        for name, result in zip(texts, found, strict=True):
+            if isinstance(result, MediaError):
+                errors.append(result.of(name))
+            elif isinstance(result, BaseException):
+                raise result
+            else:
+                pictures[name] = result
+        if errors:
+            raise Rejected(*errors)
+        rules.check_pictures(task, pictures)
+        return pictures
+
+    def _submission(
+        self,
+        task: ImageInference,
+        entry: ModelEntry,
+        pictures: dict[str, Media],
+        ignored: list[str],
+        caller: Caller,
+        catalog: Catalog,
+    ) -> Submission:
+        request, warnings = to_request(task, entry, pictures, catalog, self._threshold_direction, self._profiles)
+        warnings += tuple(f"{name} is ignored: the API has no such parameter." for name in ignored)
+        return Submission(
+            owner=caller.owner,
+            task_uuid=task.taskUUID,
+            task=_kept(task, pictures),
+            request=request,
+            encoding=Encoding(task.outputFormat, task.outputQuality),
+            image_uuids=tuple(str(uuid.uuid4()) for _ in range(request.count)),
+            ttl=task.ttl if task.ttl is not None and task.outputType == "URL" else self._result_ttl,
+            warnings=warnings,
+        )
+
+    async def _images(self, events: asyncio.Queue[Event], caller: Caller) -> AsyncIterator[Answer]:
+        while True:
+            event = await events.get()
+            if isinstance(event, Stopping):
+                if caller.listens:  # the closing socket says it, and the client comes back for the result
+                    return
+                raise ServiceUnavailable("The server is stopping. The task goes on at its next start.")
+            warnings = event.job.submission.warnings
+            if isinstance(event, Ended):
+                if event.job.failure is not None:
+                    status = 400 if event.job.failure.code.startswith("invalid") else 500  # clients retry a 500
+                    yield Answer(errors=(failure_object(event.job),), status=status, warnings=warnings)
+                return
+            item = await image_item(event.job, event.result, self._media, caller.base_url, status=False)
+            yield Answer(data=(item,), warnings=warnings)
+
+    async def _pushed(self, events: asyncio.Queue[Event], caller: Caller) -> AsyncIterator[Answer]:
+        """The items of an async task, once it has ended."""
+        while not isinstance(event := await events.get(), Stopping):
+            if isinstance(event, Ended):
+                yield await job_answer(event.job, self._media, caller.base_url)
+                return
+
+
+def _kept(task: ImageInference, pictures: dict[str, Media]) -> dict[str, Any]:
+    """The task as it is stored and shown again: what the client set, pictures by UUID."""
+    inline = {text: pictures[path].uuid for path, text in image_texts(task).items() if len(text) > LONGEST_KEPT_TEXT}
+    return _replaced(task.model_dump(mode="json", exclude_unset=True), inline)
+
+
+def _replaced(value: Any, texts: dict[str, str]) -> Any:
+    """A JSON value in which some strings have become others."""
+    if isinstance(value, dict):
+        return {key: _replaced(item, texts) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_replaced(item, texts) for item in value]
+    return texts.get(value, value) if isinstance(value, str) else value

@@ -1,0 +1,230 @@
+"""The modelUpload task: fetch a LoRA from a URL, look at it, keep it, and say how far it is.
+
+An upload goes on when its client has gone, and starts again with a server that was stopped meanwhile; getResponse finds
+it. Knows no transport.
+"""
+
+import asyncio
+import contextlib
+import os
+import re
+import sqlite3
+import time
+import uuid
+from collections import OrderedDict
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import structlog
+
+from pipelines.lora.keys import LoraError, check_file
+from server.api.client import Caller
+from server.api.runware.check.normalize import plain
+from server.api.runware.check.validation import validate
+from server.api.runware.responses import Answer, acknowledgement, error_object
+from server.api.runware.schema.tasks import ModelUpload, WireTask
+from server.errors import (
+    ApiError,
+    ConflictTaskUUID,
+    InternalServerError,
+    InvalidParameter,
+    MediaError,
+    Rejected,
+    ServiceUnavailable,
+    UnsupportedParameter,
+)
+from server.media.fetch import Fetcher
+from server.media.files import put_in_place
+from server.tasks.lora_library import DRAFT_ENDING, ENDING, AddOns, InstalledLora
+from server.tasks.uploads import KEPT_UPLOADS, Upload, UploadRows
+
+log = structlog.get_logger()
+
+_READY = "The LoRA can be used."
+_OF_CHECKPOINTS = ("type", "defaultScheduler", "defaultSteps", "defaultCFG", "defaultStrength")
+
+
+class ModelUploads:
+    """Installs LoRAs."""
+
+    def __init__(self, add_ons: AddOns, rows: UploadRows, fetcher: Fetcher, *, ignore_unknown: bool) -> None:
+        self._add_ons = add_ons
+        self._rows = rows
+        self._fetcher = fetcher
+        self._ignore_unknown = ignore_unknown
+        self._uploads: OrderedDict[tuple[str, str], Upload] = OrderedDict()
+        self._running: set[asyncio.Task[None]] = set()
+
+    async def open(self) -> None:
+        """Remember the uploads of earlier processes, and start again those that had not ended."""
+        for kept in await self._rows.all():
+            self._remember(kept.owner, kept.upload)
+            if kept.upload.ended:
+                continue
+            lora = self._lora(kept.task, kept.owner)
+            if self._add_ons.has(lora):  # only the row that says so was missing
+                kept.upload.tell("ready", _READY, air=lora.air)
+                kept.upload.end(None)
+                await self._rows.end(kept.owner, kept.upload)
+            else:
+                self._start(kept.task, lora, kept.upload)
+
+    async def __call__(self, raw: WireTask, caller: Caller) -> AsyncIterator[Answer]:
+        """Answer each stage as it is reached; to a caller who gets one answer only, all of them or the error."""
+        task, lora, ignored = self._validate(raw, caller.owner)
+        upload = Upload(task)
+        self._remember(caller.owner, upload)
+        try:
+            await self._rows.begin(caller.owner, task)
+        except BaseException:
+            del self._uploads[_key(caller.owner, upload)]
+            raise
+        self._start(task, lora, upload)
+        warnings = tuple(f"{name} is ignored: the API has no such parameter." for name in ignored)
+        if task.deliveryMethod == "async":
+            yield acknowledgement(upload.origin)
+            if not caller.listens:
+                return
+        elif not caller.listens:
+            items = tuple([item async for item in upload.follow()])
+            if upload.error is not None:
+                raise upload.error
+            yield Answer(data=items, warnings=warnings)
+            return
+        async for item in upload.follow():
+            yield Answer(data=(item,), warnings=warnings)
+        if upload.error is not None:
+            documentation = f"{caller.base_url}/docs"
+            yield Answer(errors=(error_object(upload.error, upload.origin, documentation=documentation),))
+
+    def find(self, owner: str, task_uuid: str) -> Answer | None:
+        """What an upload has to say so far, or None when there is none of that UUID."""
+        upload = self._uploads.get((owner, task_uuid.lower()))
+        if upload is None:
+            return None
+        errors = (error_object(upload.error, upload.origin) | {"status": "error"},) if upload.error else ()
+        return Answer(tuple(upload.items) or (upload.origin.keys | {"status": "processing"},), errors)
+
+    async def close(self) -> None:
+        """Give up what is under way."""
+        for task in self._running:
+            task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
+
+    def _validate(self, raw: WireTask, owner: str) -> tuple[ModelUpload, InstalledLora, list[str]]:
+        raw = plain(raw)
+        without_effect = [
+            UnsupportedParameter(f"'{name}' is for checkpoints; only LoRAs can be installed.", parameter=name)
+            for name in _OF_CHECKPOINTS
+            if name in raw
+        ]
+        known = {name: value for name, value in raw.items() if name not in _OF_CHECKPOINTS}
+        task, ignored = validate(ModelUpload, known, ignore_unknown=self._ignore_unknown)
+        if task.category not in ("lora", "lycoris"):
+            message = f"Category '{task.category}' is valid, but only LoRAs can be installed on this server."
+            details = {"type": "string", "allowedValues": ["lora", "lycoris"]}
+            without_effect.insert(0, UnsupportedParameter(message, parameter="category", details=details))
+        if without_effect:
+            raise Rejected(*without_effect)
+        before = self._uploads.get((owner, task.taskUUID.lower()))
+        if before is not None and before.error is None:
+            raise ConflictTaskUUID("Use getResponse to see how far it is.")
+        lora = self._lora(task, owner)
+        self._add_ons.check_names((lora.air, *lora.slugs))
+        return task, lora, ignored
+
+    def _lora(self, task: ModelUpload, owner: str) -> InstalledLora:
+        return InstalledLora(
+            air=task.air or f"local:{_slug(task.name)}@{_slug(task.version)}",
+            name=task.name,
+            weights=str(self._add_ons.folder / f"{uuid.uuid4()}{ENDING}"),
+            version=task.version,
+            architecture=task.architecture,
+            weight=float(task.defaultWeight),
+            slugs=(task.uniqueIdentifier.lower(),) if task.uniqueIdentifier else (),
+            owner=owner,
+            private=task.private,
+            tags=task.tags,
+            hero_image=task.heroImageURL,
+            positive_trigger_words=task.positiveTriggerWords,
+            negative_trigger_words=task.negativeTriggerWords,
+            short_description=task.shortDescription,
+            comment=task.comment,
+            created=time.time(),
+        )
+
+    def _remember(self, owner: str, upload: Upload) -> None:
+        self._uploads[_key(owner, upload)] = upload
+        while len(self._uploads) > KEPT_UPLOADS:
+            self._uploads.popitem(last=False)
+
+    def _start(self, task: ModelUpload, lora: InstalledLora, upload: Upload) -> None:
+        running = asyncio.create_task(self._run(task, lora, upload))
+        self._running.add(running)
+        running.add_done_callback(self._running.discard)
+
+    async def _run(self, task: ModelUpload, lora: InstalledLora, upload: Upload) -> None:
+        error: ApiError | None = None
+        try:
+            await self._install(task, lora, upload)
+        except ApiError as problem:
+            error = problem
+        except asyncio.CancelledError:
+            upload.end(ServiceUnavailable("The server is stopping; it starts the upload again when it is back."))
+            raise
+        except Exception:
+            log.exception("upload failed", task=task.taskUUID)
+            error = InternalServerError("The LoRA could not be kept. The server's log has the details.")
+        if error is not None:
+            upload.tell("failed", error.message)
+        upload.end(error)
+        try:
+            await self._rows.end(lora.owner, upload)
+        except sqlite3.Error:  # it would start again, and find the LoRA installed or fail as it has now
+            log.exception("how an upload ended cannot be kept", task=task.taskUUID)
+
+    async def _install(self, task: ModelUpload, lora: InstalledLora, upload: Upload) -> None:
+        upload.tell("validated", "The request is valid; the file is being downloaded.")
+        path = Path(lora.weights)
+        draft = path.with_suffix(DRAFT_ENDING)
+        try:
+            await self._fetch(task.downloadURL, draft)
+            upload.tell("downloaded", "The file is here and is a LoRA for Qwen-Image.")
+            await asyncio.to_thread(_put_in_place, draft, path)
+            await self._add_ons.install(lora)
+        except BaseException:
+            for file in (draft, path):
+                with contextlib.suppress(OSError):
+                    file.unlink(missing_ok=True)
+            raise
+        upload.tell("stored", "The LoRA is kept.")
+        upload.tell("ready", _READY, air=lora.air)
+        log.info("LoRA installed", air=lora.air, file=path.name)
+
+    async def _fetch(self, url: str, draft: Path) -> None:
+        """Download a file and look at its names. Raises `InvalidParameter`."""
+        await asyncio.to_thread(draft.parent.mkdir, parents=True, exist_ok=True)
+        try:
+            await self._fetcher.download(url, draft)
+            await asyncio.to_thread(check_file, draft)
+        except MediaError as error:
+            raise error.of("downloadURL") from error
+        except LoraError as error:
+            message = f"Invalid value for 'downloadURL' parameter. The file cannot be used: {error}."
+            raise InvalidParameter("downloadURL", message, details={"type": "string"}) from error
+
+
+def _key(owner: str, upload: Upload) -> tuple[str, str]:
+    return owner, (upload.origin.task_uuid or "").lower()
+
+
+def _put_in_place(draft: Path, path: Path) -> None:
+    """Let a file appear under its name only when all of it is on disk."""
+    with draft.open("rb") as file:
+        os.fsync(file.fileno())
+    put_in_place(draft, path)
+
+
+def _slug(text: str) -> str:
+    """A name as it can stand in an AIR identifier."""
+    return re.sub(r"[^\w.-]+", "-", text.strip().lower()).strip("-") or "lora"

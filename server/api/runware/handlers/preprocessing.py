@@ -1,0 +1,152 @@
+"""The controlNetPreprocess task: a picture in, a guide for a ControlNet out.
+
+Guides take filters and moments, so they are made here and now, in a thread, one at a time; nothing waits in the queue.
+Knows no transport.
+"""
+
+import asyncio
+import re
+import time
+from collections.abc import AsyncIterator
+
+from PIL import Image
+
+from pipelines.controlnet.preprocessors import KINDS, NEED_A_NETWORK, drawn_by_filter, fitted, preprocess
+from pipelines.images import open_reference
+from pipelines.request import Reference
+from server.api.client import Caller
+from server.api.runware.check.normalize import normalise_preprocess
+from server.api.runware.check.rules import without_effect
+from server.api.runware.check.validation import validate
+from server.api.runware.responses import Answer, Origin, acknowledgement
+from server.api.runware.results import own_image
+from server.api.runware.schema.fields import UUID_PATTERN
+from server.api.runware.schema.tasks import ControlNetPreprocess, WireTask
+from server.errors import (
+    ApiError,
+    ConflictTaskUUID,
+    IncompatibleParameters,
+    MediaError,
+    Rejected,
+    UnsupportedParameter,
+)
+from server.jobs.queue import JobQueue
+from server.media.decode import Picture
+from server.media.encode import Encoding, encode
+from server.media.inputs import InputImages
+from server.media.store import Media, MediaStore
+from server.tasks.guides import GuideTask, GuideTasks, guide_answer
+
+_CANNY_ONLY = ("lowThresholdCanny", "highThresholdCanny")
+
+
+class Preprocessing:
+    """Makes guides. `result_ttl` is how many seconds they are kept when a task does not say."""
+
+    def __init__(
+        self,
+        queue: JobQueue,
+        guides: GuideTasks,
+        media: MediaStore,
+        inputs: InputImages,
+        *,
+        result_ttl: int,
+        ignore_unknown: bool,
+    ) -> None:
+        self._queue = queue
+        self._guides = guides
+        self._media = media
+        self._inputs = inputs
+        self._result_ttl = result_ttl
+        self._ignore_unknown = ignore_unknown
+        self._one_at_a_time = asyncio.Lock()  # a burst of large pictures must not fill the memory
+
+    async def __call__(self, raw: WireTask, caller: Caller) -> AsyncIterator[Answer]:
+        """Answer with the guide; an async task with an acknowledgement, and then only if the caller listens."""
+        task, warnings = self._validate(raw)
+        await self._refuse_repeated(task, caller)
+        text = own_image(task.inputImage, caller.base_url) or task.inputImage.strip()
+        picture = await self._resolve(text, caller)
+        expires = time.time() + (self._result_ttl if task.ttl is None else task.ttl)
+        guide = await self._make(task, picture, caller.owner, expires)
+        done = GuideTask(
+            owner=caller.owner,
+            task_type=task.taskType,
+            task_uuid=task.taskUUID,
+            guide_uuid=guide.uuid,
+            input_uuid=text if re.match(UUID_PATTERN, text) else picture.uuid,
+            output_type=task.outputType,
+            include_cost=task.includeCost,
+            warnings=warnings,
+            expires=expires,
+        )
+        await self._guides.add(done)
+        if task.deliveryMethod == "async":
+            yield acknowledgement(Origin(task.taskType, task.taskUUID))
+            if not caller.listens:
+                return
+        yield await guide_answer(done, self._media, caller, status=task.deliveryMethod == "async")
+
+    def _validate(self, raw: WireTask) -> tuple[ControlNetPreprocess, tuple[str, ...]]:
+        normalised, contradictions = normalise_preprocess(raw)
+        try:
+            task, ignored = validate(ControlNetPreprocess, normalised, ignore_unknown=self._ignore_unknown)
+        except Rejected as rejected:
+            raise Rejected(*rejected.errors, *contradictions) from rejected
+        if errors := [*contradictions, *_errors(task)]:
+            raise Rejected(*errors)
+        warnings = [f"{name} is ignored: the API has no such parameter." for name in ignored]
+        return task, (*warnings, *_warnings(task))
+
+    async def _refuse_repeated(self, task: ControlNetPreprocess, caller: Caller) -> None:
+        if await self._queue.find(caller.owner, task.taskUUID) or await self._guides.find(caller.owner, task.taskUUID):
+            raise ConflictTaskUUID
+
+    async def _resolve(self, text: str, caller: Caller) -> Media:
+        try:
+            return await self._inputs.resolve(text, owner=caller.owner)
+        except MediaError as error:
+            raise error.of("inputImage") from error
+
+    async def _make(self, task: ControlNetPreprocess, picture: Media, owner: str, expires: float) -> Media:
+        async with self._one_at_a_time:
+            guide, data = await asyncio.to_thread(_drawn, task, picture)
+        encoding = _encoding(task)
+        kept = Picture(encoding.mime, encoding.extension, *guide.size)
+        return await self._media.add(data, kept, kind="result", owner=owner, expires=expires)
+
+
+def _drawn(task: ControlNetPreprocess, picture: Media) -> tuple[Image.Image, bytes]:
+    source = open_reference(Reference(picture.path, picture.sha256, picture.width, picture.height))
+    low, high = task.lowThresholdCanny, task.highThresholdCanny
+    guide = preprocess(fitted(source, task.width, task.height), task.preProcessorType, low=low, high=high)
+    return guide, encode(guide, _encoding(task))
+
+
+def _encoding(task: ControlNetPreprocess) -> Encoding:
+    return Encoding(task.outputFormat, task.outputQuality)
+
+
+def _errors(task: ControlNetPreprocess) -> list[ApiError]:
+    errors: list[ApiError] = []
+    if task.preProcessorType in NEED_A_NETWORK:
+        message = f"preProcessorType '{task.preProcessorType}' needs a neural network, which this server does not have."
+        details = {"type": "string", "allowedValues": sorted(KINDS)}
+        errors.append(UnsupportedParameter(message, parameter="preProcessorType", details=details))
+    if task.lowThresholdCanny >= task.highThresholdCanny:
+        message = f"'lowThresholdCanny' must be less than 'highThresholdCanny', which is {task.highThresholdCanny}."
+        errors.append(IncompatibleParameters(message, parameter=_CANNY_ONLY))
+    return [*errors, *without_effect({"webhookURL": task.webhookURL, "uploadEndpoint": task.uploadEndpoint})]
+
+
+def _warnings(task: ControlNetPreprocess) -> list[str]:
+    warnings = []
+    kind = task.preProcessorType
+    if drawn_by_filter(kind):
+        warnings.append(f"preProcessorType '{kind}' is drawn with filters here, not with the network of that name.")
+    if kind != "canny":
+        given = [name for name in _CANNY_ONLY if name in task.model_fields_set]
+        warnings += [f"{name} is ignored: it applies to canny only." for name in given]
+    if task.includeHandsAndFaceOpenPose:
+        warnings.append("includeHandsAndFaceOpenPose is ignored: it applies to openpose only.")
+    return warnings

@@ -1,0 +1,101 @@
+"""`POST /v1`: an array of tasks in, one JSON object out.
+
+Knows bodies, headers and status codes; what a task means is `api`'s business.
+"""
+
+import asyncio
+import json
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from server.api.base_url import base_url
+from server.api.client import Caller
+from server.api.runware.dispatch import Keys, RunwareApi, bearer_key, origin_of, parse_tasks
+from server.api.runware.responses import Answer, Item, Origin, http_body, refusal
+from server.errors import ApiError, Unauthorized, ValueTooLarge
+
+WARNINGS_HEADER = "Ownware-Warnings"
+RETRY_AFTER_SECONDS = 10
+
+
+class RunwareHttp:
+    """The HTTP side of the Runware surface."""
+
+    def __init__(self, api: RunwareApi, keys: Keys, *, public_url: str | None, max_body: int) -> None:
+        self._api = api
+        self._keys = keys
+        self._public_url = public_url
+        self._max_body = max_body
+
+    async def post(self, request: Request) -> Response:
+        """Answer one request; every outcome is a JSON object with `data`, `errors` or both."""
+        try:
+            tasks = parse_tasks(await self._body(request))
+        except ApiError as error:
+            return json_response([refusal([error], Origin())])
+        logins = [task for task in tasks if isinstance(task, dict) and task.get("taskType") == "authentication"]
+        work = [task for task in tasks if task not in logins] if logins else tasks
+        try:
+            owner = self._keys.owner(_key(request, logins))
+        except Unauthorized as error:
+            origins = [origin_of(task) for task in work] or [Origin("authentication")]
+            return json_response([refusal([error], origin) for origin in origins])
+        if not work:
+            session = {"taskType": "authentication", "connectionSessionUUID": str(uuid.uuid4())}
+            return json_response([Answer(data=(session,))])
+        caller = Caller(owner, base_url(request, self._public_url), listens=False)
+        answers = await asyncio.gather(*(self._collect(task, caller) for task in work))
+        return json_response(answers)
+
+    async def _body(self, request: Request) -> bytes:
+        """The body, read no further than the limit. Raises `ValueTooLarge`."""
+        error = ValueTooLarge(f"The request body is larger than {self._max_body} bytes.")
+        told = request.headers.get("content-length", "")
+        if told.isdecimal() and int(told) > self._max_body:
+            raise error
+        chunks, size = [], 0
+        async for chunk in request.stream():
+            size += len(chunk)
+            if size > self._max_body:
+                raise error
+            chunks.append(chunk)
+        return b"".join(chunks)
+
+    async def _collect(self, task: Any, caller: Caller) -> Answer:
+        """Wait for all a task has to say."""
+        answers = [answer async for answer in self._api.handle(task, caller)]
+        return Answer(
+            data=tuple(item for answer in answers for item in answer.data),
+            errors=tuple(item for answer in answers for item in answer.errors),
+            status=max(answer.status for answer in answers),
+            warnings=tuple(dict.fromkeys(text for answer in answers for text in answer.warnings)),
+        )
+
+
+def json_response(answers: Sequence[Answer]) -> Response:
+    """Render answers; warnings go into a header, because clients reject unknown keys in result items."""
+    status, body = http_body(answers)
+    headers = {}
+    if warnings := list(dict.fromkeys(text for answer in answers for text in answer.warnings)):
+        headers[WARNINGS_HEADER] = json.dumps(warnings)
+    if status in (429, 503):
+        headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    if status == 413:
+        headers["Connection"] = "close"  # the rest of the body is not going to be read
+    return Response(_dump(body), status, headers, media_type="application/json")
+
+
+def _dump(body: Item) -> str:
+    return json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+
+
+def _key(request: Request, logins: list[dict[str, Any]]) -> str | None:
+    """The key of the header, else of an authentication task anywhere in the array."""
+    if key := bearer_key(request.headers):
+        return key
+    keys = [login.get("apiKey") for login in logins]
+    return next((key for key in keys if isinstance(key, str) and key), None)

@@ -1,0 +1,109 @@
+"""Result items: what a job's images look like on the wire.
+
+Reads the finished files; draws nothing and decides nothing.
+"""
+
+import asyncio
+import base64
+from pathlib import PurePosixPath
+
+from accel.cache.report import CacheReport
+from server.api.runware.responses import Answer, Item, Origin, error_object
+from server.errors import ApiError, NotFound
+from server.jobs.job import Job, Result
+from server.media.store import Media, MediaStore
+
+IMAGE_ROUTE = "/image"
+
+
+def origin_of(job: Job) -> Origin:
+    """The task a job was made from."""
+    return Origin(job.submission.task["taskType"], job.submission.task["taskUUID"])
+
+
+def image_url(base_url: str, image_uuid: str, extension: str) -> str:
+    """Where an image can be fetched without a key: its UUID is the secret."""
+    return f"{base_url}{IMAGE_ROUTE}/{image_uuid}.{extension}"
+
+
+def own_image(text: str, base_url: str) -> str | None:
+    """The UUID in a URL of ours, which is looked up rather than fetched; None for any other text."""
+    if not text.startswith(f"{base_url}{IMAGE_ROUTE}/"):
+        return None
+    return PurePosixPath(text).stem
+
+
+async def image_item(job: Job, result: Result, media: MediaStore, base_url: str, *, status: bool) -> Item:
+    """One image, in the form the task asked for. Raises `NotFound` when its file has expired."""
+    task, encoding = job.submission.task, job.submission.encoding
+    item: Item = origin_of(job).keys
+    if status:
+        item["status"] = "success"
+    item["imageUUID"] = result.image_uuid
+    kind = task.get("outputType", "URL")
+    if kind == "URL":
+        item["imageURL"] = image_url(base_url, result.image_uuid, encoding.extension)
+    else:
+        found = await media.get(result.image_uuid, owner=job.submission.owner)
+        if found is None:
+            raise NotFound("The image has expired.", code="imageNotFound")
+        item |= await media_item("image", found, kind, base_url)
+    item["seed"] = result.seed
+    if task.get("includeCost"):
+        item["cost"] = 0.0  # your own GPU bills nobody
+    return item
+
+
+async def media_item(name: str, media: Media, kind: str, base_url: str) -> Item:
+    """A stored picture in one of the three output types, under a name such as `image` or `guideImage`."""
+    if kind == "URL":
+        return {f"{name}URL": image_url(base_url, media.uuid, media.path.suffix[1:])}
+    text = base64.b64encode(await asyncio.to_thread(media.path.read_bytes)).decode("ascii")
+    if kind == "base64Data":
+        return {f"{name}Base64Data": text}
+    return {f"{name}DataURI": f"data:{media.mime};base64,{text}"}
+
+
+async def job_answer(job: Job, media: MediaStore, base_url: str) -> Answer:
+    """Everything an ended job has to say: all its images, and the error that ended it."""
+    items: list[Item] = []
+    errors: list[Item] = []
+    try:
+        for result in job.results:
+            items.append(await image_item(job, result, media, base_url, status=True))
+    except ApiError as error:
+        errors.append(error_object(error, origin_of(job)) | {"status": "error"})
+    if job.failure is not None:
+        errors.append(failure_object(job) | {"status": "error"})
+    return Answer(tuple(items), tuple(errors), warnings=job.submission.warnings)
+
+
+def cache_item(report: CacheReport) -> Item:
+    """What a step cache did to one image: never in a result, because one client rejects what it does not know."""
+    return {
+        "cache": report.strategy,
+        "steps": report.steps,
+        "reusedSteps": report.reused_steps,
+        "reusedForwards": report.reused_forwards,
+        "secondsSaved": round(report.seconds_saved, 3),
+        "forwards": [
+            {
+                "step": decision.step,
+                "branch": decision.branch,
+                "reused": decision.reused,
+                "reason": decision.reason,
+                "distance": decision.distance,
+                "score": decision.score,
+            }
+            for decision in report.decisions
+        ],
+    }
+
+
+def failure_object(job: Job) -> Item:
+    """The error of a job that failed or was cancelled."""
+    if job.failure is None:
+        raise ValueError(f"job {job.id} has no failure")
+    failure = job.failure
+    error = ApiError(failure.message, code=failure.code, parameter=failure.parameter)
+    return error_object(error, origin_of(job))

@@ -1,0 +1,65 @@
+"""The scalar types of the wire: ranges, steps, patterns and lists. Knows values; knows no object and no task.
+
+Values are validated strictly: no "1024" for 1024.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, StrictStr, WithJsonSchema
+
+from pipelines.controlnet.preprocessors import KINDS, NEED_A_NETWORK
+from server.api.runware.translate.schedulers import SCHEDULERS, scheduler_name
+
+MAX_SEED = 2**63 - 1
+MAX_TTL = 100 * 366 * 86_400  # a lifetime; beyond some size it is no number of seconds that can be stored
+MAX_PROMPT = 32_000
+AIR_PATTERN = r"^[\w.-]+:[\w.:-]+@[\w.-]+$"
+UUID_PATTERN = r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
+
+
+def _upper(value: object) -> object:
+    return {"JPEG": "JPG"}.get(value.upper(), value.upper()) if isinstance(value, str) else value
+
+
+def _listed_scheduler(value: str) -> str:
+    if (name := scheduler_name(value)) is None:
+        raise ValueError("not on the list")
+    return name
+
+
+def _known_preprocessor(value: str) -> str:
+    if value not in KINDS and value not in NEED_A_NETWORK:
+        raise ValueError("not on the list")
+    return value
+
+
+Integer = Annotated[int, Field(strict=True)]
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+Hundredths = Annotated[Number, Field(multiple_of=0.01)]
+Unit = Annotated[Hundredths, Field(ge=0, le=1)]
+Prompt = Annotated[StrictStr, Field(min_length=1, max_length=MAX_PROMPT)]
+Size = Annotated[Integer, Field(ge=128, le=2048, multiple_of=16)]
+GuideSize = Annotated[Integer, Field(ge=64, le=2048)]
+GreyLevel = Annotated[Integer, Field(ge=0, le=255)]
+Percentage = Annotated[Integer, Field(ge=0, le=99)]
+EndPercentage = Annotated[Integer, Field(ge=1, le=100)]
+Weight = Annotated[Hundredths, Field(ge=-4, le=4)]
+TaskUUID = Annotated[StrictStr, Field(pattern=UUID_PATTERN, json_schema_extra={"format": "uuid"})]
+WebAddress = Annotated[StrictStr, Field(pattern=r"^https?://[^\s/]+", json_schema_extra={"format": "uri"})]
+ImageText = Annotated[StrictStr, Field(min_length=1)]
+ShortText = Annotated[StrictStr, Field(min_length=1, max_length=255)]
+LongText = Annotated[StrictStr, Field(max_length=MAX_PROMPT)]
+SchedulerName = Annotated[
+    StrictStr,
+    AfterValidator(_listed_scheduler),
+    WithJsonSchema({"type": "string", "enum": list(SCHEDULERS)}),
+]
+PreprocessorName = Annotated[
+    StrictStr,
+    AfterValidator(_known_preprocessor),
+    WithJsonSchema({"type": "string", "enum": sorted(KINDS)}),
+]
+OutputType = Literal["URL", "base64Data", "dataURI"]
+OutputFormat = Annotated[Literal["JPG", "PNG", "WEBP"], BeforeValidator(_upper)]
+OutputQuality = Annotated[Integer, Field(ge=20, le=99)]
+Lifetime = Annotated[Integer, Field(ge=60, le=MAX_TTL)]

@@ -1,0 +1,135 @@
+"""The objects that tasks of the wire consist of. Knows names, types and defaults; knows no task."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictStr
+
+from server.api.runware.schema.fields import (
+    EndPercentage,
+    ImageText,
+    Integer,
+    Number,
+    Percentage,
+    Unit,
+    Weight,
+)
+
+
+class WireModel(BaseModel):
+    """An object of the wire: unknown names are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Safety(WireModel):
+    """Content checking."""
+
+    checkContent: StrictBool = False
+    mode: Literal["none", "fast", "full"] = "none"
+
+
+class AcceleratorOptions(WireModel):
+    """Step caches, one at a time, and when they may act (docs/caching.md)."""
+
+    fbCache: StrictBool = Field(default=False, description="Watch what the first block changes.")
+    fbCacheThreshold: Unit = Field(default=0.25, description="Lower: more reuse (see --threshold-direction).")
+    teaCache: StrictBool = Field(default=False, description="Watch the first block's input.")
+    teaCacheDistance: Unit = Field(default=0.5, description="Higher: more reuse.")
+    dbCache: StrictBool = Field(default=False, description="Watch what the first few blocks change.")
+    dbCacheThreshold: Unit = Field(default=0.25, description="Lower: more reuse (see --threshold-direction).")
+    dbCacheSkipInterval: Annotated[Integer, Field(ge=1)] = Field(
+        default=5, description="Steps in a row that dbCache may reuse, if cacheMaxConsecutiveSteps allows as many."
+    )
+    cacheStartStep: Annotated[Integer, Field(ge=0)] | None = Field(
+        default=None, description="First of the executed steps that may be reused. Default: 3, of 28 or more 4."
+    )
+    cacheEndStep: Annotated[Integer, Field(ge=1)] | None = Field(
+        default=None, description="First step that may not be reused any more. Default: the last, of 28 or fewer two."
+    )
+    cacheStartStepPercentage: Percentage | None = Field(default=None, description="Of the executed steps.")
+    cacheEndStepPercentage: EndPercentage | None = Field(default=None, description="Of the executed steps.")
+    cacheMaxConsecutiveSteps: Annotated[Integer, Field(ge=1, le=5)] = Field(
+        default=3, description="Steps in a row that may be reused."
+    )
+
+
+class Lora(WireModel):
+    """One adapter and how strongly it acts."""
+
+    model: Annotated[StrictStr, Field(min_length=1)]
+    weight: Weight = Field(default=1.0, description="Default: what the LoRA was installed with, else 1.")
+    transformer: Literal["high", "low", "both"] = Field(
+        default="both", description="Without meaning: these models have one transformer."
+    )
+
+
+class ControlNet(WireModel):
+    """One control model, its guide image and the steps in which it acts."""
+
+    model: Annotated[StrictStr, Field(min_length=1)]
+    guideImage: ImageText
+    weight: Weight | None = Field(default=None, description="0 switches it off. Default: the ControlNet's, mostly 1.")
+    controlMode: Literal["balanced", "controlnet", "prompt"] = Field(
+        default="balanced",
+        description="prompt: weaker in the first blocks; controlnet: not on the branch of the negative prompt.",
+    )
+    startStep: Annotated[Integer, Field(ge=0)] | None = None
+    endStep: Annotated[Integer, Field(ge=1)] | None = None
+    startStepPercentage: Percentage | None = None
+    endStepPercentage: EndPercentage | None = None
+
+
+class Outpaint(WireModel):
+    """Pixels to add on each side of the seedImage, whose own pixels stay; blur eases each new edge in, outside it."""
+
+    top: Annotated[Integer, Field(ge=0)] = 0
+    right: Annotated[Integer, Field(ge=0)] = 0
+    bottom: Annotated[Integer, Field(ge=0)] = 0
+    left: Annotated[Integer, Field(ge=0)] = 0
+    blur: Annotated[Integer, Field(ge=0, le=32)] = 0
+
+
+class Inputs(WireModel):
+    """Pictures the task starts from: UUID, URL, data URI or base64."""
+
+    referenceImages: tuple[ImageText, ...] = Field(default=(), description="What to edit; for edit models.")
+    seedImage: ImageText | None = Field(
+        default=None, description="What the picture starts from, scaled to width and height."
+    )
+    maskImage: ImageText | None = Field(
+        default=None,
+        description="White where the seedImage is drawn anew, black where its pixels stay exactly as they are.",
+    )
+    strength: Unit | None = Field(
+        default=None,
+        description="How much of the seedImage is drawn anew: 0 returns it, 1 starts from noise alone. Default: 0.8, "
+        "with outpaint 1. Ignored without a seedImage.",
+    )
+
+
+class InferenceSettings(WireModel):
+    """Technical parameters of the inference."""
+
+    # The page names no range. Only the direction of guidance counts, and that has stopped moving well before 100.
+    trueCFGScale: Annotated[Number, Field(le=100)] | None = Field(
+        default=None, description="Wins over CFGScale; 1 or less: no guidance."
+    )
+
+
+class Ultralytics(WireModel):
+    """Draw each face of the finished image again, larger; for servers started with --face-refinement."""
+
+    CFGScale: Annotated[Number, Field(ge=0, le=50, multiple_of=0.1)] = 8.0
+    confidence: Unit = 0.9
+    maskBlur: Annotated[Integer, Field(ge=0, le=100)] = 5
+    maskPadding: Annotated[Integer, Field(ge=0, le=20)] = 5
+    negativePrompt: StrictStr | None = None
+    positivePrompt: StrictStr | None = None
+    steps: Annotated[Integer, Field(ge=1, le=100)] = 20
+    strength: Unit = 0.3
+
+
+class AdvancedFeatures(WireModel):
+    """Add-ons and post-processing."""
+
+    ultralytics: Ultralytics | None = Field(default=None, description="Documented for other model families.")

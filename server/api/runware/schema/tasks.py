@@ -1,0 +1,253 @@
+"""The tasks of the wire as types: names, types, ranges, steps and defaults, and nothing that needs a second field.
+
+Attributes are spelt as on the wire, so that this page reads like the vendor's. Rules between fields, and between
+a field and the model, are in `rules`.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, StrictBool, StrictStr
+
+from pipelines.controlnet.preprocessors import CANNY_HIGH, CANNY_LOW
+from server.api.runware.schema.fields import (
+    AIR_PATTERN,
+    MAX_SEED,
+    GreyLevel,
+    GuideSize,
+    Hundredths,
+    ImageText,
+    Integer,
+    Lifetime,
+    LongText,
+    OutputFormat,
+    OutputQuality,
+    OutputType,
+    PreprocessorName,
+    Prompt,
+    SchedulerName,
+    ShortText,
+    Size,
+    TaskUUID,
+    WebAddress,
+    Weight,
+)
+from server.api.runware.schema.objects import (
+    AcceleratorOptions,
+    AdvancedFeatures,
+    ControlNet,
+    InferenceSettings,
+    Inputs,
+    Lora,
+    Outpaint,
+    Safety,
+    WireModel,
+)
+
+NO_EFFECT = "Validated, then refused with unsupportedParameter if it asks for anything: it has no effect yet."
+
+ModelOrder = Literal[
+    "_score",
+    "popularity",
+    "-popularity",
+    "name",
+    "-name",
+    "addedUnixTimestamp",
+    "-addedUnixTimestamp",
+    "updatedDateUnixTimestamp",
+    "-updatedDateUnixTimestamp",
+]
+
+
+class Task(WireModel):
+    """What every task has."""
+
+    taskUUID: TaskUUID = Field(description="UUID of the task, unique, and echoed in everything about it.")
+    deliveryMethod: Literal["sync", "async"] = Field(
+        default="sync",
+        description="async: imageInference is acknowledged at once; other tasks are answered at once anyway.",
+    )
+
+
+class ImageInference(Task):
+    """Draw images from a prompt, or edit reference images as it says."""
+
+    taskType: Literal["imageInference"]
+    model: Annotated[StrictStr, Field(min_length=1)] = Field(description="AIR identifier or slug of a served model.")
+    positivePrompt: Prompt = Field(description="What to draw, or how to edit.")
+    negativePrompt: Prompt | None = Field(
+        default=None, description="What to keep out; without effect when guidance is off."
+    )
+    width: Size | None = Field(default=None, description="Pixels. Required for text to image, with height.")
+    height: Size | None = Field(default=None, description="Pixels. Required for text to image, with width.")
+    seed: Annotated[Integer, Field(ge=0, le=MAX_SEED)] | None = Field(
+        default=None, description="Result k uses seed + k. Default: random, 32 bits."
+    )
+    steps: Annotated[Integer, Field(ge=1, le=50)] | None = Field(
+        default=None, description="Denoising steps. Default: the model's."
+    )
+    scheduler: SchedulerName | None = Field(
+        default=None,
+        description="Sampling method and spacing of the steps (docs/schedulers.md). Default: the model's own, Euler.",
+    )
+    CFGScale: Annotated[Hundredths, Field(ge=1, le=20)] | None = Field(
+        default=None, description="Guidance scale; 1 switches guidance off."
+    )
+    inputs: Inputs = Inputs()
+    settings: InferenceSettings = InferenceSettings()
+    numberResults: Annotated[Integer, Field(ge=1, le=20)] = 1
+    outputType: OutputType = "URL"
+    outputFormat: OutputFormat = "JPG"
+    outputQuality: OutputQuality = 95
+    ttl: Lifetime | None = Field(default=None, description="Seconds until the image URL expires.")
+    includeCost: StrictBool = False
+    webhookURL: WebAddress | None = Field(default=None, description=NO_EFFECT)
+    uploadEndpoint: WebAddress | None = Field(default=None, description=NO_EFFECT)
+    safety: Safety = Field(default=Safety(), description=NO_EFFECT)
+    acceleratorOptions: AcceleratorOptions = AcceleratorOptions()
+    lora: tuple[Lora, ...] = Field(default=(), description="Adapters that act together, on this task only.")
+    controlNet: tuple[ControlNet, ...] = Field(default=(), description="ControlNets, which act together.")
+    maskMargin: Annotated[Integer, Field(ge=32, le=128)] | None = Field(
+        default=None, description="Draw only the masked part with so many pixels around it, at the full size."
+    )
+    outpaint: Outpaint | None = Field(
+        default=None, description="Extend the seedImage; width and height are those of the extended image."
+    )
+    advancedFeatures: AdvancedFeatures = AdvancedFeatures()
+
+
+class GetResponse(Task):
+    """Ask for the results of an earlier task; taskUUID is that task's."""
+
+    taskType: Literal["getResponse"]
+
+
+class GetTaskDetails(Task):
+    """Ask for the request, response, warnings and timings of an earlier task; taskUUID is that task's."""
+
+    taskType: Literal["getTaskDetails"]
+
+
+class ImageUpload(Task):
+    """Keep an image, to be named by its UUID in later tasks."""
+
+    taskType: Literal["imageUpload"]
+    image: ImageText
+
+
+class ControlNetPreprocess(Task):
+    """Turn an image into a guide for a ControlNet."""
+
+    taskType: Literal["controlNetPreprocess", "imageControlNetPreProcess"]
+    inputImage: ImageText
+    preProcessorType: PreprocessorName
+    width: GuideSize | None = Field(default=None, description="Pixels. A wider image is shrunk to it.")
+    height: GuideSize | None = Field(default=None, description="Pixels. A higher image is shrunk to it.")
+    lowThresholdCanny: GreyLevel = Field(default=CANNY_LOW, description="Less than highThresholdCanny; canny only.")
+    highThresholdCanny: GreyLevel = Field(default=CANNY_HIGH, description="More than lowThresholdCanny; canny only.")
+    includeHandsAndFaceOpenPose: StrictBool = Field(default=False, description="Ignored: openpose is not served.")
+    outputType: OutputType = "URL"
+    outputFormat: OutputFormat = "JPG"
+    outputQuality: OutputQuality = 95
+    ttl: Lifetime | None = Field(default=None, description="Seconds until the guide expires.")
+    includeCost: StrictBool = False
+    webhookURL: WebAddress | None = Field(default=None, description=NO_EFFECT)
+    uploadEndpoint: WebAddress | None = Field(default=None, description=NO_EFFECT)
+
+
+class MediaStorage(Task):
+    """Keep or delete an image."""
+
+    taskType: Literal["mediaStorage"]
+    operation: Literal["upload", "delete"]
+    media: ImageText
+
+
+class ModelUpload(Task):
+    """Install a LoRA from a URL."""
+
+    taskType: Literal["modelUpload"]
+    category: Literal["checkpoint", "lora", "lycoris", "vae", "embeddings"] = Field(description="lora or lycoris.")
+    architecture: Literal["qwen_image", "qwen_image_edit"]
+    format: Literal["safetensors"] = "safetensors"
+    name: ShortText
+    version: ShortText
+    downloadURL: WebAddress = Field(description="Where the file is; it is fetched once, and kept.")
+    air: Annotated[StrictStr, Field(pattern=AIR_PATTERN, max_length=255)] | None = Field(
+        default=None, description="What tasks call it by. Default: made of name and version."
+    )
+    uniqueIdentifier: ShortText | None = Field(default=None, description="Another name for tasks to call it by.")
+    defaultWeight: Weight = Field(default=1.0, description="Its weight in tasks that say none.")
+    private: StrictBool = Field(default=True, description="Whether only this key finds and uses it.")
+    tags: Annotated[tuple[ShortText, ...], Field(max_length=100)] = ()
+    heroImageURL: WebAddress | None = None
+    positiveTriggerWords: LongText | None = None
+    negativeTriggerWords: LongText | None = None
+    shortDescription: LongText | None = None
+    comment: LongText | None = None
+
+
+class ModelSearch(Task):
+    """List the served models and LoRAs."""
+
+    taskType: Literal["modelSearch"]
+    search: StrictStr | None = None
+    tags: tuple[StrictStr, ...] = ()
+    category: Literal["checkpoint", "lora", "lycoris", "vae", "embeddings", "controlnet"] | None = None
+    type: StrictStr | None = None
+    architecture: StrictStr | None = None
+    conditioning: StrictStr | None = Field(default=None, description=NO_EFFECT)
+    source: Literal["official", "community"] | None = None
+    capabilities: tuple[StrictStr, ...] = Field(default=(), description=NO_EFFECT)
+    visibility: Literal["public", "private", "favorite", "owned", "all"] = "all"
+    limit: Annotated[Integer, Field(ge=1, le=100)] = 20
+    offset: Annotated[Integer, Field(ge=0)] = 0
+    sort: ModelOrder = "_score"
+
+
+class AccountManagement(Task):
+    """What the vendor tells about an account; here there is no money, only usage."""
+
+    taskType: Literal["accountManagement"]
+    operation: Literal["getDetails"]
+
+
+class Ping(WireModel):
+    """Ask whether anybody is there."""
+
+    taskType: Literal["ping"]
+    taskUUID: TaskUUID | None = None
+    ping: StrictBool = True
+
+
+class Authentication(WireModel):
+    """Present a key, and on a WebSocket the session to resume."""
+
+    taskType: Literal["authentication"]
+    taskUUID: TaskUUID | None = None
+    apiKey: StrictStr | None = None
+    connectionSessionUUID: StrictStr | None = None
+
+
+TASKS: dict[str, type[WireModel]] = {
+    "imageInference": ImageInference,
+    "getResponse": GetResponse,
+    "getTaskDetails": GetTaskDetails,
+    "imageUpload": ImageUpload,
+    "controlNetPreprocess": ControlNetPreprocess,
+    "imageControlNetPreProcess": ControlNetPreprocess,
+    "mediaStorage": MediaStorage,
+    "modelUpload": ModelUpload,
+    "modelSearch": ModelSearch,
+    "accountManagement": AccountManagement,
+    "ping": Ping,
+    "authentication": Authentication,
+}
+
+# Known to the vendor's clients, not served here.
+UNSERVED: frozenset[str] = frozenset(
+    "3dInference audioInference caption imageBackgroundRemoval imageCaption imageMasking imageUpscale "
+    "photoMaker promptEnhance removeBackground "
+    "textInference tools training upscale vectorize videoInference".split()
+)
+
+WireTask = dict[str, Any]

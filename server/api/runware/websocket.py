@@ -1,0 +1,147 @@
+"""The WebSocket at `/v1`: arrays of tasks in, one frame for each answer out.
+
+A connection authenticates first and is then tied to a session, so that results finished while it was away reach it
+when it comes back. A closed socket cancels nothing: clients return for their results.
+"""
+
+import asyncio
+import contextlib
+import json
+from typing import Any
+
+import structlog
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from server.api.base_url import base_url
+from server.api.client import Caller
+from server.api.runware.dispatch import Keys, RunwareApi, bearer_key, origin_of, parse_tasks
+from server.api.runware.responses import Answer, Item, Origin, error_object, refusal
+from server.api.runware.sessions import Session, Sessions
+from server.errors import ApiError, InvalidRequest, Unauthorized
+
+log = structlog.get_logger()
+
+
+class RunwareSocket:
+    """The WebSocket side of the Runware surface."""
+
+    def __init__(self, api: RunwareApi, keys: Keys, sessions: Sessions, *, public_url: str | None) -> None:
+        self._api = api
+        self._keys = keys
+        self._sessions = sessions
+        self._public_url = public_url
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def serve(self, websocket: WebSocket) -> None:
+        """Serve one connection until it closes."""
+        await websocket.accept()
+        connection = _Connection(websocket, base_url(websocket, self._public_url))
+        try:
+            self._login_by_header(connection)
+            while True:
+                await self._receive(connection)
+        except WebSocketDisconnect:
+            pass
+        finally:
+            if connection.session is not None:
+                self._sessions.leave(connection.session, connection.send_text)
+
+    async def _receive(self, connection: "_Connection") -> None:
+        message = await connection.websocket.receive()
+        if message["type"] == "websocket.disconnect":
+            raise WebSocketDisconnect(message.get("code", 1000))
+        try:
+            tasks = parse_tasks(message.get("text") or message.get("bytes") or "")
+        except InvalidRequest as error:
+            await connection.send(refusal([error], Origin()))
+            return
+        for task in tasks:
+            if isinstance(task, dict) and task.get("taskType") == "authentication":
+                await self._login(connection, task)
+            elif connection.session is None:
+                error = Unauthorized("Authenticate first.", code="missingApiKey", parameter="apiKey")
+                await connection.send(refusal([error], origin_of(task)))
+            else:
+                self._start(task, connection.session, connection.base_url)
+
+    def _start(self, task: Any, session: Session, base: str) -> None:
+        """Run a task beside the connection: pings are answered meanwhile, and it outlives the socket."""
+        running = asyncio.create_task(self._answer(task, session, base))
+        self._tasks.add(running)
+        running.add_done_callback(self._tasks.discard)
+
+    async def _answer(self, task: Any, session: Session, base: str) -> None:
+        caller = Caller(session.owner, base, listens=True)
+        async for answer in self._api.handle(task, caller):
+            session.put(frame(answer))
+
+    def _login_by_header(self, connection: "_Connection") -> None:
+        if key := bearer_key(connection.websocket.headers):
+            with contextlib.suppress(Unauthorized):
+                self._join(connection, self._sessions.open(self._keys.owner(key), None))
+
+    async def _login(self, connection: "_Connection", task: Item) -> None:
+        key, wanted = task.get("apiKey"), task.get("connectionSessionUUID")
+        try:
+            owner = self._keys.owner(key if isinstance(key, str) else None)
+        except Unauthorized as error:
+            await connection.send_text(_login_failure(error))
+            return
+        wanted = wanted if isinstance(wanted, str) else None
+        session = connection.session
+        if session is None or session.owner != owner or self._sessions.holds(owner, wanted):
+            session = self._sessions.open(owner, wanted)
+        success = {"taskType": "authentication", "connectionSessionUUID": session.uuid}
+        await connection.send_text(_dump({"data": [success]}))
+        self._join(connection, session)
+
+    def _join(self, connection: "_Connection", session: Session) -> None:
+        """Deliver a session's frames over this connection, which has just told its client about it."""
+        if connection.session is session:
+            return
+        if connection.session is not None:
+            self._sessions.leave(connection.session, connection.send_text)
+        connection.session = session
+        session.connect(connection.send_text)
+
+
+class _Connection:
+    """One socket, and the session it delivers for once it has authenticated."""
+
+    def __init__(self, websocket: WebSocket, base: str) -> None:
+        self.websocket = websocket
+        self.base_url = base
+        self.session: Session | None = None
+        self.send_text = self._send_text  # one object for the connection's life: the session compares it
+
+    async def send(self, answer: Answer) -> None:
+        """Send something that no session needs to keep."""
+        await self.send_text(frame(answer))
+
+    async def _send_text(self, text: str) -> bool:
+        """Send a frame; false when the connection has closed, which the reader notices by itself."""
+        try:
+            await self.websocket.send_text(text)
+        except (RuntimeError, WebSocketDisconnect):
+            return False
+        return True
+
+
+def frame(answer: Answer) -> str:
+    """One answer as a frame: empty members are left out, and of several errors a frame carries the first."""
+    body: Item = {}
+    if answer.data:
+        body["data"] = list(answer.data)
+    if answer.errors:
+        body["errors"] = [answer.errors[0]]
+    return _dump(body)
+
+
+def _login_failure(error: ApiError) -> str:
+    """Both the plural and the singular form, and no taskUUID: each client understands another part of it."""
+    item = error_object(error, Origin("authentication"))
+    return _dump({"errors": [item], "error": item})
+
+
+def _dump(body: Item) -> str:
+    return json.dumps(body, ensure_ascii=False, separators=(",", ":"))

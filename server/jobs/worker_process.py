@@ -1,0 +1,146 @@
+"""A renderer process, seen from the API process: start it, give it one order at a time, stop it.
+
+Imports no torch: the process imports that for itself. A thread reads the connection, so that the event loop never
+waits on it.
+"""
+
+import asyncio
+import contextlib
+import multiprocessing
+import threading
+from collections.abc import AsyncIterator, Callable
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+
+import structlog
+
+from pipelines.catalog.catalog import Catalog
+from server.jobs import worker as renderer
+from server.jobs.messages import Cancel, Cancelled, Failed, Finished, NotReady, Order, Ready, Reply, Stop
+
+log = structlog.get_logger()
+
+# A step of the 20B model at 2048² takes about this long on a small GPU; what takes longer is terminated.
+STOP_GRACE_SECONDS = 5.0
+
+
+class RendererDied(Exception):
+    """The process ended by itself, for instance killed for memory."""
+
+
+class RendererNotReady(Exception):
+    """The process cannot start; the message says why."""
+
+
+class RendererProcess:
+    """One renderer on one device. Orders are given one after the other."""
+
+    def __init__(self, device: str, catalog: Catalog, log_level: str) -> None:
+        self.device = device
+        self.description = device
+        self._arguments = (device, catalog, log_level)
+        self._process: BaseProcess | None = None
+        self._connection: Connection | None = None
+        self._replies: asyncio.Queue[Reply | None] = asyncio.Queue()
+
+    @property
+    def pid(self) -> int | None:
+        """The id of the running process."""
+        return self._process.pid if self._process else None
+
+    async def start(self, on_end: Callable[[], None] = lambda: None) -> None:
+        """Spawn the process and wait until its first model is loaded.
+
+        `on_end` is called in the event loop when the process has ended, whether or not it had an order. Raises
+        `RendererNotReady` when it says that it cannot start, `RendererDied` when it just ends.
+        """
+        context = multiprocessing.get_context("spawn")
+        ours, theirs = context.Pipe()
+        process = context.Process(
+            target=renderer.main,
+            args=(theirs, *self._arguments),
+            name=f"ownware-renderer-{self.device}",
+            daemon=True,
+        )
+        await asyncio.to_thread(process.start)
+        theirs.close()
+        replies: asyncio.Queue[Reply | None] = asyncio.Queue()
+        self._process, self._connection, self._replies = process, ours, replies
+
+        def receive(reply: Reply | None) -> None:
+            replies.put_nowait(reply)
+            if reply is None and self._connection is ours:
+                on_end()
+
+        threading.Thread(target=_read, args=(ours, receive, asyncio.get_running_loop()), daemon=True).start()
+        reply = await self._next()
+        if isinstance(reply, NotReady):
+            raise RendererNotReady(reply.message)
+        if isinstance(reply, Ready):
+            self.description = reply.device
+            log.info("renderer ready", device=reply.device, seconds=round(reply.seconds, 1))
+
+    async def render(self, order: Order) -> AsyncIterator[Reply]:
+        """Give an order and yield its replies, the last being Finished, Cancelled or Failed.
+
+        Raises `RendererDied` when the process ends meanwhile.
+        """
+        self._send(order)
+        while True:
+            reply = await self._next()
+            yield reply
+            if isinstance(reply, Finished | Cancelled | Failed):
+                return
+
+    def cancel(self, job_id: int) -> None:
+        """Ask the process to stop an order at its next step."""
+        self._send(Cancel(job_id))
+
+    async def stop(self) -> None:
+        """End the process: at its next step if that comes within the grace, else at once."""
+        process, connection = self._process, self._connection
+        if process is None or connection is None:
+            return
+        self._process = None
+        await asyncio.to_thread(_end, process, connection)
+
+    def _send(self, message: Order | Cancel) -> None:
+        if self._connection is None:
+            raise RendererDied
+        try:
+            self._connection.send(message)
+        except OSError as error:
+            raise RendererDied from error
+
+    async def _next(self) -> Reply:
+        reply = await self._replies.get()
+        if reply is None:
+            raise RendererDied
+        return reply
+
+
+def _read(connection: Connection, receive: Callable[[Reply | None], None], loop: asyncio.AbstractEventLoop) -> None:
+    reply: Reply | None
+    while True:
+        try:
+            reply = connection.recv()
+        except (EOFError, OSError):
+            reply = None
+        try:
+            loop.call_soon_threadsafe(receive, reply)
+        except RuntimeError:  # the loop has closed: nobody listens any more
+            return
+        if reply is None:
+            return
+
+
+def _end(process: BaseProcess, connection: Connection) -> None:
+    # Closing our end would not do: the reader thread is inside a read of it, which keeps it open for the process.
+    with contextlib.suppress(OSError):
+        connection.send(Stop())
+        process.join(STOP_GRACE_SECONDS)
+    for force in (process.terminate, process.kill):
+        if process.is_alive():
+            force()
+            process.join(2.0)
+    connection.close()

@@ -1,0 +1,134 @@
+"""Uploads of LoRAs: how far each one is, and a row of each, so that a restart neither loses nor forgets any.
+
+Knows rows and the items they are answered with, not how files are fetched.
+"""
+
+import asyncio
+import json
+import sqlite3
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from server.api.runware.responses import Item, Origin
+from server.api.runware.schema.tasks import ModelUpload
+from server.database import Database
+from server.errors import ApiError
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS uploads (
+    owner TEXT NOT NULL,
+    task_uuid TEXT NOT NULL COLLATE NOCASE,
+    task TEXT NOT NULL,
+    items TEXT NOT NULL DEFAULT '[]',
+    error TEXT,
+    ended INTEGER NOT NULL DEFAULT 0,
+    created REAL NOT NULL,
+    PRIMARY KEY (owner, task_uuid)
+);
+"""
+KEPT_UPLOADS = 1000
+
+
+class Upload:
+    """One upload under way or ended: the items so far, and the error that ended it."""
+
+    def __init__(self, task: ModelUpload) -> None:
+        self.origin = Origin(task.taskType, task.taskUUID)
+        self.items: list[Item] = []
+        self.error: ApiError | None = None
+        self.ended = False
+        self._news = asyncio.Event()
+
+    def tell(self, status: str, message: str, **more: str) -> None:
+        """Add an item."""
+        self.items.append(self.origin.keys | {"status": status, "message": message} | more)
+        self._announce()
+
+    def end(self, error: ApiError | None) -> None:
+        """Add nothing more."""
+        self.error, self.ended = error, True
+        self._announce()
+
+    async def follow(self) -> AsyncIterator[Item]:
+        """The items as they come, up to the end."""
+        told = 0
+        while True:
+            news = self._news
+            while told < len(self.items):
+                yield self.items[told]
+                told += 1
+            if self.ended:
+                return
+            await news.wait()
+
+    def _announce(self) -> None:
+        news, self._news = self._news, asyncio.Event()
+        news.set()
+
+
+@dataclass(frozen=True, slots=True)
+class KeptUpload:
+    """What a row says: whose upload of what, and how it is."""
+
+    owner: str
+    task: ModelUpload
+    upload: Upload
+
+
+class UploadRows:
+    """The uploads of one database, the newest `KEPT_UPLOADS` of them."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def begin(self, owner: str, task: ModelUpload) -> None:
+        """Keep an upload that is about to start, in the place of one of its UUID that failed."""
+        row = (owner, task.taskUUID, task.model_dump_json(), time.time())
+
+        def work(connection: sqlite3.Connection) -> None:
+            connection.execute(
+                "INSERT OR REPLACE INTO uploads (owner, task_uuid, task, created) VALUES (?, ?, ?, ?)", row
+            )
+            newest = "SELECT rowid FROM uploads ORDER BY created DESC LIMIT ?"
+            connection.execute(f"DELETE FROM uploads WHERE ended AND rowid NOT IN ({newest})", (KEPT_UPLOADS,))
+
+        await self._database.run(work)
+
+    async def end(self, owner: str, upload: Upload) -> None:
+        """Keep how an upload ended."""
+        row = (json.dumps(upload.items), _as_text(upload.error), owner, upload.origin.task_uuid)
+
+        def work(connection: sqlite3.Connection) -> None:
+            query = "UPDATE uploads SET ended = 1, items = ?, error = ? WHERE owner = ? AND task_uuid = ?"
+            connection.execute(query, row)
+
+        await self._database.run(work)
+
+    async def all(self) -> list[KeptUpload]:
+        """Every upload, the oldest first; of those that had not ended, none of the stages."""
+
+        def work(connection: sqlite3.Connection) -> list[KeptUpload]:
+            return [_kept(row) for row in connection.execute("SELECT * FROM uploads ORDER BY created")]
+
+        return await self._database.run(work)
+
+
+def _kept(row: sqlite3.Row) -> KeptUpload:
+    task = ModelUpload.model_validate_json(row["task"])
+    upload = Upload(task)
+    upload.items = json.loads(row["items"])
+    if row["ended"]:
+        upload.end(_from_text(row["error"]))
+    return KeptUpload(row["owner"], task, upload)
+
+
+def _as_text(error: ApiError | None) -> str | None:
+    if error is None:
+        return None
+    known = {"message": error.message, "code": error.code, "parameter": error.parameter, "details": error.details}
+    return json.dumps(known)
+
+
+def _from_text(text: str | None) -> ApiError | None:
+    return None if text is None else ApiError(**json.loads(text))

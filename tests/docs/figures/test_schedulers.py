@@ -1,0 +1,39 @@
+import numpy as np
+import pytest
+
+from docs.figures.schedulers import FRAME, LABEL, Scene, contact_sheet, describe
+from pipelines.catalog.catalog import load_catalog
+from pipelines.models.loader import Checkpoint
+from server.api.runware.translate.schedulers import SAMPLERS
+
+
+@pytest.fixture
+def scene(checkpoint: Checkpoint) -> Scene:
+    return Scene(checkpoint, load_catalog().entries[0], "a red circle", 1, 32)
+
+
+def test_a_line_says_what_was_drawn(scene: Scene) -> None:
+    reference = scene.draw(SAMPLERS["Heun"], 3)
+    lines = [
+        describe(name, scene.draw(SAMPLERS[name], 3), reference) for name in ("Heun", "Euler", "Euler a", "DPM++ SDE")
+    ]
+    assert [line["forwards"] for line in lines] == [5, 3, 3, 5]
+    assert lines[0]["distance"] == 0.0
+    assert lines[1]["distance"] > 0.0
+    assert [line["distance"] for line in lines[2:]] == [None, None]
+    assert all(line["contrast"] > 0 and line["seconds"] > 0 for line in lines)
+
+
+def test_counting_leaves_no_hook(scene: Scene) -> None:
+    scene.draw(SAMPLERS["Default"], 1)
+    assert not scene.checkpoint.transformer._forward_hooks
+
+
+def test_the_sheet_shows_each_picture_under_its_name(scene: Scene) -> None:
+    picture = scene.draw(SAMPLERS["Default"], 1).picture
+    sheet = np.asarray(contact_sheet(dict.fromkeys(map(str, range(11)), picture)))
+    assert sheet.shape == (2 * (32 + LABEL + FRAME), 10 * (32 + FRAME), 3)
+    below = 32 + LABEL + FRAME
+    assert np.array_equal(sheet[below + LABEL : below + LABEL + 32, :32], np.asarray(picture))
+    assert sheet[:LABEL, :32].min() < 128  # the name
+    assert sheet[below:, 32 + FRAME :].min() == 255  # a row is not filled up

@@ -1,0 +1,162 @@
+"""Draw again what a running server has drawn, from each place where its receipt is."""
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from ownware.commands.replay import DIFFERENT, IMPOSSIBLE, SAME, ReplayError, placed, replay
+from pipelines.catalog.catalog import load_catalog
+from pipelines.receipt import Receipt, make_receipt
+from pipelines.request import LoraUse, RenderRequest, Sampler
+from server.settings import Settings
+from tests.fakes import picture
+from tests.live import API_KEY, LiveServer
+from tests.server.conftest import new_task
+
+PICTURE = picture(160, 128)
+CATALOG = load_catalog().with_embedded_weights()
+ENTRY = CATALOG.entries[0]
+
+
+TEXT = "data:image/png;base64," + base64.b64encode(PICTURE).decode()
+
+
+def draw(live: LiveServer, task: dict[str, Any], path: Path) -> Path:
+    """Have the server draw an image, and keep it beside its receipt."""
+    header = {"Authorization": f"Bearer {API_KEY}"}
+    response = httpx2.post(f"{live.url}/v1", json=[task], headers=header, timeout=60)
+    (item,) = response.json()["data"]
+    path.write_bytes(httpx2.get(item["imageURL"]).content)
+    path.with_suffix(".json").write_text(httpx2.get(f"{live.url}/v1/receipts/{item['imageUUID']}").text)
+    return path
+
+
+@pytest.fixture(scope="module", params=["PNG", "JPG", "WEBP"])
+def drawn(request: pytest.FixtureRequest, live: LiveServer, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An edit with a seed image."""
+    inputs = {"referenceImages": [TEXT], "seedImage": TEXT}
+    task = new_task(model="runware:108@20", steps=2, outputFormat=request.param, inputs=inputs)
+    return draw(live, task, tmp_path_factory.mktemp("drawn") / f"image.{request.param.lower()}")
+
+
+@pytest.fixture
+def reference(tmp_path: Path) -> Path:
+    path = tmp_path / "reference.png"
+    path.write_bytes(PICTURE)
+    return path
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(data_dir=tmp_path / "data", devices=("cpu",))
+
+
+class TestSame:
+    @pytest.mark.parametrize("suffix", ["", ".json"])
+    def test_bytes(self, drawn: Path, reference: Path, settings: Settings, suffix: str, tmp_path: Path) -> None:
+        source = drawn.with_suffix(suffix) if suffix else drawn
+        out = tmp_path / "again"
+        assert replay(str(source), out, [reference], settings) == SAME
+        assert out.read_bytes() == drawn.read_bytes()
+
+    def test_with_the_pictures_of_the_data_folder(
+        self, drawn: Path, reference: Path, settings: Settings, tmp_path: Path
+    ) -> None:
+        kept = settings.data_dir / "media" / "ab" / "any.png"
+        kept.parent.mkdir(parents=True)
+        reference.rename(kept)
+        assert replay(str(drawn), tmp_path / "again", [], settings) == SAME
+
+
+PAINTED = {"width": 160, "height": 128, "inputs": {"seedImage": TEXT, "maskImage": TEXT}}
+TASKS: dict[str, dict[str, Any]] = {
+    "a LoRA under two names": {"lora": [{"model": "outlines", "weight": 0.6}, {"model": "ownware:1@1", "weight": 0.4}]},
+    "a ControlNet": {"controlNet": [{"model": "edges", "guideImage": TEXT}]},
+    "a mask with a margin": {**PAINTED, "maskMargin": 32},
+    "a ControlNet and a mask": {**PAINTED, "maskMargin": 32, "controlNet": [{"model": "edges", "guideImage": TEXT}]},
+    "outpainting": {"width": 192, "height": 128, "inputs": {"seedImage": TEXT}, "outpaint": {"left": 32}},
+    "a step cache": {"acceleratorOptions": {"fbCache": True, "fbCacheThreshold": 0.5}, "steps": 8},
+    "noise in each step": {"scheduler": "Euler a"},
+    "two references": {"model": "runware:108@22", "inputs": {"referenceImages": [TEXT, TEXT]}},
+}
+
+
+@pytest.mark.parametrize("what", TASKS)
+def test_the_same_bytes_with(what: str, live: LiveServer, reference: Path, settings: Settings, tmp_path: Path) -> None:
+    image = draw(live, new_task(**{"steps": 3, "outputFormat": "PNG", **TASKS[what]}), tmp_path / "image.png")
+    assert replay(str(image), tmp_path / "again", [reference], settings) == SAME
+
+
+def changed(drawn: Path, out: Path, **changes: object) -> Path:
+    document = json.loads(drawn.with_suffix(".json").read_text())
+    document["receipt"] |= changes
+    out.write_text(json.dumps(document))
+    return out
+
+
+def test_other_bytes_are_said(
+    drawn: Path, reference: Path, settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    document = json.loads(drawn.with_suffix(".json").read_text())
+    request = document["receipt"]["request"] | {"seed": 99}
+    versions = document["receipt"]["versions"] | {"torch": "1.0"}
+    source = changed(drawn, tmp_path / "other.json", request=request, versions=versions)
+    assert replay(str(source), tmp_path / "again", [reference], settings) == DIFFERENT
+    printed = capsys.readouterr()
+    assert "other bytes" in printed.out
+    assert "torch was 1.0" in printed.err
+
+
+class TestImpossible:
+    def test_without_its_pictures(self, drawn: Path, settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+        assert replay(str(drawn), None, [], settings) == IMPOSSIBLE
+        assert "--picture" in capsys.readouterr().err
+
+    def test_with_other_weights(
+        self, drawn: Path, reference: Path, settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        source = changed(drawn, tmp_path / "other.json", model={"name": "embedded", "digest": "0" * 64})
+        assert replay(str(source), None, [reference], settings) == IMPOSSIBLE
+        assert "embedded is not what the image was drawn with" in capsys.readouterr().err
+
+    @pytest.mark.parametrize("content", [PICTURE, b"{", b"{}", b"", b"text"])
+    def test_without_a_receipt(self, settings: Settings, tmp_path: Path, content: bytes) -> None:
+        path = tmp_path / "file"
+        path.write_bytes(content)
+        assert replay(str(path), None, [], settings) == IMPOSSIBLE
+        assert replay(str(tmp_path / "nothing"), None, [], settings) == IMPOSSIBLE
+
+
+class TestLoras:
+    @pytest.fixture
+    def asked(self, tmp_path: Path) -> Receipt:
+        lora = tmp_path / "here.safetensors"
+        lora.write_bytes(b"weights")
+        request = RenderRequest(ENTRY.air, "a", None, 128, 128, 2, Sampler(), 1.0, 7, loras=(LoraUse("style", lora),))
+        return make_receipt(request, 7, ("PNG", 95), ENTRY, "cpu", "float32")
+
+    @pytest.mark.parametrize("place", ["uploaded", "folder"])
+    def test_one_is_found_by_its_content(self, asked: Receipt, tmp_path: Path, place: str) -> None:
+        folder = tmp_path / "data" / "loras" if place == "uploaded" else tmp_path / "folder"
+        folder.mkdir(parents=True)
+        moved = (tmp_path / "here.safetensors").rename(folder / "called something else")
+        settings = Settings(data_dir=tmp_path / "data", lora_dir=tmp_path / "folder")
+        request, _ = placed(asked, CATALOG, [], settings)
+        assert request.loras == (LoraUse("style", moved),)
+
+    def test_one_that_cannot_be_used(self, asked: Receipt, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        folder = tmp_path / "data" / "loras"
+        folder.mkdir(parents=True)
+        (tmp_path / "here.safetensors").rename(folder / "here.safetensors")
+        (tmp_path / "receipt.json").write_text(asked.to_json())
+        settings = Settings(data_dir=tmp_path / "data", devices=("cpu",))
+        assert replay(str(tmp_path / "receipt.json"), tmp_path / "again", [], settings) == IMPOSSIBLE
+        assert "LoRA 'style' cannot be used" in capsys.readouterr().err
+
+    def test_one_that_is_not_here(self, asked: Receipt, tmp_path: Path) -> None:
+        with pytest.raises(ReplayError, match=r"no LoRA file here has the SHA-256 .* of style"):
+            placed(asked, CATALOG, [], Settings(data_dir=tmp_path / "data"))

@@ -1,0 +1,103 @@
+from typing import Any
+
+import pytest
+
+from server.api.runware.check.normalize import PRINTED_MAX_SEED, normalise, plain
+from server.api.runware.schema.fields import MAX_SEED
+
+T2I = {"taskType": "imageInference", "model": "runware:108@1"}
+EDIT = {"taskType": "imageInference", "model": "runware:108@20"}
+
+
+def normalised(task: dict[str, Any]) -> dict[str, Any]:
+    result, errors = normalise(task)
+    assert errors == []
+    return {key: value for key, value in result.items() if key not in ("taskType", "model")}
+
+
+@pytest.mark.parametrize(
+    ("sent", "meant"),
+    [
+        ({"referenceImages": ["a"]}, {"inputs": {"referenceImages": ["a"]}}),
+        ({"inputs": {"referenceImages": ["a"]}}, {"inputs": {"referenceImages": ["a"]}}),
+        ({"referenceImages": ["a"], "inputs": {"referenceImages": ["a"]}}, {"inputs": {"referenceImages": ["a"]}}),
+        ({"referenceImages": "a"}, {"inputs": {"referenceImages": ["a"]}}),
+        ({"referenceImages": [{"image": "a", "role": "x"}]}, {"inputs": {"referenceImages": ["a"]}}),
+        ({"inputs": {"image": "a"}}, {"inputs": {"referenceImages": ["a"]}}),
+        ({"inputs": {"images": ["a"]}}, {"inputs": {"referenceImages": ["a"]}}),
+        ({"inputs": {"references": ["a"]}}, {"inputs": {"referenceImages": ["a"]}}),
+        (
+            {"seedImage": "s", "maskImage": "m", "strength": 0},
+            {"inputs": {"seedImage": "s", "maskImage": "m", "strength": 0}},
+        ),
+        ({"inputs": {"mask": "m"}}, {"inputs": {"maskImage": "m"}}),
+        ({"inputs": {}}, {}),
+        ({"checkNSFW": False}, {"safety": {"checkContent": False}}),
+        ({"safety": {"tolerance": True, "checkInputs": False}}, {"safety": {}}),
+        ({"outputType": ["URL"]}, {"outputType": "URL"}),
+        ({"CFGScale": 0}, {"CFGScale": 1}),
+        ({"CFGScale": 7.0}, {"CFGScale": 7}),
+        ({"positivePrompt": "__BLANK__"}, {"positivePrompt": " "}),
+        ({"negativePrompt": ""}, {}),
+        ({"seed": PRINTED_MAX_SEED}, {"seed": MAX_SEED}),
+        ({"seed": 0}, {"seed": 0}),
+        ({"trueCFGScale": 2}, {"settings": {"trueCFGScale": 2}}),
+        ({"ultralytics": {"steps": 3}}, {"advancedFeatures": {"ultralytics": {"steps": 3}}}),
+        ({"advancedFeatures": {"layerDiffuse": False}}, {"advancedFeatures": {}}),
+        ({"acceleratorOptions": {"fbcache": True}}, {"acceleratorOptions": {"fbCache": True}}),
+        ({"acceleratorOptions": {"cacheDistance": 0.1}}, {"acceleratorOptions": {"fbCacheThreshold": 0.1}}),
+        ({"acceleratorOptions": {"cacheStopStep": 4}}, {"acceleratorOptions": {"cacheEndStep": 4}}),
+        ({"acceleratorOptions": {"deepCache": True, "deepCacheInterval": 3}}, {"acceleratorOptions": {}}),
+        ({"lora": [], "controlNet": [], "embeddings": [], "ipAdapters": []}, {}),
+        ({"usePromptWeighting": False, "clipSkip": 0, "vae": "", "acceleration": "none", "providerSettings": {}}, {}),
+        ({"routing": {"region": "eu"}}, {}),
+        ({"controlNet": [{"model": "a", "endStep": None}]}, {"controlNet": [{"model": "a"}]}),
+    ],
+)
+def test_what_clients_send_means_what_the_pages_say(sent: dict[str, Any], meant: dict[str, Any]) -> None:
+    assert normalised({**EDIT, **sent}) == meant
+
+
+def test_a_single_image_is_the_seed_image_of_text_to_image() -> None:
+    assert normalised({**T2I, "inputs": {"image": "a"}}) == {"inputs": {"seedImage": "a"}}
+
+
+@pytest.mark.parametrize(
+    ("sent", "code", "parameter"),
+    [
+        (
+            {"seedImage": "a", "inputs": {"seedImage": "b"}},
+            "incompatibleParameters",
+            ("inputs.seedImage", "seedImage"),
+        ),
+        (
+            {"trueCFGScale": 2, "settings": {"trueCFGScale": 3}},
+            "incompatibleParameters",
+            ("settings.trueCFGScale", "trueCFGScale"),
+        ),
+        ({"refiner": {"model": "x"}}, "unsupportedParameter", "refiner"),
+        ({"clipSkip": 2}, "unsupportedParameter", "clipSkip"),
+        ({"advancedFeatures": {"layerDiffuse": True}}, "unsupportedParameter", "advancedFeatures.layerDiffuse"),
+    ],
+)
+def test_what_cannot_be_meant(sent: dict[str, Any], code: str, parameter: object) -> None:
+    _, (error,) = normalise({**EDIT, **sent})
+    assert (error.code, error.parameter) == (code, parameter)
+
+
+@pytest.mark.parametrize("sent", [{"inputs": 3}, {"settings": 3, "trueCFGScale": 2}, {"safety": 3, "checkNSFW": True}])
+def test_nonsense_is_left_for_validation(sent: dict[str, Any]) -> None:
+    result, errors = normalise({**EDIT, **sent})
+    assert errors == []
+    assert sent.items() <= result.items()
+
+
+def test_the_senders_task_is_not_changed() -> None:
+    sent = {**EDIT, "referenceImages": ["a"], "inputs": {"strength": 0.5}, "safety": {"tolerance": 1}}
+    before = repr(sent)
+    normalise(sent)
+    assert repr(sent) == before
+
+
+def test_plain_at_every_depth() -> None:
+    assert plain({"a": None, "b": [None, {"c": 20.0, "d": None}, 0.5]}) == {"b": [{"c": 20}, 0.5]}
