@@ -1,4 +1,4 @@
-"""What the server costs around the renderer: start, overhead of a request, acknowledgement under load.
+"""What the server costs around the worker: start, overhead of a request, acknowledgement under load.
 
 Starts a server of its own and talks to it over HTTP, as a client would:
 
@@ -27,7 +27,7 @@ import httpx2
 
 PORT = 8765
 URL = f"http://127.0.0.1:{PORT}"
-# Small enough that the server's share shows beside the renderer's.
+# Small enough that the server's share shows beside the worker's.
 TASK = {
     "taskType": "imageInference",
     "model": "runware:108@1",
@@ -65,7 +65,7 @@ def _ready() -> bool:
 
 
 async def overhead(clients: int, requests: int) -> list[dict[str, float]]:
-    """Milliseconds of each sync request that were spent neither waiting for others nor in the renderer."""
+    """Milliseconds of each sync request that were spent neither waiting for others nor in the worker."""
     async with httpx2.AsyncClient(timeout=120) as web:
         left = iter(range(requests))
 
@@ -89,7 +89,7 @@ async def _overhead_of_one(web: httpx2.AsyncClient) -> dict[str, float]:
 
 
 async def acknowledgements(requests: int) -> list[float]:
-    """Milliseconds until an async task is acknowledged while the renderer is busy with a long one."""
+    """Milliseconds until an async task is acknowledged while the worker is busy with a long one."""
     async with httpx2.AsyncClient(timeout=120) as web:
         long = {**TASK, "width": 1024, "height": 1024, "steps": 50, "numberResults": 20, "deliveryMethod": "async"}
         await web.post(f"{URL}/v1", json=[{**long, "taskUUID": str(uuid.uuid4())}])

@@ -27,7 +27,7 @@ app = typer.Typer(
 def serve(context: typer.Context) -> None:
     """Start the server; `ownware serve --help` lists the options."""
     settings = read_settings(context.args)
-    # Each renderer process imports this module once more, before what it needs itself: keep the web server out.
+    # Each worker process imports this module once more, before what it needs itself: keep the web server out.
     from server.run import serve as run_server
 
     raise typer.Exit(run_server(settings))

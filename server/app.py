@@ -30,7 +30,8 @@ from server.api.runware.sessions import Sessions
 from server.api.runware.websocket import RunwareSocket
 from server.database import Database
 from server.jobs import store as job_tables
-from server.jobs.queue import JobQueue, Renderer
+from server.jobs.backend import Worker
+from server.jobs.queue import JobQueue
 from server.jobs.store import JobStore
 from server.media import store as media_tables
 from server.media.fetch import Fetcher
@@ -50,8 +51,8 @@ RUNWARE_PATHS = ("/v1", "/v1/", "/")
 MILLION = 1_000_000
 
 
-def create_app(settings: Settings, catalog: Catalog, renderers: Sequence[Renderer]) -> FastAPI:
-    """The server over these models and renderers. Its queue is `app.state.queue`. Raises `ProfileError`."""
+def create_app(settings: Settings, catalog: Catalog, workers: Sequence[Worker]) -> FastAPI:
+    """The server over these models and workers. Its queue is `app.state.queue`. Raises `ProfileError`."""
     profiles = Profiles(catalog, settings.profiles)
     profiles.complain(catalog)
     tables = [media_tables.SCHEMA, job_tables.SCHEMA, add_on_tables.SCHEMA, guides.SCHEMA, upload_tables.SCHEMA]
@@ -59,7 +60,7 @@ def create_app(settings: Settings, catalog: Catalog, renderers: Sequence[Rendere
     media = MediaStore(database, settings.data_dir / "media")
     jobs = JobStore(database)
     counters = metrics.Metrics()
-    queue = JobQueue(jobs, media, renderers, limit=settings.max_queue, metrics=counters)
+    queue = JobQueue(jobs, media, workers, limit=settings.max_queue, metrics=counters)
     fetcher = Fetcher(settings.allow_private_urls, settings.fetch_timeout, settings.max_body_mb * MILLION)
     pixels = settings.max_image_megapixels * MILLION
     inputs = InputImages(media, fetcher, max_pixels=pixels, ttl=settings.result_ttl)

@@ -14,7 +14,7 @@
     ├── MethodNotAllowed          405     unsupportedMethod
     ├── ValueTooLarge             413     valueTooLarge
     ├── RateLimitExceeded         429     rateLimitExceeded       the queue is full
-    ├── InferenceError            500     inferenceError          the renderer failed
+    ├── InferenceError            500     inferenceError          the worker failed
     ├── TaskCancelled             500     taskCancelled
     ├── InternalServerError       500     internalServerError     a bug; the log has the trace, the client never
     └── ServiceUnavailable        503     serviceUnavailable      starting or stopping
@@ -143,7 +143,7 @@ class RateLimitExceeded(ApiError):
 
 
 class InferenceError(ApiError):
-    """The renderer failed on an accepted task."""
+    """The worker failed on an accepted task."""
 
     status, default_code = 500, "inferenceError"
 

@@ -1,4 +1,4 @@
-"""`GET /metrics`: counters for Prometheus, fed from what the renderers tell the queue anyway. No key, as for /healthz.
+"""`GET /metrics`: counters for Prometheus, fed from what the workers tell the queue anyway. No key, as for /healthz.
 
 Counted since the process started. Labels are models, caches, reasons and routes: no caller, no task, no prompt.
 """
@@ -39,7 +39,7 @@ class Metrics:
         )
         self._distances = histogram("cache_distance", "How far a cache's signal had moved.", _DISTANCES, "cache")
         self._saved = counter("cache_saved_seconds", "Seconds saved by step caches, an estimate.", "model", "cache")
-        self._waiting = Gauge("ownware_queue_length", "Tasks that wait for a renderer.", registry=self._registry)
+        self._waiting = Gauge("ownware_queue_length", "Tasks that wait for a worker.", registry=self._registry)
         self._requests = counter("http_requests", "HTTP requests answered.", "method", "route", "status")
 
     def image(self, job: Job, result: Result) -> None:

@@ -19,13 +19,13 @@ from pipelines.catalog.catalog import BUILT_IN, Catalog, CatalogError, ModelEntr
 from server.app import MILLION, create_app
 from server.devices import find_devices
 from server.jobs.queue import JobQueue
-from server.jobs.worker_process import RendererProcess
+from server.jobs.worker_process import WorkerProcess
 from server.logs import configure_logs
 from server.settings import Settings
 
 log = structlog.get_logger()
 
-# Answers under way get this long after Ctrl-C; renderers get their own grace after that.
+# Answers under way get this long after Ctrl-C; workers get their own grace after that.
 SHUTDOWN_SECONDS = 3
 # A client that is busy rendering itself may be late with its pong.
 WEBSOCKET_PING_TIMEOUT = 60.0
@@ -45,9 +45,9 @@ def serve(settings: Settings) -> int:
         return 2
     if not settings.api_keys:
         log.warning("any API key is accepted, and all callers share their tasks; OWNWARE_API_KEYS restricts them")
-    renderers = [RendererProcess(device, catalog, settings.log_level) for device in devices]
+    workers = [WorkerProcess(device, catalog, settings.log_level) for device in devices]
     try:
-        app = create_app(settings, catalog, renderers)
+        app = create_app(settings, catalog, workers)
     except ProfileError as error:
         typer.echo(f"ownware: {error}", err=True)
         return 2
@@ -87,7 +87,7 @@ class _Server(uvicorn.Server):
         self._queue = queue
 
     async def run_to_end(self) -> int:
-        """Serve, greet once a renderer is ready, and give up when none can start."""
+        """Serve, greet once a worker is ready, and give up when none can start."""
         greeting = asyncio.create_task(self._greet())
         await self.serve()
         greeting.cancel()
@@ -109,7 +109,7 @@ class _Server(uvicorn.Server):
                 loop.remove_signal_handler(number)
 
     def _interrupt(self) -> None:
-        """Begin to stop, which takes seconds at most; a second Ctrl-C does not leave renderers behind."""
+        """Begin to stop, which takes seconds at most; a second Ctrl-C does not leave workers behind."""
         if not self.should_exit:
             typer.echo("\nStopping. Tasks that are not done go on at the next start.", err=True)
         self._queue.announce_stop()
@@ -120,7 +120,7 @@ class _Server(uvicorn.Server):
         while not self.started:  # noqa: ASYNC110  uvicorn offers no event for it
             await asyncio.sleep(0.01)
         if not self._queue.ready:
-            typer.echo(f"ownware: no renderer can start: {self._queue.failure}", err=True)
+            typer.echo(f"ownware: no worker can start: {self._queue.failure}", err=True)
             self.should_exit = True
             return 1
         host, port = self.servers[0].sockets[0].getsockname()[:2]

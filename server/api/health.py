@@ -25,7 +25,7 @@ def router(queue: JobQueue) -> APIRouter:
     @routes.get(
         "/readyz",
         response_model=Health,
-        responses={503: {"model": Health, "description": "No renderer takes tasks yet."}},
+        responses={503: {"model": Health, "description": "No worker takes tasks yet."}},
         summary="Can it render?",
     )
     async def readyz() -> Response:

@@ -130,8 +130,8 @@ def _document(app: FastAPI) -> dict[str, Any]:
             "404": {"description": "No such task."} | answer,
             "413": {"description": "The body is too large."} | answer,
             "429": {"description": "The queue is full."} | answer,
-            "500": {"description": "The renderer failed."} | answer,
-            "503": {"description": "No renderer is available."} | answer,
+            "500": {"description": "The worker failed."} | answer,
+            "503": {"description": "No worker is available."} | answer,
         },
     }
     return document

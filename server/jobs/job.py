@@ -40,7 +40,7 @@ class Submission:
 class Result:
     """One finished image of a job.
 
-    `seconds` is the time inside the renderer, `receipt` the renderer's, as JSON, and `cache` what a step cache did.
+    `seconds` is the time inside the worker, `receipt` the worker's, as JSON, and `cache` what a step cache did.
     """
 
     index: int

@@ -1,6 +1,6 @@
-"""What the API process and a renderer process say to each other: small frozen messages, no pictures.
+"""What the API process and a worker process say to each other: small frozen messages, no pictures.
 
-Pictures travel through the file system: the API process says where each one belongs, the renderer writes it there.
+Pictures travel through the file system: the API process says where each one belongs, the worker writes it there.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from server.media.encode import Encoding
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class Output:
     """One image still to be drawn: its index in the request and the file it belongs in."""
 
     index: int
@@ -20,18 +20,18 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class RenderJob:
     """Draw these images of a request."""
 
     job_id: int
     request: RenderRequest
     encoding: Encoding
-    targets: tuple[Target, ...]
+    outputs: tuple[Output, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Cancel:
-    """Stop an order at its next step. An order that has ended meanwhile is left alone."""
+    """Stop a job at its next step. A job that has ended meanwhile is left alone."""
 
     job_id: int
 
@@ -43,15 +43,15 @@ class Stop:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The renderer can take orders; `device` is in words."""
+    """The worker can take jobs; `device` is in words."""
 
     device: str
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
-class NotReady:
-    """The renderer cannot start; the message says why and what to do."""
+class StartFailed:
+    """The worker cannot start; the message says why and what to do."""
 
     message: str
 
@@ -87,21 +87,21 @@ class ImageWritten:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """All images of an order are written."""
+    """All images of a job are written."""
 
     job_id: int
 
 
 @dataclass(frozen=True, slots=True)
 class Cancelled:
-    """An order was stopped; the images before it are written."""
+    """A job was stopped; the images before it are written."""
 
     job_id: int
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """An order ended with an error; the code is one of `server.errors`, the message is fit for the client.
+    """A job ended with an error; the code is one of `server.errors`, the message is fit for the client.
 
     `parameter` is what of the task is at fault, where that is known.
     """
@@ -112,4 +112,4 @@ class Failed:
     parameter: str | None = None
 
 
-Reply = Ready | NotReady | Progress | ImageWritten | Finished | Cancelled | Failed
+Reply = Ready | StartFailed | Progress | ImageWritten | Finished | Cancelled | Failed

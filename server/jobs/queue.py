@@ -1,4 +1,4 @@
-"""The queue: accepts jobs, hands them to the renderers one after the other, and tells who waits for them.
+"""The queue: accepts jobs, hands them to the workers one after the other, and tells who waits for them.
 
 Order is first come, first served. A job is on disk before `submit` returns; what was running when the process ended
 is drawn again at the next start. Knows no wire format.
@@ -10,25 +10,24 @@ import functools
 import sqlite3
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import structlog
 
 from server.errors import ServiceUnavailable
+from server.jobs.backend import Worker, WorkerDied, WorkerStartFailed
 from server.jobs.job import CANCELLED, Failure, Job, Result, Submission
 from server.jobs.messages import (
     Cancelled,
     Failed,
     ImageWritten,
-    Order,
+    Output,
     Progress,
+    RenderJob,
     Reply,
-    Target,
 )
 from server.jobs.store import JobStore
-from server.jobs.worker_process import RendererDied, RendererNotReady
 from server.media.store import Media, MediaStore
 from server.metrics import Metrics
 
@@ -37,29 +36,6 @@ log = structlog.get_logger()
 # Ended jobs can be asked for this long; the vendor states no figure.
 RETENTION_SECONDS = 7 * 86_400
 RESTART_PAUSE_SECONDS = 1.0
-
-
-class Renderer(Protocol):
-    """What the queue needs of a renderer; `process.RendererProcess` is the real one."""
-
-    device: str
-    description: str
-
-    async def start(self, on_end: Callable[[], None]) -> None:
-        """Get ready; call `on_end` once it has ended, also while idle. Raises `RendererNotReady` or `RendererDied`."""
-        ...
-
-    def render(self, order: Order) -> AsyncIterator[Reply]:
-        """Draw an order; the last reply says how it ended."""
-        ...
-
-    def cancel(self, job_id: int) -> None:
-        """Stop an order at its next step."""
-        ...
-
-    async def stop(self) -> None:
-        """End."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,62 +63,62 @@ Key = tuple[str, str]
 
 
 class JobQueue:
-    """Jobs of one data folder, and the renderers that draw them."""
+    """Jobs of one data folder, and the workers that draw them."""
 
     def __init__(
         self,
         store: JobStore,
         media: MediaStore,
-        renderers: Sequence[Renderer],
+        workers: Sequence[Worker],
         *,
         limit: int,
         metrics: Metrics | None = None,
     ) -> None:
         self._store = store
         self._media = media
-        self._renderers = renderers
+        self._workers = workers
         self._limit = limit
         self._metrics = metrics or Metrics()
         self._watchers: dict[Key, set[asyncio.Queue[Event]]] = defaultdict(set)
         self._progress: dict[Key, Progress] = {}
-        self._running: dict[Key, tuple[Job, Renderer]] = {}
+        self._running: dict[Key, tuple[Job, Worker]] = {}
         self._drivers: list[asyncio.Task[None]] = []
-        self._ready: set[Renderer] = set()
-        self._tried = {renderer: asyncio.Event() for renderer in renderers}
-        self._news = {renderer: asyncio.Event() for renderer in renderers}  # a job to claim, or its own end
+        self._ready: set[Worker] = set()
+        self._tried = {worker: asyncio.Event() for worker in workers}
+        self._news = {worker: asyncio.Event() for worker in workers}  # a job to claim, or its own end
         self.failure: str | None = None
 
     @property
     def ready(self) -> bool:
-        """Whether at least one renderer takes orders."""
+        """Whether at least one worker takes jobs."""
         return bool(self._ready)
 
     @property
     def devices(self) -> tuple[str, ...]:
-        """The renderers' devices, in words."""
-        return tuple(renderer.description for renderer in self._renderers)
+        """The workers' devices, in words."""
+        return tuple(worker.description for worker in self._workers)
 
     async def started(self) -> None:
-        """Wait until every renderer is ready or has said that it cannot be."""
+        """Wait until every worker is ready or has said that it cannot be."""
         await asyncio.gather(*(tried.wait() for tried in self._tried.values()))
 
     async def open(self) -> None:
-        """Queue again what was interrupted, and start the renderers without waiting for them."""
+        """Queue again what was interrupted, and start the workers without waiting for them."""
         if count := await self._store.requeue_interrupted():
             log.info("interrupted tasks go on", tasks=count)
-        self._drivers = [asyncio.create_task(self._drive(renderer)) for renderer in self._renderers]
+        self._drivers = [asyncio.create_task(self._drive(worker)) for worker in self._workers]
 
     async def close(self) -> None:
-        """Stop the renderers. A job under way stays on disk as running, and is drawn at the next start."""
+        """Stop the workers. A job under way stays on disk as running, and is drawn at the next start."""
         for driver in self._drivers:
             driver.cancel()
         await asyncio.gather(*self._drivers, return_exceptions=True)
-        await asyncio.gather(*(renderer.stop() for renderer in self._renderers))
+        await asyncio.gather(*(worker.stop() for worker in self._workers))
 
     async def submit(self, submission: Submission) -> Job:
         """Accept a job: on disk when this returns.
 
-        Raises `ConflictTaskUUID`, `RateLimitExceeded`, or `ServiceUnavailable` when no renderer can start.
+        Raises `ConflictTaskUUID`, `RateLimitExceeded`, or `ServiceUnavailable` when no worker can start.
         """
         if self.failure is not None and not self.ready:
             raise ServiceUnavailable(f"No renderer: {self.failure}", code="modelNotReady")
@@ -170,8 +146,8 @@ class JobQueue:
             self._tell(Ended(job))
             return True
         if running := self._running.get((owner, task_uuid.lower())):
-            job, renderer = running
-            renderer.cancel(job.id)
+            job, worker = running
+            worker.cancel(job.id)
             return True
         return False
 
@@ -194,7 +170,7 @@ class JobQueue:
                 events.put_nowait(Stopping())
 
     async def waiting(self) -> int:
-        """How many jobs wait for a renderer."""
+        """How many jobs wait for a worker."""
         return await self._store.count_queued()
 
     async def sweep(self) -> None:
@@ -205,40 +181,40 @@ class JobQueue:
         for events in self._watchers.get(event.job.submission.key, ()):
             events.put_nowait(event)
 
-    async def _drive(self, renderer: Renderer) -> None:
-        """Keep one renderer alive and busy."""
+    async def _drive(self, worker: Worker) -> None:
+        """Keep one worker alive and busy."""
         while True:
             try:
-                await renderer.start(functools.partial(self._lost, renderer))
-                self._ready.add(renderer)
-                self._tried[renderer].set()
+                await worker.start(functools.partial(self._lost, worker))
+                self._ready.add(worker)
+                self._tried[worker].set()
                 while True:
-                    await self._run(await self._next(renderer), renderer)
-            except RendererNotReady as error:
+                    await self._run(await self._next(worker), worker)
+            except WorkerStartFailed as error:
                 self.failure = str(error)
-                log.error("renderer cannot start", device=renderer.device, reason=str(error))
-                self._tried[renderer].set()
+                log.error("worker cannot start", device=worker.device, reason=str(error))
+                self._tried[worker].set()
                 return
-            except RendererDied:
-                log.error("renderer died, starting it again", device=renderer.device)
+            except WorkerDied:
+                log.error("worker died, starting it again", device=worker.device)
             except Exception:
-                # It may be in the middle of an order, and the replies to that must not be read as those to the next.
-                log.exception("task lost, starting its renderer again", device=renderer.device)
-                await renderer.stop()
-            self._ready.discard(renderer)
+                # It may be in the middle of a job, and the replies to that must not be read as those to the next.
+                log.exception("task lost, starting its worker again", device=worker.device)
+                await worker.stop()
+            self._ready.discard(worker)
             await asyncio.sleep(RESTART_PAUSE_SECONDS)
 
-    def _lost(self, renderer: Renderer) -> None:
-        self._ready.discard(renderer)
-        self._news[renderer].set()
+    def _lost(self, worker: Worker) -> None:
+        self._ready.discard(worker)
+        self._news[worker].set()
 
-    async def _next(self, renderer: Renderer) -> Job:
-        """Wait for a job. Raises `RendererDied` when the renderer ends before there is one."""
-        news = self._news[renderer]
+    async def _next(self, worker: Worker) -> Job:
+        """Wait for a job. Raises `WorkerDied` when the worker ends before there is one."""
+        news = self._news[worker]
         while True:
             news.clear()
-            if renderer not in self._ready:
-                raise RendererDied
+            if worker not in self._ready:
+                raise WorkerDied
             try:
                 job = await self._store.claim()
             except Exception:
@@ -249,18 +225,18 @@ class JobQueue:
                 return job
             await news.wait()
 
-    async def _run(self, job: Job, renderer: Renderer) -> None:
+    async def _run(self, job: Job, worker: Worker) -> None:
         key = job.submission.key
-        self._running[key] = (job, renderer)
+        self._running[key] = (job, worker)
         try:
-            async for reply in renderer.render(self._order(job)):
+            async for reply in worker.render(self._render_job(job)):
                 if isinstance(reply, Progress):
                     self._progress[key] = reply
                 elif isinstance(reply, ImageWritten):
                     await self._keep(job, reply)
                 else:
                     await self._end(job, reply)
-        except RendererDied:
+        except WorkerDied:
             await self._fail(job, "The renderer ended while it drew this task.")
             raise
         except Exception:
@@ -270,15 +246,15 @@ class JobQueue:
             self._running.pop(key, None)
             self._progress.pop(key, None)
 
-    def _order(self, job: Job) -> Order:
+    def _render_job(self, job: Job) -> RenderJob:
         work = job.submission
         drawn = {result.index for result in job.results}
-        targets = tuple(
-            Target(index, self._media.path_for(uuid, work.encoding.extension))
+        outputs = tuple(
+            Output(index, self._media.path_for(uuid, work.encoding.extension))
             for index, uuid in enumerate(work.image_uuids)
             if index not in drawn
         )
-        return Order(job.id, work.request, work.encoding, targets)
+        return RenderJob(job.id, work.request, work.encoding, outputs)
 
     async def _keep(self, job: Job, image: ImageWritten) -> None:
         work = job.submission

@@ -118,7 +118,7 @@ class JobStore:
         return await self._database.run(work)
 
     async def add_result(self, job_id: int, result: Result, warnings: Sequence[str]) -> Job:
-        """Add a finished image and the renderer's warnings."""
+        """Add a finished image and the worker's warnings."""
 
         def work(connection: sqlite3.Connection) -> Job:
             connection.execute(

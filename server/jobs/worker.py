@@ -1,7 +1,7 @@
-"""Inside the renderer process: takes orders from a connection and draws them, one denoising step at a time.
+"""Inside the worker process: takes jobs from a connection and draws them, one denoising step at a time.
 
 The only module of the server that imports torch, and only in the process that `main` runs in. Between two steps it
-looks at the connection: a cancel stops the order, a stop or a closed connection ends the process.
+looks at the connection: a cancel stops the job, a stop or a closed connection ends the process.
 """
 
 import hashlib
@@ -15,18 +15,19 @@ import structlog
 
 from pipelines.catalog.catalog import Catalog
 from pipelines.lora.keys import LoraError
+from pipelines.request import RenderRequest
 from server.jobs.messages import (
     Cancel,
     Cancelled,
     Failed,
     Finished,
     ImageWritten,
-    NotReady,
-    Order,
+    Output,
     Progress,
     Ready,
+    RenderJob,
+    StartFailed,
     Stop,
-    Target,
 )
 from server.logs import configure_logs
 from server.media.encode import encode
@@ -38,12 +39,12 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-# The API process must answer at once while the CPU renders, so the renderer yields to it.
+# The API process must answer at once while the CPU renders, so the worker yields to it.
 NICENESS_ON_CPU = 5
 
 
 class _Cancelled(Exception):
-    """The order under way is to be stopped."""
+    """The job under way is to be stopped."""
 
 
 class _Stopped(Exception):
@@ -51,7 +52,7 @@ class _Stopped(Exception):
 
 
 def main(connection: Connection, device: str, catalog: Catalog, log_level: str) -> None:
-    """Load the first model of the catalogue, then serve orders until the connection closes."""
+    """Load the first model of the catalogue, then serve jobs until the connection closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the API process decides
     configure_logs(log_level)
     if device == "cpu" and hasattr(os, "nice"):
@@ -59,13 +60,13 @@ def main(connection: Connection, device: str, catalog: Catalog, log_level: str) 
     if all(entry.embedded for entry in catalog.entries):
         os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"  # loading takes a moment: bars are for the real weights
     try:
-        Renderer(connection, device, catalog).run()
+        RenderLoop(connection, device, catalog).run()
     except (_Stopped, EOFError, BrokenPipeError, ConnectionResetError):
-        log.debug("renderer ends", device=device)
+        log.debug("worker ends", device=device)
 
 
-class Renderer:
-    """The loop of one renderer process."""
+class RenderLoop:
+    """The loop of one worker process."""
 
     def __init__(self, connection: Connection, device: str, catalog: Catalog) -> None:
         self._connection = connection
@@ -81,72 +82,72 @@ class Renderer:
             checkpoints = Checkpoints(self._device)
             checkpoints.get(self._catalog.entries[0])
         except RuntimeError as error:  # a LoadError, or torch's own word on a device that there is not
-            self._connection.send(NotReady(f"device {self._device}: {error}"))
+            self._connection.send(StartFailed(f"device {self._device}: {error}"))
             return
         self._connection.send(Ready(device_name(self._device), time.monotonic() - started))
         while True:
             message = self._connection.recv()
             if isinstance(message, Stop):
                 raise _Stopped
-            if isinstance(message, Order):
+            if isinstance(message, RenderJob):
                 self._serve(message, checkpoints)
 
-    def _serve(self, order: Order, checkpoints: "Checkpoints") -> None:
+    def _serve(self, job: RenderJob, checkpoints: "Checkpoints") -> None:
         from pipelines.controlnet.nets import ControlError
         from pipelines.models.loader import LoadError
 
         try:
-            for target in order.targets:
-                self._connection.send(self._draw(order, target, checkpoints))
+            for output in job.outputs:
+                self._connection.send(self._draw(job, output, checkpoints))
         except _Cancelled:
-            self._connection.send(Cancelled(order.job_id))
+            self._connection.send(Cancelled(job.job_id))
         except (_Stopped, EOFError, BrokenPipeError, ConnectionResetError):
             raise
         except LoraError as error:
-            parameter = f"lora[{order.request.loras.index(error.use)}].model" if error.use else None
-            self._connection.send(Failed(order.job_id, "invalidModel", str(error), parameter))
+            parameter = f"lora[{job.request.loras.index(error.use)}].model" if error.use else None
+            self._connection.send(Failed(job.job_id, "invalidModel", str(error), parameter))
         except ControlError as error:
-            parameter = f"controlNet[{order.request.controls.index(error.use)}].model"
-            self._connection.send(Failed(order.job_id, "invalidModel", str(error), parameter))
+            parameter = f"controlNet[{job.request.controls.index(error.use)}].model"
+            self._connection.send(Failed(job.job_id, "invalidModel", str(error), parameter))
         except LoadError as error:
-            self._connection.send(Failed(order.job_id, "modelNotReady", str(error)))
+            self._connection.send(Failed(job.job_id, "modelNotReady", str(error)))
         except Exception as error:
-            log.exception("render failed", job=order.job_id)
-            self._connection.send(Failed(order.job_id, "inferenceError", _in_words(error, order)))
+            log.exception("render failed", job=job.job_id)
+            self._connection.send(Failed(job.job_id, "inferenceError", _describe(error, job.request)))
         else:
-            self._connection.send(Finished(order.job_id))
+            self._connection.send(Finished(job.job_id))
 
-    def _draw(self, order: Order, target: Target, checkpoints: "Checkpoints") -> ImageWritten:
+    def _draw(self, job: RenderJob, output: Output, checkpoints: "Checkpoints") -> ImageWritten:
         from pipelines.generate import draw
         from pipelines.models.loader import device_name
         from pipelines.receipt import make_receipt
 
         started = time.monotonic()
-        self._attend(order)
-        entry = self._catalog.find(order.request.model)
+        self._check_cancel(job)
+        entry = self._catalog.find(job.request.model)
         if entry is None:
-            raise LookupError(f"{order.request.model} is no longer in the catalogue")
+            raise LookupError(f"{job.request.model} is no longer in the catalogue")
         checkpoint = checkpoints.get(entry)
 
         def after_step(step: int, total: int) -> None:
-            self._attend(order)
+            self._check_cancel(job)
             if step:
-                self._connection.send(Progress(order.job_id, target.index, step, total))
+                self._connection.send(Progress(job.job_id, output.index, step, total))
 
-        drawing = draw(order.request, target.index, checkpoint, entry, after_step)
+        drawing = draw(job.request, output.index, checkpoint, entry, after_step)
         image, seed, warnings = drawing.picture, drawing.seed, drawing.warnings
-        encoding = (order.encoding.format, order.encoding.quality)
+        encoding = (job.encoding.format, job.encoding.quality)
         kind = str(checkpoint.dtype).removeprefix("torch.")
         device = device_name(self._device)
-        receipt = make_receipt(order.request, seed, encoding, entry, device, kind, drawing.cache).to_json()
-        carried = fits(receipt, order.encoding.format)
+        receipt = make_receipt(job.request, seed, encoding, entry, device, kind, drawing.cache).to_json()
+        carried = fits(receipt, job.encoding.format)
         if not carried:
             warnings += ("The prompts are too long for a JPG to carry the receipt; /v1/receipts has it.",)
-        data = encode(image, order.encoding, receipt if carried else None)
-        write_file(target.path, data)
+        data = encode(image, job.encoding, receipt if carried else None)
+        write_file(output.path, data)
         return ImageWritten(
-            job_id=order.job_id,
-            index=target.index,
+            job_id=job.job_id,
+            index=output.index,
             width=image.width,
             height=image.height,
             sha256=hashlib.sha256(data).hexdigest(),
@@ -157,18 +158,17 @@ class Renderer:
             cache=drawing.cache,
         )
 
-    def _attend(self, order: Order) -> None:
+    def _check_cancel(self, job: RenderJob) -> None:
         """Read what has arrived meanwhile. Raises `_Cancelled`, `_Stopped`, or `EOFError` when the server has gone."""
         while self._connection.poll():
             message = self._connection.recv()
             if isinstance(message, Stop):
                 raise _Stopped
-            if isinstance(message, Cancel) and message.job_id == order.job_id:
+            if isinstance(message, Cancel) and message.job_id == job.job_id:
                 raise _Cancelled
 
 
-def _in_words(error: Exception, order: Order) -> str:
-    request = order.request
+def _describe(error: Exception, request: RenderRequest) -> str:
     if type(error).__name__ == "OutOfMemoryError":
         size = f"{request.width}×{request.height}"
         return f"The device ran out of memory at {size}. Try a smaller size or fewer reference images."

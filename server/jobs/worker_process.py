@@ -1,4 +1,4 @@
-"""A renderer process, seen from the API process: start it, give it one order at a time, stop it.
+"""A worker process, seen from the API process: start it, give it one job at a time, stop it.
 
 Imports no torch: the process imports that for itself. A thread reads the connection, so that the event loop never
 waits on it.
@@ -15,8 +15,9 @@ from multiprocessing.process import BaseProcess
 import structlog
 
 from pipelines.catalog.catalog import Catalog
-from server.jobs import worker as renderer
-from server.jobs.messages import Cancel, Cancelled, Failed, Finished, NotReady, Order, Ready, Reply, Stop
+from server.jobs import worker
+from server.jobs.backend import WorkerDied, WorkerStartFailed
+from server.jobs.messages import Cancel, Cancelled, Failed, Finished, Ready, RenderJob, Reply, StartFailed, Stop
 
 log = structlog.get_logger()
 
@@ -24,16 +25,8 @@ log = structlog.get_logger()
 STOP_GRACE_SECONDS = 5.0
 
 
-class RendererDied(Exception):
-    """The process ended by itself, for instance killed for memory."""
-
-
-class RendererNotReady(Exception):
-    """The process cannot start; the message says why."""
-
-
-class RendererProcess:
-    """One renderer on one device. Orders are given one after the other."""
+class WorkerProcess:
+    """One worker on one device. Jobs are given one after the other."""
 
     def __init__(self, device: str, catalog: Catalog, log_level: str) -> None:
         self.device = device
@@ -51,15 +44,15 @@ class RendererProcess:
     async def start(self, on_end: Callable[[], None] = lambda: None) -> None:
         """Spawn the process and wait until its first model is loaded.
 
-        `on_end` is called in the event loop when the process has ended, whether or not it had an order. Raises
-        `RendererNotReady` when it says that it cannot start, `RendererDied` when it just ends.
+        `on_end` is called in the event loop when the process has ended, whether or not it had a job. Raises
+        `WorkerStartFailed` when it says that it cannot start, `WorkerDied` when it just ends.
         """
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         process = context.Process(
-            target=renderer.main,
+            target=worker.main,
             args=(theirs, *self._arguments),
-            name=f"ownware-renderer-{self.device}",
+            name=f"ownware-worker-{self.device}",
             daemon=True,
         )
         await asyncio.to_thread(process.start)
@@ -74,18 +67,18 @@ class RendererProcess:
 
         threading.Thread(target=_read, args=(ours, receive, asyncio.get_running_loop()), daemon=True).start()
         reply = await self._next()
-        if isinstance(reply, NotReady):
-            raise RendererNotReady(reply.message)
+        if isinstance(reply, StartFailed):
+            raise WorkerStartFailed(reply.message)
         if isinstance(reply, Ready):
             self.description = reply.device
-            log.info("renderer ready", device=reply.device, seconds=round(reply.seconds, 1))
+            log.info("worker ready", device=reply.device, seconds=round(reply.seconds, 1))
 
-    async def render(self, order: Order) -> AsyncIterator[Reply]:
-        """Give an order and yield its replies, the last being Finished, Cancelled or Failed.
+    async def render(self, job: RenderJob) -> AsyncIterator[Reply]:
+        """Give a job and yield its replies, the last being Finished, Cancelled or Failed.
 
-        Raises `RendererDied` when the process ends meanwhile.
+        Raises `WorkerDied` when the process ends meanwhile.
         """
-        self._send(order)
+        self._send(job)
         while True:
             reply = await self._next()
             yield reply
@@ -93,7 +86,7 @@ class RendererProcess:
                 return
 
     def cancel(self, job_id: int) -> None:
-        """Ask the process to stop an order at its next step."""
+        """Ask the process to stop a job at its next step."""
         self._send(Cancel(job_id))
 
     async def stop(self) -> None:
@@ -104,18 +97,18 @@ class RendererProcess:
         self._process = None
         await asyncio.to_thread(_end, process, connection)
 
-    def _send(self, message: Order | Cancel) -> None:
+    def _send(self, message: RenderJob | Cancel) -> None:
         if self._connection is None:
-            raise RendererDied
+            raise WorkerDied
         try:
             self._connection.send(message)
         except OSError as error:
-            raise RendererDied from error
+            raise WorkerDied from error
 
     async def _next(self) -> Reply:
         reply = await self._replies.get()
         if reply is None:
-            raise RendererDied
+            raise WorkerDied
         return reply
 
 

@@ -1,6 +1,6 @@
 """From a finished image to the bytes of a file, the same bytes for the same image.
 
-Knows formats and qualities; runs in the renderer process.
+Knows formats and qualities; runs in the worker process.
 """
 
 import io

@@ -65,7 +65,7 @@ def test_weights_that_are_not_there_end_the_start(tmp_path: Path) -> None:
     flags = ["--models", str(models), "--port", "0", "--data-dir", str(tmp_path / "data"), "--devices", "cpu"]
     done = ownware("serve", *flags)
     assert done.returncode == 1
-    assert "no renderer can start" in done.stderr
+    assert "no worker can start" in done.stderr
     assert "nothing" in done.stderr
 
 

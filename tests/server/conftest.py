@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 from pipelines.catalog.catalog import Catalog, load_catalog
 from server.app import create_app
 from server.settings import Settings
-from tests.fakes import FakeRenderer, picture
+from tests.fakes import FakeWorker, picture
 
 
 @pytest.fixture
@@ -19,8 +19,8 @@ def catalog() -> Catalog:
 
 
 @pytest.fixture
-def renderer() -> FakeRenderer:
-    return FakeRenderer()
+def worker() -> FakeWorker:
+    return FakeWorker()
 
 
 @pytest.fixture
@@ -29,8 +29,8 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def client(settings: Settings, catalog: Catalog, renderer: FakeRenderer) -> Iterator[TestClient]:
-    app = create_app(settings, catalog, [renderer])
+def client(settings: Settings, catalog: Catalog, worker: FakeWorker) -> Iterator[TestClient]:
+    app = create_app(settings, catalog, [worker])
     with TestClient(app, base_url="http://box:8000", raise_server_exceptions=False) as test_client:
         yield test_client
 

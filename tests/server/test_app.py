@@ -13,7 +13,7 @@ from server.api.runware.schema.tasks import TASKS
 from server.app import create_app
 from server.media.store import MediaStore
 from server.settings import Settings
-from tests.fakes import FakeRenderer
+from tests.fakes import FakeWorker
 from tests.server.conftest import error_of, new_task, post
 
 
@@ -48,10 +48,10 @@ class TestImages:
         assert error_of(response)["code"] in ("imageNotFound", "routeNotFound")
 
     def test_what_a_client_sent_along_is_not_published(
-        self, client: TestClient, renderer: FakeRenderer, reference: str
+        self, client: TestClient, worker: FakeWorker, reference: str
     ) -> None:
         post(client, new_task(model="runware:108@20", referenceImages=[reference]))
-        kept = renderer.orders[0].request.references[0].path
+        kept = worker.jobs[0].request.references[0].path
         assert kept.exists()
         assert client.get(f"/image/{kept.name}").status_code == 404
 
@@ -67,9 +67,9 @@ class TestHealth:
         assert client.get("/readyz").json()["status"] == "ready"
 
     def test_not_ready(self, settings: Settings, catalog: Catalog) -> None:
-        renderer = FakeRenderer()
-        renderer.not_ready = "no weights"
-        with TestClient(create_app(settings, catalog, [renderer])) as client:
+        worker = FakeWorker()
+        worker.start_failure = "no weights"
+        with TestClient(create_app(settings, catalog, [worker])) as client:
             assert client.get("/healthz").status_code == 200
             response = client.get("/readyz")
             assert (response.status_code, response.json()["status"]) == (503, "no weights")
@@ -133,9 +133,7 @@ class TestFrameworkErrors:
         assert error_of(response)["code"] == code
         assert "detail" not in response.json()
 
-    def test_a_bug_is_not_told(
-        self, client: TestClient, monkeypatch: pytest.MonkeyPatch, renderer: FakeRenderer
-    ) -> None:
+    def test_a_bug_is_not_told(self, client: TestClient, monkeypatch: pytest.MonkeyPatch, worker: FakeWorker) -> None:
         def broken(*arguments: object) -> None:
             raise RuntimeError("secret")
 
@@ -170,5 +168,5 @@ def test_what_has_expired_is_deleted_also_after_a_failure(
 
     monkeypatch.setattr(MediaStore, "sweep", full)
     monkeypatch.setattr("server.app.SWEEP_SECONDS", 0.01)
-    with TestClient(create_app(settings, catalog, [FakeRenderer()])):
+    with TestClient(create_app(settings, catalog, [FakeWorker()])):
         assert swept.wait(5)

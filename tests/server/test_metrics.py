@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
 from accel.cache.report import CacheReport, Decision
-from tests.fakes import FakeRenderer
+from tests.fakes import FakeWorker
 from tests.server.conftest import new_task, post
 
 MODEL = "runware:108@1"
@@ -54,9 +54,9 @@ def test_an_image_without_a_cache(client: TestClient) -> None:
     assert value(client, "ownware_http_requests_total", method="POST", route="/v1", status="200") == 1
 
 
-def test_what_a_cache_did(client: TestClient, renderer: FakeRenderer, monkeypatch: pytest.MonkeyPatch) -> None:
-    drawn = renderer._draw
-    monkeypatch.setattr(renderer, "_draw", lambda order, index: replace(drawn(order, index), cache=REPORT))
+def test_what_a_cache_did(client: TestClient, worker: FakeWorker, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = worker._draw
+    monkeypatch.setattr(worker, "_draw", lambda job, index: replace(drawn(job, index), cache=REPORT))
     post(client, new_task(acceleratorOptions={"fbCache": True}))
     assert value(client, "ownware_steps_total", **OF, outcome="computed") == 2
     assert value(client, "ownware_steps_total", **OF, outcome="reused") == 2
@@ -69,15 +69,15 @@ def test_what_a_cache_did(client: TestClient, renderer: FakeRenderer, monkeypatc
     assert value(client, "ownware_cache_distance_bucket", cache="fbcache", le="0.12") == 2
 
 
-def test_tasks_that_wait_fail_or_are_cancelled(client: TestClient, renderer: FakeRenderer) -> None:
-    renderer.hold()
+def test_tasks_that_wait_fail_or_are_cancelled(client: TestClient, worker: FakeWorker) -> None:
+    worker.hold()
     first, second = new_task(deliveryMethod="async"), new_task(deliveryMethod="async")
     post(client, first)
-    assert renderer.held.wait(5)
+    assert worker.held.wait(5)
     post(client, second)
     assert value(client, "ownware_queue_length") == 1
-    renderer.fail = ("inferenceError", "no")
-    renderer.release()
+    worker.fail = ("inferenceError", "no")
+    worker.release()
     for _ in range(500):
         if value(client, "ownware_tasks_total", model=MODEL, state="failed") == 2:
             break

@@ -11,7 +11,7 @@ def test_a_drawn_image_has_one(client: TestClient) -> None:
     body = client.get(f"/v1/receipts/{item['imageUUID']}").json()
     assert body["imageUUID"] == item["imageUUID"]
     assert len(body["sha256"]) == 64
-    assert body["receipt"] == {}  # what the fake renderer says
+    assert body["receipt"] == {}  # what the fake worker says
 
 
 @pytest.mark.parametrize("name", ["nothing", "7b1f6f0e-2c3b-4a55-9d43-0a4a0f3e7b10", "%00"])

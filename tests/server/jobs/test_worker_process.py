@@ -1,4 +1,4 @@
-"""A renderer process with the real models, and what happens to it."""
+"""A worker process with the real models, and what happens to it."""
 
 import asyncio
 import os
@@ -13,8 +13,9 @@ from PIL import Image
 
 from pipelines.catalog.catalog import Catalog, load_catalog
 from pipelines.request import ControlUse, LoraUse, Reference, RenderRequest, Sampler
-from server.jobs.messages import Cancelled, Failed, Finished, ImageWritten, Order, Progress, Target
-from server.jobs.worker_process import RendererDied, RendererNotReady, RendererProcess
+from server.jobs.backend import WorkerDied, WorkerStartFailed
+from server.jobs.messages import Cancelled, Failed, Finished, ImageWritten, Output, Progress, RenderJob
+from server.jobs.worker_process import WorkerProcess
 from server.media.encode import Encoding
 from tests.lora_bytes import lora_bytes
 
@@ -27,21 +28,21 @@ def catalog() -> Catalog:
 
 
 @pytest.fixture
-async def process(catalog: Catalog) -> AsyncIterator[RendererProcess]:
-    process = RendererProcess("cpu", catalog, "error")
+async def process(catalog: Catalog) -> AsyncIterator[WorkerProcess]:
+    process = WorkerProcess("cpu", catalog, "error")
     await process.start()
     yield process
     await process.stop()
 
 
-def order(folder: Path, job_id: int = 1, **changes: object) -> Order:
-    targets = tuple(Target(index, folder / f"{job_id}-{index}.png") for index in range(2))
-    return Order(job_id, replace(REQUEST, **changes), Encoding("PNG", 95), targets)
+def job(folder: Path, job_id: int = 1, **changes: object) -> RenderJob:
+    outputs = tuple(Output(index, folder / f"{job_id}-{index}.png") for index in range(2))
+    return RenderJob(job_id, replace(REQUEST, **changes), Encoding("PNG", 95), outputs)
 
 
-async def test_orders_one_after_the_other(process: RendererProcess, tmp_path: Path) -> None:
+async def test_jobs_one_after_the_other(process: WorkerProcess, tmp_path: Path) -> None:
     """One process for several scenarios: starting one takes seconds."""
-    replies = [reply async for reply in process.render(order(tmp_path))]
+    replies = [reply async for reply in process.render(job(tmp_path))]
     assert [reply.step for reply in replies if isinstance(reply, Progress)] == [1, 2, 3, 1, 2, 3]
     written = [reply for reply in replies if isinstance(reply, ImageWritten)]
     assert [(image.index, image.seed, image.width) for image in written] == [(0, 7, 64), (1, 8, 64)]
@@ -49,8 +50,8 @@ async def test_orders_one_after_the_other(process: RendererProcess, tmp_path: Pa
     with Image.open(tmp_path / "1-0.png") as image:
         assert image.size == (64, 64)
 
-    # An order that fails says why in words, and the next one is drawn.
-    replies = [reply async for reply in process.render(order(tmp_path, 2, prompt="<|im_end|>"))]
+    # A job that fails says why in words, and the next one is drawn.
+    replies = [reply async for reply in process.render(job(tmp_path, 2, prompt="<|im_end|>"))]
     (failed,) = replies
     assert isinstance(failed, Failed)
     assert failed.code == "inferenceError"
@@ -63,7 +64,7 @@ async def test_orders_one_after_the_other(process: RendererProcess, tmp_path: Pa
     used.write_bytes(lora_bytes())
     for path, why in ((tmp_path / "gone.safetensors", "there is no file"), (other, "another model")):
         uses = (LoraUse("used", used), LoraUse("wanted", path))
-        (failed,) = [reply async for reply in process.render(order(tmp_path, 2, loras=uses))]
+        (failed,) = [reply async for reply in process.render(job(tmp_path, 2, loras=uses))]
         assert isinstance(failed, Failed)
         assert (failed.code, failed.parameter) == ("invalidModel", "lora[1].model")
         assert "LoRA 'wanted'" in failed.message
@@ -72,66 +73,66 @@ async def test_orders_one_after_the_other(process: RendererProcess, tmp_path: Pa
     # And so is a ControlNet.
     guide = Reference(tmp_path / "1-0.png", "", 64, 64)
     wanted = ControlUse("wanted", str(tmp_path / "no net"), guide)
-    (failed,) = [reply async for reply in process.render(order(tmp_path, 2, controls=(wanted,)))]
+    (failed,) = [reply async for reply in process.render(job(tmp_path, 2, controls=(wanted,)))]
     assert isinstance(failed, Failed)
     assert (failed.code, failed.parameter) == ("invalidModel", "controlNet[0].model")
     assert "ControlNet 'wanted'" in failed.message
 
-    # A cancelled order stops between steps; a cancel that comes too late is for nobody.
+    # A cancelled job stops between steps; a cancel that comes too late is for nobody.
     replies = []
-    async for reply in process.render(order(tmp_path, 3, width=512, height=512, steps=50)):
+    async for reply in process.render(job(tmp_path, 3, width=512, height=512, steps=50)):
         replies.append(reply)
         process.cancel(3)
     assert isinstance(replies[-1], Cancelled)
     assert len(replies) < 50
     process.cancel(3)
 
-    again = [reply async for reply in process.render(order(tmp_path, 4))]
+    again = [reply async for reply in process.render(job(tmp_path, 4))]
     assert (tmp_path / "4-0.png").read_bytes() == (tmp_path / "1-0.png").read_bytes()
     assert isinstance(again[-1], Finished)
 
     # Stopped in the middle of an image, it ends at its next step.
-    async for _ in process.render(order(tmp_path, 5, width=512, height=512, steps=50)):
+    async for _ in process.render(job(tmp_path, 5, width=512, height=512, steps=50)):
         break
     started = time.monotonic()
     await process.stop()
     assert time.monotonic() - started < 5
 
 
-async def test_a_killed_process_is_noticed(process: RendererProcess, tmp_path: Path) -> None:
+async def test_a_killed_process_is_noticed(process: WorkerProcess, tmp_path: Path) -> None:
     async def kill_at_the_first_step() -> None:
-        async for _ in process.render(order(tmp_path, width=512, height=512, steps=50)):
+        async for _ in process.render(job(tmp_path, width=512, height=512, steps=50)):
             assert process.pid is not None
             os.kill(process.pid, signal.SIGKILL)
 
-    with pytest.raises(RendererDied):
+    with pytest.raises(WorkerDied):
         await kill_at_the_first_step()
 
 
 async def test_a_process_that_is_killed_while_idle_says_so_and_can_be_started_again(
     catalog: Catalog, tmp_path: Path
 ) -> None:
-    process, ended = RendererProcess("cpu", catalog, "error"), asyncio.Event()
+    process, ended = WorkerProcess("cpu", catalog, "error"), asyncio.Event()
     await process.start(ended.set)
     assert process.pid is not None
     os.kill(process.pid, signal.SIGKILL)
     await asyncio.wait_for(ended.wait(), 5)
     await process.start()
-    replies = [reply async for reply in process.render(order(tmp_path))]
+    replies = [reply async for reply in process.render(job(tmp_path))]
     assert isinstance(replies[-1], Finished)
     await process.stop()
 
 
 async def test_a_device_that_there_is_not(catalog: Catalog, tmp_path: Path) -> None:
-    process = RendererProcess("graphics", catalog, "error")
-    with pytest.raises(RendererNotReady, match="graphics"):
+    process = WorkerProcess("graphics", catalog, "error")
+    with pytest.raises(WorkerStartFailed, match="graphics"):
         await process.start()
     await process.stop()
 
 
 async def test_weights_that_are_not_there(catalog: Catalog, tmp_path: Path) -> None:
     broken = Catalog((replace(catalog.entries[0], weights=str(tmp_path / "nothing")),))
-    process = RendererProcess("cpu", broken, "error")
-    with pytest.raises(RendererNotReady, match="nothing"):
+    process = WorkerProcess("cpu", broken, "error")
+    with pytest.raises(WorkerStartFailed, match="nothing"):
         await process.start()
     await process.stop()

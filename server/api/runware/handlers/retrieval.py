@@ -87,7 +87,7 @@ def _known(job: Job | None, task: Task) -> Job:
 
 
 def _timings(job: Job) -> Item:
-    """Seconds: waiting in the queue, inside the renderer for each image, and from acceptance to the end."""
+    """Seconds: waiting in the queue, inside the worker for each image, and from acceptance to the end."""
     timings: Item = {"render": [round(result.seconds, 4) for result in job.results]}
     if job.started is not None:
         timings["queue"] = round(job.started - job.created, 4)

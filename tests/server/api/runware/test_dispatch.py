@@ -4,7 +4,7 @@ from starlette.testclient import TestClient
 from pipelines.catalog.catalog import Catalog
 from server.app import create_app
 from server.settings import Settings
-from tests.fakes import FakeRenderer
+from tests.fakes import FakeWorker
 from tests.server.conftest import error_of, new_task, post
 
 
@@ -39,9 +39,9 @@ class TestKeys:
         assert error_of(response)["code"] == "taskNotFound"
 
     @pytest.mark.parametrize("key", ["schlüssel", "clé à"])
-    def test_beyond_ascii(self, settings: Settings, catalog: Catalog, renderer: FakeRenderer, key: str) -> None:
+    def test_beyond_ascii(self, settings: Settings, catalog: Catalog, worker: FakeWorker, key: str) -> None:
         # A variable that is not UTF-8 reaches us as halves of characters.
-        app = create_app(settings.model_copy(update={"api_keys": (key, "\udcff")}), catalog, [renderer])
+        app = create_app(settings.model_copy(update={"api_keys": (key, "\udcff")}), catalog, [worker])
         with TestClient(app, raise_server_exceptions=False) as client:
             by_header = post(client, {"taskType": "ping"}, headers={"Authorization": f"Bearer {key}".encode()})
             by_task = post(client, {"taskType": "ping"}, {"taskType": "authentication", "apiKey": key})

@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 from pipelines.catalog.catalog import Catalog
 from server.app import create_app
 from server.settings import Settings
-from tests.fakes import FakeRenderer, picture
+from tests.fakes import FakeWorker, picture
 from tests.server.conftest import error_of, new_task, post
 
 
@@ -52,11 +52,11 @@ def test_number_of_results_gives_consecutive_seeds_and_distinct_images(client: T
     assert len({item["imageUUID"] for item in items}) == 3
 
 
-def test_the_most_that_one_task_may_ask_for(client: TestClient, renderer: FakeRenderer) -> None:
+def test_the_most_that_one_task_may_ask_for(client: TestClient, worker: FakeWorker) -> None:
     items = post(client, new_task(numberResults=20, width=2048, height=2048)).json()["data"]
     assert len({item["imageUUID"] for item in items}) == 20
-    (order,) = renderer.orders  # whose images are drawn one after the other
-    assert (order.request.width, order.request.height, len(order.targets)) == (2048, 2048, 20)
+    (job,) = worker.jobs  # whose images are drawn one after the other
+    assert (job.request.width, job.request.height, len(job.outputs)) == (2048, 2048, 20)
 
 
 def test_cost_only_on_request(client: TestClient) -> None:
@@ -84,8 +84,8 @@ def test_tasks_of_one_request_are_independent(client: TestClient) -> None:
     assert "error" not in body
 
 
-def test_async_is_acknowledged_with_type_and_uuid_only(client: TestClient, renderer: FakeRenderer) -> None:
-    renderer.hold()
+def test_async_is_acknowledged_with_type_and_uuid_only(client: TestClient, worker: FakeWorker) -> None:
+    worker.hold()
     task = new_task(deliveryMethod="async", numberResults=2)
     acknowledged = post(client, task).json()
     assert acknowledged == {"data": [{"taskType": "imageInference", "taskUUID": task["taskUUID"]}]}
@@ -93,7 +93,7 @@ def test_async_is_acknowledged_with_type_and_uuid_only(client: TestClient, rende
     (item,) = post(client, asking).json()["data"]
     assert item["status"] == "processing"
     assert item["taskType"] == "imageInference"
-    renderer.release()
+    worker.release()
     items = _wait_for(client, task)
     assert [item["status"] for item in items] == ["success", "success"]
     assert post(client, asking).json()["data"] == items
@@ -109,9 +109,9 @@ def _wait_for(client: TestClient, task: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def test_a_failed_render_is_an_error_with_a_status_only_when_asked_later(
-    client: TestClient, renderer: FakeRenderer
+    client: TestClient, worker: FakeWorker
 ) -> None:
-    renderer.fail = ("inferenceError", "out of memory")
+    worker.fail = ("inferenceError", "out of memory")
     task = new_task()
     response = post(client, task)
     assert response.status_code == 500
@@ -128,16 +128,16 @@ def test_a_failed_render_is_an_error_with_a_status_only_when_asked_later(
     assert "error" not in later.json()
 
 
-def test_a_failed_task_may_be_sent_again(client: TestClient, renderer: FakeRenderer) -> None:
-    renderer.fail = ("inferenceError", "out of memory")
+def test_a_failed_task_may_be_sent_again(client: TestClient, worker: FakeWorker) -> None:
+    worker.fail = ("inferenceError", "out of memory")
     task = new_task()
     assert post(client, task).status_code == 500
-    renderer.fail = None
+    worker.fail = None
     assert post(client, task).status_code == 200
 
 
-def test_a_renderer_that_dies_fails_its_task_and_serves_the_next(client: TestClient, renderer: FakeRenderer) -> None:
-    renderer.die = True
+def test_a_worker_that_dies_fails_its_task_and_serves_the_next(client: TestClient, worker: FakeWorker) -> None:
+    worker.die = True
     assert error_of(post(client, new_task()))["code"] == "inferenceError"
     assert post(client, new_task()).status_code == 200
 
@@ -234,8 +234,8 @@ class TestBadInput:
         error = error_of(response)
         assert (error["code"], error["parameter"]) == ("invalidReferenceImages", "inputs.referenceImages[0]")
 
-    def test_a_body_over_the_limit(self, settings: Settings, catalog: Catalog, renderer: FakeRenderer) -> None:
-        app = create_app(settings.model_copy(update={"max_body_mb": 1}), catalog, [renderer])
+    def test_a_body_over_the_limit(self, settings: Settings, catalog: Catalog, worker: FakeWorker) -> None:
+        app = create_app(settings.model_copy(update={"max_body_mb": 1}), catalog, [worker])
         with TestClient(app) as client:
             for content in (b"x" * 1_000_001, iter([b"x" * 500_000] * 3)):
                 response = client.post("/v1", content=content)
@@ -243,28 +243,28 @@ class TestBadInput:
                 assert error_of(response)["code"] == "valueTooLarge"
             assert post(client, new_task()).status_code == 200
 
-    def test_a_full_queue(self, settings: Settings, catalog: Catalog, renderer: FakeRenderer) -> None:
-        app = create_app(settings.model_copy(update={"max_queue": 1}), catalog, [renderer])
+    def test_a_full_queue(self, settings: Settings, catalog: Catalog, worker: FakeWorker) -> None:
+        app = create_app(settings.model_copy(update={"max_queue": 1}), catalog, [worker])
         with TestClient(app) as client:
-            renderer.hold()
+            worker.hold()
             post(client, new_task(deliveryMethod="async"))
-            renderer.held.wait(5)
+            worker.held.wait(5)
             post(client, new_task(deliveryMethod="async"))
             response = post(client, new_task(deliveryMethod="async"))
             assert response.status_code == 429
             assert response.headers["retry-after"]
             assert error_of(response)["code"] == "rateLimitExceeded"
-            renderer.release()
+            worker.release()
 
 
 class TestReferences:
     def test_both_placements_and_the_size_of_the_reference(
-        self, client: TestClient, renderer: FakeRenderer, reference: str
+        self, client: TestClient, worker: FakeWorker, reference: str
     ) -> None:
         edit = {"model": "runware:108@20", "width": None, "height": None}
         post(client, new_task(referenceImages=[reference], **edit))
         post(client, new_task(inputs={"referenceImages": [reference]}, **edit))
-        first, second = (order.request for order in renderer.orders)
+        first, second = (job.request for job in worker.jobs)
         assert first.references == second.references
         assert (first.width, first.height) == (1184, 880)  # 64 × 48 at about a megapixel
 
@@ -280,10 +280,10 @@ class TestReferences:
         task = new_task(model="runware:108@20", referenceImages=[str(uuid.uuid4())])
         assert error_of(post(client, task))["code"] == "imageNotFound"
 
-    def test_three_references_on_edit_plus(self, client: TestClient, renderer: FakeRenderer, reference: str) -> None:
+    def test_three_references_on_edit_plus(self, client: TestClient, worker: FakeWorker, reference: str) -> None:
         task = new_task(model="alibaba-qwen-image-edit-plus", referenceImages=[reference] * 3)
         assert post(client, task).status_code == 200
-        assert len(renderer.orders[0].request.references) == 3
+        assert len(worker.jobs[0].request.references) == 3
 
 
 def test_warnings_travel_in_a_header_and_in_the_details(client: TestClient) -> None:
@@ -299,22 +299,22 @@ def test_warnings_travel_in_a_header_and_in_the_details(client: TestClient) -> N
     assert item["timings"]["render"] == [0.01]
 
 
-def test_unknown_parameters_can_be_ignored(settings: Settings, catalog: Catalog, renderer: FakeRenderer) -> None:
-    app = create_app(settings.model_copy(update={"unknown_parameters": "ignore"}), catalog, [renderer])
+def test_unknown_parameters_can_be_ignored(settings: Settings, catalog: Catalog, worker: FakeWorker) -> None:
+    app = create_app(settings.model_copy(update={"unknown_parameters": "ignore"}), catalog, [worker])
     with TestClient(app) as client:
         response = post(client, new_task(setps=3, lora=[]))
         assert response.status_code == 200
         assert "setps" in response.headers["ownware-warnings"]
 
 
-def test_results_are_found_after_a_restart(settings: Settings, catalog: Catalog, renderer: FakeRenderer) -> None:
+def test_results_are_found_after_a_restart(settings: Settings, catalog: Catalog, worker: FakeWorker) -> None:
     task, waiting = new_task(), new_task(deliveryMethod="async")
-    with TestClient(create_app(settings, catalog, [renderer])) as client:
+    with TestClient(create_app(settings, catalog, [worker])) as client:
         (item,) = post(client, task).json()["data"]
-        renderer.hold()
+        worker.hold()
         post(client, waiting)
-        renderer.held.wait(5)
-    with TestClient(create_app(settings, catalog, [FakeRenderer()])) as client:
+        worker.held.wait(5)
+    with TestClient(create_app(settings, catalog, [FakeWorker()])) as client:
         (found,) = post(client, {"taskType": "getResponse", "taskUUID": task["taskUUID"]}).json()["data"]
         assert found["imageUUID"] == item["imageUUID"]
         assert client.get(found["imageURL"]).status_code == 200
@@ -341,8 +341,8 @@ class TestTooMuch:
         assert len(error["message"]) < 200
         assert time.monotonic() - started < 1
 
-    def test_a_header_stays_short(self, settings: Settings, catalog: Catalog, renderer: FakeRenderer) -> None:
-        app = create_app(settings.model_copy(update={"unknown_parameters": "ignore"}), catalog, [renderer])
+    def test_a_header_stays_short(self, settings: Settings, catalog: Catalog, worker: FakeWorker) -> None:
+        app = create_app(settings.model_copy(update={"unknown_parameters": "ignore"}), catalog, [worker])
         with TestClient(app) as client:
             response = post(client, new_task(**{f"{number:0100d}": 1 for number in range(500)}))
             assert response.status_code == 200

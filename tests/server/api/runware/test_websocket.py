@@ -8,7 +8,7 @@ import pytest
 from starlette.testclient import TestClient, WebSocketTestSession
 
 from server.settings import Settings
-from tests.fakes import FakeRenderer
+from tests.fakes import FakeWorker
 from tests.server.conftest import new_task, post
 
 Open = Callable[..., AbstractContextManager[WebSocketTestSession]]
@@ -55,15 +55,15 @@ def test_one_result_a_frame(connect: Open) -> None:
     assert all("status" not in frame["data"][0] for frame in frames)
 
 
-def test_pings_are_answered_while_an_image_is_drawn(connect: Open, renderer: FakeRenderer) -> None:
-    renderer.hold()
+def test_pings_are_answered_while_an_image_is_drawn(connect: Open, worker: FakeWorker) -> None:
+    worker.hold()
     with connect() as socket:
         receive(socket)
         send(socket, new_task())
-        renderer.held.wait(5)
+        worker.held.wait(5)
         send(socket, {"taskType": "ping", "ping": True})
         assert receive(socket) == {"data": [{"taskType": "ping", "pong": True}]}
-        renderer.release()
+        worker.release()
         assert receive(socket)["data"][0]["imageURL"]
 
 
@@ -89,8 +89,8 @@ def test_an_error_names_its_task_and_comes_alone(connect: Open) -> None:
     assert error["taskType"] == "imageInference"
 
 
-def test_a_failed_render_is_one_error_after_the_good_images(connect: Open, renderer: FakeRenderer) -> None:
-    renderer.fail = ("inferenceError", "out of memory")
+def test_a_failed_render_is_one_error_after_the_good_images(connect: Open, worker: FakeWorker) -> None:
+    worker.fail = ("inferenceError", "out of memory")
     task = new_task(numberResults=3)
     with connect() as socket:
         receive(socket)
@@ -128,14 +128,14 @@ def test_binary_frames_are_read_too(connect: Open) -> None:
 
 
 class TestResuming:
-    def test_results_finished_meanwhile_are_delivered(self, connect: Open, renderer: FakeRenderer) -> None:
-        renderer.hold()
+    def test_results_finished_meanwhile_are_delivered(self, connect: Open, worker: FakeWorker) -> None:
+        worker.hold()
         task = new_task()
         with connect() as socket:
             session = receive(socket)["data"][0]["connectionSessionUUID"]
             send(socket, task)
-            renderer.held.wait(5)
-        renderer.release()
+            worker.held.wait(5)
+        worker.release()
         with connect(session) as socket:
             assert receive(socket)["data"][0]["connectionSessionUUID"] == session
             assert receive(socket)["data"][0]["taskUUID"] == task["taskUUID"]
@@ -210,14 +210,14 @@ class TestKeys:
             assert receive(socket)["errors"][0]["code"] == "missingApiKey"
 
 
-def test_a_closed_socket_cancels_nothing(client: TestClient, connect: Open, renderer: FakeRenderer) -> None:
-    renderer.hold()
+def test_a_closed_socket_cancels_nothing(client: TestClient, connect: Open, worker: FakeWorker) -> None:
+    worker.hold()
     task = new_task(numberResults=2)
     with connect() as socket:
         receive(socket)
         send(socket, task)
-        renderer.held.wait(5)
-    renderer.release()
+        worker.held.wait(5)
+    worker.release()
     asking = {"taskType": "getResponse", "taskUUID": task["taskUUID"]}
     items = post(client, asking).json()["data"]
     while items[0]["status"] == "processing":

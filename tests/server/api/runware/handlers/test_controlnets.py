@@ -1,4 +1,4 @@
-"""The controlNet parameter, from the wire to what the renderer is asked for."""
+"""The controlNet parameter, from the wire to what the worker is asked for."""
 
 from dataclasses import replace
 from typing import Any
@@ -12,7 +12,7 @@ from pipelines.catalog.catalog import AddOn, Catalog, load_catalog
 from pipelines.request import ControlUse
 from server.api.runware.schema.objects import ControlNet
 from server.api.runware.translate.request import control_window
-from tests.fakes import FakeRenderer
+from tests.fakes import FakeWorker
 from tests.server.conftest import error_of, new_task, post
 
 UNION = AddOn("ownware:union@1", "Union", "/nets/union", slugs=("union",), weight=0.8)
@@ -29,10 +29,10 @@ def errors_of(client: TestClient, *controls: dict[str, Any], **changes: Any) -> 
     return [(error["code"], error["parameter"]) for error in response.json().get("errors", [])]
 
 
-def ordered(client: TestClient, renderer: FakeRenderer, *controls: dict[str, Any], **changes: Any) -> list[ControlUse]:
+def ordered(client: TestClient, worker: FakeWorker, *controls: dict[str, Any], **changes: Any) -> list[ControlUse]:
     response = post(client, new_task(controlNet=list(controls), **changes))
     assert response.status_code == 200, response.text
-    return list(renderer.orders[-1].request.controls)
+    return list(worker.jobs[-1].request.controls)
 
 
 def use(reference: str, model: str = UNION.air, **changes: Any) -> dict[str, Any]:
@@ -40,10 +40,10 @@ def use(reference: str, model: str = UNION.air, **changes: Any) -> dict[str, Any
 
 
 class TestRequest:
-    def test_several_different_nets(self, client: TestClient, renderer: FakeRenderer, reference: str) -> None:
+    def test_several_different_nets(self, client: TestClient, worker: FakeWorker, reference: str) -> None:
         one = use(reference, weight=-1.5, controlMode="prompt", startStep=2, endStep=10)
         other = use(reference, "OWNWARE:canny@1", startStepPercentage=10, endStepPercentage=55)
-        first, second = ordered(client, renderer, one, other, steps=15)
+        first, second = ordered(client, worker, one, other, steps=15)
         assert (first.name, first.weights) == (UNION.air, "/nets/union")
         assert (first.weight, first.mode, first.start, first.end) == (-1.5, "prompt", 2, 10)
         assert (first.guide.width, first.guide.height) == (64, 48)
@@ -53,19 +53,19 @@ class TestRequest:
 
     @pytest.mark.parametrize(("given_weight", "weight"), [({}, 0.8), ({"weight": 0}, 0.0), ({"weight": None}, 0.8)])
     def test_the_weight_is_the_rows_unless_given(
-        self, client: TestClient, renderer: FakeRenderer, reference: str, given_weight: dict[str, Any], weight: float
+        self, client: TestClient, worker: FakeWorker, reference: str, given_weight: dict[str, Any], weight: float
     ) -> None:
-        (made,) = ordered(client, renderer, use(reference, "union", **given_weight))
+        (made,) = ordered(client, worker, use(reference, "union", **given_weight))
         assert made.weight == weight
         assert (made.start, made.end) == (0, 20)
 
-    def test_on_edit_models(self, client: TestClient, renderer: FakeRenderer, reference: str) -> None:
+    def test_on_edit_models(self, client: TestClient, worker: FakeWorker, reference: str) -> None:
         for model in ("runware:108@20", "runware:108@22"):
-            (made,) = ordered(client, renderer, use(reference), model=model, referenceImages=[reference])
+            (made,) = ordered(client, worker, use(reference), model=model, referenceImages=[reference])
             assert (made.start, made.end) == (0, 8)
 
-    def test_none_are_none(self, client: TestClient, renderer: FakeRenderer) -> None:
-        assert ordered(client, renderer) == []
+    def test_none_are_none(self, client: TestClient, worker: FakeWorker) -> None:
+        assert ordered(client, worker) == []
 
     def test_a_guide_that_cannot_be_read(self, client: TestClient) -> None:
         error = error_of(post(client, new_task(controlNet=[use("/home/me/guide.png")])))

@@ -7,21 +7,21 @@ import pytest
 from starlette.testclient import TestClient
 
 from pipelines.catalog.catalog import EDGES, EMBEDDED_FOLDER, OUTLINES
-from tests.fakes import FakeRenderer
+from tests.fakes import FakeWorker
 from tests.server.conftest import new_task, post
 
 
 @pytest.mark.parametrize("name", ["ownware:1@1", "outlines"])
-def test_the_lora(client: TestClient, renderer: FakeRenderer, name: str) -> None:
+def test_the_lora(client: TestClient, worker: FakeWorker, name: str) -> None:
     assert post(client, new_task(lora=[{"model": name}])).status_code == 200
-    (use,) = renderer.orders[-1].request.loras
+    (use,) = worker.jobs[-1].request.loras
     assert (use.path, use.weight) == (EMBEDDED_FOLDER / OUTLINES, 1.0)
 
 
 @pytest.mark.parametrize("name", ["ownware:2@1", "edges"])
-def test_the_controlnet(client: TestClient, renderer: FakeRenderer, reference: str, name: str) -> None:
+def test_the_controlnet(client: TestClient, worker: FakeWorker, reference: str, name: str) -> None:
     assert post(client, new_task(controlNet=[{"model": name, "guideImage": reference}])).status_code == 200
-    (use,) = renderer.orders[-1].request.controls
+    (use,) = worker.jobs[-1].request.controls
     assert Path(use.weights) == EMBEDDED_FOLDER / EDGES
 
 

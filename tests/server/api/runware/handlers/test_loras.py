@@ -15,7 +15,7 @@ from pipelines.request import LoraUse
 from server.api.runware.schema.tasks import TASKS, ModelUpload
 from server.app import create_app
 from server.settings import Settings
-from tests.fakes import FakeRenderer
+from tests.fakes import FakeWorker
 from tests.server.conftest import error_of, new_task, post
 
 LIGHTNING = AddOn("hub:1@1", "Lightning", "owner/lightning/8steps.safetensors", weight=0.8, slugs=("lightning",))
@@ -33,9 +33,9 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def client(tmp_path: Path, catalog: Catalog, renderer: FakeRenderer, folder: Path) -> Iterator[TestClient]:
+def client(tmp_path: Path, catalog: Catalog, worker: FakeWorker, folder: Path) -> Iterator[TestClient]:
     settings = Settings(data_dir=tmp_path / "data", lora_dir=folder)
-    app = create_app(settings, replace(catalog, loras=(LIGHTNING, FLUX, EDIT), controlnets=()), [renderer])
+    app = create_app(settings, replace(catalog, loras=(LIGHTNING, FLUX, EDIT), controlnets=()), [worker])
     with TestClient(app, base_url="http://box:8000") as client:
         yield client
 
@@ -54,19 +54,19 @@ def client(tmp_path: Path, catalog: Catalog, renderer: FakeRenderer, folder: Pat
         ([{"model": "ink.v2"}] * 2, [("ink.v2", "FOLDER/ink.v2.safetensors", 1.0)] * 2),
     ],
 )
-def test_what_the_renderer_is_asked_for(
-    client: TestClient, renderer: FakeRenderer, folder: Path, sent: list[Any], expected: list[tuple[str, str, float]]
+def test_what_the_worker_is_asked_for(
+    client: TestClient, worker: FakeWorker, folder: Path, sent: list[Any], expected: list[tuple[str, str, float]]
 ) -> None:
     assert post(client, new_task(lora=sent)).status_code == 200
     uses = [LoraUse(name, Path(path.replace("FOLDER", str(folder))), weight) for name, path, weight in expected]
-    assert list(renderer.orders[-1].request.loras) == uses
-    assert all(type(use.weight) is float for use in renderer.orders[-1].request.loras)
+    assert list(worker.jobs[-1].request.loras) == uses
+    assert all(type(use.weight) is float for use in worker.jobs[-1].request.loras)
 
 
-def test_an_edit_takes_them_too(client: TestClient, renderer: FakeRenderer, reference: str) -> None:
+def test_an_edit_takes_them_too(client: TestClient, worker: FakeWorker, reference: str) -> None:
     task = new_task(model="runware:108@20", inputs={"referenceImages": [reference]}, lora=[{"model": "lightning"}])
     assert post(client, task).status_code == 200
-    assert renderer.orders[-1].request.loras[0].name == "lightning"
+    assert worker.jobs[-1].request.loras[0].name == "lightning"
 
 
 @pytest.mark.parametrize(
@@ -105,8 +105,8 @@ def test_a_file_is_found_as_soon_as_it_is_there(client: TestClient, folder: Path
     assert post(client, task).status_code == 200
 
 
-def test_one_that_does_not_fit_fails_its_task_by_name(client: TestClient, renderer: FakeRenderer) -> None:
-    renderer.fail = ("invalidModel", "LoRA 'lightning' cannot be used", "lora[0].model")
+def test_one_that_does_not_fit_fails_its_task_by_name(client: TestClient, worker: FakeWorker) -> None:
+    worker.fail = ("invalidModel", "LoRA 'lightning' cannot be used", "lora[0].model")
     task = new_task(lora=[{"model": "lightning"}])
     response = post(client, task)
     assert response.status_code == 400

@@ -16,7 +16,7 @@ from starlette.testclient import TestClient
 from pipelines.catalog.catalog import Catalog
 from server.app import create_app
 from server.settings import Settings
-from tests.fakes import FakeRenderer
+from tests.fakes import FakeWorker
 from tests.lora_bytes import lora_bytes
 from tests.server.conftest import error_of, new_task, post
 
@@ -58,11 +58,11 @@ def web() -> Iterator[str]:
 
 
 @pytest.fixture
-def start(tmp_path: Path, catalog: Catalog, renderer: FakeRenderer) -> Start:
+def start(tmp_path: Path, catalog: Catalog, worker: FakeWorker) -> Start:
     @contextmanager
     def started() -> Iterator[TestClient]:
         limits = {"max_lora_mb": 1, "allow_private_urls": True, "api_keys": ("one", "two")}
-        app = create_app(Settings(data_dir=tmp_path / "data", **limits), catalog, [renderer])
+        app = create_app(Settings(data_dir=tmp_path / "data", **limits), catalog, [worker])
         with TestClient(app, base_url="http://box:8000", headers={"Authorization": "Bearer one"}) as client:
             yield client
 
@@ -110,7 +110,7 @@ def kept(tmp_path: Path) -> list[str]:
 
 
 def test_all_stages_in_one_answer_and_then_it_can_be_used(
-    client: TestClient, web: str, renderer: FakeRenderer, tmp_path: Path
+    client: TestClient, web: str, worker: FakeWorker, tmp_path: Path
 ) -> None:
     task = upload(web, defaultWeight=0.7, uniqueIdentifier="INK")
     response = post(client, task)
@@ -122,14 +122,14 @@ def test_all_stages_in_one_answer_and_then_it_can_be_used(
     assert items[-1]["air"] == "local:ink-wash@1.2"
 
     assert post(client, new_task(lora=[{"model": "local:ink-wash@1.2"}, {"model": "ink"}])).status_code == 200
-    first, second = renderer.orders[-1].request.loras
+    first, second = worker.jobs[-1].request.loras
     assert first.path == second.path
     assert first.path.read_bytes() == FILES["/style.safetensors"]
     assert first.path.parent == tmp_path / "data" / "loras"
     assert (first.weight, second.weight) == (0.7, 0.7)
 
 
-def test_it_survives_a_restart(start: Start, web: str, renderer: FakeRenderer, tmp_path: Path) -> None:
+def test_it_survives_a_restart(start: Start, web: str, worker: FakeWorker, tmp_path: Path) -> None:
     with start() as client:
         post(client, upload(web, air="me:ink@3", tags=["ink", "wash"], positiveTriggerWords="inkwash"))
     (tmp_path / "data" / "loras" / "half.part").write_bytes(b"a crash left it")
@@ -193,7 +193,7 @@ def test_what_is_no_lora_is_refused_and_leaves_nothing(
 
 
 def test_addresses_inside_are_not_fetched_from(tmp_path: Path, catalog: Catalog, web: str) -> None:
-    app = create_app(Settings(data_dir=tmp_path / "data"), catalog, [FakeRenderer()])
+    app = create_app(Settings(data_dir=tmp_path / "data"), catalog, [FakeWorker()])
     with TestClient(app) as client:
         assert "private address" in error_of(post(client, upload(web)))["message"]
 

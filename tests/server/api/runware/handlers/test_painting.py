@@ -1,4 +1,4 @@
-"""Seed images, masks and outpainting on the wire: what is refused, and what reaches the renderer."""
+"""Seed images, masks and outpainting on the wire: what is refused, and what reaches the worker."""
 
 import base64
 from typing import Any
@@ -7,7 +7,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from pipelines.request import Outpaint, RenderRequest
-from tests.fakes import FakeRenderer, picture
+from tests.fakes import FakeWorker, picture
 from tests.server.conftest import error_of, new_task, post
 
 
@@ -20,33 +20,33 @@ SEED = {"seedImage": image(256, 192)}
 MASKED = SEED | {"maskImage": image(256, 192)}
 
 
-def accepted(client: TestClient, renderer: FakeRenderer, **task: Any) -> RenderRequest:
+def accepted(client: TestClient, worker: FakeWorker, **task: Any) -> RenderRequest:
     response = post(client, new_task(**task))
     assert response.status_code == 200, response.json()
-    return renderer.orders[-1].request
+    return worker.jobs[-1].request
 
 
 def warnings(client: TestClient, **task: Any) -> str:
     return post(client, new_task(**task)).headers.get("Ownware-Warnings", "")
 
 
-def test_everything_reaches_the_renderer(client: TestClient, renderer: FakeRenderer) -> None:
-    request = accepted(client, renderer, inputs=MASKED | {"strength": 0.45}, maskMargin=48, **SIZE)
+def test_everything_reaches_the_worker(client: TestClient, worker: FakeWorker) -> None:
+    request = accepted(client, worker, inputs=MASKED | {"strength": 0.45}, maskMargin=48, **SIZE)
     assert request.seed_image is not None
     assert request.mask is not None
     assert (request.seed_image.width, request.mask.height) == (256, 192)
     assert (request.strength, request.mask_margin, request.outpaint) == (0.45, 48, None)
 
 
-def test_the_older_placement_means_the_same(client: TestClient, renderer: FakeRenderer) -> None:
-    request = accepted(client, renderer, **MASKED, strength=0, **SIZE)
+def test_the_older_placement_means_the_same(client: TestClient, worker: FakeWorker) -> None:
+    request = accepted(client, worker, **MASKED, strength=0, **SIZE)
     assert request.seed_image is not None
     assert request.mask is not None
     assert request.executed_steps == 0
 
 
-def test_strength_defaults_to_the_vendors(client: TestClient, renderer: FakeRenderer) -> None:
-    assert accepted(client, renderer, inputs=SEED, **SIZE).strength == 0.8
+def test_strength_defaults_to_the_vendors(client: TestClient, worker: FakeWorker) -> None:
+    assert accepted(client, worker, inputs=SEED, **SIZE).strength == 0.8
 
 
 # legal tasks, illegal ones, and the parameter at fault
@@ -84,8 +84,8 @@ SIDES = {"top": 32, "right": 0, "left": 16, "blur": 4}
 
 
 class TestOutpaint:
-    def test_sums_that_add_up(self, client: TestClient, renderer: FakeRenderer) -> None:
-        request = accepted(client, renderer, inputs=SEED, outpaint=SIDES, width=272, height=224)
+    def test_sums_that_add_up(self, client: TestClient, worker: FakeWorker) -> None:
+        request = accepted(client, worker, inputs=SEED, outpaint=SIDES, width=272, height=224)
         assert request.outpaint == Outpaint(top=32, left=16, blur=4)
         assert request.strength == 1.0
 
@@ -95,9 +95,9 @@ class TestOutpaint:
         error = error_of(post(client, task))
         assert (error["code"], error["parameter"]) == ("incompatibleParameters", [name, "outpaint"])
 
-    def test_an_edit_that_names_no_size_gets_the_sums(self, client: TestClient, renderer: FakeRenderer) -> None:
+    def test_an_edit_that_names_no_size_gets_the_sums(self, client: TestClient, worker: FakeWorker) -> None:
         edit: dict[str, Any] = {"model": "runware:108@20", "width": None, "height": None, "outpaint": SIDES}
-        request = accepted(client, renderer, **edit, inputs=SEED | {"referenceImages": [image(60, 40)]})
+        request = accepted(client, worker, **edit, inputs=SEED | {"referenceImages": [image(60, 40)]})
         assert (request.width, request.height) == (272, 224)
 
     def test_sums_that_are_no_size(self, client: TestClient) -> None:
@@ -107,8 +107,8 @@ class TestOutpaint:
 
 
 class TestMask:
-    def test_another_size_with_the_same_aspect(self, client: TestClient, renderer: FakeRenderer) -> None:
-        assert accepted(client, renderer, inputs=SEED | {"maskImage": image(128, 96)}, **SIZE).mask is not None
+    def test_another_size_with_the_same_aspect(self, client: TestClient, worker: FakeWorker) -> None:
+        assert accepted(client, worker, inputs=SEED | {"maskImage": image(128, 96)}, **SIZE).mask is not None
 
     def test_another_aspect(self, client: TestClient) -> None:
         error = error_of(post(client, new_task(inputs=SEED | {"maskImage": image(192, 256)})))
@@ -124,9 +124,9 @@ class TestPictures:
         error = error_of(post(client, new_task(inputs=MASKED | {name: "data:image/png;base64,AAAA"})))
         assert (error["code"][:7], error["parameter"]) == ("invalid", f"inputs.{name}")
 
-    def test_a_single_pixel_is_a_picture(self, client: TestClient, renderer: FakeRenderer) -> None:
+    def test_a_single_pixel_is_a_picture(self, client: TestClient, worker: FakeWorker) -> None:
         edit = {"model": "runware:108@20", "inputs": {"referenceImages": [image(1, 1)]}}
-        assert accepted(client, renderer, **edit).references[0].width == 1
+        assert accepted(client, worker, **edit).references[0].width == 1
 
     def test_one_that_is_far_too_long(self, client: TestClient) -> None:
         edit = {"model": "runware:108@20", "inputs": {"referenceImages": [image(5050, 50)]}}

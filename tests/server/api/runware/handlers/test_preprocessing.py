@@ -15,7 +15,7 @@ from pipelines.catalog.catalog import AddOn, Catalog, load_catalog
 from pipelines.controlnet.preprocessors import NEED_A_NETWORK, preprocess
 from server.app import create_app
 from server.settings import Settings
-from tests.fakes import FakeRenderer, picture
+from tests.fakes import FakeWorker, picture
 from tests.server.conftest import error_of, new_task, post
 
 NAMES = ["controlNetPreprocess", "imageControlNetPreProcess"]
@@ -62,13 +62,11 @@ def test_output_types(client: TestClient, reference: str, output_format: str | N
     assert "guideImageURL" not in plain
 
 
-def test_a_guide_steers_a_later_task_by_uuid_and_url(
-    client: TestClient, renderer: FakeRenderer, reference: str
-) -> None:
+def test_a_guide_steers_a_later_task_by_uuid_and_url(client: TestClient, worker: FakeWorker, reference: str) -> None:
     item, guide = guide_of(client, sent(reference, outputFormat="PNG"))
     for named in (item["guideImageUUID"], item["guideImageURL"]):
         post(client, new_task(controlNet=[{"model": NET.air, "guideImage": named}])).json()
-        (control,) = renderer.orders[-1].request.controls
+        (control,) = worker.jobs[-1].request.controls
         with Image.open(control.guide.path) as used:
             assert np.array_equal(np.asarray(used), np.asarray(guide))
 
@@ -135,12 +133,12 @@ class TestDelivery:
             assert socket.receive_json()["data"] == [item]
 
     def test_a_guide_is_found_after_a_restart(
-        self, settings: Settings, catalog: Catalog, renderer: FakeRenderer, reference: str
+        self, settings: Settings, catalog: Catalog, worker: FakeWorker, reference: str
     ) -> None:
         task = sent(reference, preProcessorType="softedge")
-        with TestClient(create_app(settings, catalog, [renderer]), base_url="http://box:8000") as client:
+        with TestClient(create_app(settings, catalog, [worker]), base_url="http://box:8000") as client:
             told = post(client, task)
-        with TestClient(create_app(settings, catalog, [renderer]), base_url="http://box:8000") as client:
+        with TestClient(create_app(settings, catalog, [worker]), base_url="http://box:8000") as client:
             found = post(client, asking(task))
         assert found.json()["data"] == [told.json()["data"][0] | {"status": "success"}]
         assert found.headers["Ownware-Warnings"] == told.headers["Ownware-Warnings"]
@@ -153,10 +151,10 @@ class TestDelivery:
         assert error_of(post(client, asking(task)))["code"] == "imageNotFound"
 
     def test_a_task_belongs_to_its_key(
-        self, settings: Settings, catalog: Catalog, renderer: FakeRenderer, reference: str
+        self, settings: Settings, catalog: Catalog, worker: FakeWorker, reference: str
     ) -> None:
         mine, yours = ({"Authorization": f"Bearer {key}"} for key in "ab")
-        app = create_app(settings.model_copy(update={"api_keys": ("a", "b")}), catalog, [renderer])
+        app = create_app(settings.model_copy(update={"api_keys": ("a", "b")}), catalog, [worker])
         task = sent(reference)
         with TestClient(app) as client:
             post(client, task, headers=mine)

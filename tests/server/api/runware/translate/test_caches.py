@@ -29,7 +29,7 @@ from server.api.runware.translate.caches import (
 from server.api.runware.translate.request import to_request
 from server.app import create_app
 from server.settings import Settings
-from tests.fakes import FakeRenderer
+from tests.fakes import FakeWorker
 from tests.server.conftest import new_task, post
 
 CATALOG = load_catalog()
@@ -184,16 +184,16 @@ def test_teacache_runs_with_the_figures_of_guidance_on_or_off() -> None:
 
 
 def test_a_profile_of_other_weights_is_refused_and_its_sender_is_told(
-    settings: Settings, catalog: Catalog, renderer: FakeRenderer
+    settings: Settings, catalog: Catalog, worker: FakeWorker
 ) -> None:
     recipe = Recipe("0" * 64, "1" * 64)
     own = replace(load_profile("embedded"), recipe=recipe, recipe_hash=recipe.digest)
     write_profile(settings.data_dir / "profiles" / "embedded.toml", own)
     task = new_task(acceleratorOptions={"teaCache": True})
-    with TestClient(create_app(settings, catalog, [renderer]), base_url="http://box:8000") as client:
+    with TestClient(create_app(settings, catalog, [worker]), base_url="http://box:8000") as client:
         post(client, task)
         (details,) = post(client, {"taskType": "getTaskDetails", "taskUUID": task["taskUUID"]}).json()["data"]
-    plan = renderer.orders[0].request.cache
+    plan = worker.jobs[0].request.cache
     assert plan is not None
     assert (plan.profile, plan.curve) == ("embedded", load_profile("embedded").fit(20).curve)
     told = " ".join(details["warnings"])
@@ -222,13 +222,13 @@ REPORT = CacheReport(
 
 
 def test_what_it_did_is_told_in_the_details_and_beside_the_receipt_but_in_no_result(
-    client: TestClient, renderer: FakeRenderer, monkeypatch: pytest.MonkeyPatch
+    client: TestClient, worker: FakeWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    drawn = renderer._draw
-    monkeypatch.setattr(renderer, "_draw", lambda order, index: replace(drawn(order, index), cache=REPORT))
+    drawn = worker._draw
+    monkeypatch.setattr(worker, "_draw", lambda job, index: replace(drawn(job, index), cache=REPORT))
     task = new_task(acceleratorOptions={"fbCache": True})
     (item,) = post(client, task).json()["data"]
-    assert renderer.orders[0].request.cache == planned(fbCache=True)
+    assert worker.jobs[0].request.cache == planned(fbCache=True)
     assert set(item) == {"taskType", "taskUUID", "imageUUID", "imageURL", "seed"}
     (details,) = post(client, {"taskType": "getTaskDetails", "taskUUID": task["taskUUID"]}).json()["data"]
     assert details["cache"] == [cache_item(REPORT)]

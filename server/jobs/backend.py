@@ -1,0 +1,47 @@
+"""The interface of a worker: start, render, cancel, stop.
+
+A local process implements it (`worker_process`). Knows no queue, no disk and no wire format.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from typing import Protocol
+
+from server.jobs.messages import RenderJob, Reply
+
+
+class WorkerDied(Exception):
+    """The worker ended by itself, for instance killed for memory."""
+
+
+class WorkerStartFailed(Exception):
+    """The worker cannot start. The message says why."""
+
+
+class Worker(Protocol):
+    """Renders one job at a time on one device. `description` is the device in words, known after the start."""
+
+    device: str
+    description: str
+
+    async def start(self, on_end: Callable[[], None]) -> None:
+        """Start and wait until the first model is loaded.
+
+        Calls `on_end` in the event loop once the worker has ended, busy or idle. Raises `WorkerStartFailed` or
+        `WorkerDied`.
+        """
+        ...
+
+    def render(self, job: RenderJob) -> AsyncIterator[Reply]:
+        """Render a job and yield its replies. The last one is `Finished`, `Cancelled` or `Failed`.
+
+        Raises `WorkerDied`.
+        """
+        ...
+
+    def cancel(self, job_id: int) -> None:
+        """Stop a job at its next step. Raises `WorkerDied`."""
+        ...
+
+    async def stop(self) -> None:
+        """End the worker."""
+        ...
