@@ -1,6 +1,7 @@
 # Two commands do everything on a fresh machine with Python >= 3.11, venv and make:
 #   make serve   install into .venv, start the server on http://127.0.0.1:8000
-#   make test    install into .venv with the test tools, run the test suite
+#   make test    install into .venv with the test tools, run the fast tests
+# `make test-all` adds the slow tests and draws more examples.
 # `make embedded` trains the embedded checkpoint anew, and goes on where it was interrupted.
 # `make profile` measures the embedded checkpoint's TeaCache profile, and has to follow whenever its weights change.
 # `make test-clients` also needs npm: it runs the vendor's other clients against a server of ours.
@@ -10,14 +11,19 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
+# A process per core. Memory, not cores, is what a large machine runs out of.
+PYTEST := $(BIN)/python -m pytest --numprocesses logical --maxprocesses 8 --dist worksteal
 
-.PHONY: serve test test-clients check bench bench-caches embedded profile clean
+.PHONY: serve test test-all test-clients check bench bench-caches embedded profile clean
 
 serve: $(VENV)/.serve
 	@exec $(BIN)/ownware serve $(ARGS)
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest $(ARGS)
+	$(PYTEST) $(ARGS)
+
+test-all: $(VENV)/.test
+	$(PYTEST) -m "not clients" --hypothesis-profile thorough $(ARGS)
 
 # The vendor's other clients; the two Python SDKs share a module name, so the older one has an environment of its own.
 test-clients: $(VENV)/.test .venv-legacy/.done tests/clients/node_modules/.done

@@ -1,7 +1,18 @@
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# Read when torch is loaded. The suite runs a process per core, whose threads would only wait for each other.
+os.environ["OMP_NUM_THREADS"] = "1"
+
+# `make test-all` takes the thorough profile. Deadlines and slowness would tell how busy the machine is.
+relaxed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+settings.register_profile("fast", relaxed, max_examples=25)
+settings.register_profile("thorough", relaxed, max_examples=150)
+settings.load_profile("fast")
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,6 +39,17 @@ def checkpoint(weights: Path) -> "Checkpoint":
     from pipelines.models.loader import load
 
     return load(str(weights), torch.device("cpu"), torch.float32, with_vision=True)
+
+
+@pytest.fixture(scope="session")
+def trained() -> "Checkpoint":
+    """The embedded weights, loaded in float32 on the CPU. Their steps resemble each other, as real ones do."""
+    import torch
+
+    from pipelines.catalog.catalog import EMBEDDED_FOLDER
+    from pipelines.models.loader import load
+
+    return load(str(EMBEDDED_FOLDER), torch.device("cpu"), torch.float32, with_vision=True)
 
 
 @pytest.fixture(scope="session")

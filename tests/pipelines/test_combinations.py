@@ -8,7 +8,7 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -125,10 +125,7 @@ def finished(state: RenderState) -> np.ndarray:
     return np.asarray(finish(state))
 
 
-RELAXED = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-
-
-@RELAXED
+@settings(max_examples=40)
 @given(mix=mixes())
 def test_any_mix_draws_a_picture_and_keeps_what_it_must(model: Checkpoint, parts: Parts, mix: dict[str, Any]) -> None:
     picture = drawn(model, mix, parts)
@@ -144,7 +141,7 @@ def test_any_mix_draws_a_picture_and_keeps_what_it_must(model: Checkpoint, parts
         assert np.array_equal(picture, before)
 
 
-@settings(RELAXED, max_examples=20)
+@settings(max_examples=20)
 @given(first=mixes(), second=mixes())
 def test_any_two_in_turns_equal_each_alone(
     model: Checkpoint, parts: Parts, first: dict[str, Any], second: dict[str, Any]
@@ -157,7 +154,7 @@ def test_any_two_in_turns_equal_each_alone(
         assert np.array_equal(np.asarray(finish(state)), expected)
 
 
-@settings(RELAXED, max_examples=12)
+@settings(max_examples=12)
 @given(mix=mixes())
 def test_any_mix_is_as_without_what_has_weight_zero(model: Checkpoint, parts: Parts, mix: dict[str, Any]) -> None:
     loras, controls = ([(n, 0.0, *how) for n, _, *how in mix[name]] for name in ("loras", "controls"))
@@ -166,7 +163,7 @@ def test_any_mix_is_as_without_what_has_weight_zero(model: Checkpoint, parts: Pa
     assert np.array_equal(drawn(model, weightless, parts), drawn(model, plain, parts))
 
 
-@settings(RELAXED, max_examples=12)
+@settings(max_examples=12)
 @given(mix=mixes(), index=st.integers(1, 19))
 def test_any_result_of_several_is_the_single_one_with_its_seed(
     model: Checkpoint, parts: Parts, mix: dict[str, Any], index: int
@@ -177,7 +174,7 @@ def test_any_result_of_several_is_the_single_one_with_its_seed(
     assert np.array_equal(one_of_several, single)
 
 
-@settings(RELAXED, max_examples=8)
+@settings(max_examples=8)
 @given(mix=mixes(), steps=st.integers(0, 2))
 def test_any_abandoned_one_leaves_nothing(model: Checkpoint, parts: Parts, mix: dict[str, Any], steps: int) -> None:
     plain = {**mix, "start": "nothing", "mode": "text_to_image", "references": 0, "loras": [], "controls": []}

@@ -22,7 +22,7 @@ def group_of(measured: list[tuple[str, float, list[float]]]) -> Group:
     )[0]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(measured=MEASURED, least=LIKENESS)
 def test_the_fastest_that_holds_on_the_worst_prompt(measured: list, least: float) -> None:
     choice = choose(group_of(measured), Demand(least_ssim=least))
@@ -33,7 +33,7 @@ def test_the_fastest_that_holds_on_the_worst_prompt(measured: list, least: float
         assert abs(choice.setting.loop_speedup.mean - max(holding)) < 1e-9
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(measured=MEASURED, least=LIKENESS)
 def test_fewer_steps_win_when_they_are_as_fast(measured: list, least: float) -> None:
     choice = choose(group_of(measured), Demand(least_ssim=least))
@@ -42,7 +42,7 @@ def test_fewer_steps_win_when_they_are_as_fast(measured: list, least: float) -> 
     assert choice.shorter_wins == (bool(shorter) and (not caches or max(shorter) >= max(caches)))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(measured=MEASURED, first=LIKENESS, second=LIKENESS)
 def test_a_stricter_demand_is_never_faster(measured: list, first: float, second: float) -> None:
     group = group_of(measured)
@@ -50,7 +50,7 @@ def test_a_stricter_demand_is_never_faster(measured: list, first: float, second:
     assert strict is None or (loose is not None and loose.loop_speedup.mean >= strict.loop_speedup.mean)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(measured=MEASURED, least=LIKENESS)
 def test_what_holds_on_the_worst_prompt_holds_on_average(measured: list, least: float) -> None:
     group = group_of(measured)
@@ -58,7 +58,7 @@ def test_what_holds_on_the_worst_prompt_holds_on_average(measured: list, least: 
     assert worst is None or (mean is not None and mean.loop_speedup.mean >= worst.loop_speedup.mean)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(measured=MEASURED)
 def test_nothing_beats_what_is_on_the_front(measured: list) -> None:
     rows = group_of(measured).rows

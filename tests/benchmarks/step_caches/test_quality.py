@@ -39,7 +39,7 @@ def test_flip_of_black_and_white_is_the_greatest() -> None:
     assert compare(black, white).flip > compare(black, Image.new("RGB", (32, 32), "gray")).flip > 0.1
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(seed=st.integers(0, 2**20), radius=st.floats(0.5, 2.0))
 def test_more_blur_is_further_by_every_measure(seed: int, radius: float) -> None:
     sharp = noisy(seed, 48)

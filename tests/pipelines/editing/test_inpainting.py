@@ -7,7 +7,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -80,7 +80,7 @@ class TestStrength:
 
 
 class TestMask:
-    @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(max_examples=12)
     @given(
         box=st.tuples(st.integers(0, 62), st.integers(0, 46), st.integers(1, 30), st.integers(1, 30)),
         strength=st.sampled_from([0.3, 0.8, 1.0]),

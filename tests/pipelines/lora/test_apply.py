@@ -9,7 +9,7 @@ from typing import Any
 import huggingface_hub.constants
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.catalog.catalog import load_catalog
@@ -114,7 +114,7 @@ class TestWhatItDoes:
 
 
 class TestIsolation:
-    @settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(max_examples=5)
     @given(order=st.permutations([0, 0, 1, 1, 2, 2, 3, 3]))
     def test_interleaved_step_by_step_is_each_alone(
         self, checkpoint: Checkpoint, sets: list[tuple[LoraUse, ...]], alone: list[torch.Tensor], order: list[int]
@@ -175,7 +175,7 @@ class TestMemory:
         path.write_bytes((folder / "second.safetensors").read_bytes())
         assert torch.equal(drawn(checkpoint, LoraUse("a", path)), drawn(checkpoint, use(folder, "second")))
 
-    @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(max_examples=20)
     @given(names=st.lists(st.sampled_from(["first", "second", "third"]), max_size=8), room=st.integers(0, 3))
     def test_never_more_than_its_capacity(
         self, checkpoint: Checkpoint, folder: Path, names: list[str], room: int

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
@@ -21,8 +21,6 @@ NESTED = [
     "advancedFeatures.ultralytics", "referenceImages", "routing",
 ]  # fmt: skip
 
-fuzzed = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-
 
 def check(response: Any) -> None:
     assert response.status_code in (200, 400, 404), response.text
@@ -35,7 +33,6 @@ def check(response: Any) -> None:
     assert body["data"] or body["errors"]
 
 
-@fuzzed
 @given(st.sampled_from(PARAMETERS + NESTED), JSON, st.sampled_from(sorted(TASKS)))
 def test_any_value_of_any_parameter(client: TestClient, path: str, value: Any, task_type: str) -> None:
     task: dict[str, Any] = new_task() if task_type == "imageInference" else {"taskUUID": new_task()["taskUUID"]}
@@ -48,13 +45,11 @@ def test_any_value_of_any_parameter(client: TestClient, path: str, value: Any, t
     check(post(client, task))
 
 
-@fuzzed
 @given(st.lists(JSON, max_size=4))
 def test_any_array(client: TestClient, tasks: list[Any]) -> None:
     check(post(client, *tasks))
 
 
-@fuzzed
 @given(st.binary(max_size=60))
 def test_any_body(client: TestClient, body: bytes) -> None:
     check(client.post("/v1", content=body))
