@@ -12,9 +12,9 @@ import torch
 from accel.cache.curves import Polynomial
 from accel.cache.plan import CacheName, CachePlan
 from accel.cache.report import CacheReport
-from pipelines.catalog.catalog import EMBEDDED_FOLDER, ModelEntry, load_catalog
+from pipelines.catalog.catalog import ModelEntry, load_catalog
 from pipelines.generate import draw
-from pipelines.models.loader import Checkpoint, load
+from pipelines.models.loader import Checkpoint
 from pipelines.receipt import make_receipt, read_receipt
 from pipelines.render import RenderState, advance, prepare
 from pipelines.request import ControlUse, IntegratorName, LoraUse, Reference, RenderRequest, Sampler
@@ -37,11 +37,6 @@ EACH = pytest.mark.parametrize("plan", PLANS.values(), ids=PLANS)
 @pytest.fixture(scope="module")
 def model(checkpoint: Checkpoint) -> Checkpoint:
     return replace(deeper(checkpoint, 4), controlnets=OrderedDict())
-
-
-@pytest.fixture(scope="module")
-def trained() -> Checkpoint:
-    return load(str(EMBEDDED_FOLDER), torch.device("cpu"), torch.float32, with_vision=False)
 
 
 @pytest.fixture

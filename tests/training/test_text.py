@@ -5,9 +5,9 @@ import pytest
 import torch
 from PIL import Image
 
-from pipelines.catalog.catalog import EMBEDDED_FOLDER, Mode, load_catalog
+from pipelines.catalog.catalog import Mode, load_catalog
 from pipelines.conditioning import EncodedReferences, encode_prompt
-from pipelines.models.loader import Checkpoint, load
+from pipelines.models.loader import Checkpoint
 from training.dataset import seen_by_the_tower
 from training.scenes import Scene, Thing, draw
 from training.text import encode_texts
@@ -16,27 +16,22 @@ TEXTS = ["a red circle", "make the blue star yellow, and 黄色 too"]
 SCENES = [Scene("red", (Thing("star", "blue", "large", "left"),)), Scene("white")]
 
 
-@pytest.fixture(scope="module")
-def embedded() -> Checkpoint:
-    return load(str(EMBEDDED_FOLDER), torch.device("cpu"), torch.float32, with_vision=True)
-
-
 @pytest.mark.parametrize(("mode", "pictures"), [("text_to_image", 0), ("edit", 1), ("edit_plus", 1), ("edit_plus", 2)])
 @pytest.mark.parametrize(("rows", "columns", "grid"), [(8, 8, (4, 4)), (6, 10, (2, 4)), (10, 6, (4, 2))])
 @torch.inference_mode()
 def test_equal_states(
-    embedded: Checkpoint, mode: Mode, pictures: int, rows: int, columns: int, grid: tuple[int, int]
+    trained: Checkpoint, mode: Mode, pictures: int, rows: int, columns: int, grid: tuple[int, int]
 ) -> None:
     drawn = [draw(scene, 16 * columns, 16 * rows) for scene in SCENES[:pictures]]
     seen = torch.empty(1, 0, 0, 128)
     if drawn:
-        seen = seen_by_the_tower(drawn, embedded.text_encoder).unsqueeze(0)
+        seen = seen_by_the_tower(drawn, trained.text_encoder).unsqueeze(0)
     states, mask = encode_texts(
-        TEXTS, mode, seen.expand(len(TEXTS), -1, -1, -1), grid, embedded.text_encoder, embedded.tokenizer
+        TEXTS, mode, seen.expand(len(TEXTS), -1, -1, -1), grid, trained.text_encoder, trained.tokenizer
     )
     entry = next(entry for entry in load_catalog().entries if entry.mode == mode)
     shown = tuple(Image.fromarray(np.asarray(picture)) for picture in drawn)
     references = EncodedReferences(torch.empty(0), (), shown, key=(pictures, grid)) if drawn else None
     for text, row, there in zip(TEXTS, states, mask, strict=True):
-        expected = encode_prompt(text, references, embedded, entry).embeds[0]
+        expected = encode_prompt(text, references, trained, entry).embeds[0]
         torch.testing.assert_close(row[there], expected, atol=1e-4, rtol=1e-4)

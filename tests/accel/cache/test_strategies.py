@@ -17,20 +17,14 @@ from accel.cache.strategies.dicache import DiCache
 from accel.cache.strategies.easycache import EasyCache
 from accel.cache.strategies.meancache import MeanCache
 from accel.cache.strategies.table import STRATEGIES
-from pipelines.catalog.catalog import EMBEDDED_FOLDER
 from pipelines.latents import grid, noise
-from pipelines.models.loader import Checkpoint, load
+from pipelines.models.loader import Checkpoint
 from pipelines.render import advance, begin
 from pipelines.request import RenderRequest, Sampler
 from pipelines.sampling.sigmas import flow_sigmas
 
 SIDE = 128
 Model = Callable[[torch.Tensor, float], torch.Tensor]
-
-
-@pytest.fixture(scope="module")
-def trained() -> Checkpoint:
-    return load(str(EMBEDDED_FOLDER), torch.device("cpu"), torch.float32, with_vision=False)
 
 
 @pytest.fixture(scope="module")

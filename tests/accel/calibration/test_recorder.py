@@ -12,8 +12,8 @@ from accel.cache.report import Decision
 from accel.calibration.predict import Replayed, predicted
 from accel.calibration.recorder import Recorder
 from accel.calibration.traces import LAGS, Trace
-from pipelines.catalog.catalog import EMBEDDED_FOLDER, load_catalog
-from pipelines.models.loader import Checkpoint, load
+from pipelines.catalog.catalog import load_catalog
+from pipelines.models.loader import Checkpoint
 from pipelines.render import RenderState, advance, prepare
 from pipelines.request import IntegratorName, RenderRequest, Sampler
 from tests.control import deeper
@@ -23,11 +23,6 @@ SMALL = replace(ENTRY, native_area=None)
 STEPS = 20
 CURVE = load_profile("embedded").fit(STEPS).curve
 STRATEGIES: tuple[CacheName, ...] = ("fbcache", "dbcache", "teacache")
-
-
-@pytest.fixture(scope="module")
-def trained() -> Checkpoint:
-    return load(str(EMBEDDED_FOLDER), torch.device("cpu"), torch.float32, with_vision=False)
 
 
 def begun(

@@ -5,10 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from pipelines.catalog.catalog import EMBEDDED_FOLDER, AddOn, load_catalog
-from pipelines.models.loader import load
+from pipelines.models.loader import Checkpoint
 from pipelines.request import ControlUse, LoraUse, Reference
 from training.controlnet import edges
 from training.evaluate import Painter, Setting
@@ -19,8 +18,8 @@ MEGABYTE = 2**20
 
 
 @pytest.fixture(scope="module")
-def painter() -> Painter:
-    return Painter(load(str(EMBEDDED_FOLDER), torch.device("cpu"), torch.float32, with_vision=True))
+def painter(trained: Checkpoint) -> Painter:
+    return Painter(trained)
 
 
 def test_it_is_small_and_complete() -> None:

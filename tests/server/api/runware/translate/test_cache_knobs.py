@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 import torch
 
-from pipelines.catalog.catalog import EMBEDDED_FOLDER, load_catalog
+from pipelines.catalog.catalog import load_catalog
 from pipelines.latents import grid, noise
-from pipelines.models.loader import Checkpoint, load
+from pipelines.models.loader import Checkpoint
 from pipelines.render import advance, begin
 from pipelines.request import RenderRequest, Sampler
 from server.api.runware.schema.tasks import AcceleratorOptions
@@ -16,11 +16,6 @@ from server.api.runware.translate.caches import ThresholdDirection, cache_plan
 SIDE, STEPS = 64, 14
 ENTRY = load_catalog().with_embedded_weights().entries[0]
 WIDE = {"cacheStartStep": 1, "cacheEndStep": STEPS}
-
-
-@pytest.fixture(scope="module")
-def trained() -> Checkpoint:
-    return load(str(EMBEDDED_FOLDER), torch.device("cpu"), torch.float32, with_vision=False)
 
 
 def reused(trained: Checkpoint, direction: ThresholdDirection, **given: Any) -> int:
