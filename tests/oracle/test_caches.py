@@ -4,8 +4,11 @@ Only where those are right: text to image without ControlNets, and for cache-dit
 test shows it.
 """
 
+from copy import deepcopy
+from dataclasses import replace
 from typing import Any
 
+import cache_dit
 import pytest
 import torch
 from diffusers.hooks.first_block_cache import FirstBlockCacheConfig
@@ -17,9 +20,8 @@ from accel.cache.report import CacheReport
 from accel.cache.session import CacheSession, Forward
 from accel.cache.strategies.base import Strategy
 from accel.cache.strategies.dbcache import DBCache
-from pipelines.catalog.catalog import EMBEDDED_FOLDER
 from pipelines.latents import grid, noise
-from pipelines.models.loader import Checkpoint, load
+from pipelines.models.loader import Checkpoint
 from pipelines.render import advance, begin
 from pipelines.request import RenderRequest, Sampler
 from tests.control import deeper
@@ -28,9 +30,9 @@ SIDE, STEPS = 128, 14
 
 
 @pytest.fixture
-def trained() -> Checkpoint:
-    """Steps of random weights do not resemble each other. Loaded for each test, because the libraries change it."""
-    return load(str(EMBEDDED_FOLDER), torch.device("cpu"), torch.float32, with_vision=False)
+def trained(trained: Checkpoint) -> Checkpoint:
+    """Steps of random weights do not resemble each other. A copy for each test, because the libraries change it."""
+    return replace(trained, transformer=deepcopy(trained.transformer))
 
 
 def embeddings(checkpoint: Checkpoint, seed: int) -> torch.Tensor:
@@ -117,7 +119,6 @@ def test_fbcache_is_diffusers(trained: Checkpoint, threshold: float, scale: floa
 def test_dbcache_is_cache_dit(
     trained: Checkpoint, front: int, back: int, threshold: float, warm_up: int, max_run: int
 ) -> None:
-    cache_dit = pytest.importorskip("cache_dit")
     latents, report = ours(trained, DBCache(threshold, front, back), ungated(warm_up, max_run), 4.0)
     pipe = pipeline(trained)
     config = cache_dit.DBCacheConfig(
@@ -214,7 +215,6 @@ class TestWhereTheLibrariesAreWrong:
         assert reused in ([True, False], [False, True]), "one of the rows got the other's decision"
 
     def test_cache_dit_takes_steps_for_branches_where_there_is_no_guidance(self, trained: Checkpoint) -> None:
-        cache_dit = pytest.importorskip("cache_dit")
         _, report = ours(trained, DBCache(0.3, front=1), ungated(2, 2), 1.0)
         pipe = pipeline(trained)
         config = cache_dit.DBCacheConfig(

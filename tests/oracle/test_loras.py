@@ -13,7 +13,6 @@ from pipelines.models.loader import Checkpoint
 from pipelines.request import LoraUse
 from tests.adapters import DIALECTS, State, fused, linear_of, named, random_adapter, velocity, write
 
-pytest.importorskip("peft", reason="the test extra installs it")
 READ_BY_DIFFUSERS = ["diffusers", "lightning", "comfyui", "comfyui down and up", "kohya", "peft adapter name"]
 
 
