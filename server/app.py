@@ -17,9 +17,10 @@ from pipelines.catalog.catalog import Catalog
 from pipelines.catalog.profiles import Profiles
 from server import metrics
 from server.api import health, images, receipts
+from server.api.auth import ApiKeys
 from server.api.exception_handlers import install_handlers
 from server.api.openapi import install_docs
-from server.api.runware.dispatch import Keys, RunwareApi
+from server.api.runware.dispatch import RunwareApi
 from server.api.runware.handlers.inference import Inference
 from server.api.runware.handlers.library import Library
 from server.api.runware.handlers.model_upload import ModelUploads
@@ -39,9 +40,9 @@ from server.media.inputs import InputImages
 from server.media.store import MediaStore
 from server.settings import Settings
 from server.tasks import guides
-from server.tasks import lora_library as add_on_tables
+from server.tasks import lora_library as lora_tables
 from server.tasks import uploads as upload_tables
-from server.tasks.lora_library import AddOns
+from server.tasks.lora_library import LoraLibrary
 from server.tasks.uploads import UploadRows
 
 log = structlog.get_logger()
@@ -55,7 +56,7 @@ def create_app(settings: Settings, catalog: Catalog, workers: Sequence[Worker]) 
     """The server over these models and workers. Its queue is `app.state.queue`. Raises `ProfileError`."""
     profiles = Profiles(catalog, settings.profiles)
     profiles.complain(catalog)
-    tables = [media_tables.SCHEMA, job_tables.SCHEMA, add_on_tables.SCHEMA, guides.SCHEMA, upload_tables.SCHEMA]
+    tables = [media_tables.SCHEMA, job_tables.SCHEMA, lora_tables.SCHEMA, guides.SCHEMA, upload_tables.SCHEMA]
     database = Database(settings.data_dir / "ownware.sqlite", tables)
     media = MediaStore(database, settings.data_dir / "media")
     jobs = JobStore(database)
@@ -66,15 +67,15 @@ def create_app(settings: Settings, catalog: Catalog, workers: Sequence[Worker]) 
     inputs = InputImages(media, fetcher, max_pixels=pixels, ttl=settings.result_ttl)
     guide_tasks = guides.GuideTasks(database)
     ignore_unknown = settings.unknown_parameters == "ignore"
-    add_ons = AddOns(catalog, database, settings.data_dir / "loras", settings.lora_dir)
+    lora_library = LoraLibrary(catalog, database, settings.data_dir / "loras", settings.lora_dir)
     lora_fetcher = Fetcher(
         settings.allow_private_urls, settings.lora_timeout, settings.max_lora_mb * MILLION, noun="LoRA", accept="*/*"
     )
-    uploads = ModelUploads(add_ons, UploadRows(database), lora_fetcher, ignore_unknown=ignore_unknown)
+    uploads = ModelUploads(lora_library, UploadRows(database), lora_fetcher, ignore_unknown=ignore_unknown)
 
     api = RunwareApi(
         Inference(
-            add_ons,
+            lora_library,
             queue,
             media,
             inputs,
@@ -85,17 +86,17 @@ def create_app(settings: Settings, catalog: Catalog, workers: Sequence[Worker]) 
             profiles=profiles,
         ),
         Retrieval(queue, media, uploads, guide_tasks, ignore_unknown=ignore_unknown),
-        Library(add_ons, jobs, media, inputs, ignore_unknown=ignore_unknown),
+        Library(lora_library, jobs, media, inputs, ignore_unknown=ignore_unknown),
         uploads,
         Preprocessing(queue, guide_tasks, media, inputs, result_ttl=settings.result_ttl, ignore_unknown=ignore_unknown),
     )
-    keys = Keys(settings.api_keys)
+    keys = ApiKeys(settings.api_keys)
     http = RunwareHttp(api, keys, public_url=settings.public_url, max_body=settings.max_body_mb * MILLION)
     socket = RunwareSocket(api, keys, Sessions(), public_url=settings.public_url)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        await add_ons.open()
+        await lora_library.open()
         await uploads.open()
         await queue.open()
         sweeper = asyncio.create_task(_sweep(queue, media))

@@ -20,7 +20,7 @@
     └── ServiceUnavailable        503     serviceUnavailable      starting or stopping
 
     MediaError                    a picture that cannot be used; whoever asked for it knows which parameter it was
-    Rejected                      one task, all the errors found in it
+    TaskRejected                  one task, all the errors found in it
 
 Knows no wire format: each dialect renders these in its own shape. Codes are Runware's vocabulary, because its clients
 sort errors by the code's prefix and suffix.
@@ -177,14 +177,14 @@ class MediaError(Exception):
         self.message = message
         self.missing = missing
 
-    def of(self, parameter: str) -> InvalidParameter:
+    def for_parameter(self, parameter: str) -> InvalidParameter:
         """The refusal of the parameter that named the picture."""
         code = "imageNotFound" if self.missing else None
         message = f"Invalid value for '{parameter}' parameter. {self.message}"
         return InvalidParameter(parameter, message, code=code, details={"type": "string"})
 
 
-class Rejected(Exception):
+class TaskRejected(Exception):
     """One task is refused, with every error found in it. Never empty."""
 
     def __init__(self, *errors: ApiError) -> None:

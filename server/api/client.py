@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Caller:
+class Client:
     """The sender of a task.
 
     `owner` tells one key's tasks and images from another's. `base_url` is our address as the sender reached it.

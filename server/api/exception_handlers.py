@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from server.api.runware.http import json_response
-from server.api.runware.responses import Origin, refusal
+from server.api.runware.responses import TaskRef, refusal
 from server.errors import ApiError, InternalServerError, InvalidRequest, MethodNotAllowed, NotFound
 
 
@@ -24,7 +24,7 @@ def install_handlers(app: FastAPI) -> None:
 
 
 async def _api_error(request: Request, error: Exception) -> Response:
-    return json_response([refusal([cast("ApiError", error)], Origin())])
+    return json_response([refusal([cast("ApiError", error)], TaskRef())])
 
 
 async def _http_error(request: Request, error: Exception) -> Response:

@@ -8,7 +8,7 @@ import sqlite3
 import time
 from dataclasses import dataclass
 
-from server.api.client import Caller
+from server.api.client import Client
 from server.api.runware.responses import Answer, Item
 from server.api.runware.results import media_item
 from server.database import Database
@@ -87,7 +87,7 @@ class GuideTasks:
         return await self._database.run(work)
 
 
-async def guide_answer(task: GuideTask, media: MediaStore, caller: Caller, *, status: bool) -> Answer:
+async def guide_answer(task: GuideTask, media: MediaStore, client: Client, *, status: bool) -> Answer:
     """The guide in the form that the task asked for. Raises `NotFound` when it has been deleted."""
     guide = await media.get(task.guide_uuid, owner=task.owner)
     if guide is None:
@@ -96,7 +96,7 @@ async def guide_answer(task: GuideTask, media: MediaStore, caller: Caller, *, st
     if status:
         item["status"] = "success"
     item |= {"guideImageUUID": task.guide_uuid, "inputImageUUID": task.input_uuid}
-    item |= await media_item("guideImage", guide, task.output_type, caller.base_url)
+    item |= await media_item("guideImage", guide, task.output_type, client.base_url)
     if task.include_cost:
         item["cost"] = 0.0
     return Answer(data=(item,), warnings=task.warnings)

@@ -40,7 +40,7 @@ class InstalledLora(AddOn):
     created: float = 0.0
 
 
-class AddOns:
+class LoraLibrary:
     """The LoRAs of one server. `folder` is where uploads are kept, `local` a folder that is only read."""
 
     def __init__(self, catalog: Catalog, database: Database, folder: Path, local: Path | None) -> None:

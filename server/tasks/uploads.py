@@ -10,7 +10,7 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from server.api.runware.responses import Item, Origin
+from server.api.runware.responses import Item, TaskRef
 from server.api.runware.schema.tasks import ModelUpload
 from server.database import Database
 from server.errors import ApiError
@@ -34,7 +34,7 @@ class Upload:
     """One upload under way or ended: the items so far, and the error that ended it."""
 
     def __init__(self, task: ModelUpload) -> None:
-        self.origin = Origin(task.taskType, task.taskUUID)
+        self.ref = TaskRef(task.taskType, task.taskUUID)
         self.items: list[Item] = []
         self.error: ApiError | None = None
         self.ended = False
@@ -42,7 +42,7 @@ class Upload:
 
     def tell(self, status: str, message: str, **more: str) -> None:
         """Add an item."""
-        self.items.append(self.origin.keys | {"status": status, "message": message} | more)
+        self.items.append(self.ref.keys | {"status": status, "message": message} | more)
         self._announce()
 
     def end(self, error: ApiError | None) -> None:
@@ -97,7 +97,7 @@ class UploadRows:
 
     async def end(self, owner: str, upload: Upload) -> None:
         """Keep how an upload ended."""
-        row = (json.dumps(upload.items), _as_text(upload.error), owner, upload.origin.task_uuid)
+        row = (json.dumps(upload.items), _as_text(upload.error), owner, upload.ref.task_uuid)
 
         def work(connection: sqlite3.Connection) -> None:
             query = "UPDATE uploads SET ended = 1, items = ?, error = ? WHERE owner = ? AND task_uuid = ?"

@@ -3,32 +3,29 @@
 Every way a task can fail ends here as an error object that names the task; nothing gets past as an exception.
 """
 
-import hashlib
-import hmac
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import structlog
 from pydantic_core import from_json
-from starlette.datastructures import Headers
 
-from server.api.client import Caller
+from server.api.client import Client
 from server.api.runware.check.validation import task_model
 from server.api.runware.handlers.inference import Inference
 from server.api.runware.handlers.library import Library
 from server.api.runware.handlers.model_upload import ModelUploads
 from server.api.runware.handlers.preprocessing import Preprocessing
 from server.api.runware.handlers.retrieval import Retrieval
-from server.api.runware.responses import Answer, Origin, refusal
+from server.api.runware.responses import Answer, TaskRef, refusal
 from server.api.runware.schema.tasks import WireTask
-from server.errors import ApiError, InternalServerError, InvalidRequest, Rejected, Unauthorized
+from server.errors import ApiError, InternalServerError, InvalidRequest, TaskRejected
 
 log = structlog.get_logger()
 
 # More than any client batches, and few enough that taking them up does not hold up other callers.
 MAX_TASKS = 1000
 
-Handler = Callable[[WireTask, Caller], AsyncIterator[Answer]]
+Handler = Callable[[WireTask, Client], AsyncIterator[Answer]]
 
 
 class RunwareApi:
@@ -56,48 +53,23 @@ class RunwareApi:
             "ping": library.ping,
         }
 
-    async def handle(self, raw: Any, caller: Caller) -> AsyncIterator[Answer]:
-        """Answer one task: one answer, or over a listening caller as many as there is something to say."""
-        origin = origin_of(raw)
-        documentation = f"{caller.base_url}/docs"
+    async def handle(self, raw: Any, client: Client) -> AsyncIterator[Answer]:
+        """Answer one task: one answer, or over a listening client as many as there is something to say."""
+        ref = task_ref(raw)
+        documentation = f"{client.base_url}/docs"
         try:
             if not isinstance(raw, dict):
                 raise InvalidRequest("Each task must be a JSON object.")
             task_model(raw)
-            async for answer in self._handlers[raw["taskType"]](raw, caller):
+            async for answer in self._handlers[raw["taskType"]](raw, client):
                 yield answer
-        except Rejected as rejected:
-            yield refusal(rejected.errors, origin, documentation=documentation)
+        except TaskRejected as rejected:
+            yield refusal(rejected.errors, ref, documentation=documentation)
         except ApiError as error:
-            yield refusal([error], origin, documentation=documentation)
+            yield refusal([error], ref, documentation=documentation)
         except Exception:
-            log.exception("task failed", task=origin.task_uuid, type=origin.task_type)
-            yield refusal([InternalServerError("Internal server error.")], origin)
-
-
-class Keys:
-    """The accepted API keys. Without any, every key is accepted and all callers own everything together."""
-
-    def __init__(self, accepted: tuple[str, ...]) -> None:
-        # A variable that is no UTF-8 is read as halves of characters; such a key just never matches.
-        self._accepted = tuple(key.encode(errors="surrogateescape") for key in accepted)
-
-    def owner(self, key: str | None) -> str:
-        """Whose tasks a key's are. Raises `Unauthorized`."""
-        if not self._accepted:
-            return ""
-        if not key:
-            raise Unauthorized("Missing API key.", code="missingApiKey", parameter="apiKey")
-        matches = [hmac.compare_digest(key.encode(), accepted) for accepted in self._accepted]
-        if not any(matches):
-            raise Unauthorized("Invalid API key.", parameter="apiKey")
-        return hashlib.sha256(key.encode()).hexdigest()[:16]
-
-
-def bearer_key(headers: Headers) -> str | None:
-    """The key of an `Authorization: Bearer` header. Headers are bytes, read as Latin-1; ours are UTF-8."""
-    scheme, _, key = headers.get("authorization", "").partition(" ")
-    return key.encode("latin-1").decode(errors="replace").strip() or None if scheme.lower() == "bearer" else None
+            log.exception("task failed", task=ref.task_uuid, type=ref.task_type)
+            yield refusal([InternalServerError("Internal server error.")], ref)
 
 
 def parse_tasks(body: bytes | str) -> list[Any]:
@@ -115,9 +87,9 @@ def parse_tasks(body: bytes | str) -> list[Any]:
     return tasks
 
 
-def origin_of(raw: Any) -> Origin:
+def task_ref(raw: Any) -> TaskRef:
     """The task an answer belongs to, as far as the client told it in a usable form."""
     if not isinstance(raw, dict):
-        return Origin()
+        return TaskRef()
     told = [raw.get(name) for name in ("taskType", "taskUUID")]
-    return Origin(*(value if isinstance(value, str) else None for value in told))
+    return TaskRef(*(value if isinstance(value, str) else None for value in told))

@@ -12,10 +12,11 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from server.api.auth import ApiKeys, bearer_key
 from server.api.base_url import base_url
-from server.api.client import Caller
-from server.api.runware.dispatch import Keys, RunwareApi, bearer_key, origin_of, parse_tasks
-from server.api.runware.responses import Answer, Item, Origin, http_body, refusal
+from server.api.client import Client
+from server.api.runware.dispatch import RunwareApi, parse_tasks, task_ref
+from server.api.runware.responses import Answer, Item, TaskRef, http_body, refusal
 from server.errors import ApiError, Unauthorized, ValueTooLarge
 
 WARNINGS_HEADER = "Ownware-Warnings"
@@ -25,7 +26,7 @@ RETRY_AFTER_SECONDS = 10
 class RunwareHttp:
     """The HTTP side of the Runware surface."""
 
-    def __init__(self, api: RunwareApi, keys: Keys, *, public_url: str | None, max_body: int) -> None:
+    def __init__(self, api: RunwareApi, keys: ApiKeys, *, public_url: str | None, max_body: int) -> None:
         self._api = api
         self._keys = keys
         self._public_url = public_url
@@ -36,19 +37,19 @@ class RunwareHttp:
         try:
             tasks = parse_tasks(await self._body(request))
         except ApiError as error:
-            return json_response([refusal([error], Origin())])
+            return json_response([refusal([error], TaskRef())])
         logins = [task for task in tasks if isinstance(task, dict) and task.get("taskType") == "authentication"]
         work = [task for task in tasks if task not in logins] if logins else tasks
         try:
             owner = self._keys.owner(_key(request, logins))
         except Unauthorized as error:
-            origins = [origin_of(task) for task in work] or [Origin("authentication")]
-            return json_response([refusal([error], origin) for origin in origins])
+            refs = [task_ref(task) for task in work] or [TaskRef("authentication")]
+            return json_response([refusal([error], ref) for ref in refs])
         if not work:
             session = {"taskType": "authentication", "connectionSessionUUID": str(uuid.uuid4())}
             return json_response([Answer(data=(session,))])
-        caller = Caller(owner, base_url(request, self._public_url), listens=False)
-        answers = await asyncio.gather(*(self._collect(task, caller) for task in work))
+        client = Client(owner, base_url(request, self._public_url), listens=False)
+        answers = await asyncio.gather(*(self._collect(task, client) for task in work))
         return json_response(answers)
 
     async def _body(self, request: Request) -> bytes:
@@ -65,9 +66,9 @@ class RunwareHttp:
             chunks.append(chunk)
         return b"".join(chunks)
 
-    async def _collect(self, task: Any, caller: Caller) -> Answer:
+    async def _collect(self, task: Any, client: Client) -> Answer:
         """Wait for all a task has to say."""
-        answers = [answer async for answer in self._api.handle(task, caller)]
+        answers = [answer async for answer in self._api.handle(task, client)]
         return Answer(
             data=tuple(item for answer in answers for item in answer.data),
             errors=tuple(item for answer in answers for item in answer.errors),

@@ -1,6 +1,6 @@
 """What leaves on the wire: error objects, result items, acknowledgements, and the body of an HTTP answer.
 
-Keys that do not apply are omitted, never null or empty: clients fail on `"errors": []` and on a null cost. Knows no
+ApiKeys that do not apply are omitted, never null or empty: clients fail on `"errors": []` and on a null cost. Knows no
 transport and no database.
 """
 
@@ -14,7 +14,7 @@ Item = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class TaskRef:
     """The task an item or an error belongs to, as far as the client told it."""
 
     task_type: str | None = None
@@ -37,7 +37,7 @@ class Answer:
     warnings: tuple[str, ...] = ()
 
 
-def error_object(error: ApiError, origin: Origin, *, documentation: str | None = None) -> Item:
+def error_object(error: ApiError, ref: TaskRef, *, documentation: str | None = None) -> Item:
     """One error as the vendor shapes it: code, message, parameter, its range, and the task."""
     item: Item = {"code": error.code, "message": error.message}
     if error.parameter is not None:
@@ -46,19 +46,19 @@ def error_object(error: ApiError, origin: Origin, *, documentation: str | None =
     item |= error.details
     if documentation is not None:
         item["documentation"] = documentation
-    return item | origin.keys
+    return item | ref.keys
 
 
-def refusal(errors: Iterable[ApiError], origin: Origin, *, documentation: str | None = None) -> Answer:
+def refusal(errors: Iterable[ApiError], ref: TaskRef, *, documentation: str | None = None) -> Answer:
     """The answer of a task that was not accepted."""
     errors = tuple(errors)
-    items = tuple(error_object(error, origin, documentation=documentation) for error in errors)
+    items = tuple(error_object(error, ref, documentation=documentation) for error in errors)
     return Answer(errors=items, status=errors[0].status)
 
 
-def acknowledgement(origin: Origin) -> Answer:
+def acknowledgement(ref: TaskRef) -> Answer:
     """The answer of an accepted async task: exactly its type and UUID, for any further key reads as a result."""
-    return Answer(data=(origin.keys,))
+    return Answer(data=(ref.keys,))
 
 
 def http_body(answers: Sequence[Answer]) -> tuple[int, Item]:

@@ -5,38 +5,24 @@ Reads the finished files; draws nothing and decides nothing.
 
 import asyncio
 import base64
-from pathlib import PurePosixPath
 
 from accel.cache.report import CacheReport
-from server.api.runware.responses import Answer, Item, Origin, error_object
+from server.api.image_urls import image_url
+from server.api.runware.responses import Answer, Item, TaskRef, error_object
 from server.errors import ApiError, NotFound
 from server.jobs.job import Job, Result
 from server.media.store import Media, MediaStore
 
-IMAGE_ROUTE = "/image"
 
-
-def origin_of(job: Job) -> Origin:
+def job_ref(job: Job) -> TaskRef:
     """The task a job was made from."""
-    return Origin(job.submission.task["taskType"], job.submission.task["taskUUID"])
-
-
-def image_url(base_url: str, image_uuid: str, extension: str) -> str:
-    """Where an image can be fetched without a key: its UUID is the secret."""
-    return f"{base_url}{IMAGE_ROUTE}/{image_uuid}.{extension}"
-
-
-def own_image(text: str, base_url: str) -> str | None:
-    """The UUID in a URL of ours, which is looked up rather than fetched; None for any other text."""
-    if not text.startswith(f"{base_url}{IMAGE_ROUTE}/"):
-        return None
-    return PurePosixPath(text).stem
+    return TaskRef(job.submission.task["taskType"], job.submission.task["taskUUID"])
 
 
 async def image_item(job: Job, result: Result, media: MediaStore, base_url: str, *, status: bool) -> Item:
     """One image, in the form the task asked for. Raises `NotFound` when its file has expired."""
     task, encoding = job.submission.task, job.submission.encoding
-    item: Item = origin_of(job).keys
+    item: Item = job_ref(job).keys
     if status:
         item["status"] = "success"
     item["imageUUID"] = result.image_uuid
@@ -72,7 +58,7 @@ async def job_answer(job: Job, media: MediaStore, base_url: str) -> Answer:
         for result in job.results:
             items.append(await image_item(job, result, media, base_url, status=True))
     except ApiError as error:
-        errors.append(error_object(error, origin_of(job)) | {"status": "error"})
+        errors.append(error_object(error, job_ref(job)) | {"status": "error"})
     if job.failure is not None:
         errors.append(failure_object(job) | {"status": "error"})
     return Answer(tuple(items), tuple(errors), warnings=job.submission.warnings)
@@ -106,4 +92,4 @@ def failure_object(job: Job) -> Item:
         raise ValueError(f"job {job.id} has no failure")
     failure = job.failure
     error = ApiError(failure.message, code=failure.code, parameter=failure.parameter)
-    return error_object(error, origin_of(job))
+    return error_object(error, job_ref(job))

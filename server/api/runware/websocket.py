@@ -12,10 +12,11 @@ from typing import Any
 import structlog
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from server.api.auth import ApiKeys, bearer_key
 from server.api.base_url import base_url
-from server.api.client import Caller
-from server.api.runware.dispatch import Keys, RunwareApi, bearer_key, origin_of, parse_tasks
-from server.api.runware.responses import Answer, Item, Origin, error_object, refusal
+from server.api.client import Client
+from server.api.runware.dispatch import RunwareApi, parse_tasks, task_ref
+from server.api.runware.responses import Answer, Item, TaskRef, error_object, refusal
 from server.api.runware.sessions import Session, Sessions
 from server.errors import ApiError, InvalidRequest, Unauthorized
 
@@ -25,7 +26,7 @@ log = structlog.get_logger()
 class RunwareSocket:
     """The WebSocket side of the Runware surface."""
 
-    def __init__(self, api: RunwareApi, keys: Keys, sessions: Sessions, *, public_url: str | None) -> None:
+    def __init__(self, api: RunwareApi, keys: ApiKeys, sessions: Sessions, *, public_url: str | None) -> None:
         self._api = api
         self._keys = keys
         self._sessions = sessions
@@ -53,14 +54,14 @@ class RunwareSocket:
         try:
             tasks = parse_tasks(message.get("text") or message.get("bytes") or "")
         except InvalidRequest as error:
-            await connection.send(refusal([error], Origin()))
+            await connection.send(refusal([error], TaskRef()))
             return
         for task in tasks:
             if isinstance(task, dict) and task.get("taskType") == "authentication":
                 await self._login(connection, task)
             elif connection.session is None:
                 error = Unauthorized("Authenticate first.", code="missingApiKey", parameter="apiKey")
-                await connection.send(refusal([error], origin_of(task)))
+                await connection.send(refusal([error], task_ref(task)))
             else:
                 self._start(task, connection.session, connection.base_url)
 
@@ -71,8 +72,8 @@ class RunwareSocket:
         running.add_done_callback(self._tasks.discard)
 
     async def _answer(self, task: Any, session: Session, base: str) -> None:
-        caller = Caller(session.owner, base, listens=True)
-        async for answer in self._api.handle(task, caller):
+        client = Client(session.owner, base, listens=True)
+        async for answer in self._api.handle(task, client):
             session.put(frame(answer))
 
     def _login_by_header(self, connection: "_Connection") -> None:
@@ -139,7 +140,7 @@ def frame(answer: Answer) -> str:
 
 def _login_failure(error: ApiError) -> str:
     """Both the plural and the singular form, and no taskUUID: each client understands another part of it."""
-    item = error_object(error, Origin("authentication"))
+    item = error_object(error, TaskRef("authentication"))
     return _dump({"errors": [item], "error": item})
 
 

@@ -16,7 +16,7 @@ from server.errors import (
     IncompatibleParameters,
     InvalidParameter,
     MissingParameter,
-    Rejected,
+    TaskRejected,
     UnsupportedParameter,
 )
 from server.media.store import Media
@@ -32,9 +32,9 @@ ASPECT_TOLERANCE = 0.02
 
 
 def check(task: ImageInference, entry: ModelEntry, catalog: Catalog) -> None:
-    """Raise `Rejected` with everything that is wrong with the task on this model."""
+    """Raise `TaskRejected` with everything that is wrong with the task on this model."""
     if errors := [error for rule in _RULES for error in rule(task, entry, catalog)]:
-        raise Rejected(*errors)
+        raise TaskRejected(*errors)
 
 
 def check_faces(task: ImageInference, *, refined: bool) -> None:
@@ -48,9 +48,9 @@ def check_faces(task: ImageInference, *, refined: bool) -> None:
 
 
 def check_pictures(task: ImageInference, pictures: Mapping[str, Media]) -> None:
-    """Raise `Rejected` with everything that is wrong with the sizes of the pictures that a legal task names."""
+    """Raise `TaskRejected` with everything that is wrong with the sizes of the pictures that a legal task names."""
     if errors := [error for rule in (_aspects, _mask_size, _outpaint_sums) for error in rule(task, pictures)]:
-        raise Rejected(*errors)
+        raise TaskRejected(*errors)
 
 
 def _aspects(task: ImageInference, pictures: Mapping[str, Media]) -> Iterator[ApiError]:

@@ -18,12 +18,12 @@ from server.errors import (
     ApiError,
     InvalidParameter,
     MissingParameter,
-    Rejected,
+    TaskRejected,
     UnknownParameter,
     UnsupportedTaskType,
 )
 
-# A task of a megabyte can hold a hundred thousand mistakes; describing them all would hold up every other caller.
+# A task of a megabyte can hold a hundred thousand mistakes; describing them all would hold up every other client.
 MAX_FINDINGS = 20
 LONGEST_NAME = 64
 
@@ -31,12 +31,12 @@ M = TypeVar("M", bound=WireModel)
 
 
 def task_model(task: WireTask) -> type[WireModel]:
-    """The schema of the task's type. Raises `Rejected`."""
+    """The schema of the task's type. Raises `TaskRejected`."""
     name = task.get("taskType")
     if name is None:
-        raise Rejected(MissingParameter("taskType", "Missing required parameter 'taskType'."))
+        raise TaskRejected(MissingParameter("taskType", "Missing required parameter 'taskType'."))
     if not isinstance(name, str):
-        raise Rejected(InvalidParameter("taskType", "Invalid value for 'taskType' parameter. It must be a string."))
+        raise TaskRejected(InvalidParameter("taskType", "Invalid value for 'taskType' parameter. It must be a string."))
     if name in TASKS:
         return TASKS[name]
     if name in UNSERVED:
@@ -44,13 +44,13 @@ def task_model(task: WireTask) -> type[WireModel]:
     else:
         name = _shortened(name)
         message = f"Unknown task type '{name}'.{_did_you_mean(name, TASKS)}"
-    raise Rejected(UnsupportedTaskType(message, parameter="taskType", details={"allowedValues": sorted(TASKS)}))
+    raise TaskRejected(UnsupportedTaskType(message, parameter="taskType", details={"allowedValues": sorted(TASKS)}))
 
 
 def validate(model: type[M], task: WireTask, *, ignore_unknown: bool) -> tuple[M, list[str]]:
     """Check one task against its schema.
 
-    Returns the typed task and the unknown parameters that were ignored. Raises `Rejected` with one error for each
+    Returns the typed task and the unknown parameters that were ignored. Raises `TaskRejected` with one error for each
     finding, unknown names last, and of very many only the first.
     """
     try:
@@ -66,7 +66,7 @@ def validate(model: type[M], task: WireTask, *, ignore_unknown: bool) -> tuple[M
     errors: dict[str, ApiError] = {}
     for finding in kept[:MAX_FINDINGS]:  # a union reports each of its branches; one error a parameter is enough
         errors.setdefault(_path(finding["loc"]), _as_error(model, finding))
-    raise Rejected(*errors.values())
+    raise TaskRejected(*errors.values())
 
 
 def expectation(model: type[BaseModel], parameter: str) -> dict[str, Any]:

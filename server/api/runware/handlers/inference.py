@@ -10,22 +10,23 @@ from typing import Any
 
 from pipelines.catalog.catalog import Catalog, ModelEntry
 from pipelines.catalog.profiles import Profiles
-from server.api.client import Caller
+from server.api.client import Client
+from server.api.image_urls import own_image
 from server.api.runware.check import rules
 from server.api.runware.check.normalize import normalise
 from server.api.runware.check.validation import validate
 from server.api.runware.responses import Answer, acknowledgement
-from server.api.runware.results import failure_object, image_item, job_answer, origin_of, own_image
+from server.api.runware.results import failure_object, image_item, job_answer, job_ref
 from server.api.runware.schema.tasks import ImageInference, WireTask
 from server.api.runware.translate.caches import ThresholdDirection
 from server.api.runware.translate.request import image_texts, to_request
-from server.errors import ConflictTaskUUID, InvalidParameter, MediaError, Rejected, ServiceUnavailable
+from server.errors import ConflictTaskUUID, InvalidParameter, MediaError, ServiceUnavailable, TaskRejected
 from server.jobs.job import Submission
 from server.jobs.queue import Ended, Event, JobQueue, Stopping
 from server.media.encode import Encoding
 from server.media.inputs import InputImages
 from server.media.store import Media, MediaStore
-from server.tasks.lora_library import AddOns
+from server.tasks.lora_library import LoraLibrary
 
 # Inline pictures are kept as files; the stored task names them, so that it stays small.
 LONGEST_KEPT_TEXT = 300
@@ -36,7 +37,7 @@ class Inference:
 
     def __init__(
         self,
-        add_ons: AddOns,
+        lora_library: LoraLibrary,
         queue: JobQueue,
         media: MediaStore,
         inputs: InputImages,
@@ -47,7 +48,7 @@ class Inference:
         threshold_direction: ThresholdDirection = "documented",
         profiles: Profiles | None = None,
     ) -> None:
-        self._add_ons = add_ons
+        self._lora_library = lora_library
         self._queue = queue
         self._media = media
         self._inputs = inputs
@@ -57,25 +58,25 @@ class Inference:
         self._threshold_direction: ThresholdDirection = threshold_direction
         self._profiles = profiles
 
-    async def __call__(self, raw: WireTask, caller: Caller) -> AsyncIterator[Answer]:
+    async def __call__(self, raw: WireTask, client: Client) -> AsyncIterator[Answer]:
         """Answer with an acknowledgement, or with each image and at most one error.
 
-        Raises `Rejected` or another `ApiError` before anything is accepted.
+        Raises `TaskRejected` or another `ApiError` before anything is accepted.
         """
-        catalog = self._add_ons.catalog(caller.owner)
+        catalog = self._lora_library.catalog(client.owner)
         task, entry, ignored = self._validate(raw, catalog)
-        await self._refuse_repeated(task, caller)
-        pictures = await self._resolve(task, caller)
-        submission = self._submission(task, entry, pictures, ignored, caller, catalog)
+        await self._refuse_repeated(task, client)
+        pictures = await self._resolve(task, client)
+        submission = self._submission(task, entry, pictures, ignored, client, catalog)
         with self._queue.watch(submission.key) as events:
             job = await self._queue.submit(submission)
             if task.deliveryMethod == "async":
-                yield acknowledgement(origin_of(job))
-                if not caller.listens:
+                yield acknowledgement(job_ref(job))
+                if not client.listens:
                     return
-                follow_up = self._pushed(events, caller)
+                follow_up = self._pushed(events, client)
             else:
-                follow_up = self._images(events, caller)
+                follow_up = self._images(events, client)
             async for answer in follow_up:
                 yield answer
 
@@ -83,10 +84,10 @@ class Inference:
         normalised, contradictions = normalise(raw)
         try:
             task, ignored = validate(ImageInference, normalised, ignore_unknown=self._ignore_unknown)
-        except Rejected as rejected:
-            raise Rejected(*rejected.errors, *contradictions) from rejected
+        except TaskRejected as rejected:
+            raise TaskRejected(*rejected.errors, *contradictions) from rejected
         if contradictions:
-            raise Rejected(*contradictions)
+            raise TaskRejected(*contradictions)
         entry = catalog.find(task.model)
         if entry is None:
             served = [entry.air for entry in catalog.entries]
@@ -97,28 +98,28 @@ class Inference:
         rules.check_faces(task, refined=self._face_refinement)
         return task, entry, ignored
 
-    async def _refuse_repeated(self, task: ImageInference, caller: Caller) -> None:
+    async def _refuse_repeated(self, task: ImageInference, client: Client) -> None:
         """Say so before any picture is fetched; the queue decides again, for two at the same moment."""
-        known = await self._queue.find(caller.owner, task.taskUUID)
+        known = await self._queue.find(client.owner, task.taskUUID)
         if known is not None and known.state not in ("failed", "cancelled"):
             raise ConflictTaskUUID
 
-    async def _resolve(self, task: ImageInference, caller: Caller) -> dict[str, Media]:
+    async def _resolve(self, task: ImageInference, client: Client) -> dict[str, Media]:
         """Every picture that the task names, by the path of its parameter."""
-        texts = {path: own_image(text, caller.base_url) or text for path, text in image_texts(task).items()}
+        texts = {path: own_image(text, client.base_url) or text for path, text in image_texts(task).items()}
         found = await asyncio.gather(
-            *(self._inputs.resolve(text, owner=caller.owner) for text in texts.values()), return_exceptions=True
+            *(self._inputs.resolve(text, owner=client.owner) for text in texts.values()), return_exceptions=True
         )
         errors, pictures = [], {}
         for name, result in zip(texts, found, strict=True):
             if isinstance(result, MediaError):
-                errors.append(result.of(name))
+                errors.append(result.for_parameter(name))
             elif isinstance(result, BaseException):
                 raise result
             else:
                 pictures[name] = result
         if errors:
-            raise Rejected(*errors)
+            raise TaskRejected(*errors)
         rules.check_pictures(task, pictures)
         return pictures
 
@@ -128,13 +129,13 @@ class Inference:
         entry: ModelEntry,
         pictures: dict[str, Media],
         ignored: list[str],
-        caller: Caller,
+        client: Client,
         catalog: Catalog,
     ) -> Submission:
         request, warnings = to_request(task, entry, pictures, catalog, self._threshold_direction, self._profiles)
         warnings += tuple(f"{name} is ignored: the API has no such parameter." for name in ignored)
         return Submission(
-            owner=caller.owner,
+            owner=client.owner,
             task_uuid=task.taskUUID,
             task=_kept(task, pictures),
             request=request,
@@ -144,11 +145,11 @@ class Inference:
             warnings=warnings,
         )
 
-    async def _images(self, events: asyncio.Queue[Event], caller: Caller) -> AsyncIterator[Answer]:
+    async def _images(self, events: asyncio.Queue[Event], client: Client) -> AsyncIterator[Answer]:
         while True:
             event = await events.get()
             if isinstance(event, Stopping):
-                if caller.listens:  # the closing socket says it, and the client comes back for the result
+                if client.listens:  # the closing socket says it, and the client comes back for the result
                     return
                 raise ServiceUnavailable("The server is stopping. The task goes on at its next start.")
             warnings = event.job.submission.warnings
@@ -157,14 +158,14 @@ class Inference:
                     status = 400 if event.job.failure.code.startswith("invalid") else 500  # clients retry a 500
                     yield Answer(errors=(failure_object(event.job),), status=status, warnings=warnings)
                 return
-            item = await image_item(event.job, event.result, self._media, caller.base_url, status=False)
+            item = await image_item(event.job, event.result, self._media, client.base_url, status=False)
             yield Answer(data=(item,), warnings=warnings)
 
-    async def _pushed(self, events: asyncio.Queue[Event], caller: Caller) -> AsyncIterator[Answer]:
+    async def _pushed(self, events: asyncio.Queue[Event], client: Client) -> AsyncIterator[Answer]:
         """The items of an async task, once it has ended."""
         while not isinstance(event := await events.get(), Stopping):
             if isinstance(event, Ended):
-                yield await job_answer(event.job, self._media, caller.base_url)
+                yield await job_answer(event.job, self._media, client.base_url)
                 return
 
 

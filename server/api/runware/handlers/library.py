@@ -8,17 +8,17 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 
 from pipelines.catalog.catalog import AddOn, Catalog, ModelEntry
-from server.api.client import Caller
+from server.api.client import Client
+from server.api.image_urls import image_url
 from server.api.runware.check.normalize import plain
 from server.api.runware.check.validation import validate
 from server.api.runware.responses import Answer, Item
-from server.api.runware.results import image_url
 from server.api.runware.schema.tasks import AccountManagement, ImageUpload, MediaStorage, ModelSearch, Ping, WireTask
-from server.errors import MediaError, NotFound, Rejected, UnsupportedParameter
+from server.errors import MediaError, NotFound, TaskRejected, UnsupportedParameter
 from server.jobs.store import JobStore
 from server.media.inputs import InputImages
 from server.media.store import Media, MediaStore
-from server.tasks.lora_library import AddOns, InstalledLora
+from server.tasks.lora_library import InstalledLora, LoraLibrary
 
 DAY = 86_400
 
@@ -28,58 +28,58 @@ class Library:
 
     def __init__(
         self,
-        add_ons: AddOns,
+        lora_library: LoraLibrary,
         jobs: JobStore,
         media: MediaStore,
         inputs: InputImages,
         *,
         ignore_unknown: bool,
     ) -> None:
-        self._add_ons = add_ons
+        self._lora_library = lora_library
         self._jobs = jobs
         self._media = media
         self._inputs = inputs
         self._ignore_unknown = ignore_unknown
 
-    async def image_upload(self, raw: WireTask, caller: Caller) -> AsyncIterator[Answer]:
+    async def image_upload(self, raw: WireTask, client: Client) -> AsyncIterator[Answer]:
         """Keep a picture, and tell its UUID and URL."""
         task, _ = validate(ImageUpload, plain(raw), ignore_unknown=self._ignore_unknown)
-        media = await self._upload("image", task.image, caller)
+        media = await self._upload("image", task.image, client)
         yield Answer(
             data=(
                 {
                     "taskType": task.taskType,
                     "taskUUID": task.taskUUID,
                     "imageUUID": media.uuid,
-                    "imageURL": _url(media, caller),
+                    "imageURL": _url(media, client),
                 },
             )
         )
 
-    async def media_storage(self, raw: WireTask, caller: Caller) -> AsyncIterator[Answer]:
+    async def media_storage(self, raw: WireTask, client: Client) -> AsyncIterator[Answer]:
         """Keep or delete a picture."""
         task, _ = validate(MediaStorage, plain(raw), ignore_unknown=self._ignore_unknown)
         item: Item = {"taskType": task.taskType, "taskUUID": task.taskUUID, "operation": task.operation}
         if task.operation == "upload":
-            media = await self._upload("media", task.media, caller)
-            yield Answer(data=(item | {"mediaUUID": media.uuid, "mediaURL": _url(media, caller)},))
+            media = await self._upload("media", task.media, client)
+            yield Answer(data=(item | {"mediaUUID": media.uuid, "mediaURL": _url(media, client)},))
             return
-        if not await self._media.delete(task.media, owner=caller.owner):
+        if not await self._media.delete(task.media, owner=client.owner):
             message = f"No media with UUID '{task.media}' is stored here."
             raise NotFound(message, code="mediaNotFound", parameter="media")
         yield Answer(data=(item | {"mediaUUID": task.media},))
 
-    async def model_search(self, raw: WireTask, caller: Caller) -> AsyncIterator[Answer]:
+    async def model_search(self, raw: WireTask, client: Client) -> AsyncIterator[Answer]:
         """The served models and LoRAs that fit the filters, and how many there are."""
         task, _ = validate(ModelSearch, plain(raw), ignore_unknown=self._ignore_unknown)
         if unsupported := [name for name in ("conditioning", "capabilities") if getattr(task, name)]:
-            raise Rejected(
+            raise TaskRejected(
                 *(
                     UnsupportedParameter(f"'{name}' is not known of the models served here.", parameter=name)
                     for name in unsupported
                 )
             )
-        found = [f.row for f in _all(self._add_ons.catalog(caller.owner), caller.owner) if _fits(f, task)]
+        found = [f.row for f in _all(self._lora_library.catalog(client.owner), client.owner) if _fits(f, task)]
         key = task.sort.removeprefix("-")
         if key == "name":
             found.sort(key=lambda row: row["name"], reverse=key != task.sort)
@@ -97,8 +97,8 @@ class Library:
             )
         )
 
-    async def account_management(self, raw: WireTask, caller: Caller) -> AsyncIterator[Answer]:
-        """Usage of the caller's key, in images; the balance is a number because clients expect one."""
+    async def account_management(self, raw: WireTask, client: Client) -> AsyncIterator[Answer]:
+        """Usage of the client's key, in images; the balance is a number because clients expect one."""
         task, _ = validate(AccountManagement, plain(raw), ignore_unknown=self._ignore_unknown)
         now = time.time()
         periods = {
@@ -107,7 +107,7 @@ class Library:
             "last7Days": now - 7 * DAY,
             "last30Days": now - 30 * DAY,
         }
-        counts = {name: await self._jobs.usage(caller.owner, since) for name, since in periods.items()}
+        counts = {name: await self._jobs.usage(client.owner, since) for name, since in periods.items()}
         yield Answer(
             data=(
                 {
@@ -124,21 +124,21 @@ class Library:
             )
         )
 
-    async def ping(self, raw: WireTask, caller: Caller) -> AsyncIterator[Answer]:
+    async def ping(self, raw: WireTask, client: Client) -> AsyncIterator[Answer]:
         """Answer at once."""
         task, _ = validate(Ping, plain(raw), ignore_unknown=self._ignore_unknown)
         item: Item = {"taskType": "ping", "pong": True}
         yield Answer(data=(item | ({"taskUUID": task.taskUUID} if task.taskUUID else {}),))
 
-    async def _upload(self, parameter: str, text: str, caller: Caller) -> Media:
+    async def _upload(self, parameter: str, text: str, client: Client) -> Media:
         try:
-            return await self._inputs.upload(text, owner=caller.owner)
+            return await self._inputs.upload(text, owner=client.owner)
         except MediaError as error:
-            raise error.of(parameter) from error
+            raise error.for_parameter(parameter) from error
 
 
-def _url(media: Media, caller: Caller) -> str:
-    return image_url(caller.base_url, media.uuid, media.path.suffix[1:])
+def _url(media: Media, client: Client) -> str:
+    return image_url(client.base_url, media.uuid, media.path.suffix[1:])
 
 
 @dataclass(frozen=True, slots=True)

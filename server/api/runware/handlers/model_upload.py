@@ -18,7 +18,7 @@ from pathlib import Path
 import structlog
 
 from pipelines.lora.keys import LoraError, check_file
-from server.api.client import Caller
+from server.api.client import Client
 from server.api.runware.check.normalize import plain
 from server.api.runware.check.validation import validate
 from server.api.runware.responses import Answer, acknowledgement, error_object
@@ -29,13 +29,13 @@ from server.errors import (
     InternalServerError,
     InvalidParameter,
     MediaError,
-    Rejected,
     ServiceUnavailable,
+    TaskRejected,
     UnsupportedParameter,
 )
 from server.media.fetch import Fetcher
 from server.media.files import put_in_place
-from server.tasks.lora_library import DRAFT_ENDING, ENDING, AddOns, InstalledLora
+from server.tasks.lora_library import DRAFT_ENDING, ENDING, InstalledLora, LoraLibrary
 from server.tasks.uploads import KEPT_UPLOADS, Upload, UploadRows
 
 log = structlog.get_logger()
@@ -47,8 +47,8 @@ _OF_CHECKPOINTS = ("type", "defaultScheduler", "defaultSteps", "defaultCFG", "de
 class ModelUploads:
     """Installs LoRAs."""
 
-    def __init__(self, add_ons: AddOns, rows: UploadRows, fetcher: Fetcher, *, ignore_unknown: bool) -> None:
-        self._add_ons = add_ons
+    def __init__(self, lora_library: LoraLibrary, rows: UploadRows, fetcher: Fetcher, *, ignore_unknown: bool) -> None:
+        self._lora_library = lora_library
         self._rows = rows
         self._fetcher = fetcher
         self._ignore_unknown = ignore_unknown
@@ -62,30 +62,30 @@ class ModelUploads:
             if kept.upload.ended:
                 continue
             lora = self._lora(kept.task, kept.owner)
-            if self._add_ons.has(lora):  # only the row that says so was missing
+            if self._lora_library.has(lora):  # only the row that says so was missing
                 kept.upload.tell("ready", _READY, air=lora.air)
                 kept.upload.end(None)
                 await self._rows.end(kept.owner, kept.upload)
             else:
                 self._start(kept.task, lora, kept.upload)
 
-    async def __call__(self, raw: WireTask, caller: Caller) -> AsyncIterator[Answer]:
-        """Answer each stage as it is reached; to a caller who gets one answer only, all of them or the error."""
-        task, lora, ignored = self._validate(raw, caller.owner)
+    async def __call__(self, raw: WireTask, client: Client) -> AsyncIterator[Answer]:
+        """Answer each stage as it is reached; to a client who gets one answer only, all of them or the error."""
+        task, lora, ignored = self._validate(raw, client.owner)
         upload = Upload(task)
-        self._remember(caller.owner, upload)
+        self._remember(client.owner, upload)
         try:
-            await self._rows.begin(caller.owner, task)
+            await self._rows.begin(client.owner, task)
         except BaseException:
-            del self._uploads[_key(caller.owner, upload)]
+            del self._uploads[_key(client.owner, upload)]
             raise
         self._start(task, lora, upload)
         warnings = tuple(f"{name} is ignored: the API has no such parameter." for name in ignored)
         if task.deliveryMethod == "async":
-            yield acknowledgement(upload.origin)
-            if not caller.listens:
+            yield acknowledgement(upload.ref)
+            if not client.listens:
                 return
-        elif not caller.listens:
+        elif not client.listens:
             items = tuple([item async for item in upload.follow()])
             if upload.error is not None:
                 raise upload.error
@@ -94,16 +94,16 @@ class ModelUploads:
         async for item in upload.follow():
             yield Answer(data=(item,), warnings=warnings)
         if upload.error is not None:
-            documentation = f"{caller.base_url}/docs"
-            yield Answer(errors=(error_object(upload.error, upload.origin, documentation=documentation),))
+            documentation = f"{client.base_url}/docs"
+            yield Answer(errors=(error_object(upload.error, upload.ref, documentation=documentation),))
 
     def find(self, owner: str, task_uuid: str) -> Answer | None:
         """What an upload has to say so far, or None when there is none of that UUID."""
         upload = self._uploads.get((owner, task_uuid.lower()))
         if upload is None:
             return None
-        errors = (error_object(upload.error, upload.origin) | {"status": "error"},) if upload.error else ()
-        return Answer(tuple(upload.items) or (upload.origin.keys | {"status": "processing"},), errors)
+        errors = (error_object(upload.error, upload.ref) | {"status": "error"},) if upload.error else ()
+        return Answer(tuple(upload.items) or (upload.ref.keys | {"status": "processing"},), errors)
 
     async def close(self) -> None:
         """Give up what is under way."""
@@ -125,19 +125,19 @@ class ModelUploads:
             details = {"type": "string", "allowedValues": ["lora", "lycoris"]}
             without_effect.insert(0, UnsupportedParameter(message, parameter="category", details=details))
         if without_effect:
-            raise Rejected(*without_effect)
+            raise TaskRejected(*without_effect)
         before = self._uploads.get((owner, task.taskUUID.lower()))
         if before is not None and before.error is None:
             raise ConflictTaskUUID("Use getResponse to see how far it is.")
         lora = self._lora(task, owner)
-        self._add_ons.check_names((lora.air, *lora.slugs))
+        self._lora_library.check_names((lora.air, *lora.slugs))
         return task, lora, ignored
 
     def _lora(self, task: ModelUpload, owner: str) -> InstalledLora:
         return InstalledLora(
             air=task.air or f"local:{_slug(task.name)}@{_slug(task.version)}",
             name=task.name,
-            weights=str(self._add_ons.folder / f"{uuid.uuid4()}{ENDING}"),
+            weights=str(self._lora_library.folder / f"{uuid.uuid4()}{ENDING}"),
             version=task.version,
             architecture=task.architecture,
             weight=float(task.defaultWeight),
@@ -191,7 +191,7 @@ class ModelUploads:
             await self._fetch(task.downloadURL, draft)
             upload.tell("downloaded", "The file is here and is a LoRA for Qwen-Image.")
             await asyncio.to_thread(_put_in_place, draft, path)
-            await self._add_ons.install(lora)
+            await self._lora_library.install(lora)
         except BaseException:
             for file in (draft, path):
                 with contextlib.suppress(OSError):
@@ -208,14 +208,14 @@ class ModelUploads:
             await self._fetcher.download(url, draft)
             await asyncio.to_thread(check_file, draft)
         except MediaError as error:
-            raise error.of("downloadURL") from error
+            raise error.for_parameter("downloadURL") from error
         except LoraError as error:
             message = f"Invalid value for 'downloadURL' parameter. The file cannot be used: {error}."
             raise InvalidParameter("downloadURL", message, details={"type": "string"}) from error
 
 
 def _key(owner: str, upload: Upload) -> tuple[str, str]:
-    return owner, (upload.origin.task_uuid or "").lower()
+    return owner, (upload.ref.task_uuid or "").lower()
 
 
 def _put_in_place(draft: Path, path: Path) -> None:

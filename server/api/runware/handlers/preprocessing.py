@@ -14,12 +14,12 @@ from PIL import Image
 from pipelines.controlnet.preprocessors import KINDS, NEED_A_NETWORK, drawn_by_filter, fitted, preprocess
 from pipelines.images import open_reference
 from pipelines.request import Reference
-from server.api.client import Caller
+from server.api.client import Client
+from server.api.image_urls import own_image
 from server.api.runware.check.normalize import normalise_preprocess
 from server.api.runware.check.rules import without_effect
 from server.api.runware.check.validation import validate
-from server.api.runware.responses import Answer, Origin, acknowledgement
-from server.api.runware.results import own_image
+from server.api.runware.responses import Answer, TaskRef, acknowledgement
 from server.api.runware.schema.fields import UUID_PATTERN
 from server.api.runware.schema.tasks import ControlNetPreprocess, WireTask
 from server.errors import (
@@ -27,7 +27,7 @@ from server.errors import (
     ConflictTaskUUID,
     IncompatibleParameters,
     MediaError,
-    Rejected,
+    TaskRejected,
     UnsupportedParameter,
 )
 from server.jobs.queue import JobQueue
@@ -61,16 +61,16 @@ class Preprocessing:
         self._ignore_unknown = ignore_unknown
         self._one_at_a_time = asyncio.Lock()  # a burst of large pictures must not fill the memory
 
-    async def __call__(self, raw: WireTask, caller: Caller) -> AsyncIterator[Answer]:
-        """Answer with the guide; an async task with an acknowledgement, and then only if the caller listens."""
+    async def __call__(self, raw: WireTask, client: Client) -> AsyncIterator[Answer]:
+        """Answer with the guide; an async task with an acknowledgement, and then only if the client listens."""
         task, warnings = self._validate(raw)
-        await self._refuse_repeated(task, caller)
-        text = own_image(task.inputImage, caller.base_url) or task.inputImage.strip()
-        picture = await self._resolve(text, caller)
+        await self._refuse_repeated(task, client)
+        text = own_image(task.inputImage, client.base_url) or task.inputImage.strip()
+        picture = await self._resolve(text, client)
         expires = time.time() + (self._result_ttl if task.ttl is None else task.ttl)
-        guide = await self._make(task, picture, caller.owner, expires)
+        guide = await self._make(task, picture, client.owner, expires)
         done = GuideTask(
-            owner=caller.owner,
+            owner=client.owner,
             task_type=task.taskType,
             task_uuid=task.taskUUID,
             guide_uuid=guide.uuid,
@@ -82,31 +82,31 @@ class Preprocessing:
         )
         await self._guides.add(done)
         if task.deliveryMethod == "async":
-            yield acknowledgement(Origin(task.taskType, task.taskUUID))
-            if not caller.listens:
+            yield acknowledgement(TaskRef(task.taskType, task.taskUUID))
+            if not client.listens:
                 return
-        yield await guide_answer(done, self._media, caller, status=task.deliveryMethod == "async")
+        yield await guide_answer(done, self._media, client, status=task.deliveryMethod == "async")
 
     def _validate(self, raw: WireTask) -> tuple[ControlNetPreprocess, tuple[str, ...]]:
         normalised, contradictions = normalise_preprocess(raw)
         try:
             task, ignored = validate(ControlNetPreprocess, normalised, ignore_unknown=self._ignore_unknown)
-        except Rejected as rejected:
-            raise Rejected(*rejected.errors, *contradictions) from rejected
+        except TaskRejected as rejected:
+            raise TaskRejected(*rejected.errors, *contradictions) from rejected
         if errors := [*contradictions, *_errors(task)]:
-            raise Rejected(*errors)
+            raise TaskRejected(*errors)
         warnings = [f"{name} is ignored: the API has no such parameter." for name in ignored]
         return task, (*warnings, *_warnings(task))
 
-    async def _refuse_repeated(self, task: ControlNetPreprocess, caller: Caller) -> None:
-        if await self._queue.find(caller.owner, task.taskUUID) or await self._guides.find(caller.owner, task.taskUUID):
+    async def _refuse_repeated(self, task: ControlNetPreprocess, client: Client) -> None:
+        if await self._queue.find(client.owner, task.taskUUID) or await self._guides.find(client.owner, task.taskUUID):
             raise ConflictTaskUUID
 
-    async def _resolve(self, text: str, caller: Caller) -> Media:
+    async def _resolve(self, text: str, client: Client) -> Media:
         try:
-            return await self._inputs.resolve(text, owner=caller.owner)
+            return await self._inputs.resolve(text, owner=client.owner)
         except MediaError as error:
-            raise error.of("inputImage") from error
+            raise error.for_parameter("inputImage") from error
 
     async def _make(self, task: ControlNetPreprocess, picture: Media, owner: str, expires: float) -> Media:
         async with self._one_at_a_time:

@@ -5,12 +5,12 @@ Reads jobs; changes nothing.
 
 from collections.abc import AsyncIterator
 
-from server.api.client import Caller
+from server.api.client import Client
 from server.api.runware.check.normalize import plain
 from server.api.runware.check.validation import validate
 from server.api.runware.handlers.model_upload import ModelUploads
 from server.api.runware.responses import Answer, Item
-from server.api.runware.results import cache_item, job_answer, origin_of
+from server.api.runware.results import cache_item, job_answer, job_ref
 from server.api.runware.schema.tasks import GetResponse, GetTaskDetails, Task, WireTask
 from server.errors import NotFound
 from server.jobs.job import Job
@@ -31,33 +31,33 @@ class Retrieval:
         self._guides = guides
         self._ignore_unknown = ignore_unknown
 
-    async def get_response(self, raw: WireTask, caller: Caller) -> AsyncIterator[Answer]:
+    async def get_response(self, raw: WireTask, client: Client) -> AsyncIterator[Answer]:
         """The images of a task once all are done, or that it is being processed.
 
         Never a part of them: one client would return the first image twice and the second never. Of an upload, the
         stages it has reached.
         """
         task = self._validated(GetResponse, raw)
-        if upload := self._uploads.find(caller.owner, task.taskUUID):
+        if upload := self._uploads.find(client.owner, task.taskUUID):
             yield upload
             return
-        job = await self._queue.find(caller.owner, task.taskUUID)
-        if job is None and (guide := await self._guides.find(caller.owner, task.taskUUID)):
-            yield await guide_answer(guide, self._media, caller, status=True)
+        job = await self._queue.find(client.owner, task.taskUUID)
+        if job is None and (guide := await self._guides.find(client.owner, task.taskUUID)):
+            yield await guide_answer(guide, self._media, client, status=True)
             return
         job = _known(job, task)
         if job.ended:
-            yield await job_answer(job, self._media, caller.base_url)
+            yield await job_answer(job, self._media, client.base_url)
             return
-        item: Item = origin_of(job).keys
+        item: Item = job_ref(job).keys
         item |= {"status": "processing", "progress": self._queue.progress(job)}
         yield Answer(data=(item,))
 
-    async def get_task_details(self, raw: WireTask, caller: Caller) -> AsyncIterator[Answer]:
+    async def get_task_details(self, raw: WireTask, client: Client) -> AsyncIterator[Answer]:
         """The request, the response so far, warnings and timings of a task."""
         task = self._validated(GetTaskDetails, raw)
-        job = _known(await self._queue.find(caller.owner, task.taskUUID), task)
-        answer = await job_answer(job, self._media, caller.base_url)
+        job = _known(await self._queue.find(client.owner, task.taskUUID), task)
+        answer = await job_answer(job, self._media, client.base_url)
         response: Item = {"data": list(answer.data)} if answer.data else {}
         if answer.errors:
             response["errors"] = list(answer.errors)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from server.errors import ApiError, Rejected
+from server.errors import ApiError, TaskRejected
 from tests.server.conftest import new_task, post
 
 EDIT = {"model": "runware:108@20", "inputs": {"referenceImages": ["REFERENCE"]}}
@@ -186,4 +186,4 @@ def test_control_net_windows(client: TestClient, reference: str) -> None:
 
 
 def test_rejected_joins_messages() -> None:
-    assert str(Rejected(ApiError("one"), ApiError("two"))) == "one; two"
+    assert str(TaskRejected(ApiError("one"), ApiError("two"))) == "one; two"

@@ -1,0 +1,36 @@
+"""API keys: which ones are accepted, and who owns the tasks sent with each.
+
+Shared by all dialects. Knows headers; each dialect knows where else a client may put its key.
+"""
+
+import hashlib
+import hmac
+
+from starlette.datastructures import Headers
+
+from server.errors import Unauthorized
+
+
+class ApiKeys:
+    """The accepted API keys. Without any, every key is accepted, and all clients share their tasks."""
+
+    def __init__(self, accepted: tuple[str, ...]) -> None:
+        # A variable that is no UTF-8 is read as halves of characters; such a key just never matches.
+        self._accepted = tuple(key.encode(errors="surrogateescape") for key in accepted)
+
+    def owner(self, key: str | None) -> str:
+        """A short name for the owner of a key's tasks and images. Raises `Unauthorized`."""
+        if not self._accepted:
+            return ""
+        if not key:
+            raise Unauthorized("Missing API key.", code="missingApiKey", parameter="apiKey")
+        matches = [hmac.compare_digest(key.encode(), accepted) for accepted in self._accepted]
+        if not any(matches):
+            raise Unauthorized("Invalid API key.", parameter="apiKey")
+        return hashlib.sha256(key.encode()).hexdigest()[:16]
+
+
+def bearer_key(headers: Headers) -> str | None:
+    """The key of an `Authorization: Bearer` header. Headers are bytes, read as Latin-1; ours are UTF-8."""
+    scheme, _, key = headers.get("authorization", "").partition(" ")
+    return key.encode("latin-1").decode(errors="replace").strip() or None if scheme.lower() == "bearer" else None

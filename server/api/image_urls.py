@@ -1,0 +1,20 @@
+"""URLs of the images that are served here. The UUID in one is its secret, so it needs no key.
+
+Shared by all dialects. Knows no image.
+"""
+
+from pathlib import PurePosixPath
+
+IMAGE_ROUTE = "/image"
+
+
+def image_url(base_url: str, image_uuid: str, extension: str) -> str:
+    """Where an image can be fetched without a key: its UUID is the secret."""
+    return f"{base_url}{IMAGE_ROUTE}/{image_uuid}.{extension}"
+
+
+def own_image(text: str, base_url: str) -> str | None:
+    """The UUID in a URL of ours, which is looked up rather than fetched; None for any other text."""
+    if not text.startswith(f"{base_url}{IMAGE_ROUTE}/"):
+        return None
+    return PurePosixPath(text).stem
