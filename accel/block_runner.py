@@ -1,7 +1,7 @@
-"""A forward of the Qwen-Image transformer that can stop between two blocks. The only file that names those blocks.
+"""Runs the Qwen-Image transformer block by block. The only file that names transformer blocks.
 
-`Walk` does what `QwenImageTransformer2DModel.forward` of diffusers 0.42 does, in the same order, so that a walk from
-end to end gives the same bits. Knows the transformer; knows no cache and no step.
+`BlockRunner` does what `QwenImageTransformer2DModel.forward` of diffusers 0.42 does, in the same order. A run over all
+blocks therefore gives the same bits. Knows the transformer; knows no cache and no step.
 """
 
 from collections.abc import Callable, Hashable, Sequence
@@ -11,19 +11,20 @@ from math import ceil, prod
 import torch
 from diffusers.models.transformers.transformer_qwenimage import QwenImageTransformer2DModel, QwenImageTransformerBlock
 
-# Makes what ControlNets add behind the blocks. Asked when the first block is run: where none is, none of it is needed.
-Added = Callable[[], Sequence[torch.Tensor] | None]
+# Computes the residuals of all ControlNets, [1, tokens, width] each; None where no ControlNet acts. It is called when
+# the first block runs, so a forward that runs no block runs no ControlNet either.
+ControlResiduals = Callable[[], Sequence[torch.Tensor] | None]
 
 
-def nothing() -> None:
-    """What is added where no ControlNet acts."""
+def no_control_residuals() -> None:
+    """The residuals of no ControlNet."""
 
 
-class Walk:
-    """One forward on its way through the blocks. Whatever it takes is made when it is first needed.
+class BlockRunner:
+    """One forward of the transformer that can stop after any block. Every input is computed when it is first needed.
 
-    `image` [1, tokens, width] and `text` [1, words, width] are the two streams behind block `position`. The image's
-    own tokens come first, `noise_tokens` of them; those of reference pictures follow.
+    `image` [1, tokens, width] and `text` [1, words, width] are the hidden states after block `position`. The tokens of
+    the image come first, `noise_tokens` of them. The tokens of reference images follow.
     """
 
     def __init__(
@@ -33,108 +34,111 @@ class Walk:
         timestep: torch.Tensor,
         embeds: torch.Tensor,
         shapes: Sequence[tuple[int, int, int]],
-        added: Added = nothing,
+        control_residuals: ControlResiduals = no_control_residuals,
     ) -> None:
         """`tokens` [1, tokens, channels] on the grids `shapes`, `timestep` [1], `embeds` [1, words, width].
 
-        `added` makes the ControlNets' residuals, spread over the blocks in runs of equal length.
+        Each of the `control_residuals` is added after ceil(depth / count) consecutive blocks.
         """
         self._transformer = transformer
         self._tokens, self._timestep, self._embeds, self._shapes = tokens, timestep, embeds, shapes
-        self._make_added = added
+        self._compute_control_residuals = control_residuals
         self.position = 0
         self.noise_tokens = prod(shapes[0])
 
     @property
     def depth(self) -> int:
-        """How many blocks there are."""
+        """The number of blocks."""
         return len(self._transformer.transformer_blocks)
 
     @property
-    def form(self) -> Hashable:
-        """What must be the same for something of another walk to fit: the grids and the number of words."""
+    def layout(self) -> Hashable:
+        """The grids and the number of words. Hidden states fit another forward only where its layout is equal."""
         return tuple(self._shapes), self._embeds.shape[1]
 
     @property
-    def own(self) -> torch.Tensor:
-        """The image's own tokens as they were given, [1, noise tokens, channels]."""
+    def latents(self) -> torch.Tensor:
+        """The image's own tokens before the first layer, [1, noise tokens, channels]."""
         return self._tokens[:, : self.noise_tokens]
 
     @cached_property
     def image(self) -> torch.Tensor:
-        """The image's stream, and behind it that of the references."""
-        return self._projected
+        """The hidden states of the image, followed by those of the reference images."""
+        return self._image_input
 
     @cached_property
     def text(self) -> torch.Tensor:
-        """The prompt's stream."""
+        """The hidden states of the prompt."""
         return self._transformer.txt_in(self._transformer.txt_norm(self._embeds))
 
     @cached_property
-    def _projected(self) -> torch.Tensor:
+    def _image_input(self) -> torch.Tensor:
         return self._transformer.img_in(self._tokens)
 
     @cached_property
-    def _time(self) -> torch.Tensor:
-        timestep = self._timestep.to(self._projected.dtype)
-        if self._transformer.zero_cond_t:  # references are modulated as clean pictures, at time 0
+    def _time_embedding(self) -> torch.Tensor:
+        timestep = self._timestep.to(self._image_input.dtype)
+        if self._transformer.zero_cond_t:  # reference images count as clean: their timestep is 0
             timestep = torch.cat([timestep, timestep * 0])
-        return self._transformer.time_text_embed(timestep, self._projected)
+        return self._transformer.time_text_embed(timestep, self._image_input)
 
     @cached_property
-    def _index(self) -> torch.Tensor | None:
+    def _modulate_index(self) -> torch.Tensor | None:
         if not self._transformer.zero_cond_t:
             return None
         index = [0] * self.noise_tokens + [1] * sum(prod(shape) for shape in self._shapes[1:])
         return torch.tensor([index], device=self._tokens.device, dtype=torch.int)
 
     @cached_property
-    def _rotary(self) -> tuple[torch.Tensor, torch.Tensor]:
+    def _rotary_embedding(self) -> tuple[torch.Tensor, torch.Tensor]:
         words = self._embeds.shape[1]
         return self._transformer.pos_embed([self._shapes], max_txt_seq_len=words, device=self._tokens.device)
 
     @cached_property
-    def _added(self) -> Sequence[torch.Tensor] | None:
-        return self._make_added()
+    def _control_residuals(self) -> Sequence[torch.Tensor] | None:
+        return self._compute_control_residuals()
 
-    def run(self, end: int) -> None:
-        """Run the blocks up to block `end`, which is not run."""
+    def run_to(self, end: int) -> None:
+        """Run the blocks from `position` up to, but not including, block `end`."""
         for number in range(self.position, end):
             self.text, self.image = self._transformer.transformer_blocks[number](
                 hidden_states=self.image,
                 encoder_hidden_states=self.text,
                 encoder_hidden_states_mask=None,
-                temb=self._time,
-                image_rotary_emb=self._rotary,
-                modulate_index=self._index,
+                temb=self._time_embedding,
+                image_rotary_emb=self._rotary_embedding,
+                modulate_index=self._modulate_index,
             )
-            if self._added:
-                self.image = self.image + self._added[number // ceil(self.depth / len(self._added))]
+            if residuals := self._control_residuals:
+                self.image = self.image + residuals[number // ceil(self.depth / len(residuals))]
             self.position = number + 1
 
-    def leap(self, position: int, image: torch.Tensor, text: torch.Tensor | None = None) -> None:
-        """Stand behind block `position` with these streams, as if the blocks before it had made them.
+    def skip_to(self, position: int, image: torch.Tensor, text: torch.Tensor | None = None) -> None:
+        """Skip to after block `position`, using the given hidden states.
 
-        The text may be left as it is behind the last block, where nobody asks for it any more.
+        `text` may be omitted after the last block, because only the image is read there.
         """
         self.position, self.image = position, image
         if text is not None:
             self.text = text
 
-    def moved(self) -> torch.Tensor:
+    def block_residual(self) -> torch.Tensor:
         """What the blocks so far have added to the image's own tokens, [1, noise tokens, width]."""
-        return self.image[:, : self.noise_tokens] - self._projected[:, : self.noise_tokens]
+        return self.image[:, : self.noise_tokens] - self._image_input[:, : self.noise_tokens]
 
-    def modulated(self) -> torch.Tensor:
-        """The image's own tokens as the first block's attention takes them in, [1, noise tokens, width]."""
+    def modulated_input(self) -> torch.Tensor:
+        """The image's own tokens as the first block's attention receives them, [1, noise tokens, width].
+
+        Raises `TypeError` unless the block is one of Qwen-Image.
+        """
         block = self._transformer.transformer_blocks[0]
         if not isinstance(block, QwenImageTransformerBlock):
-            raise TypeError(f"{type(block).__name__} is no block of Qwen-Image")
-        normed = block.img_norm1(self._projected[:, : self.noise_tokens])
-        index = None if self._index is None else self._index[:, : self.noise_tokens]
-        return block._modulate(normed, block.img_mod(self._time).chunk(2, dim=-1)[0], index)[0]
+            raise TypeError(f"{type(block).__name__} is not a transformer block of Qwen-Image")
+        normed = block.img_norm1(self._image_input[:, : self.noise_tokens])
+        index = None if self._modulate_index is None else self._modulate_index[:, : self.noise_tokens]
+        return block._modulate(normed, block.img_mod(self._time_embedding).chunk(2, dim=-1)[0], index)[0]
 
     def output(self) -> torch.Tensor:
-        """The prediction for the image's own tokens, [1, noise tokens, channels]; all blocks are behind it."""
-        time = self._time.chunk(2)[0] if self._transformer.zero_cond_t else self._time
+        """The transformer's output for the image's own tokens, [1, noise tokens, channels], after the last block."""
+        time = self._time_embedding.chunk(2)[0] if self._transformer.zero_cond_t else self._time_embedding
         return self._transformer.proj_out(self._transformer.norm_out(self.image, time))[:, : self.noise_tokens]

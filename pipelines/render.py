@@ -261,7 +261,7 @@ def _velocities(
                 encoder_hidden_states=forward.embeds,
                 encoder_hidden_states_mask=None,
                 img_shapes=[shapes],
-                controlnet_block_samples=forward.added(),
+                controlnet_block_samples=forward.control_residuals(),
                 return_dict=False,
             )[0]
             for forward in forwards

@@ -19,7 +19,8 @@ from accel.cache.curves import Curve, Polynomial, Table
 
 FOLDER = Path(__file__).with_name("profiles")
 FORMAT = 1
-# What is measured and fitted to; changes with `Walk.modulated`, `Walk.moved` or the way distances are taken.
+# What is measured and what is fitted. Change it with `BlockRunner.modulated_input`, `BlockRunner.block_residual` or the
+# distance.
 SIGNAL = "modulated input of block 0 to remainder of all blocks, own tokens, mean absolute change, float32; 1"
 
 

@@ -1,8 +1,8 @@
-"""The machine that all step caches share: walk, decide, run or reuse. One session belongs to one image.
+"""The steps that all step caches share: run the first blocks, decide, run or reuse the rest.
 
-What it remembers dies with it, and nothing is left on the transformer, so requests never touch each other and an
-aborted one leaves no trace. In doubt a forward is computed. Knows walks and strategies; knows no request and no wire
-format, and names no block.
+One session belongs to one image, and its memory is freed with it. Nothing is left on the transformer, so requests never
+affect each other. In doubt a forward is computed. Knows block runners and strategies; names no transformer block, and
+knows no request and no wire format.
 """
 
 import math
@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import torch
 from diffusers.models.transformers.transformer_qwenimage import QwenImageTransformer2DModel
 
-from accel.block_runner import Added, Walk, nothing
+from accel.block_runner import BlockRunner, ControlResiduals, no_control_residuals
 from accel.cache.gate import Gate
 from accel.cache.plan import CacheName, CachePlan
 from accel.cache.report import Branch, CacheReport, Decision, Reason
@@ -28,7 +28,7 @@ class Forward:
 
     branch: Branch
     embeds: torch.Tensor
-    added: Added = nothing
+    control_residuals: ControlResiduals = no_control_residuals
 
 
 @dataclass(slots=True)
@@ -42,7 +42,7 @@ class _Memory:
     signal: torch.Tensor
     past: deque[Past]
     text: torch.Tensor | None
-    form: Hashable
+    layout: Hashable
     controls: Hashable
     run: int = 0
     carried: float = 0.0
@@ -86,25 +86,27 @@ class CacheSession:
         started = time.perf_counter()
         self._evaluation = self._evaluation + 1 if step == self._step else 0
         self._step = step
-        walks = [Walk(transformer, tokens, timestep, each.embeds, shapes, each.added) for each in forwards]
+        runners = [
+            BlockRunner(transformer, tokens, timestep, each.embeds, shapes, each.control_residuals) for each in forwards
+        ]
         branches: list[Branch] = [forward.branch for forward in forwards]
-        signals = self._signals(walks)
+        signals = self._signals(runners)
         distances, sigma = self._distances(branches, signals, timestep)
         decisions = [
-            self._decide(branch, distance, sigma, walk.form, controls)
-            for branch, distance, walk in zip(branches, distances, walks, strict=True)
+            self._decide(branch, distance, sigma, runner.layout, controls)
+            for branch, distance, runner in zip(branches, distances, runners, strict=True)
         ]
         if self._strategy.shared:  # in doubt about one of them, both are computed
             telling = next((decision for decision in decisions if not decision.reused), decisions[0])
             decisions = [replace(telling, branch=branch) for branch in branches]
         self._decisions += decisions
         predictions = [
-            self._reuse(walk, decision, signal)
+            self._reuse(runner, decision, signal)
             if decision.reused
             else self._compute(
-                walk, decision, signal, controls, broken=distance is not None and decision.distance is None
+                runner, decision, signal, controls, broken=distance is not None and decision.distance is None
             )
-            for walk, decision, signal, distance in zip(walks, decisions, signals, distances, strict=True)
+            for runner, decision, signal, distance in zip(runners, decisions, signals, distances, strict=True)
         ]
         if step >= self._gate.total - 1:  # nothing comes after it, and decoding wants the room
             self._memories.clear()
@@ -115,12 +117,12 @@ class CacheSession:
         """What has been decided so far."""
         return CacheReport(self._name, tuple(self._decisions), self._run, self._left_out, self._seconds)
 
-    def _signals(self, walks: Sequence[Walk]) -> list[torch.Tensor]:
+    def _signals(self, runners: Sequence[BlockRunner]) -> list[torch.Tensor]:
         if self._strategy.shared:
-            return [self._strategy.signal(walks[0])] * len(walks)
-        for walk in walks:
-            walk.run(self._strategy.front)
-        return [self._strategy.signal(walk) for walk in walks]
+            return [self._strategy.signal(runners[0])] * len(runners)
+        for runner in runners:
+            runner.run_to(self._strategy.front)
+        return [self._strategy.signal(runner) for runner in runners]
 
     def _distances(
         self, branches: Sequence[Branch], signals: Sequence[torch.Tensor], timestep: torch.Tensor
@@ -157,7 +159,7 @@ class CacheSession:
         return self._gauge.change(signal, memory.signal, tuple(memory.past))
 
     def _decide(
-        self, branch: Branch, distance: float | None, sigma: float, form: Hashable, controls: Hashable
+        self, branch: Branch, distance: float | None, sigma: float, layout: Hashable, controls: Hashable
     ) -> Decision:
         memory = self._memories.get((self._evaluation, branch))
         score = None
@@ -168,7 +170,7 @@ class CacheSession:
             reason = "no_memory"
         elif memory.controls != controls:
             reason = "controls"
-        elif memory.form != form:
+        elif memory.layout != layout:
             reason = "shape"
         elif distance is None and self._measures:
             reason = "no_memory"
@@ -180,37 +182,37 @@ class CacheSession:
         return Decision(self._step, self._evaluation, branch, reason, _finite(distance), _finite(score))
 
     def _compute(
-        self, walk: Walk, decision: Decision, signal: torch.Tensor, controls: Hashable, *, broken: bool
+        self, runner: BlockRunner, decision: Decision, signal: torch.Tensor, controls: Hashable, *, broken: bool
     ) -> torch.Tensor:
         """Run all blocks, and remember; what was remembered before is forgotten where it does not go with this."""
-        front, end = self._strategy.front, walk.depth - self._strategy.back
-        self._run += walk.depth
-        walk.run(front)
-        before = walk.image, walk.text
-        walk.run(end)
-        after = walk.image, walk.text
-        walk.run(walk.depth)
-        prediction = walk.output()
+        front, end = self._strategy.front, runner.depth - self._strategy.back
+        self._run += runner.depth
+        runner.run_to(front)
+        before = runner.image, runner.text
+        runner.run_to(end)
+        after = runner.image, runner.text
+        runner.run_to(runner.depth)
+        prediction = runner.output()
         text = None
         if self._predictor is not None and self._predictor.foretells == "prediction":
             value = prediction
         elif self._strategy.back:
             value, text = after[0] - before[0], after[1] - before[1]
         else:  # only the image's own tokens matter behind the last block
-            own = slice(0, walk.noise_tokens)
+            own = slice(0, runner.noise_tokens)
             value = after[0][:, own] - before[0][:, own]
         memory = self._memories.get((self._evaluation, decision.branch))
-        if memory is None or broken or (memory.form, memory.controls) != (walk.form, controls):
+        if memory is None or broken or (memory.layout, memory.controls) != (runner.layout, controls):
             past = deque[Past](maxlen=self._predictor.keeps if self._predictor else 1)
         else:
             past = memory.past
         past.append(Past(self._step, signal, value))
-        self._memories[self._evaluation, decision.branch] = _Memory(signal, past, text, walk.form, controls)
+        self._memories[self._evaluation, decision.branch] = _Memory(signal, past, text, runner.layout, controls)
         return prediction
 
-    def _reuse(self, walk: Walk, decision: Decision, signal: torch.Tensor) -> torch.Tensor:
+    def _reuse(self, runner: BlockRunner, decision: Decision, signal: torch.Tensor) -> torch.Tensor:
         """Put what is remembered, or foretold from it, in the blocks' place."""
-        front, end = self._strategy.front, walk.depth - self._strategy.back
+        front, end = self._strategy.front, runner.depth - self._strategy.back
         self._run += front + self._strategy.back
         self._left_out += end - front
         memory = self._memories[self._evaluation, decision.branch]
@@ -226,11 +228,11 @@ class CacheSession:
         if self._predictor is not None and self._predictor.foretells == "prediction":
             return value
         if memory.text is None:
-            walk.leap(walk.depth, walk.image[:, : walk.noise_tokens] + value)
+            runner.skip_to(runner.depth, runner.image[:, : runner.noise_tokens] + value)
         else:
-            walk.leap(end, walk.image + value, walk.text + memory.text)
-            walk.run(walk.depth)
-        return walk.output()
+            runner.skip_to(end, runner.image + value, runner.text + memory.text)
+            runner.run_to(runner.depth)
+        return runner.output()
 
 
 def open_session(plan: CachePlan, *, steps: int, sigmas: Sequence[float], depth: int) -> CacheSession:

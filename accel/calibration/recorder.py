@@ -10,7 +10,7 @@ from collections.abc import Hashable, Sequence
 import torch
 from diffusers.models.transformers.transformer_qwenimage import QwenImageTransformer2DModel
 
-from accel.block_runner import Walk
+from accel.block_runner import BlockRunner
 from accel.cache.plan import CachePlan
 from accel.cache.report import Branch
 from accel.cache.session import Forward
@@ -61,23 +61,23 @@ class Recorder:
         self._step = step
         predictions = []
         for forward in forwards:
-            walk = Walk(transformer, tokens, timestep, forward.embeds, shapes, forward.added)
-            self._observe(walk, forward.branch, timestep)
-            predictions.append(walk.output())
+            runner = BlockRunner(transformer, tokens, timestep, forward.embeds, shapes, forward.control_residuals)
+            self._observe(runner, forward.branch, timestep)
+            predictions.append(runner.output())
         return predictions
 
-    def _observe(self, walk: Walk, branch: Branch, timestep: torch.Tensor) -> None:
-        """Run a walk to its end and note what has changed. One wait for the device."""
+    def _observe(self, runner: BlockRunner, branch: Branch, timestep: torch.Tensor) -> None:
+        """Run all blocks and record what has changed. Waits for the device once."""
         memory = self._memories.setdefault((self._evaluation, branch), _Memory())
-        front = planned(CachePlan("dbcache", 0.0, 0, 0, 0), 0, walk.depth).front
-        rows = [(memory.input, walk.modulated())]
-        walk.run(1)
-        rows.append((memory.first, walk.moved()))
+        front = planned(CachePlan("dbcache", 0.0, 0, 0, 0), 0, runner.depth).front
+        rows = [(memory.input, runner.modulated_input())]
+        runner.run_to(1)
+        rows.append((memory.first, runner.block_residual()))
         if front > 1:
-            walk.run(front)
-            rows.append((memory.front, walk.moved()))
-        walk.run(walk.depth)
-        rows += [(memory.remainder, walk.moved()), (memory.output, walk.image[:, : walk.noise_tokens])]
+            runner.run_to(front)
+            rows.append((memory.front, runner.block_residual()))
+        runner.run_to(runner.depth)
+        rows += [(memory.remainder, runner.block_residual()), (memory.output, runner.image[:, : runner.noise_tokens])]
         changes = [[relative_change(now, before) for before in seen] for seen, now in rows]
         values = iter(torch.stack([timestep[0].to(torch.float32), *(c for row in changes for c in row)]).tolist())
         sigma = _rounded(next(values))

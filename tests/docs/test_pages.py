@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from accel.block_runner import Walk
+from accel.block_runner import BlockRunner
 from accel.cache.plan import CachePlan
 from accel.cache.strategies import table
 from docs.figures.parameters import PAIRS
@@ -86,7 +86,13 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 def test_the_strategy_of_the_guide_works(checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
     page = (DOCS / "caching.md").read_text(encoding="utf-8")
     (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
-    names = {"dataclass": dataclass, "Sequence": Sequence, "torch": torch, "Walk": Walk, "CachePlan": CachePlan}
+    names = {
+        "dataclass": dataclass,
+        "Sequence": Sequence,
+        "torch": torch,
+        "BlockRunner": BlockRunner,
+        "CachePlan": CachePlan,
+    }
     module = types.ModuleType("alternate")
     monkeypatch.setitem(sys.modules, "alternate", module)
     module.__dict__.update(names)

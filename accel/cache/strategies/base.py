@@ -9,7 +9,7 @@ from typing import Literal, Protocol, runtime_checkable
 
 import torch
 
-from accel.block_runner import Walk
+from accel.block_runner import BlockRunner
 
 
 class Strategy(Protocol):
@@ -44,8 +44,8 @@ class Strategy(Protocol):
         """Whether a signal is compared with the last one, or with that of the last computed forward."""
         ...
 
-    def signal(self, walk: Walk) -> torch.Tensor:
-        """What is watched, […, noise tokens, width], of a walk that stands behind `front` blocks."""
+    def signal(self, runner: BlockRunner) -> torch.Tensor:
+        """What is watched, […, noise tokens, width], after the runner has run `front` blocks."""
         ...
 
     def score(self, distance: float, carried: float, sigma: float) -> float:

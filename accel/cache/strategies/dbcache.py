@@ -9,7 +9,7 @@ from typing import Literal
 
 import torch
 
-from accel.block_runner import Walk
+from accel.block_runner import BlockRunner
 from accel.cache.plan import CachePlan
 from accel.cache.strategies.base import Past
 
@@ -36,9 +36,9 @@ class DBCache:
     keeps: int = 1
     chained: bool = False
 
-    def signal(self, walk: Walk) -> torch.Tensor:
+    def signal(self, runner: BlockRunner) -> torch.Tensor:
         """What the front blocks have added."""
-        return walk.moved()
+        return runner.block_residual()
 
     def score(self, distance: float, carried: float, sigma: float) -> float:
         """The distance itself: drift adds up by itself, because only a computed step moves the reference."""

@@ -9,7 +9,7 @@ from typing import Literal
 
 import torch
 
-from accel.block_runner import Walk
+from accel.block_runner import BlockRunner
 from accel.cache.plan import CachePlan
 from accel.cache.strategies.base import Past, relative_change
 
@@ -33,9 +33,9 @@ class DiCache:
     keeps: int = 2
     chained: bool = False
 
-    def signal(self, walk: Walk) -> torch.Tensor:
+    def signal(self, runner: BlockRunner) -> torch.Tensor:
         """The image behind the first block, which is watched, and what that block added: [2, noise tokens, width]."""
-        return torch.cat([walk.image[:, : walk.noise_tokens], walk.moved()])
+        return torch.cat([runner.image[:, : runner.noise_tokens], runner.block_residual()])
 
     def change(self, signal: torch.Tensor, last: torch.Tensor, past: Sequence[Past]) -> torch.Tensor:
         """The relative change of the image behind the first block."""

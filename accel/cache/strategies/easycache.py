@@ -10,7 +10,7 @@ from typing import Literal
 
 import torch
 
-from accel.block_runner import Walk
+from accel.block_runner import BlockRunner
 from accel.cache.plan import CachePlan
 from accel.cache.strategies.base import Past
 
@@ -31,9 +31,9 @@ class EasyCache:
     keeps: int = 2
     chained: bool = False
 
-    def signal(self, walk: Walk) -> torch.Tensor:
+    def signal(self, runner: BlockRunner) -> torch.Tensor:
         """The latents themselves."""
-        return walk.own
+        return runner.latents
 
     def change(self, signal: torch.Tensor, last: torch.Tensor, past: Sequence[Past]) -> torch.Tensor | None:
         """The latents' change times the rate of the last two computed forwards, over the last prediction."""

@@ -12,7 +12,7 @@ from typing import Literal
 
 import torch
 
-from accel.block_runner import Walk
+from accel.block_runner import BlockRunner
 from accel.cache.plan import CachePlan
 from accel.cache.strategies.base import Past
 
@@ -42,9 +42,9 @@ class MeanCache:
     keeps: int = 5
     chained: bool = True
 
-    def signal(self, walk: Walk) -> torch.Tensor:
+    def signal(self, runner: BlockRunner) -> torch.Tensor:
         """The latents, which are not looked at."""
-        return walk.own
+        return runner.latents
 
     def score(self, distance: float, carried: float, sigma: float) -> float:
         """Below any threshold but 0."""

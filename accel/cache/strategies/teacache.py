@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
-from accel.block_runner import Walk
+from accel.block_runner import BlockRunner
 from accel.cache.curves import Curve
 from accel.cache.plan import CachePlan
 from accel.cache.profile import load_profile
@@ -25,9 +25,9 @@ class TeaCache:
     shared: bool = True
     follows: bool = True
 
-    def signal(self, walk: Walk) -> torch.Tensor:
+    def signal(self, runner: BlockRunner) -> torch.Tensor:
         """The modulated input."""
-        return walk.modulated()
+        return runner.modulated_input()
 
     def score(self, distance: float, carried: float, sigma: float) -> float:
         """The sum of the rescaled changes."""

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from accel.block_runner import Walk
+from accel.block_runner import BlockRunner
 from accel.cache.curves import Polynomial
 from accel.cache.gate import Gate
 from accel.cache.report import Branch
@@ -114,7 +114,7 @@ ANY = pytest.mark.parametrize("strategy", STRATEGIES, ids=["F1B0", "F3B0", "F2B2
 @pytest.mark.parametrize("controls", [0, 1, 2, 5])
 @pytest.mark.parametrize("references", [False, True])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_a_walk_from_end_to_end_is_the_forward_bit_for_bit(
+def test_a_run_over_all_blocks_is_the_forward_bit_for_bit(
     checkpoint: Checkpoint, zero_cond_t: bool, dtype: torch.dtype, references: bool, controls: int
 ) -> None:
     model: Any = deeper(checkpoint, DEPTH, zero_cond_t=zero_cond_t).transformer
@@ -132,10 +132,10 @@ def test_a_walk_from_end_to_end_is_the_forward_bit_for_bit(
             controlnet_block_samples=added,
             return_dict=False,
         )[0]
-        walk = Walk(model, tokens, time, embeds, asked.shapes, lambda: added)
-        walk.run(2)
-        walk.run(walk.depth)
-        assert torch.equal(walk.output(), expected[:, :12])
+        runner = BlockRunner(model, tokens, time, embeds, asked.shapes, lambda: added)
+        runner.run_to(2)
+        runner.run_to(runner.depth)
+        assert torch.equal(runner.output(), expected[:, :12])
 
 
 @pytest.fixture(params=[False, True], ids=["plain", "zero_cond_t"])
@@ -197,10 +197,10 @@ class TestDistance:
         for step, each in enumerate(asked):
             ask(ours, transformer, each, step)
             with torch.inference_mode():
-                walk = Walk(transformer, **{**each.options}, embeds=each.embeds("cond"))
-                start = walk.image[:, :12]
-                walk.run(2)
-                moves.append(walk.image[:, :12] - start)
+                runner = BlockRunner(transformer, **{**each.options}, embeds=each.embeds("cond"))
+                start = runner.image[:, :12]
+                runner.run_to(2)
+                moves.append(runner.image[:, :12] - start)
         expected = (moves[1] - moves[0]).abs().mean() / moves[0].abs().mean()
         first, second = ours.report().decisions
         assert first.distance is None

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from accel.block_runner import Walk
+from accel.block_runner import BlockRunner
 from accel.cache.plan import CacheName, CachePlan
 from accel.cache.report import CacheReport
 from accel.cache.strategies.base import Past, Predictor, Strategy, Timetable
@@ -55,13 +55,15 @@ def ours(checkpoint: Checkpoint, embeds: torch.Tensor, plan: CachePlan, steps: i
     return state.latents, state.cache.report()
 
 
-def walk(checkpoint: Checkpoint, embeds: torch.Tensor, latents: torch.Tensor, sigma: float) -> Walk:
-    return Walk(checkpoint.transformer, latents, torch.tensor([sigma]), embeds, [grid(SIDE, SIDE, checkpoint.vae)])
+def runner(checkpoint: Checkpoint, embeds: torch.Tensor, latents: torch.Tensor, sigma: float) -> BlockRunner:
+    return BlockRunner(
+        checkpoint.transformer, latents, torch.tensor([sigma]), embeds, [grid(SIDE, SIDE, checkpoint.vae)]
+    )
 
 
 def velocity(checkpoint: Checkpoint, embeds: torch.Tensor, latents: torch.Tensor, sigma: float) -> torch.Tensor:
-    whole = walk(checkpoint, embeds, latents, sigma)
-    whole.run(whole.depth)
+    whole = runner(checkpoint, embeds, latents, sigma)
+    whole.run_to(whole.depth)
     return whole.output()
 
 
@@ -100,9 +102,9 @@ def dicache(checkpoint: Checkpoint, embeds: torch.Tensor, plan: CachePlan, steps
     computed: list[tuple[torch.Tensor, torch.Tensor]] = []
     last: torch.Tensor | None = None
     for step, (sigma, following) in enumerate(pairwise(schedule(checkpoint, steps))):
-        probed = walk(checkpoint, embeds, x, sigma)
+        probed = runner(checkpoint, embeds, x, sigma)
         before = probed.image
-        probed.run(1)
+        probed.run_to(1)
         first = probed.image
         total += l1(first - last) / l1(last) if last is not None else 0.0
         if last is not None and allowed(plan, steps, step, letters) and total < plan.threshold:
@@ -111,9 +113,9 @@ def dicache(checkpoint: Checkpoint, embeds: torch.Tensor, plan: CachePlan, steps
                 (pb, rb), (pa, ra) = computed[-2:]
                 gamma = min(max(l1(first - before - pb) / l1(pa - pb), 1.0), 1.5)
                 residual = rb + gamma * (ra - rb)
-            probed.leap(probed.depth, before + residual)
+            probed.skip_to(probed.depth, before + residual)
         else:
-            probed.run(probed.depth)
+            probed.run_to(probed.depth)
             letters, total = letters + "C", 0.0
             computed.append((first - before, probed.image - before))
         last, x = first, x + probed.output() * (following - sigma)
