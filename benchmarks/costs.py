@@ -19,7 +19,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from benchmarks.command import Command
-from benchmarks.memory import peak_mib
+from benchmarks.peak_memory import peak_mib
 from benchmarks.pipeline import FULL, NEGATIVE_TOKENS, PROMPT_TOKENS, SCALE, SEED, SMALL, Bench
 from pipelines.catalog.catalog import load_catalog
 from pipelines.controlnet.nets import Control

@@ -35,7 +35,7 @@ from PIL import Image
 
 from accel.weights.single_frame import SingleFrameVae
 from benchmarks.command import Command
-from benchmarks.memory import peak_mib
+from benchmarks.peak_memory import peak_mib
 from pipelines.catalog.catalog import Mode, ModelEntry, load_catalog
 from pipelines.conditioning import encode_picture, encode_references, scaled_size
 from pipelines.controlnet.nets import Control

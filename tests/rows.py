@@ -7,7 +7,7 @@ from typing import Any
 from accel.cache.plan import CachePlan
 from accel.cache.report import Branch, Decision
 from benchmarks.step_caches.results import Case, Likeness, Place, Result, Run
-from benchmarks.step_caches.settings import Kind
+from benchmarks.step_caches.variants import Kind
 
 PLACE = Place("runware:108@1", "f" * 64, "cpu (1 threads)", "float32", 256, 256)
 PLAN = CachePlan("fbcache", 0.25, 3, 18, 3)

@@ -18,7 +18,7 @@ from benchmarks.step_caches.summary import Group, Row
 
 if TYPE_CHECKING:
     from benchmarks.step_caches.results import Result
-    from benchmarks.step_caches.settings import Knob
+    from benchmarks.step_caches.variants import Knob
 
 # Okabe and Ito's colours, which the colour-blind can tell apart.
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#8c564b")

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from accel.cache.plan import CachePlan
 from accel.cache.report import Decision, reused_steps
 from accel.validation_message import first_complaint
-from benchmarks.step_caches.settings import Kind, Knob
+from benchmarks.step_caches.variants import Kind, Knob
 
 # Equal pictures have no finite PSNR; one grey level in one of a megapixel's values makes 113 dB.
 PSNR_OF_EQUALS = 120.0

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean, quantiles
 
-from benchmarks.step_caches.lettering import holds, spelt
+from benchmarks.step_caches.ocr import holds, spelt
 from benchmarks.step_caches.results import Place, Result
-from benchmarks.step_caches.settings import Kind, Knob
+from benchmarks.step_caches.variants import Kind, Knob
 
 # Below this, a speed-up is no news, however quiet the machine was.
 LEAST_SPEEDUP = 0.02

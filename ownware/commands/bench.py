@@ -11,12 +11,12 @@ from pathlib import Path
 import typer
 
 from accel.cache.profile import ProfileError
-from benchmarks.step_caches.choice import Choice, Demand, choose
 from benchmarks.step_caches.prompts import PromptsError, default_prompts, load_prompts
+from benchmarks.step_caches.recommend import Choice, Demand, choose
 from benchmarks.step_caches.results import Result, ResultsError, ResultsFile, read_results
-from benchmarks.step_caches.settings import DEFAULT as DEFAULT_SETTINGS
-from benchmarks.step_caches.settings import SettingsError, jobs_of, load_settings
 from benchmarks.step_caches.summary import Group, Row, groups_of
+from benchmarks.step_caches.variants import DEFAULT as DEFAULT_SETTINGS
+from benchmarks.step_caches.variants import SettingsError, jobs_of, load_settings
 from pipelines.catalog.catalog import CatalogError
 from pipelines.catalog.profiles import Profiles, Render
 from pipelines.request import MAX_STEPS
@@ -84,9 +84,9 @@ def caches(
         for said in left_out:
             typer.echo(f"ownware: not measured: {said}", err=True)
     # torch and the models take seconds, and only from here on are they needed.
-    from benchmarks.step_caches.campaign import run, units_of
-    from benchmarks.step_caches.lettering import Reader, can_read
-    from benchmarks.step_caches.measuring import Bench
+    from benchmarks.step_caches.measure import Bench
+    from benchmarks.step_caches.ocr import Reader, can_read
+    from benchmarks.step_caches.runner import run, units_of
     from pipelines.models.loader import Checkpoints, LoadError
 
     reader = Reader() if can_read() and any(prompt.words for prompt in texts) else None
@@ -113,8 +113,8 @@ def report(*, out: Path, results: Path | None, readme: Path | None, plot: Path |
     try:
         _expect_extra()
         groups = groups_of(_read(results or out / "results.jsonl"))
-        from benchmarks.step_caches.page import save_front, write_report
-        from benchmarks.step_caches.table import PageError, insert, markdown
+        from benchmarks.step_caches.markdown import PageError, insert, markdown
+        from benchmarks.step_caches.report import save_front, write_report
 
         page = write_report(groups, out / PICTURES, out)
         try:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from benchmarks.step_caches.markdown import BEGIN, END
 from benchmarks.step_caches.results import read_results, to_line
-from benchmarks.step_caches.table import BEGIN, END
 from ownware.cli import app
 from tests.rows import result
 

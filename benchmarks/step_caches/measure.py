@@ -15,12 +15,12 @@ from PIL import Image
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from accel.cache.report import Decision
-from benchmarks.step_caches.host_reads import HostReads
-from benchmarks.step_caches.lettering import Reader
+from benchmarks.step_caches.host_syncs import HostReads
+from benchmarks.step_caches.ocr import Reader
 from benchmarks.step_caches.prompts import Prompt
-from benchmarks.step_caches.quality import compare
 from benchmarks.step_caches.results import Case, Likeness, Place, Result, Run
-from benchmarks.step_caches.settings import Job
+from benchmarks.step_caches.similarity import compare
+from benchmarks.step_caches.variants import Job
 from pipelines.catalog.catalog import ModelEntry
 from pipelines.generate import draw
 from pipelines.models.encodings import Encodings

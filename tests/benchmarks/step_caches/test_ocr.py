@@ -1,7 +1,7 @@
 import pytest
 from PIL import Image, ImageDraw
 
-from benchmarks.step_caches.lettering import Reader, can_read, holds, spelt
+from benchmarks.step_caches.ocr import Reader, can_read, holds, spelt
 
 
 def test_it_reads_without_a_network() -> None:

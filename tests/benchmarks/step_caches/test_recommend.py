@@ -1,7 +1,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.step_caches.choice import Demand, choose, front
+from benchmarks.step_caches.recommend import Demand, choose, front
 from benchmarks.step_caches.summary import Group, groups_of
 from tests.rows import result
 

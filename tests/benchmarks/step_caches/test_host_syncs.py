@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from accel.cache.plan import CachePlan
-from benchmarks.step_caches.host_reads import HostReads
-from benchmarks.step_caches.measuring import Bench
+from benchmarks.step_caches.host_syncs import HostReads
+from benchmarks.step_caches.measure import Bench
 from benchmarks.step_caches.prompts import Prompt
 from pipelines.catalog.catalog import load_catalog
 from pipelines.models.loader import Checkpoint

@@ -13,11 +13,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.figure import Figure
 from PIL import Image
 
-from benchmarks.step_caches import table
-from benchmarks.step_caches.campaign import picture_path
-from benchmarks.step_caches.choice import front
+from benchmarks.step_caches import cells
 from benchmarks.step_caches.plots import front_figure, knob_figure, timeline_figure
+from benchmarks.step_caches.recommend import front
 from benchmarks.step_caches.results import Result
+from benchmarks.step_caches.runner import picture_path
 from benchmarks.step_caches.summary import Group, Row
 
 SHOWN_SIDE = 256  # pixels of a picture in the page
@@ -54,10 +54,10 @@ def write_report(groups: Sequence[Group], pictures: Path, folder: Path) -> Path:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals |= {"table": table}
+    environment.globals |= {"cells": cells}
     sections = [_section(number, group, pictures, folder) for number, group in enumerate(groups)]
     page = folder / "report.html"
-    page.write_text(environment.get_template("page.html").render(sections=sections), encoding="utf-8")
+    page.write_text(environment.get_template("report.html").render(sections=sections), encoding="utf-8")
     return page
 
 
@@ -75,7 +75,7 @@ def _section(number: int, group: Group, pictures: Path, folder: Path) -> dict[st
             data = _png(figure)
             (folder / f"{name}{tail}.png").write_bytes(data)
             plots[name] = _uri(data, "png")
-    rows = table.ordered(group.whole)
+    rows = cells.ordered(group.whole)
     return {
         "group": group,
         "rows": rows,
@@ -83,7 +83,7 @@ def _section(number: int, group: Group, pictures: Path, folder: Path) -> dict[st
         "flags": [row for row in rows if row.flag],
         "incomplete": [row for row in group.rows if row not in group.whole],
         "plots": plots,
-        "strips": _strips(group, table.ordered(group.rows), pictures),
+        "strips": _strips(group, cells.ordered(group.rows), pictures),
         "versions": group.results[-1].versions,
         "dates": (min(result.date for result in group.results), max(result.date for result in group.results)),
     }

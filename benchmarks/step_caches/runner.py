@@ -11,10 +11,10 @@ from pathlib import Path
 import typer
 from PIL import Image
 
-from benchmarks.step_caches.measuring import Bench
+from benchmarks.step_caches.measure import Bench
 from benchmarks.step_caches.prompts import Prompt
 from benchmarks.step_caches.results import Case, ResultsFile
-from benchmarks.step_caches.settings import Job
+from benchmarks.step_caches.variants import Job
 
 PICTURE_QUALITY = 90  # WebP, for looking at: every figure is of the picture itself
 

@@ -10,12 +10,12 @@ import pytest
 from PIL import Image
 
 from accel.cache.plan import CachePlan
-from benchmarks.step_caches.campaign import Unit, picture_path, run, units_of
-from benchmarks.step_caches.measuring import Bench
+from benchmarks.step_caches.measure import Bench
 from benchmarks.step_caches.prompts import Prompt
 from benchmarks.step_caches.results import PSNR_OF_EQUALS, ResultsFile, read_results
-from benchmarks.step_caches.settings import Job, jobs_of
+from benchmarks.step_caches.runner import Unit, picture_path, run, units_of
 from benchmarks.step_caches.summary import groups_of
+from benchmarks.step_caches.variants import Job, jobs_of
 from pipelines.catalog.catalog import ModelEntry, load_catalog
 from pipelines.models.loader import Checkpoint
 from pipelines.request import Reference

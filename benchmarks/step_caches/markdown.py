@@ -1,14 +1,10 @@
-"""The rows as text: numbers with sober digits, a Markdown table, and its place in a page.
+"""The main table of a report as Markdown, and its place in a page. Pure but for `insert`; knows no plot."""
 
-Pure; knows no plot.
-"""
-
-from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.step_caches.choice import front
-from benchmarks.step_caches.results import PSNR_OF_EQUALS
-from benchmarks.step_caches.summary import Group, Row, Spread
+from benchmarks.step_caches import cells
+from benchmarks.step_caches.recommend import front
+from benchmarks.step_caches.summary import Group
 
 BEGIN, END = "<!-- step caches: written by `ownware bench report` -->", "<!-- end of step caches -->"
 _HEADINGS = ("setting", "loop", "request", "reused", "SSIM", "PSNR, dB", "FLIP")
@@ -18,57 +14,23 @@ class PageError(ValueError):
     """The page has no place for the table."""
 
 
-def times(spread: Spread) -> str:
-    """A speed-up with the worst prompt's, as `1.82× (1.60)`."""
-    return f"{spread.mean:.2f}× ({spread.worst:.2f})"
-
-
-def decibels(value: float) -> str:
-    """PSNR; equal pictures have none."""
-    return "equal" if value >= PSNR_OF_EQUALS else f"{value:.1f}"
-
-
-def ssim(spread: Spread) -> str:
-    """Mean and worst."""
-    return f"{spread.mean:.3f} ({spread.worst:.3f})"
-
-
-def psnr(spread: Spread) -> str:
-    """Mean and worst."""
-    if spread.worst >= PSNR_OF_EQUALS:
-        return "equal"
-    return f"{decibels(spread.mean)} ({decibels(spread.worst)})"
-
-
-def ordered(rows: Sequence[Row]) -> list[Row]:
-    """Caches and fewer steps together, by speed, so that like stands beside like; the floors come last."""
-    return sorted(rows, key=lambda row: (row.kind in ("uncached", "other_kernel"), row.loop_speedup.mean))
-
-
-def reused(row: Row) -> str:
-    """Steps that were reused of those that were executed."""
-    if row.kind != "cache":
-        return "–"
-    return f"{row.reused_steps:.1f} of {row.executed}".replace(".0 of", " of")
-
-
 def markdown(group: Group) -> str:
     """The main table, with what it was measured on."""
     lines = [f"| {' | '.join(_HEADINGS)} |", "|---" * len(_HEADINGS) + "|"]
     best = front(group.whole)
-    for row in ordered(group.whole):
+    for row in cells.ordered(group.whole):
         mark = "*" * ((row.kind != "cache") + 2 * (row in best))
         name = f"{mark}{row.name}{mark}"
-        cells = (
+        columns = (
             name,
-            times(row.loop_speedup),
-            times(row.request_speedup),
-            reused(row),
-            ssim(row.ssim),
-            psnr(row.psnr),
+            cells.times(row.loop_speedup),
+            cells.times(row.request_speedup),
+            cells.reused(row),
+            cells.ssim(row.ssim),
+            cells.psnr(row.psnr),
             f"{row.flip.mean:.3f} ({row.flip.worst:.3f})",
         )
-        lines.append(f"| {' | '.join(cells)} |")
+        lines.append(f"| {' | '.join(columns)} |")
     return "\n".join([*lines, "", described(group)])
 
 

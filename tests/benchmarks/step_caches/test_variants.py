@@ -4,7 +4,7 @@ from typing import Any, cast, get_args
 import pytest
 
 from accel.cache.plan import CacheName, CachePlan
-from benchmarks.step_caches.settings import DEFAULT, SettingsError, jobs_of, load_settings
+from benchmarks.step_caches.variants import DEFAULT, SettingsError, jobs_of, load_settings
 from pipelines.catalog.catalog import load_catalog
 from server.api.runware.schema.objects import AcceleratorOptions
 from server.api.runware.translate.caches import CACHES, cache_plan

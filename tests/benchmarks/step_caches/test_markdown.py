@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.step_caches.markdown import BEGIN, END, PageError, insert, markdown
 from benchmarks.step_caches.results import PSNR_OF_EQUALS, Likeness
 from benchmarks.step_caches.summary import Group, groups_of
-from benchmarks.step_caches.table import BEGIN, END, PageError, insert, markdown, ordered
 from tests.rows import result
 
 
@@ -18,10 +18,6 @@ def group() -> Group:
             result("10 steps", kind="fewer_steps", speedup=1.9, executed=10),
         ]
     )[0]
-
-
-def test_like_stands_beside_like_and_floors_come_last(group: Group) -> None:
-    assert [row.name for row in ordered(group.rows)] == ["10 steps", "fast", "again"]
 
 
 def test_the_numbers(group: Group) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from benchmarks.step_caches.campaign import picture_path, save_picture
-from benchmarks.step_caches.page import write_report
+from benchmarks.step_caches.report import write_report
+from benchmarks.step_caches.runner import picture_path, save_picture
 from benchmarks.step_caches.summary import groups_of
 from tests.rows import result
 

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFilter
 
-from benchmarks.step_caches.quality import compare
 from benchmarks.step_caches.results import PSNR_OF_EQUALS
+from benchmarks.step_caches.similarity import compare
 
 
 def noisy(seed: int, side: int = 32) -> Image.Image:
