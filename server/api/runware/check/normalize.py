@@ -1,13 +1,14 @@
-"""What real clients send that the published pages do not list, turned into what they do.
+"""Normalization: rewrites what real clients send in the spelling of the published pages.
 
-Works on one raw task, before validation, and returns a new one; it never rejects a value, except where two spellings
-of one parameter contradict each other or a parameter has no counterpart on these models. Each rule names the client
-that made it necessary.
+Works on one raw task before validation, and returns a new task. It reports two spellings of one parameter that
+contradict each other, and parameters that have no counterpart on these models; every other value is left to validation.
+Each rule names the client that made it necessary.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
+from pipelines.catalog.catalog import REFERENCES, Catalog
 from server.api.runware.schema.fields import MAX_SEED
 from server.api.runware.schema.tasks import WireTask
 from server.errors import ApiError, IncompatibleParameters, UnsupportedParameter
@@ -33,7 +34,7 @@ _ACCELERATOR_ALIASES = {
 _UNET_ONLY = frozenset({"deepCache", "deepCacheInterval", "deepCacheBranchId", "deepCacheSkipMode"})
 
 
-def normalise(task: WireTask) -> tuple[WireTask, list[ApiError]]:
+def normalize(task: WireTask, catalog: Catalog) -> tuple[WireTask, list[ApiError]]:
     """Rewrite one imageInference task in the documented spelling.
 
     Returns the task and the errors found on the way: contradicting spellings, foreign parameters with an effect.
@@ -41,14 +42,14 @@ def normalise(task: WireTask) -> tuple[WireTask, list[ApiError]]:
     task = plain(task)
     errors: list[ApiError] = []
     _drop_foreign(task, errors)
-    _move_inputs(task, errors)
+    _move_inputs(task, catalog, errors)
     _move_settings(task, errors)
     _rename_accelerators(task, errors)
     _soften_values(task)
     return task, errors
 
 
-def normalise_preprocess(task: WireTask) -> tuple[WireTask, list[ApiError]]:
+def normalize_preprocess(task: WireTask) -> tuple[WireTask, list[ApiError]]:
     """Rewrite one preprocessing task in the documented spelling, and say where it contradicts itself.
 
     The vendor's newest SDK names each preprocessor as a model, and puts the picture under `inputs`.
@@ -93,7 +94,7 @@ def _drop_foreign(task: WireTask, errors: list[ApiError]) -> None:
             errors.append(UnsupportedParameter(f"'{name}' has no effect on the models served here.", parameter=name))
 
 
-def _move_inputs(task: WireTask, errors: list[ApiError]) -> None:
+def _move_inputs(task: WireTask, catalog: Catalog, errors: list[ApiError]) -> None:
     """Both placements are published: the schema says `inputs.*`, all its edit examples use the top level."""
     given = task.get("inputs", {})
     if not isinstance(given, dict):
@@ -103,8 +104,7 @@ def _move_inputs(task: WireTask, errors: list[ApiError]) -> None:
         _merge(inputs, new, inputs.pop(old, None), f"inputs.{old}", f"inputs.{new}", errors)
     if "image" in inputs:
         image = inputs.pop("image")
-        edits = task.get("model") not in ("runware:108@1", "alibaba-qwen-image", "qwen-image")
-        name, value = ("referenceImages", [image]) if edits else ("seedImage", image)
+        name, value = ("referenceImages", [image]) if _edits(task, catalog) else ("seedImage", image)
         _merge(inputs, name, value, "inputs.image", f"inputs.{name}", errors)
     for name in ("referenceImages", "seedImage", "maskImage", "strength"):
         _merge(inputs, name, task.pop(name, None), name, f"inputs.{name}", errors)
@@ -118,6 +118,13 @@ def _move_inputs(task: WireTask, errors: list[ApiError]) -> None:
     task.pop("inputs", None)
     if inputs:
         task["inputs"] = inputs
+
+
+def _edits(task: WireTask, catalog: Catalog) -> bool:
+    """Whether the task's model takes reference images. Validation refuses an unknown model later."""
+    model = task.get("model")
+    entry = catalog.find(model) if isinstance(model, str) else None
+    return entry is None or REFERENCES[entry.mode][1] > 0
 
 
 def _move_settings(task: WireTask, errors: list[ApiError]) -> None:

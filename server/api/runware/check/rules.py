@@ -115,8 +115,9 @@ def _references(task: ImageInference, entry: ModelEntry, catalog: Catalog) -> It
     if least <= count <= most:
         return
     if most == 0:
-        message = f"'{name}' is no parameter of {entry.air}; an edit model such as runware:108@20 takes it."
-        yield UnsupportedParameter(message, parameter=name)
+        editor = next((other.air for other in catalog.entries if REFERENCES[other.mode][1] > 0), None)
+        takes_it = f"an edit model such as {editor} takes it" if editor else "no served model takes it"
+        yield UnsupportedParameter(f"'{name}' is no parameter of {entry.air}; {takes_it}.", parameter=name)
         return
     wanted = "exactly one image" if least == most else f"{least} to {most} images"
     details = {"type": "array", "min": least, "max": most}

@@ -13,7 +13,7 @@ from pipelines.catalog.profiles import Profiles
 from server.api.client import Client
 from server.api.image_urls import own_image
 from server.api.runware.check import rules
-from server.api.runware.check.normalize import normalise
+from server.api.runware.check.normalize import normalize
 from server.api.runware.check.validation import validate
 from server.api.runware.responses import Answer, acknowledgement
 from server.api.runware.results import failure_object, image_item, job_answer, job_ref
@@ -81,9 +81,9 @@ class Inference:
                 yield answer
 
     def _validate(self, raw: WireTask, catalog: Catalog) -> tuple[ImageInference, ModelEntry, list[str]]:
-        normalised, contradictions = normalise(raw)
+        normalized, contradictions = normalize(raw, catalog)
         try:
-            task, ignored = validate(ImageInference, normalised, ignore_unknown=self._ignore_unknown)
+            task, ignored = validate(ImageInference, normalized, ignore_unknown=self._ignore_unknown)
         except TaskRejected as rejected:
             raise TaskRejected(*rejected.errors, *contradictions) from rejected
         if contradictions:

@@ -16,7 +16,7 @@ from pipelines.images import open_reference
 from pipelines.request import Reference
 from server.api.client import Client
 from server.api.image_urls import own_image
-from server.api.runware.check.normalize import normalise_preprocess
+from server.api.runware.check.normalize import normalize_preprocess
 from server.api.runware.check.rules import without_effect
 from server.api.runware.check.validation import validate
 from server.api.runware.responses import Answer, TaskRef, acknowledgement
@@ -88,9 +88,9 @@ class Preprocessing:
         yield await guide_answer(done, self._media, client, status=task.deliveryMethod == "async")
 
     def _validate(self, raw: WireTask) -> tuple[ControlNetPreprocess, tuple[str, ...]]:
-        normalised, contradictions = normalise_preprocess(raw)
+        normalized, contradictions = normalize_preprocess(raw)
         try:
-            task, ignored = validate(ControlNetPreprocess, normalised, ignore_unknown=self._ignore_unknown)
+            task, ignored = validate(ControlNetPreprocess, normalized, ignore_unknown=self._ignore_unknown)
         except TaskRejected as rejected:
             raise TaskRejected(*rejected.errors, *contradictions) from rejected
         if errors := [*contradictions, *_errors(task)]:

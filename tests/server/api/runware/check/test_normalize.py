@@ -1,16 +1,19 @@
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from server.api.runware.check.normalize import PRINTED_MAX_SEED, normalise, plain
+from pipelines.catalog.catalog import load_catalog
+from server.api.runware.check.normalize import PRINTED_MAX_SEED, normalize, plain
 from server.api.runware.schema.fields import MAX_SEED
 
+CATALOG = load_catalog()
 T2I = {"taskType": "imageInference", "model": "runware:108@1"}
 EDIT = {"taskType": "imageInference", "model": "runware:108@20"}
 
 
-def normalised(task: dict[str, Any]) -> dict[str, Any]:
-    result, errors = normalise(task)
+def normalized(task: dict[str, Any]) -> dict[str, Any]:
+    result, errors = normalize(task, CATALOG)
     assert errors == []
     return {key: value for key, value in result.items() if key not in ("taskType", "model")}
 
@@ -55,11 +58,23 @@ def normalised(task: dict[str, Any]) -> dict[str, Any]:
     ],
 )
 def test_what_clients_send_means_what_the_pages_say(sent: dict[str, Any], meant: dict[str, Any]) -> None:
-    assert normalised({**EDIT, **sent}) == meant
+    assert normalized({**EDIT, **sent}) == meant
 
 
-def test_a_single_image_is_the_seed_image_of_text_to_image() -> None:
-    assert normalised({**T2I, "inputs": {"image": "a"}}) == {"inputs": {"seedImage": "a"}}
+OWN = replace(load_catalog().entries[0], air="me:paint@1", slugs=("paint",))
+
+
+@pytest.mark.parametrize("model", ["runware:108@1", "RUNWARE:108@1", " qwen-image ", "me:paint@1", "Paint"])
+def test_a_single_image_is_the_seed_image_of_any_text_to_image_model(model: str) -> None:
+    catalog = replace(CATALOG, entries=(*CATALOG.entries, OWN))
+    task, errors = normalize({**T2I, "model": model, "inputs": {"image": "a"}}, catalog)
+    assert (task["inputs"], errors) == ({"seedImage": "a"}, [])
+
+
+@pytest.mark.parametrize("model", ["no:model@1", 3, None])
+def test_of_an_unknown_model_a_single_image_is_left_for_validation(model: object) -> None:
+    task, errors = normalize({**T2I, "model": model, "inputs": {"image": "a"}}, CATALOG)
+    assert (task["inputs"], errors) == ({"referenceImages": ["a"]}, [])
 
 
 @pytest.mark.parametrize(
@@ -81,13 +96,13 @@ def test_a_single_image_is_the_seed_image_of_text_to_image() -> None:
     ],
 )
 def test_what_cannot_be_meant(sent: dict[str, Any], code: str, parameter: object) -> None:
-    _, (error,) = normalise({**EDIT, **sent})
+    _, (error,) = normalize({**EDIT, **sent}, CATALOG)
     assert (error.code, error.parameter) == (code, parameter)
 
 
 @pytest.mark.parametrize("sent", [{"inputs": 3}, {"settings": 3, "trueCFGScale": 2}, {"safety": 3, "checkNSFW": True}])
 def test_nonsense_is_left_for_validation(sent: dict[str, Any]) -> None:
-    result, errors = normalise({**EDIT, **sent})
+    result, errors = normalize({**EDIT, **sent}, CATALOG)
     assert errors == []
     assert sent.items() <= result.items()
 
@@ -95,7 +110,7 @@ def test_nonsense_is_left_for_validation(sent: dict[str, Any]) -> None:
 def test_the_senders_task_is_not_changed() -> None:
     sent = {**EDIT, "referenceImages": ["a"], "inputs": {"strength": 0.5}, "safety": {"tolerance": 1}}
     before = repr(sent)
-    normalise(sent)
+    normalize(sent, CATALOG)
     assert repr(sent) == before
 
 

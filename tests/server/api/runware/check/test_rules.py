@@ -1,12 +1,17 @@
 """Every parameter of the two model pages: its ranges, its cross-field rules, and what has no effect yet."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
 
+from pipelines.catalog.catalog import Catalog
+from server.app import create_app
 from server.errors import ApiError, TaskRejected
-from tests.server.conftest import new_task, post
+from server.settings import Settings
+from tests.fakes import FakeWorker
+from tests.server.conftest import error_of, new_task, post
 
 EDIT = {"model": "runware:108@20", "inputs": {"referenceImages": ["REFERENCE"]}}
 ULTRALYTICS = "advancedFeatures.ultralytics"
@@ -187,3 +192,16 @@ def test_control_net_windows(client: TestClient, reference: str) -> None:
 
 def test_rejected_joins_messages() -> None:
     assert str(TaskRejected(ApiError("one"), ApiError("two"))) == "one; two"
+
+
+def test_the_edit_model_that_a_message_offers_is_a_served_one(
+    settings: Settings, catalog: Catalog, worker: FakeWorker, reference: str
+) -> None:
+    painter, editor, _ = catalog.entries
+    own = replace(editor, air="me:edit@1", slugs=())
+    for entries, offered in (((painter, own), "an edit model such as me:edit@1 takes it"), ((painter,), "no served")):
+        app = create_app(settings, replace(catalog, entries=entries), [worker])
+        with TestClient(app) as client:
+            error = error_of(post(client, new_task(referenceImages=[reference])))
+        assert (error["code"], error["parameter"]) == ("unsupportedParameter", "inputs.referenceImages")
+        assert offered in error["message"]
