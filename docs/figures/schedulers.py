@@ -23,7 +23,7 @@ from pipelines.catalog.catalog import EMBEDDED, EMBEDDED_FOLDER, ModelEntry, loa
 from pipelines.models.loader import Checkpoint, default_dtype, load
 from pipelines.render import advance, finish, prepare
 from pipelines.request import RenderRequest, Sampler
-from server.api.runware.translate.schedulers import SAMPLERS
+from server.api.runware.schema.schedulers import SAMPLERS
 
 PROMPT = "a large red circle at the top left on a blue background"
 REFERENCE, REFERENCE_STEPS = Sampler("heun", "beta"), 80

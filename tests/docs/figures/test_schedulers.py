@@ -4,7 +4,7 @@ import pytest
 from docs.figures.schedulers import FRAME, LABEL, Scene, contact_sheet, describe
 from pipelines.catalog.catalog import load_catalog
 from pipelines.models.loader import Checkpoint
-from server.api.runware.translate.schedulers import SAMPLERS
+from server.api.runware.schema.schedulers import SAMPLERS
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, StrictStr, WithJsonSchema
 
 from pipelines.controlnet.preprocessors import KINDS, NEED_A_NETWORK
-from server.api.runware.translate.schedulers import SCHEDULERS, scheduler_name
+from server.api.runware.schema.schedulers import SCHEDULERS, scheduler_name
 
 MAX_SEED = 2**63 - 1
 MAX_TTL = 100 * 366 * 86_400  # a lifetime; beyond some size it is no number of seconds that can be stored

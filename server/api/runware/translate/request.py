@@ -16,9 +16,9 @@ from pipelines.catalog.profiles import Profiles, Render
 from pipelines.request import ControlUse, FaceRefinement, LoraUse, Outpaint, Reference, RenderRequest, Sampler
 from server.api.runware.check.rules import ASPECT_TOLERANCE
 from server.api.runware.schema.objects import ControlNet
+from server.api.runware.schema.schedulers import NEAREST, SAMPLERS
 from server.api.runware.schema.tasks import ImageInference
 from server.api.runware.translate.caches import ThresholdDirection, cache_plan
-from server.api.runware.translate.schedulers import NEAREST, SAMPLERS
 from server.media.store import Media
 
 SIDE_STEP, SIDE_MIN, SIDE_MAX = 16, 128, 2048

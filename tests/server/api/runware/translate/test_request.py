@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from pipelines.catalog.catalog import ModelEntry, load_catalog
 from pipelines.request import Sampler
+from server.api.runware.schema.schedulers import NEAREST, SAMPLERS, SCHEDULERS
 from server.api.runware.schema.tasks import ImageInference
 from server.api.runware.translate.request import size_like, to_request
-from server.api.runware.translate.schedulers import NEAREST, SAMPLERS, SCHEDULERS
 from server.media.store import Media
 
 CATALOG = load_catalog()

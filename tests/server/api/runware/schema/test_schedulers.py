@@ -13,7 +13,7 @@ from pipelines.models.loader import Checkpoint
 from pipelines.render import advance, prepare
 from pipelines.request import Reference, RenderRequest, Sampler
 from pipelines.sampling.solvers.table import integrator
-from server.api.runware.translate.schedulers import NEAREST, SAMPLERS, SCHEDULERS, scheduler_name
+from server.api.runware.schema.schedulers import NEAREST, SAMPLERS, SCHEDULERS, scheduler_name
 from tests.fakes import picture
 from tests.pipelines.sampling.solvers.flows import walk
 from tests.server.api.runware.check.test_rules import errors_of
