@@ -296,7 +296,7 @@ def main() -> None:
     for sides in (first, several):
         for name, figures in compare(lab, sides, command.repeats).items():
             report(name, figures)
-    others: tuple[CacheName, ...] = ("teacache", "meancache", "easycache", "dicache")
+    others: list[CacheName] = [name for name in STRATEGIES if name not in ("fbcache", "dbcache")]
     sides = {"uncached": first["uncached"]}
     sides |= {f"ours, {name}": partial(with_ours, lab, name, strategy_of(name, lab)) for name in others}
     for name, figures in compare(lab, sides, command.repeats).items():

@@ -1,6 +1,6 @@
-"""What a request may ask of a step cache: plain data, fully resolved.
+"""The step cache of a request: plain data, fully resolved.
 
-Knows no tensor and imports no torch, so that whoever builds requests can build it.
+Knows no tensor and imports no torch, so that a process without torch can build one.
 """
 
 from dataclasses import dataclass
@@ -13,13 +13,15 @@ CacheName = Literal["fbcache", "teacache", "dbcache", "meancache", "easycache", 
 
 @dataclass(frozen=True, slots=True)
 class CachePlan:
-    """A step cache and when it may act.
+    """A step cache, and the steps in which it may reuse.
 
-    `threshold` is the strategy's own, higher for more reuse; at 0 nothing is ever reused. Reuse is allowed in the
-    executed steps `start` ≤ step < `end`, and at most `max_run` times in a row. `profile` names what says how TeaCache
-    rescales its distances, and `curve` is that itself, so that a receipt stays good when a profile is measured anew;
-    without it, that of the profile of this name which comes with the code. `extrapolate` lets
-    FBCache and DBCache move the first remainder they reuse along its last change.
+    `threshold` is in the strategy's own unit. A higher one reuses more, and 0 reuses nothing. Reuse is allowed in the
+    executed steps `start` ≤ step < `end`, at most `max_run` times in a row.
+
+    `curve` rescales TeaCache's distances. `profile` is the name of the file it came from. The receipt stores the curve,
+    so re-calibration does not change old images. Without a curve, the built-in profile of this name is used.
+
+    `extrapolate` lets FBCache and DBCache extrapolate the first residual of a run.
     """
 
     strategy: CacheName

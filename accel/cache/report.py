@@ -1,4 +1,4 @@
-"""What a step cache did to one image: each decision with its distance, and what it saved.
+"""The report of a step cache on one image: every decision with its distance, and the saving.
 
 Plain data; knows no tensor and imports no torch.
 """
@@ -7,22 +7,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from accel.cache.gate import Barred
+from accel.cache.gate import GateReason
 from accel.cache.plan import CacheName
 
 Branch = Literal["cond", "uncond"]
-Reason = Literal[Barred, "no_memory", "controls", "shape", "not_finite", "threshold", "reuse"]
+Reason = Literal[GateReason, "no_memory", "controls", "shape", "not_finite", "threshold", "reuse"]
 
 COMPUTED, REUSED = "C", "R"
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What became of one forward of a step, and why.
+    """The decision on one forward of a step.
 
-    `evaluation` counts the forwards of a branch within a step, of which most samplers need one. `distance` is how far
-    the strategy's signal has moved, None where there was nothing to compare it with; `score` is what was held against
-    the threshold, None where that was not asked. `reason` is "reuse" for a reused forward, else why it was computed.
+    `evaluation` counts the forwards of a branch within a step; most samplers need one. `distance` is that of the
+    strategy's signal, None where no earlier signal was compared. `score` was compared with the threshold, None where no
+    comparison was needed. `reason` is "reuse" for a reused forward, else why it was computed.
     """
 
     step: int
@@ -34,13 +34,13 @@ class Decision:
 
     @property
     def reused(self) -> bool:
-        """Whether the cached remainder stood in for the transformer's blocks."""
+        """Whether the forward was reused."""
         return self.reason == "reuse"
 
 
 @dataclass(frozen=True, slots=True)
 class CacheReport:
-    """All decisions of one image in their order, the transformer blocks run and left out, and the forwards' seconds."""
+    """All decisions of one image in order, the number of blocks run and skipped, and the seconds of all forwards."""
 
     strategy: CacheName
     decisions: tuple[Decision, ...]
@@ -50,30 +50,30 @@ class CacheReport:
 
     @property
     def steps(self) -> int:
-        """How many steps were executed."""
+        """The number of executed steps."""
         return len({decision.step for decision in self.decisions})
 
     @property
     def reused_steps(self) -> int:
-        """How many steps had none of their forwards computed."""
+        """The number of steps in which every forward was reused."""
         return reused_steps(self.decisions)
 
     @property
     def reused_forwards(self) -> int:
-        """How many forwards were reused, of `len(decisions)`."""
+        """The number of reused forwards, out of `len(decisions)`."""
         return sum(decision.reused for decision in self.decisions)
 
     @property
     def seconds_saved(self) -> float:
-        """An estimate: what the blocks that were left out would have taken at the pace of those that were run.
+        """The estimated time of the skipped blocks, at the mean speed of the blocks that were run.
 
-        Of the whole forwards and not of single ones, because a device may still be at work when a forward returns.
+        Single forwards are not timed, because a device may still be busy when a forward returns.
         """
         return self.seconds * self.blocks_left_out / self.blocks_run if self.blocks_run else 0.0
 
     @property
     def patterns(self) -> dict[str, str]:
-        """One letter a forward for each branch, "C" computed or "R" reused."""
+        """One letter for each forward of a branch: "C" computed, "R" reused."""
         letters: dict[str, str] = {}
         for decision in self.decisions:
             letters[decision.branch] = letters.get(decision.branch, "") + (REUSED if decision.reused else COMPUTED)
@@ -81,6 +81,6 @@ class CacheReport:
 
 
 def reused_steps(decisions: Sequence[Decision]) -> int:
-    """How many steps had none of their forwards computed."""
+    """The number of steps in which every forward was reused."""
     computed = {decision.step for decision in decisions if not decision.reused}
     return len({decision.step for decision in decisions} - computed)

@@ -44,8 +44,8 @@ def predicted(
         distance = None if memory is None else _distance(seen, strategy, seen.step - memory.anchor)
         score: float | None = None
         reason: Reason
-        if (barred := gate.bars(seen.step, memory.run if memory else 0)) is not None:
-            reason = barred
+        if (required := gate.reason_to_compute(seen.step, memory.run if memory else 0)) is not None:
+            reason = required
         elif memory is None or distance is None:
             reason = "no_memory"
         else:

@@ -14,8 +14,8 @@ from accel.block_runner import BlockRunner
 from accel.cache.plan import CachePlan
 from accel.cache.report import Branch
 from accel.cache.session import Forward
-from accel.cache.strategies.base import relative_change
-from accel.cache.strategies.dbcache import planned
+from accel.cache.strategies.base import relative_l1
+from accel.cache.strategies.dbcache import from_plan
 from accel.calibration.traces import LAGS, Observation
 
 _DIGITS = 7  # as many as float32 has
@@ -69,7 +69,7 @@ class Recorder:
     def _observe(self, runner: BlockRunner, branch: Branch, timestep: torch.Tensor) -> None:
         """Run all blocks and record what has changed. Waits for the device once."""
         memory = self._memories.setdefault((self._evaluation, branch), _Memory())
-        front = planned(CachePlan("dbcache", 0.0, 0, 0, 0), 0, runner.depth).front
+        front = from_plan(CachePlan("dbcache", 0.0, 0, 0, 0), 0, runner.depth).front
         rows = [(memory.input, runner.modulated_input())]
         runner.run_to(1)
         rows.append((memory.first, runner.block_residual()))
@@ -78,7 +78,7 @@ class Recorder:
             rows.append((memory.front, runner.block_residual()))
         runner.run_to(runner.depth)
         rows += [(memory.remainder, runner.block_residual()), (memory.output, runner.image[:, : runner.noise_tokens])]
-        changes = [[relative_change(now, before) for before in seen] for seen, now in rows]
+        changes = [[relative_l1(now, before) for before in seen] for seen, now in rows]
         values = iter(torch.stack([timestep[0].to(torch.float32), *(c for row in changes for c in row)]).tolist())
         sigma = _rounded(next(values))
         found = [[_rounded(next(values)) for _ in row] for row in changes]

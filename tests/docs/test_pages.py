@@ -3,15 +3,13 @@
 import re
 import sys
 import types
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from accel.block_runner import BlockRunner
 from accel.cache.plan import CachePlan
 from accel.cache.strategies import table
 from docs.figures.parameters import PAIRS
@@ -86,18 +84,10 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 def test_the_strategy_of_the_guide_works(checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
     page = (DOCS / "caching.md").read_text(encoding="utf-8")
     (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
-    names = {
-        "dataclass": dataclass,
-        "Sequence": Sequence,
-        "torch": torch,
-        "BlockRunner": BlockRunner,
-        "CachePlan": CachePlan,
-    }
     module = types.ModuleType("alternate")
     monkeypatch.setitem(sys.modules, "alternate", module)
-    module.__dict__.update(names)
     exec(code, module.__dict__)
-    monkeypatch.setitem(table.STRATEGIES, "fbcache", module.__dict__["planned"])
+    monkeypatch.setitem(table.STRATEGIES, "fbcache", module.__dict__["from_plan"])
     plan = CachePlan("fbcache", 1.0, 0, 9, 3)
     state = begin(
         RenderRequest("", "", None, 64, 48, 9, Sampler(), 1.0, 3, cache=plan),

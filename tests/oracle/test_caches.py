@@ -83,8 +83,8 @@ def theirs(pipe: Any, checkpoint: Checkpoint, scale: float) -> torch.Tensor:
 class Ungated(Gate):
     """The libraries compute the last step only if its distance says so."""
 
-    def bars(self, step: int, run: int) -> Any:
-        return super().bars(step, run) if step < self.start else "run_cap" if run >= self.max_run else None
+    def reason_to_compute(self, step: int, run: int) -> Any:
+        return super().reason_to_compute(step, run) if step < self.start else "run_cap" if run >= self.max_run else None
 
 
 def ungated(warm_up: int = 1, max_run: int = STEPS) -> Ungated:

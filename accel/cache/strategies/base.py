@@ -1,6 +1,6 @@
-"""What a caching strategy decides, and nothing of how: that is `accel.cache.session`'s.
+"""The interface of a caching strategy, which only decides. `accel.cache.session` carries the decisions out.
 
-Every strategy is a `Strategy`. One that foretells, gauges or has a timetable besides has those methods too.
+Every strategy is a `Strategy`. It may also implement `Predictor`, `DistanceMetric` or `FixedSchedule`.
 """
 
 from collections.abc import Sequence
@@ -13,53 +13,53 @@ from accel.block_runner import BlockRunner
 
 
 class Strategy(Protocol):
-    """A policy: after `front` blocks it takes a signal, and says from its distance whether the rest may be reused.
+    """A policy: which tensor is watched, and how small its change must be for a forward to be reused.
 
-    The remainder that is cached and reused is what the blocks between the first `front` and the last `back` add;
-    those are always run.
+    The first `front` and the last `back` blocks always run. The blocks between them are skipped in a reused forward.
+    What these blocks add to the hidden states is the residual, which is cached and reused.
     """
 
     @property
     def front(self) -> int:
-        """How many blocks run before the decision."""
+        """The number of blocks that run before the decision."""
         ...
 
     @property
     def back(self) -> int:
-        """How many blocks run after the remainder, reused or not."""
+        """The number of blocks that run after the residual was added."""
         ...
 
     @property
     def threshold(self) -> float:
-        """A forward is reused when its score is less."""
+        """A forward is reused when its score is below the threshold."""
         ...
 
     @property
-    def shared(self) -> bool:
-        """Whether the signal is the same for both branches of guidance, so that one decision holds for both."""
+    def one_decision_for_cfg(self) -> bool:
+        """Whether both branches of guidance share one signal and one decision. This requires `front` to be 0."""
         ...
 
     @property
-    def follows(self) -> bool:
-        """Whether a signal is compared with the last one, or with that of the last computed forward."""
+    def compares_to(self) -> Literal["last", "last_computed"]:
+        """The earlier forward whose signal the new one is compared with."""
         ...
 
     def signal(self, runner: BlockRunner) -> torch.Tensor:
-        """What is watched, […, noise tokens, width], after the runner has run `front` blocks."""
+        """The tensor that is watched, […, noise tokens, width]. The runner has run `front` blocks."""
         ...
 
-    def score(self, distance: float, carried: float, sigma: float) -> float:
-        """What is held against the threshold; `carried` is the last score if that forward was reused, else 0.
+    def score(self, distance: float, accumulated: float, sigma: float) -> float:
+        """The number that is compared with the threshold.
 
-        `distance` is mean|signal − other| / mean|other|, finite and not negative, 0 where none is measured; `sigma` is
-        this forward's.
+        `distance` is finite and not negative; it is 0 for a `FixedSchedule`. `accumulated` is the score of the last
+        forward if that was reused, else 0. `sigma` is the one of this forward.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class Past:
-    """A forward that is remembered: its step, the signal then, and what a predictor foretells, as it was then."""
+class PastForward:
+    """A forward in the history: its step, its signal, and the residual or output that a predictor works on."""
 
     step: int
     signal: torch.Tensor
@@ -68,50 +68,54 @@ class Past:
 
 @runtime_checkable
 class Predictor(Protocol):
-    """Foretells what stands in for the blocks; without it, the last computed remainder does."""
+    """Predicts the value of a reused forward. Without a predictor, the last computed residual is used."""
 
     @property
-    def foretells(self) -> Literal["remainder", "prediction"]:
-        """What the blocks add to the image, or the transformer's prediction, for which nothing of it is run."""
+    def predicts(self) -> Literal["residual", "output"]:
+        """The residual of the skipped blocks, or the transformer's output. For an output, no layer runs at all."""
         ...
 
     @property
-    def keeps(self) -> int:
-        """How many forwards are remembered."""
+    def history_length(self) -> int:
+        """The number of forwards that are remembered."""
         ...
 
     @property
-    def chained(self) -> bool:
-        """Whether reused forwards are remembered too, with what was foretold for them."""
+    def keeps_predictions(self) -> bool:
+        """Whether the history also contains reused forwards, with their predicted values."""
         ...
 
-    def predict(self, step: int, signal: torch.Tensor, past: Sequence[Past], sigmas: Sequence[float]) -> torch.Tensor:
-        """The value of a step from those of the `past`, one or more, the newest last. Makes nobody wait for the device.
+    def predict(
+        self, step: int, signal: torch.Tensor, history: Sequence[PastForward], sigmas: Sequence[float]
+    ) -> torch.Tensor:
+        """The value of `step`, from a history of one or more forwards, the newest last.
 
-        `sigmas` are those of all executed steps and the one that the last of them ends at.
+        `sigmas` are those of all executed steps and the final one. Must not wait for the device.
         """
         ...
 
 
 @runtime_checkable
-class Gauge(Protocol):
-    """Measures distances in its own way instead of as the relative change of the signal."""
+class DistanceMetric(Protocol):
+    """Measures the distance of two signals. Without it, the distance is `relative_l1`."""
 
-    def change(self, signal: torch.Tensor, last: torch.Tensor, past: Sequence[Past]) -> torch.Tensor | None:
-        """The distance from the `last` signal, a number on the device; None where too little is known to tell."""
+    def distance(
+        self, signal: torch.Tensor, reference: torch.Tensor, history: Sequence[PastForward]
+    ) -> torch.Tensor | None:
+        """The distance from the remembered signal, a scalar on the device. None when the history is too short."""
         ...
 
 
 @runtime_checkable
-class Timetable(Protocol):
-    """Knows from the start which steps are computed, so that no distance is measured."""
+class FixedSchedule(Protocol):
+    """Fixes in advance which steps are computed. No distance is measured."""
 
-    def computed(self, sigmas: Sequence[float]) -> frozenset[int]:
-        """Those of the executed steps that are, counted from 0; `sigmas` as above."""
+    def computed_steps(self, sigmas: Sequence[float]) -> frozenset[int]:
+        """The executed steps that are computed, counted from 0. `sigmas` are as for `Predictor.predict`."""
         ...
 
 
-def relative_change(now: torch.Tensor, before: torch.Tensor) -> torch.Tensor:
-    """mean|now − before| / mean|before| in float32, on the device."""
-    before, now = before.to(torch.float32), now.to(torch.float32)
-    return (now - before).abs().mean() / before.abs().mean()
+def relative_l1(signal: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
+    """mean|signal − reference| / mean|reference| in float32, on the device."""
+    reference, signal = reference.to(torch.float32), signal.to(torch.float32)
+    return (signal - reference).abs().mean() / reference.abs().mean()

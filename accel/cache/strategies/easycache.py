@@ -1,7 +1,7 @@
-"""EasyCache: foretell how much the prediction changes from how much the latents do, and run no block for it.
+"""EasyCache: estimates the change of the output from the change of the latents, and runs no block for it.
 
-After H-EmbodVis/EasyCache (arXiv 2507.02860, `easycache_generate.py`). Nothing is fitted to a model beforehand: how
-much the prediction changes with the latents is measured between the last two computed forwards.
+After H-EmbodVis/EasyCache (arXiv 2507.02860, `easycache_generate.py`). Needs no figures of the model: the rate of the
+two changes is measured between the last two computed forwards.
 """
 
 from collections.abc import Sequence
@@ -12,50 +12,54 @@ import torch
 
 from accel.block_runner import BlockRunner
 from accel.cache.plan import CachePlan
-from accel.cache.strategies.base import Past
+from accel.cache.strategies.base import PastForward
 
 
 @dataclass(frozen=True, slots=True)
 class EasyCache:
-    """Reuse until the foretold changes since the last computed step add up to the threshold.
+    """Reuses until the estimated changes since the last computed step sum to the threshold.
 
-    What is reused is the difference of the prediction and the latents. The published thresholds are 0.025 and 0.05.
+    The difference of output and latents is reused. The published thresholds are 0.025 and 0.05.
     """
 
     threshold: float
     front: int = 0
     back: int = 0
-    shared: bool = True
-    follows: bool = True
-    foretells: Literal["prediction"] = "prediction"
-    keeps: int = 2
-    chained: bool = False
+    one_decision_for_cfg: bool = True
+    compares_to: Literal["last"] = "last"
+    predicts: Literal["output"] = "output"
+    history_length: int = 2
+    keeps_predictions: bool = False
 
     def signal(self, runner: BlockRunner) -> torch.Tensor:
-        """The latents themselves."""
+        """The latents."""
         return runner.latents
 
-    def change(self, signal: torch.Tensor, last: torch.Tensor, past: Sequence[Past]) -> torch.Tensor | None:
-        """The latents' change times the rate of the last two computed forwards, over the last prediction."""
-        if len(past) < 2:
+    def distance(
+        self, signal: torch.Tensor, reference: torch.Tensor, history: Sequence[PastForward]
+    ) -> torch.Tensor | None:
+        """The estimated change of the output relative to the last computed output. Needs two computed forwards."""
+        if len(history) < 2:
             return None
-        older, newer = past
-        rate = _mean(newer.value - older.value) / _mean(newer.signal - older.signal)
-        return rate * _mean(signal - last) / _mean(newer.value)
+        older, newer = history
+        rate = _mean_abs(newer.value - older.value) / _mean_abs(newer.signal - older.signal)
+        return rate * _mean_abs(signal - reference) / _mean_abs(newer.value)
 
-    def score(self, distance: float, carried: float, sigma: float) -> float:
-        """The sum of the foretold changes."""
-        return carried + distance
+    def score(self, distance: float, accumulated: float, sigma: float) -> float:
+        """The sum of the estimated changes."""
+        return accumulated + distance
 
-    def predict(self, step: int, signal: torch.Tensor, past: Sequence[Past], sigmas: Sequence[float]) -> torch.Tensor:
-        """The latents and the last computed difference."""
-        return signal + (past[-1].value - past[-1].signal)
+    def predict(
+        self, step: int, signal: torch.Tensor, history: Sequence[PastForward], sigmas: Sequence[float]
+    ) -> torch.Tensor:
+        """The latents plus the last computed difference."""
+        return signal + (history[-1].value - history[-1].signal)
 
 
-def _mean(tensor: torch.Tensor) -> torch.Tensor:
+def _mean_abs(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.to(torch.float32).abs().mean()
 
 
-def planned(plan: CachePlan, steps: int, depth: int) -> EasyCache:
-    """As a plan asks."""
+def from_plan(plan: CachePlan, steps: int, depth: int) -> EasyCache:
+    """The strategy of a plan."""
     return EasyCache(plan.threshold)

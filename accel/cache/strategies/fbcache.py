@@ -4,6 +4,6 @@ from accel.cache.plan import CachePlan
 from accel.cache.strategies.dbcache import DBCache
 
 
-def planned(plan: CachePlan, steps: int, depth: int) -> DBCache:
-    """As a plan asks."""
-    return DBCache(plan.threshold, front=1, keeps=2 if plan.extrapolate else 1)
+def from_plan(plan: CachePlan, steps: int, depth: int) -> DBCache:
+    """The strategy of a plan."""
+    return DBCache(plan.threshold, front=1, history_length=2 if plan.extrapolate else 1)

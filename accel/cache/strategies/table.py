@@ -6,12 +6,12 @@ from accel.cache.plan import CacheName, CachePlan
 from accel.cache.strategies import dbcache, dicache, easycache, fbcache, meancache, teacache
 from accel.cache.strategies.base import Strategy
 
-# from a plan, the steps of the whole schedule and the number of blocks
+# Each takes the plan, the number of steps of the whole schedule, and the number of blocks.
 STRATEGIES: dict[CacheName, Callable[[CachePlan, int, int], Strategy]] = {
-    "fbcache": fbcache.planned,
-    "teacache": teacache.planned,
-    "dbcache": dbcache.planned,
-    "meancache": meancache.planned,
-    "easycache": easycache.planned,
-    "dicache": dicache.planned,
+    "fbcache": fbcache.from_plan,
+    "teacache": teacache.from_plan,
+    "dbcache": dbcache.from_plan,
+    "meancache": meancache.from_plan,
+    "easycache": easycache.from_plan,
+    "dicache": dicache.from_plan,
 }

@@ -1,10 +1,11 @@
-"""TeaCache: watch the first block's modulated input, which costs no block at all (ali-vilab/TeaCache).
+"""TeaCache: watches the first block's modulated input, which costs no block (ali-vilab/TeaCache).
 
-It depends on the latents and the time but not on the prompt, and says little by itself: a profile that was fitted to
-the model rescales its changes to those of the output.
+The modulated input depends on the latents and the timestep but not on the prompt. A curve that was fitted to the model
+rescales its changes to those of the residual.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 
@@ -16,26 +17,29 @@ from accel.cache.profile import load_profile
 
 @dataclass(frozen=True, slots=True)
 class TeaCache:
-    """Reuse until the rescaled changes since the last computed step add up to the threshold."""
+    """Reuses until the rescaled changes since the last computed step sum to the threshold."""
 
     threshold: float
     curve: Curve
     front: int = 0
     back: int = 0
-    shared: bool = True
-    follows: bool = True
+    one_decision_for_cfg: bool = True
+    compares_to: Literal["last"] = "last"
 
     def signal(self, runner: BlockRunner) -> torch.Tensor:
         """The modulated input."""
         return runner.modulated_input()
 
-    def score(self, distance: float, carried: float, sigma: float) -> float:
+    def score(self, distance: float, accumulated: float, sigma: float) -> float:
         """The sum of the rescaled changes."""
-        return carried + self.curve.rescaled(distance, sigma)
+        return accumulated + self.curve.rescaled(distance, sigma)
 
 
-def planned(plan: CachePlan, steps: int, depth: int) -> TeaCache:
-    """As a plan asks: with its own curve, else the one of its profile that was fitted at about as many steps."""
+def from_plan(plan: CachePlan, steps: int, depth: int) -> TeaCache:
+    """The strategy of a plan, with the plan's curve or else the profile's curve for the nearest number of steps.
+
+    Raises `ValueError` when the plan has neither.
+    """
     if plan.curve is not None:
         return TeaCache(plan.threshold, plan.curve)
     if plan.profile is None:

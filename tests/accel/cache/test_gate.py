@@ -10,9 +10,9 @@ def pattern(gate: Gate) -> str:
     """What a strategy that always wants reuse gets, one letter a step."""
     letters, run = "", 0
     for step in range(gate.total):
-        barred = gate.bars(step, run)
-        letters += "C" if barred else "R"
-        run = 0 if barred else run + 1
+        reason = gate.reason_to_compute(step, run)
+        letters += "C" if reason else "R"
+        run = 0 if reason else run + 1
     return letters
 
 
@@ -22,8 +22,15 @@ def test_an_example() -> None:
 
 def test_reasons() -> None:
     gate = Gate(total=10, start=2, end=8, max_run=3)
-    assert [gate.bars(step, 0) for step in (0, 1, 2, 7, 8, 9)] == ["first", "window", None, None, "window", "last"]
-    assert gate.bars(5, 3) == "run_cap"
+    assert [gate.reason_to_compute(step, 0) for step in (0, 1, 2, 7, 8, 9)] == [
+        "first",
+        "window",
+        None,
+        None,
+        "window",
+        "last",
+    ]
+    assert gate.reason_to_compute(5, 3) == "run_cap"
 
 
 @given(total=st.integers(1, 50), start=STEPS, end=STEPS, max_run=st.integers(1, 5))
@@ -33,7 +40,7 @@ def test_every_limit_holds(total: int, start: int, end: int, max_run: int) -> No
     assert "R" * (max_run + 1) not in letters
     assert all(start <= step < end for step, letter in enumerate(letters) if letter == "R")
     free = letters[max(start, 1) : min(end, total - 1)]
-    assert "CC" not in free, "a step that nothing bars is reused"
+    assert "CC" not in free, "a step that the gate allows is reused"
 
 
 @given(total=st.integers(1, 50), start=STEPS, end=STEPS, max_run=st.integers(1, 4))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from accel.block_runner import BlockRunner
 from accel.cache.plan import CacheName, CachePlan
 from accel.cache.report import CacheReport
-from accel.cache.strategies.base import Past, Predictor, Strategy, Timetable
+from accel.cache.strategies.base import FixedSchedule, PastForward, Predictor, Strategy
 from accel.cache.strategies.dicache import DiCache
 from accel.cache.strategies.easycache import EasyCache
 from accel.cache.strategies.meancache import MeanCache
@@ -178,14 +178,14 @@ def published_sigmas() -> list[float]:
 class TestMeanCache:
     @pytest.mark.parametrize("share", PUBLISHED)
     def test_at_the_published_steps_and_size_it_is_the_published_schedule(self, share: float) -> None:
-        assert sorted(MeanCache(share).computed(published_sigmas())) == PUBLISHED[share]
+        assert sorted(MeanCache(share).computed_steps(published_sigmas())) == PUBLISHED[share]
         assert len(PUBLISHED[share]) == round(50 * (1 - share))
 
     @pytest.mark.parametrize("window", [1, 2, 5])
     def test_it_is_the_loop_of_its_paper(
         self, trained: Checkpoint, embeds: torch.Tensor, monkeypatch: pytest.MonkeyPatch, window: int
     ) -> None:
-        computed = MeanCache(0.66).computed(schedule(trained, 16))
+        computed = MeanCache(0.66).computed_steps(schedule(trained, 16))
         monkeypatch.setattr(MeanCache, "_windows", lambda self, sigmas: dict.fromkeys(computed, window))
         latents, report = ours(trained, embeds, CachePlan("meancache", 0.66, 0, 16, 16), 16)
         expected, letters = meancache(trained, embeds, sorted(computed), [window] * 16, 16)
@@ -200,11 +200,11 @@ class TestMeanCache:
     @given(st.floats(0, 1), st.floats(0, 1), st.integers(0, 50))
     def test_a_higher_threshold_never_computes_more(self, one: float, other: float, steps: int) -> None:
         sigmas = published_sigmas()[50 - steps :]
-        found = [MeanCache(threshold).computed(sigmas) for threshold in sorted((one, other))]
+        found = [MeanCache(threshold).computed_steps(sigmas) for threshold in sorted((one, other))]
         assert len(found[0]) >= len(found[1])
         assert found[0] <= set(range(steps))
         assert steps == 0 or 0 in found[1]
-        assert MeanCache(0.49).computed(sigmas) == set(range(steps))
+        assert MeanCache(0.49).computed_steps(sigmas) == set(range(steps))
 
     def test_nothing_waits_for_the_device(
         self, trained: Checkpoint, embeds: torch.Tensor, monkeypatch: pytest.MonkeyPatch
@@ -229,24 +229,24 @@ class TestDoubt:
     """What a predictor makes of numbers that tell nothing."""
 
     def test_easycache_cannot_tell_from_one_forward(self) -> None:
-        once = Past(0, torch.ones(1, 2, 3), torch.ones(1, 2, 3))
-        assert EasyCache(1.0).change(once.signal, once.signal, [once]) is None
+        once = PastForward(0, torch.ones(1, 2, 3), torch.ones(1, 2, 3))
+        assert EasyCache(1.0).distance(once.signal, once.signal, [once]) is None
 
     def test_easycache_of_two_equal_forwards_is_not_a_number(self) -> None:
-        once = Past(0, torch.ones(1, 2, 3), torch.ones(1, 2, 3))
-        change = EasyCache(1.0).change(once.signal, once.signal, [once, once])
+        once = PastForward(0, torch.ones(1, 2, 3), torch.ones(1, 2, 3))
+        change = EasyCache(1.0).distance(once.signal, once.signal, [once, once])
         assert change is not None
         assert change.isnan()
 
     def test_dicache_of_two_equal_forwards_stays_where_they_are(self) -> None:
         signal = torch.cat([torch.full((1, 2, 3), 5.0), torch.full((1, 2, 3), 2.0)])
-        once = Past(0, signal, torch.full((1, 2, 3), 7.0))
+        once = PastForward(0, signal, torch.full((1, 2, 3), 7.0))
         assert torch.equal(DiCache(1.0).predict(1, signal, [once, once], ()), once.value)
 
     @given(st.floats(-100, 100))
     def test_dicache_goes_no_further_than_its_limits(self, probe: float) -> None:
-        def past(probe: float, value: float) -> Past:
-            return Past(
+        def past(probe: float, value: float) -> PastForward:
+            return PastForward(
                 0, torch.cat([torch.zeros(1, 2, 3), torch.full((1, 2, 3), probe)]), torch.full((1, 2, 3), value)
             )
 
@@ -259,7 +259,7 @@ def test_the_table_keeps_to_the_protocol(name: CacheName) -> None:
     made: Any = STRATEGIES[name](CachePlan(name, 0.5, 1, 50, 3, profile="embedded"), 20, 6)
     strategy: Strategy = made
     assert strategy.threshold == pytest.approx(0.5)
-    assert not (strategy.shared and strategy.front), "a shared decision is taken before any block"
-    assert not isinstance(made, Timetable) or isinstance(made, Predictor)
+    assert not (strategy.one_decision_for_cfg and strategy.front), "a shared decision is taken before any block"
+    assert not isinstance(made, FixedSchedule) or isinstance(made, Predictor)
     if isinstance(made, Predictor):
-        assert made.keeps > 0
+        assert made.history_length > 0

@@ -143,8 +143,8 @@ def test_a_window_without_a_step_is_said(given: dict[str, Any]) -> None:
 def test_a_plan_can_always_act(executed: int, start: int, end: int, most: int) -> None:
     given = {"cacheStartStep": start, "cacheEndStep": end, "cacheMaxConsecutiveSteps": most}
     plan = planned(executed, fbCache=True, **given)
-    bars = [Gate(executed, start, end, most).bars(step, 0) for step in range(executed)]
-    assert (plan is not None) == (None in bars)
+    reasons = [Gate(executed, start, end, most).reason_to_compute(step, 0) for step in range(executed)]
+    assert (plan is not None) == (None in reasons)
 
 
 @pytest.mark.parametrize(
