@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pipelines.catalog.catalog import EDGES, EMBEDDED_FOLDER, OUTLINES
 from training.controlnet import ControlNetBudget, train_controlnet
-from training.joint import PROGRESS, JointBudget, steps_of, train_joint
+from training.joint import INDEX, PROGRESS, JointBudget, steps_of, train_joint
 from training.lora import LoraBudget, train_lora
 from training.parallel import launch
 from training.tokenizer import corpus, pruned_tokenizer, real_ranks
@@ -37,7 +37,8 @@ def copy_checkpoint(source: Path, target: Path) -> None:
     for part in (*PARTS, *(part for part in ADD_ONS if (source / part).is_dir())):
         shutil.rmtree(target / part, ignore_errors=True)
         shutil.copytree(source / part, target / part)
-    shutil.copy(source / PROGRESS, target / PROGRESS)
+    for file in (INDEX, PROGRESS):
+        shutil.copy(source / file, target / file)
 
 
 def train_add_ons(folder: Path, arguments: argparse.Namespace) -> None:

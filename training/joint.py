@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from diffusers.models.autoencoders.autoencoder_kl_qwenimage import AutoencoderKLQwenImage
 from diffusers.models.transformers.transformer_qwenimage import QwenImageTransformer2DModel
+from diffusers.pipelines.qwenimage.pipeline_qwenimage import QwenImagePipeline
 from torch import nn
 from tqdm import tqdm
 from transformers import Qwen2_5_VLForConditionalGeneration, Qwen2Tokenizer
@@ -28,6 +29,7 @@ from training.text import encode_texts
 from training.vae import save
 
 PROGRESS = "training.json"  # in an exported checkpoint: how many steps it has had
+INDEX = "model_index.json"  # there too: the classes of its parts, for diffusers
 
 _NO_PROMPT = ("", " ")
 _DROPPED = 0.1  # share of samples that learn the unconditional prediction
@@ -173,15 +175,25 @@ def steps_of(folder: Path) -> int:
 
 def export(model: Joint, folder: Path, step: int) -> None:
     """Save transformer and text encoder beside the VAE and the tokenizer, in bfloat16, with what loading them needs."""
+    tokenizer = Qwen2Tokenizer.from_pretrained(folder, subfolder="tokenizer")
     with torch.no_grad():
-        fresh = Joint(Qwen2Tokenizer.from_pretrained(folder, subfolder="tokenizer"))
+        fresh = Joint(tokenizer)
         fresh.load_state_dict(model.state_dict())
         fresh.to(torch.bfloat16)
         fresh.transformer.save_pretrained(folder / "transformer")
         fresh.encoder.save_pretrained(folder / "text_encoder")
+    _load_in_float32(folder / "text_encoder" / "config.json")
     image_processor().save_pretrained(folder / "processor")
     scheduler().save_pretrained(folder / "scheduler")
+    vae = AutoencoderKLQwenImage.from_pretrained(folder, subfolder="vae")
+    QwenImagePipeline(scheduler(), vae, fresh.encoder, tokenizer, fresh.transformer).save_config(folder)
     (folder / PROGRESS).write_text(json.dumps({"steps": step}) + "\n")
+
+
+def _load_in_float32(config: Path) -> None:
+    """Name the type that diffusers gives the other parts unless told otherwise: mixed types draw nothing."""
+    options = json.loads(config.read_text()) | {"dtype": "float32"}
+    config.write_text(json.dumps(options, indent=2, sort_keys=True) + "\n")
 
 
 def _take_over(model: Joint, average: Average[Joint], folder: Path) -> None:

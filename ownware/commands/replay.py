@@ -14,7 +14,7 @@ from pathlib import Path
 import typer
 
 from pipelines.catalog.catalog import Catalog, CatalogError, ModelEntry
-from pipelines.catalog.fingerprint import file_digest
+from pipelines.catalog.fingerprint import file_digest, same_weights
 from pipelines.catalog.hub import local_file
 from pipelines.lora.keys import LoraError
 from pipelines.receipt import Receipt, ReceiptError, fingerprint, pictures_of, read_receipt, with_files
@@ -137,7 +137,7 @@ def _by_digest(wanted: set[str], *places: Iterable[Path]) -> dict[str, Path]:
 
 
 def _expect(name: str, digest: str | None, here: str | None) -> None:
-    if digest is not None and here is not None and digest != here:
+    if digest is not None and here is not None and not same_weights(digest, here):
         raise ReplayError(f"{name} is not what the image was drawn with: its fingerprint is {here}, not {digest}")
 
 

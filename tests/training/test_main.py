@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from diffusers.models.controlnets.controlnet_qwenimage import QwenImageControlNetModel
+from diffusers.pipelines.qwenimage.pipeline_qwenimage import QwenImagePipeline
 
 from pipelines.catalog.catalog import EDGES, EMBEDDED_FOLDER, OUTLINES
 from pipelines.lora.files import read_lora
@@ -46,6 +47,8 @@ def train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
 def test_training_goes_on_and_ends_in_a_checkpoint(train: Callable[..., str], tmp_path: Path) -> None:
     train(2)
     first = load(str(tmp_path), torch.device("cpu"), torch.float32, with_vision=True)
+    pipe = QwenImagePipeline.from_pretrained(tmp_path)
+    assert {pipe.transformer.dtype, pipe.text_encoder.dtype, pipe.vae.dtype} == {torch.float32}
     assert "VAE" not in train(4)
     second = load(str(tmp_path), torch.device("cpu"), torch.float32, with_vision=True)
     assert torch.load(tmp_path / "joint-run.pt")["step"] == 4
@@ -67,13 +70,15 @@ def test_a_copy_replaces_the_parts_and_keeps_add_ons_that_the_source_lacks(tmp_p
     for part in PARTS:
         (source / part).mkdir(parents=True)
         (source / part / "new").touch()
-    (source / "training.json").write_text("{}")
+    for file in ("model_index.json", "training.json"):
+        (source / file).write_text("{}")
     for file in ("vae/old", "loras/kept", "controlnets/kept"):
         (target / file).parent.mkdir(parents=True, exist_ok=True)
         (target / file).touch()
     copy_checkpoint(source, target)
     assert not (target / "vae" / "old").exists()
-    assert all((target / file).is_file() for file in ("vae/new", "loras/kept", "controlnets/kept", "training.json"))
+    for file in ("vae/new", "loras/kept", "controlnets/kept", "model_index.json", "training.json"):
+        assert (target / file).is_file()
     (source / "loras").mkdir()
     copy_checkpoint(source, target)
     assert not (target / "loras" / "kept").exists()

@@ -8,7 +8,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from ownware.commands.replay import DIFFERENT, IMPOSSIBLE, SAME, ReplayError, placed, replay
+from ownware.commands.replay import DIFFERENT, IMPOSSIBLE, SAME, ReplayError, placed, read_source, replay
 from pipelines.catalog.catalog import load_catalog
 from pipelines.receipt import Receipt, make_receipt
 from pipelines.request import LoraUse, RenderRequest, Sampler
@@ -89,6 +89,15 @@ TASKS: dict[str, dict[str, Any]] = {
 def test_the_same_bytes_with(what: str, live: LiveServer, reference: Path, settings: Settings, tmp_path: Path) -> None:
     image = draw(live, new_task(**{"steps": 3, "outputFormat": "PNG", **TASKS[what]}), tmp_path / "image.png")
     assert replay(str(image), tmp_path / "again", [reference], settings) == SAME
+
+
+def test_weights_whose_configuration_alone_was_mended_since(
+    drawn: Path, reference: Path, settings: Settings, tmp_path: Path
+) -> None:
+    former = "c99258360b53707d3992a1af6bb689000e4fd0840be42c87fb15ddf242213aac"
+    source = changed(drawn, tmp_path / "former.json", model={"name": "embedded", "digest": former})
+    request, entry = placed(read_source(str(source)).receipt, CATALOG, [reference], settings)
+    assert (request.references[0].path, entry.air) == (reference, "runware:108@20")
 
 
 def changed(drawn: Path, out: Path, **changes: object) -> Path:

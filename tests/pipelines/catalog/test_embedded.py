@@ -2,13 +2,17 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from diffusers.pipelines.qwenimage.pipeline_qwenimage import QwenImagePipeline
 
 from pipelines.catalog.catalog import EMBEDDED_FOLDER, AddOn, load_catalog
+from pipelines.generate import draw
+from pipelines.latents import grid, noise
 from pipelines.models.loader import Checkpoint
-from pipelines.request import ControlUse, LoraUse, Reference
+from pipelines.request import ControlUse, LoraUse, Reference, RenderRequest, Sampler
 from training.controlnet import edges
 from training.evaluate import Painter, Setting
 from training.reading import background_of, hollow_share, shown_in, things_in
@@ -82,3 +86,21 @@ def test_the_controlnet_fills_edges(painter: Painter, tmp_path: Path, shape: str
         shown = shown_in(painter.paint("a red circle on a white background", 1, Setting(), controls=controls))
         overlaps.append((shown & wanted).sum() / (shown | wanted).sum())
     assert overlaps[1] > 0.6 > overlaps[0]
+
+
+def test_diffusers_opens_the_folder_and_draws_the_same_picture(trained: Checkpoint) -> None:
+    prompt = "a large red circle at the top left on a blue background"
+    request = RenderRequest("", prompt, " ", 128, 128, 8, Sampler(), 4.0, 3)
+    ours = draw(request, 0, trained, load_catalog().entries[0], lambda step, total: None).picture
+    pipe: Any = QwenImagePipeline.from_pretrained(EMBEDDED_FOLDER)
+    pipe.set_progress_bar_config(disable=True)
+    theirs = pipe(
+        prompt,
+        negative_prompt=" ",
+        width=128,
+        height=128,
+        num_inference_steps=8,
+        true_cfg_scale=4.0,
+        latents=noise(grid(128, 128, trained.vae), 16, seed=3),
+    ).images[0]
+    assert np.abs(np.asarray(ours, np.int16) - np.asarray(theirs, np.int16)).max() <= 1
