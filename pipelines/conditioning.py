@@ -17,6 +17,7 @@ from PIL import Image
 
 from pipelines.catalog.catalog import ModelEntry
 from pipelines.catalog.templates import IMAGE_PAD, TEMPLATES, Template, find_control_token
+from pipelines.errors import LoadError, PromptError
 from pipelines.latents import PATCH, encode_pixels, grid
 from pipelines.models.loader import Checkpoint
 
@@ -100,9 +101,9 @@ def encode_picture(picture: Image.Image, checkpoint: Checkpoint) -> torch.Tensor
 def encode_prompt(
     text: str, references: EncodedReferences | None, checkpoint: Checkpoint, entry: ModelEntry
 ) -> EncodedPrompt:
-    """Encode a prompt together with what the vision tower sees. Raises `ValueError` on a control token."""
+    """Encode a prompt together with what the vision tower sees. Raises `PromptError` on a control token."""
     if token := find_control_token(text):
-        raise ValueError(f"the prompt contains the control token {token}")
+        raise PromptError(f"the prompt contains the control token {token}")
     return checkpoint.encodings.get(
         ("prompt", entry.mode, text, references.key if references else None),
         lambda: _encoded_prompt(text, references, checkpoint, entry),
@@ -129,7 +130,7 @@ def _encoded_prompt(
     inputs: dict[str, torch.Tensor] = {}
     if pictures:
         if checkpoint.image_processor is None:
-            raise ValueError("these weights have no image processor, so they take no pictures")
+            raise LoadError("these weights have no image processor, so they take no pictures")
         features = checkpoint.image_processor(images=list(pictures), return_tensors="pt")
         grids = features["image_grid_thw"]
         merged = grids.prod(dim=1) // checkpoint.image_processor.merge_size**2

@@ -8,6 +8,7 @@ import struct
 import numpy as np
 from PIL import Image
 
+from pipelines.errors import PictureError
 from pipelines.request import Reference
 
 # EXIF orientation -> what undoes it (as Pillow's ImageOps.exif_transpose, which fails on blocks it cannot rewrite).
@@ -25,19 +26,24 @@ _GREYS_16_TO_8 = 65535 / 255
 
 
 def open_reference(reference: Reference) -> Image.Image:
-    """The picture as shown: upright, RGB, transparency on white. Raises `OSError` when the file is gone."""
+    """The picture as shown: upright, RGB, transparency on white. Raises `PictureError`."""
     return _opened(reference, page="white").convert("RGB")
 
 
 def open_mask(reference: Reference) -> np.ndarray:
-    """A mask [H, W] in 0…1: the picture's brightness, transparency on black. Raises `OSError` when the file is gone."""
+    """A mask [H, W] in 0…1: the picture's brightness, transparency on black. Raises `PictureError`."""
     return np.asarray(_opened(reference, page="black").convert("L"), dtype=np.float32) / 255
 
 
 def _opened(reference: Reference, page: str) -> Image.Image:
-    with Image.open(reference.path) as image:
-        turn = _TURNS.get(_orientation(image))
-        upright = image.copy() if turn is None else image.transpose(turn)
+    try:
+        with Image.open(reference.path) as image:
+            turn = _TURNS.get(_orientation(image))
+            upright = image.copy() if turn is None else image.transpose(turn)
+    except FileNotFoundError as error:  # no file name in the messages: where files lie is not the sender's business
+        raise PictureError("the picture is gone") from error
+    except OSError as error:
+        raise PictureError("the picture cannot be opened") from error
     if upright.mode == "I;16":  # converting clips 16-bit greys instead of scaling them
         return upright.convert("I").point(lambda value: value / _GREYS_16_TO_8)
     if not upright.has_transparency_data:

@@ -26,11 +26,12 @@ from pipelines.conditioning import (
 from pipelines.controlnet.nets import Control, Residuals, prepare_controls, residuals
 from pipelines.editing.canvas import WHOLE, Canvas, lay_out
 from pipelines.editing.inpainting import Inpainting, noised, packed_mask
+from pipelines.errors import part_at_fault
 from pipelines.images import open_reference
 from pipelines.latents import PATCH, decode_tokens, grid, noise, step_noise
 from pipelines.lora.apply import NO_LORAS, LoraSet, applied
 from pipelines.models.loader import Checkpoint
-from pipelines.request import RenderRequest
+from pipelines.request import Reference, RenderRequest
 from pipelines.sampling.guidance import guide
 from pipelines.sampling.sigmas import flow_sigmas
 from pipelines.sampling.solvers.base import Integrator
@@ -82,19 +83,20 @@ class RenderState:
 def prepare(request: RenderRequest, index: int, checkpoint: Checkpoint, entry: ModelEntry) -> RenderState:
     """Encode what image `index` of a request starts from.
 
-    Raises `ValueError` on a control token in a prompt, `LoraError` on a LoRA and `ControlError` on a ControlNet
-    that cannot be used.
+    Raises `RenderError`, with the part of the request at fault.
     """
     seed = (request.seed + index) % SEEDS
     canvas = lay_out(request)
     if canvas is not None and canvas.untouched:
         request = replace(request, strength=0.0)
-    references = encode_references([open_reference(r) for r in request.references], checkpoint, entry)
-    prompt = encode_prompt(request.prompt, references, checkpoint, entry)
+    references = encode_references(_opened(request.references), checkpoint, entry)
+    with part_at_fault("prompt"):
+        prompt = encode_prompt(request.prompt, references, checkpoint, entry)
     prompts = [("prompt", prompt)]
     uncond = None
     if request.true_cfg_scale > 1:
-        negative = encode_prompt(request.negative_prompt or NEUTRAL_PROMPT, references, checkpoint, entry)
+        with part_at_fault("negative_prompt"):
+            negative = encode_prompt(request.negative_prompt or NEUTRAL_PROMPT, references, checkpoint, entry)
         prompts.append(("negative prompt", negative))
         uncond = negative.embeds
     width, height = drawn_size(request.width, request.height, entry)
@@ -200,6 +202,14 @@ def finish(state: RenderState) -> Image.Image:
     if state.canvas is not None:
         return state.canvas.restore(picture)
     return picture if picture.size == state.size else picture.resize(state.size, Image.Resampling.LANCZOS)
+
+
+def _opened(references: Sequence[Reference]) -> list[Image.Image]:
+    pictures = []
+    for number, reference in enumerate(references):
+        with part_at_fault(f"references[{number}]"):
+            pictures.append(open_reference(reference))
+    return pictures
 
 
 def _warnings(prompts: list[tuple[str, EncodedPrompt]], canvas: Canvas | None) -> Iterator[str]:

@@ -19,6 +19,7 @@ from benchmarks.step_caches.variants import DEFAULT as DEFAULT_SETTINGS
 from benchmarks.step_caches.variants import SettingsError, jobs_of, load_settings
 from pipelines.catalog.catalog import CatalogError
 from pipelines.catalog.profiles import Profiles, Render
+from pipelines.errors import LoadError
 from pipelines.request import MAX_STEPS
 from server.api.runware.translate.request import SIDE_MAX, SIDE_MIN, SIDE_STEP
 from server.devices import find_devices
@@ -87,7 +88,7 @@ def caches(
     from benchmarks.step_caches.measure import Bench
     from benchmarks.step_caches.ocr import Reader, can_read
     from benchmarks.step_caches.runner import run, units_of
-    from pipelines.models.loader import Checkpoints, LoadError
+    from pipelines.models.loader import Checkpoints
 
     reader = Reader() if can_read() and any(prompt.words for prompt in texts) else None
     if not can_read():

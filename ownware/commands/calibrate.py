@@ -21,6 +21,7 @@ from pipelines.catalog.catalog import BUILT_IN, EMBEDDED_FOLDER, CatalogError, M
 from pipelines.catalog.fingerprint import file_digest
 from pipelines.catalog.profiles import profile_file, recipe_of
 from pipelines.catalog.templates import find_control_token
+from pipelines.errors import RenderError
 from pipelines.request import MAX_STEPS, Reference, RenderRequest, Sampler
 from server.api.runware.translate.request import SIDE_MAX, SIDE_MIN, SIDE_STEP
 from server.devices import find_devices
@@ -139,7 +140,7 @@ def _measured(
 ) -> tuple[Header, tuple[Trace, ...]]:
     """Raises `CalibrationError` when the model cannot be loaded or does not render."""
     # torch and the models take seconds, and only from here on are they needed.
-    from pipelines.models.loader import Checkpoints, LoadError
+    from pipelines.models.loader import Checkpoints
 
     try:
         checkpoint = Checkpoints(device).get(entry)
@@ -147,7 +148,7 @@ def _measured(
         if recipe is None:
             raise CalibrationError(f"weights '{entry.weights}': there is no transformer or no scheduler folder")
         return Header(TRACE_FORMAT, entry.air, recipe), tuple(_traces(wish, entry, prompts, checkpoint))
-    except (LoadError, ValueError, FloatingPointError) as error:
+    except (RenderError, ValueError, FloatingPointError) as error:
         raise CalibrationError(str(error)) from error
 
 

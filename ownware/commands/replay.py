@@ -16,7 +16,7 @@ import typer
 from pipelines.catalog.catalog import Catalog, CatalogError, ModelEntry
 from pipelines.catalog.fingerprint import file_digest, same_weights
 from pipelines.catalog.hub import local_file
-from pipelines.lora.keys import LoraError
+from pipelines.errors import RenderError
 from pipelines.receipt import Receipt, ReceiptError, fingerprint, pictures_of, read_receipt, with_files
 from pipelines.request import RenderRequest
 from server.devices import find_devices
@@ -144,7 +144,7 @@ def _expect(name: str, digest: str | None, here: str | None) -> None:
 def _drawn(receipt: Receipt, request: RenderRequest, entry: ModelEntry, device: str) -> bytes:
     # torch and the models take seconds, and only from here on are they needed.
     from pipelines.generate import draw
-    from pipelines.models.loader import Checkpoints, LoadError, device_name
+    from pipelines.models.loader import Checkpoints, device_name
     from pipelines.receipt import make_receipt
 
     try:
@@ -155,7 +155,7 @@ def _drawn(receipt: Receipt, request: RenderRequest, entry: ModelEntry, device: 
             typer.echo(f"ownware: {name} was {then} and is {now}; the bytes may differ for that", err=True)
         with typer.progressbar(length=request.executed_steps, label="steps", file=sys.stderr) as bar:
             picture = draw(request, 0, checkpoint, entry, lambda step, total: bar.update(step - bar.pos)).picture
-    except (LoraError, LoadError) as error:
+    except RenderError as error:
         raise ReplayError(str(error)) from error
     # The image carries the receipt that it was drawn from, so that its bytes can be the same.
     encoding, text = Encoding(*receipt.encoding), receipt.to_json()

@@ -14,8 +14,9 @@ from PIL import Image
 
 from pipelines.conditioning import encode_picture
 from pipelines.editing.canvas import WHOLE, Part
+from pipelines.errors import ControlError, LoadError, part_at_fault
 from pipelines.images import open_reference
-from pipelines.models.loader import Checkpoint, LoadError, free_memory, load_model
+from pipelines.models.loader import Checkpoint, free_memory, load_model
 from pipelines.request import ControlMode, ControlUse
 
 # How many stay loaded beside a checkpoint; one of five layers takes 3.3 GiB in bfloat16.
@@ -51,34 +52,24 @@ class Residuals:
     uncond: list[torch.Tensor] | None = None
 
 
-class ControlError(LoadError):
-    """A ControlNet cannot be used; the message says why, and `use` is the one."""
-
-    def __init__(self, message: str, use: ControlUse) -> None:
-        super().__init__(message)
-        self.use = use
-
-
 def prepare_controls(
     uses: Sequence[ControlUse], width: int, height: int, steps: int, checkpoint: Checkpoint, part: Part = WHOLE
 ) -> tuple[Control, ...]:
     """Load the nets and encode their guides, scaled to the size in pixels that is drawn.
 
     A guide shows the whole picture; where only a `part` of that is drawn, the guide's same part counts. What can never
-    act in a render of `steps` steps is left out. Raises `ControlError`.
+    act in a render of `steps` steps is left out. Raises `ControlError` and `PictureError`.
     """
-    acting = [use for use in uses if use.weight and use.start < min(use.end, steps)]
-    return tuple(
-        Control(
-            net=load_controlnet(use, checkpoint),
-            guide=_encoded_guide(use, width, height, part, checkpoint),
-            weight=use.weight,
-            mode=use.mode,
-            start=use.start,
-            end=use.end,
-        )
-        for use in acting
-    )
+    controls = []
+    for number, use in enumerate(uses):
+        if not use.weight or use.start >= min(use.end, steps):
+            continue
+        with part_at_fault(f"controls[{number}]"):
+            net = load_controlnet(use, checkpoint)
+        with part_at_fault(f"controls[{number}].guide"):
+            guide = _encoded_guide(use, width, height, part, checkpoint)
+        controls.append(Control(net, guide, use.weight, use.mode, use.start, use.end))
+    return tuple(controls)
 
 
 def load_controlnet(use: ControlUse, checkpoint: Checkpoint) -> QwenImageControlNetModel:
@@ -96,11 +87,11 @@ def load_controlnet(use: ControlUse, checkpoint: Checkpoint) -> QwenImageControl
                 QwenImageControlNetModel, use.weights, checkpoint.device, checkpoint.dtype
             )
         except LoadError as error:
-            raise ControlError(f"ControlNet '{use.name}': {error}", use) from error
+            raise ControlError(f"ControlNet '{use.name}': {error}") from error
     resident.move_to_end(use.weights)
     net = resident[use.weights]
     if reason := _unfit(net, checkpoint):
-        raise ControlError(f"ControlNet '{use.name}': {reason}.", use)
+        raise ControlError(f"ControlNet '{use.name}': {reason}.")
     return net
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from pipelines.errors import part_at_fault
 from pipelines.images import open_mask, open_reference
 from pipelines.request import Outpaint, RenderRequest
 
@@ -75,16 +76,18 @@ class Canvas:
 
 
 def lay_out(request: RenderRequest) -> Canvas | None:
-    """The canvas of a request; None when it starts from noise alone. Raises `OSError` when a picture is gone."""
+    """The canvas of a request; None when it starts from noise alone. Raises `PictureError`."""
     if request.seed_image is None:
         return None
     size = (request.width, request.height)
-    mask = None if request.mask is None else open_mask(request.mask)
+    with part_at_fault("mask"):
+        mask = None if request.mask is None else open_mask(request.mask)
+    with part_at_fault("seed_image"):
+        seed = open_reference(request.seed_image)
     if request.outpaint is None:
-        picture = _scaled(open_reference(request.seed_image), size)
+        picture = _scaled(seed, size)
         mask = None if mask is None else _resized(mask, size)
     else:
-        seed = open_reference(request.seed_image)
         picture = _extended(seed, request.outpaint)
         mask = _outside(None if mask is None else _resized(mask, seed.size), seed.size, request.outpaint)
     box = (0, 0, *size)

@@ -14,9 +14,9 @@ import torch
 from torch import nn
 
 from pipelines.catalog.hub import local_file
+from pipelines.errors import LoraError
 from pipelines.lora.deltas import Delta
 from pipelines.lora.files import LoraFile, read_lora
-from pipelines.lora.keys import LoraError
 from pipelines.request import LoraUse
 
 # A rank-64 adapter of all attention and MLP layers of the 20B model is about 0.6 GB in bfloat16.
@@ -54,11 +54,11 @@ class Loras:
         """What the LoRAs of a request add together. Raises `LoraError`, which names the one at fault."""
         deltas: dict[str, list[tuple[Delta, float]]] = {}
         warnings = []
-        for use in uses:
+        for number, use in enumerate(uses):
             try:
                 file = self._get(_on_disk(use.path), transformer, device, dtype)
             except LoraError as error:
-                raise LoraError(f"LoRA '{use.name}' cannot be used: {error}", use) from error
+                raise LoraError(f"LoRA '{use.name}' cannot be used: {error}", f"loras[{number}]") from error
             warnings += [f"LoRA '{use.name}': {warning}." for warning in file.warnings]
             if use.weight != 0:
                 for name, added in file.deltas.items():

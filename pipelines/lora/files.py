@@ -16,6 +16,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
+from pipelines.errors import LoraError
 from pipelines.lora.deltas import (
     Delta,
     Full,
@@ -28,7 +29,7 @@ from pipelines.lora.deltas import (
     product,
     tensors,
 )
-from pipelines.lora.keys import LoraError, is_norm, sort_names
+from pipelines.lora.keys import is_norm, sort_names
 
 Weights = dict[str, torch.Tensor]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
-from pipelines.request import LoraUse
+from pipelines.errors import LoraError
 
 # The Linears of QwenImageTransformer2DModel, of one block and around the blocks.
 _BLOCK_LINEARS = (
@@ -56,14 +56,6 @@ _KRONECKER = [
 _WHOLE_WEIGHTS = [_LOW_RANK, *_KRONECKER]
 
 Parts = dict[str, str]
-
-
-class LoraError(ValueError):
-    """A LoRA that cannot be used; the message names it and says why. `use` is where a request asked for it."""
-
-    def __init__(self, message: str, use: LoraUse | None = None) -> None:
-        super().__init__(message)
-        self.use = use
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,14 +24,11 @@ from accel.kernels.vector_math import choose_kernels
 from accel.weights.single_frame import SingleFrameVae
 from pipelines.catalog.catalog import EMBEDDED_FOLDER, ModelEntry
 from pipelines.catalog.templates import CONTROL_TOKENS
+from pipelines.errors import LoadError
 from pipelines.lora.apply import Loras
 from pipelines.models.encodings import Encodings
 
 M = TypeVar("M", bound=torch.nn.Module)
-
-
-class LoadError(RuntimeError):
-    """The weights cannot be used; the message names them and says why."""
 
 
 @dataclass(frozen=True, slots=True)

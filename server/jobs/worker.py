@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from pipelines.catalog.catalog import Catalog
-from pipelines.lora.keys import LoraError
+from pipelines.errors import Fault, RenderError
 from pipelines.request import RenderRequest
 from server.jobs.messages import (
     Cancel,
@@ -41,6 +41,9 @@ log = structlog.get_logger()
 
 # The API process must answer at once while the CPU renders, so the worker yields to it.
 NICENESS_ON_CPU = 5
+
+_CODES: dict[Fault, str] = {"weights": "modelNotReady", "adapter": "invalidModel", "input": "inferenceError"}
+_ADAPTERS = {"loras": "lora", "controls": "controlNet"}
 
 
 class _Cancelled(Exception):
@@ -81,7 +84,7 @@ class RenderLoop:
         try:
             checkpoints = Checkpoints(self._device)
             checkpoints.get(self._catalog.entries[0])
-        except RuntimeError as error:  # a LoadError, or torch's own word on a device that there is not
+        except (RenderError, RuntimeError) as error:  # torch raises the latter on a device that there is not
             self._connection.send(StartFailed(f"device {self._device}: {error}"))
             return
         self._connection.send(Ready(device_name(self._device), time.monotonic() - started))
@@ -93,9 +96,6 @@ class RenderLoop:
                 self._serve(message, checkpoints)
 
     def _serve(self, job: RenderJob, checkpoints: "Checkpoints") -> None:
-        from pipelines.controlnet.nets import ControlError
-        from pipelines.models.loader import LoadError
-
         try:
             for output in job.outputs:
                 self._connection.send(self._draw(job, output, checkpoints))
@@ -103,14 +103,9 @@ class RenderLoop:
             self._connection.send(Cancelled(job.job_id))
         except (_Stopped, EOFError, BrokenPipeError, ConnectionResetError):
             raise
-        except LoraError as error:
-            parameter = f"lora[{job.request.loras.index(error.use)}].model" if error.use else None
-            self._connection.send(Failed(job.job_id, "invalidModel", str(error), parameter))
-        except ControlError as error:
-            parameter = f"controlNet[{job.request.controls.index(error.use)}].model"
-            self._connection.send(Failed(job.job_id, "invalidModel", str(error), parameter))
-        except LoadError as error:
-            self._connection.send(Failed(job.job_id, "modelNotReady", str(error)))
+        except RenderError as error:
+            log.info("render refused", job=job.job_id, reason=str(error), path=error.path)
+            self._connection.send(Failed(job.job_id, _CODES[error.fault], str(error), _parameter(error.path)))
         except Exception as error:
             log.exception("render failed", job=job.job_id)
             self._connection.send(Failed(job.job_id, "inferenceError", _describe(error, job.request)))
@@ -166,6 +161,14 @@ class RenderLoop:
                 raise _Stopped
             if isinstance(message, Cancel) and message.job_id == job.job_id:
                 raise _Cancelled
+
+
+def _parameter(path: str | None) -> str | None:
+    """The wire's name for the part of a request at fault, where it has one."""
+    name, bracket, rest = (path or "").partition("[")
+    if name in _ADAPTERS and rest.endswith("]"):
+        return f"{_ADAPTERS[name]}{bracket}{rest}.model"
+    return None
 
 
 def _describe(error: Exception, request: RenderRequest) -> str:

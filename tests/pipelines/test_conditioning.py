@@ -8,6 +8,7 @@ from PIL import Image
 from pipelines.catalog.catalog import Mode, ModelEntry, load_catalog
 from pipelines.catalog.templates import CONTROL_TOKENS, TEMPLATES
 from pipelines.conditioning import MAX_PROMPT_TOKENS, encode_prompt, encode_references, scaled_size
+from pipelines.errors import LoadError, PromptError
 from pipelines.models.encodings import Encodings
 from pipelines.models.loader import Checkpoint
 
@@ -53,7 +54,7 @@ class TestPrompt:
 
     @pytest.mark.parametrize("token", CONTROL_TOKENS)
     def test_control_tokens_are_refused(self, checkpoint: Checkpoint, token: str) -> None:
-        with pytest.raises(ValueError, match="control token") as caught:
+        with pytest.raises(PromptError, match="control token") as caught:
             encode_prompt(f"a{token}b", None, checkpoint, entry("text_to_image"))
         assert token in str(caught.value)
 
@@ -101,7 +102,7 @@ class TestReferences:
     def test_weights_without_an_image_processor_take_none(self, checkpoint: Checkpoint) -> None:
         references = encode_references([WIDE], checkpoint, entry("edit"))
         blind = replace(checkpoint, image_processor=None, encodings=Encodings())
-        with pytest.raises(ValueError, match="no image processor"):
+        with pytest.raises(LoadError, match="no image processor"):
             encode_prompt("make it green", references, blind, entry("edit"))
 
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pipelines.errors import PictureError
 from pipelines.images import open_reference
 from pipelines.request import Reference
 
@@ -101,5 +102,5 @@ def test_black_and_white_and_print_colours(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_gone(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="gone"):
+    with pytest.raises(PictureError, match="gone"):
         open_reference(Reference(tmp_path / "gone", "", 1, 1))

@@ -9,9 +9,11 @@ import torch
 from PIL import Image
 
 from pipelines.catalog.catalog import Mode, ModelEntry, load_catalog
+from pipelines.errors import PictureError, PromptError
 from pipelines.models.loader import Checkpoint
 from pipelines.render import RenderState, advance, finish, prepare
-from pipelines.request import IntegratorName, Reference, RenderRequest, Sampler
+from pipelines.request import ControlUse, IntegratorName, Reference, RenderRequest, Sampler
+from tests.control import save_controlnet
 
 SAMPLERS = [
     Sampler(integrator, spacing)
@@ -224,8 +226,9 @@ class TestGuidance:
 class TestPrompts:
     @pytest.mark.parametrize("field", ["prompt", "negative_prompt"])
     def test_control_tokens_are_refused(self, checkpoint: Checkpoint, field: str) -> None:
-        with pytest.raises(ValueError, match="<\\|im_end\\|>"):
+        with pytest.raises(PromptError, match="<\\|im_end\\|>") as caught:
             begun(checkpoint, asked(**{field: "a<|im_end|>b"}))
+        assert caught.value.path == field
 
     def test_what_does_not_fit_is_said(self, checkpoint: Checkpoint) -> None:
         state = begun(checkpoint, asked(prompt="x" * 1030, negative_prompt="y" * 1025))
@@ -264,6 +267,25 @@ class TestEdit:
             image.transpose(Image.Transpose.ROTATE_180).save(turned, exif=exif)
         again = drawn(checkpoint, asked(references=(replace(reference, path=turned),)), mode="edit")
         assert np.array_equal(again, upright)
+
+
+class TestMissingPictures:
+    @pytest.mark.parametrize("field", ["references[1]", "seed_image", "mask", "controls[1].guide"])
+    def test_the_error_says_which(
+        self, checkpoint: Checkpoint, reference: Reference, tmp_path: Path, field: str
+    ) -> None:
+        gone = replace(reference, path=tmp_path / "gone.png")
+        net = save_controlnet(checkpoint, tmp_path / "net", 1, seed=1)
+        idle, acting = ControlUse("idle", net, gone, weight=0), ControlUse("acting", net, gone)
+        change = {
+            "references[1]": {"references": (reference, gone)},
+            "seed_image": {"seed_image": gone},
+            "mask": {"seed_image": reference, "mask": gone},
+            "controls[1].guide": {"controls": (idle, acting)},
+        }[field]
+        with pytest.raises(PictureError, match="the picture is gone") as caught:
+            begun(checkpoint, asked(**change), mode="edit_plus")
+        assert caught.value.path == field
 
 
 class TestFinish:

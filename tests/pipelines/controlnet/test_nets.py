@@ -10,7 +10,8 @@ from PIL import Image
 from pipelines.catalog.catalog import Mode, ModelEntry, load_catalog
 from pipelines.controlnet.nets import RESIDENT, Residuals, prepare_controls, residuals, softened
 from pipelines.editing.canvas import WHOLE
-from pipelines.models.loader import Checkpoint, LoadError
+from pipelines.errors import ControlError
+from pipelines.models.loader import Checkpoint
 from pipelines.render import RenderState, advance, prepare
 from pipelines.request import ControlUse, IntegratorName, Reference, RenderRequest, Sampler
 from tests.control import deeper, save_controlnet
@@ -314,8 +315,9 @@ class TestLoading:
         self, model: Checkpoint, folder: Path, tmp_path: Path, changes: dict[str, Any], reason: str
     ) -> None:
         weights = save_controlnet(model, tmp_path / "net", 1, seed=1, **changes)
-        with pytest.raises(LoadError, match=f"ControlNet 'odd': .*{reason}"):
-            begun(model, replace(use(folder), name="odd", weights=weights))
+        with pytest.raises(ControlError, match=f"ControlNet 'odd': .*{reason}") as caught:
+            begun(model, replace(use(folder), weight=0), replace(use(folder), name="odd", weights=weights))
+        assert caught.value.path == "controls[1]"
 
     @pytest.mark.parametrize("damage", ["missing folder", "empty folder", "cut file", "missing weights", "other model"])
     def test_broken_folders(self, model: Checkpoint, weights: Path, folder: Path, tmp_path: Path, damage: str) -> None:
@@ -332,7 +334,7 @@ class TestLoading:
             else:
                 config = broken / "config.json"
                 config.write_text(config.read_text().replace('"num_layers": 2', '"num_layers": 4'))
-        with pytest.raises(LoadError, match="ControlNet 'broken': Weights '"):
+        with pytest.raises(ControlError, match="ControlNet 'broken': Weights '"):
             begun(model, replace(use(folder), name="broken", weights=str(broken)))
 
 

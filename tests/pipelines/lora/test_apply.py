@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.catalog.catalog import load_catalog
+from pipelines.errors import LoraError
 from pipelines.lora.apply import NO_LORAS, Loras, LoraSet, applied
-from pipelines.lora.keys import LoraError
 from pipelines.models.loader import Checkpoint
 from pipelines.render import RenderState, advance, begin
 from pipelines.request import LoraUse, RenderRequest, Sampler
@@ -206,11 +206,11 @@ class TestMemory:
 
 
 class TestErrors:
-    def test_they_name_the_lora_and_the_use(self, checkpoint: Checkpoint, folder: Path) -> None:
+    def test_they_name_the_lora_and_its_place(self, checkpoint: Checkpoint, folder: Path) -> None:
         gone = LoraUse("portrait", folder / "gone.safetensors")
         with pytest.raises(LoraError, match="LoRA 'portrait' cannot be used: there is no file") as caught:
             begun(checkpoint, use(folder, "first"), gone)
-        assert caught.value.use == gone
+        assert caught.value.path == "loras[1]"
 
     def test_one_that_vanishes_after_it_was_read(self, checkpoint: Checkpoint, folder: Path, tmp_path: Path) -> None:
         path = tmp_path / "a.safetensors"

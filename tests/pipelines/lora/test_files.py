@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from pipelines.errors import LoraError
 from pipelines.lora.apply import Loras, applied
 from pipelines.lora.files import LoraFile, read_lora
-from pipelines.lora.keys import LoraError
 from pipelines.models.loader import Checkpoint
 from pipelines.request import LoraUse
 from tests.adapters import (

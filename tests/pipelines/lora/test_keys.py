@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from pipelines.lora.keys import LoraError, check_file, is_norm, sort_names
+from pipelines.errors import LoraError
+from pipelines.lora.keys import check_file, is_norm, sort_names
 from pipelines.models.loader import Checkpoint
 from tests.adapters import DIALECTS, MODULES, random_adapter, write
 

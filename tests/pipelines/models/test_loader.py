@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from pipelines.catalog.catalog import Mode, ModelEntry, load_catalog
+from pipelines.errors import LoadError
 from pipelines.models import loader as loading
-from pipelines.models.loader import Checkpoint, Checkpoints, LoadError, default_dtype, load
+from pipelines.models.loader import Checkpoint, Checkpoints, default_dtype, load
 
 CPU = torch.device("cpu")
 

@@ -17,7 +17,8 @@ from pathlib import Path
 
 import structlog
 
-from pipelines.lora.keys import LoraError, check_file
+from pipelines.errors import LoraError
+from pipelines.lora.keys import check_file
 from server.api.client import Client
 from server.api.runware.check.normalize import plain
 from server.api.runware.check.validation import validate

@@ -1,0 +1,72 @@
+"""The error tree of rendering: why a request cannot be rendered here.
+
+    RenderError              fault
+    ├── LoadError            weights   weights that are missing, damaged, or not made for the task
+    ├── LoraError            adapter   a LoRA file that is missing, damaged, or made for another model
+    ├── ControlError         adapter   a ControlNet that cannot be loaded, or made for another model
+    ├── PictureError         input     a picture that can no longer be opened
+    └── PromptError          input     a prompt that the tokenizer would misread
+
+Messages are fit for the sender. Knows no wire format, and imports no torch.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import ClassVar, Literal
+
+# What is at fault: the served model, an adapter that the request names, or something that the request brought along.
+Fault = Literal["weights", "adapter", "input"]
+
+
+class RenderError(Exception):
+    """A request cannot be rendered.
+
+    `path` is the part of the `RenderRequest` at fault, such as `loras[1]`, `controls[0].guide` or `prompt`; it is None
+    where no part is.
+    """
+
+    fault: ClassVar[Fault]
+
+    def __init__(self, message: str, path: str | None = None) -> None:
+        super().__init__(message)
+        self.path = path
+
+
+class LoadError(RenderError):
+    """Weights cannot be used; the message names them and says why."""
+
+    fault = "weights"
+
+
+class LoraError(RenderError):
+    """A LoRA cannot be used; the message says why."""
+
+    fault = "adapter"
+
+
+class ControlError(RenderError):
+    """A ControlNet cannot be used; the message names it and says why."""
+
+    fault = "adapter"
+
+
+class PictureError(RenderError):
+    """A picture cannot be opened; the message says why."""
+
+    fault = "input"
+
+
+class PromptError(RenderError):
+    """A prompt cannot be encoded; the message says why."""
+
+    fault = "input"
+
+
+@contextmanager
+def part_at_fault(path: str) -> Iterator[None]:
+    """Give errors raised inside the block this path, unless they have one."""
+    try:
+        yield
+    except RenderError as error:
+        error.path = error.path or path
+        raise
