@@ -15,8 +15,7 @@ from starlette.responses import RedirectResponse, Response
 
 from pipelines.catalog.catalog import Catalog
 from pipelines.catalog.profiles import Profiles
-from server import metrics
-from server.api import health, images, receipts
+from server.api import health, images, metrics, receipts
 from server.api.auth import ApiKeys
 from server.api.exception_handlers import install_handlers
 from server.api.openapi import install_docs
@@ -38,6 +37,7 @@ from server.media import store as media_tables
 from server.media.fetch import Fetcher
 from server.media.inputs import InputImages
 from server.media.store import MediaStore
+from server.metrics import Metrics
 from server.settings import Settings
 from server.tasks import guides
 from server.tasks import lora_library as lora_tables
@@ -60,8 +60,8 @@ def create_app(settings: Settings, catalog: Catalog, workers: Sequence[Worker]) 
     database = Database(settings.data_dir / "ownware.sqlite", tables)
     media = MediaStore(database, settings.data_dir / "media")
     jobs = JobStore(database)
-    counters = metrics.Metrics()
-    queue = JobQueue(jobs, media, workers, limit=settings.max_queue, metrics=counters)
+    counters = Metrics()
+    queue = JobQueue(jobs, media, workers, limit=settings.max_queue, observer=counters)
     fetcher = Fetcher(settings.allow_private_urls, settings.fetch_timeout, settings.max_body_mb * MILLION)
     pixels = settings.max_image_megapixels * MILLION
     inputs = InputImages(media, fetcher, max_pixels=pixels, ttl=settings.result_ttl)

@@ -112,4 +112,5 @@ class Failed:
     parameter: str | None = None
 
 
-Reply = Ready | StartFailed | Progress | ImageWritten | Finished | Cancelled | Failed
+Outcome = Finished | Cancelled | Failed  # the last reply to a job
+Reply = Ready | StartFailed | Progress | ImageWritten | Outcome

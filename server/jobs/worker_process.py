@@ -17,7 +17,7 @@ import structlog
 from pipelines.catalog.catalog import Catalog
 from server.jobs import worker
 from server.jobs.backend import WorkerDied, WorkerStartFailed
-from server.jobs.messages import Cancel, Cancelled, Failed, Finished, Ready, RenderJob, Reply, StartFailed, Stop
+from server.jobs.messages import Cancel, Outcome, Ready, RenderJob, Reply, StartFailed, Stop
 
 log = structlog.get_logger()
 
@@ -82,7 +82,7 @@ class WorkerProcess:
         while True:
             reply = await self._next()
             yield reply
-            if isinstance(reply, Finished | Cancelled | Failed):
+            if isinstance(reply, Outcome):
                 return
 
     def cancel(self, job_id: int) -> None:

@@ -1,47 +1,15 @@
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from pipelines.request import LoraUse, Reference, RenderRequest, Sampler
+from pipelines.request import LoraUse
 from server.database import Database
 from server.errors import ConflictTaskUUID, RateLimitExceeded
-from server.jobs.job import Failure, Result, Submission
+from server.jobs.job import Failure, Result
 from server.jobs.store import SCHEMA, JobStore
-from server.media.encode import Encoding
-
-REQUEST = RenderRequest(
-    model="runware:108@20",
-    prompt="a red circle 红",
-    negative_prompt=None,
-    width=128,
-    height=256,
-    steps=3,
-    sampler=Sampler("dpmpp_2m", "karras"),
-    true_cfg_scale=2.5,
-    seed=2**63 - 1,
-    count=2,
-    references=(Reference(Path("a.png"), "hash", 3, 4),),
-)
-SUBMISSION = Submission(
-    owner="me",
-    task_uuid="83E5A68E-074f-4bea-8e26-a6723ae9b2da",
-    task={"taskType": "imageInference", "taskUUID": "83E5A68E-074f-4bea-8e26-a6723ae9b2da"},
-    request=REQUEST,
-    encoding=Encoding("WEBP", 80),
-    image_uuids=("a", "b"),
-    ttl=60,
-    warnings=("one",),
-)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[JobStore]:
-    database = Database(tmp_path / "db.sqlite", [SCHEMA])
-    yield JobStore(database)
-    database.close()
+from tests.server.jobs.common import SUBMISSION
 
 
 async def test_a_job_survives_the_process(tmp_path: Path) -> None:

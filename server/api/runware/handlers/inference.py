@@ -21,8 +21,9 @@ from server.api.runware.schema.tasks import ImageInference, WireTask
 from server.api.runware.translate.caches import ThresholdDirection
 from server.api.runware.translate.request import image_texts, to_request
 from server.errors import ConflictTaskUUID, InvalidParameter, MediaError, ServiceUnavailable, TaskRejected
+from server.jobs.events import Ended, Event, Stopping
 from server.jobs.job import Submission
-from server.jobs.queue import Ended, Event, JobQueue, Stopping
+from server.jobs.queue import JobQueue
 from server.media.encode import Encoding
 from server.media.inputs import InputImages
 from server.media.store import Media, MediaStore

@@ -1,0 +1,118 @@
+"""Keeps one worker alive and busy: starts it, gives it one job after the other, starts it again when it dies.
+
+Knows no wire format. What the worker reports goes to the recorder.
+"""
+
+import asyncio
+
+import structlog
+
+from server.jobs.backend import Worker, WorkerDied, WorkerStartFailed
+from server.jobs.job import Job
+from server.jobs.messages import ImageWritten, Outcome, Progress
+from server.jobs.recorder import JobRecorder
+from server.jobs.store import JobStore
+
+log = structlog.get_logger()
+
+RESTART_PAUSE_SECONDS = 1.0
+
+
+class Supervisor:
+    """One worker, the job that it renders now, and how far that is."""
+
+    def __init__(self, worker: Worker, store: JobStore, recorder: JobRecorder) -> None:
+        self._worker = worker
+        self._store = store
+        self._recorder = recorder
+        self._started = asyncio.Event()
+        self._wake_up = asyncio.Event()  # there may be a job to claim, or the worker has ended
+        self.ready = False
+        self.start_failure: str | None = None
+        self.job: Job | None = None
+        self.progress: Progress | None = None
+
+    @property
+    def device(self) -> str:
+        """The worker's device, in words."""
+        return self._worker.description
+
+    async def started(self) -> None:
+        """Wait until the worker is ready or cannot start."""
+        await self._started.wait()
+
+    def wake(self) -> None:
+        """Look for a job now."""
+        self._wake_up.set()
+
+    def cancel(self) -> None:
+        """Stop the job that the worker renders now, at its next step."""
+        if self.job is not None:
+            self._worker.cancel(self.job.id)
+
+    async def stop(self) -> None:
+        """End the worker."""
+        await self._worker.stop()
+
+    async def run(self) -> None:
+        """Render jobs until cancelled, or until the worker cannot start."""
+        while True:
+            try:
+                await self._worker.start(self._on_worker_end)
+                self.ready = True
+                self._started.set()
+                while True:
+                    await self._render(await self._next_job())
+            except WorkerStartFailed as error:
+                self.start_failure = str(error)
+                log.error("worker cannot start", device=self._worker.device, reason=str(error))
+                self._started.set()
+                return
+            except WorkerDied:
+                log.error("worker died, starting it again", device=self._worker.device)
+            except Exception:
+                # The worker may be in the middle of a job. Its replies must not be read as those to the next job.
+                log.exception("task lost, starting its worker again", device=self._worker.device)
+                await self._worker.stop()
+            self.ready = False
+            await asyncio.sleep(RESTART_PAUSE_SECONDS)
+
+    def _on_worker_end(self) -> None:
+        self.ready = False
+        self._wake_up.set()
+
+    async def _next_job(self) -> Job:
+        """Wait for a job. Raises `WorkerDied` when the worker ends before there is one."""
+        while True:
+            self._wake_up.clear()
+            if not self.ready:
+                raise WorkerDied
+            try:
+                job = await self._store.claim()
+            except Exception:
+                log.exception("no task can be taken from the disk")
+                await asyncio.sleep(RESTART_PAUSE_SECONDS)
+                continue
+            if job is not None:
+                return job
+            await self._wake_up.wait()
+
+    async def _render(self, job: Job) -> None:
+        self.job = job
+        try:
+            async for reply in self._worker.render(self._recorder.render_job(job)):
+                if isinstance(reply, Progress):
+                    self.progress = reply
+                elif isinstance(reply, ImageWritten):
+                    await self._recorder.add_image(job, reply)
+                elif isinstance(reply, Outcome):
+                    await self._recorder.end(job, reply)
+        except WorkerDied:
+            await self._recorder.fail(job, "The renderer ended while it drew this task.")
+            raise
+        except Exception:
+            message = "The result of this task could not be kept. The server's log has the details."
+            await self._recorder.fail(job, message)
+            raise
+        finally:
+            self.job = self.progress = None

@@ -1,0 +1,40 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from server.database import Database
+from server.jobs import store as job_tables
+from server.jobs import supervisor
+from server.jobs.store import JobStore
+from server.media import store as media_tables
+from server.media.store import MediaStore
+from tests.fakes import FakeWorker
+
+
+@pytest.fixture(autouse=True)
+def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that died is started again at once."""
+    monkeypatch.setattr(supervisor, "RESTART_PAUSE_SECONDS", 0.0)
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    database = Database(tmp_path / "db.sqlite", [media_tables.SCHEMA, job_tables.SCHEMA])
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def store(database: Database) -> JobStore:
+    return JobStore(database)
+
+
+@pytest.fixture
+def media(database: Database, tmp_path: Path) -> MediaStore:
+    return MediaStore(database, tmp_path / "media")
+
+
+@pytest.fixture
+def worker() -> FakeWorker:
+    return FakeWorker()

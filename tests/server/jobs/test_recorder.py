@@ -1,0 +1,90 @@
+import sqlite3
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from server.jobs.events import Ended, JobEvents, ResultReady
+from server.jobs.job import CANCELLED, Failure, Job, Result, State
+from server.jobs.messages import Cancelled, Failed, Finished, ImageWritten, Outcome, Output
+from server.jobs.recorder import JobRecorder
+from server.jobs.store import JobStore
+from server.media.store import MediaStore
+from tests.server.jobs.common import submission
+
+WORK = submission(count=3)
+IMAGE = ImageWritten(1, 0, 64, 48, "hash", 7, 0.5, "{}", ("a warning",))
+
+
+@pytest.fixture
+def events() -> JobEvents:
+    return JobEvents()
+
+
+@pytest.fixture
+def recorder(store: JobStore, media: MediaStore, events: JobEvents) -> JobRecorder:
+    return JobRecorder(store, media, events)
+
+
+def test_a_worker_gets_the_images_that_are_not_finished(recorder: JobRecorder, media: MediaStore) -> None:
+    results = (Result(1, WORK.image_uuids[1], 8, 0.1, "{}"),)
+    ours = recorder.render_job(Job(5, WORK, "running", 0.0, results=results))
+    paths = [media.path_for(WORK.image_uuids[index], "webp") for index in (0, 2)]
+    assert (ours.job_id, ours.request, ours.encoding) == (5, WORK.request, WORK.encoding)
+    assert ours.outputs == (Output(0, paths[0]), Output(2, paths[1]))
+
+
+async def test_an_image_is_stored_before_it_is_told(
+    recorder: JobRecorder, store: JobStore, media: MediaStore, events: JobEvents
+) -> None:
+    job = await store.accept(WORK, limit=9)
+    path = media.path_for(WORK.image_uuids[0], "webp")
+    path.parent.mkdir(parents=True)
+    path.touch()
+    with events.watch(WORK.key) as told:
+        await recorder.add_image(job, IMAGE)
+        event = told.get_nowait()
+    assert isinstance(event, ResultReady)
+    assert event.result == Result(0, WORK.image_uuids[0], 7, 0.5, "{}")
+    assert event.job == await store.find(*WORK.key)
+    assert event.job.submission.warnings == ("one", "a warning")
+    stored = await media.get(WORK.image_uuids[0], owner="me")
+    assert stored is not None
+    assert (stored.kind, stored.mime, stored.width, stored.height) == ("result", "image/webp", 64, 48)
+    assert stored.expires == pytest.approx(stored.created + WORK.ttl)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "state", "failure"),
+    [
+        (Finished(1), "done", None),
+        (Cancelled(1), "cancelled", CANCELLED),
+        (Failed(1, "invalidModel", "why", "lora[0].model"), "failed", Failure("invalidModel", "why", "lora[0].model")),
+    ],
+)
+async def test_ends(
+    recorder: JobRecorder, store: JobStore, events: JobEvents, outcome: Outcome, state: State, failure: Failure | None
+) -> None:
+    job = await store.accept(WORK, limit=9)
+    with events.watch(WORK.key) as told:
+        await recorder.end(job, outcome)
+        event = told.get_nowait()
+    found = await store.find(*WORK.key)
+    assert found is not None
+    assert (found.state, found.failure) == (state, failure)
+    assert event == Ended(found)
+
+
+async def test_an_end_that_cannot_be_recorded_is_still_told(
+    recorder: JobRecorder, store: JobStore, events: JobEvents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = await store.accept(WORK, limit=9)
+
+    async def full(self: JobStore, *arguments: Any) -> Job:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(JobStore, "end", full)
+    with events.watch(WORK.key) as told:
+        await recorder.fail(job, "why")
+        assert told.get_nowait() == Ended(replace(job, state="failed", failure=Failure("inferenceError", "why")))
+    assert await store.find(*WORK.key) == job
