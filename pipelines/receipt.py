@@ -58,7 +58,7 @@ class Receipt:
 
     def to_json(self) -> str:
         """As ASCII JSON without line breaks, the same text for the same receipt."""
-        return _RECEIPT.dump_json(self, ensure_ascii=True).decode("ascii")
+        return _RECEIPT.dump_json(self, ensure_ascii=True, by_alias=True).decode("ascii")
 
 
 _RECEIPT = TypeAdapter(Receipt)

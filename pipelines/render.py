@@ -34,8 +34,8 @@ from pipelines.models.loader import Checkpoint
 from pipelines.request import Reference, RenderRequest
 from pipelines.sampling.guidance import guide
 from pipelines.sampling.sigmas import flow_sigmas
-from pipelines.sampling.solvers.base import Integrator
-from pipelines.sampling.solvers.table import integrator
+from pipelines.sampling.solvers.base import Solver
+from pipelines.sampling.solvers.table import make_solver
 
 # Qwen-Image's own convention for "no negative prompt".
 NEUTRAL_PROMPT = " "
@@ -58,7 +58,7 @@ class RenderState:
     shape: tuple[int, int, int]
     latents: torch.Tensor
     sigmas: torch.Tensor
-    integrator: Integrator
+    solver: Solver
     cond: torch.Tensor
     uncond: torch.Tensor | None
     scale: float
@@ -146,7 +146,7 @@ def begin(
     loras = checkpoint.loras.select(request.loras, checkpoint.transformer, checkpoint.device, checkpoint.dtype)
     shape = grid(request.width, request.height, checkpoint.vae)
     tokens = shape[1] * shape[2]
-    sigmas = flow_sigmas(request.steps, tokens, checkpoint.scheduler, request.sampler.spacing)
+    sigmas = flow_sigmas(request.steps, tokens, checkpoint.scheduler, request.sampler.schedule)
     sigmas = sigmas[request.steps - request.executed_steps :]
     session = None
     if request.cache is not None:
@@ -166,7 +166,7 @@ def begin(
         shape=shape,
         latents=latents,
         sigmas=sigmas,
-        integrator=integrator(request.sampler, step_noise(seed)),
+        solver=make_solver(request.sampler, step_noise(seed)),
         cond=cond,
         uncond=uncond,
         scale=request.true_cfg_scale,
@@ -185,7 +185,7 @@ def advance(states: Sequence[RenderState]) -> None:
     """Move each image by one step. The result never depends on the others in the list."""
     for state in states:
         sigma, following = state.sigmas[state.step], state.sigmas[state.step + 1]
-        state.latents = state.integrator.step(partial(_guided, state), state.latents, sigma, following)
+        state.latents = state.solver.step(partial(_guided, state), state.latents, sigma, following)
         state.step += 1
         if state.inpainting is not None:
             state.latents = state.inpainting.impose(state.latents, following, state.step / state.total)

@@ -7,7 +7,9 @@ no torch, so that the API process can build requests.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
+
+from pydantic import Field
 
 from accel.cache.plan import CachePlan
 
@@ -26,8 +28,8 @@ Deterministic = Literal[
     "pndm",
 ]
 Stochastic = Literal["euler_a", "kdpm2_a", "lcm", "tcd", "ddpm", "dpmpp_sde", "dpmpp_2m_sde", "dpmpp_3m_sde"]
-IntegratorName = Literal[Deterministic, Stochastic]
-Spacing = Literal[
+SolverName = Literal[Deterministic, Stochastic]
+ScheduleName = Literal[
     "shifted",
     "karras",
     "exponential",
@@ -44,19 +46,20 @@ MAX_STEPS = 50
 
 @dataclass(frozen=True, slots=True)
 class Sampler:
-    """How the probability flow is integrated, and on which sigmas.
+    """A solver of the probability flow, and the schedule of sigmas it runs on.
 
-    `shifted` is the model's own resolution-dependent schedule, `uniform` equal steps of sigma; the other spacings keep
-    the ends of one of the two and respace what is between.
+    `shifted` is the model's own schedule, which depends on the resolution. `uniform` has equal steps of sigma. The
+    other schedules keep the first and the last sigma of one of the two and respace the rest.
     """
 
-    integrator: IntegratorName = "euler"
-    spacing: Spacing = "shifted"
+    # Receipts and stored jobs keep the names that the fields had when the first of them were written.
+    solver: Annotated[SolverName, Field(alias="integrator")] = "euler"
+    schedule: Annotated[ScheduleName, Field(alias="spacing")] = "shifted"
 
     @property
     def stochastic(self) -> bool:
         """Whether noise is added between steps: a small change of the request then changes the whole picture."""
-        return self.integrator in get_args(Stochastic)
+        return self.solver in get_args(Stochastic)
 
 
 @dataclass(frozen=True, slots=True)

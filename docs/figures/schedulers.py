@@ -96,8 +96,8 @@ def describe(name: str, drawn: Drawn, reference: Drawn) -> dict[str, Any]:
     return {
         "benchmark": "schedulers",
         "scheduler": name,
-        "integrator": sampler.integrator,
-        "spacing": sampler.spacing,
+        "solver": sampler.solver,
+        "schedule": sampler.schedule,
         "seconds": round(drawn.seconds, 3),
         "forwards": drawn.forwards,
         "distance": None if sampler.stochastic else round(distance, 4),

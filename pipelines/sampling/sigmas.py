@@ -1,6 +1,6 @@
 """On which sigmas a picture is denoised: the model's own schedule, and its respacings.
 
-Knows numbers only: no model, no sample. The integrators that walk along the sigmas are in `pipelines/sampling/solvers`.
+Knows numbers only: no model, no sample. The solvers that walk along the sigmas are in `pipelines/sampling/solvers`.
 """
 
 import math
@@ -10,26 +10,26 @@ from typing import Any
 import numpy as np
 import torch
 
-from pipelines.request import Spacing
+from pipelines.request import ScheduleName
 
 KARRAS_RHO = 7.0  # Karras et al. 2022, the value used in the paper
 BETA = 0.6  # both parameters of the beta distribution: Lee et al. 2024, "Beta Sampling is All You Need"
 
 
-def flow_sigmas(steps: int, tokens: int, config: Mapping[str, Any], spacing: Spacing) -> torch.Tensor:
+def flow_sigmas(steps: int, tokens: int, config: Mapping[str, Any], schedule: ScheduleName) -> torch.Tensor:
     """Sigmas [steps + 1] in float32, from 1 to 0, for an image of so many tokens.
 
     `config` is the checkpoint's scheduler configuration. Equals diffusers' FlowMatchEulerDiscreteScheduler, except that
     one step works: stretching a single sigma to the terminal one divides nothing by nothing there.
     """
     sigmas = np.linspace(1.0, 1 / steps, steps).astype(np.float32)
-    if not spacing.startswith("uniform"):
+    if not schedule.startswith("uniform"):
         sigmas = _shifted(sigmas, tokens, config)
         terminal = config.get("shift_terminal")
         if terminal and steps > 1:
             left = 1 - sigmas
             sigmas = 1 - left / (left[-1] / (1 - terminal))
-    if (respaced := _RESPACED.get(spacing.removeprefix("uniform_"))) is not None:
+    if (respaced := _RESPACED.get(schedule.removeprefix("uniform_"))) is not None:
         sigmas = respaced(sigmas[0].item(), sigmas[-1].item(), steps)
     return torch.cat([torch.from_numpy(np.asarray(sigmas)).to(torch.float32), torch.zeros(1)])
 

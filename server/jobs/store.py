@@ -216,7 +216,7 @@ def _accept(connection: sqlite3.Connection, submission: Submission, limit: int) 
         (
             *submission.key,
             json.dumps(submission.task),
-            _REQUEST.dump_json(submission.request).decode(),
+            _REQUEST.dump_json(submission.request, by_alias=True).decode(),
             _ENCODING.dump_json(submission.encoding).decode(),
             json.dumps(submission.image_uuids),
             submission.ttl,

@@ -17,7 +17,7 @@ from pipelines.generate import draw
 from pipelines.models.loader import Checkpoint
 from pipelines.receipt import make_receipt, read_receipt
 from pipelines.render import RenderState, advance, prepare
-from pipelines.request import ControlUse, IntegratorName, LoraUse, Reference, RenderRequest, Sampler
+from pipelines.request import ControlUse, LoraUse, Reference, RenderRequest, Sampler, SolverName
 from tests.adapters import named, random_adapter, write
 from tests.control import deeper, save_controlnet
 from tests.fakes import picture
@@ -93,8 +93,8 @@ def test_reuse_changes_the_picture_a_little(
     assert cached.isfinite().all()
 
 
-@pytest.mark.parametrize("name", get_args(IntegratorName))
-def test_every_sampler_runs_on_a_cache(model: Checkpoint, name: IntegratorName) -> None:
+@pytest.mark.parametrize("name", get_args(SolverName))
+def test_every_sampler_runs_on_a_cache(model: Checkpoint, name: SolverName) -> None:
     state = begun(model, wide(FB), sampler=Sampler(name), true_cfg_scale=1.0)
     assert ended(state).isfinite().all()
     decisions = report(state).decisions

@@ -18,13 +18,13 @@ from pipelines.render import RenderState, advance, finish, prepare
 from pipelines.request import (
     ControlMode,
     ControlUse,
-    IntegratorName,
     LoraUse,
     Outpaint,
     Reference,
     RenderRequest,
     Sampler,
-    Spacing,
+    ScheduleName,
+    SolverName,
 )
 from tests.adapters import named, random_adapter, write
 from tests.control import save_controlnet
@@ -77,7 +77,7 @@ def mixes(draw: st.DrawFn) -> dict[str, Any]:
         "references": {"text_to_image": 0, "edit": 1, "edit_plus": draw(st.integers(1, 3))}[mode],
         "start": draw(st.sampled_from(STARTS)),
         "strength": draw(st.sampled_from([0.0, 0.3, 0.7, 1.0])),
-        "sampler": Sampler(draw(st.sampled_from(get_args(IntegratorName))), draw(st.sampled_from(get_args(Spacing)))),
+        "sampler": Sampler(draw(st.sampled_from(get_args(SolverName))), draw(st.sampled_from(get_args(ScheduleName)))),
         "scale": draw(st.sampled_from([1.0, 4.0])),
         "steps": draw(st.integers(1, 4)),
         "loras": draw(st.lists(st.tuples(st.integers(0, 1), st.sampled_from([-1.0, 0.0, 0.5])), max_size=2)),

@@ -43,6 +43,10 @@ def test_it_can_be_read_again(receipt: Receipt) -> None:
     assert read_receipt(text).to_json() == text
 
 
+def test_the_sampler_keeps_the_names_of_the_first_receipts(receipt: Receipt) -> None:
+    assert json.loads(receipt.to_json())["request"]["sampler"] == {"integrator": "dpmpp_2m", "spacing": "karras"}
+
+
 def test_it_names_no_path(receipt: Receipt, tmp_path: Path) -> None:
     assert "secret" not in receipt.to_json()
     assert str(tmp_path) not in receipt.to_json()

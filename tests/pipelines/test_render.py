@@ -12,13 +12,11 @@ from pipelines.catalog.catalog import Mode, ModelEntry, load_catalog
 from pipelines.errors import PictureError, PromptError
 from pipelines.models.loader import Checkpoint
 from pipelines.render import RenderState, advance, finish, prepare
-from pipelines.request import ControlUse, IntegratorName, Reference, RenderRequest, Sampler
+from pipelines.request import ControlUse, Reference, RenderRequest, Sampler, SolverName
 from tests.control import save_controlnet
 
 SAMPLERS = [
-    Sampler(integrator, spacing)
-    for integrator in ("euler", "unipc_3", "dpmpp_sde")
-    for spacing in ("shifted", "karras")
+    Sampler(solver, schedule) for solver in ("euler", "unipc_3", "dpmpp_sde") for schedule in ("shifted", "karras")
 ]
 
 
@@ -92,7 +90,7 @@ class TestPicture:
             {"steps": 4},
             {"sampler": Sampler("dpmpp_2m")},
             {"sampler": Sampler("euler_a")},
-            {"sampler": Sampler(spacing="karras")},
+            {"sampler": Sampler(schedule="karras")},
         ],
         ids=str,
     )
@@ -170,11 +168,9 @@ class TestSeeds:
 class TestSharing:
     """Renders share models and nothing else."""
 
-    @pytest.mark.parametrize("integrator", ["dpmpp_2m", "euler_a"])
-    def test_taking_turns_equals_alone(
-        self, checkpoint: Checkpoint, reference: Reference, integrator: IntegratorName
-    ) -> None:
-        edit = asked(seed=2, references=(reference,), sampler=Sampler(integrator))
+    @pytest.mark.parametrize("solver", ["dpmpp_2m", "euler_a"])
+    def test_taking_turns_equals_alone(self, checkpoint: Checkpoint, reference: Reference, solver: SolverName) -> None:
+        edit = asked(seed=2, references=(reference,), sampler=Sampler(solver))
         alone = [drawn(checkpoint, asked(steps=4)), drawn(checkpoint, edit, mode="edit")]
         first, second = begun(checkpoint, asked(steps=4)), begun(checkpoint, edit, mode="edit")
         while first.step < first.total:

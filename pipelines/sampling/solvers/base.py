@@ -1,4 +1,4 @@
-"""What every integrator shares: the signature of a step, and the flow's own formulas.
+"""What every solver shares: the signature of a step, and the flow's own formulas.
 
 On a rectified flow a sample is x = (1 − σ) data + σ noise, the model predicts the velocity v = noise − data, and so the
 data predicted from a sample is x − σv. The half log-SNR is λ = ln((1 − σ) / σ), infinite at both ends.
@@ -19,7 +19,7 @@ Velocity = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # of a sample a
 Noise = Callable[[torch.Tensor], torch.Tensor]  # standard normal in float32, of a sample's shape, on its device
 
 
-class Integrator(Protocol):
+class Solver(Protocol):
     """Moves a sample from sigma to the next sigma along a predicted velocity. It is the memory of one image."""
 
     def step(

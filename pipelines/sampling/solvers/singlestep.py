@@ -1,4 +1,4 @@
-"""Integrators without memory: each step stands alone, with one or two forwards."""
+"""Solvers without memory: each step stands alone, with one or two forwards."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,7 @@ Move = Callable[[Velocity, torch.Tensor, torch.Tensor, torch.Tensor], torch.Tens
 
 
 class Singlestep:
-    """An integrator that is one function of (velocity, sample, sigma, following), which returns float32."""
+    """A solver that is one function of (velocity, sample, sigma, following), which returns float32."""
 
     def __init__(self, move: Move) -> None:
         self._move = move

@@ -1,4 +1,4 @@
-"""Integrators that add fresh noise as they go; the multistep SDE forms are in `exponential.py`.
+"""Solvers that add fresh noise as they go; the multistep SDE forms are in `exponential.py`.
 
 They end on the same distribution as the flow, along another path for each seed.
 """

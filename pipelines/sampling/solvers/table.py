@@ -1,16 +1,16 @@
-"""Which integrator a sampler's name means."""
+"""Which solver a sampler's name means."""
 
 from collections.abc import Callable
 
-from pipelines.request import IntegratorName, Sampler
+from pipelines.request import Sampler, SolverName
 from pipelines.sampling.solvers.adams import Lms, Pndm
-from pipelines.sampling.solvers.base import Integrator, Noise
+from pipelines.sampling.solvers.base import Noise, Solver
 from pipelines.sampling.solvers.exponential import Deis, DpmMultistep, DpmSinglestep
 from pipelines.sampling.solvers.singlestep import Singlestep, euler, heun, midpoint
 from pipelines.sampling.solvers.stochastic import Ancestral, DpmSde, ancestral, consistency, trajectory_consistency
 from pipelines.sampling.solvers.unipc import UniPC
 
-_MAKERS: dict[IntegratorName, Callable[[Noise], Integrator]] = {
+_MAKERS: dict[SolverName, Callable[[Noise], Solver]] = {
     "euler": lambda noise: Singlestep(euler),
     "heun": lambda noise: Singlestep(heun),
     "kdpm2": lambda noise: Singlestep(midpoint),
@@ -34,6 +34,6 @@ _MAKERS: dict[IntegratorName, Callable[[Noise], Integrator]] = {
 }
 
 
-def integrator(sampler: Sampler, noise: Noise) -> Integrator:
-    """A fresh integrator for one image; only stochastic ones draw from `noise`."""
-    return _MAKERS[sampler.integrator](noise)
+def make_solver(sampler: Sampler, noise: Noise) -> Solver:
+    """A fresh solver for one image; only stochastic ones draw from `noise`."""
+    return _MAKERS[sampler.solver](noise)

@@ -15,7 +15,7 @@ from accel.calibration.traces import LAGS, Trace
 from pipelines.catalog.catalog import load_catalog
 from pipelines.models.loader import Checkpoint
 from pipelines.render import RenderState, advance, prepare
-from pipelines.request import IntegratorName, RenderRequest, Sampler
+from pipelines.request import RenderRequest, Sampler, SolverName
 from tests.control import deeper
 
 ENTRY = load_catalog().with_embedded_weights().entries[0]
@@ -26,7 +26,7 @@ STRATEGIES: tuple[CacheName, ...] = ("fbcache", "dbcache", "teacache")
 
 
 def begun(
-    model: Checkpoint, seed: int, steps: int, plan: CachePlan | None = None, sampler: IntegratorName = "euler"
+    model: Checkpoint, seed: int, steps: int, plan: CachePlan | None = None, sampler: SolverName = "euler"
 ) -> RenderState:
     prompt = "a large red circle at the top left on a blue background"
     request = RenderRequest("", prompt, None, 64, 64, steps, Sampler(sampler), 4.0, seed, cache=plan)
@@ -39,7 +39,7 @@ def ended(state: RenderState) -> torch.Tensor:
     return state.latents
 
 
-def recorded(model: Checkpoint, seed: int, steps: int, sampler: IntegratorName = "euler") -> Trace:
+def recorded(model: Checkpoint, seed: int, steps: int, sampler: SolverName = "euler") -> Trace:
     state = begun(model, seed, steps, sampler=sampler)
     recorder = state.recorder = Recorder()
     ended(state)

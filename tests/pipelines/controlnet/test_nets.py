@@ -13,7 +13,7 @@ from pipelines.editing.canvas import WHOLE
 from pipelines.errors import ControlError
 from pipelines.models.loader import Checkpoint
 from pipelines.render import RenderState, advance, prepare
-from pipelines.request import ControlUse, IntegratorName, Reference, RenderRequest, Sampler
+from pipelines.request import ControlUse, Reference, RenderRequest, Sampler, SolverName
 from tests.control import deeper, save_controlnet
 
 WIDTH, HEIGHT = 64, 48
@@ -160,9 +160,9 @@ class TestEffect:
         assert controlled.shape == plain.shape
         assert not torch.equal(controlled, plain)
 
-    @pytest.mark.parametrize("integrator", ["euler", "dpmpp_2m"])
-    def test_every_integrator(self, model: Checkpoint, folder: Path, integrator: IntegratorName) -> None:
-        sampler = Sampler(integrator)
+    @pytest.mark.parametrize("solver", ["euler", "dpmpp_2m"])
+    def test_every_solver(self, model: Checkpoint, folder: Path, solver: SolverName) -> None:
+        sampler = Sampler(solver)
         assert not torch.equal(drawn(model, use(folder), sampler=sampler), drawn(model, sampler=sampler))
 
 

@@ -11,7 +11,7 @@ from diffusers.pipelines.qwenimage.pipeline_qwenimage import calculate_shift
 from diffusers.schedulers import scheduling_flow_match_euler_discrete as stock
 from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
 
-from pipelines.request import Spacing
+from pipelines.request import ScheduleName
 from pipelines.sampling.sigmas import flow_sigmas
 
 QWEN = {
@@ -31,7 +31,7 @@ CONFIGS = {
 }
 
 
-SPACINGS: tuple[Spacing, ...] = get_args(Spacing)
+SCHEDULES: tuple[ScheduleName, ...] = get_args(ScheduleName)
 
 
 @cache
@@ -52,13 +52,13 @@ def beta_without_scipy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stock, "is_scipy_available", lambda: True)
 
 
-def stock_sigmas(steps: int, tokens: int, config: dict[str, Any], spacing: Spacing) -> torch.Tensor:
+def stock_sigmas(steps: int, tokens: int, config: dict[str, Any], schedule: ScheduleName) -> torch.Tensor:
     """diffusers' sigmas; its schedule without shift and terminal is the uniform one."""
-    respacing = spacing.removeprefix("uniform_")
+    respacing = schedule.removeprefix("uniform_")
     respaced: dict[str, Any] = (
         {f"use_{respacing}_sigmas": True} if respacing in ("karras", "exponential", "beta") else {}
     )
-    scheduler: Any = FlowMatchEulerDiscreteScheduler(**({} if spacing.startswith("uniform") else config), **respaced)
+    scheduler: Any = FlowMatchEulerDiscreteScheduler(**({} if schedule.startswith("uniform") else config), **respaced)
     mu = calculate_shift(
         tokens,
         scheduler.config.base_image_seq_len,
@@ -72,24 +72,24 @@ def stock_sigmas(steps: int, tokens: int, config: dict[str, Any], spacing: Spaci
 
 @pytest.mark.usefixtures("beta_without_scipy")
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS.keys())
-@pytest.mark.parametrize("spacing", SPACINGS)
+@pytest.mark.parametrize("schedule", SCHEDULES)
 @pytest.mark.parametrize("steps", [2, 8, 20, 50])
-def test_they_equal_diffusers(steps: int, config: dict[str, Any], spacing: Spacing) -> None:
+def test_they_equal_diffusers(steps: int, config: dict[str, Any], schedule: ScheduleName) -> None:
     for tokens in (16, 4096, 6144):
-        assert torch.equal(flow_sigmas(steps, tokens, config, spacing), stock_sigmas(steps, tokens, config, spacing))
+        assert torch.equal(flow_sigmas(steps, tokens, config, schedule), stock_sigmas(steps, tokens, config, schedule))
 
 
-@pytest.mark.parametrize("spacing", SPACINGS)
-def test_one_step_goes_all_the_way(spacing: Spacing) -> None:
-    assert flow_sigmas(1, 4096, QWEN, spacing).tolist() == [1.0, 0.0]
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_one_step_goes_all_the_way(schedule: ScheduleName) -> None:
+    assert flow_sigmas(1, 4096, QWEN, schedule).tolist() == [1.0, 0.0]
 
 
-@pytest.mark.parametrize("spacing", SPACINGS)
-def test_they_fall_from_one_over_the_last_to_zero(spacing: Spacing) -> None:
-    sigmas = flow_sigmas(20, 4096, QWEN, spacing)
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_they_fall_from_one_over_the_last_to_zero(schedule: ScheduleName) -> None:
+    sigmas = flow_sigmas(20, 4096, QWEN, schedule)
     assert sigmas.dtype == torch.float32
     assert sigmas[0] == 1.0
-    assert sigmas[-2].item() == pytest.approx(1 / 20 if spacing.startswith("uniform") else 0.02)
+    assert sigmas[-2].item() == pytest.approx(1 / 20 if schedule.startswith("uniform") else 0.02)
     assert sigmas[-1] == 0.0
     assert (sigmas.diff() < 0).all()
 

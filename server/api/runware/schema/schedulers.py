@@ -4,9 +4,9 @@ A table and nothing else. The vendor documents the names in a few words only; a 
 method's usual second one. `docs/schedulers.md` shows the table to users.
 """
 
-from pipelines.request import IntegratorName, Sampler, Spacing
+from pipelines.request import Sampler, ScheduleName, SolverName
 
-_SPACINGS: dict[str, Spacing] = {
+_SCHEDULES: dict[str, ScheduleName] = {
     "": "shifted",  # the model's own
     "Karras": "karras",
     "Exponential": "exponential",
@@ -18,8 +18,8 @@ _SPACINGS: dict[str, Spacing] = {
     "Uniform Beta": "uniform_beta",
 }
 
-# A family is an integrator, and what follows its name the spacing.
-_FAMILIES: dict[str, tuple[IntegratorName, str]] = {
+# A family is a solver, and what follows its name the schedule.
+_FAMILIES: dict[str, tuple[SolverName, str]] = {
     "DPM++": ("dpmpp_2m", "|Beta|Exponential|Karras|Uniform|Uniform Beta|Uniform Exponential|Uniform Karras"),
     "DPM++ 2M": ("dpmpp_2m", "|Beta|Exponential|Karras|Uniform"),
     "DPM++ 2M SDE": ("dpmpp_2m_sde", "|Beta|Exponential|Karras|Uniform"),
@@ -63,9 +63,9 @@ _SINGLE: dict[str, Sampler] = {
 }
 
 _COMBINED = {
-    f"{family} {spacing}".strip(): Sampler(integrator, _SPACINGS[spacing])
-    for family, (integrator, spacings) in _FAMILIES.items()
-    for spacing in spacings.split("|")
+    f"{family} {schedule}".strip(): Sampler(solver, _SCHEDULES[schedule])
+    for family, (solver, schedules) in _FAMILIES.items()
+    for schedule in schedules.split("|")
 }
 
 # The names of the vendor's list, in its spelling; they are compared with letter case ignored.

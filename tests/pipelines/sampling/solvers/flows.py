@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 
-from pipelines.request import IntegratorName, Sampler
+from pipelines.request import Sampler, SolverName
 from pipelines.sampling.sigmas import flow_sigmas
-from pipelines.sampling.solvers.base import Integrator, Noise, Velocity, half_log_snr
-from pipelines.sampling.solvers.table import integrator
+from pipelines.sampling.solvers.base import Noise, Solver, Velocity, half_log_snr
+from pipelines.sampling.solvers.table import make_solver
 
 # Irregular as the model's own, but begun below pure noise, as a picture drawn over another one is.
 OWN = flow_sigmas(20, 4096, {"shift": 2.0, "shift_terminal": 0.02}, "shifted")[1:]
@@ -19,16 +19,16 @@ OWN = flow_sigmas(20, 4096, {"shift": 2.0, "shift_terminal": 0.02}, "shifted")[1
 EVEN = torch.cat([torch.sigmoid(torch.linspace(2.5, -math.log(19), 19, dtype=torch.float64)).float(), torch.zeros(1)])
 
 
-def fresh(name: IntegratorName, noise: Noise | None = None) -> Integrator:
-    """An integrator with the noise given, or else one that must not need any."""
-    return integrator(Sampler(name), noise or _no_noise)
+def fresh(name: SolverName, noise: Noise | None = None) -> Solver:
+    """A solver with the noise given, or else one that must not need any."""
+    return make_solver(Sampler(name), noise or _no_noise)
 
 
 def _no_noise(like: torch.Tensor) -> torch.Tensor:
-    raise AssertionError("a deterministic integrator asked for noise")
+    raise AssertionError("a deterministic solver asked for noise")
 
 
-def walk(moves: Integrator, velocity: Velocity, sample: torch.Tensor, sigmas: torch.Tensor) -> list[torch.Tensor]:
+def walk(moves: Solver, velocity: Velocity, sample: torch.Tensor, sigmas: torch.Tensor) -> list[torch.Tensor]:
     """The sample after each step."""
     samples = []
     for sigma, following in pairwise(sigmas):
@@ -70,7 +70,7 @@ class Gaussian:
         return (1 - sigma) * self.mean + self.scale(sigma) * quantile
 
 
-def observed_orders(name: IntegratorName, steps: Sequence[int], primed: int = 0) -> list[float]:
+def observed_orders(name: SolverName, steps: Sequence[int], primed: int = 0) -> list[float]:
     """Orders of convergence between numbers of equal steps from sigma 0.95 to 0.05, over a few starting points.
 
     The first `primed` steps are put right after they were taken: multistep methods begin with a lower order.

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipelines.request import IntegratorName
+from pipelines.request import SolverName
 from pipelines.sampling.solvers.base import Velocity
 from tests.pipelines.sampling.solvers.flows import OWN, fresh, observed_orders, walk
 
@@ -17,14 +17,14 @@ def of_sigma(polynomial: np.polynomial.Polynomial) -> Velocity:
 
 
 @pytest.mark.parametrize("name", ["lms", "ipndm", "pndm"])
-def test_order(name: IntegratorName) -> None:
+def test_order(name: SolverName) -> None:
     assert observed_orders(name, (15, 30, 60), primed=3) == pytest.approx([4, 4], abs=0.3)
 
 
 @pytest.mark.parametrize(
     ("name", "sigmas"), [("lms", OWN), ("ipndm", torch.linspace(1, 0, 21)), ("pndm", torch.linspace(1, 0, 21))]
 )
-def test_once_under_way_cubic_velocities_are_exact(name: IntegratorName, sigmas: torch.Tensor) -> None:
+def test_once_under_way_cubic_velocities_are_exact(name: SolverName, sigmas: torch.Tensor) -> None:
     samples = walk(fresh(name), of_sigma(CUBIC), torch.zeros(1, 1, 1), sigmas)
     whole = CUBIC.integ()
     for (before, after), (sigma, following) in list(zip(pairwise(samples), pairwise(sigmas[1:]), strict=True))[2:]:
@@ -33,7 +33,7 @@ def test_once_under_way_cubic_velocities_are_exact(name: IntegratorName, sigmas:
 
 
 @pytest.mark.parametrize(("name", "first"), [("pndm", "heun"), ("ipndm", "euler"), ("lms", "euler")])
-def test_the_first_step(name: IntegratorName, first: IntegratorName) -> None:
+def test_the_first_step(name: SolverName, first: SolverName) -> None:
     sample, start, end = torch.randn(1, 4, 8), torch.tensor(1.0), torch.tensor(0.9)
 
     def decay(x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:

@@ -9,7 +9,7 @@ from diffusers.schedulers.scheduling_dpmsolver_multistep import DPMSolverMultist
 from diffusers.schedulers.scheduling_dpmsolver_singlestep import DPMSolverSinglestepScheduler
 
 from pipelines.latents import step_noise
-from pipelines.request import IntegratorName
+from pipelines.request import SolverName
 from pipelines.sampling.solvers.base import half_log_snr
 from tests.pipelines.sampling.solvers.flows import (
     EVEN,
@@ -25,7 +25,7 @@ from tests.pipelines.sampling.solvers.flows import (
 
 FLOW = Gaussian()
 PARABOLA = np.polynomial.Polynomial([0.4, -0.3, 0.1])
-EXPONENTIAL: tuple[IntegratorName, ...] = ("dpmpp_2m", "dpmpp_3m", "dpmpp_2s", "deis")
+EXPONENTIAL: tuple[SolverName, ...] = ("dpmpp_2m", "dpmpp_3m", "dpmpp_2s", "deis")
 
 
 def stock(kind: type[Any], **options: Any) -> Any:
@@ -33,7 +33,7 @@ def stock(kind: type[Any], **options: Any) -> Any:
 
 
 @pytest.mark.parametrize(("name", "order"), [("dpmpp_2m", 2), ("dpmpp_3m", 3), ("dpmpp_2s", 2), ("deis", 2)])
-def test_order(name: IntegratorName, order: int) -> None:
+def test_order(name: SolverName, order: int) -> None:
     assert observed_orders(name, (120, 240), primed=2) == pytest.approx([order], abs=0.25)
 
 
@@ -46,7 +46,7 @@ def test_order(name: IntegratorName, order: int) -> None:
         ("deis", stock(DEISMultistepScheduler), torch.cat([OWN[:-1], torch.tensor([1e-3])])),
     ],
 )
-def test_it_equals_diffusers(name: IntegratorName, scheduler: Any, sigmas: torch.Tensor) -> None:
+def test_it_equals_diffusers(name: SolverName, scheduler: Any, sigmas: torch.Tensor) -> None:
     start = torch.randn(1, 4, 8)
     expected = walk_stock(scheduler, FLOW.velocity, start, sigmas)
     for ours, theirs in zip(walk(fresh(name), FLOW.velocity, start, sigmas), expected, strict=True):
@@ -54,7 +54,7 @@ def test_it_equals_diffusers(name: IntegratorName, scheduler: Any, sigmas: torch
 
 
 @pytest.mark.parametrize(("name", "order"), [("ddpm", 1), ("dpmpp_2m_sde", 2)])
-def test_the_sde_form_equals_diffusers_given_the_same_noise(name: IntegratorName, order: int) -> None:
+def test_the_sde_form_equals_diffusers_given_the_same_noise(name: SolverName, order: int) -> None:
     start, seed = torch.randn(1, 4, 8), 3
     scheduler = stock(DPMSolverMultistepScheduler, algorithm_type="sde-dpmsolver++", solver_order=order)
     generator = torch.Generator().manual_seed(seed)
@@ -66,7 +66,7 @@ def test_the_sde_form_equals_diffusers_given_the_same_noise(name: IntegratorName
 
 
 @pytest.mark.parametrize(("name", "speed"), [("dpmpp_3m", 1), ("dpmpp_3m_sde", 2)])
-def test_third_order_is_exact_for_parabolas_of_the_log_snr(name: IntegratorName, speed: int) -> None:
+def test_third_order_is_exact_for_parabolas_of_the_log_snr(name: SolverName, speed: int) -> None:
     """Data that is a parabola in λ, against the integral taken numerically; diffusers' weights miss it."""
     moves = fresh(name, torch.zeros_like)
     sigmas = torch.tensor([0.9, 0.84, 0.77, 0.69])
@@ -85,7 +85,7 @@ def test_third_order_is_exact_for_parabolas_of_the_log_snr(name: IntegratorName,
 
 
 @pytest.mark.parametrize("name", ["dpmpp_3m", "dpmpp_2m_sde", "dpmpp_3m_sde"])
-def test_a_long_step_is_extrapolated_over_no_more_than_the_last(name: IntegratorName) -> None:
+def test_a_long_step_is_extrapolated_over_no_more_than_the_last(name: SolverName) -> None:
     """Data on a line in λ with one step three times as long: the line is followed for one step's length only."""
     sigmas = torch.sigmoid(-torch.tensor([-2.0, -1.5, -1.0, 0.5]))
     moves = fresh(name, torch.zeros_like)
@@ -97,7 +97,7 @@ def test_a_long_step_is_extrapolated_over_no_more_than_the_last(name: Integrator
 
 
 @pytest.mark.parametrize("name", [*EXPONENTIAL, "unipc_2", "unipc_3"])
-def test_the_step_to_zero_is_the_predicted_data(name: IntegratorName) -> None:
+def test_the_step_to_zero_is_the_predicted_data(name: SolverName) -> None:
     moves, sample, velocity = fresh(name), torch.randn(1, 4, 8), torch.randn(1, 4, 8)
     moves.step(always(velocity), sample, torch.tensor(0.5), torch.tensor(0.25))
     moved = moves.step(always(velocity), sample, torch.tensor(0.25), torch.tensor(0.0))
@@ -105,7 +105,7 @@ def test_the_step_to_zero_is_the_predicted_data(name: IntegratorName) -> None:
 
 
 @pytest.mark.parametrize("name", [*EXPONENTIAL, "unipc_2", "unipc_3"])
-def test_the_first_step_from_pure_noise_is_eulers(name: IntegratorName) -> None:
+def test_the_first_step_from_pure_noise_is_eulers(name: SolverName) -> None:
     sample, velocity = torch.randn(1, 4, 8), torch.randn(1, 4, 8)
     start, end = torch.tensor(1.0), torch.tensor(0.9)
     both = [fresh(each).step(always(velocity), sample, start, end) for each in ("euler", name)]

@@ -5,14 +5,14 @@ import torch
 from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
 from diffusers.schedulers.scheduling_flow_match_heun_discrete import FlowMatchHeunDiscreteScheduler
 
-from pipelines.request import IntegratorName
+from pipelines.request import SolverName
 from tests.pipelines.sampling.solvers.flows import OWN, Gaussian, fresh, observed_orders, walk, walk_stock
 
 FLOW = Gaussian()
 
 
 @pytest.mark.parametrize(("name", "order"), [("euler", 1), ("heun", 2), ("kdpm2", 2)])
-def test_order(name: IntegratorName, order: int) -> None:
+def test_order(name: SolverName, order: int) -> None:
     assert observed_orders(name, (20, 40, 80)) == pytest.approx([order, order], abs=0.2)
 
 

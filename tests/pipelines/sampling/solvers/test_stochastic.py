@@ -7,13 +7,13 @@ from diffusers.schedulers.scheduling_flow_match_lcm import FlowMatchLCMScheduler
 from diffusers.schedulers.scheduling_ltx_euler_ancestral_rf import LTXEulerAncestralRFScheduler
 
 from pipelines.latents import step_noise
-from pipelines.request import IntegratorName, Stochastic
+from pipelines.request import SolverName, Stochastic
 from pipelines.sampling.sigmas import flow_sigmas
 from tests.pipelines.sampling.solvers.flows import OWN, Gaussian, fresh, walk, walk_stock
 
 FLOW = Gaussian()
-STOCHASTIC: tuple[IntegratorName, ...] = get_args(Stochastic)
-FIRST_ORDER: tuple[IntegratorName, ...] = ("euler_a", "ddpm")
+STOCHASTIC: tuple[SolverName, ...] = get_args(Stochastic)
+FIRST_ORDER: tuple[SolverName, ...] = ("euler_a", "ddpm")
 
 
 def distilled(sample: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
@@ -23,7 +23,7 @@ def distilled(sample: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
     return (sample - FLOW.at(0.0, quantile)) / sigma
 
 
-def ended(name: IntegratorName, steps: int, start: int = 0) -> tuple[float, float]:
+def ended(name: SolverName, steps: int, start: int = 0) -> tuple[float, float]:
     """Mean and spread of many samples after the last step, begun at a step's sigma."""
     sigmas = flow_sigmas(steps, 4096, {"shift": 2.0}, "shifted")[start:]
     samples = FLOW.at(sigmas[0].item(), step_noise(8)(torch.zeros(1, 20_000, 1)))
@@ -37,20 +37,20 @@ def ended(name: IntegratorName, steps: int, start: int = 0) -> tuple[float, floa
     [(name, 0.16 if name in (*FIRST_ORDER, "tcd") else 0.06) for name in STOCHASTIC],
 )
 @pytest.mark.parametrize("start", [0, 25], ids=["from noise", "from halfway"])
-def test_it_ends_on_the_data(name: IntegratorName, tolerance: float, start: int) -> None:
+def test_it_ends_on_the_data(name: SolverName, tolerance: float, start: int) -> None:
     mean, spread = ended(name, 50, start)
     assert mean == pytest.approx(FLOW.mean, abs=0.02)
     assert spread == pytest.approx(FLOW.spread, rel=tolerance)
 
 
 @pytest.mark.parametrize("name", FIRST_ORDER)
-def test_more_steps_bring_first_order_closer(name: IntegratorName) -> None:
+def test_more_steps_bring_first_order_closer(name: SolverName) -> None:
     errors = [abs(ended(name, steps)[1] - FLOW.spread) for steps in (25, 100)]
     assert errors[0] > 2.5 * errors[1]
 
 
 @pytest.mark.parametrize("name", STOCHASTIC)
-def test_the_noise_comes_from_the_seed(name: IntegratorName) -> None:
+def test_the_noise_comes_from_the_seed(name: SolverName) -> None:
     start = torch.randn(1, 4, 8)
     first, again, other = (walk(fresh(name, step_noise(s)), FLOW.velocity, start, OWN)[-1] for s in (1, 1, 2))
     assert torch.equal(first, again)
@@ -58,7 +58,7 @@ def test_the_noise_comes_from_the_seed(name: IntegratorName) -> None:
 
 
 @pytest.mark.parametrize("name", STOCHASTIC)
-def test_the_step_to_zero_adds_none(name: IntegratorName) -> None:
+def test_the_step_to_zero_adds_none(name: SolverName) -> None:
     sample, velocity = torch.randn(1, 4, 8), torch.randn(1, 4, 8)
     moved = fresh(name, step_noise(1)).step(lambda *_: velocity, sample, torch.tensor(0.3), torch.tensor(0.0))
     torch.testing.assert_close(moved, sample - 0.3 * velocity)
@@ -67,7 +67,7 @@ def test_the_step_to_zero_adds_none(name: IntegratorName) -> None:
 @pytest.mark.parametrize(
     ("name", "scheduler"), [("euler_a", LTXEulerAncestralRFScheduler), ("lcm", FlowMatchLCMScheduler)]
 )
-def test_it_equals_diffusers_given_the_same_noise(name: IntegratorName, scheduler: Callable[[], Any]) -> None:
+def test_it_equals_diffusers_given_the_same_noise(name: SolverName, scheduler: Callable[[], Any]) -> None:
     start, seed = torch.randn(1, 4, 8), 3
     generator, again = (torch.Generator().manual_seed(seed) for _ in range(2))
     expected = walk_stock(scheduler(), FLOW.velocity, start, OWN, generator=generator)

@@ -1,4 +1,4 @@
-"""What holds for every integrator, on every spacing."""
+"""What holds for every solver, on every schedule."""
 
 from collections.abc import Iterator
 from itertools import pairwise, product
@@ -8,36 +8,36 @@ import pytest
 import torch
 
 from pipelines.latents import step_noise
-from pipelines.request import IntegratorName, Sampler, Spacing
+from pipelines.request import Sampler, ScheduleName, SolverName
 from pipelines.sampling.sigmas import flow_sigmas
-from pipelines.sampling.solvers.table import integrator
+from pipelines.sampling.solvers.table import make_solver
 from tests.pipelines.sampling.solvers.flows import OWN, Gaussian, walk
 from tests.pipelines.sampling.test_sigmas import QWEN
 
-NAMES: tuple[IntegratorName, ...] = get_args(IntegratorName)
+NAMES: tuple[SolverName, ...] = get_args(SolverName)
 FLOW = Gaussian()
 
 
-def schedules(spacings: tuple[Spacing, ...]) -> Iterator[torch.Tensor]:
+def sigmas_of(schedules: tuple[ScheduleName, ...]) -> Iterator[torch.Tensor]:
     """Few and many steps, from pure noise and from halfway, as a picture drawn over another is."""
-    for spacing, steps in product(spacings, (1, 2, 8, 20, 50)):
-        sigmas = flow_sigmas(steps, 64, QWEN, spacing)
+    for schedule, steps in product(schedules, (1, 2, 8, 20, 50)):
+        sigmas = flow_sigmas(steps, 64, QWEN, schedule)
         yield sigmas
         if steps > 1:
             yield sigmas[steps // 2 :]
 
 
 @pytest.mark.parametrize(
-    ("dtype", "spacings"),
-    [(torch.float32, get_args(Spacing)), (torch.bfloat16, ("shifted", "uniform_karras"))],
+    ("dtype", "schedules"),
+    [(torch.float32, get_args(ScheduleName)), (torch.bfloat16, ("shifted", "uniform_karras"))],
     ids=["float32", "bfloat16"],
 )
 @pytest.mark.parametrize("name", NAMES)
 def test_every_schedule_ends_finite_and_near_the_data(
-    name: IntegratorName, dtype: torch.dtype, spacings: tuple[Spacing, ...]
+    name: SolverName, dtype: torch.dtype, schedules: tuple[ScheduleName, ...]
 ) -> None:
-    for number, sigmas in enumerate(schedules(spacings)):
-        moves = integrator(Sampler(name), step_noise(number))
+    for number, sigmas in enumerate(sigmas_of(schedules)):
+        moves = make_solver(Sampler(name), step_noise(number))
         start = FLOW.at(sigmas[0].item(), step_noise(1)(torch.zeros(1, 3, 4))).to(dtype)
         end = walk(moves, FLOW.velocity, start, sigmas)[-1]
         assert end.dtype == dtype
@@ -45,14 +45,14 @@ def test_every_schedule_ends_finite_and_near_the_data(
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_two_images_share_no_memory(name: IntegratorName) -> None:
+def test_two_images_share_no_memory(name: SolverName) -> None:
     starts, sigmas = torch.randn(2, 1, 4, 8), [OWN, flow_sigmas(19, 64, QWEN, "karras")]
 
     def fresh(number: int) -> torch.Tensor:
-        return walk(integrator(Sampler(name), step_noise(number)), FLOW.velocity, starts[number], sigmas[number])[-1]
+        return walk(make_solver(Sampler(name), step_noise(number)), FLOW.velocity, starts[number], sigmas[number])[-1]
 
     alone = [fresh(0), fresh(1)]
-    moves, samples = [integrator(Sampler(name), step_noise(number)) for number in range(2)], list(starts)
+    moves, samples = [make_solver(Sampler(name), step_noise(number)) for number in range(2)], list(starts)
     for steps in zip(*(pairwise(each) for each in sigmas), strict=True):
         for number, (sigma, following) in enumerate(steps):
             samples[number] = moves[number].step(FLOW.velocity, samples[number], sigma, following)
@@ -61,14 +61,14 @@ def test_two_images_share_no_memory(name: IntegratorName) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_only_stochastic_ones_draw_noise(name: IntegratorName) -> None:
+def test_only_stochastic_ones_draw_noise(name: SolverName) -> None:
     sampler, start = Sampler(name), torch.randn(1, 4, 8)
-    first, other = (walk(integrator(sampler, step_noise(seed)), FLOW.velocity, start, OWN)[-1] for seed in (1, 2))
+    first, other = (walk(make_solver(sampler, step_noise(seed)), FLOW.velocity, start, OWN)[-1] for seed in (1, 2))
     assert torch.equal(first, other) != sampler.stochastic
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_no_two_names_are_one_method(name: IntegratorName) -> None:
+def test_no_two_names_are_one_method(name: SolverName) -> None:
     start = torch.linspace(-1, 1, 8)[None, :, None]
-    ends = {other: walk(integrator(Sampler(other), step_noise(1)), FLOW.velocity, start, OWN)[-1] for other in NAMES}
+    ends = {other: walk(make_solver(Sampler(other), step_noise(1)), FLOW.velocity, start, OWN)[-1] for other in NAMES}
     assert [other for other in NAMES if torch.equal(ends[other], ends[name])] == [name]

@@ -2,14 +2,14 @@ import pytest
 import torch
 from diffusers.schedulers.scheduling_unipc_multistep import UniPCMultistepScheduler
 
-from pipelines.request import IntegratorName
+from pipelines.request import SolverName
 from tests.pipelines.sampling.solvers.flows import EVEN, OWN, Gaussian, fresh, observed_orders, walk, walk_stock
 
 FLOW = Gaussian()
 
 
 @pytest.mark.parametrize(("name", "order"), [("unipc_2", 3), ("unipc_3", 4)])
-def test_the_corrector_adds_one_order(name: IntegratorName, order: int) -> None:
+def test_the_corrector_adds_one_order(name: SolverName, order: int) -> None:
     assert observed_orders(name, (30, 60, 120), primed=3) == pytest.approx([order, order], abs=0.3)
 
 
@@ -18,7 +18,7 @@ def test_the_corrector_adds_one_order(name: IntegratorName, order: int) -> None:
     # At the end, diffusers lowers the order by the number of steps left, and ours by how long they are.
     [("unipc_2", 2, OWN, None), ("unipc_3", 3, EVEN, -2)],
 )
-def test_it_equals_diffusers(name: IntegratorName, order: int, sigmas: torch.Tensor, alike: int | None) -> None:
+def test_it_equals_diffusers(name: SolverName, order: int, sigmas: torch.Tensor, alike: int | None) -> None:
     scheduler = UniPCMultistepScheduler(
         prediction_type="flow_prediction", use_flow_sigmas=True, solver_order=order, solver_type="bh2"
     )

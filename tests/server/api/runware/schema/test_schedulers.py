@@ -12,7 +12,7 @@ from pipelines.latents import step_noise
 from pipelines.models.loader import Checkpoint
 from pipelines.render import advance, prepare
 from pipelines.request import Reference, RenderRequest, Sampler
-from pipelines.sampling.solvers.table import integrator
+from pipelines.sampling.solvers.table import make_solver
 from server.api.runware.schema.schedulers import NEAREST, SAMPLERS, SCHEDULERS, scheduler_name
 from tests.fakes import picture
 from tests.pipelines.sampling.solvers.flows import walk
@@ -62,7 +62,7 @@ def forwards(sampler: Sampler) -> int:
         calls.append(sigma)
         return sample
 
-    walk(integrator(sampler, step_noise(1)), velocity, torch.zeros(1, 1, 1), torch.linspace(1, 0, 21))
+    walk(make_solver(sampler, step_noise(1)), velocity, torch.zeros(1, 1, 1), torch.linspace(1, 0, 21))
     return len(calls)
 
 
@@ -70,7 +70,7 @@ def row(name: str) -> str:
     sampler = SAMPLERS[name]
     noise = "yes" if sampler.stochastic else "no"
     exact = f"nearest: {NEAREST[name]}" if name in NEAREST else "exact"
-    return f"| {name} | `{sampler.integrator}` | `{sampler.spacing}` | {noise} | {forwards(sampler)} | {exact} |"
+    return f"| {name} | `{sampler.solver}` | `{sampler.schedule}` | {noise} | {forwards(sampler)} | {exact} |"
 
 
 def test_the_page_lists_every_name_as_it_runs() -> None:
@@ -79,12 +79,12 @@ def test_the_page_lists_every_name_as_it_runs() -> None:
     assert table[2:] == [row(name) for name in SCHEDULERS]
 
 
-def test_the_page_explains_every_integrator_and_spacing() -> None:
+def test_the_page_explains_every_solver_and_schedule() -> None:
     page = PAGE.read_text(encoding="utf-8")
     explained = page[: page.index("| name ")]
     for sampler in SAMPLERS.values():
-        assert f"| `{sampler.integrator}` |" in explained
-        assert f"`{sampler.spacing.removeprefix('uniform_')}`" in explained
+        assert f"| `{sampler.solver}` |" in explained
+        assert f"`{sampler.schedule.removeprefix('uniform_')}`" in explained
 
 
 if __name__ == "__main__":
