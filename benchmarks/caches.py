@@ -30,7 +30,7 @@ from accel.cache.strategies.table import STRATEGIES
 from benchmarks.command import Command, installed
 from benchmarks.pipeline import FULL, NEGATIVE_TOKENS, PROMPT_TOKENS, SCALE, SEED, SMALL, Bench, Size
 from pipelines.latents import grid, noise
-from pipelines.sampling.guidance import guide
+from pipelines.sampling.guidance import apply_cfg
 
 SCHEDULE = "CCCRRCRRCRCC"  # computed and reused steps: about what the wire's defaults make of a good picture
 STEPS = len(SCHEDULE)
@@ -103,7 +103,7 @@ class Lab:
                     velocities.append(ask()[0])
             else:
                 velocities.append(ask()[0])
-        return guide(velocities[0], velocities[1], SCALE)
+        return apply_cfg(velocities[0], velocities[1], SCALE)
 
     def cached(self, session: CacheSession) -> Ask:
         """The transformer through a session of ours."""
@@ -117,17 +117,17 @@ class Lab:
                 forwards=[Forward(branch, embeds) for branch, embeds in self.prompts.items()],
                 step=step,
             )
-            return guide(cond, uncond, SCALE)
+            return apply_cfg(cond, uncond, SCALE)
 
         return ask
 
     def timed(self, ask: Ask, sample: torch.Tensor, step: int) -> tuple[float, torch.Tensor]:
         """Seconds of one step, the device's queue included, and what comes of it."""
-        sigma, following = SIGMAS[step], SIGMAS[step + 1]
+        sigma, sigma_next = SIGMAS[step], SIGMAS[step + 1]
         clock = time.perf_counter if sample.device.type == "cuda" else time.process_time
         started = clock()
         with torch.inference_mode():
-            moved = sample + ask(sample, sigma, step) * (following - sigma)
+            moved = sample + ask(sample, sigma, step) * (sigma_next - sigma)
         if moved.device.type == "cuda":
             torch.cuda.synchronize(moved.device)
         return clock() - started, moved

@@ -32,10 +32,10 @@ from pipelines.latents import PATCH, decode_tokens, grid, noise, step_noise
 from pipelines.lora.apply import NO_LORAS, LoraSet, applied
 from pipelines.models.loader import Checkpoint
 from pipelines.request import Reference, RenderRequest
-from pipelines.sampling.guidance import guide
+from pipelines.sampling.guidance import apply_cfg
 from pipelines.sampling.sigmas import flow_sigmas
 from pipelines.sampling.solvers.base import Solver
-from pipelines.sampling.solvers.table import make_solver
+from pipelines.sampling.solvers.registry import make_solver
 
 # Qwen-Image's own convention for "no negative prompt".
 NEUTRAL_PROMPT = " "
@@ -184,11 +184,11 @@ def begin(
 def advance(states: Sequence[RenderState]) -> None:
     """Move each image by one step. The result never depends on the others in the list."""
     for state in states:
-        sigma, following = state.sigmas[state.step], state.sigmas[state.step + 1]
-        state.latents = state.solver.step(partial(_guided, state), state.latents, sigma, following)
+        sigma, sigma_next = state.sigmas[state.step], state.sigmas[state.step + 1]
+        state.latents = state.solver.step(partial(_guided, state), state.latents, sigma, sigma_next)
         state.step += 1
         if state.inpainting is not None:
-            state.latents = state.inpainting.impose(state.latents, following, state.step / state.total)
+            state.latents = state.inpainting.impose(state.latents, sigma_next, state.step / state.total)
 
 
 @torch.inference_mode()
@@ -240,7 +240,7 @@ def _guided(state: RenderState, sample: torch.Tensor, sigma: torch.Tensor) -> to
     if state.uncond is not None:
         forwards.append(Forward("uncond", state.uncond, lambda: added().uncond))
     velocity, *negative = _velocities(state, sample, sigma, forwards)
-    return guide(velocity, negative[0], state.scale) if negative else velocity
+    return apply_cfg(velocity, negative[0], state.scale) if negative else velocity
 
 
 def _velocities(

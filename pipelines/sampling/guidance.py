@@ -1,15 +1,15 @@
-"""True classifier-free guidance, as Qwen-Image does it. Arithmetic only."""
+"""True classifier-free guidance of Qwen-Image. Knows arithmetic only."""
 
 import torch
 
 
-def guide(cond: torch.Tensor, uncond: torch.Tensor, scale: float) -> torch.Tensor:
-    """Move the prediction away from the negative prompt, keeping each token's norm.
+def apply_cfg(cond: torch.Tensor, uncond: torch.Tensor, true_cfg_scale: float) -> torch.Tensor:
+    """Move the prediction away from the negative prompt and restore the norm of each token.
 
-    All tensors are [B, tokens, channels]. The rescaled norm is why high scales saturate rather than burn (diffusers,
+    All tensors are [B, tokens, channels]. Restoring the norm makes high scales saturate instead of burn (diffusers,
     pipeline_qwenimage.py).
     """
-    combined = uncond + scale * (cond - uncond)
+    combined = uncond + true_cfg_scale * (cond - uncond)
     cond_norm = torch.norm(cond, dim=-1, keepdim=True)
     combined_norm = torch.norm(combined, dim=-1, keepdim=True)
     return combined * (cond_norm / combined_norm)

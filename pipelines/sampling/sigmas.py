@@ -1,6 +1,6 @@
-"""On which sigmas a picture is denoised: the model's own schedule, and its respacings.
+"""The sigmas an image is denoised on: the model's own schedule and its respacings.
 
-Knows numbers only: no model, no sample. The solvers that walk along the sigmas are in `pipelines/sampling/solvers`.
+Knows numbers only: no model and no sample. The solvers are in `pipelines/sampling/solvers`.
 """
 
 import math
@@ -17,25 +17,25 @@ BETA = 0.6  # both parameters of the beta distribution: Lee et al. 2024, "Beta S
 
 
 def flow_sigmas(steps: int, tokens: int, config: Mapping[str, Any], schedule: ScheduleName) -> torch.Tensor:
-    """Sigmas [steps + 1] in float32, from 1 to 0, for an image of so many tokens.
+    """Return the sigmas [steps + 1] in float32, from 1 to 0, for an image of `tokens` tokens.
 
     `config` is the checkpoint's scheduler configuration. Equals diffusers' FlowMatchEulerDiscreteScheduler, except that
-    one step works: stretching a single sigma to the terminal one divides nothing by nothing there.
+    one step works: there, stretching a single sigma to the terminal sigma divides zero by zero.
     """
     sigmas = np.linspace(1.0, 1 / steps, steps).astype(np.float32)
     if not schedule.startswith("uniform"):
         sigmas = _shifted(sigmas, tokens, config)
         terminal = config.get("shift_terminal")
         if terminal and steps > 1:
-            left = 1 - sigmas
-            sigmas = 1 - left / (left[-1] / (1 - terminal))
-    if (respaced := _RESPACED.get(schedule.removeprefix("uniform_"))) is not None:
-        sigmas = respaced(sigmas[0].item(), sigmas[-1].item(), steps)
+            complement = 1 - sigmas
+            sigmas = 1 - complement / (complement[-1] / (1 - terminal))
+    if (respace := _RESPACINGS.get(schedule.removeprefix("uniform_"))) is not None:
+        sigmas = respace(sigmas[0].item(), sigmas[-1].item(), steps)
     return torch.cat([torch.from_numpy(np.asarray(sigmas)).to(torch.float32), torch.zeros(1)])
 
 
 def _shifted(sigmas: np.ndarray, tokens: int, config: Mapping[str, Any]) -> np.ndarray:
-    """Spend more steps at high noise the larger the image."""
+    """Shift the sigmas towards high noise; the larger the image, the further."""
     if not config.get("use_dynamic_shifting", False):
         shift = config.get("shift", 1.0)
         return shift * sigmas / (1 + (shift - 1) * sigmas)
@@ -48,22 +48,22 @@ def _shifted(sigmas: np.ndarray, tokens: int, config: Mapping[str, Any]) -> np.n
 
 
 def _karras(high: float, low: float, steps: int) -> np.ndarray:
-    """Steps shorten towards low noise: evenly spaced in the seventh root."""
+    """Even steps of the seventh root of sigma, so that steps are shorter at low noise."""
     end, start = low ** (1 / KARRAS_RHO), high ** (1 / KARRAS_RHO)
     return (start + np.linspace(0, 1, steps) * (end - start)) ** KARRAS_RHO
 
 
 def _exponential(high: float, low: float, steps: int) -> np.ndarray:
-    """Each sigma the same fraction of the one before."""
+    """Even steps of log sigma."""
     return np.exp(np.linspace(math.log(high), math.log(low), steps))
 
 
 def _beta(high: float, low: float, steps: int) -> np.ndarray:
-    """Shorter steps at both ends, where the picture is laid out and where its detail is."""
+    """Shorter steps at both ends, where the layout and the details are formed."""
     return low + _beta_quantiles(1 - np.linspace(0, 1, steps)) * (high - low)
 
 
-_RESPACED: dict[str, Callable[[float, float, int], np.ndarray]] = {
+_RESPACINGS: dict[str, Callable[[float, float, int], np.ndarray]] = {
     "karras": _karras,
     "exponential": _exponential,
     "beta": _beta,
@@ -71,7 +71,7 @@ _RESPACED: dict[str, Callable[[float, float, int], np.ndarray]] = {
 
 
 def _beta_quantiles(probabilities: np.ndarray) -> np.ndarray:
-    """Quantiles of Beta(0.6, 0.6) to about 1e-15, its CDF bisected: neither numpy nor torch has them."""
+    """Quantiles of Beta(0.6, 0.6) to about 1e-15, by bisection of its CDF. numpy and torch do not have them."""
     lower = np.minimum(probabilities, 1 - probabilities)  # the distribution is symmetric around 1/2
     below, above = np.zeros_like(lower), np.full_like(lower, 0.5)
     total = 2 * _beta_integral(np.array(0.5))

@@ -1,6 +1,6 @@
-"""Linear multistep methods: the velocity is extrapolated from the last steps. One forward for each step.
+"""Linear multistep solvers: the velocity is extrapolated from the last steps, with one forward a step.
 
-The first steps have fewer velocities to go by and are of lower order.
+The first steps have a shorter history and a lower order.
 """
 
 from collections import deque
@@ -16,44 +16,44 @@ EQUAL_STEPS = ((1.0,), (3 / 2, -1 / 2), (23 / 12, -16 / 12, 5 / 12), (55 / 24, -
 
 
 class Lms:
-    """Exact for velocities that are cubic in sigma, whatever the steps (k-diffusion's LMS, order 4)."""
+    """LMS of order 4, as in k-diffusion: exact for velocities that are cubic in sigma, on any schedule."""
 
     def __init__(self) -> None:
-        self._past: deque[tuple[float, torch.Tensor]] = deque(maxlen=ORDER)
+        self._history: deque[tuple[float, torch.Tensor]] = deque(maxlen=ORDER)  # sigma and velocity, latest first
 
     def step(
-        self, velocity: Velocity, sample: torch.Tensor, sigma: torch.Tensor, following: torch.Tensor
+        self, velocity: Velocity, sample: torch.Tensor, sigma: torch.Tensor, sigma_next: torch.Tensor
     ) -> torch.Tensor:
-        """One step, summed in float32."""
-        self._past.appendleft((float(sigma), velocity(sample, sigma).to(torch.float32)))
-        weights = _lagrange_integrals([at for at, _ in self._past], float(sigma), float(following))
-        moved = sample.to(torch.float32)
-        for weight, (_, slope) in zip(weights, self._past, strict=True):
-            moved = moved + weight * slope
-        return moved.to(sample.dtype)
+        """Take one step, summed in float32."""
+        self._history.appendleft((float(sigma), velocity(sample, sigma).to(torch.float32)))
+        weights = _lagrange_integrals([node for node, _ in self._history], float(sigma), float(sigma_next))
+        sample_next = sample.to(torch.float32)
+        for weight, (_, v) in zip(weights, self._history, strict=True):
+            sample_next = sample_next + weight * v
+        return sample_next.to(sample.dtype)
 
 
 class Pndm:
-    """The weights of equal steps on any schedule: PLMS if the first step is Heun's, else IPNDM."""
+    """Adams–Bashforth with the weights of equal steps on any schedule: PLMS if the first step is Heun's, else IPNDM."""
 
     def __init__(self, heun_start: bool) -> None:
         self._heun_start = heun_start
-        self._past: deque[torch.Tensor] = deque(maxlen=ORDER)
+        self._history: deque[torch.Tensor] = deque(maxlen=ORDER)  # velocities, latest first
 
     def step(
-        self, velocity: Velocity, sample: torch.Tensor, sigma: torch.Tensor, following: torch.Tensor
+        self, velocity: Velocity, sample: torch.Tensor, sigma: torch.Tensor, sigma_next: torch.Tensor
     ) -> torch.Tensor:
-        """One step, summed in float32; the first of PLMS takes two forwards."""
-        self._past.appendleft(slope := velocity(sample, sigma).to(torch.float32))
-        start, step = sample.to(torch.float32), following - sigma
-        if len(self._past) == 1 and self._heun_start and float(following) > 0.0:
-            guess = (start + step * slope).to(sample.dtype)
-            return (start + step / 2 * (slope + velocity(guess, following).to(torch.float32))).to(sample.dtype)
-        weights = EQUAL_STEPS[len(self._past) - 1]
-        moved = start
-        for weight, past in zip(weights, self._past, strict=True):
-            moved = moved + step * weight * past
-        return moved.to(sample.dtype)
+        """Take one step, summed in float32. The first step of PLMS takes two forwards."""
+        self._history.appendleft(v := velocity(sample, sigma).to(torch.float32))
+        start, step = sample.to(torch.float32), sigma_next - sigma
+        if len(self._history) == 1 and self._heun_start and float(sigma_next) > 0.0:
+            predicted = (start + step * v).to(sample.dtype)
+            return (start + step / 2 * (v + velocity(predicted, sigma_next).to(torch.float32))).to(sample.dtype)
+        weights = EQUAL_STEPS[len(self._history) - 1]
+        sample_next = start
+        for weight, past in zip(weights, self._history, strict=True):
+            sample_next = sample_next + step * weight * past
+        return sample_next.to(sample.dtype)
 
 
 def _lagrange_integrals(nodes: list[float], start: float, end: float) -> list[float]:

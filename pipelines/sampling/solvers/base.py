@@ -1,7 +1,7 @@
-"""What every solver shares: the signature of a step, and the flow's own formulas.
+"""The interface of a solver, and the formulas of the rectified flow that all solvers share.
 
-On a rectified flow a sample is x = (1 − σ) data + σ noise, the model predicts the velocity v = noise − data, and so the
-data predicted from a sample is x − σv. The half log-SNR is λ = ln((1 − σ) / σ), infinite at both ends.
+A sample at σ is x = (1 − σ) x0 + σ noise. The model predicts the velocity v = noise − x0, so x0 = x − σv.
+The half log-SNR is λ = ln((1 − σ) / σ), infinite at both ends.
 """
 
 import math
@@ -10,52 +10,56 @@ from typing import Protocol
 
 import torch
 
-# A parabola is extrapolated only over steps of log-SNR at most so much longer than the last. The model's own schedule
-# ends on one 2 to 3 times as long, where third order was 3 to 4 times further off than Euler (20 and 8 steps of a
-# mixture of two Gaussians, whose flow is known).
-PARABOLA_GROWTH = 1.25
+# A parabola is extrapolated only over a step of λ that is at most this many times the last one. The last step of the
+# model's own schedule is 2 to 3 times as long. Third order was 3 to 4 times further off than Euler there, measured at
+# 20 and 8 steps on a mixture of two Gaussians, whose flow is known.
+MAX_STEP_GROWTH = 1.25
 
 Velocity = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # of a sample at a sigma
 Noise = Callable[[torch.Tensor], torch.Tensor]  # standard normal in float32, of a sample's shape, on its device
 
 
 class Solver(Protocol):
-    """Moves a sample from sigma to the next sigma along a predicted velocity. It is the memory of one image."""
+    """Moves a sample from one sigma to the next along a predicted velocity. It holds the history of one image."""
 
     def step(
-        self, velocity: Velocity, sample: torch.Tensor, sigma: torch.Tensor, following: torch.Tensor
+        self, velocity: Velocity, sample: torch.Tensor, sigma: torch.Tensor, sigma_next: torch.Tensor
     ) -> torch.Tensor:
-        """Sample and velocity [B, tokens, channels], sigmas 0-dimensional float32; returns the sample's dtype."""
+        """Return the sample at `sigma_next`, in the sample's dtype.
+
+        Sample and velocity are [B, tokens, channels], both sigmas 0-dimensional float32.
+        """
         ...
 
 
 def half_log_snr(sigma: float) -> float:
-    """λ of a sigma: −∞ at 1 and ∞ at 0."""
+    """Return λ of a sigma: −∞ at 1 and ∞ at 0."""
     if sigma <= 0.0:
         return math.inf
     return math.log((1 - sigma) / sigma) if sigma < 1.0 else -math.inf
 
 
-def with_data(velocity: Velocity, sample: torch.Tensor, sigma: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The sample and the data predicted from it, both in float32. One forward."""
-    slope = velocity(sample, sigma).to(torch.float32)
+def predict_x0(velocity: Velocity, sample: torch.Tensor, sigma: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the sample and the x0 predicted from it, both in float32. Takes one forward."""
+    v = velocity(sample, sigma).to(torch.float32)
     sample = sample.to(torch.float32)
-    return sample, sample - float(sigma) * slope
+    return sample, sample - float(sigma) * v
 
 
-def exponential_step(sample: torch.Tensor, data: torch.Tensor, start: float, end: float) -> torch.Tensor:
-    """Where the flow takes a sample from sigma `start` to `end` if the predicted data stays `data`."""
-    step = half_log_snr(end) - half_log_snr(start)
-    return (end / start) * sample - (1 - end) * math.expm1(-step) * data
+def first_order_update(sample: torch.Tensor, x0: torch.Tensor, sigma: float, sigma_next: float) -> torch.Tensor:
+    """Return the exact solution of the flow at `sigma_next` for a constant x0. This is a step of DDIM."""
+    h = half_log_snr(sigma_next) - half_log_snr(sigma)
+    return (sigma_next / sigma) * sample - (1 - sigma_next) * math.expm1(-h) * x0
 
 
-def stochastic_step(
-    sample: torch.Tensor, data: torch.Tensor, start: float, end: float, noise: torch.Tensor
+def sde_first_order_update(
+    sample: torch.Tensor, x0: torch.Tensor, sigma: float, sigma_next: float, noise: torch.Tensor
 ) -> torch.Tensor:
-    """As `exponential_step`, along the reverse diffusion: noise is taken out twice as fast, and fresh noise added.
+    """Return the exact solution of the reverse SDE at `sigma_next` for a constant x0.
 
-    This is also the exact posterior of the sample at `end` given the one at `start` and the data.
+    Noise is removed twice as fast as along the flow, and fresh `noise` is added. The result is also the exact posterior
+    at `sigma_next`, given the sample at `sigma` and x0.
     """
-    step = half_log_snr(end) - half_log_snr(start)
-    kept, replaced = (end / start) * math.exp(-step), -math.expm1(-2 * step)
-    return kept * sample + (1 - end) * replaced * data + end * math.sqrt(replaced) * noise
+    h = half_log_snr(sigma_next) - half_log_snr(sigma)
+    kept, replaced = (sigma_next / sigma) * math.exp(-h), -math.expm1(-2 * h)
+    return kept * sample + (1 - sigma_next) * replaced * x0 + sigma_next * math.sqrt(replaced) * noise

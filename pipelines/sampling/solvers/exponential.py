@@ -1,7 +1,8 @@
-"""Exponential integrators: the linear part of the flow is solved exactly, the prediction extrapolated.
+"""Exponential integrators: they solve the linear part of the flow exactly and extrapolate the model's prediction.
 
-DPM-Solver++ extrapolates the predicted data in the half log-SNR, DEIS the predicted noise. A step from pure noise or to
-zero, on which the log-SNR is infinite, is first order, and a prediction made at pure noise is not extrapolated from.
+DPM-Solver++ extrapolates the predicted x0 in the half log-SNR, DEIS the predicted noise. The log-SNR is infinite at
+pure noise and at zero, so a step from the one or to the other is first order. A prediction at pure noise is not
+extrapolated from.
 """
 
 import math
@@ -10,110 +11,110 @@ from collections import deque
 import torch
 
 from pipelines.sampling.solvers.base import (
-    PARABOLA_GROWTH,
+    MAX_STEP_GROWTH,
     Noise,
     Velocity,
-    exponential_step,
+    first_order_update,
     half_log_snr,
-    stochastic_step,
-    with_data,
+    predict_x0,
+    sde_first_order_update,
 )
 
 
 class DpmMultistep:
-    """DPM-Solver++ multistep of order 1 to 3 (Lu et al. 2022, algorithm 2), of the ODE or, given noise, the SDE.
+    """DPM-Solver++ multistep of order 1 to 3 (Lu et al. 2022, algorithm 2). It solves the SDE if given noise.
 
-    Third order integrates the parabola through the last three predictions exactly. diffusers gives its curvature
-    half the weight, and in the SDE form the wrong sign, which costs it the third order. `reach` is how far a line is
-    extrapolated at most, in last steps: without a limit, as published, the model's own schedule makes the SDE forms
-    overshoot at its end (8 steps of a mixture of two Gaussians end at a spread of 0.99 instead of 0.69; of 0.70 with a
-    reach of 1).
+    Third order integrates the parabola through the last three predictions exactly. diffusers halves the weight of its
+    curvature, and has the wrong sign in the SDE form, which loses the third order. `max_extrapolation` limits how far a
+    line is extrapolated, in last steps. Without the limit, as published, the SDE forms overshoot at the end of the
+    model's own schedule: 8 steps of a mixture of two Gaussians end at a spread of 0.99 instead of 0.69, and at 0.70
+    with a limit of 1.
     """
 
-    def __init__(self, order: int, noise: Noise | None = None, reach: float = math.inf) -> None:
-        self._noise, self._reach = noise, reach
-        self._past: deque[tuple[torch.Tensor, float]] = deque(maxlen=order - 1)  # data, and the step that followed
+    def __init__(self, order: int, noise: Noise | None = None, max_extrapolation: float = math.inf) -> None:
+        self._noise, self._max_extrapolation = noise, max_extrapolation
+        self._history: deque[tuple[torch.Tensor, float]] = deque(maxlen=order - 1)  # x0, and the step h that followed
 
     def step(
-        self, velocity: Velocity, sample: torch.Tensor, sigma: torch.Tensor, following: torch.Tensor
+        self, velocity: Velocity, sample: torch.Tensor, sigma: torch.Tensor, sigma_next: torch.Tensor
     ) -> torch.Tensor:
-        """One step, computed in float32."""
-        start, end, dtype = float(sigma), float(following), sample.dtype
-        sample, data = with_data(velocity, sample, sigma)
-        step = half_log_snr(end) - half_log_snr(start)
-        target = data
-        if math.isfinite(step):
-            target = self._extrapolated(data, step)
-            self._past.appendleft((data, step))
+        """Take one step, computed in float32."""
+        start, end, dtype = float(sigma), float(sigma_next), sample.dtype
+        sample, x0 = predict_x0(velocity, sample, sigma)
+        h = half_log_snr(end) - half_log_snr(start)
+        mean_x0 = x0
+        if math.isfinite(h):
+            mean_x0 = self._extrapolate(x0, h)
+            self._history.appendleft((x0, h))
         if self._noise is None:
-            moved = exponential_step(sample, target, start, end)
+            sample_next = first_order_update(sample, mean_x0, start, end)
         else:
-            moved = stochastic_step(sample, target, start, end, self._noise(sample))
-        return moved.to(dtype)
+            sample_next = sde_first_order_update(sample, mean_x0, start, end, self._noise(sample))
+        return sample_next.to(dtype)
 
-    def _extrapolated(self, data: torch.Tensor, step: float) -> torch.Tensor:
-        """The constant data that takes the sample where the extrapolated data would."""
-        if not self._past:
-            return data
-        (before, last_step), *older = self._past
-        if not older or step > PARABOLA_GROWTH * last_step:
-            return data + (data - before) * (min(step / last_step, self._reach) / 2)
-        ((oldest, older_step),) = older
-        recent = (data - before) * (step / last_step)
-        second = (recent - (before - oldest) * (step / older_step)) * (step / (last_step + older_step))
-        first = recent + second * (last_step / step)
-        # The data at u of the step is data + first·u + second·u²; each power averaged over the step's decay.
-        decay = step if self._noise is None else 2 * step
+    def _extrapolate(self, x0: torch.Tensor, h: float) -> torch.Tensor:
+        """Return the constant x0 whose first-order update equals the update of the extrapolated x0."""
+        if not self._history:
+            return x0
+        (x0_last, h_last), *older = self._history
+        if not older or h > MAX_STEP_GROWTH * h_last:
+            return x0 + (x0 - x0_last) * (min(h / h_last, self._max_extrapolation) / 2)
+        ((x0_before, h_before),) = older
+        difference = (x0 - x0_last) * (h / h_last)
+        second = (difference - (x0_last - x0_before) * (h / h_before)) * (h / (h_last + h_before))
+        first = difference + second * (h_last / h)
+        # The x0 at u of the step is x0 + first·u + second·u². Each power is averaged over the decay of the step.
+        decay = h if self._noise is None else 2 * h
         linear = 1 + math.expm1(-decay) / decay
-        return data + (linear * first + (1 - 2 * linear / decay) * second) / -math.expm1(-decay)
+        return x0 + (linear * first + (1 - 2 * linear / decay) * second) / -math.expm1(-decay)
 
 
 class DpmSinglestep:
-    """DPM-Solver++ (2S): steps go in pairs, the first of a pair being the midpoint of a second-order step over both.
+    """DPM-Solver++ (2S): steps go in pairs, and the first ends at the midpoint of a second-order step over both.
 
-    One forward for each step, as in diffusers' DPMSolverSinglestepScheduler.
+    Each step takes one forward, as in diffusers' DPMSolverSinglestepScheduler.
     """
 
     def __init__(self) -> None:
-        self._pair: tuple[torch.Tensor, torch.Tensor, float] | None = None  # sample, data and sigma where it began
+        self._pair_start: tuple[torch.Tensor, torch.Tensor, float] | None = None  # sample, x0, sigma
 
     def step(
-        self, velocity: Velocity, sample: torch.Tensor, sigma: torch.Tensor, following: torch.Tensor
+        self, velocity: Velocity, sample: torch.Tensor, sigma: torch.Tensor, sigma_next: torch.Tensor
     ) -> torch.Tensor:
-        """One step, computed in float32."""
-        start, end, dtype = float(sigma), float(following), sample.dtype
-        sample, data = with_data(velocity, sample, sigma)
-        if self._pair is None or end == 0.0:
-            self._pair = (sample, data, start) if start < 1.0 else None
-            return exponential_step(sample, data, start, end).to(dtype)
-        (sample, first, origin), self._pair = self._pair, None
-        half, whole = (half_log_snr(sigma) - half_log_snr(origin) for sigma in (start, end))
-        return exponential_step(sample, first + (data - first) * (whole / (2 * half)), origin, end).to(dtype)
+        """Take one step, computed in float32."""
+        mid, end, dtype = float(sigma), float(sigma_next), sample.dtype
+        sample, x0 = predict_x0(velocity, sample, sigma)
+        if self._pair_start is None or end == 0.0:
+            self._pair_start = (sample, x0, mid) if mid < 1.0 else None
+            return first_order_update(sample, x0, mid, end).to(dtype)
+        (sample, x0_start, start), self._pair_start = self._pair_start, None
+        half, whole = (half_log_snr(sigma) - half_log_snr(start) for sigma in (mid, end))
+        return first_order_update(sample, x0_start + (x0 - x0_start) * (whole / (2 * half)), start, end).to(dtype)
 
 
 class Deis:
-    """DEIS of order 2 (Zhang & Chen 2022): the predicted noise is linear in log ρ, ρ = σ / (1 − σ).
+    """DEIS of order 2 (Zhang & Chen 2022): the predicted noise is linear in log ρ, with ρ = σ / (1 − σ).
 
-    Equals diffusers' DEISMultistepScheduler, whose only form is this one.
+    Equals diffusers' DEISMultistepScheduler, which has this form only.
     """
 
     def __init__(self) -> None:
-        self._previous: tuple[torch.Tensor, float] | None = None  # noise, and −λ = log ρ where it was predicted
+        self._last: tuple[torch.Tensor, float] | None = None  # the predicted noise, and −λ = log ρ of its sigma
 
     def step(
-        self, velocity: Velocity, sample: torch.Tensor, sigma: torch.Tensor, following: torch.Tensor
+        self, velocity: Velocity, sample: torch.Tensor, sigma: torch.Tensor, sigma_next: torch.Tensor
     ) -> torch.Tensor:
-        """One step, computed in float32."""
-        start, end = float(sigma), float(following)
-        slope = velocity(sample, sigma).to(torch.float32)
-        noise = sample.to(torch.float32) + (1 - start) * slope
-        moved = sample.to(torch.float32) + (end - start) * slope
-        log_ratio = -half_log_snr(start)
-        if self._previous is not None and end > 0.0:
-            before, earlier = self._previous
-            step = -half_log_snr(end) - log_ratio
-            # ∫ (log ρ − log ρ₀) dρ over the step: how much one unit of slope in log ρ adds to the sample / (1 − σ).
-            area = math.exp(log_ratio) * (math.exp(step) * (step - 1) + 1)
-            moved = moved + (1 - end) * area / (earlier - log_ratio) * (before - noise)
-        self._previous = (noise, log_ratio) if start < 1.0 else None
-        return moved.to(sample.dtype)
+        """Take one step, computed in float32."""
+        start, end = float(sigma), float(sigma_next)
+        v = velocity(sample, sigma).to(torch.float32)
+        noise = sample.to(torch.float32) + (1 - start) * v
+        sample_next = sample.to(torch.float32) + (end - start) * v
+        log_rho = -half_log_snr(start)
+        if self._last is not None and end > 0.0:
+            noise_last, log_rho_last = self._last
+            h = -half_log_snr(end) - log_rho
+            # ∫ (log ρ − log ρ₀) dρ over the step: what one unit of slope in log ρ adds to the sample / (1 − σ).
+            area = math.exp(log_rho) * (math.exp(h) * (h - 1) + 1)
+            sample_next = sample_next + (1 - end) * area / (log_rho_last - log_rho) * (noise_last - noise)
+        self._last = (noise, log_rho) if start < 1.0 else None
+        return sample_next.to(sample.dtype)

@@ -1,4 +1,4 @@
-"""Solvers without memory: each step stands alone, with one or two forwards."""
+"""Solvers without history: each step takes one or two forwards of its own."""
 
 from collections.abc import Callable
 
@@ -6,41 +6,47 @@ import torch
 
 from pipelines.sampling.solvers.base import Velocity
 
-Move = Callable[[Velocity, torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
+Update = Callable[[Velocity, torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 class Singlestep:
-    """A solver that is one function of (velocity, sample, sigma, following), which returns float32."""
+    """A solver made of one function of (velocity, sample, sigma, sigma_next) that returns float32."""
 
-    def __init__(self, move: Move) -> None:
-        self._move = move
+    def __init__(self, update: Update) -> None:
+        self._update = update
 
     def step(
-        self, velocity: Velocity, sample: torch.Tensor, sigma: torch.Tensor, following: torch.Tensor
+        self, velocity: Velocity, sample: torch.Tensor, sigma: torch.Tensor, sigma_next: torch.Tensor
     ) -> torch.Tensor:
-        """One step, computed in float32."""
-        return self._move(velocity, sample, sigma, following).to(sample.dtype)
+        """Take one step, computed in float32."""
+        return self._update(velocity, sample, sigma, sigma_next).to(sample.dtype)
 
 
-def euler(velocity: Velocity, sample: torch.Tensor, sigma: torch.Tensor, following: torch.Tensor) -> torch.Tensor:
-    """First order; equals diffusers' FlowMatchEulerDiscreteScheduler bit for bit. On a flow, DDIM is the same step."""
-    return sample.to(torch.float32) + (following - sigma) * velocity(sample, sigma)
+def euler(velocity: Velocity, sample: torch.Tensor, sigma: torch.Tensor, sigma_next: torch.Tensor) -> torch.Tensor:
+    """First order. Equals diffusers' FlowMatchEulerDiscreteScheduler bit for bit, and DDIM on a flow."""
+    return sample.to(torch.float32) + (sigma_next - sigma) * velocity(sample, sigma)
 
 
-def heun(velocity: Velocity, sample: torch.Tensor, sigma: torch.Tensor, following: torch.Tensor) -> torch.Tensor:
-    """Second order: the mean of the velocities at both ends (Karras et al. 2022, algorithm 1). Euler's step to zero."""
-    start = velocity(sample, sigma).to(torch.float32)
-    moved = sample.to(torch.float32) + (following - sigma) * start
-    if float(following) == 0.0:
-        return moved
-    end = velocity(moved.to(sample.dtype), following).to(torch.float32)
-    return sample.to(torch.float32) + (following - sigma) * (start + end) / 2
+def heun(velocity: Velocity, sample: torch.Tensor, sigma: torch.Tensor, sigma_next: torch.Tensor) -> torch.Tensor:
+    """Second order: the mean of the velocities at both ends (Karras et al. 2022, algorithm 1).
+
+    The step to zero is Euler's.
+    """
+    v = velocity(sample, sigma).to(torch.float32)
+    predicted = sample.to(torch.float32) + (sigma_next - sigma) * v
+    if float(sigma_next) == 0.0:
+        return predicted
+    v_next = velocity(predicted.to(sample.dtype), sigma_next).to(torch.float32)
+    return sample.to(torch.float32) + (sigma_next - sigma) * (v + v_next) / 2
 
 
-def midpoint(velocity: Velocity, sample: torch.Tensor, sigma: torch.Tensor, following: torch.Tensor) -> torch.Tensor:
-    """Second order: the velocity halfway in log σ (DPM-Solver-2 as k-diffusion has it). Euler's step to zero."""
-    if float(following) == 0.0:
-        return euler(velocity, sample, sigma, following)
-    between = (sigma * following).sqrt()
-    halfway = euler(velocity, sample, sigma, between).to(sample.dtype)
-    return sample.to(torch.float32) + (following - sigma) * velocity(halfway, between).to(torch.float32)
+def midpoint(velocity: Velocity, sample: torch.Tensor, sigma: torch.Tensor, sigma_next: torch.Tensor) -> torch.Tensor:
+    """Second order: the velocity at the midpoint in log σ (k-diffusion's DPM-Solver-2).
+
+    The step to zero is Euler's.
+    """
+    if float(sigma_next) == 0.0:
+        return euler(velocity, sample, sigma, sigma_next)
+    sigma_mid = (sigma * sigma_next).sqrt()
+    sample_mid = euler(velocity, sample, sigma, sigma_mid).to(sample.dtype)
+    return sample.to(torch.float32) + (sigma_next - sigma) * velocity(sample_mid, sigma_mid).to(torch.float32)

@@ -1,4 +1,4 @@
-"""UniPC: a predictor, and a corrector that reuses the next step's forward (Zhao et al. 2023, form B2(h))."""
+"""UniPC: a predictor, and a corrector that reuses the forward of the next step (Zhao et al. 2023, form B2(h))."""
 
 import math
 from collections import deque
@@ -6,65 +6,68 @@ from collections import deque
 import numpy as np
 import torch
 
-from pipelines.sampling.solvers.base import PARABOLA_GROWTH, Velocity, exponential_step, half_log_snr, with_data
+from pipelines.sampling.solvers.base import MAX_STEP_GROWTH, Velocity, first_order_update, half_log_snr, predict_x0
 
-Point = tuple[float, torch.Tensor]  # half log-SNR, and the data predicted there
+Point = tuple[float, torch.Tensor]  # half log-SNR, and the x0 predicted there
 
 
 class UniPC:
-    """Order 2 or 3; on schedules without long steps, equals diffusers' UniPCMultistepScheduler with `bh2`.
+    """UniPC of order 2 or 3. Equals diffusers' UniPCMultistepScheduler with `bh2` on schedules without long steps.
 
-    The sample that a step is given is the last step's prediction: it is corrected by what the model sees in it before
-    the step goes on. The step to zero is first order, as is the one from pure noise, where the log-SNR is infinite.
+    The sample given to a step is the prediction of the last step. It is corrected with the model's prediction on it
+    before the step goes on. The log-SNR is infinite at pure noise and at zero, so a step from the one or to the other
+    is first order.
     """
 
     def __init__(self, order: int) -> None:
-        self._past: deque[Point] = deque(maxlen=order - 1)
-        self._last: tuple[torch.Tensor, torch.Tensor, float, list[Point]] | None = None
+        self._history: deque[Point] = deque(maxlen=order - 1)
+        self._last: tuple[torch.Tensor, torch.Tensor, float, list[Point]] | None = None  # sample, x0, sigma, points
 
     def step(
-        self, velocity: Velocity, sample: torch.Tensor, sigma: torch.Tensor, following: torch.Tensor
+        self, velocity: Velocity, sample: torch.Tensor, sigma: torch.Tensor, sigma_next: torch.Tensor
     ) -> torch.Tensor:
-        """One step, computed in float32."""
-        start, end, dtype = float(sigma), float(following), sample.dtype
-        sample, data = with_data(velocity, sample, sigma)
-        at = half_log_snr(start)
+        """Take one step, computed in float32."""
+        start, end, dtype = float(sigma), float(sigma_next), sample.dtype
+        sample, x0 = predict_x0(velocity, sample, sigma)
+        lambda_start = half_log_snr(start)
         if self._last is not None:
-            before, last_data, last_sigma, points = self._last
-            sample = _moved(before, last_data, last_sigma, start, [*points, (at, data)])
-        points = self._points(at, half_log_snr(end) - at)
-        moved = _moved(sample, data, start, end, points)
-        self._last = (sample, data, start, points)
-        if math.isfinite(at):
-            self._past.appendleft((at, data))
-        return moved.to(dtype)
+            sample_last, x0_last, sigma_last, points = self._last
+            sample = _update(sample_last, x0_last, sigma_last, start, [*points, (lambda_start, x0)])
+        points = self._points(lambda_start, half_log_snr(end) - lambda_start)
+        sample_next = _update(sample, x0, start, end, points)
+        self._last = (sample, x0, start, points)
+        if math.isfinite(lambda_start):
+            self._history.appendleft((lambda_start, x0))
+        return sample_next.to(dtype)
 
-    def _points(self, at: float, step: float) -> list[Point]:
-        """The earlier predictions that a step goes by."""
-        if not math.isfinite(step):
+    def _points(self, lambda_start: float, h: float) -> list[Point]:
+        """The earlier predictions that a step of length `h` is extrapolated from."""
+        if not math.isfinite(h):
             return []
-        long = bool(self._past) and step > PARABOLA_GROWTH * (at - self._past[0][0])
-        return list(self._past)[: 1 if long else None]
+        long = bool(self._history) and h > MAX_STEP_GROWTH * (lambda_start - self._history[0][0])
+        return list(self._history)[: 1 if long else None]
 
 
-def _moved(sample: torch.Tensor, data: torch.Tensor, start: float, end: float, points: list[Point]) -> torch.Tensor:
-    """From start, where `data` is predicted, to end, with what is predicted at other points."""
-    origin = half_log_snr(start)
-    step = half_log_snr(end) - origin
-    ratios = [(at - origin) / step if math.isfinite(step) else 1.0 for at, _ in points]
-    target = data
-    for weight, ratio, (_, other) in zip(_weights(ratios, step), ratios, points, strict=True):
-        target = target + (weight / ratio) * (other - data)
-    return exponential_step(sample, target, start, end)
+def _update(
+    sample: torch.Tensor, x0: torch.Tensor, sigma: float, sigma_next: float, points: list[Point]
+) -> torch.Tensor:
+    """Move from `sigma`, where `x0` is predicted, to `sigma_next`, with the predictions at other points."""
+    origin = half_log_snr(sigma)
+    h = half_log_snr(sigma_next) - origin
+    ratios = [(at - origin) / h if math.isfinite(h) else 1.0 for at, _ in points]
+    mean_x0 = x0
+    for weight, ratio, (_, other) in zip(_weights(ratios, h), ratios, points, strict=True):
+        mean_x0 = mean_x0 + (weight / ratio) * (other - x0)
+    return first_order_update(sample, mean_x0, sigma, sigma_next)
 
 
-def _weights(ratios: list[float], step: float) -> list[float]:
-    """Weights that make every power below the number of points come out exactly; one point has 1/2 by convention."""
+def _weights(ratios: list[float], h: float) -> list[float]:
+    """Weights that are exact for every power below the number of points. One point has 1/2 by convention."""
     if len(ratios) < 2:
         return [0.5] * len(ratios)
-    decay = math.expm1(-step)
-    averages, phi = [], decay / -step - 1
+    decay = math.expm1(-h)
+    averages, phi = [], decay / -h - 1
     for power in range(1, len(ratios) + 1):
         averages.append(phi * math.factorial(power) / decay)
-        phi = phi / -step - 1 / math.factorial(power + 1)
+        phi = phi / -h - 1 / math.factorial(power + 1)
     return np.linalg.solve(np.vander(ratios, increasing=True).T, averages).tolist()

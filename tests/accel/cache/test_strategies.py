@@ -82,7 +82,7 @@ def easycache(checkpoint: Checkpoint, embeds: torch.Tensor, plan: CachePlan, ste
     x, letters, total = start(checkpoint), "", 0.0
     computed: list[tuple[torch.Tensor, torch.Tensor]] = []
     last = x
-    for step, (sigma, following) in enumerate(pairwise(schedule(checkpoint, steps))):
+    for step, (sigma, sigma_next) in enumerate(pairwise(schedule(checkpoint, steps))):
         if len(computed) > 1:
             (xb, vb), (xa, va) = computed[-2:]
             total += l1(va - vb) / l1(xa - xb) * l1(x - last) / l1(va)
@@ -91,7 +91,7 @@ def easycache(checkpoint: Checkpoint, embeds: torch.Tensor, plan: CachePlan, ste
         else:
             v, letters, total = velocity(checkpoint, embeds, x, sigma), letters + "C", 0.0
             computed.append((x, v))
-        last, x = x, x + v * (following - sigma)
+        last, x = x, x + v * (sigma_next - sigma)
     return x, letters
 
 
@@ -101,7 +101,7 @@ def dicache(checkpoint: Checkpoint, embeds: torch.Tensor, plan: CachePlan, steps
     x, letters, total = start(checkpoint), "", 0.0
     computed: list[tuple[torch.Tensor, torch.Tensor]] = []
     last: torch.Tensor | None = None
-    for step, (sigma, following) in enumerate(pairwise(schedule(checkpoint, steps))):
+    for step, (sigma, sigma_next) in enumerate(pairwise(schedule(checkpoint, steps))):
         probed = runner(checkpoint, embeds, x, sigma)
         before = probed.image
         probed.run_to(1)
@@ -118,7 +118,7 @@ def dicache(checkpoint: Checkpoint, embeds: torch.Tensor, plan: CachePlan, steps
             probed.run_to(probed.depth)
             letters, total = letters + "C", 0.0
             computed.append((first - before, probed.image - before))
-        last, x = first, x + probed.output() * (following - sigma)
+        last, x = first, x + probed.output() * (sigma_next - sigma)
     return x, letters
 
 
@@ -129,16 +129,16 @@ def meancache(
     """v̄ = v_(t−1) − J·(σ_(t+1) − σ_t), J = (v_i − (x_t − x_i) / (σ_t − σ_i)) / (σ_t − σ_i), with i = t − window."""
     sigmas, letters = schedule(checkpoint, steps), ""
     x, vs = [start(checkpoint)], list[torch.Tensor]()
-    for step, (sigma, following) in enumerate(pairwise(sigmas)):
+    for step, (sigma, sigma_next) in enumerate(pairwise(sigmas)):
         if step in computed:
             v, letters = velocity(checkpoint, embeds, x[step], sigma), letters + "C"
         else:
             since = step - min(windows[step], step)
             mean = (x[step] - x[since]) / (sigma - sigmas[since])
             slope = (vs[since] - mean) / (sigma - sigmas[since])
-            v, letters = vs[-1] - slope * (following - sigma), letters + "R"
+            v, letters = vs[-1] - slope * (sigma_next - sigma), letters + "R"
         vs.append(v)
-        x.append(x[step] + v * (following - sigma))
+        x.append(x[step] + v * (sigma_next - sigma))
     return x[-1], letters
 
 

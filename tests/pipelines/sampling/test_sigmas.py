@@ -36,7 +36,7 @@ SCHEDULES: tuple[ScheduleName, ...] = get_args(ScheduleName)
 
 @cache
 def beta_quantile(probability: float, alpha: float, beta: float) -> float:
-    """What diffusers asks scipy for."""
+    """Stands in for scipy's quantiles, which diffusers calls."""
     if probability in (0.0, 1.0):
         return probability
     root = mpmath.findroot(
@@ -53,7 +53,7 @@ def beta_without_scipy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def stock_sigmas(steps: int, tokens: int, config: dict[str, Any], schedule: ScheduleName) -> torch.Tensor:
-    """diffusers' sigmas; its schedule without shift and terminal is the uniform one."""
+    """diffusers' sigmas. Without shift and terminal, its schedule is the uniform one."""
     respacing = schedule.removeprefix("uniform_")
     respaced: dict[str, Any] = (
         {f"use_{respacing}_sigmas": True} if respacing in ("karras", "exponential", "beta") else {}

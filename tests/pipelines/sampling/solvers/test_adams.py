@@ -7,7 +7,7 @@ import torch
 
 from pipelines.request import SolverName
 from pipelines.sampling.solvers.base import Velocity
-from tests.pipelines.sampling.solvers.flows import OWN, fresh, observed_orders, walk
+from tests.pipelines.sampling.solvers.flows import OWN, new_solver, observed_orders, solve
 
 CUBIC = np.polynomial.Polynomial([0.3, -1.2, 2.0, -0.7])
 
@@ -25,10 +25,10 @@ def test_order(name: SolverName) -> None:
     ("name", "sigmas"), [("lms", OWN), ("ipndm", torch.linspace(1, 0, 21)), ("pndm", torch.linspace(1, 0, 21))]
 )
 def test_once_under_way_cubic_velocities_are_exact(name: SolverName, sigmas: torch.Tensor) -> None:
-    samples = walk(fresh(name), of_sigma(CUBIC), torch.zeros(1, 1, 1), sigmas)
+    samples = solve(new_solver(name), of_sigma(CUBIC), torch.zeros(1, 1, 1), sigmas)
     whole = CUBIC.integ()
-    for (before, after), (sigma, following) in list(zip(pairwise(samples), pairwise(sigmas[1:]), strict=True))[2:]:
-        expected = whole(following.item()) - whole(sigma.item())
+    for (before, after), (sigma, sigma_next) in list(zip(pairwise(samples), pairwise(sigmas[1:]), strict=True))[2:]:
+        expected = whole(sigma_next.item()) - whole(sigma.item())
         assert (after - before).item() == pytest.approx(expected, abs=1e-6)
 
 
@@ -39,11 +39,11 @@ def test_the_first_step(name: SolverName, first: SolverName) -> None:
     def decay(x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
         return -x * sigma
 
-    moved = fresh(name).step(decay, sample, start, end)
-    torch.testing.assert_close(moved, fresh(first).step(decay, sample, start, end))
+    sample_next = new_solver(name).step(decay, sample, start, end)
+    torch.testing.assert_close(sample_next, new_solver(first).step(decay, sample, start, end))
 
 
 def test_equal_steps_make_lms_and_ipndm_one() -> None:
     sample, sigmas = torch.randn(1, 4, 8), torch.linspace(1, 0, 11)
-    ends = [walk(fresh(name), lambda x, s: x * math.sin(s), sample, sigmas)[-1] for name in ("lms", "ipndm")]
+    ends = [solve(new_solver(name), lambda x, s: x * math.sin(s), sample, sigmas)[-1] for name in ("lms", "ipndm")]
     torch.testing.assert_close(ends[0], ends[1])

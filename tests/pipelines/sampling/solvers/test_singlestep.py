@@ -6,7 +6,14 @@ from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchE
 from diffusers.schedulers.scheduling_flow_match_heun_discrete import FlowMatchHeunDiscreteScheduler
 
 from pipelines.request import SolverName
-from tests.pipelines.sampling.solvers.flows import OWN, Gaussian, fresh, observed_orders, walk, walk_stock
+from tests.pipelines.sampling.solvers.flows import (
+    OWN,
+    Gaussian,
+    new_solver,
+    observed_orders,
+    solve,
+    solve_with_diffusers,
+)
 
 FLOW = Gaussian()
 
@@ -19,16 +26,16 @@ def test_order(name: SolverName, order: int) -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_euler_equals_diffusers_bit_for_bit(dtype: torch.dtype) -> None:
     start = torch.randn(1, 4, 8).to(dtype)
-    expected = walk_stock(FlowMatchEulerDiscreteScheduler(), FLOW.velocity, start, OWN)
-    for ours, theirs in zip(walk(fresh("euler"), FLOW.velocity, start, OWN), expected, strict=True):
+    expected = solve_with_diffusers(FlowMatchEulerDiscreteScheduler(), FLOW.velocity, start, OWN)
+    for ours, theirs in zip(solve(new_solver("euler"), FLOW.velocity, start, OWN), expected, strict=True):
         assert torch.equal(ours, theirs)
 
 
 def test_euler_is_deterministic_ddim() -> None:
     sample, velocity = torch.randn(1, 4, 8), torch.randn(1, 4, 8)
-    data, noise = sample - 0.7 * velocity, sample + 0.3 * velocity
-    moved = fresh("euler").step(lambda *_: velocity, sample, torch.tensor(0.7), torch.tensor(0.4))
-    torch.testing.assert_close(moved, 0.6 * data + 0.4 * noise)
+    x0, noise = sample - 0.7 * velocity, sample + 0.3 * velocity
+    sample_next = new_solver("euler").step(lambda *_: velocity, sample, torch.tensor(0.7), torch.tensor(0.4))
+    torch.testing.assert_close(sample_next, 0.6 * x0 + 0.4 * noise)
 
 
 def test_heun_equals_diffusers() -> None:
@@ -39,4 +46,4 @@ def test_heun_equals_diffusers() -> None:
     for time in scheduler.timesteps:
         velocity = FLOW.velocity(sample, time / 1000)
         sample = scheduler.step(velocity, time, sample, return_dict=False)[0]
-    torch.testing.assert_close(walk(fresh("heun"), FLOW.velocity, start, sigmas)[-1], sample)
+    torch.testing.assert_close(solve(new_solver("heun"), FLOW.velocity, start, sigmas)[-1], sample)

@@ -9,7 +9,7 @@ from diffusers.schedulers.scheduling_ltx_euler_ancestral_rf import LTXEulerAnces
 from pipelines.latents import step_noise
 from pipelines.request import SolverName, Stochastic
 from pipelines.sampling.sigmas import flow_sigmas
-from tests.pipelines.sampling.solvers.flows import OWN, Gaussian, fresh, walk, walk_stock
+from tests.pipelines.sampling.solvers.flows import OWN, Gaussian, new_solver, solve, solve_with_diffusers
 
 FLOW = Gaussian()
 STOCHASTIC: tuple[SolverName, ...] = get_args(Stochastic)
@@ -23,12 +23,12 @@ def distilled(sample: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
     return (sample - FLOW.at(0.0, quantile)) / sigma
 
 
-def ended(name: SolverName, steps: int, start: int = 0) -> tuple[float, float]:
+def final_statistics(name: SolverName, steps: int, start: int = 0) -> tuple[float, float]:
     """Mean and spread of many samples after the last step, begun at a step's sigma."""
     sigmas = flow_sigmas(steps, 4096, {"shift": 2.0}, "shifted")[start:]
     samples = FLOW.at(sigmas[0].item(), step_noise(8)(torch.zeros(1, 20_000, 1)))
     velocity = distilled if name == "lcm" else FLOW.velocity
-    end = walk(fresh(name, step_noise(9)), velocity, samples, sigmas)[-1]
+    end = solve(new_solver(name, step_noise(9)), velocity, samples, sigmas)[-1]
     return end.mean().item(), end.std().item()
 
 
@@ -38,21 +38,21 @@ def ended(name: SolverName, steps: int, start: int = 0) -> tuple[float, float]:
 )
 @pytest.mark.parametrize("start", [0, 25], ids=["from noise", "from halfway"])
 def test_it_ends_on_the_data(name: SolverName, tolerance: float, start: int) -> None:
-    mean, spread = ended(name, 50, start)
+    mean, spread = final_statistics(name, 50, start)
     assert mean == pytest.approx(FLOW.mean, abs=0.02)
     assert spread == pytest.approx(FLOW.spread, rel=tolerance)
 
 
 @pytest.mark.parametrize("name", FIRST_ORDER)
 def test_more_steps_bring_first_order_closer(name: SolverName) -> None:
-    errors = [abs(ended(name, steps)[1] - FLOW.spread) for steps in (25, 100)]
+    errors = [abs(final_statistics(name, steps)[1] - FLOW.spread) for steps in (25, 100)]
     assert errors[0] > 2.5 * errors[1]
 
 
 @pytest.mark.parametrize("name", STOCHASTIC)
 def test_the_noise_comes_from_the_seed(name: SolverName) -> None:
     start = torch.randn(1, 4, 8)
-    first, again, other = (walk(fresh(name, step_noise(s)), FLOW.velocity, start, OWN)[-1] for s in (1, 1, 2))
+    first, again, other = (solve(new_solver(name, step_noise(s)), FLOW.velocity, start, OWN)[-1] for s in (1, 1, 2))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
 
@@ -60,8 +60,10 @@ def test_the_noise_comes_from_the_seed(name: SolverName) -> None:
 @pytest.mark.parametrize("name", STOCHASTIC)
 def test_the_step_to_zero_adds_none(name: SolverName) -> None:
     sample, velocity = torch.randn(1, 4, 8), torch.randn(1, 4, 8)
-    moved = fresh(name, step_noise(1)).step(lambda *_: velocity, sample, torch.tensor(0.3), torch.tensor(0.0))
-    torch.testing.assert_close(moved, sample - 0.3 * velocity)
+    sample_next = new_solver(name, step_noise(1)).step(
+        lambda *_: velocity, sample, torch.tensor(0.3), torch.tensor(0.0)
+    )
+    torch.testing.assert_close(sample_next, sample - 0.3 * velocity)
 
 
 @pytest.mark.parametrize(
@@ -70,19 +72,21 @@ def test_the_step_to_zero_adds_none(name: SolverName) -> None:
 def test_it_equals_diffusers_given_the_same_noise(name: SolverName, scheduler: Callable[[], Any]) -> None:
     start, seed = torch.randn(1, 4, 8), 3
     generator, again = (torch.Generator().manual_seed(seed) for _ in range(2))
-    expected = walk_stock(scheduler(), FLOW.velocity, start, OWN, generator=generator)
-    moves = fresh(name, lambda like: torch.randn(like.shape, generator=again))
-    for ours, theirs in list(zip(walk(moves, FLOW.velocity, start, OWN), expected, strict=True))[:-1]:
+    expected = solve_with_diffusers(scheduler(), FLOW.velocity, start, OWN, generator=generator)
+    solver = new_solver(name, lambda like: torch.randn(like.shape, generator=again))
+    for ours, theirs in list(zip(solve(solver, FLOW.velocity, start, OWN), expected, strict=True))[:-1]:
         torch.testing.assert_close(ours, theirs, atol=2e-5, rtol=2e-5)
 
 
 def test_tcd_goes_seven_tenths_of_the_way_without_noise() -> None:
     """Zheng et al. 2024, algorithm 4: down to s = (1 − γ) t, and from there up to t as the flow's own noising goes."""
     sample, velocity, noise = torch.randn(1, 4, 8), torch.randn(1, 4, 8), torch.randn(1, 4, 8)
-    moved = fresh("tcd", lambda _: noise).step(lambda *_: velocity, sample, torch.tensor(0.8), torch.tensor(0.5))
-    at_s = fresh("euler").step(lambda *_: velocity, sample, torch.tensor(0.8), torch.tensor(0.35))
+    sample_next = new_solver("tcd", lambda _: noise).step(
+        lambda *_: velocity, sample, torch.tensor(0.8), torch.tensor(0.5)
+    )
+    at_s = new_solver("euler").step(lambda *_: velocity, sample, torch.tensor(0.8), torch.tensor(0.35))
     scale = 0.5 / 0.65
-    torch.testing.assert_close(moved, scale * at_s + (0.5**2 - (scale * 0.35) ** 2) ** 0.5 * noise)
+    torch.testing.assert_close(sample_next, scale * at_s + (0.5**2 - (scale * 0.35) ** 2) ** 0.5 * noise)
 
 
 def test_both_halves_of_a_dpmpp_sde_step_lie_on_one_path() -> None:
@@ -94,15 +98,15 @@ def test_both_halves_of_a_dpmpp_sde_step_lie_on_one_path() -> None:
         return sample / sigma  # the data is 0 wherever asked
 
     start, sigmas = torch.zeros(1, 50_000, 1), torch.tensor([0.9, 0.4])
-    moved = walk(fresh("dpmpp_sde", step_noise(4)), velocity, start, sigmas)[-1]
+    sample_next = solve(new_solver("dpmpp_sde", step_noise(4)), velocity, start, sigmas)[-1]
     middle = drawn[1]
     first, halfway, last = 0.9, 0.7101, 0.4  # ρ = σ / (1 − σ): the middle one is the geometric mean
-    for sigma, sample in ((halfway, middle), (last, moved)):
+    for sigma, sample in ((halfway, middle), (last, sample_next)):
         # Variance that the reverse diffusion has gathered since the start: σ² (1 − (ρ / ρ₀)²).
         expected = sigma**2 * (1 - (ratio(sigma) / ratio(first)) ** 2)
         assert sample.var().item() == pytest.approx(expected, rel=0.03)
     kept = (last / halfway) * ratio(last) / ratio(halfway)  # of what is there at the midpoint
-    assert (middle * moved).mean().item() == pytest.approx(kept * middle.var().item(), rel=0.05)
+    assert (middle * sample_next).mean().item() == pytest.approx(kept * middle.var().item(), rel=0.05)
 
 
 def ratio(sigma: float) -> float:

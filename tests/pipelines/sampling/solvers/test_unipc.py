@@ -3,7 +3,15 @@ import torch
 from diffusers.schedulers.scheduling_unipc_multistep import UniPCMultistepScheduler
 
 from pipelines.request import SolverName
-from tests.pipelines.sampling.solvers.flows import EVEN, OWN, Gaussian, fresh, observed_orders, walk, walk_stock
+from tests.pipelines.sampling.solvers.flows import (
+    EVEN,
+    OWN,
+    Gaussian,
+    new_solver,
+    observed_orders,
+    solve,
+    solve_with_diffusers,
+)
 
 FLOW = Gaussian()
 
@@ -23,8 +31,8 @@ def test_it_equals_diffusers(name: SolverName, order: int, sigmas: torch.Tensor,
         prediction_type="flow_prediction", use_flow_sigmas=True, solver_order=order, solver_type="bh2"
     )
     start = torch.randn(1, 4, 8)
-    expected = walk_stock(scheduler, FLOW.velocity, start, sigmas)[:alike]
-    for ours, theirs in zip(walk(fresh(name), FLOW.velocity, start, sigmas)[:alike], expected, strict=True):
+    expected = solve_with_diffusers(scheduler, FLOW.velocity, start, sigmas)[:alike]
+    for ours, theirs in zip(solve(new_solver(name), FLOW.velocity, start, sigmas)[:alike], expected, strict=True):
         torch.testing.assert_close(ours, theirs, atol=2e-5, rtol=2e-5)
 
 
@@ -33,5 +41,5 @@ def test_a_long_step_is_of_second_order() -> None:
     start = torch.randn(1, 4, 8)
     second = UniPCMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True, solver_order=3)
     # Three steps to go and a fourth to zero: diffusers lowers the third to second order, too.
-    expected = walk_stock(second, FLOW.velocity, start, torch.cat([sigmas, torch.zeros(1)]))[2]
-    torch.testing.assert_close(walk(fresh("unipc_3"), FLOW.velocity, start, sigmas)[-1], expected)
+    expected = solve_with_diffusers(second, FLOW.velocity, start, torch.cat([sigmas, torch.zeros(1)]))[2]
+    torch.testing.assert_close(solve(new_solver("unipc_3"), FLOW.velocity, start, sigmas)[-1], expected)

@@ -12,10 +12,10 @@ from pipelines.latents import step_noise
 from pipelines.models.loader import Checkpoint
 from pipelines.render import advance, prepare
 from pipelines.request import Reference, RenderRequest, Sampler
-from pipelines.sampling.solvers.table import make_solver
+from pipelines.sampling.solvers.registry import make_solver
 from server.api.runware.schema.schedulers import NEAREST, SAMPLERS, SCHEDULERS, scheduler_name
 from tests.fakes import picture
-from tests.pipelines.sampling.solvers.flows import walk
+from tests.pipelines.sampling.solvers.flows import solve
 from tests.server.api.runware.check.test_rules import errors_of
 
 PAGE = Path(__file__).parents[5] / "docs" / "schedulers.md"
@@ -62,7 +62,7 @@ def forwards(sampler: Sampler) -> int:
         calls.append(sigma)
         return sample
 
-    walk(make_solver(sampler, step_noise(1)), velocity, torch.zeros(1, 1, 1), torch.linspace(1, 0, 21))
+    solve(make_solver(sampler, step_noise(1)), velocity, torch.zeros(1, 1, 1), torch.linspace(1, 0, 21))
     return len(calls)
 
 

@@ -1,4 +1,4 @@
-"""What holds for every solver, on every schedule."""
+"""Properties of every solver on every schedule."""
 
 from collections.abc import Iterator
 from itertools import pairwise, product
@@ -10,8 +10,8 @@ import torch
 from pipelines.latents import step_noise
 from pipelines.request import Sampler, ScheduleName, SolverName
 from pipelines.sampling.sigmas import flow_sigmas
-from pipelines.sampling.solvers.table import make_solver
-from tests.pipelines.sampling.solvers.flows import OWN, Gaussian, walk
+from pipelines.sampling.solvers.registry import SOLVERS, make_solver
+from tests.pipelines.sampling.solvers.flows import OWN, Gaussian, solve
 from tests.pipelines.sampling.test_sigmas import QWEN
 
 NAMES: tuple[SolverName, ...] = get_args(SolverName)
@@ -19,7 +19,7 @@ FLOW = Gaussian()
 
 
 def sigmas_of(schedules: tuple[ScheduleName, ...]) -> Iterator[torch.Tensor]:
-    """Few and many steps, from pure noise and from halfway, as a picture drawn over another is."""
+    """Few and many steps, from pure noise and from a lower sigma, as image to image has it."""
     for schedule, steps in product(schedules, (1, 2, 8, 20, 50)):
         sigmas = flow_sigmas(steps, 64, QWEN, schedule)
         yield sigmas
@@ -37,25 +37,29 @@ def test_every_schedule_ends_finite_and_near_the_data(
     name: SolverName, dtype: torch.dtype, schedules: tuple[ScheduleName, ...]
 ) -> None:
     for number, sigmas in enumerate(sigmas_of(schedules)):
-        moves = make_solver(Sampler(name), step_noise(number))
+        solver = make_solver(Sampler(name), step_noise(number))
         start = FLOW.at(sigmas[0].item(), step_noise(1)(torch.zeros(1, 3, 4))).to(dtype)
-        end = walk(moves, FLOW.velocity, start, sigmas)[-1]
+        end = solve(solver, FLOW.velocity, start, sigmas)[-1]
         assert end.dtype == dtype
         assert (end.float() - FLOW.mean).abs().max() < 12 * FLOW.spread, sigmas  # false where not finite, too
+
+
+def test_every_name_has_a_solver() -> None:
+    assert set(SOLVERS) == set(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_two_images_share_no_memory(name: SolverName) -> None:
     starts, sigmas = torch.randn(2, 1, 4, 8), [OWN, flow_sigmas(19, 64, QWEN, "karras")]
 
-    def fresh(number: int) -> torch.Tensor:
-        return walk(make_solver(Sampler(name), step_noise(number)), FLOW.velocity, starts[number], sigmas[number])[-1]
+    def solved_alone(number: int) -> torch.Tensor:
+        return solve(make_solver(Sampler(name), step_noise(number)), FLOW.velocity, starts[number], sigmas[number])[-1]
 
-    alone = [fresh(0), fresh(1)]
-    moves, samples = [make_solver(Sampler(name), step_noise(number)) for number in range(2)], list(starts)
+    alone = [solved_alone(0), solved_alone(1)]
+    solvers, samples = [make_solver(Sampler(name), step_noise(number)) for number in range(2)], list(starts)
     for steps in zip(*(pairwise(each) for each in sigmas), strict=True):
-        for number, (sigma, following) in enumerate(steps):
-            samples[number] = moves[number].step(FLOW.velocity, samples[number], sigma, following)
+        for number, (sigma, sigma_next) in enumerate(steps):
+            samples[number] = solvers[number].step(FLOW.velocity, samples[number], sigma, sigma_next)
     assert torch.equal(samples[0], alone[0])
     assert torch.equal(samples[1], alone[1])
 
@@ -63,12 +67,12 @@ def test_two_images_share_no_memory(name: SolverName) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_only_stochastic_ones_draw_noise(name: SolverName) -> None:
     sampler, start = Sampler(name), torch.randn(1, 4, 8)
-    first, other = (walk(make_solver(sampler, step_noise(seed)), FLOW.velocity, start, OWN)[-1] for seed in (1, 2))
+    first, other = (solve(make_solver(sampler, step_noise(seed)), FLOW.velocity, start, OWN)[-1] for seed in (1, 2))
     assert torch.equal(first, other) != sampler.stochastic
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_no_two_names_are_one_method(name: SolverName) -> None:
     start = torch.linspace(-1, 1, 8)[None, :, None]
-    ends = {other: walk(make_solver(Sampler(other), step_noise(1)), FLOW.velocity, start, OWN)[-1] for other in NAMES}
+    ends = {other: solve(make_solver(Sampler(other), step_noise(1)), FLOW.velocity, start, OWN)[-1] for other in NAMES}
     assert [other for other in NAMES if torch.equal(ends[other], ends[name])] == [name]
