@@ -1,13 +1,13 @@
-"""What is wrong with data of ours that was read: where, and what pydantic says of it. Knows no file and no format."""
+"""A one-line message for a pydantic validation error. Knows no file and no format."""
 
 from pydantic import ValidationError
 
 
-def first_complaint(error: ValidationError, *, within: str = "", whole: str = "") -> str:
-    """The first finding as `fits.0.steps: Input should be …`.
+def validation_message(error: ValidationError, *, within: str = "", whole: str = "") -> str:
+    """The first error with its field, as `fits.0.steps: Input should be …`.
 
-    `within` is the part of a document that was validated, `whole` what the data is called where no member is at fault.
+    `within` is the path of the validated part in its document. `whole` replaces the path where no field is at fault.
     """
     first = error.errors()[0]
-    where = ".".join(str(part) for part in ((within, *first["loc"]) if within else first["loc"])) or whole
-    return f"{where}: {first['msg']}" if where else first["msg"]
+    path = ".".join(str(part) for part in ((within, *first["loc"]) if within else first["loc"])) or whole
+    return f"{path}: {first['msg']}" if path else first["msg"]

@@ -14,7 +14,7 @@ from typing import Literal
 from pydantic import TypeAdapter, ValidationError
 
 from accel.cache.report import CacheReport
-from accel.validation_message import first_complaint
+from accel.validation_message import validation_message
 from pipelines.catalog.catalog import ModelEntry
 from pipelines.catalog.fingerprint import file_digest, folder_fingerprint
 from pipelines.catalog.hub import local_file, local_folder
@@ -93,7 +93,7 @@ def read_receipt(text: str) -> Receipt:
     try:
         receipt = _RECEIPT.validate_json(text)
     except ValidationError as error:
-        raise ReceiptError(f"this is no receipt: {first_complaint(error, whole='the text')}") from error
+        raise ReceiptError(f"this is no receipt: {validation_message(error, whole='the text')}") from error
     if receipt.format != FORMAT:
         raise ReceiptError(f"this receipt has format {receipt.format}; only format {FORMAT} can be read")
     return receipt

@@ -1,7 +1,7 @@
-"""How a change of TeaCache's signal says how much the transformer's output will change. Pure numbers: no torch.
+"""Curves that rescale a change of TeaCache's signal to the change of the residual. Pure numbers: no torch.
 
-Two kinds: a polynomial of the change alone, and a table over sigma. The same change of the signal means several times
-as much at high noise as at low noise, which no function of the change alone can know.
+There are two kinds: a polynomial of the change alone, and a table of gains over sigma. The same change of the signal
+means several times as much at high noise as at low noise. A function of the change alone cannot express that.
 """
 
 import math
@@ -14,10 +14,10 @@ from pydantic import ConfigDict
 
 @dataclass(frozen=True, slots=True)
 class Polynomial:
-    """Coefficients start with the highest power.
+    """A polynomial of the change. The coefficients start with the highest power.
 
-    Beyond `max_distance`, where nothing was measured or the fit is no good, a change counts as infinite; below
-    `min_distance`, in proportion. `r2` is the share of the variance explained on prompts that were held out.
+    Above `max_distance` the result is infinite, because nothing was measured there or the fit is bad. Below
+    `min_distance` the result is proportional to the change. `r2` is the explained variance on held-out prompts.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -28,12 +28,13 @@ class Polynomial:
     r2: float | None = None
 
     def __post_init__(self) -> None:
-        _expect(bool(self.coefficients), "coefficients: there are none")
-        _expect_finite("coefficients", self.coefficients)
-        _expect(0 <= self.min_distance < self.max_distance < math.inf, "max_distance: not above min_distance")
+        _require(bool(self.coefficients), "coefficients: must not be empty")
+        _require_finite("coefficients", self.coefficients)
+        bounded = 0 <= self.min_distance < self.max_distance < math.inf
+        _require(bounded, "max_distance: must be finite and above min_distance, which must not be negative")
 
-    def rescaled(self, distance: float, sigma: float) -> float:
-        """The change of the output that a change of the input foretells, not negative."""
+    def rescale(self, distance: float, sigma: float) -> float:
+        """The expected change of the residual, not negative, for a change of the signal."""
         if distance > self.max_distance:
             return math.inf
         inside = max(distance, self.min_distance)
@@ -45,10 +46,10 @@ class Polynomial:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """`gains` times the change at `sigmas`, which fall; between two of them in a straight line, outside as at the end.
+    """Factors for the change, the `gains`, at falling `sigmas`. Interpolated linearly, and constant outside.
 
-    A gain and not the change of the output itself, so that shorter and longer steps than those measured count as what
-    they are. Beyond `max_distance` a change counts as infinite; `r2` as for a polynomial.
+    A table of gains also serves steps that are shorter or longer than the measured ones. Above `max_distance` the
+    result is infinite. `r2` is the explained variance on held-out prompts.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -59,16 +60,16 @@ class Table:
     r2: float | None = None
 
     def __post_init__(self) -> None:
-        _expect(len(self.sigmas) == len(self.gains) > 0, "gains: not one for each of sigmas")
-        _expect_finite("sigmas", self.sigmas)
-        _expect_finite("gains", self.gains)
+        _require(len(self.sigmas) == len(self.gains) > 0, "gains: must have one value for each of sigmas")
+        _require_finite("sigmas", self.sigmas)
+        _require_finite("gains", self.gains)
         falling = all(high > low for high, low in zip(self.sigmas, self.sigmas[1:], strict=False))
-        _expect(falling, "sigmas: they do not fall")
-        _expect(all(gain >= 0 for gain in self.gains), "gains: one is negative")
-        _expect(0 < self.max_distance < math.inf, "max_distance: not above 0")
+        _require(falling, "sigmas: must fall")
+        _require(all(gain >= 0 for gain in self.gains), "gains: must not be negative")
+        _require(0 < self.max_distance < math.inf, "max_distance: must be finite and above 0")
 
     def gain(self, sigma: float) -> float:
-        """How many times the input's change the output's is at a sigma."""
+        """The residual's change over the signal's change, at a sigma."""
         after = bisect_left(self.sigmas, -sigma, key=lambda s: -s)
         if after == 0:
             return self.gains[0]
@@ -78,18 +79,18 @@ class Table:
         share = (high - sigma) / (high - low)
         return self.gains[after - 1] * (1 - share) + self.gains[after] * share
 
-    def rescaled(self, distance: float, sigma: float) -> float:
-        """The change of the output that a change of the input foretells, not negative."""
+    def rescale(self, distance: float, sigma: float) -> float:
+        """The expected change of the residual, not negative, for a change of the signal."""
         return math.inf if distance > self.max_distance else self.gain(sigma) * distance
 
 
 Curve = Polynomial | Table
 
 
-def _expect(condition: bool, message: str) -> None:
+def _require(condition: bool, message: str) -> None:
     if not condition:
         raise ValueError(message)
 
 
-def _expect_finite(name: str, values: tuple[float, ...]) -> None:
-    _expect(all(math.isfinite(value) for value in values), f"{name}: one is not finite")
+def _require_finite(name: str, values: tuple[float, ...]) -> None:
+    _require(all(math.isfinite(value) for value in values), f"{name}: all values must be finite")

@@ -5,7 +5,9 @@ Plain data; knows no tensor and imports no torch.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import ConfigDict, Field
 
 from accel.cache.gate import GateReason
 from accel.cache.plan import CacheName
@@ -42,10 +44,12 @@ class Decision:
 class CacheReport:
     """All decisions of one image in order, the number of blocks run and skipped, and the seconds of all forwards."""
 
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(serialize_by_alias=True)
+
     strategy: CacheName
     decisions: tuple[Decision, ...]
     blocks_run: int
-    blocks_left_out: int
+    blocks_skipped: Annotated[int, Field(alias="blocks_left_out")]  # the key in stored reports
     seconds: float
 
     @property
@@ -69,7 +73,7 @@ class CacheReport:
 
         Single forwards are not timed, because a device may still be busy when a forward returns.
         """
-        return self.seconds * self.blocks_left_out / self.blocks_run if self.blocks_run else 0.0
+        return self.seconds * self.blocks_skipped / self.blocks_run if self.blocks_run else 0.0
 
     @property
     def patterns(self) -> dict[str, str]:

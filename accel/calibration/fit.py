@@ -1,7 +1,7 @@
-"""Fits TeaCache's curves to traces: on four prompts of five, judged on the fifth. Knows numbers; knows no model.
+"""Fits TeaCache's curves to traces, on four of five prompts, and scores them on the fifth. Knows numbers; no model.
 
-What is fitted is how much the remainder of all blocks changes, of the two branches of guidance the one that changes
-more: one decision holds for both.
+The target is the change of the residual of all blocks. Of the two branches of guidance the larger change counts,
+because one decision is taken for both.
 """
 
 from collections.abc import Sequence
@@ -13,103 +13,103 @@ from accel.cache.curves import Curve, Polynomial, Table
 from accel.cache.profile import Fit
 from accel.calibration.traces import Trace
 
-HELD_OUT = 5  # every fifth prompt
-DEGREE = 4  # of the polynomial, through the origin: what the published profiles have
-# Figures that explain less decide like chance: one with 0.09 had a cliff instead of a knee (vllm-omni #5840).
-LEAST_R2 = 0.6
-# Other prompts move a little further than those measured; what moves much further was never seen.
+HOLD_OUT_EVERY = 5  # every fifth prompt is held out
+DEGREE = 4  # of the polynomial without a constant term, as in the published profiles
+# Curves that explain less decide like chance: one with 0.09 had a cliff instead of a knee (vllm-omni #5840).
+MIN_R2 = 0.6
+# Other prompts change a little more than the measured ones. Much larger changes were never measured.
 _MARGIN = 1.1
 _DIGITS = 5
 
 
 class CalibrationError(ValueError):
-    """Nothing that can be used can be fitted; the message says why."""
+    """No usable curve can be fitted. The message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Changes:
-    """One row a transition: the number of its step, its sigma, the input's change and the remainder's."""
+    """Columns with one row for each transition between two steps: step number, sigma, and the two changes."""
 
     step: np.ndarray
     sigma: np.ndarray
     input: np.ndarray
-    remainder: np.ndarray
+    residual: np.ndarray
 
 
-def fit(traces: Sequence[Trace]) -> Fit:
-    """The curves of images of one number of steps and one guidance, one a prompt, in the order of the prompts.
+def fit_curves(traces: Sequence[Trace]) -> Fit:
+    """Fit both curves to images of equal steps and guidance, one image for each prompt, in the order of the prompts.
 
-    Raises `CalibrationError` when there are too few, or when neither curve explains enough.
+    Raises `CalibrationError` when there are too few prompts, or when neither curve explains enough.
     """
-    if len(traces) < HELD_OUT:
-        raise CalibrationError(f"{len(traces)} prompts; at least {HELD_OUT} are needed, of which one is held out")
-    fitted = _changes([trace for number, trace in enumerate(traces, 1) if number % HELD_OUT])
-    held_out = _changes(traces[HELD_OUT - 1 :: HELD_OUT])
-    largest = _short(_MARGIN * fitted.input.max())
-    table, polynomial = _table(fitted, largest), _polynomial(fitted, largest)
+    if len(traces) < HOLD_OUT_EVERY:
+        raise CalibrationError(f"{len(traces)} prompts; at least {HOLD_OUT_EVERY} are needed, of which one is held out")
+    fitted = _changes([trace for number, trace in enumerate(traces, 1) if number % HOLD_OUT_EVERY])
+    held_out = _changes(traces[HOLD_OUT_EVERY - 1 :: HOLD_OUT_EVERY])
+    max_distance = _round(_MARGIN * fitted.input.max())
+    table, polynomial = _fit_table(fitted, max_distance), _fit_polynomial(fitted, max_distance)
     first = traces[0]
-    found = Fit(
+    fit = Fit(
         steps=first.steps,
         guided=first.guided,
         area=round(sum(trace.area for trace in traces) / len(traces)),
-        polynomial=Polynomial(*polynomial, r2=explained(Polynomial(*polynomial), held_out)),
-        table=Table(*table, r2=explained(Table(*table), held_out)),
+        polynomial=Polynomial(*polynomial, r2=_r2(Polynomial(*polynomial), held_out)),
+        table=Table(*table, r2=_r2(Table(*table), held_out)),
     )
-    if (found.curve.r2 or 0.0) < LEAST_R2:
+    if (fit.curve.r2 or 0.0) < MIN_R2:
         raise CalibrationError(
-            f"at {first.steps} steps, guidance {first.guidance:g}, the better of both curves explains only "
-            f"{found.curve.r2} of the variance on held-out prompts, and less than {LEAST_R2} decides like chance"
+            f"at {first.steps} steps and guidance {first.guidance:g}, the better curve explains only {fit.curve.r2} of "
+            f"the variance on held-out prompts; below {MIN_R2} a curve decides like chance"
         )
-    return found
+    return fit
 
 
-def explained(curve: Curve, changes: _Changes) -> float:
-    """R², the share of the variance of the remainder's changes that a curve foretells; below 0, worse than their mean.
+def _r2(curve: Curve, changes: _Changes) -> float:
+    """R² of a curve: the explained share of the variance of the residual's changes. Negative if worse than their mean.
 
-    A change beyond the curve's range, which is not foretold but computed, is left out.
+    Changes outside the curve's range are ignored, because such steps are always computed.
     """
     pairs = zip(changes.input.tolist(), changes.sigma.tolist(), strict=True)
-    foretold = np.array([curve.rescaled(distance, sigma) for distance, sigma in pairs])
-    inside = np.isfinite(foretold)
-    true = changes.remainder[inside]
-    spread = ((true - true.mean()) ** 2).sum() if inside.any() else 0.0
-    return round(float(1 - ((true - foretold[inside]) ** 2).sum() / spread), 3) if spread else 0.0
+    predicted = np.array([curve.rescale(distance, sigma) for distance, sigma in pairs])
+    inside = np.isfinite(predicted)
+    actual = changes.residual[inside]
+    spread = ((actual - actual.mean()) ** 2).sum() if inside.any() else 0.0
+    return round(float(1 - ((actual - predicted[inside]) ** 2).sum() / spread), 3) if spread else 0.0
 
 
 def _changes(traces: Sequence[Trace]) -> _Changes:
     rows: dict[tuple[int, int, int], tuple[int, float, float, float]] = {}
     for image, trace in enumerate(traces):
         for seen in trace.observations:
-            if seen.input is None or seen.remainder is None:
+            if seen.input is None or seen.residual is None:
                 continue
             key = (image, seen.step, seen.evaluation)
-            worse = max(seen.remainder, rows[key][3] if key in rows else 0.0)
-            rows[key] = (seen.step, seen.sigma, seen.input, worse)
+            larger = max(seen.residual, rows[key][3] if key in rows else 0.0)
+            rows[key] = (seen.step, seen.sigma, seen.input, larger)
     if not rows:
-        raise CalibrationError("the traces have no two steps to compare")
-    step, sigma, change, remainder = (np.array(column) for column in zip(*rows.values(), strict=True))
-    return _Changes(step, sigma, change, remainder)
+        raise CalibrationError("the traces contain no two steps to compare")
+    step, sigma, change, residual = (np.array(column) for column in zip(*rows.values(), strict=True))
+    return _Changes(step, sigma, change, residual)
 
 
-def _table(changes: _Changes, largest: float) -> tuple[tuple[float, ...], tuple[float, ...], float]:
-    """Least squares at each step for itself."""
+def _fit_table(changes: _Changes, max_distance: float) -> tuple[tuple[float, ...], tuple[float, ...], float]:
+    """Least squares for each step separately."""
     sigmas, gains = [], []
     for step in np.unique(changes.step):
         here = changes.step == step
-        x, y = changes.input[here], changes.remainder[here]
-        sigmas.append(_short(changes.sigma[here].mean()))
-        gains.append(_short((x * y).sum() / (x * x).sum()))
-    return tuple(sigmas), tuple(gains), largest
+        x, y = changes.input[here], changes.residual[here]
+        sigmas.append(_round(changes.sigma[here].mean()))
+        gains.append(_round((x * y).sum() / (x * x).sum()))
+    return tuple(sigmas), tuple(gains), max_distance
 
 
-def _polynomial(changes: _Changes, largest: float) -> tuple[tuple[float, ...], float, float]:
-    """Least squares over all steps together, on changes scaled to 1, which keeps the powers apart."""
+def _fit_polynomial(changes: _Changes, max_distance: float) -> tuple[tuple[float, ...], float, float]:
+    """Least squares over all steps, on changes scaled to 1 to keep the problem well conditioned."""
     scale = changes.input.max()
     powers = np.arange(DEGREE, 0, -1)
-    solved = np.linalg.lstsq((changes.input[:, None] / scale) ** powers, changes.remainder, rcond=None)[0]
-    coefficients = tuple(_short(value) for value in solved / scale**powers)
-    return (*coefficients, 0.0), largest, _short(changes.input.min())
+    solution = np.linalg.lstsq((changes.input[:, None] / scale) ** powers, changes.residual, rcond=None)[0]
+    coefficients = tuple(_round(value) for value in solution / scale**powers)
+    return (*coefficients, 0.0), max_distance, _round(changes.input.min())
 
 
-def _short(value: float) -> float:
+def _round(value: float) -> float:
     return float(f"{value:.{_DIGITS}g}")

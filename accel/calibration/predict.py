@@ -1,7 +1,7 @@
-"""What a step cache would decide, from a trace alone: no model, no torch.
+"""Predicts a step cache's decisions from a trace. Needs no model and imports no torch.
 
-A trace is of a render that computed everything, so a prediction is exact up to the first reused step. Behind it the
-real picture has moved a little, and with it all that is watched.
+A trace is recorded on a render that computed everything. A prediction is therefore exact up to the first reused step.
+After that step the real image differs a little, and so do all signals.
 """
 
 import math
@@ -13,55 +13,56 @@ from accel.cache.gate import Gate
 from accel.cache.report import Branch, Decision, Reason
 from accel.calibration.traces import LAGS, Observation, Trace
 
-Replayed = Literal["fbcache", "teacache", "dbcache"]
+# The strategies whose signals a trace records.
+TracedStrategy = Literal["fbcache", "teacache", "dbcache"]
 
 
 @dataclass(slots=True)
-class _Memory:
-    """Of one branch: the last computed step, the steps reused since, and the last score."""
+class _BranchState:
+    """The last computed step of a branch, the steps reused since, and the last score."""
 
-    anchor: int
+    computed_step: int
     run: int = 0
-    carried: float = 0.0
+    accumulated: float = 0.0
 
 
-def predicted(
-    trace: Trace, strategy: Replayed, threshold: float, gate: Gate, curve: Curve | None = None
+def predict_decisions(
+    trace: Trace, strategy: TracedStrategy, threshold: float, gate: Gate, curve: Curve | None = None
 ) -> list[Decision]:
-    """The decisions in the order of the trace. TeaCache needs a curve.
+    """The decisions of a strategy, in the order of the trace. Only TeaCache takes a curve, and it needs one.
 
-    Raises `ValueError` when the gate lets pass longer runs than a trace has changes for.
+    Raises `ValueError` for a missing or needless curve, and when the gate allows longer runs than a trace covers.
     """
     if gate.max_run > LAGS:
-        raise ValueError(f"a trace compares with {LAGS} steps before, so max_run cannot be {gate.max_run}")
+        raise ValueError(f"max_run: {gate.max_run}; a trace covers runs of at most {LAGS} steps")
     if (strategy == "teacache") != (curve is not None):
-        raise ValueError("TeaCache needs a curve, and no other does")
-    memories: dict[tuple[int, Branch], _Memory] = {}
+        raise ValueError("curve: required for teacache, not allowed for other strategies")
+    branches: dict[tuple[int, Branch], _BranchState] = {}
     decisions = []
     for seen in trace.observations:
         key = seen.evaluation, seen.branch
-        memory = memories.get(key)
-        distance = None if memory is None else _distance(seen, strategy, seen.step - memory.anchor)
+        state = branches.get(key)
+        distance = None if state is None else _distance(seen, strategy, seen.step - state.computed_step)
         score: float | None = None
         reason: Reason
-        if (required := gate.reason_to_compute(seen.step, memory.run if memory else 0)) is not None:
+        if (required := gate.reason_to_compute(seen.step, state.run if state else 0)) is not None:
             reason = required
-        elif memory is None or distance is None:
+        elif state is None or distance is None:
             reason = "no_memory"
         else:
-            score = distance if curve is None else memory.carried + curve.rescaled(distance, seen.sigma)
+            score = distance if curve is None else state.accumulated + curve.rescale(distance, seen.sigma)
             reason = "reuse" if score < threshold else "threshold"
-        if reason == "reuse" and memory is not None and score is not None:
-            memory.run, memory.carried = memory.run + 1, score
+        if reason == "reuse" and state is not None and score is not None:
+            state.run, state.accumulated = state.run + 1, score
         else:
-            memories[key] = _Memory(seen.step)
-        told = score if score is not None and math.isfinite(score) else None
-        decisions.append(Decision(seen.step, seen.evaluation, seen.branch, reason, distance, told))
+            branches[key] = _BranchState(seen.step)
+        reported = score if score is not None and math.isfinite(score) else None
+        decisions.append(Decision(seen.step, seen.evaluation, seen.branch, reason, distance, reported))
     return decisions
 
 
-def _distance(seen: Observation, strategy: Replayed, lag: int) -> float | None:
-    """How far the signal is from the remembered one: TeaCache's of the last step, the others' of the last computed."""
+def _distance(seen: Observation, strategy: TracedStrategy, lag: int) -> float | None:
+    """The change since the last step for TeaCache, and since `lag` steps before for the others."""
     if strategy == "teacache":
         return seen.input
     changes = seen.front if strategy == "dbcache" and seen.front else seen.first

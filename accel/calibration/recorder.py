@@ -1,6 +1,6 @@
-"""Runs every forward in full and notes how much what step caches watch has changed. One recorder belongs to one image.
+"""Computes every forward in full and records how much each signal of the step caches changed.
 
-Takes the place of a cache session in the denoising loop; what comes out of the transformer is the same to the bit.
+A recorder belongs to one image and replaces its cache session. The transformer's outputs are the same to the bit.
 """
 
 import math
@@ -18,31 +18,31 @@ from accel.cache.strategies.base import relative_l1
 from accel.cache.strategies.dbcache import from_plan
 from accel.calibration.traces import LAGS, Observation
 
-_DIGITS = 7  # as many as float32 has
+_DIGITS = 7  # the precision of float32
 
 
-class _Memory:
-    """What one branch has seen last, newest first: [1, noise tokens, width] each."""
+class _BranchHistory:
+    """The last tensors of one branch, the newest first, [1, noise tokens, width] each."""
 
     def __init__(self) -> None:
         self.input: deque[torch.Tensor] = deque(maxlen=1)
         self.first: deque[torch.Tensor] = deque(maxlen=LAGS)
         self.front: deque[torch.Tensor] = deque(maxlen=LAGS)
-        self.remainder: deque[torch.Tensor] = deque(maxlen=1)
+        self.residual: deque[torch.Tensor] = deque(maxlen=1)
         self.output: deque[torch.Tensor] = deque(maxlen=1)
 
 
 class Recorder:
-    """The trace of one image."""
+    """Records the observations of one image."""
 
     def __init__(self) -> None:
-        self._memories: dict[tuple[int, Branch], _Memory] = {}
+        self._histories: dict[tuple[int, Branch], _BranchHistory] = {}
         self._observations: list[Observation] = []
         self._step, self._evaluation = -1, 0
 
     @property
     def observations(self) -> tuple[Observation, ...]:
-        """What has been seen so far, in order."""
+        """All observations so far, in order."""
         return tuple(self._observations)
 
     def evaluate(
@@ -56,51 +56,52 @@ class Recorder:
         step: int,
         controls: Hashable = None,
     ) -> list[torch.Tensor]:
-        """As `CacheSession.evaluate`, with nothing reused."""
+        """As `CacheSession.evaluate`, without reuse. Raises `FloatingPointError` on NaN and infinity."""
         self._evaluation = self._evaluation + 1 if step == self._step else 0
         self._step = step
-        predictions = []
+        outputs = []
         for forward in forwards:
             runner = BlockRunner(transformer, tokens, timestep, forward.embeds, shapes, forward.control_residuals)
-            self._observe(runner, forward.branch, timestep)
-            predictions.append(runner.output())
-        return predictions
+            self._record(runner, forward.branch, timestep)
+            outputs.append(runner.output())
+        return outputs
 
-    def _observe(self, runner: BlockRunner, branch: Branch, timestep: torch.Tensor) -> None:
-        """Run all blocks and record what has changed. Waits for the device once."""
-        memory = self._memories.setdefault((self._evaluation, branch), _Memory())
+    def _record(self, runner: BlockRunner, branch: Branch, timestep: torch.Tensor) -> None:
+        """Run all blocks and record the changes. Waits for the device once."""
+        history = self._histories.setdefault((self._evaluation, branch), _BranchHistory())
         front = from_plan(CachePlan("dbcache", 0.0, 0, 0, 0), 0, runner.depth).front
-        rows = [(memory.input, runner.modulated_input())]
+        rows = [(history.input, runner.modulated_input())]
         runner.run_to(1)
-        rows.append((memory.first, runner.block_residual()))
+        rows.append((history.first, runner.block_residual()))
         if front > 1:
             runner.run_to(front)
-            rows.append((memory.front, runner.block_residual()))
+            rows.append((history.front, runner.block_residual()))
         runner.run_to(runner.depth)
-        rows += [(memory.remainder, runner.block_residual()), (memory.output, runner.image[:, : runner.noise_tokens])]
-        changes = [[relative_l1(now, before) for before in seen] for seen, now in rows]
+        rows += [(history.residual, runner.block_residual()), (history.output, runner.image[:, : runner.noise_tokens])]
+        changes = [[relative_l1(signal, reference) for reference in past] for past, signal in rows]
         values = iter(torch.stack([timestep[0].to(torch.float32), *(c for row in changes for c in row)]).tolist())
-        sigma = _rounded(next(values))
-        found = [[_rounded(next(values)) for _ in row] for row in changes]
-        for seen, now in rows:
-            seen.appendleft(now)
-        of = dict(zip(("input", "first", *(["front"] if front > 1 else []), "remainder", "output"), found, strict=True))
+        sigma = _round(next(values))
+        rounded = [[_round(next(values)) for _ in row] for row in changes]
+        for past, signal in rows:
+            past.appendleft(signal)
+        names = ("input", "first", *(["front"] if front > 1 else []), "residual", "output")
+        by_name = dict(zip(names, rounded, strict=True))
         self._observations.append(
             Observation(
                 step=self._step,
                 evaluation=self._evaluation,
                 branch=branch,
                 sigma=sigma,
-                input=next(iter(of["input"]), None),
-                remainder=next(iter(of["remainder"]), None),
-                output=next(iter(of["output"]), None),
-                first=tuple(of["first"]),
-                front=tuple(of.get("front", ())),
+                input=next(iter(by_name["input"]), None),
+                residual=next(iter(by_name["residual"]), None),
+                output=next(iter(by_name["output"]), None),
+                first=tuple(by_name["first"]),
+                front=tuple(by_name.get("front", ())),
             )
         )
 
 
-def _rounded(value: float) -> float:
+def _round(value: float) -> float:
     if not math.isfinite(value):
-        raise FloatingPointError("the transformer's streams hold something that is not a number")
+        raise FloatingPointError("the transformer's hidden states contain NaN or infinity")
     return float(f"{value:.{_DIGITS}g}")

@@ -12,7 +12,7 @@ from typing import Annotated, ClassVar
 from PIL import Image
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
-from accel.validation_message import first_complaint
+from accel.validation_message import validation_message
 from pipelines.catalog.catalog import REFERENCES, ModelEntry
 from pipelines.catalog.fingerprint import file_digest
 from pipelines.catalog.templates import find_control_token
@@ -67,7 +67,7 @@ def load_prompts(path: Path, entry: ModelEntry) -> tuple[Prompt, ...]:
         text = path.read_text(encoding="utf-8")
         rows = _DOCUMENT.validate_python(tomllib.loads(text)).prompts if path.suffix == ".toml" else _lines(text)
     except ValidationError as error:
-        raise PromptsError(f"{path}: {first_complaint(error)}") from error
+        raise PromptsError(f"{path}: {validation_message(error)}") from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise PromptsError(f"{path}: {error}") from error
     if not rows:

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from accel.cache.plan import CachePlan
 from accel.cache.report import Decision, reused_steps
-from accel.validation_message import first_complaint
+from accel.validation_message import validation_message
 from benchmarks.step_caches.variants import Kind, Knob
 
 # Equal pictures have no finite PSNR; one grey level in one of a megapixel's values makes 113 dB.
@@ -168,4 +168,4 @@ def _read(path: Path) -> Iterator[Result]:
         try:
             yield _RESULT.validate_json(line)
         except ValidationError as error:
-            raise ResultsError(f"{path}, line {number}: {first_complaint(error)}") from error
+            raise ResultsError(f"{path}, line {number}: {validation_message(error)}") from error

@@ -13,7 +13,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from accel.cache.plan import CachePlan
 from accel.cache.profile import profile_names
-from accel.validation_message import first_complaint
+from accel.validation_message import validation_message
 from pipelines.catalog.catalog import ModelEntry
 from server.api.runware.schema.objects import AcceleratorOptions
 from server.api.runware.translate.caches import CACHES, FiguresFinder, ThresholdDirection, cache_plan, cache_window
@@ -89,7 +89,7 @@ def load_settings(path: Path = DEFAULT) -> tuple[Setting, ...]:
     try:
         rows = _DOCUMENT.validate_python(tomllib.loads(path.read_text(encoding="utf-8"))).settings
     except ValidationError as error:
-        raise SettingsError(f"{path}: {first_complaint(error)}") from error
+        raise SettingsError(f"{path}: {validation_message(error)}") from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise SettingsError(f"{path}: {error}") from error
     settings = tuple(_setting(row, f"{path}: settings.{number}") for number, row in enumerate(rows))
@@ -141,7 +141,7 @@ def _setting(row: dict[str, Any], where: str) -> Setting:
         try:
             parsed = AcceleratorOptions.model_validate(options)
         except ValidationError as error:
-            raise SettingsError(f"{where}.acceleratorOptions: {first_complaint(error)}") from error
+            raise SettingsError(f"{where}.acceleratorOptions: {validation_message(error)}") from error
         chosen = [cache for cache in CACHES if getattr(parsed, cache)]
         if len(chosen) != 1:
             raise SettingsError(f"{where}.acceleratorOptions: switch one cache on, not {len(chosen)}")
@@ -152,7 +152,7 @@ def _setting(row: dict[str, Any], where: str) -> Setting:
     try:
         plan = _PLAN.validate_python({"start": 0, "end": 1, "max_run": 1} | row)
     except ValidationError as error:
-        raise SettingsError(f"{where}: {first_complaint(error)}") from error
+        raise SettingsError(f"{where}: {validation_message(error)}") from error
     if plan.profile is not None and plan.profile not in profile_names():
         raise SettingsError(f"{where}.profile: there is no '{plan.profile}'; there are {', '.join(profile_names())}")
     return Setting(name or _named(row["strategy"], {k: v for k, v in row.items() if k != "strategy"}), None, row)

@@ -14,7 +14,7 @@ import typer
 from PIL import Image
 
 from accel.cache.profile import FORMAT, Fit, Profile, write_profile
-from accel.calibration.fit import HELD_OUT, CalibrationError, fit
+from accel.calibration.fit import HOLD_OUT_EVERY, CalibrationError, fit_curves
 from accel.calibration.traces import FORMAT as TRACE_FORMAT
 from accel.calibration.traces import Header, Trace, write_traces
 from pipelines.catalog.catalog import BUILT_IN, EMBEDDED_FOLDER, CatalogError, ModelEntry
@@ -87,8 +87,8 @@ def calibrate(wish: Wish, settings: Settings) -> int:
         if entry is None:
             raise CalibrationError(f"--model: '{wish.model}' is not in the catalogue")
         prompts = tuple(_prompts(wish.prompts, entry))
-        if len(prompts) < HELD_OUT:
-            raise CalibrationError(f"--prompts: {len(prompts)}; at least {HELD_OUT} are needed, better 30")
+        if len(prompts) < HOLD_OUT_EVERY:
+            raise CalibrationError(f"--prompts: {len(prompts)}; at least {HOLD_OUT_EVERY} are needed, better 30")
         wish = replace(wish, guidance=wish.guidance or (entry.true_cfg_scale,))
         out = wish.out or settings.profiles / profile_file(entry)
         for path in filter(None, (out, wish.traces)):  # whether they can be written is told before hours of rendering
@@ -155,7 +155,7 @@ def _measured(
 def _fits(wish: Wish, traces: Sequence[Trace]) -> Iterator[Fit]:
     for steps in wish.steps:
         for scale in wish.guidance:
-            found = fit([trace for trace in traces if (trace.steps, trace.guidance) == (steps, scale)])
+            found = fit_curves([trace for trace in traces if (trace.steps, trace.guidance) == (steps, scale)])
             typer.echo(_in_words(found, scale))
             yield found
 
@@ -165,8 +165,8 @@ def _source(wish: Wish, entry: ModelEntry, prompts: Sequence[Prompt]) -> str:
     width, height = wish.size
     scales = ", ".join(f"{scale:g}" for scale in wish.guidance)
     return (
-        f"Measured with `ownware calibrate teacache` on {what}, {len(prompts)} prompts of which one in {HELD_OUT} is "
-        f"held out; {width} x {height} pixels asked for, guidance {scales}, sampler euler."
+        f"Measured with `ownware calibrate teacache` on {what}, {len(prompts)} prompts of which one in "
+        f"{HOLD_OUT_EVERY} is held out; {width} x {height} pixels asked for, guidance {scales}, sampler euler."
     )
 
 

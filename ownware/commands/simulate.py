@@ -13,13 +13,13 @@ import typer
 from accel.cache.gate import Gate
 from accel.cache.profile import Profile, ProfileError, load_profile, profile_names, read_profile
 from accel.cache.report import CacheReport
-from accel.calibration.predict import Replayed, predicted
+from accel.calibration.predict import TracedStrategy, predict_decisions
 from accel.calibration.traces import LAGS, Header, Trace, TraceError, read_traces
 from pipelines.catalog.profiles import BORROWED
 from server.api.runware.schema.objects import AcceleratorOptions
 from server.api.runware.translate.caches import cache_window
 
-STRATEGIES: dict[str, Replayed] = {name: name for name in get_args(Replayed)}
+STRATEGIES: dict[str, TracedStrategy] = {name: name for name in get_args(TracedStrategy)}
 
 
 class ReplayOptionError(ValueError):
@@ -30,7 +30,7 @@ class ReplayOptionError(ValueError):
 class _Wish:
     """One strategy at one threshold; the window's ends are None for those that a task gets by default."""
 
-    strategy: Replayed
+    strategy: TracedStrategy
     threshold: float
     profile: Profile | None
     window: tuple[int | None, int | None]
@@ -41,8 +41,8 @@ class _Wish:
         start, end = cache_window(AcceleratorOptions(), trace.steps)
         first, last = self.window
         gate = Gate(trace.steps, start if first is None else first, end if last is None else last, self.max_run)
-        fit = self.profile and self.profile.fit(trace.steps, guided=trace.guided, area=trace.area)
-        decisions = predicted(trace, self.strategy, self.threshold, gate, fit.curve if fit else None)
+        fit = self.profile and self.profile.nearest_fit(trace.steps, guided=trace.guided, area=trace.area)
+        decisions = predict_decisions(trace, self.strategy, self.threshold, gate, fit.curve if fit else None)
         return CacheReport(self.strategy, tuple(decisions), 0, 0, 0.0)
 
 
@@ -95,7 +95,7 @@ def _profile(strategy: str, path: Path | None, header: Header) -> Profile | None
         return None
     if path is not None:
         profile = read_profile(path)
-        profile.expect(header.recipe, path.stem)
+        profile.require_recipe(header.recipe, path.stem)
         return profile
     shipped = (load_profile(name) for name in profile_names())
     return next((profile for profile in shipped if profile.recipe == header.recipe), load_profile(BORROWED))

@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
-from accel.validation_message import first_complaint
+from accel.validation_message import validation_message
 
 Mode = Literal["text_to_image", "edit", "edit_plus"]
 
@@ -148,7 +148,7 @@ def _rows(path: Path, document: dict[str, Any], kind: str, rows: TypeAdapter[tup
     try:
         found = rows.validate_python(document.get(kind, ()))
     except ValidationError as error:
-        raise CatalogError(f"{path}: {first_complaint(error, within=kind)}") from error
+        raise CatalogError(f"{path}: {validation_message(error, within=kind)}") from error
     return tuple(_at_home(row, path.parent) for row in found)
 
 

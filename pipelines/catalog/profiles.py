@@ -65,7 +65,7 @@ class Profiles:
         said: list[str] = []
         for name, profile in self._candidates(entry):
             try:
-                profile.expect(self._recipe(entry.weights), name)
+                profile.require_recipe(self._recipe(entry.weights), name)
                 _expect_measured(profile, name, render)
             except ProfileError as error:
                 said.append(f"{error}.")
@@ -74,7 +74,7 @@ class Profiles:
             if said:
                 said.append(f"The shipped figures of '{name}' are used instead.")
             said += _doubts(entry, profile, name, render)
-            fit = profile.fit(render.steps, guided=render.guided, area=render.area)
+            fit = profile.nearest_fit(render.steps, guided=render.guided, area=render.area)
             return Figures(name, profile.factor, fit.curve), tuple(said)
         return None, (*said, "No figures are left to run with: every step is computed.")
 
@@ -83,7 +83,7 @@ class Profiles:
         for entry in catalog.entries:
             if (own := self._own.get(entry.air)) and (recipe := self._recipe(entry.weights)) is not None:
                 try:
-                    own[1].expect(recipe, own[0])
+                    own[1].require_recipe(recipe, own[0])
                 except ProfileError as error:
                     self._log_once(entry, str(error))
 

@@ -19,7 +19,7 @@ REPORT = CacheReport(
         Decision(3, 0, "cond", "threshold", 0.9, 0.9),
     ),
     blocks_run=8,
-    blocks_left_out=4,
+    blocks_skipped=4,
     seconds=2.0,
 )
 RESULT = Result(0, "a", 5, 0.3, "{}")

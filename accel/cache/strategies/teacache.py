@@ -32,7 +32,7 @@ class TeaCache:
 
     def score(self, distance: float, accumulated: float, sigma: float) -> float:
         """The sum of the rescaled changes."""
-        return accumulated + self.curve.rescaled(distance, sigma)
+        return accumulated + self.curve.rescale(distance, sigma)
 
 
 def from_plan(plan: CachePlan, steps: int, depth: int) -> TeaCache:
@@ -44,4 +44,4 @@ def from_plan(plan: CachePlan, steps: int, depth: int) -> TeaCache:
         return TeaCache(plan.threshold, plan.curve)
     if plan.profile is None:
         raise ValueError("TeaCache needs a curve or a profile")
-    return TeaCache(plan.threshold, load_profile(plan.profile).fit(steps).curve)
+    return TeaCache(plan.threshold, load_profile(plan.profile).nearest_fit(steps).curve)

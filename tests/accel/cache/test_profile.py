@@ -40,8 +40,8 @@ def test_every_profile_is_sound(name: str) -> None:
     for fit in profile.fits:
         curve = fit.curve
         for sigma in (1.0, 0.5, 0.02):
-            assert curve.rescaled(0.0, sigma) == 0.0
-            changes = [curve.rescaled(curve.max_distance * part / 100, sigma) for part in range(101)]
+            assert curve.rescale(0.0, sigma) == 0.0
+            changes = [curve.rescale(curve.max_distance * part / 100, sigma) for part in range(101)]
             assert all(0 <= change < 5 for change in changes)
             assert max(changes) > 0
         assert (curve.r2 or 0) >= 0.6, f"{name}: no better than chance on prompts that were held out"
@@ -68,22 +68,22 @@ def test_an_unknown_one_is_named() -> None:
 
 def test_the_borrowed_fit_follows_what_it_was_made_from() -> None:
     """Changes of the input, and of the body's output, that its authors published for 20 steps."""
-    curve = load_profile("qwen_image").fit(20).curve
+    curve = load_profile("qwen_image").nearest_fit(20).curve
     for distance, change in ((0.784, 2.11), (0.473, 0.564), (0.217, 0.594), (0.203, 0.291)):
-        assert curve.rescaled(distance, 0.5) == pytest.approx(change, rel=0.5)
+        assert curve.rescale(distance, 0.5) == pytest.approx(change, rel=0.5)
 
 
 @pytest.mark.parametrize(("steps", "nearest"), [(10, 20), (20, 20), (31, 20), (32, 50), (50, 50)])
 def test_the_nearest_number_of_steps_in_ratio(steps: int, nearest: int) -> None:
-    assert load_profile("qwen_image").fit(steps).steps == nearest
+    assert load_profile("qwen_image").nearest_fit(steps).steps == nearest
 
 
 def test_guidance_goes_before_steps_and_area_counts_too() -> None:
     others = (replace(FIT, guided=False), replace(FIT, steps=50), replace(FIT, area=1024 * 1024))
     profile = replace(PROFILE, fits=(FIT, *others))
-    assert profile.fit(50, guided=False).guided is False
-    assert profile.fit(50, area=256 * 256) == others[1]
-    assert profile.fit(20, area=1000 * 1000) == others[2]
+    assert profile.nearest_fit(50, guided=False).guided is False
+    assert profile.nearest_fit(50, area=256 * 256) == others[1]
+    assert profile.nearest_fit(20, area=1000 * 1000) == others[2]
 
 
 @pytest.mark.parametrize(
@@ -139,11 +139,11 @@ def test_a_file_that_is_no_text_or_not_there(tmp_path: Path) -> None:
 
 
 def test_another_recipe_is_refused_naming_the_fields() -> None:
-    PROFILE.expect(Recipe("a" * 64, "b" * 64), "own")
-    with pytest.raises(ProfileError, match=r"'own'.*recipe\.weights is aaaaaaaaaaaa, the model's dddddddddddd$"):
-        PROFILE.expect(replace(RECIPE, weights="d" * 64), "own")
-    with pytest.raises(ProfileError, match=r"recipe\.schedule.*recipe\.signal is '.*', the model's 'another'"):
-        PROFILE.expect(replace(RECIPE, schedule="d" * 64, signal="another"), "own")
+    PROFILE.require_recipe(Recipe("a" * 64, "b" * 64), "own")
+    with pytest.raises(ProfileError, match=r"'own'.*recipe\.weights is aaaaaaaaaaaa, the model's is dddddddddddd$"):
+        PROFILE.require_recipe(replace(RECIPE, weights="d" * 64), "own")
+    with pytest.raises(ProfileError, match=r"recipe\.schedule.*recipe\.signal is '.*', the model's is 'another'"):
+        PROFILE.require_recipe(replace(RECIPE, schedule="d" * 64, signal="another"), "own")
     with pytest.raises(ProfileError, match="not on this machine"):
-        PROFILE.expect(None, "own")
-    load_profile("qwen_image").expect(None, "qwen_image")
+        PROFILE.require_recipe(None, "own")
+    load_profile("qwen_image").require_recipe(None, "qwen_image")

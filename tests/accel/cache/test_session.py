@@ -184,9 +184,9 @@ class TestReuse:
             handle.remove()
         report = ours.report()
         assert report.blocks_run == len(runs) == DEPTH + strategy.front + strategy.back
-        assert report.blocks_left_out == DEPTH - strategy.front - strategy.back
+        assert report.blocks_skipped == DEPTH - strategy.front - strategy.back
         assert report.seconds > 0
-        assert report.seconds_saved == pytest.approx(report.seconds * report.blocks_left_out / report.blocks_run)
+        assert report.seconds_saved == pytest.approx(report.seconds * report.blocks_skipped / report.blocks_run)
 
 
 class TestDistance:

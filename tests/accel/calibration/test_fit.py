@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from accel.cache.curves import Polynomial, Table
-from accel.calibration.fit import LEAST_R2, CalibrationError, fit
+from accel.calibration.fit import MIN_R2, CalibrationError, fit_curves
 from accel.calibration.traces import Observation, Trace
 
 SIGMAS = np.linspace(1.0, 0.05, 12)
@@ -30,7 +30,7 @@ def traces(truth: Truth, count: int = 10, noise: float = 0.0, guidance: float = 
 
 @pytest.mark.parametrize("guidance", [1.0, 4.0])
 def test_a_truth_over_sigma_is_found_by_the_table(guidance: float) -> None:
-    found = fit(traces(lambda x, sigma: x * (1 + 2 * sigma), guidance=guidance))
+    found = fit_curves(traces(lambda x, sigma: x * (1 + 2 * sigma), guidance=guidance))
     assert isinstance(found.curve, Table)
     assert found.curve.r2 == pytest.approx(1.0, abs=1e-3)
     for sigma in (0.9, 0.5, 0.07):
@@ -39,29 +39,30 @@ def test_a_truth_over_sigma_is_found_by_the_table(guidance: float) -> None:
 
 
 def test_a_truth_of_the_change_alone_is_found_by_the_polynomial() -> None:
-    found = fit(traces(lambda x, sigma: 5 * x**2 - x**3))
+    found = fit_curves(traces(lambda x, sigma: 5 * x**2 - x**3))
     assert isinstance(found.polynomial, Polynomial)
     assert found.polynomial.r2 == pytest.approx(1.0, abs=1e-3)
     for x in (0.06, 0.1, 0.15):
-        assert found.polynomial.rescaled(x, 0.5) == pytest.approx(5 * x**2 - x**3, rel=1e-2)
+        assert found.polynomial.rescale(x, 0.5) == pytest.approx(5 * x**2 - x**3, rel=1e-2)
     assert found.curve is found.polynomial
 
 
 def test_what_moves_further_than_measured_is_computed() -> None:
     made = traces(lambda x, sigma: x)
     largest = max(seen.input or 0.0 for trace in made for seen in trace.observations)
-    curve = fit(made).curve
-    assert curve.rescaled(largest, 0.5) < float("inf")
-    assert curve.rescaled(1.2 * largest, 0.5) == float("inf")
+    curve = fit_curves(made).curve
+    assert curve.rescale(largest, 0.5) < float("inf")
+    assert curve.rescale(1.2 * largest, 0.5) == float("inf")
 
 
 def test_prompts_that_are_held_out_are_not_fitted() -> None:
     same, other = traces(lambda x, sigma: x * (1 + sigma)), traces(lambda x, sigma: x * (3 + sigma))
     mixed = [other[number] if number % 5 == 4 else trace for number, trace in enumerate(same)]
     with pytest.raises(CalibrationError, match="explains only"):
-        fit(mixed)
+        fit_curves(mixed)
     near = traces(lambda x, sigma: x * (1.1 + sigma))
-    one, two = fit(same), fit([near[number] if number % 5 == 4 else trace for number, trace in enumerate(same)])
+    mixed = [near[number] if number % 5 == 4 else trace for number, trace in enumerate(same)]
+    one, two = fit_curves(same), fit_curves(mixed)
     assert one.table is not None
     assert two.table is not None
     assert one.table.gains == two.table.gains
@@ -69,11 +70,11 @@ def test_prompts_that_are_held_out_are_not_fitted() -> None:
 
 
 def test_figures_that_explain_nothing_are_refused() -> None:
-    with pytest.raises(CalibrationError, match=str(LEAST_R2)):
-        fit(traces(lambda x, sigma: 0.3, noise=0.1))
+    with pytest.raises(CalibrationError, match=str(MIN_R2)):
+        fit_curves(traces(lambda x, sigma: 0.3, noise=0.1))
 
 
 @pytest.mark.parametrize("count", [0, 4])
 def test_too_few_prompts(count: int) -> None:
     with pytest.raises(CalibrationError, match=f"{count} prompts; at least 5"):
-        fit(traces(lambda x, sigma: x, count))
+        fit_curves(traces(lambda x, sigma: x, count))

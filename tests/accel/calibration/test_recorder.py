@@ -9,7 +9,7 @@ from accel.cache.gate import Gate
 from accel.cache.plan import CacheName, CachePlan
 from accel.cache.profile import load_profile
 from accel.cache.report import Decision
-from accel.calibration.predict import Replayed, predicted
+from accel.calibration.predict import TracedStrategy, predict_decisions
 from accel.calibration.recorder import Recorder
 from accel.calibration.traces import LAGS, Trace
 from pipelines.catalog.catalog import load_catalog
@@ -21,7 +21,7 @@ from tests.control import deeper
 ENTRY = load_catalog().with_embedded_weights().entries[0]
 SMALL = replace(ENTRY, native_area=None)
 STEPS = 20
-CURVE = load_profile("embedded").fit(STEPS).curve
+CURVE = load_profile("embedded").nearest_fit(STEPS).curve
 STRATEGIES: tuple[CacheName, ...] = ("fbcache", "dbcache", "teacache")
 
 
@@ -64,9 +64,9 @@ def plan_of(strategy: CacheName, threshold: float, start: int = 3, max_run: int 
 
 
 def replayed(trace: Trace, plan: CachePlan) -> list[Decision]:
-    strategies: dict[CacheName, Replayed] = {"fbcache": "fbcache", "dbcache": "dbcache", "teacache": "teacache"}
+    strategies: dict[CacheName, TracedStrategy] = {"fbcache": "fbcache", "dbcache": "dbcache", "teacache": "teacache"}
     gate = Gate(trace.steps, plan.start, plan.end, plan.max_run)
-    return predicted(trace, strategies[plan.strategy], plan.threshold, gate, plan.curve)
+    return predict_decisions(trace, strategies[plan.strategy], plan.threshold, gate, plan.curve)
 
 
 def test_recording_leaves_the_picture_as_it_is(checkpoint: Checkpoint) -> None:
@@ -82,7 +82,7 @@ def test_each_forward_is_noted_against_the_steps_before(checkpoint: Checkpoint, 
     for each in seen:
         assert len(each.first) == min(each.step, LAGS)
         assert len(each.front) == (min(each.step, LAGS) if fronts else 0)
-        assert (each.input is None) == (each.remainder is None) == (each.output is None) == (each.step == 0)
+        assert (each.input is None) == (each.residual is None) == (each.output is None) == (each.step == 0)
     sigmas = [each.sigma for each in seen[::2]]
     assert sigmas == sorted(sigmas, reverse=True)
     assert sigmas[0] == 1.0
@@ -135,12 +135,12 @@ def test_a_higher_threshold_never_foretells_less_reuse(trace: Trace, strategy: C
 
 def test_what_a_trace_cannot_tell(trace: Trace) -> None:
     with pytest.raises(ValueError, match="max_run"):
-        predicted(trace, "fbcache", 0.1, Gate(STEPS, 3, 18, LAGS + 1))
+        predict_decisions(trace, "fbcache", 0.1, Gate(STEPS, 3, 18, LAGS + 1))
     gate = Gate(STEPS, 3, 18, 3)
-    with pytest.raises(ValueError, match="needs a curve"):
-        predicted(trace, "teacache", 0.1, gate)
-    with pytest.raises(ValueError, match="needs a curve, and no other does"):
-        predicted(trace, "fbcache", 0.1, gate, CURVE)
+    with pytest.raises(ValueError, match="curve: required for teacache"):
+        predict_decisions(trace, "teacache", 0.1, gate)
+    with pytest.raises(ValueError, match="not allowed for other strategies"):
+        predict_decisions(trace, "fbcache", 0.1, gate, CURVE)
 
 
 def test_what_is_no_number_ends_the_recording(checkpoint: Checkpoint) -> None:
@@ -148,5 +148,5 @@ def test_what_is_no_number_ends_the_recording(checkpoint: Checkpoint) -> None:
     state.recorder = Recorder()
     advance([state])
     state.latents = state.latents * float("nan")
-    with pytest.raises(FloatingPointError, match="not a number"):
+    with pytest.raises(FloatingPointError, match="NaN or infinity"):
         advance([state])

@@ -21,6 +21,22 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert TRACE.area == 128 * 96
 
 
+def test_the_keys_of_an_observation(tmp_path: Path) -> None:
+    write_traces(tmp_path / "a.jsonl", HEADER, [TRACE])
+    line = json.loads((tmp_path / "a.jsonl").read_text(encoding="utf-8").splitlines()[1])
+    assert line["observations"][1] == {
+        "step": 1,
+        "evaluation": 0,
+        "branch": "cond",
+        "sigma": 0.5,
+        "input": 0.25,
+        "remainder": 0.5,
+        "output": 0.125,
+        "first": [0.3],
+        "front": [0.2],
+    }
+
+
 @pytest.mark.parametrize(
     ("line", "field", "value", "said"),
     [

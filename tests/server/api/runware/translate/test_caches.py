@@ -60,7 +60,7 @@ def test_no_cache_is_no_plan() -> None:
 def test_the_defaults() -> None:
     assert planned(fbCache=True) == CachePlan("fbcache", 0.25, start=3, end=18, max_run=3)
     assert planned(dbCache=True) == CachePlan("dbcache", 0.25, start=3, end=18, max_run=3)
-    curve = load_profile("qwen_image").fit(20).curve
+    curve = load_profile("qwen_image").nearest_fit(20).curve
     assert planned(teaCache=True) == CachePlan("teacache", 0.3, 3, 18, 3, profile="qwen_image", curve=curve)
     assert planned(executed=50, fbCache=True) == CachePlan("fbcache", 0.25, start=4, end=49, max_run=3)
     assert said(fbCache=True) == said(executed=50, teaCache=True) == ()
@@ -179,7 +179,7 @@ def test_teacache_runs_with_the_figures_of_guidance_on_or_off() -> None:
         asked = ImageInference.model_validate(task | {"CFGScale": scale})
         request, warnings = to_request(asked, EMBEDDED, {}, CATALOG.with_embedded_weights())
         assert request.cache is not None
-        assert request.cache.curve == load_profile("embedded").fit(28, guided=scale > 1).curve
+        assert request.cache.curve == load_profile("embedded").nearest_fit(28, guided=scale > 1).curve
         assert warnings == ()
 
 
@@ -195,9 +195,9 @@ def test_a_profile_of_other_weights_is_refused_and_its_sender_is_told(
         (details,) = post(client, {"taskType": "getTaskDetails", "taskUUID": task["taskUUID"]}).json()["data"]
     plan = worker.jobs[0].request.cache
     assert plan is not None
-    assert (plan.profile, plan.curve) == ("embedded", load_profile("embedded").fit(20).curve)
+    assert (plan.profile, plan.curve) == ("embedded", load_profile("embedded").nearest_fit(20).curve)
     told = " ".join(details["warnings"])
-    assert "acceleratorOptions.teaCache: profile 'embedded' was measured on something else: recipe.weights" in told
+    assert "acceleratorOptions.teaCache: profile 'embedded' was measured on another model: recipe.weights" in told
 
 
 def test_a_task_becomes_a_request_with_a_plan() -> None:
@@ -216,7 +216,7 @@ REPORT = CacheReport(
     "fbcache",
     (Decision(0, 0, "cond", "first"), Decision(1, 0, "cond", "reuse", 0.1, 0.1)),
     blocks_run=7,
-    blocks_left_out=5,
+    blocks_skipped=5,
     seconds=1.4,
 )
 
