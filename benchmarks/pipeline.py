@@ -36,7 +36,7 @@ from PIL import Image
 from accel.weights.single_frame import SingleFrameVae
 from benchmarks.command import Command
 from benchmarks.peak_memory import peak_mib
-from pipelines.catalog.catalog import Mode, ModelEntry, load_catalog
+from pipelines.catalog.catalog import EMBEDDED_FOLDER, Mode, ModelEntry, load_catalog
 from pipelines.conditioning import encode_picture, encode_references, scaled_size
 from pipelines.controlnet.nets import Control
 from pipelines.editing.canvas import Canvas
@@ -45,7 +45,6 @@ from pipelines.models.encodings import Encodings
 from pipelines.models.loader import Checkpoint, default_dtype
 from pipelines.render import advance, begin, finish
 from pipelines.request import Reference, RenderRequest, Sampler
-from training.architecture import SCHEDULER
 
 SEED = 1
 PROMPT_TOKENS, NEGATIVE_TOKENS = 60, 6
@@ -163,13 +162,15 @@ class Bench:
             torch.nn.Module.to(model, dtype).to_empty(device=device).eval().requires_grad_(False)
             for weight in model.parameters():  # scaled so that a result is neither flat nor infinite
                 weight.normal_(std=0.02 if weight.ndim == 1 else weight[0].numel() ** -0.5)
+        # The embedded checkpoint has the real models' schedule.
+        schedule = FlowMatchEulerDiscreteScheduler.load_config(EMBEDDED_FOLDER, subfolder="scheduler")
         checkpoint = Checkpoint(
             transformer=transformer,
             vae=SingleFrameVae(copy.deepcopy(vae)),
             text_encoder=cast("Any", None),
             tokenizer=cast("Any", None),
             image_processor=None,
-            scheduler=SCHEDULER,
+            scheduler=cast("dict[str, Any]", schedule),
             device=device,
             dtype=dtype,
         )
@@ -224,7 +225,7 @@ class Bench:
         pipe = PIPELINES[case.start if case.mode == "text_to_image" else case.mode](
             transformer=self.checkpoint.transformer,
             vae=self.video_vae,
-            scheduler=FlowMatchEulerDiscreteScheduler(**self.checkpoint.scheduler),
+            scheduler=FlowMatchEulerDiscreteScheduler.from_config(self.checkpoint.scheduler),
             text_encoder=None,
             tokenizer=None,
             **parts,
