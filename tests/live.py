@@ -7,12 +7,13 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 API_KEY = "test-key"
+COMMAND = (sys.executable, "-m", "ownware")
 
 
 @dataclass(frozen=True)
@@ -39,12 +40,13 @@ class LiveServer:
 
 
 @contextlib.contextmanager
-def live_server(data_dir: Path, *flags: str) -> Iterator[LiveServer]:
-    """Start a server on a free port; stop it at the end."""
+def live_server(data_dir: Path, *flags: str, command: Sequence[str] = COMMAND, **options: Any) -> Iterator[LiveServer]:
+    """Start a server on a free port; stop it at the end. `options` are those of the process."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("OWNWARE_")}
-    command = [sys.executable, "-m", "ownware", "serve", "--port", "0", "--data-dir", str(data_dir), *flags]
+    command = [*command, "serve", "--port", "0", "--data-dir", str(data_dir), *flags]
     with tempfile.TemporaryFile("w+") as log:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, env=environment)
+        options = {"env": environment, **options}
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, **options)
         try:
             greeting = _greeting(process)
             if greeting is None:
