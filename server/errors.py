@@ -22,11 +22,28 @@
     MediaError                    a picture that cannot be used; whoever asked for it knows which parameter it was
     TaskRejected                  one task, all the errors found in it
 
+    Failure                       why an accepted task ended without its images: data, kept with the job
+
 Knows no wire format: each dialect renders these in its own shape. Codes are Runware's vocabulary, because its clients
 sort errors by the code's prefix and suffix.
 """
 
+from dataclasses import dataclass
 from typing import Any, ClassVar
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why an accepted task failed, kept whole from the worker to the wire.
+
+    `status` is the HTTP status for a client that waits. `path` is the part of the `RenderRequest` at fault, such as
+    `loras[1]`; each dialect has its own name for it.
+    """
+
+    code: str
+    message: str
+    status: int
+    path: str | None = None
 
 
 class ApiError(Exception):

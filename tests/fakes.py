@@ -5,12 +5,16 @@ import hashlib
 import io
 import threading
 from collections.abc import AsyncIterator, Callable
+from typing import TYPE_CHECKING
 
 from PIL import Image
 
 from server.jobs.backend import WorkerDied, WorkerStartFailed
 from server.jobs.messages import Cancelled, Failed, Finished, ImageWritten, Progress, RenderJob, Reply
 from server.media.encode import encode
+
+if TYPE_CHECKING:
+    from server.errors import Failure
 
 PAUSE_SECONDS = 0.002
 
@@ -27,7 +31,7 @@ class FakeWorker:
         self.held = threading.Event()
         self.go = threading.Event()
         self.go.set()
-        self.fail: tuple[str, str] | tuple[str, str, str] | None = None
+        self.fail: Failure | None = None
         self.die = False
         self.start_failure: str | None = None
         self.starts = 0
@@ -65,7 +69,7 @@ class FakeWorker:
                     yield Cancelled(job.job_id)
                     return
             if self.fail is not None:
-                yield Failed(job.job_id, *self.fail)
+                yield Failed(job.job_id, self.fail)
                 return
             yield self._draw(job, output.index)
         yield Finished(job.job_id)

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from accel.cache.report import CacheReport
 from pipelines.request import RenderRequest
+from server.errors import Failure, TaskCancelled
 from server.media.encode import Encoding
 
 State = Literal["queued", "running", "done", "failed", "cancelled"]
@@ -51,16 +52,7 @@ class Result:
     cache: CacheReport | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """Why a job ended without all its images; the code is one of `server.errors`."""
-
-    code: str
-    message: str
-    parameter: str | None = None
-
-
-CANCELLED = Failure("taskCancelled", "The task was cancelled.")
+CANCELLED = Failure("taskCancelled", "The task was cancelled.", TaskCancelled.status)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from accel.cache.report import CacheReport
 from pipelines.request import RenderRequest
+from server.errors import Failure
 from server.media.encode import Encoding
 
 
@@ -101,15 +102,10 @@ class Cancelled:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """A job ended with an error; the code is one of `server.errors`, the message is fit for the client.
-
-    `parameter` is what of the task is at fault, where that is known.
-    """
+    """A job ended with an error. Its message is fit for the client."""
 
     job_id: int
-    code: str
-    message: str
-    parameter: str | None = None
+    failure: Failure
 
 
 Outcome = Finished | Cancelled | Failed  # the last reply to a job

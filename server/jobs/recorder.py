@@ -9,8 +9,9 @@ from dataclasses import replace
 
 import structlog
 
+from server.errors import Failure, InferenceError
 from server.jobs.events import Ended, JobEvents, ResultReady
-from server.jobs.job import CANCELLED, Failure, Job, Result
+from server.jobs.job import CANCELLED, Job, Result
 from server.jobs.messages import Cancelled, Failed, ImageWritten, Outcome, Output, RenderJob
 from server.jobs.store import JobStore
 from server.media.store import Media, MediaStore
@@ -62,7 +63,7 @@ class JobRecorder:
     async def end(self, job: Job, reply: Outcome) -> None:
         """Record the end of a job as its worker reports it."""
         if isinstance(reply, Failed):
-            ended = await self._store.end(job.id, "failed", Failure(reply.code, reply.message, reply.parameter))
+            ended = await self._store.end(job.id, "failed", reply.failure)
         elif isinstance(reply, Cancelled):
             ended = await self._store.end(job.id, "cancelled", CANCELLED)
         else:
@@ -72,7 +73,7 @@ class JobRecorder:
 
     async def fail(self, job: Job, message: str) -> None:
         """End a job that its worker did not end."""
-        failure = Failure("inferenceError", message)
+        failure = Failure("inferenceError", message, InferenceError.status)
         try:
             ended = await self._store.end(job.id, "failed", failure)
         except sqlite3.Error:  # nobody should wait for ever; on disk it is still running, and the next start renders it

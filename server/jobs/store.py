@@ -15,8 +15,8 @@ from pydantic import TypeAdapter
 from accel.cache.report import CacheReport
 from pipelines.request import RenderRequest
 from server.database import Database
-from server.errors import ConflictTaskUUID, RateLimitExceeded
-from server.jobs.job import CANCELLED, Failure, Job, Result, State, Submission
+from server.errors import ConflictTaskUUID, Failure, RateLimitExceeded
+from server.jobs.job import CANCELLED, Job, Result, State, Submission
 from server.media.encode import Encoding
 
 SCHEMA = """
@@ -68,6 +68,7 @@ _RESULTS = (
 _REPORT = TypeAdapter(CacheReport)
 _REQUEST = TypeAdapter(RenderRequest)
 _ENCODING = TypeAdapter(Encoding)
+_FAILURE = TypeAdapter(Failure)
 
 
 class JobStore:
@@ -147,7 +148,7 @@ class JobStore:
         def work(connection: sqlite3.Connection) -> Job:
             connection.execute(
                 "UPDATE jobs SET state = ?, finished = ?, failure = ? WHERE id = ?",
-                (state, time.time(), _reason(failure), job_id),
+                (state, time.time(), _failure_text(failure), job_id),
             )
             return _by_id(connection, job_id)
 
@@ -160,7 +161,7 @@ class JobStore:
             row = connection.execute(
                 "UPDATE jobs SET state = 'cancelled', finished = ?, failure = ? "
                 "WHERE owner = ? AND task_uuid = ? AND state = 'queued' RETURNING *",
-                (time.time(), _reason(CANCELLED), owner, task_uuid),
+                (time.time(), _failure_text(CANCELLED), owner, task_uuid),
             ).fetchone()
             return _job(connection, row) if row else None
 
@@ -227,8 +228,19 @@ def _accept(connection: sqlite3.Connection, submission: Submission, limit: int) 
     return _job(connection, row)
 
 
-def _reason(failure: Failure | None) -> str | None:
-    return json.dumps([failure.code, failure.message, failure.parameter]) if failure else None
+def _failure_text(failure: Failure | None) -> str | None:
+    return _FAILURE.dump_json(failure).decode() if failure else None
+
+
+def _failure(text: str | None) -> Failure | None:
+    """A failure as it was kept. Rows before version 0.2 are lists, without a status and with the wire's own path."""
+    if text is None:
+        return None
+    if not text.startswith("["):
+        return _FAILURE.validate_json(text)
+    code, message, path = json.loads(text)
+    status = {"modelNotReady": 503, "invalidModel": 400}.get(code, 500)
+    return Failure(code, message, status, path)
 
 
 def _result(row: sqlite3.Row) -> Result:
@@ -260,6 +272,6 @@ def _job(connection: sqlite3.Connection, row: sqlite3.Row) -> Job:
         created=row["created"],
         started=row["started"],
         finished=row["finished"],
-        failure=Failure(*json.loads(row["failure"])) if row["failure"] else None,
+        failure=_failure(row["failure"]),
         results=tuple(_result(found) for found in connection.execute(query, (row["id"],))),
     )

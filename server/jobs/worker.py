@@ -16,6 +16,7 @@ import structlog
 from pipelines.catalog.catalog import Catalog
 from pipelines.errors import Fault, RenderError
 from pipelines.request import RenderRequest
+from server.errors import Failure
 from server.jobs.messages import (
     Cancel,
     Cancelled,
@@ -42,8 +43,12 @@ log = structlog.get_logger()
 # The API process must answer at once while the CPU renders, so the worker yields to it.
 NICENESS_ON_CPU = 5
 
-_CODES: dict[Fault, str] = {"weights": "modelNotReady", "adapter": "invalidModel", "input": "inferenceError"}
-_ADAPTERS = {"loras": "lora", "controls": "controlNet"}
+# By what is at fault: the code and the HTTP status. Missing weights may be in place later; a wrong adapter never fits.
+_FAILURES: dict[Fault, tuple[str, int]] = {
+    "weights": ("modelNotReady", 503),
+    "adapter": ("invalidModel", 400),
+    "input": ("inferenceError", 500),
+}
 
 
 class _Cancelled(Exception):
@@ -105,10 +110,11 @@ class RenderLoop:
             raise
         except RenderError as error:
             log.info("render refused", job=job.job_id, reason=str(error), path=error.path)
-            self._connection.send(Failed(job.job_id, _CODES[error.fault], str(error), _parameter(error.path)))
+            code, status = _FAILURES[error.fault]
+            self._connection.send(Failed(job.job_id, Failure(code, str(error), status, error.path)))
         except Exception as error:
             log.exception("render failed", job=job.job_id)
-            self._connection.send(Failed(job.job_id, "inferenceError", _describe(error, job.request)))
+            self._connection.send(Failed(job.job_id, Failure("inferenceError", _describe(error, job.request), 500)))
         else:
             self._connection.send(Finished(job.job_id))
 
@@ -161,14 +167,6 @@ class RenderLoop:
                 raise _Stopped
             if isinstance(message, Cancel) and message.job_id == job.job_id:
                 raise _Cancelled
-
-
-def _parameter(path: str | None) -> str | None:
-    """The wire's name for the part of a request at fault, where it has one."""
-    name, bracket, rest = (path or "").partition("[")
-    if name in _ADAPTERS and rest.endswith("]"):
-        return f"{_ADAPTERS[name]}{bracket}{rest}.model"
-    return None
 
 
 def _describe(error: Exception, request: RenderRequest) -> str:

@@ -8,6 +8,7 @@ import base64
 
 from accel.cache.report import CacheReport
 from server.api.image_urls import image_url
+from server.api.runware.parameters import parameter_of
 from server.api.runware.responses import Answer, Item, TaskRef, error_object
 from server.errors import ApiError, NotFound
 from server.jobs.job import Job, Result
@@ -91,5 +92,5 @@ def failure_object(job: Job) -> Item:
     if job.failure is None:
         raise ValueError(f"job {job.id} has no failure")
     failure = job.failure
-    error = ApiError(failure.message, code=failure.code, parameter=failure.parameter)
+    error = ApiError(failure.message, code=failure.code, parameter=parameter_of(failure.path))
     return error_object(error, job_ref(job))

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
+from server.errors import Failure
 from tests.fakes import FakeWorker
 from tests.server.conftest import new_task, post
 
@@ -42,7 +43,7 @@ def test_tasks_that_wait_fail_or_are_cancelled(client: TestClient, worker: FakeW
     worker.held.wait()
     post(client, second)
     assert value(client, "ownware_queue_length") == 1
-    worker.fail = ("inferenceError", "no")
+    worker.fail = Failure("inferenceError", "no", 500)
     worker.release()
     while value(client, "ownware_tasks_total", model=MODEL, state="failed") < 2:
         pass

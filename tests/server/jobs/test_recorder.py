@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
+from server.errors import Failure
 from server.jobs.events import Ended, JobEvents, ResultReady
-from server.jobs.job import CANCELLED, Failure, Job, Result, State
+from server.jobs.job import CANCELLED, Job, Result, State
 from server.jobs.messages import Cancelled, Failed, Finished, ImageWritten, Outcome, Output
 from server.jobs.recorder import JobRecorder
 from server.jobs.store import JobStore
@@ -14,6 +15,8 @@ from tests.server.jobs.common import submission
 
 WORK = submission(count=3)
 IMAGE = ImageWritten(1, 0, 64, 48, "hash", 7, 0.5, "{}", ("a warning",))
+
+REFUSED = Failure("invalidModel", "why", 400, "loras[0]")
 
 
 @pytest.fixture
@@ -59,7 +62,7 @@ async def test_an_image_is_stored_before_it_is_told(
     [
         (Finished(1), "done", None),
         (Cancelled(1), "cancelled", CANCELLED),
-        (Failed(1, "invalidModel", "why", "lora[0].model"), "failed", Failure("invalidModel", "why", "lora[0].model")),
+        (Failed(1, REFUSED), "failed", REFUSED),
     ],
 )
 async def test_ends(
@@ -86,5 +89,5 @@ async def test_an_end_that_cannot_be_recorded_is_still_told(
     monkeypatch.setattr(JobStore, "end", full)
     with events.watch(WORK.key) as told:
         await recorder.fail(job, "why")
-        assert told.get_nowait() == Ended(replace(job, state="failed", failure=Failure("inferenceError", "why")))
+        assert told.get_nowait() == Ended(replace(job, state="failed", failure=Failure("inferenceError", "why", 500)))
     assert await store.find(*WORK.key) == job

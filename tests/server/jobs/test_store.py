@@ -6,8 +6,8 @@ import pytest
 
 from pipelines.request import LoraUse
 from server.database import Database
-from server.errors import ConflictTaskUUID, RateLimitExceeded
-from server.jobs.job import Failure, Result
+from server.errors import ConflictTaskUUID, Failure, RateLimitExceeded
+from server.jobs.job import Result
 from server.jobs.store import SCHEMA, JobStore
 from tests.server.jobs.common import SUBMISSION
 
@@ -36,7 +36,7 @@ async def test_a_task_uuid_is_used_once_by_each_owner(store: JobStore) -> None:
 async def test_what_failed_may_be_sent_again(store: JobStore, state: str) -> None:
     job = await store.accept(SUBMISSION, limit=9)
     await store.add_result(job.id, Result(0, "a", 1, 0.1, "{}"), ())
-    await store.end(job.id, "failed" if state == "failed" else "cancelled", Failure("inferenceError", "why"))
+    await store.end(job.id, "failed" if state == "failed" else "cancelled", Failure("inferenceError", "why", 500))
     again = await store.accept(SUBMISSION, limit=9)
     assert (again.state, again.results, again.failure) == ("queued", (), None)
 
@@ -69,8 +69,23 @@ async def test_loras_and_what_was_wrong_with_them_are_kept(store: JobStore) -> N
     request = replace(SUBMISSION.request, loras=(use, use))
     job = await store.accept(replace(SUBMISSION, request=request), limit=9)
     assert job.submission.request == request
-    failure = Failure("invalidModel", "it does not fit", "lora[0].model")
+    failure = Failure("invalidModel", "it does not fit", 400, "loras[0]")
     assert (await store.end(job.id, "failed", failure)).failure == failure
+
+
+async def test_failures_that_older_versions_kept_are_read(database: Database, store: JobStore) -> None:
+    job = await store.accept(SUBMISSION, limit=9)
+    for kept, failure in {
+        '["invalidModel", "it does not fit", "lora[0].model"]': Failure(
+            "invalidModel", "it does not fit", 400, "lora[0].model"
+        ),
+        '["modelNotReady", "no weights", null]': Failure("modelNotReady", "no weights", 503),
+        '["inferenceError", "why", null]': Failure("inferenceError", "why", 500),
+    }.items():
+        await database.run(lambda connection, kept=kept: connection.execute("UPDATE jobs SET failure = ?", (kept,)))
+        found = await store.find(*job.submission.key)
+        assert found is not None
+        assert found.failure == failure
 
 
 async def test_results_and_warnings_add_up(store: JobStore) -> None:
@@ -98,7 +113,7 @@ async def test_only_waiting_jobs_are_cancelled_at_once(store: JobStore) -> None:
     assert (cancelled.id, cancelled.state, cancelled.failure) == (
         job.id,
         "cancelled",
-        Failure("taskCancelled", "The task was cancelled."),
+        Failure("taskCancelled", "The task was cancelled.", 500),
     )
     assert await store.cancel_queued(*SUBMISSION.key) is None
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from server.database import Database
+from server.errors import Failure
 from server.jobs import supervisor as supervisor_module
 from server.jobs.events import JobEvents
 from server.jobs.job import Job, Submission
@@ -93,7 +94,7 @@ async def test_cancelling_without_a_job_does_nothing(supervised: Supervised) -> 
 
 
 async def test_a_render_failure_fails_the_job_only(supervised: Supervised, worker: FakeWorker) -> None:
-    worker.fail = ("inferenceError", "why")
+    worker.fail = Failure("inferenceError", "why", 500)
     job = await supervised.render(submission(1))
     assert job.state == "failed"
     assert job.failure is not None

@@ -54,8 +54,8 @@ async def test_jobs_one_after_the_other(process: WorkerProcess, tmp_path: Path) 
     replies = [reply async for reply in process.render(job(tmp_path, 2, prompt="<|im_end|>"))]
     (failed,) = replies
     assert isinstance(failed, Failed)
-    assert failed.code == "inferenceError"
-    assert "Traceback" not in failed.message
+    assert (failed.failure.code, failed.failure.status) == ("inferenceError", 500)
+    assert "Traceback" not in failed.failure.message
 
     # A LoRA that is not there, or not for these weights, is named with its place in the request.
     other = tmp_path / "other.safetensors"
@@ -66,17 +66,17 @@ async def test_jobs_one_after_the_other(process: WorkerProcess, tmp_path: Path) 
         uses = (LoraUse("used", used), LoraUse("wanted", path))
         (failed,) = [reply async for reply in process.render(job(tmp_path, 2, loras=uses))]
         assert isinstance(failed, Failed)
-        assert (failed.code, failed.parameter) == ("invalidModel", "lora[1].model")
-        assert "LoRA 'wanted'" in failed.message
-        assert why in failed.message
+        assert (failed.failure.code, failed.failure.status, failed.failure.path) == ("invalidModel", 400, "loras[1]")
+        assert "LoRA 'wanted'" in failed.failure.message
+        assert why in failed.failure.message
 
     # And so is a ControlNet.
     guide = Reference(tmp_path / "1-0.png", "", 64, 64)
     wanted = ControlUse("wanted", str(tmp_path / "no net"), guide)
     (failed,) = [reply async for reply in process.render(job(tmp_path, 2, controls=(wanted,)))]
     assert isinstance(failed, Failed)
-    assert (failed.code, failed.parameter) == ("invalidModel", "controlNet[0].model")
-    assert "ControlNet 'wanted'" in failed.message
+    assert (failed.failure.code, failed.failure.path) == ("invalidModel", "controls[0]")
+    assert "ControlNet 'wanted'" in failed.failure.message
 
     # A cancelled job stops between steps; a cancel that comes too late is for nobody.
     replies = []

@@ -156,7 +156,7 @@ class Inference:
             warnings = event.job.submission.warnings
             if isinstance(event, Ended):
                 if event.job.failure is not None:
-                    status = 400 if event.job.failure.code.startswith("invalid") else 500  # clients retry a 500
+                    status = event.job.failure.status
                     yield Answer(errors=(failure_object(event.job),), status=status, warnings=warnings)
                 return
             item = await image_item(event.job, event.result, self._media, client.base_url, status=False)

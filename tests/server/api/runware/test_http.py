@@ -11,6 +11,7 @@ from starlette.testclient import TestClient
 
 from pipelines.catalog.catalog import Catalog
 from server.app import create_app
+from server.errors import Failure
 from server.settings import Settings
 from tests.fakes import FakeWorker, picture
 from tests.server.conftest import error_of, new_task, post
@@ -111,7 +112,7 @@ def _wait_for(client: TestClient, task: dict[str, Any]) -> list[dict[str, Any]]:
 def test_a_failed_render_is_an_error_with_a_status_only_when_asked_later(
     client: TestClient, worker: FakeWorker
 ) -> None:
-    worker.fail = ("inferenceError", "out of memory")
+    worker.fail = Failure("inferenceError", "out of memory", 500)
     task = new_task()
     response = post(client, task)
     assert response.status_code == 500
@@ -129,7 +130,7 @@ def test_a_failed_render_is_an_error_with_a_status_only_when_asked_later(
 
 
 def test_a_failed_task_may_be_sent_again(client: TestClient, worker: FakeWorker) -> None:
-    worker.fail = ("inferenceError", "out of memory")
+    worker.fail = Failure("inferenceError", "out of memory", 500)
     task = new_task()
     assert post(client, task).status_code == 500
     worker.fail = None

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient, WebSocketTestSession
 
+from server.errors import Failure
 from server.settings import Settings
 from tests.fakes import FakeWorker
 from tests.server.conftest import new_task, post
@@ -90,7 +91,7 @@ def test_an_error_names_its_task_and_comes_alone(connect: Open) -> None:
 
 
 def test_a_failed_render_is_one_error_after_the_good_images(connect: Open, worker: FakeWorker) -> None:
-    worker.fail = ("inferenceError", "out of memory")
+    worker.fail = Failure("inferenceError", "out of memory", 500)
     task = new_task(numberResults=3)
     with connect() as socket:
         receive(socket)

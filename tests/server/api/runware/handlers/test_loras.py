@@ -14,6 +14,7 @@ from pipelines.catalog.catalog import LORA_ARCHITECTURES, AddOn, Catalog
 from pipelines.request import LoraUse
 from server.api.runware.schema.tasks import TASKS, ModelUpload
 from server.app import create_app
+from server.errors import Failure
 from server.settings import Settings
 from tests.fakes import FakeWorker
 from tests.server.conftest import error_of, new_task, post
@@ -106,7 +107,7 @@ def test_a_file_is_found_as_soon_as_it_is_there(client: TestClient, folder: Path
 
 
 def test_one_that_does_not_fit_fails_its_task_by_name(client: TestClient, worker: FakeWorker) -> None:
-    worker.fail = ("invalidModel", "LoRA 'lightning' cannot be used", "lora[0].model")
+    worker.fail = Failure("invalidModel", "LoRA 'lightning' cannot be used", 400, "loras[0]")
     task = new_task(lora=[{"model": "lightning"}])
     response = post(client, task)
     assert response.status_code == 400
