@@ -1,0 +1,35 @@
+"""Draw the same prompt without and with a LoRA.
+
+pip install runware-sdk
+python examples/lora.py
+"""
+
+import asyncio
+import os
+
+from runware import Runware
+
+BASE_URL = os.environ.get("BASE_URL", "http://127.0.0.1:8000")
+API_KEY = os.environ.get("RUNWARE_API_KEY", "any")
+
+TASK = {
+    "taskType": "imageInference",
+    "model": "runware:108@1",
+    "positivePrompt": "a large red circle at the center on a white background",
+    "width": 512,
+    "height": 512,
+    "seed": 7,
+}
+
+
+async def main() -> None:
+    """Print two URLs. The LoRA `outlines` belongs to the embedded checkpoint."""
+    server = {"http_base_url": f"{BASE_URL}/v1", "ws_base_url": f"{BASE_URL}/v1".replace("http", "ws", 1)}
+    async with Runware(api_key=API_KEY, **server) as runware:
+        (plain,) = await runware.run(TASK)
+        (outlined,) = await runware.run(TASK | {"lora": [{"model": "outlines", "weight": 1}]})
+        print(plain["imageURL"])
+        print(outlined["imageURL"])
+
+
+asyncio.run(main())
