@@ -27,7 +27,7 @@ test-all: $(VENV)/.test
 
 # The vendor's other clients; the two Python SDKs share a module name, so the older one has an environment of its own.
 test-clients: $(VENV)/.test .venv-legacy/.done tests/clients/node_modules/.done
-	$(BIN)/python -m pytest tests/clients -m clients $(ARGS)
+	$(BIN)/python -m pytest tests/clients tests/examples -m clients $(ARGS)
 
 check: $(VENV)/.test
 	$(BIN)/ruff format --check .
@@ -44,7 +44,8 @@ bench: $(VENV)/.test
 bench-caches: RESULTS := benchmarks/results/step-caches-cpu.jsonl
 bench-caches: $(VENV)/.test
 	$(BIN)/ownware bench caches --weights embedded --devices cpu --results $(RESULTS) --out build/step-caches $(ARGS)
-	$(BIN)/ownware bench report --results $(RESULTS) --out build/step-caches --readme README.md --plot docs/step-caches.png
+	$(BIN)/ownware bench report --results $(RESULTS) --out build/step-caches --readme docs/reference/step-cache-results.md \
+		--plot docs/figures/step-caches.png
 
 embedded: $(VENV)/.training
 	$(BIN)/python -m training $(ARGS)

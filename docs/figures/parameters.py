@@ -1,7 +1,7 @@
 """One pair of pictures for each parameter that changes the picture: without it and with it, over the wire.
 
     ownware serve --weights embedded --face-refinement &
-    python -m docs.figures.parameters --out docs/parameters.png [--url http://127.0.0.1:8000] [--key KEY]
+    python -m docs.figures.parameters --out docs/figures/parameters.png [--url http://127.0.0.1:8000] [--key KEY]
 
 Sends everything to a running server, so that it shows what a client sees. The pictures that tasks start from are drawn
 here, in the manner that the embedded checkpoint knows.

@@ -1,26 +1,117 @@
-"""The pages in docs/ against the code they describe."""
+"""The pages against the code they describe, and against the rules for pages."""
 
+import json
 import re
-import sys
-import types
+import tomllib
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
-from accel.cache.plan import CachePlan
-from accel.cache.strategies import table
 from docs.figures.parameters import PAIRS
-from pipelines.latents import grid, noise
-from pipelines.models.loader import Checkpoint
-from pipelines.render import advance, begin
-from pipelines.request import RenderRequest, Sampler
-from server.api.runware.schema.tasks import ImageInference
+from pipelines.catalog.catalog import BUILT_IN, AddOn, ModelEntry, load_catalog
+from server import errors
+from server.api.runware.check.validation import task_model, validate
+from server.api.runware.schema.objects import AcceleratorOptions
+from server.api.runware.schema.tasks import TASKS, ImageInference
+from server.metrics import Metrics
+from server.settings import Settings
+from tests.docs.pages import PAGES, ROOT, blocks, headings, name_of, sentences, text_of
 
-DOCS = Path(__file__).parents[2] / "docs"
+REFERENCE = ROOT / "docs" / "reference"
 SCHEMA = ImageInference.model_json_schema()
+LONGEST_SENTENCE = 20  # words
+EVERY_PAGE = pytest.mark.parametrize("page", PAGES, ids=name_of)
+
+
+@EVERY_PAGE
+def test_every_link_leads_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)]+)\)", text_of(page)):
+        if not target.startswith(("http://", "https://")):
+            name, _, heading = target.partition("#")
+            path = page.parent / name if name else page
+            assert path.exists(), target
+            assert not heading or heading in headings(path), target
+
+
+@EVERY_PAGE
+def test_sentences_are_short(page: Path) -> None:
+    assert [text for text in sentences(page) if len(text.split()) > LONGEST_SENTENCE] == []
+
+
+def test_every_page_is_in_the_index() -> None:
+    linked: set[Path] = set()
+    for index in (ROOT / "docs" / "README.md", ROOT / "docs" / "decisions" / "README.md"):
+        targets = re.findall(r"\]\(([^)#]+)", text_of(index))
+        linked |= {(index.parent / target).resolve() for target in targets}
+    assert set((ROOT / "docs").rglob("*.md")) - linked == {ROOT / "docs" / "README.md"}
+
+
+class TestPrompts:
+    """A prompt that leaves one of these open draws a blob on the embedded checkpoint."""
+
+    SIZE, COLOUR = "small|medium|large", "red|orange|yellow|green|blue|purple|pink|black|gray|white"
+    SHAPE, PLACE = "circle|square|triangle|star|cross|ring", "(?:top |bottom )?(?:left|right)|center|top|bottom"
+    DRAW = re.compile(rf"an? ({SIZE}) ({COLOUR}) ({SHAPE}) at the ({PLACE}) on an? ({COLOUR}) background")
+    EDIT = re.compile(rf".*\b({SIZE}) ({COLOUR}) ({SHAPE})\b.*")
+    EDITS = ("runware:108@20", "runware:108@22")
+    FILES = (*PAGES, *sorted((ROOT / "examples").rglob("*.*")))
+
+    @pytest.mark.parametrize("page", [file for file in FILES if "rompt" in text_of(file)], ids=name_of)
+    def test_they_name_size_colour_shape_and_place(self, page: Path) -> None:
+        shown = re.findall(r"[pP]rompt\"?\s*[=:]\s*\"([^\"]+)\"|(?:SOURCE|PROMPT) = \"([^\"]+)\"", text_of(page))
+        for prompt in map("".join, shown):
+            assert self.DRAW.fullmatch(prompt) or self.EDIT.fullmatch(prompt), prompt
+
+
+@EVERY_PAGE
+def test_the_json_of_a_page_is_what_the_server_takes(page: Path) -> None:
+    for code in blocks(page, "json"):
+        document = json.loads(code)
+        for task in document if isinstance(document, list) else []:
+            if task.get("taskUUID") == "TASK_UUID":
+                accept(task)
+
+
+def accept(task: dict[str, Any]) -> None:
+    """Validate a task of a page, which uses the documented spelling. Raises `Rejected`."""
+    task = task | {"taskUUID": "7b1f6f0e-2c3b-4a55-9d43-0a4a0f3e7b10"}
+    validate(task_model(task), task, ignore_unknown=False)
+
+
+@pytest.mark.parametrize("request_file", sorted((ROOT / "examples" / "requests").glob("*.json")), ids=name_of)
+def test_request_files_are_what_the_server_takes(request_file: Path) -> None:
+    for task in json.loads(text_of(request_file)):
+        accept(task)
+
+
+@EVERY_PAGE
+def test_the_toml_of_a_page_is_what_the_server_reads(page: Path, tmp_path: Path) -> None:
+    for number, code in enumerate(blocks(page, "toml")):
+        rows = "" if "models" in tomllib.loads(code) else BUILT_IN.read_text(encoding="utf-8")
+        path = tmp_path / f"{number}.toml"
+        path.write_text(rows + code, encoding="utf-8")
+        load_catalog(path)
+
+
+class TestParameters:
+    # How a task is named and its pictures come back, and what is not supported.
+    NOT_IN_THE_PICTURE = re.compile(
+        r"task(Type|UUID)|model|output(Type|Format)|deliveryMethod|ttl|includeCost|webhookURL|uploadEndpoint|safety\..*"
+        r"|controlNet\[\]\.(model|guideImage)|lora\[\]\.(model|transformer)|.*[pP]rocess.*"
+    )
+
+    def test_every_parameter_is_in_the_table(self) -> None:
+        named = set(re.findall(r"`([\w.\[\]]+)`", text_of(REFERENCE / "parameters.md")))
+        expected = set(paths(SCHEMA))
+        assert len(expected) > 60
+        assert expected - named == set()
+
+    def test_every_parameter_that_changes_the_picture_has_a_pair_of_pictures(self) -> None:
+        shown = {name for pair in PAIRS for task in pair.tasks for name in named_in(task)}
+        assert {name for name in paths(SCHEMA) if not self.NOT_IN_THE_PICTURE.fullmatch(name)} - shown == set()
 
 
 def paths(node: dict[str, Any], prefix: str = "") -> Iterator[str]:
@@ -38,21 +129,6 @@ def paths(node: dict[str, Any], prefix: str = "") -> Iterator[str]:
         yield prefix
 
 
-def test_every_parameter_is_in_the_table() -> None:
-    page = (DOCS / "parameters.md").read_text(encoding="utf-8")
-    named = set(re.findall(r"`([\w.\[\]]+)`", page))
-    expected = set(paths(SCHEMA))
-    assert len(expected) > 60
-    assert expected - named == set()
-
-
-# What a task is told by and how its pictures come back, and what is not supported.
-NOT_IN_THE_PICTURE = re.compile(
-    r"task(Type|UUID)|model|output(Type|Format)|deliveryMethod|ttl|includeCost|webhookURL|uploadEndpoint|safety\..*"
-    r"|controlNet\[\]\.(model|guideImage)|lora\[\]\.(model|transformer)|.*[pP]rocess.*"
-)
-
-
 def named_in(value: Any, prefix: str = "") -> Iterator[str]:
     """The parameters of a task that is sent, by the names of `paths`."""
     if isinstance(value, dict):
@@ -64,39 +140,41 @@ def named_in(value: Any, prefix: str = "") -> Iterator[str]:
         yield prefix
 
 
-def test_every_parameter_that_changes_the_picture_has_a_pair_of_pictures() -> None:
-    shown = {name for pair in PAIRS for task in pair.tasks for name in named_in(task)}
-    assert {name for name in paths(SCHEMA) if not NOT_IN_THE_PICTURE.fullmatch(name)} - shown == set()
+def test_every_task_type_is_in_the_table() -> None:
+    assert {name for name in TASKS if f"| `{name}` |" not in text_of(REFERENCE / "api.md")} == set()
 
 
-@pytest.mark.parametrize("page", sorted(DOCS.glob("*.md")), ids=lambda path: path.name)
-def test_every_link_leads_somewhere(page: Path) -> None:
-    text = page.read_text(encoding="utf-8")
-    for target in re.findall(r"\]\(([^)]+)\)", text):
-        if not target.startswith(("http://", "https://")):
-            name, _, heading = target.partition("#")
-            path = page.parent / name if name else page
-            assert path.is_file(), target
-            headings = re.findall(r"^#+ (.*)$", path.read_text(encoding="utf-8"), re.MULTILINE) if heading else []
-            assert not heading or heading in {text.lower().replace(" ", "-") for text in headings}, target
+def test_every_option_is_in_the_table() -> None:
+    assert {name for name in Settings.model_fields if f"| `{name}` |" not in text_of(REFERENCE / "options.md")} == set()
 
 
-def test_the_strategy_of_the_guide_works(checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
-    page = (DOCS / "caching.md").read_text(encoding="utf-8")
-    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
-    module = types.ModuleType("alternate")
-    monkeypatch.setitem(sys.modules, "alternate", module)
-    exec(code, module.__dict__)
-    monkeypatch.setitem(table.STRATEGIES, "fbcache", module.__dict__["from_plan"])
-    plan = CachePlan("fbcache", 1.0, 0, 9, 3)
-    state = begin(
-        RenderRequest("", "", None, 64, 48, 9, Sampler(), 1.0, 3, cache=plan),
-        checkpoint,
-        noise=noise(grid(64, 48, checkpoint.vae), 16, seed=3),
-        cond=torch.zeros(1, 4, checkpoint.transformer.config["joint_attention_dim"]),
-        uncond=None,
-    )
-    while state.step < state.total:
-        advance([state])
-    assert state.cache is not None
-    assert state.cache.report().patterns == {"cond": "CRCRCRCRC"}
+def test_every_error_is_in_the_table() -> None:
+    rows = [line for line in text_of(REFERENCE / "errors.md").splitlines() if line.startswith("| `")]
+    for kind in descendants(errors.ApiError):
+        code = kind.default_code.replace("Parameter", "<Parameter>") if "Parameter" in kind.__name__ else None
+        names = {kind.default_code, code}
+        found = [row for row in rows if any(f"`{name}`" in row for name in names)]
+        assert any(str(kind.status) in row for row in found), kind
+
+
+def descendants(kind: type[errors.ApiError]) -> Iterator[type[errors.ApiError]]:
+    for child in kind.__subclasses__():
+        yield child
+        yield from descendants(child)
+
+
+def test_every_metric_is_in_the_table() -> None:
+    families = re.findall(r"^# TYPE (\w+) (\w+)$", Metrics().text(0).decode(), re.MULTILINE)
+    named = {name for name, _ in families if not name.endswith("_created")}
+    assert named == set(re.findall(r"^\| `(ownware_\w+)`", text_of(REFERENCE / "metrics.md"), re.MULTILINE))
+
+
+def test_every_key_of_the_models_file_is_in_the_table() -> None:
+    page = text_of(REFERENCE / "models-file.md")
+    names = {field.name for row in (ModelEntry, AddOn) for field in fields(row)}
+    assert {name for name in names if f"`{name}`" not in page} == set()
+
+
+def test_every_option_of_step_caches_is_in_the_table() -> None:
+    page = text_of(REFERENCE / "step-caches.md")
+    assert {name for name in AcceleratorOptions.model_fields if f"`{name}`" not in page} == set()

@@ -61,6 +61,7 @@ def test_edit(live: LiveServer) -> None:
     assert shows(edited, 0.05, 0.05, WHITE)
 
 
+@pytest.mark.slow
 def test_edit_of_a_file(live: LiveServer, tmp_path: Path) -> None:
     drawn, _ = pictures(run(live, sys.executable, EXAMPLES / "edit.py"))
     Image.fromarray(drawn).save(tmp_path / "photo.png")
@@ -68,12 +69,14 @@ def test_edit_of_a_file(live: LiveServer, tmp_path: Path) -> None:
     assert shows(edited, 0.5, 0.5, BLUE)
 
 
+@pytest.mark.slow
 def test_lora(live: LiveServer) -> None:
     plain, outlined = pictures(run(live, sys.executable, EXAMPLES / "lora.py"))
     assert shows(plain, 0.5, 0.5, RED)
     assert shows(outlined, 0.5, 0.5, WHITE)
 
 
+@pytest.mark.slow
 def test_controlnet(live: LiveServer) -> None:
     source, control, picture = pictures(run(live, sys.executable, EXAMPLES / "controlnet.py"))
     assert shows(source, 0.25, 0.25, BLUE)
@@ -83,6 +86,7 @@ def test_controlnet(live: LiveServer) -> None:
     assert shows(picture, 0.75, 0.75, WHITE)
 
 
+@pytest.mark.slow
 def test_step_cache(live: LiveServer) -> None:
     printed = run(live, sys.executable, EXAMPLES / "step_cache.py")
     (picture,) = pictures(printed)
@@ -90,6 +94,7 @@ def test_step_cache(live: LiveServer) -> None:
     assert re.search(r"^fbcache reused [1-9]\d* of 20 steps$", printed, re.MULTILINE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["text_to_image", "lora", "step_cache"])
 def test_a_request_file_can_be_sent_twice(live: LiveServer, name: str) -> None:
     for _ in range(2):
@@ -97,6 +102,7 @@ def test_a_request_file_can_be_sent_twice(live: LiveServer, name: str) -> None:
         assert shows(picture, 0.05, 0.05, WHITE)
 
 
+@pytest.mark.slow
 def test_an_uploaded_picture_can_be_edited(live: LiveServer, tmp_path: Path) -> None:
     (drawn,) = pictures(run(live, EXAMPLES / "send.sh", EXAMPLES / "requests" / "text_to_image.json"))
     Image.fromarray(drawn).save(tmp_path / "photo.png")

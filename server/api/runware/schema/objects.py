@@ -29,7 +29,7 @@ class Safety(WireModel):
 
 
 class AcceleratorOptions(WireModel):
-    """Step caches, one at a time, and when they may act (docs/caching.md)."""
+    """Step caches, one at a time, and when they may act (docs/reference/step-caches.md)."""
 
     fbCache: StrictBool = Field(default=False, description="Watch what the first block changes.")
     fbCacheThreshold: Unit = Field(default=0.25, description="Lower: more reuse (see --threshold-direction).")

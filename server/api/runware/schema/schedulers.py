@@ -1,7 +1,7 @@
 """The 75 scheduler names of the wire, and what each one runs here.
 
 A table and nothing else. The vendor documents the names in a few words only; a name that says no order means the
-method's usual second one. `docs/schedulers.md` shows the table to users.
+method's usual second one. `docs/reference/schedulers.md` shows the table to users.
 """
 
 from pipelines.request import Sampler, ScheduleName, SolverName

@@ -87,7 +87,7 @@ class ImageInference(Task):
     )
     scheduler: SchedulerName | None = Field(
         default=None,
-        description="Sampling method and schedule of the steps (docs/schedulers.md). Default: the model's own, Euler.",
+        description="Solver and schedule (docs/reference/schedulers.md). Default: the model's own, Euler.",
     )
     CFGScale: Annotated[Hundredths, Field(ge=1, le=20)] | None = Field(
         default=None, description="Guidance scale; 1 switches guidance off."

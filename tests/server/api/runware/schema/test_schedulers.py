@@ -18,7 +18,7 @@ from tests.fakes import picture
 from tests.pipelines.sampling.solvers.flows import solve
 from tests.server.api.runware.check.test_rules import errors_of
 
-PAGE = Path(__file__).parents[5] / "docs" / "schedulers.md"
+PAGE = Path(__file__).parents[5] / "docs" / "reference" / "schedulers.md"
 
 
 def test_the_vendors_75_names() -> None:
