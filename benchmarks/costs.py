@@ -26,7 +26,7 @@ from pipelines.controlnet.nets import Control
 from pipelines.latents import grid, noise
 from pipelines.lora.apply import Loras
 from pipelines.models.encodings import Encodings
-from pipelines.models.loader import Checkpoints
+from pipelines.models.loader import ModelCache
 from pipelines.render import RenderState, advance, begin, prepare
 from pipelines.request import LoraUse, Reference, RenderRequest, Sampler
 
@@ -98,7 +98,7 @@ def controlnet_costs(bench: Bench, repeats: int) -> Figures:
     net = bench.controlnet
     side = bench.size.cases[0].side
     guide = noise(grid(side, side, bench.checkpoint.vae), 16, SEED).to(bench.checkpoint.device, bench.checkpoint.dtype)
-    control = Control(net=net, guide=guide, weight=1.0, mode="balanced", start=0, end=STEPS)
+    control = Control(net=net, control_latents=guide, weight=1.0, mode="balanced", start=0, end=STEPS)
     run(bench, controls=(control,))
     pairs = [(run(bench), run(bench, controls=(control,))) for _ in range(repeats)]
     return ratios(pairs) | {
@@ -110,7 +110,7 @@ def controlnet_costs(bench: Bench, repeats: int) -> Figures:
 def encoding_costs(device: str, repeats: int) -> Figures:
     """Seconds to prepare an edit of the embedded checkpoint, anew and with its encodings kept."""
     entry = load_catalog().with_embedded_weights().entries[1]
-    checkpoint = Checkpoints(device).get(entry)
+    checkpoint = ModelCache(device).get(entry)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "reference.png"
         Image.radial_gradient("L").convert("RGB").save(path)

@@ -59,7 +59,7 @@ def scaled_size(width: int, height: int, area: int, step: int = SIDE_STEP) -> tu
     return new_width, new_height
 
 
-def drawn_size(width: int, height: int, entry: ModelEntry) -> tuple[int, int]:
+def native_size(width: int, height: int, entry: ModelEntry) -> tuple[int, int]:
     """The size a picture is drawn at before it is scaled to what was asked for: for most models, just that.
 
     An edit is drawn on the grid of its reference, so that what stays lies where it lay.
@@ -84,7 +84,7 @@ def encode_references(
         tokens.append(encode_picture(scaled, checkpoint))
         shapes.append(grid(*scaled.size, checkpoint.vae))
         seen.append(_scaled(picture, entry.condition_area) if entry.mode == "edit_plus" else scaled)
-    return EncodedReferences(torch.cat(tokens, dim=1), tuple(shapes), tuple(seen), tuple(content(p) for p in seen))
+    return EncodedReferences(torch.cat(tokens, dim=1), tuple(shapes), tuple(seen), tuple(pixel_hash(p) for p in seen))
 
 
 def encode_picture(picture: Image.Image, checkpoint: Checkpoint) -> torch.Tensor:
@@ -95,7 +95,7 @@ def encode_picture(picture: Image.Image, checkpoint: Checkpoint) -> torch.Tensor
         pixels = scaler.preprocess(picture).to(checkpoint.device, checkpoint.vae.dtype)
         return encode_pixels(checkpoint.vae, pixels).to(checkpoint.dtype)
 
-    return checkpoint.encodings.get(("picture", content(picture)), make, tensors=lambda latents: (latents,))
+    return checkpoint.encodings.get(("picture", pixel_hash(picture)), make, tensors=lambda latents: (latents,))
 
 
 def encode_prompt(
@@ -111,7 +111,7 @@ def encode_prompt(
     )
 
 
-def content(picture: Image.Image) -> Hashable:
+def pixel_hash(picture: Image.Image) -> Hashable:
     """What two pictures share that show the same pixels."""
     return (picture.size, hashlib.blake2b(picture.tobytes(), digest_size=16).digest())
 

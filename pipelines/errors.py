@@ -21,8 +21,8 @@ Fault = Literal["weights", "adapter", "input"]
 class RenderError(Exception):
     """A request cannot be rendered.
 
-    `path` is the part of the `RenderRequest` at fault, such as `loras[1]`, `controls[0].guide` or `prompt`; it is None
-    where no part is.
+    `path` is the part of the `RenderRequest` at fault, such as `loras[1]`, `controls[0].control_image` or `prompt`, and
+    None where no single part is.
     """
 
     fault: ClassVar[Fault]

@@ -21,16 +21,18 @@ Report = Callable[[int, int], None]  # steps done, and steps in all; may raise t
 
 
 @dataclass(frozen=True, slots=True)
-class Drawing:
+class GeneratedImage:
     """A finished picture, the seed it was drawn with, what its sender should know, and what a step cache did."""
 
-    picture: Image.Image
+    image: Image.Image
     seed: int
     warnings: tuple[str, ...]
     cache: CacheReport | None
 
 
-def draw(request: RenderRequest, index: int, checkpoint: Checkpoint, entry: ModelEntry, report: Report) -> Drawing:
+def generate(
+    request: RenderRequest, index: int, checkpoint: Checkpoint, entry: ModelEntry, report: Report
+) -> GeneratedImage:
     """Draw image `index` of a request.
 
     `report` is called before the first step and after each one; while faces are refined it hears that all are done.
@@ -46,10 +48,10 @@ def draw(request: RenderRequest, index: int, checkpoint: Checkpoint, entry: Mode
         warnings += (f"The cache '{cached.strategy}' reused none of the {cached.steps} steps.",)
     how = request.faces
     if how is None:
-        return Drawing(picture, seed, warnings, cached)
+        return GeneratedImage(picture, seed, warnings, cached)
     boxes = find_faces(picture, how.confidence)
     if not boxes:
-        return Drawing(picture, seed, (*warnings, "No face was found, so none was refined."), cached)
+        return GeneratedImage(picture, seed, (*warnings, "No face was found, so none was refined."), cached)
     with tempfile.TemporaryDirectory() as folder:
         for box in boxes:
             state = prepare(around_face(picture, box, request, how, Path(folder)), index, checkpoint, entry)
@@ -57,4 +59,4 @@ def draw(request: RenderRequest, index: int, checkpoint: Checkpoint, entry: Mode
                 advance([state])
                 report(total, total)
             picture = finish(state)
-    return Drawing(picture, seed, warnings, cached)
+    return GeneratedImage(picture, seed, warnings, cached)

@@ -30,7 +30,7 @@ class ReceiptError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Used:
+class WeightsRef:
     """A file or folder of weights that took part. `digest` is its SHA-256, of a folder a fingerprint."""
 
     name: str
@@ -48,9 +48,9 @@ class Receipt:
     format: int
     request: RenderRequest
     encoding: tuple[Literal["JPG", "PNG", "WEBP"], int]
-    model: Used
-    loras: tuple[Used, ...]
-    controlnets: tuple[Used, ...]
+    model: WeightsRef
+    loras: tuple[WeightsRef, ...]
+    controlnets: tuple[WeightsRef, ...]
     device: str
     dtype: str
     versions: dict[str, str]
@@ -78,9 +78,9 @@ def make_receipt(
         format=FORMAT,
         request=without_paths(replace(request, seed=seed, count=1)),
         encoding=encoding,
-        model=Used(_public_name(entry.weights), fingerprint(entry.weights)),
-        loras=tuple(Used(lora.name, _lora_digest(lora.path)) for lora in request.loras),
-        controlnets=tuple(Used(control.name, fingerprint(control.weights)) for control in request.controls),
+        model=WeightsRef(_public_name(entry.weights), fingerprint(entry.weights)),
+        loras=tuple(WeightsRef(lora.name, _lora_digest(lora.path)) for lora in request.loras),
+        controlnets=tuple(WeightsRef(control.name, fingerprint(control.weights)) for control in request.controls),
         device=device,
         dtype=dtype,
         versions=_versions(),
@@ -101,7 +101,7 @@ def read_receipt(text: str) -> Receipt:
 
 def pictures_of(request: RenderRequest) -> tuple[Reference, ...]:
     """Every picture that a request starts from."""
-    single = (request.seed_image, request.mask, *(control.guide for control in request.controls))
+    single = (request.seed_image, request.mask, *(control.control_image for control in request.controls))
     return (*request.references, *(picture for picture in single if picture is not None))
 
 
@@ -125,7 +125,7 @@ def with_files(
         mask=None if request.mask is None else placed(request.mask),
         loras=tuple(replace(lora, path=loras.get(lora.name, _NOWHERE)) for lora in request.loras),
         controls=tuple(
-            replace(control, weights=controlnets.get(control.name, ""), guide=placed(control.guide))
+            replace(control, weights=controlnets.get(control.name, ""), control_image=placed(control.control_image))
             for control in request.controls
         ),
     )

@@ -18,10 +18,10 @@ from pipelines.catalog.catalog import ModelEntry
 from pipelines.conditioning import (
     EncodedPrompt,
     EncodedReferences,
-    drawn_size,
     encode_picture,
     encode_prompt,
     encode_references,
+    native_size,
 )
 from pipelines.controlnet.nets import Control, Residuals, prepare_controls, residuals
 from pipelines.editing.canvas import WHOLE, Canvas, lay_out
@@ -29,7 +29,7 @@ from pipelines.editing.inpainting import Inpainting, noised, packed_mask
 from pipelines.errors import part_at_fault
 from pipelines.images import open_reference
 from pipelines.latents import PATCH, decode_tokens, grid, noise, step_noise
-from pipelines.lora.apply import NO_LORAS, LoraSet, applied
+from pipelines.lora.apply import NO_LORAS, LoraSet, apply_loras
 from pipelines.models.loader import Checkpoint
 from pipelines.request import Reference, RenderRequest
 from pipelines.sampling.guidance import apply_cfg
@@ -61,7 +61,7 @@ class RenderState:
     solver: Solver
     cond: torch.Tensor
     uncond: torch.Tensor | None
-    scale: float
+    true_cfg_scale: float
     references: EncodedReferences | None
     seed: int
     canvas: Canvas | None = None
@@ -99,7 +99,7 @@ def prepare(request: RenderRequest, index: int, checkpoint: Checkpoint, entry: M
             negative = encode_prompt(request.negative_prompt or NEUTRAL_PROMPT, references, checkpoint, entry)
         prompts.append(("negative prompt", negative))
         uncond = negative.embeds
-    width, height = drawn_size(request.width, request.height, entry)
+    width, height = native_size(request.width, request.height, entry)
     shape = grid(width, height, checkpoint.vae)
     state = begin(
         replace(request, width=width, height=height),
@@ -169,7 +169,7 @@ def begin(
         solver=make_solver(request.sampler, step_noise(seed)),
         cond=cond,
         uncond=uncond,
-        scale=request.true_cfg_scale,
+        true_cfg_scale=request.true_cfg_scale,
         references=references,
         controls=controls,
         seed=seed,
@@ -240,7 +240,7 @@ def _guided(state: RenderState, sample: torch.Tensor, sigma: torch.Tensor) -> to
     if state.uncond is not None:
         forwards.append(Forward("uncond", state.uncond, lambda: added().uncond))
     velocity, *negative = _velocities(state, sample, sigma, forwards)
-    return apply_cfg(velocity, negative[0], state.scale) if negative else velocity
+    return apply_cfg(velocity, negative[0], state.true_cfg_scale) if negative else velocity
 
 
 def _velocities(
@@ -252,7 +252,7 @@ def _velocities(
         tokens = torch.cat([tokens, state.references.tokens], dim=1)
         shapes += state.references.shapes
     timestep, transformer = _timestep(sample, sigma), state.checkpoint.transformer
-    with applied(state.loras):
+    with apply_loras(state.loras):
         if (watching := state.recorder or state.cache) is not None:
             acting = tuple(control.start <= state.step < control.end for control in state.controls)
             return watching.evaluate(

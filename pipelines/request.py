@@ -86,14 +86,15 @@ class LoraUse:
 
 @dataclass(frozen=True, slots=True)
 class ControlUse:
-    """A ControlNet, its guide and when it acts: in the executed steps `start` ≤ step < `end`.
+    """A ControlNet, its control image and when it acts: in the executed steps `start` ≤ step < `end`.
 
     `name` is what the sender called it, `weights` a folder in the diffusers layout or a hub name.
     """
 
     name: str
     weights: str
-    guide: Reference
+    # Receipts and stored jobs keep the name that the field had when the first of them were written.
+    control_image: Annotated[Reference, Field(alias="guide")]
     weight: float = 1.0
     mode: ControlMode = "balanced"
     start: int = 0

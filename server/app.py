@@ -55,7 +55,7 @@ MILLION = 1_000_000
 def create_app(settings: Settings, catalog: Catalog, workers: Sequence[Worker]) -> FastAPI:
     """The server over these models and workers. Its queue is `app.state.queue`. Raises `ProfileError`."""
     profiles = Profiles(catalog, settings.profiles)
-    profiles.complain(catalog)
+    profiles.warn_refused(catalog)
     tables = [media_tables.SCHEMA, job_tables.SCHEMA, lora_tables.SCHEMA, guides.SCHEMA, upload_tables.SCHEMA]
     database = Database(settings.data_dir / "ownware.sqlite", tables)
     media = MediaStore(database, settings.data_dir / "media")

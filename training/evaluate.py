@@ -19,7 +19,7 @@ from PIL import Image, ImageDraw
 from tqdm import tqdm
 
 from pipelines.catalog.catalog import Mode, ModelEntry, load_catalog
-from pipelines.generate import draw as render
+from pipelines.generate import generate as render
 from pipelines.models.loader import Checkpoint
 from pipelines.request import ControlUse, LoraUse, Reference, RenderRequest, Sampler
 from training.captions import Language, exact_caption
@@ -108,7 +108,7 @@ class Painter:
             loras=loras,
             controls=controls,
         )
-        return np.asarray(render(request, 0, self.checkpoint, entry, lambda step, total: None).picture)
+        return np.asarray(render(request, 0, self.checkpoint, entry, lambda step, total: None).image)
 
 
 def score_single(painter: Painter, count: int, setting: Setting) -> dict[str, float]:

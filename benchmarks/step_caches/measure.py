@@ -22,7 +22,7 @@ from benchmarks.step_caches.results import Case, Likeness, Place, Result, Run
 from benchmarks.step_caches.similarity import compare
 from benchmarks.step_caches.variants import Job
 from pipelines.catalog.catalog import ModelEntry
-from pipelines.generate import draw
+from pipelines.generate import generate
 from pipelines.models.encodings import Encodings
 from pipelines.models.loader import Checkpoint, device_name
 from pipelines.receipt import fingerprint
@@ -127,14 +127,14 @@ class Bench:
         _synchronise(device)
         started = time.perf_counter()
         with reads:
-            drawing = draw(request, 0, checkpoint, self.entry, report)
+            generated = generate(request, 0, checkpoint, self.entry, report)
         _synchronise(device)
         ended = time.perf_counter()
         peak = torch.cuda.max_memory_allocated(device) // 2**20 if device.type == "cuda" else None
         first, last = min(times), max(times)
         run = Run(round(times[last] - times[first], 5), round(ended - started, 5), peak, waits[last] - waits[first])
-        decisions = () if drawing.cache is None else tuple(_short(each) for each in drawing.cache.decisions)
-        return Drawn(drawing.picture, run, decisions)
+        decisions = () if generated.cache is None else tuple(_short(each) for each in generated.cache.decisions)
+        return Drawn(generated.image, run, decisions)
 
     def _likeness(self, picture: Image.Image, twin: Image.Image, prompt: Prompt) -> Likeness:
         likeness = compare(picture, twin)

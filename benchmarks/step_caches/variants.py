@@ -16,7 +16,7 @@ from accel.cache.profile import profile_names
 from accel.validation_message import validation_message
 from pipelines.catalog.catalog import ModelEntry
 from server.api.runware.schema.objects import AcceleratorOptions
-from server.api.runware.translate.caches import CACHES, FiguresFinder, ThresholdDirection, cache_plan, cache_window
+from server.api.runware.translate.caches import CACHES, ParamsFinder, ThresholdDirection, cache_plan, cache_window
 
 DEFAULT = Path(__file__).with_name("settings.toml")
 # uncached: the same once more; other_kernel: uncached, but with attention computed in another order
@@ -47,7 +47,7 @@ class Setting:
         return dict(self.fields)
 
     def plan(
-        self, entry: ModelEntry, steps: int, direction: ThresholdDirection, figures: FiguresFinder | None = None
+        self, entry: ModelEntry, steps: int, direction: ThresholdDirection, figures: ParamsFinder | None = None
     ) -> tuple[CachePlan | None, tuple[str, ...]]:
         """The plan for a picture of so many steps, None where the cache stays off, and what there is to say of it."""
         if self.options is not None:
@@ -104,7 +104,7 @@ def jobs_of(
     entry: ModelEntry,
     steps: int,
     direction: ThresholdDirection,
-    figures: FiguresFinder | None = None,
+    figures: ParamsFinder | None = None,
 ) -> tuple[list[Job], list[str]]:
     """Everything to draw at so many steps, and which settings cannot act there and why.
 

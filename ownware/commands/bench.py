@@ -18,7 +18,7 @@ from benchmarks.step_caches.summary import Group, Row, groups_of
 from benchmarks.step_caches.variants import DEFAULT as DEFAULT_SETTINGS
 from benchmarks.step_caches.variants import SettingsError, jobs_of, load_settings
 from pipelines.catalog.catalog import CatalogError
-from pipelines.catalog.profiles import Profiles, Render
+from pipelines.catalog.profiles import CalibrationKey, Profiles
 from pipelines.errors import LoadError
 from pipelines.request import MAX_STEPS
 from server.api.runware.translate.request import SIDE_MAX, SIDE_MIN, SIDE_STEP
@@ -72,7 +72,7 @@ def caches(
                 entry,
                 count,
                 settings.threshold_direction,
-                partial(profiles.choose, entry, Render(count, entry.true_cfg_scale > 1, area)),
+                partial(profiles.choose, entry, CalibrationKey(count, entry.true_cfg_scale > 1, area)),
             )
             for count in counts
         }
@@ -88,13 +88,13 @@ def caches(
     from benchmarks.step_caches.measure import Bench
     from benchmarks.step_caches.ocr import Reader, can_read
     from benchmarks.step_caches.runner import run, units_of
-    from pipelines.models.loader import Checkpoints
+    from pipelines.models.loader import ModelCache
 
     reader = Reader() if can_read() and any(prompt.words for prompt in texts) else None
     if not can_read():
         typer.echo(f"ownware: no words are read, for lack of rapidocr: {_EXTRA}", err=True)
     try:
-        checkpoint = Checkpoints(device).get(entry)
+        checkpoint = ModelCache(device).get(entry)
     except LoadError as error:
         typer.echo(f"ownware: {error}", err=True)
         return IMPOSSIBLE

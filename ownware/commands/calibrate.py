@@ -140,10 +140,10 @@ def _measured(
 ) -> tuple[Header, tuple[Trace, ...]]:
     """Raises `CalibrationError` when the model cannot be loaded or does not render."""
     # torch and the models take seconds, and only from here on are they needed.
-    from pipelines.models.loader import Checkpoints
+    from pipelines.models.loader import ModelCache
 
     try:
-        checkpoint = Checkpoints(device).get(entry)
+        checkpoint = ModelCache(device).get(entry)
         recipe = recipe_of(entry.weights)
         if recipe is None:
             raise CalibrationError(f"weights '{entry.weights}': there is no transformer or no scheduler folder")

@@ -143,18 +143,18 @@ def _expect(name: str, digest: str | None, here: str | None) -> None:
 
 def _drawn(receipt: Receipt, request: RenderRequest, entry: ModelEntry, device: str) -> bytes:
     # torch and the models take seconds, and only from here on are they needed.
-    from pipelines.generate import draw
-    from pipelines.models.loader import Checkpoints, device_name
+    from pipelines.generate import generate
+    from pipelines.models.loader import ModelCache, device_name
     from pipelines.receipt import make_receipt
 
     try:
-        checkpoint = Checkpoints(device).get(entry)
+        checkpoint = ModelCache(device).get(entry)
         kind = str(checkpoint.dtype).removeprefix("torch.")
         again = make_receipt(request, request.seed, receipt.encoding, entry, device_name(device), kind)
         for name, then, now in _differences(receipt, again):
             typer.echo(f"ownware: {name} was {then} and is {now}; the bytes may differ for that", err=True)
         with typer.progressbar(length=request.executed_steps, label="steps", file=sys.stderr) as bar:
-            picture = draw(request, 0, checkpoint, entry, lambda step, total: bar.update(step - bar.pos)).picture
+            picture = generate(request, 0, checkpoint, entry, lambda step, total: bar.update(step - bar.pos)).image
     except RenderError as error:
         raise ReplayError(str(error)) from error
     # The image carries the receipt that it was drawn from, so that its bytes can be the same.

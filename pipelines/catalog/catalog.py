@@ -68,7 +68,7 @@ class ModelEntry:
 
 
 @dataclass(frozen=True, slots=True)
-class AddOn:
+class Adapter:
     """A LoRA or a ControlNet that requests can name.
 
     `weights` is the safetensors file of a LoRA, or the folder in the diffusers layout or hub name of a ControlNet.
@@ -91,18 +91,18 @@ class Catalog:
     """The served models, and what can be added to them, in the order of the file."""
 
     entries: tuple[ModelEntry, ...]
-    loras: tuple[AddOn, ...] = ()
-    controlnets: tuple[AddOn, ...] = ()
+    loras: tuple[Adapter, ...] = ()
+    controlnets: tuple[Adapter, ...] = ()
 
     def find(self, name: str) -> ModelEntry | None:
         """Look a model up by AIR identifier or slug, letter case ignored."""
         return _find(name, self.entries)
 
-    def find_lora(self, name: str) -> AddOn | None:
+    def find_lora(self, name: str) -> Adapter | None:
         """Look a LoRA up by AIR identifier or slug, letter case ignored."""
         return _find(name, self.loras)
 
-    def find_controlnet(self, name: str) -> AddOn | None:
+    def find_controlnet(self, name: str) -> Adapter | None:
         """Look a ControlNet up by AIR identifier or slug, letter case ignored."""
         return _find(name, self.controlnets)
 
@@ -112,17 +112,17 @@ class Catalog:
         return replace(
             self,
             entries=tuple(replace(entry, weights=EMBEDDED, profile=None, **size) for entry in self.entries),
-            loras=(*self.loras, *_free(_EMBEDDED_LORAS, self)),
-            controlnets=(*self.controlnets, *_free(_EMBEDDED_CONTROLNETS, self)),
+            loras=(*self.loras, *_without_taken(_EMBEDDED_LORAS, self)),
+            controlnets=(*self.controlnets, *_without_taken(_EMBEDDED_CONTROLNETS, self)),
         )
 
 
-_EMBEDDED_LORAS = (AddOn("ownware:1@1", "Outlines", str(EMBEDDED_FOLDER / OUTLINES), slugs=("outlines",)),)
-_EMBEDDED_CONTROLNETS = (AddOn("ownware:2@1", "Edges", str(EMBEDDED_FOLDER / EDGES), slugs=("edges",)),)
+_EMBEDDED_LORAS = (Adapter("ownware:1@1", "Outlines", str(EMBEDDED_FOLDER / OUTLINES), slugs=("outlines",)),)
+_EMBEDDED_CONTROLNETS = (Adapter("ownware:2@1", "Edges", str(EMBEDDED_FOLDER / EDGES), slugs=("edges",)),)
 
 _MODELS = TypeAdapter(Annotated[tuple[ModelEntry, ...], Field(min_length=1)])
-_ADD_ONS = TypeAdapter(tuple[AddOn, ...])
-Row = TypeVar("Row", ModelEntry, AddOn)
+_ADAPTERS = TypeAdapter(tuple[Adapter, ...])
+Row = TypeVar("Row", ModelEntry, Adapter)
 
 
 def load_catalog(path: Path = BUILT_IN) -> Catalog:
@@ -136,7 +136,7 @@ def load_catalog(path: Path = BUILT_IN) -> Catalog:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise CatalogError(f"{path}: {error}") from error
     models = _rows(path, document, "models", _MODELS)
-    loras, controlnets = (_rows(path, document, kind, _ADD_ONS) for kind in ("loras", "controlnets"))
+    loras, controlnets = (_rows(path, document, kind, _ADAPTERS) for kind in ("loras", "controlnets"))
     names = [name for row in (*models, *loras, *controlnets) for name in _names(row)]
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
@@ -149,10 +149,10 @@ def _rows(path: Path, document: dict[str, Any], kind: str, rows: TypeAdapter[tup
         found = rows.validate_python(document.get(kind, ()))
     except ValidationError as error:
         raise CatalogError(f"{path}: {validation_message(error, within=kind)}") from error
-    return tuple(_at_home(row, path.parent) for row in found)
+    return tuple(_resolve_path(row, path.parent) for row in found)
 
 
-def _at_home(row: Row, folder: Path) -> Row:
+def _resolve_path(row: Row, folder: Path) -> Row:
     """Resolve weights that name a file or folder beside the catalogue; anything else stays a hub name."""
     beside = folder / Path(row.weights).expanduser()
     slugs = tuple(slug.lower() for slug in row.slugs)
@@ -161,13 +161,13 @@ def _at_home(row: Row, folder: Path) -> Row:
     return replace(row, slugs=slugs)
 
 
-def _free(rows: tuple[AddOn, ...], catalog: Catalog) -> Iterator[AddOn]:
+def _without_taken(rows: tuple[Adapter, ...], catalog: Catalog) -> Iterator[Adapter]:
     """Those whose names the models file does not use for something else: it goes before."""
     taken = {name for row in (*catalog.entries, *catalog.loras, *catalog.controlnets) for name in _names(row)}
     return (row for row in rows if taken.isdisjoint(_names(row)))
 
 
-def _names(row: ModelEntry | AddOn) -> tuple[str, ...]:
+def _names(row: ModelEntry | Adapter) -> tuple[str, ...]:
     return (row.air.lower(), *row.slugs)
 
 

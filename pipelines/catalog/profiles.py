@@ -24,7 +24,7 @@ AREA_RATIO = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Render:
+class CalibrationKey:
     """What of a request the figures depend on: the schedule's steps, whether guidance is on, the size it is drawn at.
 
     `area` is in pixels; `loras` says whether any acts.
@@ -37,7 +37,7 @@ class Render:
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
+class TeaCacheParams:
     """What TeaCache runs with: the profile's name, its factor from teaCacheDistance to the threshold, and a curve."""
 
     name: str
@@ -60,25 +60,25 @@ class Profiles:
             if (found := _own(entry, folder)) is not None:
                 self._own[entry.air] = found
 
-    def choose(self, entry: ModelEntry, render: Render) -> tuple[Figures | None, tuple[str, ...]]:
+    def choose(self, entry: ModelEntry, key: CalibrationKey) -> tuple[TeaCacheParams | None, tuple[str, ...]]:
         """What TeaCache runs with, None when every step has to be computed, and what the sender should know."""
         said: list[str] = []
         for name, profile in self._candidates(entry):
             try:
                 profile.require_recipe(self._recipe(entry.weights), name)
-                _expect_measured(profile, name, render)
+                _expect_measured(profile, name, key)
             except ProfileError as error:
                 said.append(f"{error}.")
                 self._log_once(entry, str(error))
                 continue
             if said:
                 said.append(f"The shipped figures of '{name}' are used instead.")
-            said += _doubts(entry, profile, name, render)
-            fit = profile.nearest_fit(render.steps, guided=render.guided, area=render.area)
-            return Figures(name, profile.factor, fit.curve), tuple(said)
+            said += _doubts(entry, profile, name, key)
+            fit = profile.nearest_fit(key.steps, guided=key.guided, area=key.area)
+            return TeaCacheParams(name, profile.factor, fit.curve), tuple(said)
         return None, (*said, "No figures are left to run with: every step is computed.")
 
-    def complain(self, catalog: Catalog) -> None:
+    def warn_refused(self, catalog: Catalog) -> None:
         """Log each profile of a user that its model will refuse, if that can be told now."""
         for entry in catalog.entries:
             if (own := self._own.get(entry.air)) and (recipe := self._recipe(entry.weights)) is not None:
@@ -134,23 +134,23 @@ def _own(entry: ModelEntry, folder: Path | None) -> tuple[str, Profile] | None:
     raise ProfileError(f"models file: {entry.air}: profile: there is no '{name}.toml' in {folder}")
 
 
-def _expect_measured(profile: Profile, name: str, render: Render) -> None:
+def _expect_measured(profile: Profile, name: str, key: CalibrationKey) -> None:
     """Raises `ProfileError` when a profile of our own has no figures for such a render."""
     if profile.borrowed:
         return
-    fits = [fit for fit in profile.fits if fit.guided == render.guided]
+    fits = [fit for fit in profile.fits if fit.guided == key.guided]
     if not fits:
-        state = "on" if render.guided else "off"
+        state = "on" if key.guided else "off"
         raise ProfileError(f"profile '{name}': fits.guided: none was measured with guidance {state}")
-    if not any(1 / AREA_RATIO <= fit.area / render.area <= AREA_RATIO for fit in fits):
+    if not any(1 / AREA_RATIO <= fit.area / key.area <= AREA_RATIO for fit in fits):
         areas = ", ".join(str(fit.area) for fit in fits)
-        raise ProfileError(f"profile '{name}': fits.area: measured at {areas} pixels, not at {render.area}")
+        raise ProfileError(f"profile '{name}': fits.area: measured at {areas} pixels, not at {key.area}")
 
 
-def _doubts(entry: ModelEntry, profile: Profile, name: str, render: Render) -> Iterator[str]:
+def _doubts(entry: ModelEntry, profile: Profile, name: str, key: CalibrationKey) -> Iterator[str]:
     if entry.mode != "text_to_image" and (profile.borrowed or entry.embedded):
         yield f"The figures of '{name}' were measured on text to image: there are none for edits."
-    if profile.borrowed and not render.guided:
+    if profile.borrowed and not key.guided:
         yield f"The figures of '{name}' were measured with guidance on."
-    if render.loras:
+    if key.loras:
         yield f"The figures of '{name}' were measured without LoRAs."

@@ -28,13 +28,13 @@ _SHARED = ("patch_size", "in_channels", "num_attention_heads", "attention_head_d
 
 @dataclass(frozen=True, slots=True)
 class Control:
-    """A ControlNet at work in one render. `guide` is packed latents [1, tokens, 4z] of the picture's own grid.
+    """A ControlNet at work in one render. `control_latents` are packed [1, tokens, 4z], of the picture's own grid.
 
     It acts in the steps `start` ≤ step < `end`; `weight` is not zero.
     """
 
     net: QwenImageControlNetModel
-    guide: torch.Tensor
+    control_latents: torch.Tensor
     weight: float
     mode: ControlMode
     start: int
@@ -55,9 +55,9 @@ class Residuals:
 def prepare_controls(
     uses: Sequence[ControlUse], width: int, height: int, steps: int, checkpoint: Checkpoint, part: Part = WHOLE
 ) -> tuple[Control, ...]:
-    """Load the nets and encode their guides, scaled to the size in pixels that is drawn.
+    """Load the nets and encode their control images, scaled to the size in pixels that is drawn.
 
-    A guide shows the whole picture; where only a `part` of that is drawn, the guide's same part counts. What can never
+    A control image shows the whole picture. Where only a `part` is drawn, the same part of it counts. What can never
     act in a render of `steps` steps is left out. Raises `ControlError` and `PictureError`.
     """
     controls = []
@@ -66,9 +66,9 @@ def prepare_controls(
             continue
         with part_at_fault(f"controls[{number}]"):
             net = load_controlnet(use, checkpoint)
-        with part_at_fault(f"controls[{number}].guide"):
-            guide = _encoded_guide(use, width, height, part, checkpoint)
-        controls.append(Control(net, guide, use.weight, use.mode, use.start, use.end))
+        with part_at_fault(f"controls[{number}].control_image"):
+            latents = _encode_control_image(use, width, height, part, checkpoint)
+        controls.append(Control(net, latents, use.weight, use.mode, use.start, use.end))
     return tuple(controls)
 
 
@@ -118,7 +118,7 @@ def residuals(
             continue
         samples = control.net(
             hidden_states=sample,
-            controlnet_cond=control.guide,
+            controlnet_cond=control.control_latents,
             conditioning_scale=control.weight,
             timestep=timestep,
             encoder_hidden_states=embeds,
@@ -163,11 +163,11 @@ def _summed(nets: Sequence[Sequence[torch.Tensor]], blocks: int, appended: int) 
     return sums
 
 
-def _encoded_guide(use: ControlUse, width: int, height: int, part: Part, checkpoint: Checkpoint) -> torch.Tensor:
-    guide = open_reference(use.guide)
+def _encode_control_image(use: ControlUse, width: int, height: int, part: Part, checkpoint: Checkpoint) -> torch.Tensor:
+    image = open_reference(use.control_image)
     left, top, right, bottom = part
-    box = (left * guide.width, top * guide.height, right * guide.width, bottom * guide.height)
-    scaled = guide.resize((width, height), Image.Resampling.LANCZOS, box)  # LANCZOS as in diffusers' pipelines
+    box = (left * image.width, top * image.height, right * image.width, bottom * image.height)
+    scaled = image.resize((width, height), Image.Resampling.LANCZOS, box)  # LANCZOS as in diffusers' pipelines
     return encode_picture(scaled, checkpoint)
 
 

@@ -87,7 +87,7 @@ class Loras:
 
 
 @contextmanager
-def applied(loras: LoraSet) -> Iterator[None]:
+def apply_loras(loras: LoraSet) -> Iterator[None]:
     """Let the LoRAs act on the forwards inside the block, and on none after it."""
     handles = []
     try:

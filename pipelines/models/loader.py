@@ -53,7 +53,7 @@ class Checkpoint:
     controlnets: OrderedDict[str, QwenImageControlNetModel] = field(default_factory=OrderedDict, repr=False)
 
 
-class Checkpoints:
+class ModelCache:
     """The loaded checkpoints of one device, the `capacity` most recently used."""
 
     def __init__(self, device: str, *, dtype: torch.dtype | None = None, capacity: int = 1) -> None:

@@ -36,7 +36,7 @@ from server.media.files import write_file
 from server.media.metadata import fits
 
 if TYPE_CHECKING:
-    from pipelines.models.loader import Checkpoints
+    from pipelines.models.loader import ModelCache
 
 log = structlog.get_logger()
 
@@ -83,11 +83,11 @@ class RenderLoop:
 
     def run(self) -> None:
         """Announce readiness, then draw until told to stop, which raises."""
-        from pipelines.models.loader import Checkpoints, device_name
+        from pipelines.models.loader import ModelCache, device_name
 
         started = time.monotonic()
         try:
-            checkpoints = Checkpoints(self._device)
+            checkpoints = ModelCache(self._device)
             checkpoints.get(self._catalog.entries[0])
         except (RenderError, RuntimeError) as error:  # torch raises the latter on a device that there is not
             self._connection.send(StartFailed(f"device {self._device}: {error}"))
@@ -100,7 +100,7 @@ class RenderLoop:
             if isinstance(message, RenderJob):
                 self._serve(message, checkpoints)
 
-    def _serve(self, job: RenderJob, checkpoints: "Checkpoints") -> None:
+    def _serve(self, job: RenderJob, checkpoints: "ModelCache") -> None:
         try:
             for output in job.outputs:
                 self._connection.send(self._draw(job, output, checkpoints))
@@ -118,8 +118,8 @@ class RenderLoop:
         else:
             self._connection.send(Finished(job.job_id))
 
-    def _draw(self, job: RenderJob, output: Output, checkpoints: "Checkpoints") -> ImageWritten:
-        from pipelines.generate import draw
+    def _draw(self, job: RenderJob, output: Output, checkpoints: "ModelCache") -> ImageWritten:
+        from pipelines.generate import generate
         from pipelines.models.loader import device_name
         from pipelines.receipt import make_receipt
 
@@ -135,12 +135,12 @@ class RenderLoop:
             if step:
                 self._connection.send(Progress(job.job_id, output.index, step, total))
 
-        drawing = draw(job.request, output.index, checkpoint, entry, after_step)
-        image, seed, warnings = drawing.picture, drawing.seed, drawing.warnings
+        generated = generate(job.request, output.index, checkpoint, entry, after_step)
+        image, seed, warnings = generated.image, generated.seed, generated.warnings
         encoding = (job.encoding.format, job.encoding.quality)
         kind = str(checkpoint.dtype).removeprefix("torch.")
         device = device_name(self._device)
-        receipt = make_receipt(job.request, seed, encoding, entry, device, kind, drawing.cache).to_json()
+        receipt = make_receipt(job.request, seed, encoding, entry, device, kind, generated.cache).to_json()
         carried = fits(receipt, job.encoding.format)
         if not carried:
             warnings += ("The prompts are too long for a JPG to carry the receipt; /v1/receipts has it.",)
@@ -156,7 +156,7 @@ class RenderLoop:
             seconds=time.monotonic() - started,
             receipt=receipt,
             warnings=warnings,
-            cache=drawing.cache,
+            cache=generated.cache,
         )
 
     def _check_cancel(self, job: RenderJob) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
 
-from pipelines.catalog.catalog import AddOn, Catalog
+from pipelines.catalog.catalog import Adapter, Catalog
 from server.database import Database
 from server.errors import InvalidParameter
 
@@ -26,7 +26,7 @@ DRAFT_ENDING = ".part"
 
 
 @dataclass(frozen=True, slots=True)
-class InstalledLora(AddOn):
+class InstalledLora(Adapter):
     """A LoRA that came by upload. `created` is in seconds since the epoch; a private one is its owner's only."""
 
     owner: str = ""
@@ -101,12 +101,12 @@ class LoraLibrary:
     def _remember(self, lora: InstalledLora) -> None:
         self._installed[lora.air] = lora
 
-    def _in_local_folder(self) -> list[AddOn]:
+    def _in_local_folder(self) -> list[Adapter]:
         """Looked at each time, so that a file is found as soon as it is there."""
         if self._local is None or not self._local.is_dir():
             return []
         paths = sorted(path for path in self._local.iterdir() if path.suffix == ENDING)
-        return [AddOn(air=path.stem, name=path.stem, weights=str(path)) for path in paths]
+        return [Adapter(air=path.stem, name=path.stem, weights=str(path)) for path in paths]
 
     def _as_text(self, lora: InstalledLora) -> str:
         """A row; its file by name, so that the data folder can be moved."""

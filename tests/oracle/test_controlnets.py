@@ -65,7 +65,7 @@ def theirs(
         return forward(**inputs)
 
     monkeypatch.setattr(net, "forward", spy)
-    pictures = [Image.open(use.guide.path) for use in uses]
+    pictures = [Image.open(use.control_image.path) for use in uses]
     options = {
         "control_image": pictures,
         "controlnet_conditioning_scale": [use.weight for use in uses],
@@ -137,7 +137,9 @@ def check(
         controls = prepare_controls(changed, WIDTH, HEIGHT, STEPS, model)
     tolerance = CLOSE[model.dtype]
     for control, guide in zip(controls, guides, strict=True):
-        torch.testing.assert_close(control.guide, guide, atol=tolerance, rtol=tolerance)
-    theirs_guides = tuple(replace(control, guide=guide) for control, guide in zip(controls, guides, strict=True))
+        torch.testing.assert_close(control.control_latents, guide, atol=tolerance, rtol=tolerance)
+    theirs_guides = tuple(
+        replace(control, control_latents=guide) for control, guide in zip(controls, guides, strict=True)
+    )
     assert torch.equal(ours(model, theirs_guides, scale), expected)
     assert not torch.equal(ours(model, (), scale), expected)

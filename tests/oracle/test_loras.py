@@ -8,7 +8,7 @@ import torch
 from diffusers.loaders.lora_conversion_utils import _convert_non_diffusers_lokr_to_diffusers
 from diffusers.loaders.lora_pipeline import QwenImageLoraLoaderMixin
 
-from pipelines.lora.apply import Loras, applied
+from pipelines.lora.apply import Loras, apply_loras
 from pipelines.models.loader import Checkpoint
 from pipelines.request import LoraUse
 from tests.adapters import DIALECTS, State, fused, linear_of, named, random_adapter, velocity, write
@@ -33,7 +33,7 @@ def ours(checkpoint: Checkpoint, folder: Path, *states: State, weights: list[flo
         for number, (state, weight) in enumerate(zip(states, weights or [1.0] * len(states), strict=True))
     ]
     loras = Loras().select(uses, checkpoint.transformer, checkpoint.device, checkpoint.dtype)
-    with applied(loras):
+    with apply_loras(loras):
         return velocity(checkpoint.transformer)
 
 

@@ -13,7 +13,7 @@ from accel.cache.curves import Polynomial
 from accel.cache.plan import CacheName, CachePlan
 from accel.cache.report import CacheReport
 from pipelines.catalog.catalog import ModelEntry, load_catalog
-from pipelines.generate import draw
+from pipelines.generate import generate
 from pipelines.models.loader import Checkpoint
 from pipelines.receipt import make_receipt, read_receipt
 from pipelines.render import RenderState, advance, prepare
@@ -223,9 +223,9 @@ def test_the_receipt_holds_the_plan_and_the_decisions_and_no_time(model: Checkpo
     request = RenderRequest("runware:108@1", "a", None, 64, 48, 12, Sampler(), 1.0, 7, cache=wide(FB))
     texts = []
     for _ in range(2):
-        drawing = draw(request, 0, model, entry(), lambda step, total: None)
+        generated = generate(request, 0, model, entry(), lambda step, total: None)
         receipt = make_receipt(
-            request, 7, ("PNG", 95), replace(entry(), weights="embedded"), "cpu", "float32", drawing.cache
+            request, 7, ("PNG", 95), replace(entry(), weights="embedded"), "cpu", "float32", generated.cache
         )
         texts.append(receipt.to_json())
     assert texts[0] == texts[1]
@@ -236,7 +236,7 @@ def test_the_receipt_holds_the_plan_and_the_decisions_and_no_time(model: Checkpo
 
 def test_a_cache_that_never_acted_says_so(model: Checkpoint) -> None:
     request = RenderRequest("", "a", None, 64, 48, 3, Sampler(), 1.0, 7, cache=replace(FB, threshold=0.0))
-    assert draw(request, 0, model, entry(), lambda step, total: None).warnings == (
+    assert generate(request, 0, model, entry(), lambda step, total: None).warnings == (
         "The cache 'fbcache' reused none of the 3 steps.",
     )
 
@@ -245,8 +245,8 @@ def drawn(trained: Checkpoint, cache: CachePlan | None) -> tuple[np.ndarray, Cac
     native = load_catalog().with_embedded_weights().entries[0]
     prompt = "a large red circle at the top left on a blue background"
     request = RenderRequest(native.air, prompt, None, 128, 128, 20, Sampler(), 4.0, 3, cache=cache)
-    drawing = draw(request, 0, trained, native, lambda step, total: None)
-    return np.asarray(drawing.picture, dtype=np.float64), drawing.cache
+    generated = generate(request, 0, trained, native, lambda step, total: None)
+    return np.asarray(generated.image, dtype=np.float64), generated.cache
 
 
 @pytest.fixture(scope="module")

@@ -266,7 +266,7 @@ class TestEdit:
 
 
 class TestMissingPictures:
-    @pytest.mark.parametrize("field", ["references[1]", "seed_image", "mask", "controls[1].guide"])
+    @pytest.mark.parametrize("field", ["references[1]", "seed_image", "mask", "controls[1].control_image"])
     def test_the_error_says_which(
         self, checkpoint: Checkpoint, reference: Reference, tmp_path: Path, field: str
     ) -> None:
@@ -277,7 +277,7 @@ class TestMissingPictures:
             "references[1]": {"references": (reference, gone)},
             "seed_image": {"seed_image": gone},
             "mask": {"seed_image": reference, "mask": gone},
-            "controls[1].guide": {"controls": (idle, acting)},
+            "controls[1].control_image": {"controls": (idle, acting)},
         }[field]
         with pytest.raises(PictureError, match="the picture is gone") as caught:
             begun(checkpoint, asked(**change), mode="edit_plus")

@@ -10,7 +10,7 @@ from accel.cache.profile import Recipe, load_profile, read_profile, write_profil
 from accel.calibration.traces import read_traces
 from ownware.cli import app
 from pipelines.catalog.catalog import EMBEDDED, load_catalog
-from pipelines.catalog.profiles import Profiles, Render, recipe_of
+from pipelines.catalog.profiles import CalibrationKey, Profiles, recipe_of
 
 DOCS = Path(__file__).parents[3] / "docs"
 TRACES = DOCS / "embedded.traces.jsonl"
@@ -52,7 +52,9 @@ def test_it_writes_a_profile_that_the_model_then_runs_with(prompts: Path, tmp_pa
         assert (fit.curve.r2 or 0) >= 0.6
         assert f"{fit.steps} steps, guidance 1: R² on held-out prompts {fit.table and fit.table.r2}" in said
     catalog = load_catalog().with_embedded_weights()
-    figures, warnings = Profiles(catalog, data / "profiles").choose(catalog.entries[0], Render(10, False, 16384))
+    figures, warnings = Profiles(catalog, data / "profiles").choose(
+        catalog.entries[0], CalibrationKey(10, False, 16384)
+    )
     assert warnings == ()
     assert figures is not None
     assert figures.curve == profile.fits[0].curve

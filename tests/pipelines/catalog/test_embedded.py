@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from diffusers.pipelines.qwenimage.pipeline_qwenimage import QwenImagePipeline
 
-from pipelines.catalog.catalog import EMBEDDED_FOLDER, AddOn, load_catalog
-from pipelines.generate import draw
+from pipelines.catalog.catalog import EMBEDDED_FOLDER, Adapter, load_catalog
+from pipelines.generate import generate
 from pipelines.latents import grid, noise
 from pipelines.models.loader import Checkpoint
 from pipelines.request import ControlUse, LoraUse, Reference, RenderRequest, Sampler
@@ -60,7 +60,7 @@ def test_other_sizes_and_aspects(painter: Painter, size: tuple[int, int]) -> Non
 
 def test_the_lora_draws_outlines(painter: Painter) -> None:
     row = load_catalog().with_embedded_weights().find_lora("outlines")
-    assert isinstance(row, AddOn)
+    assert isinstance(row, Adapter)
     assert Path(row.weights).stat().st_size < MEGABYTE
     prompt = "a large blue circle at the center on a white background"
     filled, plain, outlined = (
@@ -75,7 +75,7 @@ def test_the_lora_draws_outlines(painter: Painter) -> None:
 @pytest.mark.parametrize("shape", ["cross", "square"])
 def test_the_controlnet_fills_edges(painter: Painter, tmp_path: Path, shape: str) -> None:
     row = load_catalog().with_embedded_weights().find_controlnet("edges")
-    assert isinstance(row, AddOn)
+    assert isinstance(row, Adapter)
     assert sum(path.stat().st_size for path in Path(row.weights).iterdir()) < 3 * MEGABYTE
     scene = Scene("white", (Thing(shape, "red", "large", "left"),))  # pyright: ignore[reportArgumentType]
     edges(scene, 256).save(tmp_path / "guide.png")
@@ -91,7 +91,7 @@ def test_the_controlnet_fills_edges(painter: Painter, tmp_path: Path, shape: str
 def test_diffusers_opens_the_folder_and_draws_the_same_picture(trained: Checkpoint) -> None:
     prompt = "a large red circle at the top left on a blue background"
     request = RenderRequest("", prompt, " ", 128, 128, 8, Sampler(), 4.0, 3)
-    ours = draw(request, 0, trained, load_catalog().entries[0], lambda step, total: None).picture
+    ours = generate(request, 0, trained, load_catalog().entries[0], lambda step, total: None).image
     pipe: Any = QwenImagePipeline.from_pretrained(EMBEDDED_FOLDER)
     pipe.set_progress_bar_config(disable=True)
     theirs = pipe(

@@ -10,12 +10,12 @@ from structlog.testing import capture_logs
 from accel.cache.curves import Table
 from accel.cache.profile import FORMAT, Fit, Profile, ProfileError, load_profile, write_profile
 from pipelines.catalog.catalog import EMBEDDED, EMBEDDED_FOLDER, Catalog, load_catalog
-from pipelines.catalog.profiles import Profiles, Render, profile_file, recipe_of
+from pipelines.catalog.profiles import CalibrationKey, Profiles, profile_file, recipe_of
 
 CATALOG = load_catalog()
 REAL = CATALOG.entries[0]
 SMALL = CATALOG.with_embedded_weights().entries[0]
-RENDER = Render(20, True, 1024 * 1024)
+RENDER = CalibrationKey(20, True, 1024 * 1024)
 TABLE = Table((0.9, 0.1), (1.0, 2.0), 0.4, r2=0.9)
 
 
@@ -76,7 +76,7 @@ def test_other_weights_refuse_it_and_the_borrowed_figures_run_with_a_warning(
     changed.write_text(changed.read_text().replace("{", '{"touched": 1,', 1))
     profiles = Profiles(catalog, tmp_path)
     with capture_logs() as logs:
-        profiles.complain(catalog)
+        profiles.warn_refused(catalog)
         figures, said = profiles.choose(catalog.entries[0], RENDER)
     assert figures is not None
     assert figures.name == "qwen_image"
@@ -101,7 +101,7 @@ def test_other_parts_of_the_model_do_not_matter(catalog: Catalog, weights: Path,
     [(replace(RENDER, guided=False), "fits.guided"), (replace(RENDER, area=512 * 512), "fits.area")],
 )
 def test_what_was_not_measured_refuses_it(
-    catalog: Catalog, weights: Path, tmp_path: Path, render: Render, field: str
+    catalog: Catalog, weights: Path, tmp_path: Path, render: CalibrationKey, field: str
 ) -> None:
     save(tmp_path, weights)
     figures, said = Profiles(catalog, tmp_path).choose(catalog.entries[0], render)
@@ -131,14 +131,14 @@ def test_embedded_weights_that_changed_are_computed_in_full(tmp_path: Path) -> N
 
 @pytest.mark.parametrize(("steps", "guided"), [(20, True), (20, False), (28, True), (50, False)])
 def test_the_embedded_weights_have_figures_for_what_they_draw(steps: int, guided: bool) -> None:
-    figures, said = Profiles(Catalog((SMALL,))).choose(SMALL, Render(steps, guided, 128 * 128))
+    figures, said = Profiles(Catalog((SMALL,))).choose(SMALL, CalibrationKey(steps, guided, 128 * 128))
     assert figures is not None
     assert (figures.name, said) == (EMBEDDED, ())
 
 
 def test_doubts_are_said() -> None:
     edit = CATALOG.entries[1]
-    render = Render(20, False, 1024 * 1024, loras=True)
+    render = CalibrationKey(20, False, 1024 * 1024, loras=True)
     _, said = Profiles(CATALOG).choose(edit, render)
     assert [word in sentence for word, sentence in zip(("edits", "guidance", "LoRAs"), said, strict=True)] == [True] * 3
 

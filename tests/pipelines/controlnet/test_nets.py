@@ -122,7 +122,7 @@ class TestEffect:
             rings.crop((20, 10, 50, 30)).save(folder / "part.png")
         half = (20 / 60, 10 / 40, 50 / 60, 30 / 40)
         of_part, cut, of_all = (
-            prepare_controls([use(folder, guide=guide)], WIDTH, HEIGHT, 3, model, part)[0].guide
+            prepare_controls([use(folder, guide=guide)], WIDTH, HEIGHT, 3, model, part)[0].control_latents
             for guide, part in (("rings", half), ("part", WHOLE), ("rings", WHOLE))
         )
         # At the edges of a part, resampling sees what lies beyond.
@@ -138,7 +138,7 @@ class TestEffect:
         assert painted.canvas is not None
         assert painted.canvas.part != WHOLE
         expected = prepare_controls([use(folder)], WIDTH, HEIGHT, 3, model, painted.canvas.part)
-        assert torch.equal(painted.controls[0].guide, expected[0].guide)
+        assert torch.equal(painted.controls[0].control_latents, expected[0].control_latents)
 
     def test_different_nets_at_once(self, model: Checkpoint, folder: Path) -> None:
         two, three = use(folder, 2), use(folder, 3, "slope", weight=0.7)
@@ -255,17 +255,17 @@ class TestGuide:
         small = replace(entry("text_to_image"), native_area=64 * 64)
         request = RenderRequest("", "a", None, 256, 256, 1, Sampler(), 1.0, 0, controls=(use(folder),))
         state = prepare(request, 0, model, small)
-        assert state.controls[0].guide.shape == (1, 16, 64) == state.latents.shape
+        assert state.controls[0].control_latents.shape == (1, 16, 64) == state.latents.shape
         assert ended(state).isfinite().all()
 
     def test_it_is_seen_as_it_is_shown(self, model: Checkpoint, folder: Path, tmp_path: Path) -> None:
         plain = use(folder, guide="slope")
         exif = Image.Exif()
         exif[0x0112] = 3
-        with Image.open(plain.guide.path) as image:
+        with Image.open(plain.control_image.path) as image:
             image.transpose(Image.Transpose.ROTATE_180).save(tmp_path / "turned.png", exif=exif)
-        turned = replace(plain, guide=replace(plain.guide, path=tmp_path / "turned.png"))
-        one, other = (begun(model, use).controls[0].guide for use in (plain, turned))
+        turned = replace(plain, control_image=replace(plain.control_image, path=tmp_path / "turned.png"))
+        one, other = (begun(model, use).controls[0].control_latents for use in (plain, turned))
         assert torch.equal(one, other)
 
 

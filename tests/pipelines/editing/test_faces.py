@@ -8,7 +8,7 @@ from PIL import Image
 
 from pipelines.editing.canvas import lay_out
 from pipelines.editing.faces import around_face, find_faces
-from pipelines.generate import draw
+from pipelines.generate import generate
 from pipelines.models.loader import Checkpoint
 from pipelines.request import FaceRefinement, Reference
 from tests.pipelines.test_render import asked, entry
@@ -83,8 +83,8 @@ class TestDrawing:
         request = asked(width=256, height=304, seed_image=seed_image, strength=0.0, faces=how)
         heard: list[tuple[int, int]] = []
         native = replace(entry("text_to_image"), native_area=64 * 64)
-        drawing = draw(request, 0, checkpoint, native, lambda *steps: heard.append(steps))
-        picture, warnings = drawing.picture, drawing.warnings
+        generated = generate(request, 0, checkpoint, native, lambda *steps: heard.append(steps))
+        picture, warnings = generated.image, generated.warnings
         return np.asarray(picture), warnings, heard
 
     def test_only_the_face_changes(self, checkpoint: Checkpoint, photo: Image.Image, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from pipelines.catalog.catalog import load_catalog
 from pipelines.errors import LoraError
-from pipelines.lora.apply import NO_LORAS, Loras, LoraSet, applied
+from pipelines.lora.apply import NO_LORAS, Loras, LoraSet, apply_loras
 from pipelines.models.loader import Checkpoint
 from pipelines.render import RenderState, advance, begin
 from pipelines.request import LoraUse, RenderRequest, Sampler
@@ -90,7 +90,7 @@ class TestWhatItDoes:
         some = {name: second[name] for name in MODULES[::2]}
         expected = velocity(fused(checkpoint.transformer, multiplied(first, 0.5), multiplied(some, -1.5)))
         loras = selected(Loras(), checkpoint, use(folder, "first", 0.5), use(folder, "second", -1.5))
-        with applied(loras):
+        with apply_loras(loras):
             torch.testing.assert_close(velocity(checkpoint.transformer), expected, rtol=2e-4, atol=2e-4)
 
     def test_the_same_one_twice_counts_twice(self, checkpoint: Checkpoint, folder: Path) -> None:
@@ -109,7 +109,7 @@ class TestWhatItDoes:
         generator = torch.Generator().manual_seed(1)
         block = transformer.transformer_blocks[0].attn.to_q
         sample = torch.randn(5, 32, generator=generator).bfloat16()
-        with applied(loras):
+        with apply_loras(loras):
             assert block(sample).dtype == torch.bfloat16
 
 
@@ -154,7 +154,7 @@ class TestIsolation:
     def test_a_hook_that_cannot_be_set_leaves_none(self, checkpoint: Checkpoint, folder: Path) -> None:
         whole = selected(Loras(), checkpoint, use(folder, "first"))
         broken: Any = (*whole.hooks, (None, None))
-        with pytest.raises(AttributeError), applied(LoraSet(broken)):
+        with pytest.raises(AttributeError), apply_loras(LoraSet(broken)):
             raise AssertionError("it is never entered")
 
 

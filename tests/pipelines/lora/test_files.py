@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from pipelines.errors import LoraError
-from pipelines.lora.apply import Loras, applied
+from pipelines.lora.apply import Loras, apply_loras
 from pipelines.lora.files import LoraFile, read_lora
 from pipelines.models.loader import Checkpoint
 from pipelines.request import LoraUse
@@ -37,7 +37,7 @@ def moved(checkpoint: Checkpoint, path: Path, weight: float = 1.0) -> torch.Tens
     """The velocity with one adapter in force."""
     use = LoraUse("a", path, weight)
     loras = Loras().select([use], checkpoint.transformer, checkpoint.device, checkpoint.dtype)
-    with applied(loras):
+    with apply_loras(loras):
         return velocity(checkpoint.transformer)
 
 

@@ -10,7 +10,7 @@ import torch
 from pipelines.catalog.catalog import Mode, ModelEntry, load_catalog
 from pipelines.errors import LoadError
 from pipelines.models import loader as loading
-from pipelines.models.loader import Checkpoint, Checkpoints, default_dtype, load
+from pipelines.models.loader import Checkpoint, ModelCache, default_dtype, load
 
 CPU = torch.device("cpu")
 
@@ -98,7 +98,7 @@ class TestLoad:
 
 class TestCheckpoints:
     def test_models_of_the_same_weights_share_them(self) -> None:
-        checkpoints = Checkpoints("cpu")
+        checkpoints = ModelCache("cpu")
         one, *others = (checkpoints.get(entry(mode)) for mode in ("text_to_image", "edit", "edit_plus"))
         assert all(other is one for other in others)
 
@@ -110,7 +110,7 @@ class TestCheckpoints:
             return object()
 
         monkeypatch.setattr(loading, "load", note)
-        checkpoints = Checkpoints("cpu", capacity=2)
+        checkpoints = ModelCache("cpu", capacity=2)
         for name in "abacab":
             checkpoints.get(entry("text_to_image", name))
         assert loaded == ["a", "b", "c", "b"]
@@ -119,14 +119,14 @@ class TestCheckpoints:
         events: list[str] = []
         monkeypatch.setattr(loading, "load", lambda weights, *_, **__: events.append(weights))
         monkeypatch.setattr(loading, "free_memory", lambda: events.append("freed"))
-        checkpoints = Checkpoints("cpu")
+        checkpoints = ModelCache("cpu")
         for name in "ab":
             checkpoints.get(entry("text_to_image", name))
         assert events == ["a", "freed", "b"]
 
     def test_weights_without_a_processor_draw_but_do_not_edit(self, folder: Path, tmp_path: Path) -> None:
         shutil.rmtree(folder / "processor")
-        checkpoints = Checkpoints("cpu")
+        checkpoints = ModelCache("cpu")
         drawing = checkpoints.get(entry("text_to_image", folder))
         with pytest.raises(LoadError, match="cannot edit"):
             checkpoints.get(entry("edit", folder))
@@ -136,7 +136,7 @@ class TestCheckpoints:
         config = folder / "vae" / "config.json"
         good = config.read_text()
         config.write_text("{")
-        checkpoints = Checkpoints("cpu")
+        checkpoints = ModelCache("cpu")
         with pytest.raises(LoadError):
             checkpoints.get(entry("edit", folder))
         config.write_text(good)

@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 
-from pipelines.catalog.catalog import AddOn, Catalog, ModelEntry
+from pipelines.catalog.catalog import Adapter, Catalog, ModelEntry
 from server.api.client import Client
 from server.api.image_urls import image_url
 from server.api.runware.check.normalize import plain
@@ -162,7 +162,7 @@ def _all(catalog: Catalog, owner: str) -> Iterator[_Found]:
         yield _Found(_controlnet_row(net), _words(net), official=False)
 
 
-def _words(row: ModelEntry | AddOn) -> str:
+def _words(row: ModelEntry | Adapter) -> str:
     return f"{row.air} {row.name} {row.version} {' '.join(row.slugs)}".lower()
 
 
@@ -180,7 +180,7 @@ def _fits(found: _Found, task: ModelSearch) -> bool:
     )
 
 
-def _lora_row(lora: AddOn) -> Item:
+def _lora_row(lora: Adapter) -> Item:
     row: Item = {
         "air": lora.air,
         "name": lora.name,
@@ -229,7 +229,7 @@ def _row(entry: ModelEntry) -> Item:
     }
 
 
-def _controlnet_row(net: AddOn) -> Item:
+def _controlnet_row(net: Adapter) -> Item:
     return {
         "air": net.air,
         "name": net.name,

@@ -9,7 +9,7 @@ from typing import Literal
 
 from accel.cache.plan import CacheName, CachePlan
 from pipelines.catalog.catalog import Catalog, ModelEntry
-from pipelines.catalog.profiles import Figures, Profiles, Render
+from pipelines.catalog.profiles import CalibrationKey, Profiles, TeaCacheParams
 from server.api.runware.schema.objects import AcceleratorOptions
 
 ThresholdDirection = Literal["documented", "library"]
@@ -24,7 +24,7 @@ _OWN = {
 _WINDOW = ("cacheStartStep", "cacheEndStep", "cacheStartStepPercentage", "cacheEndStepPercentage")
 
 # What TeaCache runs with, None when it cannot, and what the sender should know about it.
-FiguresFinder = Callable[[], tuple[Figures | None, tuple[str, ...]]]
+ParamsFinder = Callable[[], tuple[TeaCacheParams | None, tuple[str, ...]]]
 
 # Where both readings of a threshold agree: the wire's default, so that it means the same in both.
 FIXED_POINT = 0.25
@@ -43,7 +43,7 @@ def cache_plan(
     entry: ModelEntry,
     executed: int,
     direction: ThresholdDirection,
-    figures: FiguresFinder | None = None,
+    figures: ParamsFinder | None = None,
 ) -> tuple[CachePlan | None, tuple[str, ...]]:
     """The cache that a legal task asks for on this model, None for none, and what its sender should know.
 
@@ -105,8 +105,8 @@ def cache_window(options: AcceleratorOptions, executed: int) -> tuple[int, int]:
     return start, min(end, executed)
 
 
-def _shipped(entry: ModelEntry, steps: int) -> FiguresFinder:
-    render = Render(steps, entry.true_cfg_scale > 1, entry.native_area or entry.output_area)
+def _shipped(entry: ModelEntry, steps: int) -> ParamsFinder:
+    render = CalibrationKey(steps, entry.true_cfg_scale > 1, entry.native_area or entry.output_area)
     return lambda: Profiles(Catalog(())).choose(entry, render)
 
 

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from pipelines.catalog.catalog import Catalog, ModelEntry
-from pipelines.catalog.profiles import Profiles, Render
+from pipelines.catalog.profiles import CalibrationKey, Profiles
 from pipelines.request import ControlUse, FaceRefinement, LoraUse, Outpaint, Reference, RenderRequest, Sampler
 from server.api.runware.check.rules import ASPECT_TOLERANCE
 from server.api.runware.schema.objects import ControlNet
@@ -73,7 +73,7 @@ def to_request(
         loras=_loras(task, catalog),
     )
     executed = request.executed_steps
-    render = Render(request.steps, scale > 1, entry.native_area or width * height, loras=bool(request.loras))
+    render = CalibrationKey(request.steps, scale > 1, entry.native_area or width * height, loras=bool(request.loras))
     figures = partial((profiles or Profiles(catalog)).choose, entry, render)
     cache, said = cache_plan(task.acceleratorOptions, entry, executed, threshold_direction, figures)
     request = replace(request, controls=_controls(task, executed, images, catalog), cache=cache)
@@ -171,7 +171,7 @@ def _controls(
             ControlUse(
                 name=control.model,
                 weights=row.weights,
-                guide=images[f"controlNet[{number}].guideImage"],
+                control_image=images[f"controlNet[{number}].guideImage"],
                 weight=row.weight if control.weight is None else control.weight,
                 mode=control.controlMode,
                 start=start,

@@ -8,15 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
-from pipelines.catalog.catalog import AddOn, Catalog, load_catalog
+from pipelines.catalog.catalog import Adapter, Catalog, load_catalog
 from pipelines.request import ControlUse
 from server.api.runware.schema.objects import ControlNet
 from server.api.runware.translate.request import control_window
 from tests.fakes import FakeWorker
 from tests.server.conftest import error_of, new_task, post
 
-UNION = AddOn("ownware:union@1", "Union", "/nets/union", slugs=("union",), weight=0.8)
-CANNY = AddOn("ownware:canny@1", "Canny", "/nets/canny", version="2")
+UNION = Adapter("ownware:union@1", "Union", "/nets/union", slugs=("union",), weight=0.8)
+CANNY = Adapter("ownware:canny@1", "Canny", "/nets/canny", version="2")
 
 
 @pytest.fixture
@@ -46,8 +46,8 @@ class TestRequest:
         first, second = ordered(client, worker, one, other, steps=15)
         assert (first.name, first.weights) == (UNION.air, "/nets/union")
         assert (first.weight, first.mode, first.start, first.end) == (-1.5, "prompt", 2, 10)
-        assert (first.guide.width, first.guide.height) == (64, 48)
-        assert first.guide.path.is_file()
+        assert (first.control_image.width, first.control_image.height) == (64, 48)
+        assert first.control_image.path.is_file()
         assert (second.weights, second.weight, second.mode) == ("/nets/canny", 1.0, "balanced")
         assert (second.start, second.end) == (1, 9)
 

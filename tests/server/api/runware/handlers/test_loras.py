@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from pipelines.catalog.catalog import LORA_ARCHITECTURES, AddOn, Catalog
+from pipelines.catalog.catalog import LORA_ARCHITECTURES, Adapter, Catalog
 from pipelines.request import LoraUse
 from server.api.runware.schema.tasks import TASKS, ModelUpload
 from server.app import create_app
@@ -19,9 +19,9 @@ from server.settings import Settings
 from tests.fakes import FakeWorker
 from tests.server.conftest import error_of, new_task, post
 
-LIGHTNING = AddOn("hub:1@1", "Lightning", "owner/lightning/8steps.safetensors", weight=0.8, slugs=("lightning",))
-FLUX = AddOn("civitai:5@1", "Neon", "/loras/neon.safetensors", architecture="flux1d")
-EDIT = AddOn("civitai:6@2", "Watercolour", "/loras/watercolour.safetensors", architecture="qwen_image_edit")
+LIGHTNING = Adapter("hub:1@1", "Lightning", "owner/lightning/8steps.safetensors", weight=0.8, slugs=("lightning",))
+FLUX = Adapter("civitai:5@1", "Neon", "/loras/neon.safetensors", architecture="flux1d")
+EDIT = Adapter("civitai:6@2", "Watercolour", "/loras/watercolour.safetensors", architecture="qwen_image_edit")
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
-from pipelines.catalog.catalog import AddOn, Catalog, load_catalog
+from pipelines.catalog.catalog import Adapter, Catalog, load_catalog
 from pipelines.controlnet.preprocessors import NEED_A_NETWORK, preprocess
 from server.app import create_app
 from server.settings import Settings
@@ -19,7 +19,7 @@ from tests.fakes import FakeWorker, picture
 from tests.server.conftest import error_of, new_task, post
 
 NAMES = ["controlNetPreprocess", "imageControlNetPreProcess"]
-NET = AddOn("ownware:union@1", "Union", "/nets/union")
+NET = Adapter("ownware:union@1", "Union", "/nets/union")
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def test_a_guide_steers_a_later_task_by_uuid_and_url(client: TestClient, worker:
     for named in (item["guideImageUUID"], item["guideImageURL"]):
         post(client, new_task(controlNet=[{"model": NET.air, "guideImage": named}])).json()
         (control,) = worker.jobs[-1].request.controls
-        with Image.open(control.guide.path) as used:
+        with Image.open(control.control_image.path) as used:
             assert np.array_equal(np.asarray(used), np.asarray(guide))
 
 
