@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from docs.figures.parameters import PAIRS
-from pipelines.catalog.catalog import BUILT_IN, AddOn, ModelEntry, load_catalog
+from pipelines.catalog.catalog import BUILT_IN, Adapter, ModelEntry, load_catalog
 from server import errors
 from server.api.runware.check.validation import task_model, validate
 from server.api.runware.schema.objects import AcceleratorOptions
@@ -171,7 +171,7 @@ def test_every_metric_is_in_the_table() -> None:
 
 def test_every_key_of_the_models_file_is_in_the_table() -> None:
     page = text_of(REFERENCE / "models-file.md")
-    names = {field.name for row in (ModelEntry, AddOn) for field in fields(row)}
+    names = {field.name for row in (ModelEntry, Adapter) for field in fields(row)}
     assert {name for name in names if f"`{name}`" not in page} == set()
 
 
