@@ -158,7 +158,7 @@ def recommend(
     """Print the acceleratorOptions of the fastest measured setting that keeps a likeness to the uncached picture."""
     from ownware.commands.bench import recommend as run_recommend
 
-    bounds = {"least_ssim": min_ssim, "least_psnr": min_psnr, "most_flip": max_flip}
+    bounds = {"min_ssim": min_ssim, "min_psnr": min_psnr, "max_flip": max_flip}
     place = {"model": model, "size": size, "device": device}
     raise typer.Exit(run_recommend(results=results, bounds=bounds, mean=mean, steps=steps, **place))
 

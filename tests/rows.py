@@ -1,4 +1,4 @@
-"""Results of a benchmark that nobody ran, for tests of what is made of results."""
+"""Made-up measurements, for tests of what is computed from measurements."""
 
 import zlib
 from dataclasses import replace
@@ -6,17 +6,17 @@ from typing import Any
 
 from accel.cache.plan import CachePlan
 from accel.cache.report import Branch, Decision
-from benchmarks.step_caches.results import Case, Likeness, Place, Result, Run
+from benchmarks.step_caches.results import Case, Measurement, Run, Setup, Similarity
 from benchmarks.step_caches.variants import Kind
 
-PLACE = Place("runware:108@1", "f" * 64, "cpu (1 threads)", "float32", 256, 256)
+SETUP = Setup("runware:108@1", "f" * 64, "cpu (1 threads)", "float32", 256, 256)
 PLAN = CachePlan("fbcache", 0.25, 3, 18, 3)
-TWIN = Run(loop=2.0, request=2.2, peak_mib=None, host_reads=0)
+BASELINE = Run(loop=2.0, request=2.2, peak_mib=None, host_syncs=0)
 BRANCHES: tuple[Branch, Branch] = ("cond", "uncond")
 
 
 def decisions(pattern: str) -> tuple[Decision, ...]:
-    """Of both branches, from a letter a step: R reused, C computed."""
+    """The decisions of both branches, from a letter a step: R reused, C computed."""
     return tuple(
         Decision(step, 0, branch, "reuse" if letter == "R" else "threshold", 0.1, 0.1)
         for step, letter in enumerate(pattern)
@@ -24,7 +24,7 @@ def decisions(pattern: str) -> tuple[Decision, ...]:
     )
 
 
-def result(
+def measurement(
     name: str = "fbCache 0.25",
     *,
     kind: Kind = "cache",
@@ -33,17 +33,17 @@ def result(
     prompt: str = "a red circle",
     pattern: str = "CCRRCRRC" + 12 * "C",
     on_wire: bool = True,
-    place: Place = PLACE,
+    setup: Setup = SETUP,
     steps: int = 20,
     executed: int = 20,
     **changes: Any,
-) -> Result:
-    """One result; the whole request takes 0.2 seconds more than its loop."""
+) -> Measurement:
+    """One measurement; the whole request takes 0.2 seconds more than its loop."""
     cached = kind == "cache"
-    loop = TWIN.loop / speedup
-    made = Result(
+    loop = BASELINE.loop / speedup
+    made = Measurement(
         case=Case(
-            place,
+            setup,
             prompt,
             (),
             1,
@@ -54,12 +54,12 @@ def result(
         ),
         name=name,
         family="fbCache" if cached else "fewer steps",
-        knobs={"fbCache": True, "fbCacheThreshold": 0.25} if cached else {},
+        options={"fbCache": True, "fbCacheThreshold": 0.25} if cached else {},
         on_wire=cached and on_wire,
         words=(),
         runs=(Run(loop, loop + 0.2, None, 19),),
-        twins=(TWIN,),
-        likeness=Likeness(psnr=40.0, ssim=ssim, flip=0.01),
+        baselines=(BASELINE,),
+        similarity=Similarity(psnr=40.0, ssim=ssim, flip=0.01),
         decisions=decisions(pattern) if cached else (),
         versions={"torch": "2", "diffusers": "0"},
         date="2026-01-01T00:00:00+00:00",

@@ -6,35 +6,39 @@ from benchmarks.step_caches.results import PSNR_OF_EQUALS
 from benchmarks.step_caches.summary import Row, Spread
 
 
-def times(spread: Spread) -> str:
-    """A speed-up with the worst prompt's, as `1.82× (1.60)`."""
+def speedup(spread: Spread) -> str:
+    """Mean and worst speed-up, as `1.82× (1.60)`."""
     return f"{spread.mean:.2f}× ({spread.worst:.2f})"
 
 
-def decibels(value: float) -> str:
-    """PSNR; equal pictures have none."""
-    return "equal" if value >= PSNR_OF_EQUALS else f"{value:.1f}"
-
-
 def ssim(spread: Spread) -> str:
-    """Mean and worst."""
+    """Mean and worst SSIM."""
     return f"{spread.mean:.3f} ({spread.worst:.3f})"
 
 
 def psnr(spread: Spread) -> str:
-    """Mean and worst."""
+    """Mean and worst PSNR in dB; equal images have none."""
     if spread.worst >= PSNR_OF_EQUALS:
         return "equal"
-    return f"{decibels(spread.mean)} ({decibels(spread.worst)})"
+    return f"{_decibels(spread.mean)} ({_decibels(spread.worst)})"
 
 
-def ordered(rows: Sequence[Row]) -> list[Row]:
-    """Caches and fewer steps together, by speed, so that like stands beside like; the floors come last."""
-    return sorted(rows, key=lambda row: (row.kind in ("uncached", "other_kernel"), row.loop_speedup.mean))
+def flip(spread: Spread) -> str:
+    """Mean and worst FLIP."""
+    return f"{spread.mean:.3f} ({spread.worst:.3f})"
 
 
 def reused(row: Row) -> str:
-    """Steps that were reused of those that were executed."""
+    """Reused steps out of the executed ones."""
     if row.kind != "cache":
         return "–"
     return f"{row.reused_steps:.1f} of {row.executed}".replace(".0 of", " of")
+
+
+def ordered(rows: Sequence[Row]) -> list[Row]:
+    """Caches and fewer steps together by speed, so that comparable rows are neighbours; the noise floors come last."""
+    return sorted(rows, key=lambda row: (row.kind in ("uncached", "other_kernel"), row.loop_speedup.mean))
+
+
+def _decibels(value: float) -> str:
+    return "equal" if value >= PSNR_OF_EQUALS else f"{value:.1f}"

@@ -1,9 +1,9 @@
-"""The main table of a report as Markdown, and its place in a page. Pure but for `insert`; knows no plot."""
+"""The main table of a report as Markdown, and its place in a page. Only `insert_table` touches a file."""
 
 from pathlib import Path
 
 from benchmarks.step_caches import cells
-from benchmarks.step_caches.recommend import front
+from benchmarks.step_caches.recommend import pareto_front
 from benchmarks.step_caches.summary import Group
 
 BEGIN, END = "<!-- step caches: written by `ownware bench report` -->", "<!-- end of step caches -->"
@@ -14,40 +14,39 @@ class PageError(ValueError):
     """The page has no place for the table."""
 
 
-def markdown(group: Group) -> str:
-    """The main table, with what it was measured on."""
+def table(group: Group) -> str:
+    """The main table of a group, followed by a description of what was measured."""
     lines = [f"| {' | '.join(_HEADINGS)} |", "|---" * len(_HEADINGS) + "|"]
-    best = front(group.whole)
-    for row in cells.ordered(group.whole):
-        mark = "*" * ((row.kind != "cache") + 2 * (row in best))
-        name = f"{mark}{row.name}{mark}"
+    best = pareto_front(group.complete)
+    for row in cells.ordered(group.complete):
+        emphasis = "*" * ((row.kind != "cache") + 2 * (row in best))
         columns = (
-            name,
-            cells.times(row.loop_speedup),
-            cells.times(row.request_speedup),
+            f"{emphasis}{row.name}{emphasis}",
+            cells.speedup(row.loop_speedup),
+            cells.speedup(row.request_speedup),
             cells.reused(row),
             cells.ssim(row.ssim),
             cells.psnr(row.psnr),
-            f"{row.flip.mean:.3f} ({row.flip.worst:.3f})",
+            cells.flip(row.flip),
         )
         lines.append(f"| {' | '.join(columns)} |")
-    return "\n".join([*lines, "", described(group)])
+    return "\n".join([*lines, "", description(group)])
 
 
-def described(group: Group) -> str:
-    """What was measured, in a sentence or two."""
-    place = group.place
-    size = f"{place.width} × {place.height} pixels"
+def description(group: Group) -> str:
+    """Model, size, device and meaning of the columns, in a few sentences."""
+    setup = group.setup
+    size = f"{setup.width} × {setup.height} pixels"
     return (
-        f"`{place.model}` (weights {(place.weights or 'unknown')[:8]}), {group.steps} steps, {size}, {group.cases} "
-        f"pictures a row, {place.dtype} on {place.device}. Mean over the pictures, in brackets the worst; against the "
-        f"uncached picture of {group.steps} steps. In bold: no other row is both faster and nearer. The clock strays "
-        f"by {100 * group.noise:.0f} %."
+        f"`{setup.model}` (weights {(setup.weights or 'unknown')[:8]}), {group.steps} steps, {size}, {group.cases} "
+        f"images a row, {setup.dtype} on {setup.device}. Each value is the mean over the images, with the worst image "
+        f"in brackets. Everything is compared with the uncached image of {group.steps} steps. In bold: no other row is "
+        f"both faster and more similar. The timings vary by {100 * group.noise:.0f} %."
     )
 
 
-def insert(page: Path, text: str) -> None:
-    """Put a text between the page's markers. Raises `PageError` where they are not."""
+def insert_table(page: Path, text: str) -> None:
+    """Put a text between the page's markers. Raises `PageError` when they are missing."""
     old = page.read_text(encoding="utf-8")
     start, end = old.find(BEGIN), old.find(END)
     if start < 0 or end < start:

@@ -1,7 +1,7 @@
-"""One way of drawing a prompt beside its uncached twin: time, memory, waits, decisions and likeness.
+"""Measures one variant of a prompt beside its uncached baseline: time, memory, host syncs, decisions and similarity.
 
-The two take turns in one process, so that their ratio stands where the machine's pace does not. Knows the loop; knows
-no file.
+Variant and baseline take turns in one process, so that their ratio does not depend on the machine's load. Knows the
+loop; knows no file.
 """
 
 import time
@@ -15,12 +15,12 @@ from PIL import Image
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from accel.cache.report import Decision
-from benchmarks.step_caches.host_syncs import HostReads
+from benchmarks.step_caches.host_syncs import HostSyncCounter
 from benchmarks.step_caches.ocr import Reader
 from benchmarks.step_caches.prompts import Prompt
-from benchmarks.step_caches.results import Case, Likeness, Place, Result, Run
+from benchmarks.step_caches.results import Case, Measurement, Run, Setup, Similarity
 from benchmarks.step_caches.similarity import compare
-from benchmarks.step_caches.variants import Job
+from benchmarks.step_caches.variants import Variant
 from pipelines.catalog.catalog import ModelEntry
 from pipelines.generate import generate
 from pipelines.models.encodings import Encodings
@@ -32,17 +32,17 @@ _DIGITS = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Drawn:
-    """A picture, what it took, and what a cache decided on the way."""
+class TimedImage:
+    """An image, its cost, and the decisions of its step cache."""
 
-    picture: Image.Image
+    image: Image.Image
     run: Run
     decisions: tuple[Decision, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Bench:
-    """A model, the size of its pictures, and what reads words in them, if that is there."""
+class Measurer:
+    """Measures variants on one model at one size. `reader` reads words in the images; None skips that."""
 
     checkpoint: Checkpoint
     entry: ModelEntry
@@ -51,9 +51,9 @@ class Bench:
     reader: Reader | None = None
 
     @property
-    def place(self) -> Place:
-        """Where everything here is drawn."""
-        return Place(
+    def setup(self) -> Setup:
+        """The setup of every measurement made here."""
+        return Setup(
             model=self.entry.air,
             weights=fingerprint(self.entry.weights),
             device=device_name(str(self.checkpoint.device)),
@@ -62,39 +62,41 @@ class Bench:
             height=self.height,
         )
 
-    def case(self, job: Job, prompt: Prompt, seed: int, steps: int) -> Case:
-        """What `measure` will answer for."""
-        references = tuple(picture.sha256 for picture in prompt.references)
-        return Case(self.place, prompt.text, references, seed, steps, job.kind, job.executed, job.plan)
+    def case(self, variant: Variant, prompt: Prompt, seed: int, steps: int) -> Case:
+        """The case that `measure` measures with the same arguments."""
+        references = tuple(reference.sha256 for reference in prompt.references)
+        return Case(self.setup, prompt.text, references, seed, steps, variant.kind, variant.executed, variant.plan)
 
-    def measure(self, job: Job, prompt: Prompt, seed: int, steps: int, repeats: int) -> tuple[Result, Image.Image]:
-        """The result of a case and its picture. It and its twin are drawn `repeats` times."""
-        whole = self.request(prompt, seed, steps)
-        request = replace(whole, steps=job.executed, cache=job.plan)
+    def measure(
+        self, variant: Variant, prompt: Prompt, seed: int, steps: int, repeats: int
+    ) -> tuple[Measurement, Image.Image]:
+        """Measure a case and return its image too. Variant and baseline are each rendered `repeats` times."""
+        baseline_request = self.request(prompt, seed, steps)
+        request = replace(baseline_request, steps=variant.executed, cache=variant.plan)
         pairs = []
         for _ in range(repeats):
-            twin = self.draw(whole)
-            with _kernel(job):
-                pairs.append((self.draw(request), twin))
-        drawn, twin = pairs[-1]
-        result = Result(
-            case=self.case(job, prompt, seed, steps),
-            name=job.name,
-            family=job.family,
-            knobs=job.knobs,
-            on_wire=job.on_wire,
+            baseline = self.render(baseline_request)
+            with _attention_kernel(variant):
+                pairs.append((self.render(request), baseline))
+        rendered, baseline = pairs[-1]
+        measurement = Measurement(
+            case=self.case(variant, prompt, seed, steps),
+            name=variant.name,
+            family=variant.family,
+            options=variant.options,
+            on_wire=variant.on_wire,
             words=prompt.words,
             runs=tuple(own.run for own, _ in pairs),
-            twins=tuple(other.run for _, other in pairs),
-            likeness=self._likeness(drawn.picture, twin.picture, prompt),
-            decisions=drawn.decisions,
+            baselines=tuple(other.run for _, other in pairs),
+            similarity=self._similarity(rendered.image, baseline.image, prompt),
+            decisions=rendered.decisions,
             versions={package: version(package) for package in ("torch", "diffusers")},
             date=datetime.now(UTC).isoformat(timespec="seconds"),
         )
-        return result, drawn.picture
+        return measurement, rendered.image
 
     def request(self, prompt: Prompt, seed: int, steps: int) -> RenderRequest:
-        """The picture with all its steps and no cache, everything else as the model has it by default."""
+        """The baseline's request: all steps, no cache, and the model's defaults for everything else."""
         return RenderRequest(
             model=self.entry.air,
             prompt=prompt.text,
@@ -108,53 +110,53 @@ class Bench:
             references=prompt.references,
         )
 
-    def draw(self, request: RenderRequest) -> Drawn:
-        """Draw it once, from nothing kept of the time before."""
+    def render(self, request: RenderRequest) -> TimedImage:
+        """Render a request once, without anything kept from an earlier render."""
         device = self.checkpoint.device
         times: dict[int, float] = {}
-        reads = HostReads()
-        waits: dict[int, int] = {}
+        counter = HostSyncCounter()
+        syncs: dict[int, int] = {}
 
         def report(step: int, total: int) -> None:
             if step in (0, total):
-                _synchronise(device)
-                times[step], waits[step] = time.perf_counter(), reads.count
+                _synchronize(device)
+                times[step], syncs[step] = time.perf_counter(), counter.count
 
-        # A request with a new prompt has to encode it, so a prompt that was drawn before must be, too.
+        # A request with a new prompt has to encode it, so a prompt that was rendered before must be encoded again.
         checkpoint = replace(self.checkpoint, encodings=Encodings())
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
-        _synchronise(device)
+        _synchronize(device)
         started = time.perf_counter()
-        with reads:
+        with counter:
             generated = generate(request, 0, checkpoint, self.entry, report)
-        _synchronise(device)
+        _synchronize(device)
         ended = time.perf_counter()
         peak = torch.cuda.max_memory_allocated(device) // 2**20 if device.type == "cuda" else None
         first, last = min(times), max(times)
-        run = Run(round(times[last] - times[first], 5), round(ended - started, 5), peak, waits[last] - waits[first])
-        decisions = () if generated.cache is None else tuple(_short(each) for each in generated.cache.decisions)
-        return Drawn(generated.image, run, decisions)
+        run = Run(round(times[last] - times[first], 5), round(ended - started, 5), peak, syncs[last] - syncs[first])
+        decisions = () if generated.cache is None else tuple(_rounded(each) for each in generated.cache.decisions)
+        return TimedImage(generated.image, run, decisions)
 
-    def _likeness(self, picture: Image.Image, twin: Image.Image, prompt: Prompt) -> Likeness:
-        likeness = compare(picture, twin)
+    def _similarity(self, image: Image.Image, baseline: Image.Image, prompt: Prompt) -> Similarity:
+        similarity = compare(image, baseline)
         if self.reader is None or not prompt.words:
-            return likeness
-        return replace(likeness, read=self.reader.read(picture), twin_read=self.reader.read(twin))
+            return similarity
+        return replace(similarity, text=self.reader.read(image), baseline_text=self.reader.read(baseline))
 
 
-def _kernel(job: Job) -> AbstractContextManager[object]:
-    """Attention as usual, or by another kernel: the same sums in another order."""
-    return sdpa_kernel(SDPBackend.MATH) if job.kind == "other_kernel" else nullcontext()
+def _attention_kernel(variant: Variant) -> AbstractContextManager[object]:
+    """The default attention kernel, or for `other_kernel` one that adds in another order."""
+    return sdpa_kernel(SDPBackend.MATH) if variant.kind == "other_kernel" else nullcontext()
 
 
-def _synchronise(device: torch.device) -> None:
+def _synchronize(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
-def _short(decision: Decision) -> Decision:
-    """With the digits that a plot shows: thousands of these go into one file."""
+def _rounded(decision: Decision) -> Decision:
+    """A decision with the digits that a plot shows: one file holds thousands of them."""
     rounded = (None if value is None else round(value, _DIGITS) for value in (decision.distance, decision.score))
     distance, score = rounded
     return replace(decision, distance=distance, score=score)

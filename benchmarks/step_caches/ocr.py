@@ -1,4 +1,4 @@
-"""The words in a picture, read by an OCR network whose weights are in its wheel (rapidocr).
+"""Reads the words in an image with an OCR network whose weights are in its wheel (rapidocr).
 
 Knows pixels; knows no prompt.
 """
@@ -12,21 +12,21 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-_KEPT = 16  # pictures: a twin comes back with each setting
+_CACHED_IMAGES = 16  # a baseline comes back with each variant
 
 
 class Reader:
-    """Reads pictures; takes a second or two to load, and about one for a picture that it has not just seen."""
+    """Reads images. Loading takes a second or two, a new image about one second."""
 
     def __init__(self) -> None:
         from rapidocr import RapidOCR
 
         self._engine: Any = RapidOCR(params={"Global.log_level": "critical"})
-        self._read = lru_cache(maxsize=_KEPT)(self._read_bytes)
+        self._read = lru_cache(maxsize=_CACHED_IMAGES)(self._read_bytes)
 
-    def read(self, picture: Image.Image) -> str:
-        """Its lines from top to bottom with single spaces between; empty where nothing can be read."""
-        return self._read(picture.convert("RGB").tobytes(), picture.size)
+    def read(self, image: Image.Image) -> str:
+        """The lines of an image from top to bottom, joined by single spaces; empty when nothing is legible."""
+        return self._read(image.convert("RGB").tobytes(), image.size)
 
     def _read_bytes(self, pixels: bytes, size: tuple[int, int]) -> str:
         width, height = size
@@ -35,16 +35,16 @@ class Reader:
         return " ".join(found.txts or ())
 
 
-def can_read() -> bool:
+def ocr_available() -> bool:
     """Whether the OCR library is installed."""
     return importlib.util.find_spec("rapidocr") is not None
 
 
-def spelt(text: str) -> str:
-    """A text without what spelling it right does not depend on: spaces, width and case."""
+def normalize_text(text: str) -> str:
+    """A text without spaces, letter case and character width: spelling does not depend on them."""
     return "".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
-def holds(text: str, words: Sequence[str]) -> bool:
-    """Whether a text has each of the words in it, letter by letter."""
-    return all(spelt(word) in spelt(text) for word in words)
+def contains_words(text: str, words: Sequence[str]) -> bool:
+    """Whether a text contains each of the words, letter by letter."""
+    return all(normalize_text(word) in normalize_text(text) for word in words)

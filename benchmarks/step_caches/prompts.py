@@ -1,4 +1,4 @@
-"""What is drawn: prompts from a file, with the words they ask for and the pictures they edit.
+"""The prompts of the benchmark, with the words that they ask for and the images that they edit.
 
 Knows files and Pillow; imports no torch.
 """
@@ -29,14 +29,14 @@ class PromptsError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A prompt, and the pictures it edits."""
+    """A prompt, and the images that it edits."""
 
     text: str
     references: tuple[Reference, ...] = ()
 
     @property
     def words(self) -> tuple[str, ...]:
-        """What the picture is to show in letters: whatever stands in quotation marks."""
+        """The words that the image should show: the text in quotation marks."""
         return tuple(_QUOTED.findall(self.text))
 
 
@@ -59,9 +59,9 @@ _DOCUMENT = TypeAdapter(_Document)
 
 
 def load_prompts(path: Path, entry: ModelEntry) -> tuple[Prompt, ...]:
-    """The prompts of a TOML file, or of a text file with one a line, for a model.
+    """The prompts of a file for a model: TOML, or text with one prompt a line.
 
-    References are paths, relative ones beside the file. Raises `PromptsError`.
+    A relative reference is resolved from the file's folder. Raises `PromptsError`.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -71,15 +71,15 @@ def load_prompts(path: Path, entry: ModelEntry) -> tuple[Prompt, ...]:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise PromptsError(f"{path}: {error}") from error
     if not rows:
-        raise PromptsError(f"{path}: there is no prompt in it")
+        raise PromptsError(f"{path}: it contains no prompt")
     prompts = tuple(_prompt(path, row, entry) for row in rows)
     if len(set(prompts)) < len(prompts):
-        raise PromptsError(f"{path}: a prompt is there twice")
+        raise PromptsError(f"{path}: a prompt occurs twice")
     return prompts
 
 
 def default_prompts(entry: ModelEntry) -> tuple[Prompt, ...]:
-    """Those that come with the project. Raises `PromptsError` for a model that edits: it needs somebody's pictures."""
+    """The prompts that come with the project. Raises `PromptsError` for a model that edits: it needs images."""
     return load_prompts(EMBEDDED if entry.embedded else GENERAL, entry)
 
 
@@ -90,19 +90,19 @@ def _lines(text: str) -> tuple[_Row, ...]:
 def _prompt(path: Path, row: _Row, entry: ModelEntry) -> Prompt:
     if token := find_control_token(row.text):
         raise PromptsError(f"{path}: '{row.text}' contains the control token {token}")
-    least, most = REFERENCES[entry.mode]
-    if not least <= len(row.references) <= most:
-        takes = str(least) if least == most else f"{least} to {most}"
+    minimum, maximum = REFERENCES[entry.mode]
+    if not minimum <= len(row.references) <= maximum:
+        takes = str(minimum) if minimum == maximum else f"{minimum} to {maximum}"
         given = len(row.references)
         raise PromptsError(f"{path}: '{row.text}' has {given} references, and {entry.air} takes {takes}")
     return Prompt(row.text, tuple(_reference(path, name) for name in row.references))
 
 
 def _reference(path: Path, name: str) -> Reference:
-    picture = path.parent / Path(name).expanduser()
+    image_path = path.parent / Path(name).expanduser()
     try:
-        with Image.open(picture) as image:
+        with Image.open(image_path) as image:
             image.load()
-            return Reference(picture, file_digest(picture), *image.size)
+            return Reference(image_path, file_digest(image_path), *image.size)
     except (OSError, Image.DecompressionBombError) as error:
-        raise PromptsError(f"{path}: {name} is no picture that can be read: {error}") from error
+        raise PromptsError(f"{path}: {name} is no readable image: {error}") from error

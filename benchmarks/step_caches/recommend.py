@@ -1,4 +1,4 @@
-"""Which setting to use: the fastest measured one that keeps a demand on likeness. Pure; imports no torch."""
+"""Recommends the fastest measured setting that meets constraints on similarity. Pure; imports no torch."""
 
 import operator
 from collections.abc import Iterable, Sequence
@@ -8,69 +8,70 @@ from benchmarks.step_caches.summary import Group, Row, Spread
 
 
 @dataclass(frozen=True, slots=True)
-class Demand:
-    """Least SSIM and PSNR and greatest FLIP, of the prompt that fares worst or, with `mean`, of all on average."""
+class Constraints:
+    """Bounds on SSIM, PSNR and FLIP for the worst prompt, or with `mean` for the mean over the prompts."""
 
-    least_ssim: float | None = None
-    least_psnr: float | None = None
-    most_flip: float | None = None
+    min_ssim: float | None = None
+    min_psnr: float | None = None
+    max_flip: float | None = None
     mean: bool = False
 
-    def holds(self, row: Row) -> bool:
-        """Whether a row keeps all that is demanded."""
+    def accept(self, row: Row) -> bool:
+        """Whether a row meets every bound."""
         return all(
-            bound is None or keeps(_part(spread, self.mean), bound)
-            for spread, bound, keeps in (
-                (row.ssim, self.least_ssim, operator.ge),
-                (row.psnr, self.least_psnr, operator.ge),
-                (row.flip, self.most_flip, operator.le),
+            bound is None or meets(_value(spread, self.mean), bound)
+            for spread, bound, meets in (
+                (row.ssim, self.min_ssim, operator.ge),
+                (row.psnr, self.min_psnr, operator.ge),
+                (row.flip, self.max_flip, operator.le),
             )
         )
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
-    """`setting` is the fastest cache that holds, None for none; `shorter` is the fastest by fewer steps alone.
+class Recommendation:
+    """The rows to tell the user about; each is None when there is none.
 
-    `beyond` is a faster strategy that the wire does not offer; `nearest` comes nearest to the demand where none holds.
+    `setting` is the fastest accepted cache of the wire. `fewer_steps` is the fastest accepted row without a cache.
+    `off_wire` is a faster accepted strategy that the wire does not offer. `nearest` is the cache of highest SSIM.
     """
 
     setting: Row | None
-    shorter: Row | None
-    beyond: Row | None
+    fewer_steps: Row | None
+    off_wire: Row | None
     nearest: Row | None
 
     @property
-    def shorter_wins(self) -> bool:
-        """Whether fewer steps alone are at least as fast."""
-        if self.shorter is None:
+    def fewer_steps_win(self) -> bool:
+        """Whether fewer steps alone are at least as fast as the setting."""
+        if self.fewer_steps is None:
             return False
-        return self.setting is None or self.shorter.loop_speedup.mean >= self.setting.loop_speedup.mean
+        return self.setting is None or _speed(self.fewer_steps) >= _speed(self.setting)
 
 
-def choose(group: Group, demand: Demand) -> Choice:
-    """The best of a group's whole rows."""
-    caches = [row for row in group.whole if row.kind == "cache" and row.flag is None]
-    holding = [row for row in group.whole if demand.holds(row)]
-    setting = _fastest(row for row in holding if row in caches and row.on_wire)
-    beyond = _fastest(row for row in holding if row in caches and not row.on_wire)
-    if beyond is not None and setting is not None and beyond.loop_speedup.mean <= setting.loop_speedup.mean:
-        beyond = None
-    return Choice(
+def recommend(group: Group, constraints: Constraints) -> Recommendation:
+    """The recommendation from a group's complete rows."""
+    caches = [row for row in group.complete if row.kind == "cache" and row.flag is None]
+    accepted = [row for row in group.complete if constraints.accept(row)]
+    setting = _fastest(row for row in accepted if row in caches and row.on_wire)
+    off_wire = _fastest(row for row in accepted if row in caches and not row.on_wire)
+    if off_wire is not None and setting is not None and _speed(off_wire) <= _speed(setting):
+        off_wire = None
+    return Recommendation(
         setting=setting,
-        shorter=_fastest(row for row in holding if row.kind == "fewer_steps"),
-        beyond=beyond,
-        nearest=max(caches, key=lambda row: _part(row.ssim, demand.mean), default=None),
+        fewer_steps=_fastest(row for row in accepted if row.kind == "fewer_steps"),
+        off_wire=off_wire,
+        nearest=max(caches, key=lambda row: _value(row.ssim, constraints.mean), default=None),
     )
 
 
-def front(rows: Sequence[Row]) -> list[Row]:
-    """The settings than which none is both faster and nearer to the twin, by mean speed-up and mean SSIM; fastest last.
+def pareto_front(rows: Sequence[Row]) -> list[Row]:
+    """The rows that no other row beats in both mean speed-up and mean SSIM, the fastest last.
 
-    Fewer steps are a setting like any other here; a row that is flagged has nothing to offer.
+    Fewer steps compete like caches; flagged rows do not compete.
     """
-    able = [row for row in rows if row.kind in ("cache", "fewer_steps") and row.flag is None]
-    return sorted((row for row in able if not any(_beats(other, row) for other in able)), key=_speed)
+    candidates = [row for row in rows if row.kind in ("cache", "fewer_steps") and row.flag is None]
+    return sorted((row for row in candidates if not any(_beats(other, row) for other in candidates)), key=_speed)
 
 
 def _beats(one: Row, other: Row) -> bool:
@@ -86,5 +87,5 @@ def _speed(row: Row) -> float:
     return row.loop_speedup.mean
 
 
-def _part(spread: Spread, mean: bool) -> float:
+def _value(spread: Spread, mean: bool) -> float:
     return spread.mean if mean else spread.worst

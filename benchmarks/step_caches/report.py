@@ -1,6 +1,6 @@
-"""The report: one HTML file that needs nothing else, and its plots as PNG files beside it.
+"""The report: one self-contained HTML file, and its plots as PNG files beside it.
 
-Knows groups and where their pictures lie; how they were measured is nobody's business here.
+Knows groups and where their images are; knows not how they were measured.
 """
 
 import base64
@@ -14,37 +14,37 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from benchmarks.step_caches import cells
-from benchmarks.step_caches.plots import front_figure, knob_figure, timeline_figure
-from benchmarks.step_caches.recommend import front
-from benchmarks.step_caches.results import Result
-from benchmarks.step_caches.runner import picture_path
+from benchmarks.step_caches.plots import front_figure, option_figure, timeline_figure
+from benchmarks.step_caches.recommend import pareto_front
+from benchmarks.step_caches.results import Measurement
+from benchmarks.step_caches.runner import image_path
 from benchmarks.step_caches.summary import Group, Row
 
-SHOWN_SIDE = 256  # pixels of a picture in the page
+THUMBNAIL_SIDE = 256  # pixels
 _DPI = 110
 _TEMPLATES = Path(__file__).parent
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
-    """A picture in the page: `source` is a data URI, None where the file is not there."""
+class Thumbnail:
+    """An image in the page: `source` is a data URI, None when the file is missing."""
 
     name: str
     source: str | None
     ssim: float
-    read: str | None
+    text: str | None
 
 
 @dataclass(frozen=True, slots=True)
-class Strip:
-    """The pictures of one prompt and seed, the uncached one first."""
+class ImageRow:
+    """The images of one prompt and seed, the uncached one first."""
 
     prompt: str
     seed: int
-    pictures: tuple[Shown, ...]
+    thumbnails: tuple[Thumbnail, ...]
 
 
-def write_report(groups: Sequence[Group], pictures: Path, folder: Path) -> Path:
+def write_report(groups: Sequence[Group], images: Path, folder: Path) -> Path:
     """Write `report.html` and the plots to a folder. Returns the page's path."""
     folder.mkdir(parents=True, exist_ok=True)
     environment = Environment(
@@ -55,67 +55,69 @@ def write_report(groups: Sequence[Group], pictures: Path, folder: Path) -> Path:
         lstrip_blocks=True,
     )
     environment.globals |= {"cells": cells}
-    sections = [_section(number, group, pictures, folder) for number, group in enumerate(groups)]
+    sections = [_section(number, group, images, folder) for number, group in enumerate(groups)]
     page = folder / "report.html"
     page.write_text(environment.get_template("report.html").render(sections=sections), encoding="utf-8")
     return page
 
 
 def save_front(group: Group, path: Path) -> None:
-    """The front alone, for another page."""
+    """Write the plot of speed and similarity alone, for another page."""
     path.write_bytes(_png(front_figure(group)))
 
 
-def _section(number: int, group: Group, pictures: Path, folder: Path) -> dict[str, object]:
+def _section(number: int, group: Group, images: Path, folder: Path) -> dict[str, object]:
     plots = {}
-    tail = f"-{number + 1}" if number else ""
-    drawn = {"front": front_figure(group), "timelines": timeline_figure(group), "knobs": knob_figure(group)}
-    for name, figure in drawn.items():
+    suffix = f"-{number + 1}" if number else ""
+    figures = {"front": front_figure(group), "timelines": timeline_figure(group), "options": option_figure(group)}
+    for name, figure in figures.items():
         if figure is not None:
             data = _png(figure)
-            (folder / f"{name}{tail}.png").write_bytes(data)
-            plots[name] = _uri(data, "png")
-    rows = cells.ordered(group.whole)
+            (folder / f"{name}{suffix}.png").write_bytes(data)
+            plots[name] = _data_uri(data, "png")
+    rows = cells.ordered(group.complete)
+    dates = [measurement.date for measurement in group.measurements]
     return {
         "group": group,
         "rows": rows,
-        "best": [row.name for row in front(group.whole)],
+        "best": [row.name for row in pareto_front(group.complete)],
         "flags": [row for row in rows if row.flag],
-        "incomplete": [row for row in group.rows if row not in group.whole],
+        "incomplete": [row for row in group.rows if row not in group.complete],
         "plots": plots,
-        "strips": _strips(group, cells.ordered(group.rows), pictures),
-        "versions": group.results[-1].versions,
-        "dates": (min(result.date for result in group.results), max(result.date for result in group.results)),
+        "image_rows": _image_rows(group, cells.ordered(group.rows), images),
+        "versions": group.measurements[-1].versions,
+        "dates": (min(dates), max(dates)),
     }
 
 
-def _strips(group: Group, rows: Sequence[Row], pictures: Path) -> list[Strip]:
-    by_prompt: dict[tuple[str, int], list[Result]] = {}
-    for result in group.results:
-        by_prompt.setdefault((result.case.prompt, result.case.seed), []).append(result)
-    place = {(row.kind, row.name): number for number, row in enumerate(rows)}
+def _image_rows(group: Group, rows: Sequence[Row], images: Path) -> list[ImageRow]:
+    by_prompt: dict[tuple[str, int], list[Measurement]] = {}
+    for measurement in group.measurements:
+        by_prompt.setdefault((measurement.case.prompt, measurement.case.seed), []).append(measurement)
+    position = {(row.kind, row.name): number for number, row in enumerate(rows)}
 
-    def order(result: Result) -> tuple[bool, int]:
-        return result.case.kind != "uncached", place[result.case.kind, result.name]
+    def order(measurement: Measurement) -> tuple[bool, int]:
+        kind = measurement.case.kind
+        return kind != "uncached", position[kind, measurement.name]
 
     return [
-        Strip(prompt, seed, tuple(_shown(result, pictures) for result in sorted(results, key=order)))
-        for (prompt, seed), results in by_prompt.items()
+        ImageRow(prompt, seed, tuple(_thumbnail(member, images) for member in sorted(members, key=order)))
+        for (prompt, seed), members in by_prompt.items()
     ]
 
 
-def _shown(result: Result, pictures: Path) -> Shown:
-    path = picture_path(pictures, result.case)
-    name = "uncached" if result.case.kind == "uncached" else result.name
+def _thumbnail(measurement: Measurement, images: Path) -> Thumbnail:
+    path = image_path(images, measurement.case)
+    name = "uncached" if measurement.case.kind == "uncached" else measurement.name
     source = None
     if path.exists():
-        with Image.open(path) as picture:
-            small = picture.convert("RGB")
-            small.thumbnail((SHOWN_SIDE, SHOWN_SIDE), Image.Resampling.LANCZOS)
+        with Image.open(path) as image:
+            small = image.convert("RGB")
+            small.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.LANCZOS)
             buffer = io.BytesIO()
             small.save(buffer, "WEBP", quality=85)
-            source = _uri(buffer.getvalue(), "webp")
-    return Shown(name, source, result.likeness.ssim, result.likeness.read)
+            source = _data_uri(buffer.getvalue(), "webp")
+    return Thumbnail(name, source, measurement.similarity.ssim, measurement.similarity.text)
 
 
 def _png(figure: Figure) -> bytes:
@@ -124,5 +126,5 @@ def _png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def _uri(data: bytes, kind: str) -> str:
+def _data_uri(data: bytes, kind: str) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"

@@ -1,6 +1,6 @@
-"""Every setting on every prompt, with a progress bar; goes on where it was interrupted.
+"""Measures every variant on every prompt with a progress bar, and resumes an interrupted run.
 
-Knows what is to be drawn and where results go; how one is measured is `measuring`'s.
+Knows what to render and where the results go; knows not how one image is measured.
 """
 
 import sys
@@ -11,63 +11,65 @@ from pathlib import Path
 import typer
 from PIL import Image
 
-from benchmarks.step_caches.measure import Bench
+from benchmarks.step_caches.measure import Measurer
 from benchmarks.step_caches.prompts import Prompt
 from benchmarks.step_caches.results import Case, ResultsFile
-from benchmarks.step_caches.variants import Job
+from benchmarks.step_caches.variants import Variant
 
-PICTURE_QUALITY = 90  # WebP, for looking at: every figure is of the picture itself
+IMAGE_QUALITY = 90  # WebP, for looking at: every figure is of the image itself
 
 
 @dataclass(frozen=True, slots=True)
-class Unit:
-    """One result to come."""
+class Sample:
+    """One measurement to make: a variant on a prompt with a seed, compared with `steps` uncached steps."""
 
-    job: Job
+    variant: Variant
     prompt: Prompt
     seed: int
     steps: int
 
 
-def units_of(jobs: dict[int, Sequence[Job]], prompts: Sequence[Prompt], seeds: Sequence[int]) -> list[Unit]:
-    """All results of a campaign; `jobs` are by the number of steps they are held against.
+def make_samples(
+    variants: dict[int, Sequence[Variant]], prompts: Sequence[Prompt], seeds: Sequence[int]
+) -> list[Sample]:
+    """All samples of a run; the keys of `variants` are the baseline's steps.
 
-    Prompt by prompt, so that a run that is cut short has some prompts whole rather than some settings.
+    The order is prompt by prompt: an interrupted run has some prompts complete rather than some variants.
     """
     return [
-        Unit(job, prompt, seed, steps)
-        for steps, ways in jobs.items()
+        Sample(variant, prompt, seed, steps)
+        for steps, of_steps in variants.items()
         for seed in seeds
         for prompt in prompts
-        for job in ways
+        for variant in of_steps
     ]
 
 
-def run(bench: Bench, units: Sequence[Unit], results: ResultsFile, pictures: Path, repeats: int) -> int:
-    """Measure what the file does not have yet. Returns how many that were."""
-    left = [unit for unit in units if bench.case(unit.job, unit.prompt, unit.seed, unit.steps) not in results]
-    if not left:
+def run(measurer: Measurer, samples: Sequence[Sample], results: ResultsFile, images: Path, repeats: int) -> int:
+    """Measure the samples that the file lacks. Returns their number."""
+    missing = [s for s in samples if measurer.case(s.variant, s.prompt, s.seed, s.steps) not in results]
+    if not missing:
         return 0
-    pictures.mkdir(parents=True, exist_ok=True)
-    first = left[0]
-    bench.draw(bench.request(first.prompt, first.seed, first.steps))  # the libraries' own start is nobody's time
-    with typer.progressbar(left, label="results", file=sys.stderr, item_show_func=_shown) as bar:
-        for unit in bar:
-            result, picture = bench.measure(unit.job, unit.prompt, unit.seed, unit.steps, repeats)
-            save_picture(picture, picture_path(pictures, result.case))
-            results.append(result)
-    return len(left)
+    images.mkdir(parents=True, exist_ok=True)
+    first = missing[0]
+    measurer.render(measurer.request(first.prompt, first.seed, first.steps))  # warms the libraries up
+    with typer.progressbar(missing, label="results", file=sys.stderr, item_show_func=_describe) as bar:
+        for sample in bar:
+            measurement, image = measurer.measure(sample.variant, sample.prompt, sample.seed, sample.steps, repeats)
+            save_image(image, image_path(images, measurement.case))
+            results.append(measurement)
+    return len(missing)
 
 
-def picture_path(folder: Path, case: Case) -> Path:
-    """Where the picture of a case lies."""
+def image_path(folder: Path, case: Case) -> Path:
+    """The path of the image of a case."""
     return folder / f"{case.key}.webp"
 
 
-def save_picture(picture: Image.Image, path: Path) -> None:
-    """Write it for looking at."""
-    picture.save(path, "WEBP", quality=PICTURE_QUALITY)
+def save_image(image: Image.Image, path: Path) -> None:
+    """Write an image for looking at."""
+    image.save(path, "WEBP", quality=IMAGE_QUALITY)
 
 
-def _shown(unit: Unit | None) -> str | None:
-    return None if unit is None else f"{unit.job.name}: {unit.prompt.text[:40]}"
+def _describe(sample: Sample | None) -> str | None:
+    return None if sample is None else f"{sample.variant.name}: {sample.prompt.text[:40]}"

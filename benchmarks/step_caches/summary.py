@@ -1,4 +1,4 @@
-"""From results to rows: each setting over all prompts, as their mean and as the prompt that fares worst.
+"""Summarizes measurements: each variant over all prompts, as the mean and as the worst prompt.
 
 Pure; imports no torch and no plotting library.
 """
@@ -8,38 +8,39 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean, quantiles
 
-from benchmarks.step_caches.ocr import holds, spelt
-from benchmarks.step_caches.results import Place, Result
-from benchmarks.step_caches.variants import Kind, Knob
+from benchmarks.step_caches.ocr import contains_words, normalize_text
+from benchmarks.step_caches.results import Measurement, Setup
+from benchmarks.step_caches.variants import Kind, OptionValue
 
-# Below this, a speed-up is no news, however quiet the machine was.
-LEAST_SPEEDUP = 0.02
+# A smaller speed-up counts as none, even on a quiet machine.
+MIN_NOISE = 0.02
 
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """The mean over the prompts, and the prompt that fares worst."""
+    """The mean over the prompts and the value of the worst prompt."""
 
     mean: float
     worst: float
 
 
 @dataclass(frozen=True, slots=True)
-class Words:
-    """Of the prompts that ask for words: in how many the picture has them, and in how many the twin has.
+class WordCounts:
+    """Counts over the prompts that ask for words.
 
-    `same` pictures of the `legible` ones, in whose twin something can be read, say just what the twin says.
+    `right` images and `baseline_right` baselines contain the words. OCR reads something in `legible` baselines, and in
+    `same` of them it reads exactly the same text in the image.
     """
 
     prompts: int
     right: int
-    twin_right: int
+    baseline_right: int
     legible: int
     same: int
 
 
 @dataclass(frozen=True, slots=True)
-class Times:
+class Percentiles:
     """Seconds: median and 95th percentile over prompts and repeats."""
 
     p50: float
@@ -48,25 +49,25 @@ class Times:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One setting over all its prompts. `flag` says what does not fit together, if anything does not."""
+    """One variant over all its prompts. `flag` describes a contradiction between its figures, None without one."""
 
     name: str
     kind: Kind
     family: str
-    knobs: dict[str, Knob]
+    options: dict[str, OptionValue]
     on_wire: bool
     executed: int
     cases: int
     loop_speedup: Spread
     request_speedup: Spread
     reused_steps: float
-    loop: Times
-    request: Times
+    loop: Percentiles
+    request: Percentiles
     psnr: Spread
     ssim: Spread
     flip: Spread
-    words: Words | None
-    host_reads: float
+    words: WordCounts | None
+    host_syncs: float
     peak_mib: int | None
     worst_prompt: str
     flag: str | None = None
@@ -74,116 +75,123 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """All that may be compared: one place, one number of steps. `noise` is how far the clock strays, as a share."""
+    """The measurements that may be compared: one setup, one number of steps.
 
-    place: Place
+    `noise` is the variation of equal runs, as a share of their time.
+    """
+
+    setup: Setup
     steps: int
     rows: tuple[Row, ...]
-    results: tuple[Result, ...]
+    measurements: tuple[Measurement, ...]
     noise: float
 
     @property
     def prompts(self) -> tuple[str, ...]:
-        """In the order they were drawn in."""
-        return tuple(dict.fromkeys(result.case.prompt for result in self.results))
+        """The prompts in the order of the file."""
+        return tuple(dict.fromkeys(measurement.case.prompt for measurement in self.measurements))
 
     @property
     def cases(self) -> int:
-        """How many pictures the most thoroughly measured setting has."""
+        """The number of images of the most thoroughly measured variant."""
         return max(row.cases for row in self.rows)
 
     @property
-    def whole(self) -> tuple[Row, ...]:
-        """The rows that may be compared: those that have been through every prompt."""
+    def complete(self) -> tuple[Row, ...]:
+        """The rows that may be compared: those measured on every prompt."""
         return tuple(row for row in self.rows if row.cases == self.cases)
 
     def row(self, kind: Kind) -> Row | None:
-        """The row of a noise floor."""
+        """The first row of a kind, such as a noise floor."""
         return next((row for row in self.rows if row.kind == kind), None)
 
 
-def groups_of(results: Iterable[Result]) -> list[Group]:
-    """What belongs together, in the order of the file. Of each model, only the weights that were drawn with last."""
+def group_measurements(measurements: Iterable[Measurement]) -> list[Group]:
+    """The groups in the order of the file. Of each model, only the weights that were measured last are kept."""
     newest: dict[tuple[object, ...], str | None] = {}
-    found: dict[tuple[Place, int], list[Result]] = defaultdict(list)
-    for result in results:
-        place = result.case.place
-        newest[_same_but_weights(place)] = place.weights
-        found[place, result.case.steps].append(result)
+    found: dict[tuple[Setup, int], list[Measurement]] = defaultdict(list)
+    for measurement in measurements:
+        setup = measurement.case.setup
+        newest[_without_weights(setup)] = setup.weights
+        found[setup, measurement.case.steps].append(measurement)
     return [
-        _group(place, steps, members)
-        for (place, steps), members in found.items()
-        if newest[_same_but_weights(place)] == place.weights
+        _group(setup, steps, members)
+        for (setup, steps), members in found.items()
+        if newest[_without_weights(setup)] == setup.weights
     ]
 
 
-def _same_but_weights(place: Place) -> tuple[object, ...]:
-    return place.model, place.device, place.dtype, place.width, place.height
+def _without_weights(setup: Setup) -> tuple[object, ...]:
+    return setup.model, setup.device, setup.dtype, setup.width, setup.height
 
 
-def _group(place: Place, steps: int, results: Sequence[Result]) -> Group:
-    by_setting: dict[tuple[object, ...], list[Result]] = defaultdict(list)
-    for result in results:
-        by_setting[result.name, result.case.kind, result.case.executed, result.case.plan].append(result)
-    same = [result for result in results if result.case.kind == "uncached"]
-    noise = max([LEAST_SPEEDUP, *(abs(result.loop_speedup - 1) for result in same)])
-    rows = tuple(_row(members, noise) for members in by_setting.values())
-    return Group(place, steps, rows, tuple(results), noise)
+def _group(setup: Setup, steps: int, measurements: Sequence[Measurement]) -> Group:
+    by_variant: dict[tuple[object, ...], list[Measurement]] = defaultdict(list)
+    for measurement in measurements:
+        case = measurement.case
+        by_variant[measurement.name, case.kind, case.executed, case.plan].append(measurement)
+    equal_runs = [measurement for measurement in measurements if measurement.case.kind == "uncached"]
+    noise = max([MIN_NOISE, *(abs(measurement.loop_speedup - 1) for measurement in equal_runs)])
+    rows = tuple(_row(members, noise) for members in by_variant.values())
+    return Group(setup, steps, rows, tuple(measurements), noise)
 
 
-def _row(results: Sequence[Result], noise: float) -> Row:
-    first = results[0]
-    speedup = _spread(results, lambda result: result.loop_speedup)
-    reused = fmean(result.reused_steps for result in results)
-    worst = min(results, key=lambda result: result.likeness.ssim)
-    peaks = [run.peak_mib for result in results for run in result.runs if run.peak_mib is not None]
+def _row(measurements: Sequence[Measurement], noise: float) -> Row:
+    first = measurements[0]
+    speedup = _spread(measurements, lambda measurement: measurement.loop_speedup)
+    reused = fmean(measurement.reused_steps for measurement in measurements)
+    worst = min(measurements, key=lambda measurement: measurement.similarity.ssim)
+    runs = [run for measurement in measurements for run in measurement.runs]
     return Row(
         name=first.name,
         kind=first.case.kind,
         family=first.family,
-        knobs=first.knobs,
+        options=first.options,
         on_wire=first.on_wire,
         executed=first.case.executed,
-        cases=len(results),
+        cases=len(measurements),
         loop_speedup=speedup,
-        request_speedup=_spread(results, lambda result: result.request_speedup),
+        request_speedup=_spread(measurements, lambda measurement: measurement.request_speedup),
         reused_steps=reused,
-        loop=_times([run.loop for result in results for run in result.runs]),
-        request=_times([run.request for result in results for run in result.runs]),
-        psnr=_spread(results, lambda result: result.likeness.psnr),
-        ssim=_spread(results, lambda result: result.likeness.ssim),
-        flip=_spread(results, lambda result: result.likeness.flip, worst=max),
-        words=_words(results),
-        host_reads=fmean(run.host_reads for result in results for run in result.runs),
-        peak_mib=max(peaks, default=None),
+        loop=_percentiles([run.loop for run in runs]),
+        request=_percentiles([run.request for run in runs]),
+        psnr=_spread(measurements, lambda measurement: measurement.similarity.psnr),
+        ssim=_spread(measurements, lambda measurement: measurement.similarity.ssim),
+        flip=_spread(measurements, lambda measurement: measurement.similarity.flip, worst=max),
+        words=_count_words(measurements),
+        host_syncs=fmean(run.host_syncs for run in runs),
+        peak_mib=max((run.peak_mib for run in runs if run.peak_mib is not None), default=None),
         worst_prompt=worst.case.prompt,
         flag=_flag(first.case.kind, reused, speedup.mean, noise),
     )
 
 
 def _spread(
-    results: Sequence[Result], value: Callable[[Result], float], worst: Callable[[list[float]], float] = min
+    measurements: Sequence[Measurement],
+    value: Callable[[Measurement], float],
+    worst: Callable[[list[float]], float] = min,
 ) -> Spread:
-    values = [value(result) for result in results]
+    values = [value(measurement) for measurement in measurements]
     return Spread(fmean(values), worst(values))
 
 
-def _times(seconds: list[float]) -> Times:
+def _percentiles(seconds: list[float]) -> Percentiles:
     cuts = quantiles(seconds, n=20, method="inclusive") if len(seconds) > 1 else seconds * 19
-    return Times(cuts[9], cuts[18])
+    return Percentiles(cuts[9], cuts[18])
 
 
-def _words(results: Sequence[Result]) -> Words | None:
-    read = [(result, result.likeness) for result in results if result.likeness.read is not None]
+def _count_words(measurements: Sequence[Measurement]) -> WordCounts | None:
+    read = [measurement for measurement in measurements if measurement.similarity.text is not None]
     if not read:
         return None
-    legible = [likeness for _, likeness in read if spelt(likeness.twin_read or "")]
-    return Words(
-        prompts=len(read),
-        right=sum(holds(likeness.read or "", result.words) for result, likeness in read),
-        twin_right=sum(holds(likeness.twin_read or "", result.words) for result, likeness in read),
+    texts = [(each.similarity.text or "", each.similarity.baseline_text or "", each.words) for each in read]
+    legible = [(text, baseline) for text, baseline, _ in texts if normalize_text(baseline)]
+    return WordCounts(
+        prompts=len(texts),
+        right=sum(contains_words(text, words) for text, _, words in texts),
+        baseline_right=sum(contains_words(baseline, words) for _, baseline, words in texts),
         legible=len(legible),
-        same=sum(spelt(likeness.read or "") == spelt(likeness.twin_read or "") for likeness in legible),
+        same=sum(normalize_text(text) == normalize_text(baseline) for text, baseline in legible),
     )
 
 

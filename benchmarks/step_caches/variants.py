@@ -1,7 +1,7 @@
-"""How it is drawn: the step caches to measure, and what they are measured against.
+"""The variants to measure: cache settings from a TOML file, and what they are compared with.
 
-A setting is the wire's `acceleratorOptions`, translated by the server's own code, or for what the wire does not offer
-a strategy with the fields of a `CachePlan`. Imports no torch.
+A cache setting is the wire's `acceleratorOptions`, translated by the server's own code; or, for what the wire does not
+offer, a strategy with the fields of a `CachePlan`. Imports no torch.
 """
 
 import tomllib
@@ -19,12 +19,12 @@ from server.api.runware.schema.objects import AcceleratorOptions
 from server.api.runware.translate.caches import CACHES, ParamsFinder, ThresholdDirection, cache_plan, cache_window
 
 DEFAULT = Path(__file__).with_name("settings.toml")
-# uncached: the same once more; other_kernel: uncached, but with attention computed in another order
+# Two kinds are noise floors. uncached: the baseline once more; other_kernel: with attention added in another order.
 Kind = Literal["cache", "fewer_steps", "uncached", "other_kernel"]
-Knob = bool | int | float | str
+OptionValue = bool | int | float | str
 
-# The fewer-steps curve, as shares of the steps: 8, 10, 12, 14, 16 and 18 of 20.
-FEWER = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+# The shares of the steps that the curve of fewer steps is measured at: 8, 10, 12, 14, 16 and 18 of 20.
+FEWER_STEPS_SHARES = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
 
 class SettingsError(ValueError):
@@ -32,40 +32,40 @@ class SettingsError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
-    """A cache to measure. `options` are those of the wire, None for a strategy, which has `fields` of a plan."""
+class CacheSetting:
+    """A cache to measure: `wire` are its options on the wire, or None and `fields` of a plan."""
 
     name: str
-    options: AcceleratorOptions | None
+    wire: AcceleratorOptions | None
     fields: dict[str, Any]
 
     @property
-    def knobs(self) -> dict[str, Knob]:
-        """What was chosen, by the names that the file has for it."""
-        if self.options is not None:
-            return self.options.model_dump(exclude_unset=True)
+    def options(self) -> dict[str, OptionValue]:
+        """The options that the file sets, by the file's names."""
+        if self.wire is not None:
+            return self.wire.model_dump(exclude_unset=True)
         return dict(self.fields)
 
     def plan(
-        self, entry: ModelEntry, steps: int, direction: ThresholdDirection, figures: ParamsFinder | None = None
+        self, entry: ModelEntry, steps: int, direction: ThresholdDirection, params: ParamsFinder | None = None
     ) -> tuple[CachePlan | None, tuple[str, ...]]:
-        """The plan for a picture of so many steps, None where the cache stays off, and what there is to say of it."""
-        if self.options is not None:
-            return cache_plan(self.options, entry, steps, direction, figures)
+        """The plan for an image of `steps` steps, None when the cache stays off, and the warnings."""
+        if self.wire is not None:
+            return cache_plan(self.wire, entry, steps, direction, params)
         start, end = cache_window(AcceleratorOptions(), steps)
         return _PLAN.validate_python({"start": start, "end": end, "max_run": _MAX_RUN} | self.fields), ()
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
-    """One way of drawing: `executed` steps, with a cache or without. `family` are the jobs that share a curve."""
+class Variant:
+    """One way to render: `executed` steps, with a cache or without. Variants of one `family` share a curve."""
 
     kind: Kind
     name: str
     family: str
     executed: int
     plan: CachePlan | None
-    knobs: dict[str, Knob]
+    options: dict[str, OptionValue]
     on_wire: bool = False
 
 
@@ -84,8 +84,8 @@ class _Document:
 _DOCUMENT = TypeAdapter(_Document)
 
 
-def load_settings(path: Path = DEFAULT) -> tuple[Setting, ...]:
-    """The settings of a TOML file. Raises `SettingsError`."""
+def load_settings(path: Path = DEFAULT) -> tuple[CacheSetting, ...]:
+    """The cache settings of a TOML file. Raises `SettingsError`."""
     try:
         rows = _DOCUMENT.validate_python(tomllib.loads(path.read_text(encoding="utf-8"))).settings
     except ValidationError as error:
@@ -99,37 +99,37 @@ def load_settings(path: Path = DEFAULT) -> tuple[Setting, ...]:
     return settings
 
 
-def jobs_of(
-    settings: tuple[Setting, ...],
+def make_variants(
+    settings: tuple[CacheSetting, ...],
     entry: ModelEntry,
     steps: int,
     direction: ThresholdDirection,
-    figures: ParamsFinder | None = None,
-) -> tuple[list[Job], list[str]]:
-    """Everything to draw at so many steps, and which settings cannot act there and why.
+    params: ParamsFinder | None = None,
+) -> tuple[list[Variant], list[str]]:
+    """The variants at `steps` steps, and a sentence for each setting whose cache stays off there.
 
-    The curve of fewer steps and the two noise floors come first, so that a run that is cut short has them. `figures`
-    are those that TeaCache runs with, as for `cache_plan`.
+    The noise floors and the curve of fewer steps come first, so that an interrupted run has them. `params` finds
+    TeaCache's parameters, as for `cache_plan`.
     """
-    jobs = [
-        Job("uncached", "uncached, once more", "uncached", steps, None, {}),
-        Job("other_kernel", "uncached, other kernel", "uncached", steps, None, {}),
+    variants = [
+        Variant("uncached", "uncached, once more", "uncached", steps, None, {}),
+        Variant("other_kernel", "uncached, other kernel", "uncached", steps, None, {}),
     ]
-    shorter = sorted({round(share * steps) for share in FEWER} - {0, steps}, reverse=True)
-    jobs += [Job("fewer_steps", f"{n} steps", "fewer steps", n, None, {"steps": n}) for n in shorter]
+    shorter = sorted({round(share * steps) for share in FEWER_STEPS_SHARES} - {0, steps}, reverse=True)
+    variants += [Variant("fewer_steps", f"{n} steps", "fewer steps", n, None, {"steps": n}) for n in shorter]
     left_out = []
     for setting in settings:
-        plan, said = setting.plan(entry, steps, direction, figures)
+        plan, warnings = setting.plan(entry, steps, direction, params)
         if plan is None:
-            left_out.append(f"{setting.name} at {steps} steps: {' '.join(said)}")
+            left_out.append(f"{setting.name} at {steps} steps: {' '.join(warnings)}")
             continue
-        on_wire = setting.options is not None
-        family = next((name for name in CACHES if setting.knobs.get(name)), plan.strategy)
-        jobs.append(Job("cache", setting.name, family, steps, plan, setting.knobs, on_wire))
-    return jobs, left_out
+        on_wire = setting.wire is not None
+        family = next((name for name in CACHES if setting.options.get(name)), plan.strategy)
+        variants.append(Variant("cache", setting.name, family, steps, plan, setting.options, on_wire))
+    return variants, left_out
 
 
-def _setting(row: dict[str, Any], where: str) -> Setting:
+def _setting(row: dict[str, Any], where: str) -> CacheSetting:
     row = dict(row)
     name = row.pop("name", None)
     if not isinstance(name, str | None):
@@ -139,13 +139,13 @@ def _setting(row: dict[str, Any], where: str) -> Setting:
         if row:
             raise SettingsError(f"{where}: '{min(row)}' beside acceleratorOptions")
         try:
-            parsed = AcceleratorOptions.model_validate(options)
+            wire = AcceleratorOptions.model_validate(options)
         except ValidationError as error:
             raise SettingsError(f"{where}.acceleratorOptions: {validation_message(error)}") from error
-        chosen = [cache for cache in CACHES if getattr(parsed, cache)]
-        if len(chosen) != 1:
-            raise SettingsError(f"{where}.acceleratorOptions: switch one cache on, not {len(chosen)}")
-        return Setting(name or _wire_name(parsed, chosen[0]), parsed, {})
+        caches = [cache for cache in CACHES if getattr(wire, cache)]
+        if len(caches) != 1:
+            raise SettingsError(f"{where}.acceleratorOptions: switch one cache on, not {len(caches)}")
+        return CacheSetting(name or _wire_name(wire, caches[0]), wire, {})
     if unknown := sorted(row.keys() - _PLAN_FIELDS):
         known = ", ".join(sorted({"acceleratorOptions", "name"} | _PLAN_FIELDS))
         raise SettingsError(f"{where}: there is no '{unknown[0]}'; there are {known}")
@@ -155,19 +155,20 @@ def _setting(row: dict[str, Any], where: str) -> Setting:
         raise SettingsError(f"{where}: {validation_message(error)}") from error
     if plan.profile is not None and plan.profile not in profile_names():
         raise SettingsError(f"{where}.profile: there is no '{plan.profile}'; there are {', '.join(profile_names())}")
-    return Setting(name or _named(row["strategy"], {k: v for k, v in row.items() if k != "strategy"}), None, row)
+    others = {key: value for key, value in row.items() if key != "strategy"}
+    return CacheSetting(name or _default_name(row["strategy"], others), None, row)
 
 
 def _wire_name(options: AcceleratorOptions, cache: str) -> str:
     chosen = options.model_dump(exclude_unset=True)
-    return _named(cache, {key: value for key, value in chosen.items() if value is not False and key != cache})
+    return _default_name(cache, {key: value for key, value in chosen.items() if value is not False and key != cache})
 
 
-def _named(cache: str, knobs: dict[str, Any]) -> str:
-    """As `fbCache 0.25, MaxConsecutiveSteps 2`: what every knob's name begins with is left out."""
+def _default_name(cache: str, options: dict[str, Any]) -> str:
+    """A name such as `fbCache 0.25, MaxConsecutiveSteps 2`: the threshold bare, other options without their prefix."""
     parts = [
         f"{value}" if key in ("threshold", f"{cache}Threshold", f"{cache}Distance") else f"{_short(key, cache)} {value}"
-        for key, value in knobs.items()
+        for key, value in options.items()
     ]
     return f"{cache} {', '.join(parts)}" if parts else cache
 

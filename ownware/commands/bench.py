@@ -12,11 +12,12 @@ import typer
 
 from accel.cache.profile import ProfileError
 from benchmarks.step_caches.prompts import PromptsError, default_prompts, load_prompts
-from benchmarks.step_caches.recommend import Choice, Demand, choose
-from benchmarks.step_caches.results import Result, ResultsError, ResultsFile, read_results
-from benchmarks.step_caches.summary import Group, Row, groups_of
+from benchmarks.step_caches.recommend import Constraints, Recommendation
+from benchmarks.step_caches.recommend import recommend as recommend_setting
+from benchmarks.step_caches.results import Measurement, ResultsError, ResultsFile, read_results
+from benchmarks.step_caches.summary import Group, Row, group_measurements
 from benchmarks.step_caches.variants import DEFAULT as DEFAULT_SETTINGS
-from benchmarks.step_caches.variants import SettingsError, jobs_of, load_settings
+from benchmarks.step_caches.variants import SettingsError, load_settings, make_variants
 from pipelines.catalog.catalog import CatalogError
 from pipelines.catalog.profiles import CalibrationKey, Profiles
 from pipelines.errors import LoadError
@@ -66,8 +67,8 @@ def caches(
         ways = load_settings(cases or DEFAULT_SETTINGS)
         profiles = Profiles(catalog, settings.profiles)
         area = entry.native_area or width * height
-        jobs = {
-            count: jobs_of(
+        variants = {
+            count: make_variants(
                 ways,
                 entry,
                 count,
@@ -81,31 +82,31 @@ def caches(
     except (BenchError, CatalogError, ProfileError, PromptsError, SettingsError, ResultsError, OSError) as error:
         typer.echo(f"ownware: {error}", err=True)
         return IMPOSSIBLE
-    for _, left_out in jobs.values():
+    for _, left_out in variants.values():
         for said in left_out:
             typer.echo(f"ownware: not measured: {said}", err=True)
     # torch and the models take seconds, and only from here on are they needed.
-    from benchmarks.step_caches.measure import Bench
-    from benchmarks.step_caches.ocr import Reader, can_read
-    from benchmarks.step_caches.runner import run, units_of
+    from benchmarks.step_caches.measure import Measurer
+    from benchmarks.step_caches.ocr import Reader, ocr_available
+    from benchmarks.step_caches.runner import make_samples, run
     from pipelines.models.loader import ModelCache
 
-    reader = Reader() if can_read() and any(prompt.words for prompt in texts) else None
-    if not can_read():
+    reader = Reader() if ocr_available() and any(prompt.words for prompt in texts) else None
+    if not ocr_available():
         typer.echo(f"ownware: no words are read, for lack of rapidocr: {_EXTRA}", err=True)
     try:
         checkpoint = ModelCache(device).get(entry)
     except LoadError as error:
         typer.echo(f"ownware: {error}", err=True)
         return IMPOSSIBLE
-    bench = Bench(checkpoint, entry, width, height, reader)
-    units = units_of({count: found for count, (found, _) in jobs.items()}, texts, numbers)
+    measurer = Measurer(checkpoint, entry, width, height, reader)
+    samples = make_samples({count: found for count, (found, _) in variants.items()}, texts, numbers)
     try:
-        new = run(bench, units, file, out / PICTURES, repeats)
+        new = run(measurer, samples, file, out / PICTURES, repeats)
     except KeyboardInterrupt:
         typer.echo(f"\nownware: stopped; {results} has what was measured, and the same command goes on", err=True)
         return 130
-    typer.echo(f"ownware: {len(units)} results, {new} of them new, in {results}", err=True)
+    typer.echo(f"ownware: {len(samples)} results, {new} of them new, in {results}", err=True)
     return report(out=out, results=results, readme=None, plot=None)
 
 
@@ -113,14 +114,14 @@ def report(*, out: Path, results: Path | None, readme: Path | None, plot: Path |
     """Write the report, and if asked for the table of the newest group into a page. Returns the exit status."""
     try:
         _expect_extra()
-        groups = groups_of(_read(results or out / "results.jsonl"))
-        from benchmarks.step_caches.markdown import PageError, insert, markdown
+        groups = group_measurements(_read(results or out / "results.jsonl"))
+        from benchmarks.step_caches.markdown import PageError, insert_table, table
         from benchmarks.step_caches.report import save_front, write_report
 
         page = write_report(groups, out / PICTURES, out)
         try:
             if readme is not None:
-                insert(readme, markdown(groups[-1]))
+                insert_table(readme, table(groups[-1]))
             if plot is not None:
                 save_front(groups[-1], plot)
         except PageError as error:
@@ -144,41 +145,42 @@ def recommend(
 ) -> int:
     """Print the wire's options of the fastest setting that holds; what there is to say of it goes to stderr.
 
-    `bounds` are the fields of a `Demand`. Returns the exit status: 1 where none holds.
+    `bounds` are the fields of `Constraints`. Returns the exit status: 1 where none holds.
     """
-    demand = Demand(**bounds, mean=mean)
+    constraints = Constraints(**bounds, mean=mean)
     try:
         if all(bound is None for bound in bounds.values()):
             raise BenchError("say what must hold: --min-ssim, --min-psnr or --max-flip")
-        group = _only(groups_of(_read(results)), model, steps, _size(size) if size else None, device)
+        group = _only(group_measurements(_read(results)), model, steps, _size(size) if size else None, device)
     except (BenchError, ResultsError) as error:
         typer.echo(f"ownware: {error}", err=True)
         return IMPOSSIBLE
-    choice = choose(group, demand)
-    for line in _said(choice, group, demand):
+    recommendation = recommend_setting(group, constraints)
+    for line in _said(recommendation, group, constraints):
         typer.echo(f"ownware: {line}", err=True)
-    if choice.setting is None:
+    if recommendation.setting is None:
         return NONE_HOLDS
-    typer.echo(json.dumps({"acceleratorOptions": choice.setting.knobs}))
+    typer.echo(json.dumps({"acceleratorOptions": recommendation.setting.options}))
     return DONE
 
 
-def _said(choice: Choice, group: Group, demand: Demand) -> list[str]:
-    where = f"{group.place.model}, {group.steps} steps, {group.cases} pictures"
-    on = "on average" if demand.mean else "on the worst picture"
+def _said(recommendation: Recommendation, group: Group, constraints: Constraints) -> list[str]:
+    where = f"{group.setup.model}, {group.steps} steps, {group.cases} pictures"
+    on = "on average" if constraints.mean else "on the worst picture"
     lines = []
-    if choice.setting is None:
+    if recommendation.setting is None:
         lines.append(f"{where}: no setting holds {on}.")
-        if choice.nearest is not None:
-            nearest = choice.nearest
-            value = nearest.ssim.mean if demand.mean else nearest.ssim.worst
+        if recommendation.nearest is not None:
+            nearest = recommendation.nearest
+            value = nearest.ssim.mean if constraints.mean else nearest.ssim.worst
             lines.append(f"The nearest is {nearest.name}, with an SSIM of {value:.3f}.")
     else:
-        lines.append(f"{where}: {_speed(choice.setting)}, SSIM {choice.setting.ssim.worst:.3f} on the worst picture.")
-    if choice.beyond is not None:
-        lines.append(f"The strategy {_speed(choice.beyond)} holds too and is faster, but is not on the wire.")
-    if choice.shorter is not None and choice.shorter_wins:
-        lines.append(f"Merely drawing {_speed(choice.shorter)}, holds too and is at least as fast.")
+        ssim = recommendation.setting.ssim.worst
+        lines.append(f"{where}: {_speed(recommendation.setting)}, SSIM {ssim:.3f} on the worst picture.")
+    if recommendation.off_wire is not None:
+        lines.append(f"The strategy {_speed(recommendation.off_wire)} holds too and is faster, but is not on the wire.")
+    if recommendation.fewer_steps is not None and recommendation.fewer_steps_win:
+        lines.append(f"Merely drawing {_speed(recommendation.fewer_steps)}, holds too and is at least as fast.")
     return lines
 
 
@@ -193,22 +195,22 @@ def _only(
     meant = [
         group
         for group in groups
-        if model in (None, group.place.model)
+        if model in (None, group.setup.model)
         and steps in (None, group.steps)
-        and size in (None, (group.place.width, group.place.height))
-        and device in (None, group.place.device)
+        and size in (None, (group.setup.width, group.setup.height))
+        and device in (None, group.setup.device)
     ]
     if len(meant) == 1:
         return meant[0]
     found = "; ".join(
-        f"--model {group.place.model} --steps {group.steps} --size {group.place.width}x{group.place.height} "
-        f"--device '{group.place.device}'"
+        f"--model {group.setup.model} --steps {group.steps} --size {group.setup.width}x{group.setup.height} "
+        f"--device '{group.setup.device}'"
         for group in meant or groups
     )
     raise BenchError(f"{'which of these is meant' if meant else 'there are only results of'}: {found}")
 
 
-def _read(path: Path) -> tuple[Result, ...]:
+def _read(path: Path) -> tuple[Measurement, ...]:
     found = read_results(path)
     if not found:
         raise BenchError(f"--results: {path} is empty")

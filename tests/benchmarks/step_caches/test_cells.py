@@ -1,16 +1,16 @@
 from benchmarks.step_caches.cells import ordered, psnr, reused
 from benchmarks.step_caches.results import PSNR_OF_EQUALS
-from benchmarks.step_caches.summary import Row, Spread, groups_of
-from tests.rows import result
+from benchmarks.step_caches.summary import Row, Spread, group_measurements
+from tests.rows import measurement
 
 
 def rows() -> dict[str, Row]:
     results = [
-        result("again", kind="uncached", speedup=1.01),
-        result("fast", speedup=2.345),
-        result("10 steps", kind="fewer_steps", speedup=1.9, executed=10),
+        measurement("again", kind="uncached", speedup=1.01),
+        measurement("fast", speedup=2.345),
+        measurement("10 steps", kind="fewer_steps", speedup=1.9, executed=10),
     ]
-    return {row.name: row for row in groups_of(results)[0].rows}
+    return {row.name: row for row in group_measurements(results)[0].rows}
 
 
 def test_rows_are_ordered_by_speed_and_the_floors_come_last() -> None:

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from accel.cache.plan import CachePlan
-from benchmarks.step_caches.host_syncs import HostReads
-from benchmarks.step_caches.measure import Bench
+from benchmarks.step_caches.host_syncs import HostSyncCounter
+from benchmarks.step_caches.measure import Measurer
 from benchmarks.step_caches.prompts import Prompt
 from pipelines.catalog.catalog import load_catalog
 from pipelines.models.loader import Checkpoint
@@ -16,27 +16,27 @@ STEPS = 12
 
 def test_each_way_to_read_a_tensor_counts_once() -> None:
     value = torch.tensor(2.0)
-    with HostReads() as reads:
+    with HostSyncCounter() as counter:
         assert (value.item(), value.tolist(), float(value), int(value), bool(value)) == (2.0, 2.0, 2.0, 2, True)
         assert value.cpu() is value
         assert (value + 1).shape == ()
-    assert reads.count == 6
+    assert counter.count == 6
 
 
 def test_nothing_stays_behind() -> None:
     before = dict(vars(torch.Tensor))
-    with pytest.raises(ZeroDivisionError), HostReads() as reads:
+    with pytest.raises(ZeroDivisionError), HostSyncCounter() as counter:
         raise ZeroDivisionError
     assert dict(vars(torch.Tensor)) == before
     torch.tensor(1.0).item()
-    assert reads.count == 0
+    assert counter.count == 0
 
 
 @pytest.mark.parametrize("name", ["fbcache", "dbcache", "teacache"])
 def test_a_cache_waits_once_a_step_for_both_branches(name: str, checkpoint: Checkpoint) -> None:
-    bench = Bench(deeper(checkpoint, 3), load_catalog().entries[0], 32, 32)
-    whole = bench.request(Prompt("a red circle"), 1, STEPS)
+    measurer = Measurer(deeper(checkpoint, 3), load_catalog().entries[0], 32, 32)
+    whole = measurer.request(Prompt("a red circle"), 1, STEPS)
     plan = CachePlan(name, 0.3, 2, STEPS, 3, "embedded" if name == "teacache" else None)  # pyright: ignore[reportArgumentType]
-    assert bench.draw(whole).run.host_reads == 0
+    assert measurer.render(whole).run.host_syncs == 0
     # There is nothing to compare the first step with.
-    assert bench.draw(replace(whole, cache=plan)).run.host_reads == STEPS - 1
+    assert measurer.render(replace(whole, cache=plan)).run.host_syncs == STEPS - 1

@@ -57,12 +57,12 @@ def test_a_reference_lies_beside_the_file(tmp_path: Path) -> None:
         ("", PLAIN, "prompts: Field required"),
         ("prompts = []", PLAIN, "prompts: "),
         ("[[prompts]]\nprompt = 'a'", PLAIN, "prompts.0."),
-        ("[[prompts]]\ntext = 'a'\n[[prompts]]\ntext = 'a'", PLAIN, "a prompt is there twice"),
+        ("[[prompts]]\ntext = 'a'\n[[prompts]]\ntext = 'a'", PLAIN, "a prompt occurs twice"),
         ("[[prompts]]\ntext = 'a <|im_end|>'", PLAIN, "contains the control token <|im_end|>"),
         ("[[prompts]]\ntext = 'a'", EDIT, "'a' has 0 references, and runware:108@20 takes 1"),
         ("[[prompts]]\ntext = 'a'", PLUS, "takes 1 to 3"),
         ("[[prompts]]\ntext = 'a'\nreferences = ['x.png']", PLAIN, "has 1 references, and runware:108@1 takes 0"),
-        ("[[prompts]]\ntext = 'a'\nreferences = ['x.png']", EDIT, "x.png is no picture that can be read"),
+        ("[[prompts]]\ntext = 'a'\nreferences = ['x.png']", EDIT, "x.png is no readable image"),
     ],
 )
 def test_mistakes_are_named(text: str, entry: object, message: str, tmp_path: Path) -> None:

@@ -9,20 +9,20 @@ import pytest
 from PIL import Image
 
 from benchmarks.step_caches.report import write_report
-from benchmarks.step_caches.runner import picture_path, save_picture
-from benchmarks.step_caches.summary import groups_of
-from tests.rows import result
+from benchmarks.step_caches.runner import image_path, save_image
+from benchmarks.step_caches.summary import group_measurements
+from tests.rows import measurement
 
 RESULTS = [
-    result("again", kind="uncached", speedup=1.0, prompt="a <b>star</b>"),
+    measurement("again", kind="uncached", speedup=1.0, prompt="a <b>star</b>"),
     *(
-        result(f"fb {v}", knobs={"fbCache": True, "fbCacheThreshold": v}, prompt="a <b>star</b>")
+        measurement(f"fb {v}", options={"fbCache": True, "fbCacheThreshold": v}, prompt="a <b>star</b>")
         for v in (0.1, 0.2, 0.3)
     ),
-    result("idle", speedup=1.0, prompt="a <b>star</b>"),
-    result("10 steps", kind="fewer_steps", executed=10, prompt="a <b>star</b>"),
+    measurement("idle", speedup=1.0, prompt="a <b>star</b>"),
+    measurement("10 steps", kind="fewer_steps", executed=10, prompt="a <b>star</b>"),
 ]
-LATER = result("late", prompt="a blue ring")
+LATER = measurement("late", prompt="a blue ring")
 
 
 class Links(HTMLParser):
@@ -43,13 +43,13 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> str:
     tmp_path = tmp_path_factory.mktemp("page")
     for each in RESULTS[:2]:
         (tmp_path / "pictures").mkdir(exist_ok=True)
-        save_picture(Image.new("RGB", (512, 256), "red"), picture_path(tmp_path / "pictures", each.case))
-    path = write_report(groups_of(RESULTS), tmp_path / "pictures", tmp_path / "out")
+        save_image(Image.new("RGB", (512, 256), "red"), image_path(tmp_path / "pictures", each.case))
+    path = write_report(group_measurements(RESULTS), tmp_path / "pictures", tmp_path / "out")
     assert {file.name for file in path.parent.iterdir()} == {
         "report.html",
         "front.png",
         "timelines.png",
-        "knobs.png",
+        "options.png",
     }
     return path.read_text(encoding="utf-8")
 
@@ -83,9 +83,9 @@ def test_prompts_are_text_and_flags_are_said(page: str) -> None:
 
 def test_a_setting_that_missed_a_prompt_is_named_and_not_compared(tmp_path: Path) -> None:
     more = [replace(each, case=replace(each.case, prompt="a blue ring")) for each in RESULTS[1:]]
-    path = write_report(groups_of([*RESULTS, *more, LATER]), tmp_path, tmp_path)
+    path = write_report(group_measurements([*RESULTS, *more, LATER]), tmp_path, tmp_path)
     text = path.read_text(encoding="utf-8")
-    assert "late: only 1 of 2 pictures so far." in text
+    assert "late: only 1 of 2 images so far." in text
     assert "<td>late<" not in text
     assert text.count("late<br>") == 1  # its picture
 

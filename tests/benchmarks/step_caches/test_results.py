@@ -5,9 +5,10 @@ import pytest
 
 from accel.cache.plan import CachePlan
 from benchmarks.step_caches.results import ResultsError, ResultsFile, Run, read_results, to_line
-from tests.rows import PLACE, decisions, result
+from tests.rows import SETUP, decisions, measurement
 
-FIRST, SECOND = result("one"), result("two", prompt="a blue star")
+COMMITTED = Path(__file__).parents[3] / "benchmarks" / "results" / "step-caches-cpu.jsonl"
+FIRST, SECOND = measurement("one"), measurement("two", prompt="a blue star")
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
@@ -35,8 +36,8 @@ def test_everything_that_decides_over_a_result_is_in_its_key() -> None:
     case = FIRST.case
     assert case.plan is not None
     changed = [
-        *(replace(case, place=replace(PLACE, **{name: "x"})) for name in ("model", "weights", "device", "dtype")),
-        replace(case, place=replace(PLACE, width=512)),
+        *(replace(case, setup=replace(SETUP, **{name: "x"})) for name in ("model", "weights", "device", "dtype")),
+        replace(case, setup=replace(SETUP, width=512)),
         replace(case, prompt="x"),
         replace(case, references=("x",)),
         replace(case, seed=2),
@@ -54,8 +55,8 @@ def test_everything_that_decides_over_a_result_is_in_its_key() -> None:
 
 def test_a_speed_up_is_the_median_of_neighbours() -> None:
     runs = tuple(Run(loop, loop + 1, None, 0) for loop in (1.0, 4.0, 2.0))
-    twins = tuple(Run(loop, loop + 1, None, 0) for loop in (2.0, 4.0, 8.0))
-    measured = replace(FIRST, runs=runs, twins=twins)
+    baselines = tuple(Run(loop, loop + 1, None, 0) for loop in (2.0, 4.0, 8.0))
+    measured = replace(FIRST, runs=runs, baselines=baselines)
     assert measured.loop_speedup == 2.0
     assert measured.request_speedup == pytest.approx(1.5)
 
@@ -74,3 +75,8 @@ def test_a_line_that_is_no_result_is_named(tmp_path: Path) -> None:
         read_results(path)
     with pytest.raises(ResultsError, match="No such file"):
         read_results(tmp_path / "nothing")
+
+
+def test_committed_results_keep_their_keys() -> None:
+    lines = COMMITTED.read_text(encoding="utf-8").splitlines()
+    assert [to_line(measurement) for measurement in read_results(COMMITTED)] == lines

@@ -4,7 +4,7 @@ from typing import Any, cast, get_args
 import pytest
 
 from accel.cache.plan import CacheName, CachePlan
-from benchmarks.step_caches.variants import DEFAULT, SettingsError, jobs_of, load_settings
+from benchmarks.step_caches.variants import DEFAULT, SettingsError, load_settings, make_variants
 from pipelines.catalog.catalog import load_catalog
 from server.api.runware.schema.objects import AcceleratorOptions
 from server.api.runware.translate.caches import CACHES, cache_plan
@@ -21,33 +21,37 @@ def written(folder: Path, text: str) -> Path:
 @pytest.mark.parametrize("direction", ["documented", "library"])
 def test_the_wire_is_translated_by_the_server(direction: Any) -> None:
     for setting in load_settings():
-        if setting.options is None:
+        if setting.wire is None:
             continue
-        options = AcceleratorOptions.model_validate(setting.knobs)
+        options = AcceleratorOptions.model_validate(setting.options)
         assert setting.plan(ENTRY, 20, direction) == cache_plan(options, ENTRY, 20, direction)
 
 
 def test_the_built_in_ones_have_four_thresholds_of_each_cache() -> None:
-    jobs, left_out = jobs_of(load_settings(DEFAULT), ENTRY, 20, "documented")
+    variants, left_out = make_variants(load_settings(DEFAULT), ENTRY, 20, "documented")
     assert not left_out
     for cache, strategy in CACHES.items():
-        plans = {job.plan for job in jobs if job.family == cache and len(job.knobs) == 2 and job.on_wire}
+        plans = {
+            variant.plan
+            for variant in variants
+            if variant.family == cache and len(variant.options) == 2 and variant.on_wire
+        }
         assert len(plans) >= 4
         assert {cast("CachePlan", plan).strategy for plan in plans} == {strategy}
 
 
 @pytest.mark.parametrize(("steps", "shorter"), [(20, [18, 16, 14, 12, 10, 8]), (2, [1]), (1, [])])
 def test_every_run_has_its_floors_and_the_curve_of_fewer_steps(steps: int, shorter: list[int]) -> None:
-    jobs, _ = jobs_of((), ENTRY, steps, "documented")
-    assert [job.kind for job in jobs[:2]] == ["uncached", "other_kernel"]
-    assert [job.executed for job in jobs if job.kind == "fewer_steps"] == shorter
+    variants, _ = make_variants((), ENTRY, steps, "documented")
+    assert [variant.kind for variant in variants[:2]] == ["uncached", "other_kernel"]
+    assert [variant.executed for variant in variants if variant.kind == "fewer_steps"] == shorter
 
 
 def test_a_cache_that_stays_off_is_not_measured() -> None:
-    jobs, left_out = jobs_of(load_settings(), ENTRY, 8, "documented")
+    variants, left_out = make_variants(load_settings(), ENTRY, 8, "documented")
     # At 8 steps only a window of its own switches a cache of the wire on.
-    assert all("cacheStartStepPercentage" in job.knobs for job in jobs if job.on_wire)
-    assert sum(job.on_wire for job in jobs) == 2
+    assert all("cacheStartStepPercentage" in variant.options for variant in variants if variant.on_wire)
+    assert sum(variant.on_wire for variant in variants) == 2
     assert len(left_out) == 14
     assert "fbCache 0.25 at 8 steps: acceleratorOptions.fbCache is ignored" in " ".join(left_out)
 

@@ -10,15 +10,15 @@ from typer.testing import CliRunner, Result
 from benchmarks.step_caches.markdown import BEGIN, END
 from benchmarks.step_caches.results import read_results, to_line
 from ownware.cli import app
-from tests.rows import result
+from tests.rows import measurement
 
 RUNNER = CliRunner()
 WIRE = {"fbCache": True, "fbCacheThreshold": 0.4}
 MEASURED = [
-    result("fb 0.1", speedup=3.0, ssim=0.8),
-    result("fb 0.4", speedup=1.8, ssim=0.97, knobs=WIRE),
-    result("10 steps", kind="fewer_steps", executed=10, speedup=1.7, ssim=0.96),
-    result("8 steps", kind="fewer_steps", executed=8, speedup=2.5, ssim=0.9),
+    measurement("fb 0.1", speedup=3.0, ssim=0.8),
+    measurement("fb 0.4", speedup=1.8, ssim=0.97, options=WIRE),
+    measurement("10 steps", kind="fewer_steps", executed=10, speedup=1.7, ssim=0.96),
+    measurement("8 steps", kind="fewer_steps", executed=8, speedup=2.5, ssim=0.9),
 ]
 
 
@@ -54,7 +54,7 @@ def test_recommend_says_when_nothing_holds(tmp_path: Path) -> None:
 
 
 def test_recommend_asks_which_of_several_is_meant(tmp_path: Path) -> None:
-    path = written(tmp_path, [*MEASURED, result(steps=28, ssim=0.99, knobs=WIRE)])
+    path = written(tmp_path, [*MEASURED, measurement(steps=28, ssim=0.99, options=WIRE)])
     done = bench("recommend", "--min-ssim", "0.95", "--results", path)
     assert done.exit_code == 2
     assert "which of these is meant: --model runware:108@1 --steps 20" in done.stderr
@@ -134,7 +134,7 @@ def test_caches_measures_reports_and_goes_on(tmp_path: Path) -> None:
         ("fewer_steps", 3),
         ("cache", 4),
     }
-    assert results[-1].knobs == {"fbCache": True, "fbCacheThreshold": 0, "cacheStartStep": 1}
+    assert results[-1].options == {"fbCache": True, "fbCacheThreshold": 0, "cacheStartStep": 1}
     assert results[-1].reused_steps == 1  # the last two never are, unless the task says so
     assert (tmp_path / "report.html").exists()
     assert "0 of them new" in bench(*command).stderr
