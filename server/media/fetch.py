@@ -17,6 +17,7 @@ import httpx2
 
 from server.errors import MediaError
 from server.media.ip_addresses import is_public
+from server.media.web_address import WebAddressError, join_web_address, parse_web_address
 
 MAX_REDIRECTS = 3
 CHUNK_BYTES = 1 << 20
@@ -74,11 +75,9 @@ class Fetcher:
     async def _fetch(self, url: str, read: Callable[[httpx2.Response], Awaitable[T]]) -> T:
         try:
             async with asyncio.timeout(self._timeout):
-                return await self._follow(httpx2.URL(url), read)
+                return await self._follow(self._checked(url), read)
         except TimeoutError as error:
             raise MediaError(f"The {self._noun}'s server did not answer within {self._timeout:g} seconds.") from error
-        except (httpx2.InvalidURL, UnicodeError) as error:
-            raise MediaError(f"The {self._noun}'s URL is not a valid http or https address.") from error
         except httpx2.ConnectError as error:
             raise MediaError(f"The {self._noun}'s server could not be reached.") from error
         except httpx2.TransportError as error:
@@ -91,14 +90,24 @@ class Fetcher:
             try:
                 if not response.has_redirect_location:
                     return await read(response)
-                url = url.join(response.headers["Location"])
+                url = self._redirected(url, response.headers["Location"])
             finally:
                 await response.aclose()  # a redirect's body is never read
         raise MediaError(f"The {self._noun}'s URL redirects more than {MAX_REDIRECTS} times.")
 
+    def _checked(self, text: str) -> httpx2.URL:
+        try:
+            return parse_web_address(text)
+        except WebAddressError as error:
+            raise MediaError(f"The {self._noun}'s URL {error}.") from error
+
+    def _redirected(self, url: httpx2.URL, location: str) -> httpx2.URL:
+        try:
+            return join_web_address(url, location)
+        except WebAddressError as error:
+            raise MediaError(f"The {self._noun}'s URL leads to an address that {error}.") from error
+
     async def _get(self, url: httpx2.URL) -> httpx2.Response:
-        if url.scheme not in ("http", "https") or not url.host:
-            raise MediaError(f"The {self._noun}'s URL is not a valid http or https address.")
         headers = {
             "Host": url.netloc.decode("ascii"),
             "User-Agent": "ownware",

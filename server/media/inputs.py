@@ -22,6 +22,7 @@ UPLOAD_SECONDS = 30 * 86_400
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _PATH = re.compile(r"(\.{0,2}[/\\]|~|file:|[A-Za-z]:[/\\])|.*\.(png|jpe?g|webp|bmp|gif|tiff?|avif|heic)", re.IGNORECASE)
 _LONGEST_PATH = 4096
+_OTHER_SCHEME = re.compile(r"(?!file:)[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _FORMS = "a UUID of an uploaded or generated image, a data URI, base64, or an http(s) URL"
 
 
@@ -71,9 +72,11 @@ class InputImages:
             return await asyncio.to_thread(_from_data_uri, value)
         if scheme.startswith(("http://", "https://")):
             return await self._fetcher.fetch(value)
+        if _OTHER_SCHEME.match(value):
+            raise MediaError(f"Only http and https URLs are fetched. Send {_FORMS}.")
         if len(value) <= _LONGEST_PATH and _PATH.match(value) and not _is_base64_of_jpeg(value):
-            shown = value[:80].encode(errors="replace").decode()  # JSON can hold halves of characters, answers cannot
-            raise MediaError(f"'{shown}' is a path; a file on your machine cannot be read here. Send {_FORMS}.")
+            # Not repeated in the message: it may hold a password, or half of a character, which no answer can.
+            raise MediaError(f"The value is a path. A file on your machine cannot be read here. Send {_FORMS}.")
         return await asyncio.to_thread(_from_base64, value)
 
 

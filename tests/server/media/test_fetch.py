@@ -1,12 +1,9 @@
 import asyncio
 import contextlib
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from server.errors import MediaError
 from server.media.fetch import Fetcher
@@ -15,11 +12,15 @@ Answer = Callable[[str, asyncio.StreamWriter], Awaitable[None]]
 
 
 class Web:
-    """A tiny HTTP server on the loopback address; `seen` are the requests' first lines and headers."""
+    """A tiny HTTP server on the loopback address; `seen` are the requests' first lines and headers.
+
+    `/elsewhere` redirects to `location`.
+    """
 
     def __init__(self) -> None:
         self.seen: list[str] = []
         self.port = 0
+        self.location = ""
 
     def url(self, path: str, host: str = "127.0.0.1") -> str:
         return f"http://{host}:{self.port}{path}"
@@ -35,11 +36,7 @@ class Web:
             to = f"/redirect/{left - 1}" if left else "/ok"
             head = f"{moved}{to}\r\n"
         elif path == "/elsewhere":
-            head = f"{moved}http://inside:{self.port}/ok\r\n"
-        elif path == "/nowhere":
-            head = f"{moved}http://127.0.0.1:port/\r\n"
-        elif path == "/file":
-            head = f"{moved}file:///etc/passwd\r\n"
+            head = f"{moved}{self.location}\r\n"
         elif path == "/wordy":  # a redirect that promises a body and never sends it
             head = "HTTP/1.1 302 Found\r\nContent-Length: 1000000\r\nLocation: /ok\r\n"
         elif path == "/announced":
@@ -125,25 +122,44 @@ async def test_answers_that_are_no_proper_http(web: Web, fetcher: Fetcher, path:
     assert "proper HTTP" in await refused(fetcher, web.url(path))
 
 
-@pytest.mark.parametrize("path", ["/file", "/nowhere"])
-async def test_redirects_to_what_is_no_web_address(web: Web, fetcher: Fetcher, path: str) -> None:
-    assert "not a valid http or https address" in await refused(fetcher, web.url(path))
+@pytest.mark.parametrize(
+    ("location", "why"),
+    [
+        ("file:///etc/passwd", "is not a valid http or https address"),
+        ("//user:secret@127.0.0.1/ok", "contains a user name or password"),
+        ("http://127.0.0.1:99999/", "is not a valid http or https address: its port is not between 1 and 65535"),
+        ("http://127.0.0.1:port/", "is not a valid http or https address"),
+        ("http://[::1/", "is not a valid http or https address"),
+    ],
+)
+async def test_redirects_are_checked_like_first_addresses(web: Web, fetcher: Fetcher, location: str, why: str) -> None:
+    web.location = location
+    message = await refused(fetcher, web.url("/elsewhere"))
+    assert f"The image's URL leads to an address that {why}" in message
+    assert "secret" not in message
+    assert len(web.seen) == 1
 
 
-async def test_the_body_of_a_redirect_is_not_waited_for(web: Web, fetcher: Fetcher) -> None:
-    started = time.perf_counter()
-    assert await fetcher.fetch(web.url("/wordy")) == b"picture"
-    assert time.perf_counter() - started < 1
+async def test_the_body_of_a_redirect_is_not_waited_for(web: Web) -> None:
+    patient = Fetcher(True, 3600.0, 1000)
+    assert await patient.fetch(web.url("/wordy")) == b"picture"
+    await patient.aclose()
 
 
 async def test_neither_credentials_nor_cookies_are_sent(web: Web, fetcher: Fetcher) -> None:
-    await fetcher.fetch(web.url("/redirect/1").replace("http://", "http://user:secret@"))
+    await fetcher.fetch(web.url("/redirect/1"))
     await fetcher.fetch(web.url("/ok"))
     assert len(web.seen) == 4
     for request in web.seen:
         assert "authorization" not in request.lower()
         assert "cookie" not in request.lower()
-        assert "user" not in request.splitlines()[1]
+
+
+async def test_a_url_with_credentials_is_refused_before_anything_is_sent(web: Web, fetcher: Fetcher) -> None:
+    message = await refused(fetcher, web.url("/ok").replace("http://", "http://user:secret@"))
+    assert "contains a user name or password" in message
+    assert "secret" not in message
+    assert web.seen == []
 
 
 async def test_proxies_of_the_environment_are_not_used(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,31 +174,13 @@ async def test_no_server(fetcher: Fetcher) -> None:
     assert "could not be reached" in await refused(fetcher, "http://127.0.0.1:1/a.png")
 
 
-@pytest.mark.parametrize(
-    "url",
-    [
-        "http://",
-        "http://[::1",
-        "http://a b/",
-        "http://exa\x00mple/",
-        "http://:80/",
-        "http://" + "a" * 300,
-        "ftp://127.0.0.1/a",
-    ],
-)
-async def test_bad_urls(fetcher: Fetcher, url: str) -> None:
-    assert await refused(fetcher, url)
-
-
 async def test_a_silent_server_is_given_up(web: Web) -> None:
-    started = time.perf_counter()
-    assert "within 0.2 seconds" in await refused(Fetcher(True, 0.2, 1000), web.url("/silent"))
-    assert time.perf_counter() - started < 1
+    assert "within 0.05 seconds" in await refused(Fetcher(True, 0.05, 1000), web.url("/silent"))
 
 
 async def test_a_slow_resolver_is_given_up(web: Web) -> None:
     async def slow(host: str, port: int) -> list[str]:
-        await asyncio.sleep(60)
+        await asyncio.Event().wait()
         return []
 
     assert "within 0.05 seconds" in await refused(Fetcher(True, 0.05, 1000, resolve=slow), web.url("/ok", "outside"))
@@ -274,22 +272,7 @@ async def test_a_redirect_is_checked_like_the_first_address(web: Web, monkeypatc
     async def leads_inside(host: str, port: int) -> list[str]:
         return ["10.0.0.1"] if host == "inside" else ["127.0.0.1"]
 
+    web.location = web.url("/ok", "inside")
     message = await refused(Fetcher(False, 5.0, 1000, resolve=leads_inside), web.url("/elsewhere", "outside"))
     assert "private address" in message
     assert len(web.seen) == 1
-
-
-@given(st.text(max_size=40), st.sampled_from(["http://", "https://", "http://a", "http://a:", "//", ""]))
-def test_no_text_gets_out_as_anything_else(fetch: Callable[[str], bytes], text: str, start: str) -> None:
-    with pytest.raises(MediaError):
-        fetch(start + text)
-
-
-@pytest.fixture(scope="module")
-def fetch() -> Iterator[Callable[[str], bytes]]:
-    async def unknown(host: str, port: int) -> list[str]:
-        raise OSError("unknown name")
-
-    fetcher = Fetcher(False, 5.0, 1000, resolve=unknown)
-    with asyncio.Runner() as runner:
-        yield lambda url: runner.run(fetcher.fetch(url))

@@ -97,12 +97,13 @@ async def test_paths_are_never_opened(inputs: InputImages, value: str) -> None:
         "é",
         "\ud800",
         "a===",
-        "ftp://a/b",
+        "ftp://user:secret@a/b.png",
     ],
 )
 async def test_what_names_no_picture(inputs: InputImages, value: str) -> None:
-    with pytest.raises(MediaError):
+    with pytest.raises(MediaError) as caught:
         await inputs.resolve(value, owner="me")
+    assert "secret" not in caught.value.message
 
 
 async def test_private_urls_are_refused(inputs: InputImages) -> None:

@@ -22,6 +22,7 @@ from server.errors import (
     UnknownParameter,
     UnsupportedTaskType,
 )
+from server.media.web_address import WebAddressError
 
 # A task of a megabyte can hold a hundred thousand mistakes; describing them all would hold up every other client.
 MAX_FINDINGS = 20
@@ -136,6 +137,8 @@ def _as_error(model: type[BaseModel], finding: ErrorDetails) -> ApiError:
         return InvalidParameter(parameter, message, code=code, details=expected)
     if finding["type"] == "string_pattern_mismatch" and parameter != "taskUUID":
         message = f"Invalid value for '{parameter}' parameter. It must be an http or https address."
+    if isinstance(cause := finding.get("ctx", {}).get("error"), WebAddressError):
+        message = f"Invalid value for '{parameter}' parameter. The URL {cause}."
     return InvalidParameter(parameter, message, details=expected)
 
 

@@ -65,8 +65,7 @@ class Library:
             yield Answer(data=(item | {"mediaUUID": media.uuid, "mediaURL": _url(media, client)},))
             return
         if not await self._media.delete(task.media, owner=client.owner):
-            message = f"No media with UUID '{task.media}' is stored here."
-            raise NotFound(message, code="mediaNotFound", parameter="media")
+            raise NotFound("No media with this UUID is stored here.", code="mediaNotFound", parameter="media")
         yield Answer(data=(item | {"mediaUUID": task.media},))
 
     async def model_search(self, raw: WireTask, client: Client) -> AsyncIterator[Answer]:

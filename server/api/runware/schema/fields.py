@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, StrictStr, WithJson
 
 from pipelines.controlnet.preprocessors import KINDS, NEED_A_NETWORK
 from server.api.runware.schema.schedulers import SCHEDULERS, scheduler_name
+from server.media.web_address import parse_web_address
 
 MAX_SEED = 2**63 - 1
 MAX_TTL = 100 * 366 * 86_400  # a lifetime; beyond some size it is no number of seconds that can be stored
@@ -33,6 +34,11 @@ def _known_preprocessor(value: str) -> str:
     return value
 
 
+def _web_address(value: str) -> str:
+    parse_web_address(value)
+    return value
+
+
 Integer = Annotated[int, Field(strict=True)]
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Hundredths = Annotated[Number, Field(multiple_of=0.01)]
@@ -45,7 +51,11 @@ Percentage = Annotated[Integer, Field(ge=0, le=99)]
 EndPercentage = Annotated[Integer, Field(ge=1, le=100)]
 Weight = Annotated[Hundredths, Field(ge=-4, le=4)]
 TaskUUID = Annotated[StrictStr, Field(pattern=UUID_PATTERN, json_schema_extra={"format": "uuid"})]
-WebAddress = Annotated[StrictStr, Field(pattern=r"^https?://[^\s/]+", json_schema_extra={"format": "uri"})]
+WebAddress = Annotated[
+    StrictStr,
+    Field(pattern=r"^https?://[^\s/]+", json_schema_extra={"format": "uri"}),
+    AfterValidator(_web_address),
+]
 ImageText = Annotated[StrictStr, Field(min_length=1)]
 ShortText = Annotated[StrictStr, Field(min_length=1, max_length=255)]
 LongText = Annotated[StrictStr, Field(max_length=MAX_PROMPT)]
