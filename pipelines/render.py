@@ -29,6 +29,7 @@ from pipelines.editing.inpainting import Inpainting, noised, packed_mask
 from pipelines.errors import part_at_fault
 from pipelines.images import open_reference
 from pipelines.latents import PATCH, decode_tokens, grid, noise, step_noise
+from pipelines.limits import MAX_SEED
 from pipelines.lora.apply import NO_LORAS, LoraSet, apply_loras
 from pipelines.models.loader import Checkpoint
 from pipelines.request import Reference, RenderRequest
@@ -39,7 +40,6 @@ from pipelines.sampling.solvers.registry import make_solver
 
 # Qwen-Image's own convention for "no negative prompt".
 NEUTRAL_PROMPT = " "
-SEEDS = 2**63  # the wire's range
 
 
 @dataclass(slots=True)
@@ -85,7 +85,7 @@ def prepare(request: RenderRequest, index: int, checkpoint: Checkpoint, entry: M
 
     Raises `RenderError`, with the part of the request at fault.
     """
-    seed = (request.seed + index) % SEEDS
+    seed = (request.seed + index) % (MAX_SEED + 1)
     canvas = lay_out(request)
     if canvas is not None and canvas.untouched:
         request = replace(request, strength=0.0)

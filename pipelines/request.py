@@ -12,6 +12,7 @@ from typing import Annotated, Literal, get_args
 from pydantic import Field
 
 from accel.cache.plan import CachePlan
+from pipelines.limits import MAX_STEPS
 
 Deterministic = Literal[
     "euler",
@@ -40,8 +41,6 @@ ScheduleName = Literal[
     "uniform_beta",
 ]
 ControlMode = Literal["balanced", "prompt", "controlnet"]
-
-MAX_STEPS = 50
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,8 +21,7 @@ from benchmarks.step_caches.variants import SettingsError, load_settings, make_v
 from pipelines.catalog.catalog import CatalogError
 from pipelines.catalog.profiles import CalibrationKey, Profiles
 from pipelines.errors import LoadError
-from pipelines.request import MAX_STEPS
-from server.api.runware.translate.request import SIDE_MAX, SIDE_MIN, SIDE_STEP
+from pipelines.limits import MAX_SEED, MAX_SIDE, MAX_STEPS, MIN_SIDE, SIDE_MULTIPLE
 from server.devices import find_devices
 from server.run import choose_catalog
 from server.settings import Settings
@@ -77,7 +76,7 @@ def caches(
             )
             for count in counts
         }
-        numbers = _numbers("--seeds", seeds, 0, 2**63 - 1)
+        numbers = _numbers("--seeds", seeds, 0, MAX_SEED)
         file = ResultsFile(results)
     except (BenchError, CatalogError, ProfileError, PromptsError, SettingsError, ResultsError, OSError) as error:
         typer.echo(f"ownware: {error}", err=True)
@@ -236,7 +235,7 @@ def _size(text: str) -> tuple[int, int]:
     parts = text.lower().split("x")
     if len(parts) > 2 or "," in text:
         raise BenchError(f"--size: '{text}' is no size in pixels, such as 1024 or 1328x800")
-    sides = _numbers("--size", ",".join(parts * 2 if len(parts) == 1 else parts), SIDE_MIN, SIDE_MAX)
-    if wrong := [side for side in sides if side % SIDE_STEP]:
-        raise BenchError(f"--size: {wrong[0]} is no multiple of {SIDE_STEP}")
+    sides = _numbers("--size", ",".join(parts * 2 if len(parts) == 1 else parts), MIN_SIDE, MAX_SIDE)
+    if wrong := [side for side in sides if side % SIDE_MULTIPLE]:
+        raise BenchError(f"--size: {wrong[0]} is no multiple of {SIDE_MULTIPLE}")
     return sides[0], sides[-1]

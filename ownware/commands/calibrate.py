@@ -22,8 +22,8 @@ from pipelines.catalog.fingerprint import file_digest
 from pipelines.catalog.profiles import profile_file, recipe_of
 from pipelines.catalog.templates import find_control_token
 from pipelines.errors import RenderError
-from pipelines.request import MAX_STEPS, Reference, RenderRequest, Sampler
-from server.api.runware.translate.request import SIDE_MAX, SIDE_MIN, SIDE_STEP
+from pipelines.limits import MAX_SIDE, MAX_STEPS, MIN_SIDE, SIDE_MULTIPLE, is_side
+from pipelines.request import Reference, RenderRequest, Sampler
 from server.devices import find_devices
 from server.run import choose_catalog
 from server.settings import Settings
@@ -67,8 +67,8 @@ def read_wish(
         raise CalibrationError(f"--steps: {steps}; {LEAST_STEPS} to {MAX_STEPS} are possible")
     sides = re.fullmatch(r"(\d+)(?:x(\d+))?", size)
     width, height = (int(sides[1]), int(sides[2] or sides[1])) if sides else (0, 0)
-    if not all(SIDE_MIN <= side <= SIDE_MAX and side % SIDE_STEP == 0 for side in (width, height)):
-        limits = f"multiples of {SIDE_STEP} from {SIDE_MIN} to {SIDE_MAX}"
+    if not all(is_side(side) for side in (width, height)):
+        limits = f"multiples of {SIDE_MULTIPLE} from {MIN_SIDE} to {MAX_SIDE}"
         raise CalibrationError(f"--size: '{size}' is no size such as 1024 or 1328x800 in {limits}")
     try:
         scales = tuple(float(scale) for scale in guidance.split(",")) if guidance else ()

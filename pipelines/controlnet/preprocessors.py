@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from pipelines.limits import MAX_SIDE  # no picture is drawn larger, so no control image need be
+
 Pixels = NDArray[np.uint8]
 
-# No ControlNet is drawn larger than the largest picture that can be asked for.
-LONGEST_SIDE = 2048
 CANNY_LOW, CANNY_HIGH = 100, 200  # the vendor's defaults
 
 # Lengths in pixels below are for a picture of this short side, to which the annotators of sd-webui-controlnet scale by
@@ -54,7 +54,7 @@ def preprocess(image: Image.Image, kind: str, *, low: int = CANNY_LOW, high: int
 def fitted(image: Image.Image, width: int | None, height: int | None) -> Image.Image:
     """The picture shrunk to a width and a height in pixels, as far as it is larger; one alone keeps the aspect.
 
-    Nothing is larger than `LONGEST_SIDE` afterwards.
+    Nothing is larger than `MAX_SIDE` afterwards.
     """
     wide, high = image.size
     if width is not None and height is not None:
@@ -62,7 +62,7 @@ def fitted(image: Image.Image, width: int | None, height: int | None) -> Image.I
     else:
         shrunk = min(1.0, (width or wide) / wide, (height or high) / high)
         wide, high = _scaled(wide, high, shrunk)
-    wide, high = _scaled(wide, high, min(1.0, LONGEST_SIDE / max(wide, high)))
+    wide, high = _scaled(wide, high, min(1.0, MAX_SIDE / max(wide, high)))
     return image if (wide, high) == image.size else image.resize((wide, high), Image.Resampling.LANCZOS)
 
 

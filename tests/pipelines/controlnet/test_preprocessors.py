@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from pipelines.controlnet.preprocessors import KINDS, LONGEST_SIDE, NEED_A_NETWORK, drawn_by_filter, fitted, preprocess
+from pipelines.controlnet.preprocessors import KINDS, NEED_A_NETWORK, drawn_by_filter, fitted, preprocess
+from pipelines.limits import MAX_SIDE
 
 SIDE = 128
 # What the vendor's page lists (ControlNet preprocess API).
@@ -166,5 +167,5 @@ class TestFitted:
     )
     def test_it_never_grows(self, size: tuple[int, int], width: int | None, height: int | None) -> None:
         wide, high = fitted(Image.new("L", size), width, height).size
-        assert 1 <= wide <= min(size[0], width or LONGEST_SIDE, LONGEST_SIDE)
-        assert 1 <= high <= min(size[1], height or LONGEST_SIDE, LONGEST_SIDE)
+        assert 1 <= wide <= min(size[0], width or MAX_SIDE, MAX_SIDE)
+        assert 1 <= high <= min(size[1], height or MAX_SIDE, MAX_SIDE)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipelines.catalog.catalog import REFERENCES, Catalog
-from server.api.runware.schema.fields import MAX_SEED
+from pipelines.limits import MAX_SEED
 from server.api.runware.schema.tasks import WireTask
 from server.errors import ApiError, IncompatibleParameters, UnsupportedParameter
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from pipelines.catalog.catalog import LORA_ARCHITECTURES, REFERENCES, Catalog, ModelEntry
 from pipelines.catalog.templates import find_control_token
+from pipelines.limits import is_side
 from server.api.runware.check.validation import describe, expectation
 from server.api.runware.schema.tasks import ImageInference
 from server.api.runware.translate.caches import CACHES
@@ -85,15 +86,10 @@ def _outpaint_sums(task: ImageInference, pictures: Mapping[str, Media]) -> Itera
         if given is not None and given != total:
             message = f"'{name}' is {given}, but must be that of the extended image: {sums}."
             yield IncompatibleParameters(message, parameter=(name, "outpaint"))
-        elif given is None and not _is_side(total):
+        elif given is None and not is_side(total):
             message = f"Invalid value for 'outpaint' parameter. The extended {name} must be "
             message += f"{describe(expectation(ImageInference, name))}, but {sums}."
             yield InvalidParameter("outpaint", message, details={"type": "object"})
-
-
-def _is_side(pixels: int) -> bool:
-    expected = expectation(ImageInference, "width")
-    return expected["min"] <= pixels <= expected["max"] and pixels % expected["multiplier"] == 0
 
 
 def _sizes(task: ImageInference, entry: ModelEntry, catalog: Catalog) -> Iterator[ApiError]:

@@ -8,10 +8,10 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, StrictStr, WithJsonSchema
 
 from pipelines.controlnet.preprocessors import KINDS, NEED_A_NETWORK
+from pipelines.limits import MAX_SEED, MAX_SIDE, MAX_STEPS, MIN_SIDE, SIDE_MULTIPLE
 from server.api.runware.schema.schedulers import SCHEDULERS, scheduler_name
 from server.media.web_address import parse_web_address
 
-MAX_SEED = 2**63 - 1
 MAX_TTL = 100 * 366 * 86_400  # a lifetime; beyond some size it is no number of seconds that can be stored
 MAX_PROMPT = 32_000
 AIR_PATTERN = r"^[\w.-]+:[\w.:-]+@[\w.-]+$"
@@ -44,8 +44,10 @@ Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Hundredths = Annotated[Number, Field(multiple_of=0.01)]
 Unit = Annotated[Hundredths, Field(ge=0, le=1)]
 Prompt = Annotated[StrictStr, Field(min_length=1, max_length=MAX_PROMPT)]
-Size = Annotated[Integer, Field(ge=128, le=2048, multiple_of=16)]
-GuideSize = Annotated[Integer, Field(ge=64, le=2048)]
+Size = Annotated[Integer, Field(ge=MIN_SIDE, le=MAX_SIDE, multiple_of=SIDE_MULTIPLE)]
+GuideSize = Annotated[Integer, Field(ge=64, le=MAX_SIDE)]
+Steps = Annotated[Integer, Field(ge=1, le=MAX_STEPS)]
+Seed = Annotated[Integer, Field(ge=0, le=MAX_SEED)]
 GreyLevel = Annotated[Integer, Field(ge=0, le=255)]
 Percentage = Annotated[Integer, Field(ge=0, le=99)]
 EndPercentage = Annotated[Integer, Field(ge=1, le=100)]

@@ -11,7 +11,6 @@ from pydantic import Field, StrictBool, StrictStr
 from pipelines.controlnet.preprocessors import CANNY_HIGH, CANNY_LOW
 from server.api.runware.schema.fields import (
     AIR_PATTERN,
-    MAX_SEED,
     GreyLevel,
     GuideSize,
     Hundredths,
@@ -25,8 +24,10 @@ from server.api.runware.schema.fields import (
     PreprocessorName,
     Prompt,
     SchedulerName,
+    Seed,
     ShortText,
     Size,
+    Steps,
     TaskUUID,
     WebAddress,
     Weight,
@@ -79,12 +80,8 @@ class ImageInference(Task):
     )
     width: Size | None = Field(default=None, description="Pixels. Required for text to image, with height.")
     height: Size | None = Field(default=None, description="Pixels. Required for text to image, with width.")
-    seed: Annotated[Integer, Field(ge=0, le=MAX_SEED)] | None = Field(
-        default=None, description="Result k uses seed + k. Default: random, 32 bits."
-    )
-    steps: Annotated[Integer, Field(ge=1, le=50)] | None = Field(
-        default=None, description="Denoising steps. Default: the model's."
-    )
+    seed: Seed | None = Field(default=None, description="Result k uses seed + k. Default: random, 32 bits.")
+    steps: Steps | None = Field(default=None, description="Denoising steps. Default: the model's.")
     scheduler: SchedulerName | None = Field(
         default=None,
         description="Solver and schedule (docs/reference/schedulers.md). Default: the model's own, Euler.",

@@ -11,6 +11,7 @@ from accel.cache.plan import CacheName, CachePlan
 from pipelines.catalog.catalog import Catalog, ModelEntry
 from pipelines.catalog.profiles import CalibrationKey, Profiles, TeaCacheParams
 from server.api.runware.schema.objects import AcceleratorOptions
+from server.api.runware.translate.windows import step_window
 
 ThresholdDirection = Literal["documented", "library"]
 
@@ -91,18 +92,15 @@ def residual_threshold(value: float, direction: ThresholdDirection) -> float:
 
 
 def cache_window(options: AcceleratorOptions, executed: int) -> tuple[int, int]:
-    """The executed steps start ≤ step < end in which reuse is allowed; a percentage takes in each step it touches."""
-    long = executed > LONG_SCHEDULE
-    start, end = (LONG_WARM_UP if executed >= LONG_SCHEDULE else WARM_UP), executed - (1 if long else 2)
-    if options.cacheStartStep is not None:
-        start = options.cacheStartStep
-    elif options.cacheStartStepPercentage is not None:
-        start = executed * options.cacheStartStepPercentage // 100
-    if options.cacheEndStep is not None:
-        end = options.cacheEndStep
-    elif options.cacheEndStepPercentage is not None:
-        end = -(-executed * options.cacheEndStepPercentage // 100)  # rounded up
-    return start, min(end, executed)
+    """The executed steps start ≤ step < end in which reuse is allowed."""
+    warm_up = LONG_WARM_UP if executed >= LONG_SCHEDULE else WARM_UP
+    cool_down = 1 if executed > LONG_SCHEDULE else 2
+    return step_window(
+        executed,
+        (options.cacheStartStep, options.cacheEndStep),
+        (options.cacheStartStepPercentage, options.cacheEndStepPercentage),
+        (warm_up, executed - cool_down),
+    )
 
 
 def _shipped(entry: ModelEntry, steps: int) -> ParamsFinder:

@@ -13,15 +13,16 @@ from pathlib import Path
 
 from pipelines.catalog.catalog import Catalog, ModelEntry
 from pipelines.catalog.profiles import CalibrationKey, Profiles
+from pipelines.limits import nearest_side
 from pipelines.request import ControlUse, FaceRefinement, LoraUse, Outpaint, Reference, RenderRequest, Sampler
 from server.api.runware.check.rules import ASPECT_TOLERANCE
 from server.api.runware.schema.objects import ControlNet
 from server.api.runware.schema.schedulers import NEAREST, SAMPLERS
 from server.api.runware.schema.tasks import ImageInference
 from server.api.runware.translate.caches import ThresholdDirection, cache_plan
+from server.api.runware.translate.windows import step_window
 from server.media.store import Media
 
-SIDE_STEP, SIDE_MIN, SIDE_MAX = 16, 128, 2048
 DEFAULT_STRENGTH = 0.8  # the vendor's
 
 
@@ -81,26 +82,15 @@ def to_request(
 
 
 def control_window(control: ControlNet, steps: int) -> tuple[int, int]:
-    """The executed steps start ≤ step < end of `steps` in which a ControlNet acts.
-
-    A percentage takes in every step that it touches.
-    """
-    start, end = control.startStep or 0, control.endStep or steps
-    if control.startStepPercentage is not None:
-        start = steps * control.startStepPercentage // 100
-    if control.endStepPercentage is not None:
-        end = -(-steps * control.endStepPercentage // 100)  # rounded up
-    return start, min(end, steps)
+    """The executed steps start ≤ step < end of `steps` in which a ControlNet acts."""
+    steps_given = (control.startStep, control.endStep)
+    return step_window(steps, steps_given, (control.startStepPercentage, control.endStepPercentage), (0, steps))
 
 
 def size_like(width: int, height: int, area: int) -> tuple[int, int]:
     """A size of about `area` pixels with the aspect of width × height, each side a legal one."""
     scale = math.sqrt(area / (width * height))
-    return _legal(width * scale), _legal(height * scale)
-
-
-def _legal(side: float) -> int:
-    return min(SIDE_MAX, max(SIDE_MIN, SIDE_STEP * round(side / SIDE_STEP)))
+    return nearest_side(width * scale), nearest_side(height * scale)
 
 
 def _size(

@@ -4,8 +4,8 @@ from typing import Any
 import pytest
 
 from pipelines.catalog.catalog import load_catalog
+from pipelines.limits import MAX_SEED
 from server.api.runware.check.normalize import PRINTED_MAX_SEED, normalize, plain
-from server.api.runware.schema.fields import MAX_SEED
 
 CATALOG = load_catalog()
 T2I = {"taskType": "imageInference", "model": "runware:108@1"}
