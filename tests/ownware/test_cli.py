@@ -57,6 +57,7 @@ def test_a_corrupt_profile_ends_the_start_naming_file_and_field(tmp_path: Path) 
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_weights_that_are_not_there_end_the_start(tmp_path: Path) -> None:
     models = tmp_path / "models.toml"
     row = {"air": "runware:108@1", "name": "a", "version": "1", "architecture": "qwen_image", "mode": "text_to_image"}
@@ -69,6 +70,7 @@ def test_weights_that_are_not_there_end_the_start(tmp_path: Path) -> None:
     assert "nothing" in done.stderr
 
 
+@pytest.mark.slow
 def test_the_greeting_and_its_curl_line_and_ctrl_c_in_the_middle_of_a_render(tmp_path: Path) -> None:
     with live_server(tmp_path / "data") as server:
         for told in ("runware:108@1", "runware:108@20", "runware:108@22", "embedded", "cpu", "any key is accepted"):

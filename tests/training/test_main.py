@@ -44,6 +44,7 @@ def train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     return run
 
 
+@pytest.mark.slow
 def test_training_goes_on_and_ends_in_a_checkpoint(train: Callable[..., str], tmp_path: Path) -> None:
     train(2)
     first = load(str(tmp_path), torch.device("cpu"), torch.float32, with_vision=True)
@@ -84,6 +85,7 @@ def test_a_copy_replaces_the_parts_and_keeps_add_ons_that_the_source_lacks(tmp_p
     assert not (target / "loras" / "kept").exists()
 
 
+@pytest.mark.slow
 def test_processes_train_one_model(train: Callable[..., str], tmp_path: Path) -> None:
     train(2, "--processes", "2", "--lora-steps", "0", "--controlnet-steps", "0")
     assert (tmp_path / "training.json").read_text() == '{"steps": 2}\n'

@@ -12,8 +12,10 @@ from training.sampling import random_scene
 from training.scenes import COLOURS, SHAPES, Scene, Thing, Word, draw, thing_cover
 from training.vae import degrade
 
+LARGE = [pytest.param(size, marks=pytest.mark.slow) for size in ((512, 512), (1024, 768))]
 
-@pytest.mark.parametrize("size", [(128, 128), (256, 256), (256, 192), (512, 512), (1024, 768)])
+
+@pytest.mark.parametrize("size", [(128, 128), (256, 256), (256, 192), *LARGE])
 def test_drawn_scenes_are_read_right(size: tuple[int, int]) -> None:
     rng = np.random.default_rng(0)
     for _ in range(25 if max(size) <= 256 else 5):

@@ -4,6 +4,7 @@ from PIL import Image, ImageDraw
 from benchmarks.step_caches.ocr import Reader, contains_words, normalize_text, ocr_available
 
 
+@pytest.mark.slow
 def test_it_reads_without_a_network() -> None:
     assert ocr_available()
     picture = Image.new("RGB", (200, 64), "white")

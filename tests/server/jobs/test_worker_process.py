@@ -99,6 +99,7 @@ async def test_jobs_one_after_the_other(process: WorkerProcess, tmp_path: Path) 
     assert time.monotonic() - started < 5
 
 
+@pytest.mark.slow
 async def test_a_killed_process_is_noticed(process: WorkerProcess, tmp_path: Path) -> None:
     async def kill_at_the_first_step() -> None:
         async for _ in process.render(job(tmp_path, width=512, height=512, steps=50)):
@@ -109,6 +110,7 @@ async def test_a_killed_process_is_noticed(process: WorkerProcess, tmp_path: Pat
         await kill_at_the_first_step()
 
 
+@pytest.mark.slow
 async def test_a_process_that_is_killed_while_idle_says_so_and_can_be_started_again(
     catalog: Catalog, tmp_path: Path
 ) -> None:
@@ -123,6 +125,7 @@ async def test_a_process_that_is_killed_while_idle_says_so_and_can_be_started_ag
     await process.stop()
 
 
+@pytest.mark.slow
 async def test_a_device_that_there_is_not(catalog: Catalog, tmp_path: Path) -> None:
     process = WorkerProcess("graphics", catalog, "error")
     with pytest.raises(WorkerStartFailed, match="graphics"):
@@ -130,6 +133,7 @@ async def test_a_device_that_there_is_not(catalog: Catalog, tmp_path: Path) -> N
     await process.stop()
 
 
+@pytest.mark.slow
 async def test_weights_that_are_not_there(catalog: Catalog, tmp_path: Path) -> None:
     broken = Catalog((replace(catalog.entries[0], weights=str(tmp_path / "nothing")),))
     process = WorkerProcess("cpu", broken, "error")
