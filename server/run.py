@@ -137,7 +137,8 @@ def _greeting(url: str, settings: Settings, catalog: Catalog, devices: tuple[str
     header = ' -H "Authorization: Bearer $RUNWARE_API_KEY"' if settings.api_keys else ""
     task = (
         '[{"taskType":"imageInference","taskUUID":"\'$(cat /proc/sys/kernel/random/uuid 2>/dev/null || uuidgen)\'",'
-        '"model":"runware:108@1","positivePrompt":"a red circle on a white background","width":256,"height":256}]'
+        '"model":"runware:108@1","positivePrompt":"a large red circle at the center on a white background",'
+        '"width":512,"height":512,"seed":7}]'
     )
     lines = [
         f"Ownware serves {url}/v1 (HTTP and WebSocket); API pages: {url}/docs",

@@ -20,7 +20,7 @@ EXAMPLES: dict[str, list[dict[str, Any]]] = {
             "taskType": "imageInference",
             "taskUUID": _TASK_UUID,
             "model": "runware:108@1",
-            "positivePrompt": "A red circle above a blue square on a white background",
+            "positivePrompt": "a large red circle at the center on a white background",
             "width": 512,
             "height": 512,
             "steps": 20,
@@ -33,7 +33,7 @@ EXAMPLES: dict[str, list[dict[str, Any]]] = {
             "taskUUID": "3d7b1a52-8a63-4c7e-8f0e-5d1c1f1f2a11",
             "model": "runware:108@20",
             "inputs": {"referenceImages": ["<UUID, URL, data URI or base64 of the image>"]},
-            "positivePrompt": "Make the background green",
+            "positivePrompt": "make the large red circle blue",
             "steps": 8,
         }
     ],

@@ -57,7 +57,8 @@ class TestPrompts:
     DRAW = re.compile(rf"an? ({SIZE}) ({COLOUR}) ({SHAPE}) at the ({PLACE}) on an? ({COLOUR}) background")
     EDIT = re.compile(rf".*\b({SIZE}) ({COLOUR}) ({SHAPE})\b.*")
     EDITS = ("runware:108@20", "runware:108@22")
-    FILES = (*PAGES, *sorted((ROOT / "examples").rglob("*.*")))
+    PRINTED = (ROOT / "server" / "run.py", ROOT / "server" / "api" / "openapi.py")
+    FILES = (*PAGES, *sorted((ROOT / "examples").rglob("*.*")), *PRINTED)
 
     @pytest.mark.parametrize("page", [file for file in FILES if "rompt" in text_of(file)], ids=name_of)
     def test_they_name_size_colour_shape_and_place(self, page: Path) -> None:
