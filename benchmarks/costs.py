@@ -22,7 +22,7 @@ from benchmarks.command import Command
 from benchmarks.peak_memory import peak_mib
 from benchmarks.pipeline import FULL, NEGATIVE_TOKENS, PROMPT_TOKENS, SCALE, SEED, SMALL, Bench
 from pipelines.catalog.catalog import load_catalog
-from pipelines.controlnet.nets import Control
+from pipelines.controlnet.residuals import Control
 from pipelines.latents import grid, noise
 from pipelines.lora.apply import Loras
 from pipelines.models.encodings import Encodings
@@ -97,8 +97,10 @@ def controlnet_costs(bench: Bench, repeats: int) -> Figures:
     """Steps with a ControlNet over steps without one. `layers` of `blocks` say what share of the model it is."""
     net = bench.controlnet
     side = bench.size.cases[0].side
-    guide = noise(grid(side, side, bench.checkpoint.vae), 16, SEED).to(bench.checkpoint.device, bench.checkpoint.dtype)
-    control = Control(net=net, control_latents=guide, weight=1.0, mode="balanced", start=0, end=STEPS)
+    latents = noise(grid(side, side, bench.checkpoint.vae), 16, SEED).to(
+        bench.checkpoint.device, bench.checkpoint.dtype
+    )
+    control = Control(net=net, control_latents=latents, weight=1.0, mode="balanced", start=0, end=STEPS)
     run(bench, controls=(control,))
     pairs = [(run(bench), run(bench, controls=(control,))) for _ in range(repeats)]
     return ratios(pairs) | {

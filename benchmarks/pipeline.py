@@ -38,7 +38,7 @@ from benchmarks.command import Command
 from benchmarks.peak_memory import peak_mib
 from pipelines.catalog.catalog import EMBEDDED_FOLDER, Mode, ModelEntry, load_catalog
 from pipelines.conditioning import encode_picture, encode_references, scaled_size
-from pipelines.controlnet.nets import Control
+from pipelines.controlnet.residuals import Control
 from pipelines.editing.canvas import Canvas
 from pipelines.latents import grid, noise
 from pipelines.models.encodings import Encodings
@@ -200,7 +200,7 @@ class Bench:
         if case.start == "mask":
             _, rows, columns = grid(*size, checkpoint.vae)
             canvas = Canvas(start_picture(case), np.asarray(start_mask(case), np.float32) / 255, (0, 0, *size))
-            encoded["mask"] = canvas.mask_on(2 * rows, 2 * columns)
+            encoded["mask"] = canvas.downsample_mask(2 * rows, 2 * columns)
         if case.start == "guide":
             guide, request = encoded.pop("clean"), replace(request, seed_image=None)
             encoded["controls"] = (Control(self.controlnet, guide, 1.0, "balanced", 0, case.steps),)

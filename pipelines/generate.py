@@ -12,7 +12,7 @@ from PIL import Image
 
 from accel.cache.report import CacheReport
 from pipelines.catalog.catalog import ModelEntry
-from pipelines.editing.faces import around_face, find_faces
+from pipelines.editing.faces import face_request, find_faces
 from pipelines.models.loader import Checkpoint
 from pipelines.render import advance, finish, prepare
 from pipelines.request import RenderRequest
@@ -54,7 +54,7 @@ def generate(
         return GeneratedImage(picture, seed, (*warnings, "No face was found, so none was refined."), cached)
     with tempfile.TemporaryDirectory() as folder:
         for box in boxes:
-            state = prepare(around_face(picture, box, request, how, Path(folder)), index, checkpoint, entry)
+            state = prepare(face_request(picture, box, request, how, Path(folder)), index, checkpoint, entry)
             while state.step < state.total:
                 advance([state])
                 report(total, total)

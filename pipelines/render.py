@@ -23,9 +23,10 @@ from pipelines.conditioning import (
     encode_references,
     native_size,
 )
-from pipelines.controlnet.nets import Control, Residuals, prepare_controls, residuals
-from pipelines.editing.canvas import WHOLE, Canvas, lay_out
-from pipelines.editing.inpainting import Inpainting, noised, packed_mask
+from pipelines.controlnet.nets import prepare_controls
+from pipelines.controlnet.residuals import Control, ControlResiduals, control_residuals
+from pipelines.editing.canvas import WHOLE, Canvas, make_canvas
+from pipelines.editing.inpainting import Inpainting, add_noise, pack_mask
 from pipelines.errors import part_at_fault
 from pipelines.images import open_reference
 from pipelines.latents import PATCH, decode_tokens, grid, noise, step_noise
@@ -86,8 +87,8 @@ def prepare(request: RenderRequest, index: int, checkpoint: Checkpoint, entry: M
     Raises `RenderError`, with the part of the request at fault.
     """
     seed = (request.seed + index) % (MAX_SEED + 1)
-    canvas = lay_out(request)
-    if canvas is not None and canvas.untouched:
+    canvas = make_canvas(request)
+    if canvas is not None and canvas.mask_empty:
         request = replace(request, strength=0.0)
     references = encode_references(_opened(request.references), checkpoint, entry)
     with part_at_fault("prompt"):
@@ -108,15 +109,15 @@ def prepare(request: RenderRequest, index: int, checkpoint: Checkpoint, entry: M
         cond=prompt.embeds,
         uncond=uncond,
         references=references,
-        clean=None if canvas is None else encode_picture(canvas.start((width, height)), checkpoint),
-        mask=None if canvas is None else canvas.mask_on(PATCH * shape[1], PATCH * shape[2]),
+        clean=None if canvas is None else encode_picture(canvas.crop((width, height)), checkpoint),
+        mask=None if canvas is None else canvas.downsample_mask(PATCH * shape[1], PATCH * shape[2]),
         controls=prepare_controls(
             request.controls,
             width,
             height,
             request.executed_steps,
             checkpoint,
-            part=WHOLE if canvas is None else canvas.part,
+            box=WHOLE if canvas is None else canvas.relative_box,
         ),
         seed=seed,
     )
@@ -157,9 +158,9 @@ def begin(
     latents = noise = noise.to(checkpoint.device, checkpoint.dtype)
     inpainting = None
     if clean is not None:
-        latents = noised(clean, noise, sigmas[0])
+        latents = add_noise(clean, noise, sigmas[0])
         if mask is not None:
-            inpainting = Inpainting(clean, noise, packed_mask(mask, _channels(checkpoint)).to(checkpoint.device))
+            inpainting = Inpainting(clean, noise, pack_mask(mask, _channels(checkpoint)).to(checkpoint.device))
     return RenderState(
         checkpoint=checkpoint,
         size=(request.width, request.height),
@@ -188,7 +189,7 @@ def advance(states: Sequence[RenderState]) -> None:
         state.latents = state.solver.step(partial(_guided, state), state.latents, sigma, sigma_next)
         state.step += 1
         if state.inpainting is not None:
-            state.latents = state.inpainting.impose(state.latents, sigma_next, state.step / state.total)
+            state.latents = state.inpainting.blend(state.latents, sigma_next, state.step / state.total)
 
 
 @torch.inference_mode()
@@ -200,7 +201,7 @@ def finish(state: RenderState) -> Image.Image:
         return state.canvas.picture
     picture = decode_tokens(state.checkpoint.vae, state.latents, state.shape)
     if state.canvas is not None:
-        return state.canvas.restore(picture)
+        return state.canvas.paste_back(picture)
     return picture if picture.size == state.size else picture.resize(state.size, Image.Resampling.LANCZOS)
 
 
@@ -216,7 +217,7 @@ def _warnings(prompts: list[tuple[str, EncodedPrompt]], canvas: Canvas | None) -
     for name, encoded in prompts:
         if encoded.dropped:
             yield f"The {name} was too long: its last {encoded.dropped} tokens were dropped."
-    if canvas is not None and canvas.untouched:
+    if canvas is not None and canvas.mask_empty:
         yield "The mask is black everywhere, so nothing was drawn: the seed image is returned."
 
 
@@ -224,8 +225,8 @@ def _guided(state: RenderState, sample: torch.Tensor, sigma: torch.Tensor) -> to
     """The velocity of a sample at a sigma, with true CFG where it is on."""
 
     @cache  # for both branches, and not at all where a step cache leaves out all blocks
-    def added() -> Residuals:
-        return residuals(
+    def added() -> ControlResiduals:
+        return control_residuals(
             state.controls,
             state.step,
             sample=sample,

@@ -1,8 +1,8 @@
-"""What a picture starts from, and where it may change: seed image, mask, margin and outpainting, in pixels.
+"""The picture an image is drawn onto, in pixels: seed image, mask, margin and outpainting.
 
-A canvas is laid out once for a request; the renderer draws the part of it that may change, at whatever size the model
-draws, and the canvas puts the result back. Pixels that may not change are those of the seed image, untouched. Knows
-pictures; knows no latents.
+A canvas is made once for a request. The renderer draws the part of it that may change, at the size the model draws. The
+canvas then pastes the result back. Pixels that may not change are those of the seed image. Knows pictures; knows no
+latents.
 """
 
 import math
@@ -16,16 +16,16 @@ from pipelines.images import open_mask, open_reference
 from pipelines.request import Outpaint, RenderRequest
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom, in pixels
-Part = tuple[float, float, float, float]  # the same in shares of width and height
-WHOLE: Part = (0.0, 0.0, 1.0, 1.0)
+RelativeBox = tuple[float, float, float, float]  # the same as shares of width and height
+WHOLE: RelativeBox = (0.0, 0.0, 1.0, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Canvas:
-    """The picture before it is drawn on, at the size asked for.
+    """The picture before it is drawn on, at the requested size.
 
-    `mask` is [H, W] in 0…1, 1 where the picture is drawn anew; None where all of it may change. `box` is the part that
-    is drawn; it holds every pixel whose mask is not 0.
+    `mask` is [H, W] in 0…1, 1 where the picture is drawn anew, or None where all of it may change. `box` is the part
+    that is drawn. It holds every pixel whose mask is not 0.
     """
 
     picture: Image.Image
@@ -33,24 +33,24 @@ class Canvas:
     box: Box
 
     @property
-    def untouched(self) -> bool:
+    def mask_empty(self) -> bool:
         """Whether the mask allows no pixel to change."""
         return self.mask is not None and not self.mask.any()
 
     @property
-    def part(self) -> Part:
-        """The box in shares of the picture's sides."""
+    def relative_box(self) -> RelativeBox:
+        """The box as shares of the sides of the picture."""
         left, top, right, bottom = self.box
         width, height = self.picture.size
         return left / width, top / height, right / width, bottom / height
 
-    def start(self, size: tuple[int, int]) -> Image.Image:
-        """The part that is drawn, at the size it is drawn at."""
+    def crop(self, size: tuple[int, int]) -> Image.Image:
+        """Return the part that is drawn, scaled to a size in pixels."""
         part = self.picture.crop(self.box)
         return part if part.size == size else part.resize(size, Image.Resampling.LANCZOS)
 
-    def mask_on(self, rows: int, columns: int) -> np.ndarray | None:
-        """The part's mask on a coarser grid [rows, columns]: each cell may change as much as its freest pixel."""
+    def downsample_mask(self, rows: int, columns: int) -> np.ndarray | None:
+        """Return the mask of the part on a grid [rows, columns]. Each cell has the maximum of its pixels."""
         if self.mask is None:
             return None
         left, top, right, bottom = self.box
@@ -61,8 +61,8 @@ class Canvas:
             part = np.maximum.reduceat(part, edges, axis=axis)
         return part
 
-    def restore(self, drawn: Image.Image) -> Image.Image:
-        """The whole picture, with the drawn part in its place as far as the mask allows."""
+    def paste_back(self, drawn: Image.Image) -> Image.Image:
+        """Return the whole picture with the drawn part pasted in through the mask."""
         left, top, right, bottom = self.box
         part = drawn.resize((right - left, bottom - top), Image.Resampling.LANCZOS)
         if self.mask is None:
@@ -75,8 +75,8 @@ class Canvas:
         return whole
 
 
-def lay_out(request: RenderRequest) -> Canvas | None:
-    """The canvas of a request; None when it starts from noise alone. Raises `PictureError`."""
+def make_canvas(request: RenderRequest) -> Canvas | None:
+    """Make the canvas of a request, or return None if it has no seed image. Raises `PictureError`."""
     if request.seed_image is None:
         return None
     size = (request.width, request.height)
@@ -85,36 +85,36 @@ def lay_out(request: RenderRequest) -> Canvas | None:
     with part_at_fault("seed_image"):
         seed = open_reference(request.seed_image)
     if request.outpaint is None:
-        picture = _scaled(seed, size)
-        mask = None if mask is None else _resized(mask, size)
+        picture = _resize_picture(seed, size)
+        mask = None if mask is None else _resize_mask(mask, size)
     else:
-        picture = _extended(seed, request.outpaint)
-        mask = _outside(None if mask is None else _resized(mask, seed.size), seed.size, request.outpaint)
+        picture = _extend_picture(seed, request.outpaint)
+        mask = _outpaint_mask(None if mask is None else _resize_mask(mask, seed.size), seed.size, request.outpaint)
     box = (0, 0, *size)
     if mask is not None and request.mask_margin is not None and mask.any():
-        box = _around(mask, request.mask_margin)
+        box = _box_around(mask, request.mask_margin)
     return Canvas(picture, mask, box)
 
 
-def _scaled(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
+def _resize_picture(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
     return picture if picture.size == size else picture.resize(size, Image.Resampling.LANCZOS)
 
 
-def _resized(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Linearly, so that a mask gets no overshoot; black stays black and white stays white."""
+def _resize_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Resize linearly, because a mask must not overshoot: black stays black and white stays white."""
     if (mask.shape[1], mask.shape[0]) == size:
         return mask
     return np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.BILINEAR)).clip(0, 1)
 
 
-def _extended(seed: Image.Image, sides: Outpaint) -> Image.Image:
-    """The seed image with its mirror image on each side: what is drawn there starts from colours that go on."""
+def _extend_picture(seed: Image.Image, sides: Outpaint) -> Image.Image:
+    """Extend the seed image by its mirror image, so that the new sides start from matching colours."""
     border = ((sides.top, sides.bottom), (sides.left, sides.right), (0, 0))
     return Image.fromarray(np.pad(np.asarray(seed), border, mode="symmetric"))
 
 
-def _outside(mask: np.ndarray | None, seed: tuple[int, int], sides: Outpaint) -> np.ndarray:
-    """White outside the seed image, rising over `blur` pixels from its edge; the given mask inside."""
+def _outpaint_mask(mask: np.ndarray | None, seed: tuple[int, int], sides: Outpaint) -> np.ndarray:
+    """White outside the seed image, with a rise over `blur` pixels from its edge. Inside, the given mask."""
     width, height = seed
     x = np.arange(-sides.left, width + sides.right)
     y = np.arange(-sides.top, height + sides.bottom)
@@ -127,8 +127,8 @@ def _outside(mask: np.ndarray | None, seed: tuple[int, int], sides: Outpaint) ->
     return whole
 
 
-def _around(mask: np.ndarray, margin: int) -> Box:
-    """The mask's bounding box with a margin, widened to the picture's aspect so that nothing is stretched."""
+def _box_around(mask: np.ndarray, margin: int) -> Box:
+    """The bounding box of the mask with a margin, widened to the aspect of the picture so that nothing is stretched."""
     height, width = mask.shape
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     spans = []
@@ -136,13 +136,13 @@ def _around(mask: np.ndarray, margin: int) -> Box:
         spans.append((max(0, int(first) - margin), min(length, int(last) + 1 + margin)))
     share = max((end - start) / length for (start, end), length in zip(spans, (width, height), strict=True))
     (left, right), (top, bottom) = (
-        _widened(span, math.ceil(share * length), length) for span, length in zip(spans, (width, height), strict=True)
+        _widen(span, math.ceil(share * length), length) for span, length in zip(spans, (width, height), strict=True)
     )
     return left, top, right, bottom
 
 
-def _widened(span: tuple[int, int], length: int, limit: int) -> tuple[int, int]:
-    """A span of `length` around the given one, moved so that it lies within 0…limit."""
+def _widen(span: tuple[int, int], length: int, limit: int) -> tuple[int, int]:
+    """A span of `length` around the given one, moved to lie within 0…limit."""
     length = min(length, limit)
     start = min(max(0, (span[0] + span[1] - length) // 2), limit - length)
     return start, start + length

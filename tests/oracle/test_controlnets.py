@@ -1,4 +1,4 @@
-"""Our loop against diffusers' ControlNet pipeline: the same latents, bit for bit, from the same guide latents."""
+"""Our loop against diffusers' ControlNet pipeline: the same latents, bit for bit, from the same control latents."""
 
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -15,7 +15,8 @@ from diffusers.pipelines.qwenimage.pipeline_qwenimage_controlnet import QwenImag
 from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
 from PIL import Image
 
-from pipelines.controlnet.nets import Control, prepare_controls
+from pipelines.controlnet.nets import prepare_controls
+from pipelines.controlnet.residuals import Control
 from pipelines.models.loader import Checkpoint, load
 from pipelines.request import ControlUse, Reference, RenderRequest, Sampler
 from tests.control import deeper, save_controlnet
@@ -27,20 +28,20 @@ CLOSE = {torch.float32: 1e-4, torch.bfloat16: 0.15}  # of the two VAEs, whose ke
 
 @pytest.fixture(scope="module")
 def uses(checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> list[ControlUse]:
-    """Two guides for one net of two layers."""
+    """Two control images for one net of two layers."""
     folder = tmp_path_factory.mktemp("controlnets")
     weights = save_controlnet(checkpoint, folder / "net", 2, seed=1)
     pictures = [Image.radial_gradient("L").resize((80, 60)), Image.linear_gradient("L").resize((50, 70))]
     for number, picture in enumerate(pictures):
         picture.convert("RGB").save(folder / f"{number}.png")
-    guides = [Reference(folder / f"{number}.png", "", *picture.size) for number, picture in enumerate(pictures)]
-    return [ControlUse("net", weights, guide) for guide in guides]
+    images = [Reference(folder / f"{number}.png", "", *picture.size) for number, picture in enumerate(pictures)]
+    return [ControlUse("net", weights, image) for image in images]
 
 
 def theirs(
     model: Checkpoint, weights: Path, uses: Sequence[ControlUse], scale: float, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[list[torch.Tensor], torch.Tensor]:
-    """The guide latents that a pipeline makes, of the posterior's mean, and its result."""
+    """The control latents of a pipeline, from the mean of the posterior, and its result."""
     net = QwenImageControlNetModel.from_pretrained(uses[0].weights, torch_dtype=model.dtype)
     vae = AutoencoderKLQwenImage.from_pretrained(weights, subfolder="vae", torch_dtype=model.dtype)
     several = len(uses) > 1
@@ -56,12 +57,12 @@ def theirs(
     monkeypatch.setattr(
         pipeline_qwenimage_controlnet, "retrieve_latents", lambda output, generator: output.latent_dist.mode()
     )
-    guides: list[torch.Tensor] = []
+    control_latents: list[torch.Tensor] = []
     forward = net.forward
 
     def spy(**inputs: Any) -> Any:
-        if len(guides) < len(uses):
-            guides.append(inputs["controlnet_cond"])
+        if len(control_latents) < len(uses):
+            control_latents.append(inputs["controlnet_cond"])
         return forward(**inputs)
 
     monkeypatch.setattr(net, "forward", spy)
@@ -85,7 +86,7 @@ def theirs(
     ).images
     for picture in pictures:
         picture.close()
-    return guides, result
+    return control_latents, result
 
 
 def ours(model: Checkpoint, controls: tuple[Control, ...], scale: float) -> torch.Tensor:
@@ -132,14 +133,12 @@ def check(
     changed = [
         replace(use, **{"end": STEPS, **change}) for use, change in zip(uses[: len(changes)], changes, strict=True)
     ]
-    guides, expected = theirs(model, weights, changed, scale, monkeypatch)
+    latents, expected = theirs(model, weights, changed, scale, monkeypatch)
     with torch.inference_mode():
         controls = prepare_controls(changed, WIDTH, HEIGHT, STEPS, model)
     tolerance = CLOSE[model.dtype]
-    for control, guide in zip(controls, guides, strict=True):
-        torch.testing.assert_close(control.control_latents, guide, atol=tolerance, rtol=tolerance)
-    theirs_guides = tuple(
-        replace(control, control_latents=guide) for control, guide in zip(controls, guides, strict=True)
-    )
-    assert torch.equal(ours(model, theirs_guides, scale), expected)
+    for control, each in zip(controls, latents, strict=True):
+        torch.testing.assert_close(control.control_latents, each, atol=tolerance, rtol=tolerance)
+    same = tuple(replace(control, control_latents=each) for control, each in zip(controls, latents, strict=True))
+    assert torch.equal(ours(model, same, scale), expected)
     assert not torch.equal(ours(model, (), scale), expected)

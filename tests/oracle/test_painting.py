@@ -15,7 +15,7 @@ from PIL import Image
 from pipelines.catalog.catalog import Mode
 from pipelines.conditioning import EncodedReferences, encode_picture
 from pipelines.editing.canvas import Canvas
-from pipelines.editing.inpainting import noised
+from pipelines.editing.inpainting import add_noise
 from pipelines.latents import grid
 from pipelines.models.loader import Checkpoint
 from pipelines.request import Reference, RenderRequest, Sampler
@@ -46,8 +46,8 @@ def ours(
     request = RenderRequest(
         entry(mode).air, "", None, *SIZE, STEPS, Sampler(), 4.0, 3, seed_image=UNREAD, strength=strength
     )
-    mask_on = canvas.mask_on(2 * rows, 2 * columns)
-    return denoised(request, checkpoint, references=references, clean=clean, mask=mask_on)
+    latent_mask = canvas.downsample_mask(2 * rows, 2 * columns)
+    return denoised(request, checkpoint, references=references, clean=clean, mask=latent_mask)
 
 
 # `begin` is given the seed image's latents, so it only asks whether there is one.
@@ -123,4 +123,4 @@ def test_noised_is_scale_noise(precise: Checkpoint, video_vae: AutoencoderKLQwen
     scheduler.set_timesteps(sigmas=[0.7, 0.3], mu=0.5)
     scheduler.set_begin_index(1)
     expected = scheduler.scale_noise(clean, scheduler.timesteps[1:], noise)
-    assert torch.equal(noised(clean, noise, scheduler.sigmas[1]), expected)
+    assert torch.equal(add_noise(clean, noise, scheduler.sigmas[1]), expected)

@@ -11,7 +11,7 @@ _NAMES = {
     "mask": "inputs.maskImage",
     "loras[]": "lora[].model",
     "controls[]": "controlNet[].model",
-    "controls[].guide": "controlNet[].guideImage",
+    "controls[].control_image": "controlNet[].guideImage",
 }
 
 

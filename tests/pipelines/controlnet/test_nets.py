@@ -1,98 +1,23 @@
-from collections import OrderedDict
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 import torch
 from PIL import Image
 
-from pipelines.catalog.catalog import Mode, ModelEntry, load_catalog
-from pipelines.controlnet.nets import RESIDENT, Residuals, prepare_controls, residuals, softened
+from pipelines.catalog.catalog import Mode
+from pipelines.controlnet.nets import RESIDENT, prepare_controls
 from pipelines.editing.canvas import WHOLE
 from pipelines.errors import ControlError
 from pipelines.models.loader import Checkpoint
-from pipelines.render import RenderState, advance, prepare
-from pipelines.request import ControlUse, Reference, RenderRequest, Sampler, SolverName
-from tests.control import deeper, save_controlnet
-
-WIDTH, HEIGHT = 64, 48
-
-
-@pytest.fixture(scope="module")
-def model(checkpoint: Checkpoint) -> Checkpoint:
-    """Five blocks, so that nets of two and of three layers spread over them unevenly."""
-    return replace(deeper(checkpoint, 5), controlnets=OrderedDict())
-
-
-@pytest.fixture(scope="module", params=[False, True], ids=["plain", "zero_cond_t"])
-def any_model(request: pytest.FixtureRequest, model: Checkpoint) -> Checkpoint:
-    """Also the kind whose reference tokens are modulated at time zero."""
-    return replace(deeper(model, 5, zero_cond_t=request.param), controlnets=OrderedDict())
-
-
-@pytest.fixture(scope="module")
-def folder(checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("controlnets")
-    for layers in (1, 2, 3):
-        save_controlnet(checkpoint, folder / str(layers), layers, seed=layers)
-    Image.radial_gradient("L").resize((60, 40)).convert("RGB").save(folder / "rings.png")
-    Image.linear_gradient("L").resize((30, 70)).convert("RGB").save(folder / "slope.png")
-    return folder
-
-
-def picture(folder: Path, name: str) -> Reference:
-    with Image.open(folder / f"{name}.png") as image:
-        return Reference(folder / f"{name}.png", name, *image.size)
-
-
-def use(folder: Path, layers: int = 2, guide: str = "rings", **changes: Any) -> ControlUse:
-    plain = ControlUse(f"net {layers}", str(folder / str(layers)), picture(folder, guide))
-    return replace(plain, **changes)
-
-
-def entry(mode: Mode) -> ModelEntry:
-    found = next(e for e in load_catalog().entries if e.mode == mode)
-    return replace(found, reference_area=64 * 64, condition_area=64 * 64)
-
-
-def begun(model: Checkpoint, *controls: ControlUse, mode: Mode = "text_to_image", **changes: Any) -> RenderState:
-    request = RenderRequest("", "a red circle", None, WIDTH, HEIGHT, 3, Sampler(), 4.0, 7, controls=controls)
-    return prepare(replace(request, **changes), 0, model, entry(mode))
-
-
-def ended(state: RenderState) -> torch.Tensor:
-    while state.step < state.total:
-        advance([state])
-    return state.latents
-
-
-def drawn(model: Checkpoint, *controls: ControlUse, **options: Any) -> torch.Tensor:
-    return ended(begun(model, *controls, **options))
-
-
-class Recording(torch.nn.Module):
-    """A transformer that keeps what ControlNets add to its blocks, forward by forward."""
-
-    def __init__(self, transformer: torch.nn.Module) -> None:
-        super().__init__()
-        self.transformer = transformer
-        self.config = transformer.config
-        self.added: list[list[torch.Tensor] | None] = []
-
-    def forward(self, **inputs: Any) -> Any:
-        self.added.append(inputs["controlnet_block_samples"])
-        return self.transformer(**inputs)
-
-
-def recorded(model: Checkpoint, *controls: ControlUse, **options: Any) -> list[list[torch.Tensor] | None]:
-    recording = Recording(model.transformer)
-    drawn(replace(model, transformer=cast("Any", recording)), *controls, **options)
-    return recording.added
-
+from pipelines.render import advance, prepare
+from pipelines.request import RenderRequest, Sampler, SolverName
+from tests.control import save_controlnet
+from tests.pipelines.controlnet.renders import HEIGHT, WIDTH, begun, drawn, ended, entry, picture, use
 
 CHANGES: list[dict[str, Any]] = [
-    {"guide": "slope"},
+    {"image": "slope"},
     {"weight": 0.5},
     {"weight": -1.0},
     {"layers": 3},
@@ -117,18 +42,18 @@ class TestEffect:
         assert begun(model, missing).controls == ()
         assert torch.equal(drawn(model, missing), drawn(model))
 
-    def test_of_a_part_the_guides_part_counts(self, model: Checkpoint, folder: Path) -> None:
+    def test_the_part_that_is_drawn_uses_its_part_of_the_control_image(self, model: Checkpoint, folder: Path) -> None:
         with Image.open(folder / "rings.png") as rings:
             rings.crop((20, 10, 50, 30)).save(folder / "part.png")
         half = (20 / 60, 10 / 40, 50 / 60, 30 / 40)
         of_part, cut, of_all = (
-            prepare_controls([use(folder, guide=guide)], WIDTH, HEIGHT, 3, model, part)[0].control_latents
-            for guide, part in (("rings", half), ("part", WHOLE), ("rings", WHOLE))
+            prepare_controls([use(folder, image=image)], WIDTH, HEIGHT, 3, model, box)[0].control_latents
+            for image, box in (("rings", half), ("part", WHOLE), ("rings", WHOLE))
         )
-        # At the edges of a part, resampling sees what lies beyond.
+        # At the edges of the box, resampling sees pixels beyond it.
         assert (of_part - cut).abs().mean() < 0.1 * (of_part - of_all).abs().mean()
 
-    def test_a_mask_with_a_margin_is_drawn_with_the_guides_part(self, model: Checkpoint, folder: Path) -> None:
+    def test_a_mask_with_a_margin_uses_the_box_of_the_canvas(self, model: Checkpoint, folder: Path) -> None:
         mask = Image.new("L", (60, 40))
         mask.paste(255, (25, 15, 45, 25))
         mask.save(folder / "mask.png")
@@ -136,8 +61,8 @@ class TestEffect:
             model, use(folder), seed_image=picture(folder, "rings"), mask=picture(folder, "mask"), mask_margin=2
         )
         assert painted.canvas is not None
-        assert painted.canvas.part != WHOLE
-        expected = prepare_controls([use(folder)], WIDTH, HEIGHT, 3, model, painted.canvas.part)
+        assert painted.canvas.relative_box != WHOLE
+        expected = prepare_controls([use(folder)], WIDTH, HEIGHT, 3, model, painted.canvas.relative_box)
         assert torch.equal(painted.controls[0].control_latents, expected[0].control_latents)
 
     def test_different_nets_at_once(self, model: Checkpoint, folder: Path) -> None:
@@ -146,8 +71,8 @@ class TestEffect:
         for alone in ((two,), (three,), ()):
             assert not torch.equal(both, drawn(model, *alone))
 
-    def test_one_net_with_two_guides(self, model: Checkpoint, folder: Path) -> None:
-        one, other = use(folder), use(folder, guide="slope")
+    def test_one_net_with_two_control_images(self, model: Checkpoint, folder: Path) -> None:
+        one, other = use(folder), use(folder, image="slope")
         assert not torch.equal(drawn(model, one, other), drawn(model, one))
         assert len(model.controlnets) <= RESIDENT
 
@@ -166,91 +91,7 @@ class TestEffect:
         assert not torch.equal(drawn(model, use(folder), sampler=sampler), drawn(model, sampler=sampler))
 
 
-class TestModes:
-    def test_balanced_adds_the_same_to_both_branches(self, model: Checkpoint, folder: Path) -> None:
-        cond, uncond = recorded(model, use(folder), steps=1)
-        assert cond is uncond is not None
-
-    def test_controlnet_adds_to_the_conditional_branch_only(self, model: Checkpoint, folder: Path) -> None:
-        (balanced, _), (cond, uncond) = (
-            recorded(model, use(folder, mode=mode), steps=1) for mode in ("balanced", "controlnet")
-        )
-        assert uncond is None
-        assert same(cond, balanced)
-
-    def test_without_guidance_controlnet_is_balanced(self, model: Checkpoint, folder: Path) -> None:
-        modes = (use(folder, mode="balanced"), use(folder, mode="controlnet"))
-        assert torch.equal(*(drawn(model, use, true_cfg_scale=1.0) for use in modes))
-
-    def test_prompt_weakens_the_first_blocks_most(self, model: Checkpoint, folder: Path) -> None:
-        (balanced, _), (cond, uncond) = (
-            recorded(model, use(folder, 3, mode=mode), steps=1) for mode in ("balanced", "prompt")
-        )
-        assert cond is uncond
-        assert cond is not None
-        assert balanced is not None
-        ratios = [float((soft / full).mean()) for soft, full in zip(cond, balanced, strict=True)]
-        assert ratios == pytest.approx([0.1, 0.1, 10**-0.5, 10**-0.5, 1.0], rel=1e-4)
-
-    def test_the_softening_of_thirteen_residuals_is_the_first_controlnets(self) -> None:
-        softly = [float(sample) for sample in softened([torch.ones(1)] * 13)]
-        assert softly == pytest.approx([0.825 ** (12 - i) for i in range(13)], rel=0.006)
-
-    def test_mixed_modes_are_told_apart(self, model: Checkpoint, folder: Path) -> None:
-        mixed = (use(folder, 2), use(folder, 3, mode="controlnet"))
-        cond, uncond = recorded(model, *mixed, steps=1)
-        assert same(cond, recorded(model, use(folder, 2), use(folder, 3), steps=1)[0])
-        assert same(uncond, recorded(model, use(folder, 2), steps=1)[0])
-
-
-class TestResiduals:
-    def test_runs_of_equal_length_and_their_sum(self, model: Checkpoint, folder: Path) -> None:
-        two, three, both = (
-            recorded(model, *controls, steps=1)[0]
-            for controls in (
-                (use(folder, 2),),
-                (use(folder, 3, "slope"),),
-                (use(folder, 2), use(folder, 3, "slope")),
-            )
-        )
-        assert two is not None
-        assert three is not None
-        assert both is not None
-        assert [id(sample) for sample in two] == [id(two[0])] * 3 + [id(two[3])] * 2
-        assert [id(sample) for sample in three] == [id(three[0])] * 2 + [id(three[2])] * 2 + [id(three[4])]
-        for a, b, total in zip(two, three, both, strict=True):
-            assert torch.equal(a + b, total)
-
-    def test_reference_tokens_get_nothing(self, model: Checkpoint, folder: Path) -> None:
-        references = (picture(folder, "slope"),)
-        added, _ = recorded(model, use(folder), mode="edit", references=references, steps=1)
-        assert added is not None
-        own = WIDTH // 16 * HEIGHT // 16
-        for sample in added:
-            assert sample[:, own:].shape[1] > 0
-            assert not sample[:, own:].any()
-            assert sample[:, :own].any()
-
-    def test_no_more_residuals_than_blocks_are_used(self, checkpoint: Checkpoint, folder: Path) -> None:
-        shallow = replace(deeper(checkpoint, 2), controlnets=OrderedDict())
-        added, _ = recorded(shallow, use(folder, 3), steps=1)
-        assert added is not None
-        assert len(added) == 2
-        assert not torch.equal(added[0], added[1])
-
-    def test_without_controls_there_are_none(self) -> None:
-        nothing = torch.zeros(0)
-        none = residuals((), 0, sample=nothing, timestep=nothing, embeds=nothing, shape=(1, 1, 1), blocks=5, appended=0)
-        assert none == Residuals(None, None)
-
-    @pytest.mark.parametrize(("start", "end"), [(0, 1), (1, 3), (2, 50)])
-    def test_a_net_is_added_inside_its_window_only(self, model: Checkpoint, folder: Path, start: int, end: int) -> None:
-        added = recorded(model, use(folder, start=start, end=end), steps=4)
-        acting = [step for step in range(4) if added[2 * step] is not None]
-        assert acting == list(range(start, min(end, 4)))
-
-
-class TestGuide:
+class TestControlImage:
     def test_it_is_scaled_to_the_size_that_is_drawn(self, model: Checkpoint, folder: Path) -> None:
         small = replace(entry("text_to_image"), native_area=64 * 64)
         request = RenderRequest("", "a", None, 256, 256, 1, Sampler(), 1.0, 0, controls=(use(folder),))
@@ -259,7 +100,7 @@ class TestGuide:
         assert ended(state).isfinite().all()
 
     def test_it_is_seen_as_it_is_shown(self, model: Checkpoint, folder: Path, tmp_path: Path) -> None:
-        plain = use(folder, guide="slope")
+        plain = use(folder, image="slope")
         exif = Image.Exif()
         exif[0x0112] = 3
         with Image.open(plain.control_image.path) as image:
@@ -336,7 +177,3 @@ class TestLoading:
                 config.write_text(config.read_text().replace('"num_layers": 2', '"num_layers": 4'))
         with pytest.raises(ControlError, match="ControlNet 'broken': Weights '"):
             begun(model, replace(use(folder), name="broken", weights=str(broken)))
-
-
-def same(one: list[torch.Tensor] | None, other: list[torch.Tensor] | None) -> bool:
-    return one is not None and other is not None and all(map(torch.equal, one, other))

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipelines.editing.canvas import lay_out
-from pipelines.editing.faces import around_face, find_faces
+from pipelines.editing.canvas import make_canvas
+from pipelines.editing.faces import face_request, find_faces
 from pipelines.generate import generate
 from pipelines.models.loader import Checkpoint
 from pipelines.request import FaceRefinement, Reference
@@ -52,14 +52,14 @@ class TestFind:
 class TestRequest:
     def test_it_draws_the_face_and_its_surroundings(self, photo: Image.Image, tmp_path: Path) -> None:
         whole = asked(width=256, height=304, steps=9)
-        refining = around_face(photo, (80, 70, 180, 170), whole, HOW, tmp_path)
+        refining = face_request(photo, (80, 70, 180, 170), whole, HOW, tmp_path)
         assert (refining.prompt, refining.negative_prompt, refining.steps, refining.strength) == (
             "a face",
             "blurry",
             4,
             0.5,
         )
-        canvas = lay_out(refining)
+        canvas = make_canvas(refining)
         assert canvas is not None
         assert canvas.mask is not None
         assert canvas.mask[60:180, 70:190].min() > 0.1  # with its padding, and soft at the edge
@@ -68,8 +68,8 @@ class TestRequest:
         assert canvas.box[2] - canvas.box[0] < 256
 
     def test_a_face_at_the_edge(self, photo: Image.Image, tmp_path: Path) -> None:
-        refining = around_face(photo, (0, 0, 40, 50), asked(width=256, height=304), HOW, tmp_path)
-        assert lay_out(refining) is not None
+        refining = face_request(photo, (0, 0, 40, 50), asked(width=256, height=304), HOW, tmp_path)
+        assert make_canvas(refining) is not None
 
 
 class TestDrawing:

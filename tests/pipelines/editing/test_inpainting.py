@@ -215,12 +215,12 @@ class TestInpainting:
     def test_when_a_level_is_set_free(self, level: float, free: list[int]) -> None:
         clean, noise, latents = torch.zeros(1, 2, 4), torch.ones(1, 2, 4), torch.full((1, 2, 4), 7.0)
         held = Inpainting(clean, noise, torch.full((1, 2, 4), level))
-        found = [(held.impose(latents, torch.tensor(0.5), step / 4 - 0.01) == 7).all().item() for step in (1, 2, 3, 4)]
+        found = [(held.blend(latents, torch.tensor(0.5), step / 4 - 0.01) == 7).all().item() for step in (1, 2, 3, 4)]
         assert found == [bool(one) for one in free]
 
     def test_what_is_held_has_the_noise_of_its_sigma(self) -> None:
         clean, noise = torch.full((1, 2, 4), 2.0), torch.ones(1, 2, 4)
-        held = Inpainting(clean, noise, torch.zeros(1, 2, 4)).impose(clean, torch.tensor(0.25), 1.0)
+        held = Inpainting(clean, noise, torch.zeros(1, 2, 4)).blend(clean, torch.tensor(0.25), 1.0)
         assert (held == 1.75).all()
 
 

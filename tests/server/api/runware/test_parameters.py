@@ -15,7 +15,7 @@ from server.api.runware.parameters import parameter_of
         ("references[12]", "inputs.referenceImages[12]"),
         ("loras[1]", "lora[1].model"),
         ("controls[0]", "controlNet[0].model"),
-        ("controls[3].guide", "controlNet[3].guideImage"),
+        ("controls[3].control_image", "controlNet[3].guideImage"),
         ("lora[0].model", "lora[0].model"),  # as rows of version 0.1 have it
     ],
 )
