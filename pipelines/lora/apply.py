@@ -1,7 +1,7 @@
-"""The LoRAs of a request: loaded, kept for the next request, and in force for one forward at a time.
+"""Loads the LoRAs of a request, caches them, and applies them to one forward at a time.
 
-The transformer is shared by all requests, so nothing of a LoRA may stay on it: forward hooks are set around one
-forward and removed after it, whatever happens in between, and no weight is ever written to.
+All requests share the transformer, so nothing of a LoRA may stay on it. Forward hooks are set around one forward and
+always removed after it. No weight is ever written to.
 """
 
 from collections import OrderedDict
@@ -27,7 +27,7 @@ Hook = Callable[[nn.Module, tuple[torch.Tensor, ...], torch.Tensor], torch.Tenso
 
 @dataclass(frozen=True, slots=True)
 class LoraSet:
-    """All that one request's LoRAs add, by the modules they add it to; and the warnings their files gave."""
+    """The LoRAs of one request: a hook for each module that they change, and the warnings of their files."""
 
     hooks: tuple[tuple[nn.Module, Hook], ...] = ()
     warnings: tuple[str, ...] = ()
@@ -56,7 +56,7 @@ class Loras:
         warnings = []
         for number, use in enumerate(uses):
             try:
-                file = self._get(_on_disk(use.path), transformer, device, dtype)
+                file = self._get(_local_path(use.path), transformer, device, dtype)
             except LoraError as error:
                 raise LoraError(f"LoRA '{use.name}' cannot be used: {error}", f"loras[{number}]") from error
             warnings += [f"LoRA '{use.name}': {warning}." for warning in file.warnings]
@@ -88,7 +88,7 @@ class Loras:
 
 @contextmanager
 def apply_loras(loras: LoraSet) -> Iterator[None]:
-    """Let the LoRAs act on the forwards inside the block, and on none after it."""
+    """Apply the LoRAs to the forwards inside the block, and to none after it."""
     handles = []
     try:
         for module, hook in loras.hooks:
@@ -109,7 +109,7 @@ def _hook(added: tuple[tuple[Delta, float], ...]) -> Hook:
     return add
 
 
-def _on_disk(path: Path) -> Path:
+def _local_path(path: Path) -> Path:
     try:
         return local_file(path, download=True)
     except OSError as error:

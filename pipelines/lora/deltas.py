@@ -1,7 +1,7 @@
-"""What adapters add to a module's output: the mathematics of LoRA, LoKr, DoRA and whole differences.
+"""The mathematics of adapters: what LoRA, LoKr, DoRA and full differences add to the output of a module.
 
-A delta is a function of a module's input and output; it never writes to the module. Knows tensors; knows no files, no
-names, and not how strongly a request wants it.
+A delta is a function of the input and the output of a module, and never writes to the module. Knows tensors; knows no
+files, no names, and no weight of a request.
 """
 
 from collections.abc import Iterator
@@ -14,16 +14,16 @@ from torch.nn import functional
 
 
 class Delta(Protocol):
-    """What an adapter adds to one module at weight 1."""
+    """The effect of an adapter on one module, at weight 1."""
 
     def __call__(self, module: nn.Module, sample: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
-        """The addition to `output` [..., out], which `module` alone made of `sample` [..., in]."""
+        """Return what to add to `output` [..., out], the module's own output for the input `sample` [..., in]."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class LowRank:
-    """LoRA (Hu et al. 2021, arXiv:2106.09685): `up` [out, rank] @ `down` [rank, in], alpha / rank folded in."""
+class LoRA:
+    """LoRA (Hu et al. 2021, arXiv:2106.09685): `up` [out, rank] @ `down` [rank, in], with alpha / rank folded in."""
 
     down: torch.Tensor
     up: torch.Tensor
@@ -32,16 +32,16 @@ class LowRank:
         """See `Delta`."""
         return functional.linear(functional.linear(sample, self.down), self.up)
 
-    def matrix(self) -> torch.Tensor:
-        """Multiplied out, [out, in]."""
+    def delta_weight(self) -> torch.Tensor:
+        """Return ΔW [out, in]."""
         return self.up @ self.down
 
 
 @dataclass(frozen=True, slots=True)
-class Kronecker:
+class LoKr:
     """LoKr (LyCORIS, arXiv:2309.14859): `left` [a, b] ⊗ `right` [c, d], with in = b·d and out = a·c.
 
-    `right` is one matrix, or two whose product it is.
+    `right` is one matrix, or two matrices to be multiplied.
     """
 
     left: torch.Tensor
@@ -54,95 +54,95 @@ class Kronecker:
             rows = functional.linear(rows, matrix)
         return torch.matmul(self.left, rows).flatten(-2)
 
-    def matrix(self) -> torch.Tensor:
-        """Multiplied out, [out, in]."""
-        return torch.kron(self.left, product(*self.right))
+    def delta_weight(self) -> torch.Tensor:
+        """Return ΔW [out, in]."""
+        return torch.kron(self.left, multiply(*self.right))
 
 
 @dataclass(frozen=True, slots=True)
-class Rescaled:
-    """DoRA (Liu et al. 2024, arXiv:2402.09353): the adapted matrix W + Δ, its rows brought to a learned length.
+class DoRA:
+    """DoRA (Liu et al. 2024, arXiv:2402.09353): the rows of W + ΔW are rescaled to a learned magnitude.
 
-    `gain` [out] is that length over the row's own and `change` is gain - 1, so the addition is change·W x + gain·Δ x.
-    LyCORIS can bring columns to a length instead: then both are [in] and scale the input, and `by_input` is true. The
-    weight of a request multiplies the whole addition, so that 0 is the model itself; ComfyUI does the same, PEFT
-    scales Δ before it measures lengths.
+    `gain` [out] is the magnitude over the norm of the row, and `gain_minus_one` is gain − 1. The addition is therefore
+    (gain − 1)·W x + gain·ΔW x. LyCORIS can rescale columns instead: then both are [in] and scale the input, and
+    `by_input` is true. The weight of a request multiplies the whole addition, so that 0 is the model itself. ComfyUI
+    does the same; PEFT scales ΔW before it computes norms.
     """
 
-    delta: LowRank | Kronecker
+    delta: LoRA | LoKr
     gain: torch.Tensor
-    change: torch.Tensor  # kept beside `gain`, because near 1 a rounded gain has lost most of its difference from 1
+    gain_minus_one: torch.Tensor  # kept beside `gain`: a rounded gain near 1 has lost most of its difference from 1
     by_input: bool
 
     def __call__(self, module: nn.Module, sample: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
         """See `Delta`."""
         if self.by_input:
-            base = functional.linear(sample * self.change, _linear(module).weight)
+            base = functional.linear(sample * self.gain_minus_one, _linear(module).weight)
             return base + self.delta(module, sample * self.gain, output)
         bias = _linear(module).bias
         base = output if bias is None else output - bias
-        return self.change * base + self.gain * self.delta(module, sample, output)
+        return self.gain_minus_one * base + self.gain * self.delta(module, sample, output)
 
 
 @dataclass(frozen=True, slots=True)
-class Full:
-    """The difference of two matrices [out, in], as extractors write it."""
+class WeightDiff:
+    """The difference of two weights [out, in], as extraction tools write it."""
 
-    weight: torch.Tensor
+    diff: torch.Tensor
 
     def __call__(self, module: nn.Module, sample: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
         """See `Delta`."""
-        return functional.linear(sample, self.weight)
+        return functional.linear(sample, self.diff)
 
 
 @dataclass(frozen=True, slots=True)
-class FullBias:
+class BiasDiff:
     """The difference of two biases [out]."""
 
-    bias: torch.Tensor
+    diff: torch.Tensor
 
     def __call__(self, module: nn.Module, sample: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
         """See `Delta`."""
-        return self.bias
+        return self.diff
 
 
 @dataclass(frozen=True, slots=True)
-class FullScale:
-    """The difference of two scales [width] of a root-mean-square norm, which is linear in its scale."""
+class NormDiff:
+    """The difference of two weights [width] of an RMS norm, which is linear in its weight."""
 
-    scale: torch.Tensor
+    diff: torch.Tensor
     eps: float
 
     def __call__(self, module: nn.Module, sample: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
         """See `Delta`."""
-        return functional.rms_norm(sample, self.scale.shape, self.scale, self.eps)
+        return functional.rms_norm(sample, self.diff.shape, self.diff, self.eps)
 
 
-def product(*matrices: torch.Tensor) -> torch.Tensor:
-    """A matrix, or the product of two."""
+def multiply(*matrices: torch.Tensor) -> torch.Tensor:
+    """Return a single matrix as it is, or the product of two."""
     return matrices[0] if len(matrices) == 1 else matrices[0] @ matrices[1]
 
 
-def _linear(module: nn.Module) -> nn.Linear:
-    return cast("nn.Linear", module)
-
-
-def converted(value: Any, dtype: torch.dtype) -> Any:
-    """A delta, or a sequence of them, with all its tensors in a dtype."""
+def cast_delta(value: Any, dtype: torch.dtype) -> Any:
+    """Return a delta, or a sequence of deltas, with all tensors in a dtype."""
     if isinstance(value, torch.Tensor):
         return value.to(dtype)
     if is_dataclass(value) and not isinstance(value, type):
-        return replace(value, **{f.name: converted(getattr(value, f.name), dtype) for f in fields(value)})
-    return tuple(converted(item, dtype) for item in value) if isinstance(value, list | tuple) else value
+        return replace(value, **{f.name: cast_delta(getattr(value, f.name), dtype) for f in fields(value)})
+    return tuple(cast_delta(item, dtype) for item in value) if isinstance(value, list | tuple) else value
 
 
-def tensors(value: Any) -> Iterator[torch.Tensor]:
-    """All tensors in a delta, or in a sequence of them."""
+def tensors_of(value: Any) -> Iterator[torch.Tensor]:
+    """Yield all tensors of a delta, or of a sequence of deltas."""
     if isinstance(value, torch.Tensor):
         yield value
     elif is_dataclass(value):
         for field in fields(value):
-            yield from tensors(getattr(value, field.name))
+            yield from tensors_of(getattr(value, field.name))
     elif isinstance(value, tuple):
         for item in value:
-            yield from tensors(item)
+            yield from tensors_of(item)
+
+
+def _linear(module: nn.Module) -> nn.Linear:
+    return cast("nn.Linear", module)

@@ -1,7 +1,7 @@
-"""From a safetensors file to what it adds to each module of a transformer, whatever trainer wrote it.
+"""Reads a LoRA file of any trainer into the deltas of a transformer's modules.
 
-Checks that every weight fits its module. Knows modules and tensors; `lora_keys` knows the names, `lora_deltas` the
-mathematics, `loras` who asked for it.
+Checks that every weight fits its module. Knows modules and tensors. The names are in `keys`, the mathematics in
+`deltas`, the requests in `apply`.
 """
 
 import json
@@ -18,16 +18,16 @@ from torch import nn
 
 from pipelines.errors import LoraError
 from pipelines.lora.deltas import (
+    BiasDiff,
     Delta,
-    Full,
-    FullBias,
-    FullScale,
-    Kronecker,
-    LowRank,
-    Rescaled,
-    converted,
-    product,
-    tensors,
+    DoRA,
+    LoKr,
+    LoRA,
+    NormDiff,
+    WeightDiff,
+    cast_delta,
+    multiply,
+    tensors_of,
 )
 from pipelines.lora.keys import is_norm, sort_names
 
@@ -36,31 +36,31 @@ Weights = dict[str, torch.Tensor]
 
 @dataclass(frozen=True, slots=True)
 class LoraFile:
-    """A file made fit for one transformer: what it adds to each module's output, and what was left out of it."""
+    """A file read for one transformer: its deltas by module name, and warnings about skipped weights."""
 
     deltas: Mapping[str, tuple[Delta, ...]]
     warnings: tuple[str, ...]
 
     @property
     def nbytes(self) -> int:
-        """What it keeps in memory, in bytes."""
-        return sum(tensor.nbytes for deltas in self.deltas.values() for tensor in tensors(deltas))
+        """The memory that the deltas take, in bytes."""
+        return sum(tensor.nbytes for deltas in self.deltas.values() for tensor in tensors_of(deltas))
 
 
 def read_lora(path: Path, transformer: nn.Module, device: torch.device, dtype: torch.dtype) -> LoraFile:
     """Read a file for a transformer.
 
-    Raises `LoraError` when it is not there, is no safetensors file, is no LoRA or one of another model, or when any
-    weight does not fit its module: a LoRA is applied whole or not at all.
+    Raises `LoraError` if the file is missing, is no safetensors file, is no LoRA or belongs to another model, or if any
+    weight does not fit its module. A LoRA is applied whole or not at all.
     """
     deltas: dict[str, tuple[Delta, ...]] = {}
     try:
         with safe_open(path, framework="pt") as file:
             names = sort_names(file.keys())
-            strength = _strength(file.metadata() or {})
+            alphas = _read_alphas(file.metadata() or {})
             for name, parts in names.modules.items():
                 weights = {part: file.get_tensor(key).to(device, torch.float32) for part, key in parts.items()}
-                deltas[name] = converted(_deltas(name, transformer, weights, strength), dtype)
+                deltas[name] = cast_delta(_make_deltas(name, transformer, weights, alphas), dtype)
     except FileNotFoundError as error:
         raise LoraError(f"there is no file '{path}'") from error
     except (OSError, SafetensorError) as error:
@@ -72,41 +72,41 @@ def read_lora(path: Path, transformer: nn.Module, device: torch.device, dtype: t
 
 
 @dataclass(frozen=True, slots=True)
-class _Strength:
-    """What the file's metadata say of alpha; a tensor named alpha goes before it."""
+class _Alphas:
+    """The alpha of the file's metadata. A tensor named alpha overrides it."""
 
-    alpha: float | None
-    alphas: Mapping[str, float]
+    default: float | None
+    by_module: Mapping[str, float]
     rank_stabilized: bool
 
     def scale(self, module: str, rank: int, own: torch.Tensor | None) -> float:
-        """alpha / rank of one module, 1 when nothing is said."""
+        """Return alpha / rank of one module, or 1 without an alpha."""
         if own is not None:
             return own.item() / rank
-        of_module = (value for name, value in self.alphas.items() if module == name or module.endswith(f".{name}"))
-        alpha = next(of_module, self.alpha)
+        of_module = (value for name, value in self.by_module.items() if module == name or module.endswith(f".{name}"))
+        alpha = next(of_module, self.default)
         if alpha is None:
             return 1.0
         return alpha / (math.sqrt(rank) if self.rank_stabilized else rank)  # rsLoRA, arXiv:2312.03732
 
 
-def _strength(metadata: Mapping[str, str]) -> _Strength:
-    """PEFT's configuration, as diffusers writes it into the file."""
+def _read_alphas(metadata: Mapping[str, str]) -> _Alphas:
+    """Read PEFT's configuration, which diffusers writes into the file."""
     try:
-        told: dict[str, Any] = json.loads(metadata.get("lora_adapter_metadata", "{}"))
-        config = {key.removeprefix("transformer."): value for key, value in told.items()}
-        alpha, alphas = config.get("lora_alpha"), config.get("alpha_pattern") or {}
-        return _Strength(
-            None if alpha is None else float(alpha),
-            {name.removeprefix("^"): float(value) for name, value in alphas.items()},
+        document: dict[str, Any] = json.loads(metadata.get("lora_adapter_metadata", "{}"))
+        config = {key.removeprefix("transformer."): value for key, value in document.items()}
+        default, by_module = config.get("lora_alpha"), config.get("alpha_pattern") or {}
+        return _Alphas(
+            None if default is None else float(default),
+            {name.removeprefix("^"): float(value) for name, value in by_module.items()},
             bool(config.get("use_rslora", False)),
         )
     except (ValueError, TypeError, AttributeError) as error:
         raise LoraError(f"its metadata cannot be read ({error})") from error
 
 
-def _deltas(name: str, transformer: nn.Module, weights: Weights, strength: _Strength) -> list[Delta]:
-    """What the weights of one module make together, in float32."""
+def _make_deltas(name: str, transformer: nn.Module, weights: Weights, alphas: _Alphas) -> list[Delta]:
+    """Make the deltas of one module from its weights, in float32."""
     if not all(bool(weight.isfinite().all()) for weight in weights.values()):
         raise LoraError(f"its weights of {name} are not all finite numbers")
     try:
@@ -118,8 +118,8 @@ def _deltas(name: str, transformer: nn.Module, weights: Weights, strength: _Stre
         shapes = ", ".join(f"{part} {list(weight.shape)}" for part, weight in weights.items())
         raise LoraError(f"its weights of {name} do not fit this model: {shapes} on {module}")
     if is_norm(name):
-        return [FullScale(weights["diff"], float(getattr(module, "eps")))]  # noqa: B009  a Module's attribute
-    return _of_linear(name, cast("nn.Linear", module), weights, strength)
+        return [NormDiff(weights["diff"], float(getattr(module, "eps")))]  # noqa: B009  a Module's attribute
+    return _linear_deltas(name, cast("nn.Linear", module), weights, alphas)
 
 
 def _fits_norm(module: nn.Module, weights: Weights) -> bool:
@@ -135,59 +135,59 @@ def _fits_linear(module: nn.Module, weights: Weights) -> bool:
     if not all(tuple(weights[part].shape) in shapes for part, shapes in legal.items() if part in weights):
         return False
     if "down" in weights:
-        return _product_size(weights["up"], weights["down"]) == size
+        return _product_shape(weights["up"], weights["down"]) == size
     if left := _factors(weights, "w1"):
-        (rows, columns), (more_rows, more_columns) = _product_size(*left), _product_size(*_factors(weights, "w2"))
+        (rows, columns), (more_rows, more_columns) = _product_shape(*left), _product_shape(*_factors(weights, "w2"))
         return (rows * more_rows, columns * more_columns) == size
     return True
 
 
-def _of_linear(name: str, linear: nn.Linear, weights: Weights, strength: _Strength) -> list[Delta]:
+def _linear_deltas(name: str, linear: nn.Linear, weights: Weights, alphas: _Alphas) -> list[Delta]:
     made: list[Delta] = []
     if "diff" in weights:
-        made.append(Full(weights["diff"]))
+        made.append(WeightDiff(weights["diff"]))
     if "diff_b" in weights:
-        made.append(FullBias(weights["diff_b"]))
-    inner = _factored(name, weights, strength)
+        made.append(BiasDiff(weights["diff_b"]))
+    inner = _make_factored(name, weights, alphas)
     if inner is not None:
-        made.append(_rescaled(name, linear, inner, weights["magnitude"]) if "magnitude" in weights else inner)
+        made.append(_make_dora(name, linear, inner, weights["magnitude"]) if "magnitude" in weights else inner)
     return made
 
 
-def _factored(name: str, weights: Weights, strength: _Strength) -> LowRank | Kronecker | None:
-    """The part of a delta that alpha applies to, scaled."""
+def _make_factored(name: str, weights: Weights, alphas: _Alphas) -> LoRA | LoKr | None:
+    """Make the low-rank or Kronecker delta, scaled by alpha, or return None if the module has neither."""
     alpha = weights.get("alpha")
     if "down" in weights:
-        scale = strength.scale(name, len(weights["down"]), alpha)
-        return LowRank(weights["down"], weights["up"] * scale)
+        scale = alphas.scale(name, len(weights["down"]), alpha)
+        return LoRA(weights["down"], weights["up"] * scale)
     left, right = _factors(weights, "w1"), _factors(weights, "w2")
     if not left:
         return None
-    # LyCORIS scales only what has a rank, and asks the right factor first.
+    # LyCORIS scales only a factor that has a rank, and looks at the right factor first.
     ranked = right if len(right) == 2 else left
-    scale = strength.scale(name, len(ranked[1]), alpha) if len(ranked) == 2 else 1.0
-    return Kronecker(product(*left) * scale, right)
+    scale = alphas.scale(name, len(ranked[1]), alpha) if len(ranked) == 2 else 1.0
+    return LoKr(multiply(*left) * scale, right)
 
 
-def _rescaled(name: str, linear: nn.Linear, inner: LowRank | Kronecker, magnitude: torch.Tensor) -> Rescaled:
+def _make_dora(name: str, linear: nn.Linear, inner: LoRA | LoKr, magnitude: torch.Tensor) -> DoRA:
     if not linear.weight.is_floating_point():
         raise LoraError(f"it is a DoRA, which needs the weights of {name} as numbers, and they are quantized")
-    adapted = linear.weight.float() + inner.matrix()
+    adapted = linear.weight.float() + inner.delta_weight()
     by_input = magnitude.ndim == 2 and magnitude.shape[1] != 1
     lengths = torch.linalg.vector_norm(adapted, dim=0 if by_input else 1)
     gain = magnitude.flatten() / lengths.clamp_min(torch.finfo(torch.float32).eps)
-    return Rescaled(inner, gain, gain - 1, by_input)
+    return DoRA(inner, gain, gain - 1, by_input)
 
 
 def _factors(weights: Weights, name: str) -> tuple[torch.Tensor, ...]:
-    """One factor of a Kronecker product: a matrix, or the two it is the product of."""
+    """One factor of a Kronecker product: a matrix, or two matrices to be multiplied."""
     if name in weights:
         return (weights[name],)
     return tuple(weights[part] for part in (f"{name}_a", f"{name}_b") if part in weights)
 
 
-def _product_size(*matrices: torch.Tensor) -> tuple[int, int]:
-    """Rows and columns of a product, (0, 0) where there is none."""
+def _product_shape(*matrices: torch.Tensor) -> tuple[int, int]:
+    """Rows and columns of a product, (0, 0) if the matrices do not fit together."""
     fitting = all(matrix.ndim == 2 for matrix in matrices) and all(
         first.shape[1] == second.shape[0] > 0 for first, second in pairwise(matrices)
     )

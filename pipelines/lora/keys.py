@@ -1,7 +1,7 @@
-"""The names inside a LoRA file: which weight of which module of the transformer each tensor is.
+"""Maps the tensor names of a LoRA file to modules of the transformer and parts of a delta.
 
-Trainers agree on the mathematics and on nothing else: prefixes, dots or underscores, and the names of the parts all
-differ. This module reads names only, no numbers, and imports no torch: the API process checks an upload with it.
+Trainers differ in prefixes, in dots or underscores, and in the names of the parts. This module reads names only, no
+numbers, and imports no torch: the API process checks an upload with it.
 """
 
 import re
@@ -22,7 +22,7 @@ _OUTER_LINEARS = (
     "img_in txt_in norm_out.linear proj_out time_text_embed.timestep_embedder.linear_1 "
     "time_text_embed.timestep_embedder.linear_2"
 ).split()
-# Its norms with weights, which only full deltas (`.diff`) change.
+# Its norms with weights, which only differences (`.diff`) change.
 _BLOCK_NORMS = "attn.norm_q attn.norm_k attn.norm_added_q attn.norm_added_k".split()
 _OUTER_NORMS = ["txt_norm"]
 
@@ -30,13 +30,13 @@ _IN_BLOCK = {name.replace(".", "_"): name for name in _BLOCK_LINEARS + _BLOCK_NO
 _OUTSIDE = {name.replace(".", "_"): name for name in _OUTER_LINEARS + _OUTER_NORMS}
 NORMS = frozenset(_BLOCK_NORMS + _OUTER_NORMS)
 
-# Dotted names: diffusers, ComfyUI and ai-toolkit, PEFT; several may stand one after the other.
+# Prefixes of dotted names: diffusers, ComfyUI and ai-toolkit, PEFT. A name may have several of them.
 _PREFIXES = ("base_model.model.", "transformer.", "diffusion_model.", "model.")
-# Names with underscores instead of dots: kohya's scripts, LyCORIS.
+# Prefixes of names with underscores instead of dots: kohya's scripts, LyCORIS.
 _FLAT_PREFIXES = ("lora_unet_", "lycoris_")
 _TEXT_ENCODER = ("lora_te", "text_encoder", "text_model.", "cond_stage_model.")
 
-# How a name ends, by the part of a delta that the tensor is. PEFT puts the adapter's name before `weight`.
+# The endings of a name for each part of a delta. PEFT puts the name of the adapter before `weight`.
 _ENDINGS = {
     "down": r"lora_A(\.\w+)?\.weight|lora[._]down\.weight",
     "up": r"lora_B(\.\w+)?\.weight|lora[._]up\.weight",
@@ -60,14 +60,14 @@ Parts = dict[str, str]
 
 @dataclass(frozen=True, slots=True)
 class LoraNames:
-    """What a file holds: module → part (`down`, `up`, `alpha` …) → tensor name; and what in it is not for us."""
+    """The names of a file: module → part (`down`, `up`, `alpha` …) → tensor, and the tensors of a text encoder."""
 
     modules: Mapping[str, Parts]
     text_encoder: tuple[str, ...]
 
 
 def check_file(path: Path) -> LoraNames:
-    """Read the header of a file and sort its names. Raises `LoraError`."""
+    """Read the header of a file and sort its tensor names. Raises `LoraError`."""
     try:
         with safe_open(path, framework="numpy") as file:
             return sort_names(file.keys())
@@ -78,8 +78,8 @@ def check_file(path: Path) -> LoraNames:
 def sort_names(names: Iterable[str]) -> LoraNames:
     """Sort the tensor names of a file by module and part.
 
-    Raises `LoraError` when one belongs to no module of Qwen-Image's transformer, is no part of a LoRA, appears twice
-    in different spellings, lacks its counterpart, or when there is nothing but text-encoder weights.
+    Raises `LoraError` if a name belongs to no module of Qwen-Image's transformer, is no part of a LoRA, appears twice
+    in different spellings, or lacks its counterpart, or if there are only text-encoder weights.
     """
     modules: dict[str, Parts] = {}
     text_encoder = []
@@ -108,7 +108,7 @@ def is_norm(module: str) -> bool:
 
 
 def _without_prefix(name: str) -> str | None:
-    """A name without what trainers put before the module; None for a text encoder's."""
+    """A name without the trainers' prefixes, or None for a text encoder's."""
     bare = name
     while (shorter := _shortened(bare)) != bare:
         bare = shorter
@@ -133,7 +133,7 @@ def _split(name: str, bare: str) -> tuple[str, str]:
 
 
 def _module(text: str) -> str | None:
-    """The module that a name with dots or underscores means."""
+    """The module of a name with dots or underscores, or None."""
     if block := _BLOCK.fullmatch(text):
         inner = _IN_BLOCK.get(block["inner"].replace(".", "_"))
         return inner and f"transformer_blocks.{int(block['number'])}.{inner}"
@@ -145,7 +145,7 @@ def _check_whole(module: str, parts: frozenset[str]) -> None:
     factored = weights in _WHOLE_WEIGHTS
     if is_norm(module):
         usable = parts == {"diff"}
-    elif weights in ({"diff"}, set()):  # a bias alone is a delta, a scale alone is none
+    elif weights in ({"diff"}, set()):  # a bias alone is a delta, an alpha alone is none
         usable = parts <= {"diff", "diff_b"}
     else:
         usable = factored
