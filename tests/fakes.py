@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from server.jobs.backend import WorkerDied, WorkerStartFailed
-from server.jobs.messages import Cancelled, Failed, Finished, ImageWritten, Progress, RenderJob, Reply
+from server.jobs.image_writer import AfterStep
+from server.jobs.messages import Cancelled, Failed, Finished, ImageWritten, Output, Progress, RenderJob, Reply
 from server.media.encode import encode
 
 if TYPE_CHECKING:
@@ -85,15 +86,35 @@ class FakeWorker:
         self.go.set()
 
     def _draw(self, job: RenderJob, index: int) -> ImageWritten:
-        request = job.request
-        seed = request.seed + index
-        image = Image.new("RGB", (request.width, request.height), (seed % 256, 128, 200))
-        data = encode(image, job.encoding)
-        path = next(output.path for output in job.outputs if output.index == index)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-        digest = hashlib.sha256(data).hexdigest()
-        return ImageWritten(job.job_id, index, image.width, image.height, digest, seed, 0.01, "{}", ())
+        return write_flat_image(job, next(output for output in job.outputs if output.index == index))
+
+
+class FakeWriter:
+    """Writes flat pictures as `FakeWorker` does, in as many steps as the request says. An `error` is raised instead."""
+
+    description = "fake device"
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error = error
+
+    def write(self, job: RenderJob, output: Output, after_step: AfterStep) -> ImageWritten:
+        if self.error is not None:
+            raise self.error
+        for step in range(job.request.steps + 1):
+            after_step(step, job.request.steps)
+        return write_flat_image(job, output)
+
+
+def write_flat_image(job: RenderJob, output: Output) -> ImageWritten:
+    """A picture of one colour, which is the seed, in its file."""
+    request = job.request
+    seed = request.seed + output.index
+    image = Image.new("RGB", (request.width, request.height), (seed % 256, 128, 200))
+    data = encode(image, job.encoding)
+    output.path.parent.mkdir(parents=True, exist_ok=True)
+    output.path.write_bytes(data)
+    digest = hashlib.sha256(data).hexdigest()
+    return ImageWritten(job.job_id, output.index, image.width, image.height, digest, seed, 0.01, "{}", ())
 
 
 def picture(width: int = 64, height: int = 48, image_format: str = "PNG") -> bytes:

@@ -1,15 +1,16 @@
-"""Inside the worker process: takes jobs from a connection and draws them, one denoising step at a time.
+"""Inside a worker process: takes jobs from a connection and sends back what becomes of them.
 
-The only module of the server that imports torch, and only in the process that `main` runs in. Between two steps it
-looks at the connection: a cancel stops the job, a stop or a closed connection ends the process.
+Between two steps it reads the connection: a cancel stops the job, a stop or a closed connection ends the process.
+Imports no torch: `ImageWriter` does that, in the process that `main` runs in.
 """
 
-import hashlib
+import functools
 import os
 import signal
 import time
+from collections.abc import Callable
 from multiprocessing.connection import Connection
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import structlog
 
@@ -17,6 +18,7 @@ from pipelines.catalog.catalog import Catalog
 from pipelines.errors import Fault, RenderError
 from pipelines.request import RenderRequest
 from server.errors import Failure
+from server.jobs.image_writer import AfterStep, ImageWriter
 from server.jobs.messages import (
     Cancel,
     Cancelled,
@@ -31,12 +33,6 @@ from server.jobs.messages import (
     Stop,
 )
 from server.logs import configure_logs
-from server.media.encode import encode
-from server.media.files import write_file
-from server.media.metadata import fits
-
-if TYPE_CHECKING:
-    from pipelines.models.loader import ModelCache
 
 log = structlog.get_logger()
 
@@ -59,6 +55,16 @@ class _Stopped(Exception):
     """The process is to end."""
 
 
+class Writer(Protocol):
+    """Renders images into files. `ImageWriter` is the real one; its `description` is the device in words."""
+
+    description: str
+
+    def write(self, job: RenderJob, output: Output, after_step: AfterStep) -> ImageWritten:
+        """Render one image."""
+        ...
+
+
 def main(connection: Connection, device: str, catalog: Catalog, log_level: str) -> None:
     """Load the first model of the catalogue, then serve jobs until the connection closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the API process decides
@@ -67,43 +73,46 @@ def main(connection: Connection, device: str, catalog: Catalog, log_level: str) 
         os.nice(NICENESS_ON_CPU)
     if all(entry.embedded for entry in catalog.entries):
         os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"  # loading takes a moment: bars are for the real weights
+    serve(connection, device, functools.partial(ImageWriter, device, catalog))
+
+
+def serve(connection: Connection, device: str, load: Callable[[], Writer]) -> None:
+    """Load, say so, and render until told to stop or the connection closes."""
+    started = time.monotonic()
     try:
-        RenderLoop(connection, device, catalog).run()
+        try:
+            writer = load()
+        except (RenderError, RuntimeError) as error:  # torch raises the latter for a device that does not exist
+            connection.send(StartFailed(f"device {device}: {error}"))
+            return
+        connection.send(Ready(writer.description, time.monotonic() - started))
+        RenderLoop(connection, writer).run()
     except (_Stopped, EOFError, BrokenPipeError, ConnectionResetError):
         log.debug("worker ends", device=device)
 
 
 class RenderLoop:
-    """The loop of one worker process."""
+    """Renders one job after the other."""
 
-    def __init__(self, connection: Connection, device: str, catalog: Catalog) -> None:
+    def __init__(self, connection: Connection, writer: Writer) -> None:
         self._connection = connection
-        self._device = device
-        self._catalog = catalog
+        self._writer = writer
 
     def run(self) -> None:
-        """Announce readiness, then draw until told to stop, which raises."""
-        from pipelines.models.loader import ModelCache, device_name
-
-        started = time.monotonic()
-        try:
-            checkpoints = ModelCache(self._device)
-            checkpoints.get(self._catalog.entries[0])
-        except (RenderError, RuntimeError) as error:  # torch raises the latter on a device that there is not
-            self._connection.send(StartFailed(f"device {self._device}: {error}"))
-            return
-        self._connection.send(Ready(device_name(self._device), time.monotonic() - started))
+        """Render until told to stop, which raises `_Stopped`, or until the server has gone, which raises `EOFError`."""
         while True:
             message = self._connection.recv()
             if isinstance(message, Stop):
                 raise _Stopped
             if isinstance(message, RenderJob):
-                self._serve(message, checkpoints)
+                self._render(message)
 
-    def _serve(self, job: RenderJob, checkpoints: "ModelCache") -> None:
+    def _render(self, job: RenderJob) -> None:
         try:
             for output in job.outputs:
-                self._connection.send(self._draw(job, output, checkpoints))
+                self._check_cancel(job)
+                after_step = functools.partial(self._after_step, job, output)
+                self._connection.send(self._writer.write(job, output, after_step))
         except _Cancelled:
             self._connection.send(Cancelled(job.job_id))
         except (_Stopped, EOFError, BrokenPipeError, ConnectionResetError):
@@ -118,49 +127,13 @@ class RenderLoop:
         else:
             self._connection.send(Finished(job.job_id))
 
-    def _draw(self, job: RenderJob, output: Output, checkpoints: "ModelCache") -> ImageWritten:
-        from pipelines.generate import generate
-        from pipelines.models.loader import device_name
-        from pipelines.receipt import make_receipt
-
-        started = time.monotonic()
+    def _after_step(self, job: RenderJob, output: Output, step: int, steps: int) -> None:
         self._check_cancel(job)
-        entry = self._catalog.find(job.request.model)
-        if entry is None:
-            raise LookupError(f"{job.request.model} is no longer in the catalogue")
-        checkpoint = checkpoints.get(entry)
-
-        def after_step(step: int, total: int) -> None:
-            self._check_cancel(job)
-            if step:
-                self._connection.send(Progress(job.job_id, output.index, step, total))
-
-        generated = generate(job.request, output.index, checkpoint, entry, after_step)
-        image, seed, warnings = generated.image, generated.seed, generated.warnings
-        encoding = (job.encoding.format, job.encoding.quality)
-        kind = str(checkpoint.dtype).removeprefix("torch.")
-        device = device_name(self._device)
-        receipt = make_receipt(job.request, seed, encoding, entry, device, kind, generated.cache).to_json()
-        carried = fits(receipt, job.encoding.format)
-        if not carried:
-            warnings += ("The prompts are too long for a JPG to carry the receipt; /v1/receipts has it.",)
-        data = encode(image, job.encoding, receipt if carried else None)
-        write_file(output.path, data)
-        return ImageWritten(
-            job_id=job.job_id,
-            index=output.index,
-            width=image.width,
-            height=image.height,
-            sha256=hashlib.sha256(data).hexdigest(),
-            seed=seed,
-            seconds=time.monotonic() - started,
-            receipt=receipt,
-            warnings=warnings,
-            cache=generated.cache,
-        )
+        if step:
+            self._connection.send(Progress(job.job_id, output.index, step, steps))
 
     def _check_cancel(self, job: RenderJob) -> None:
-        """Read what has arrived meanwhile. Raises `_Cancelled`, `_Stopped`, or `EOFError` when the server has gone."""
+        """Read what has arrived. Raises `_Cancelled`, `_Stopped`, or `EOFError` when the server has gone."""
         while self._connection.poll():
             message = self._connection.recv()
             if isinstance(message, Stop):
@@ -170,6 +143,7 @@ class RenderLoop:
 
 
 def _describe(error: Exception, request: RenderRequest) -> str:
+    """What the client is told about an error that nobody foresaw."""
     if type(error).__name__ == "OutOfMemoryError":
         size = f"{request.width}×{request.height}"
         return f"The device ran out of memory at {size}. Try a smaller size or fewer reference images."

@@ -1,7 +1,6 @@
-"""A worker process, seen from the API process: start it, give it one job at a time, stop it.
+"""A worker process as the API process sees it: start it, give it one job at a time, stop it.
 
-Imports no torch: the process imports that for itself. A thread reads the connection, so that the event loop never
-waits on it.
+Imports no torch: the process does that. A thread reads the connection, so that the event loop never waits for it.
 """
 
 import asyncio
@@ -23,14 +22,19 @@ log = structlog.get_logger()
 
 # A step of the 20B model at 2048² takes about this long on a small GPU; what takes longer is terminated.
 STOP_GRACE_SECONDS = 5.0
+# Then the system gets this long to end the process, before the next harder way.
+TERMINATION_SECONDS = 2.0
+
+WorkerMain = Callable[[Connection, str, Catalog, str], None]
 
 
 class WorkerProcess:
-    """One worker on one device. Jobs are given one after the other."""
+    """One worker on one device, as a process that runs `main`. Implements `backend.Worker`."""
 
-    def __init__(self, device: str, catalog: Catalog, log_level: str) -> None:
+    def __init__(self, device: str, catalog: Catalog, log_level: str, main: WorkerMain = worker.main) -> None:
         self.device = device
         self.description = device
+        self._main = main
         self._arguments = (device, catalog, log_level)
         self._process: BaseProcess | None = None
         self._connection: Connection | None = None
@@ -44,13 +48,13 @@ class WorkerProcess:
     async def start(self, on_end: Callable[[], None] = lambda: None) -> None:
         """Spawn the process and wait until its first model is loaded.
 
-        `on_end` is called in the event loop when the process has ended, whether or not it had a job. Raises
-        `WorkerStartFailed` when it says that it cannot start, `WorkerDied` when it just ends.
+        Calls `on_end` in the event loop when the process has ended, busy or idle. Raises `WorkerStartFailed` when
+        the process reports that it cannot start, and `WorkerDied` when it ends without a report.
         """
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         process = context.Process(
-            target=worker.main,
+            target=self._main,
             args=(theirs, *self._arguments),
             name=f"ownware-worker-{self.device}",
             daemon=True,
@@ -74,9 +78,9 @@ class WorkerProcess:
             log.info("worker ready", device=reply.device, seconds=round(reply.seconds, 1))
 
     async def render(self, job: RenderJob) -> AsyncIterator[Reply]:
-        """Give a job and yield its replies, the last being Finished, Cancelled or Failed.
+        """Send a job and yield its replies. The last one is `Finished`, `Cancelled` or `Failed`.
 
-        Raises `WorkerDied` when the process ends meanwhile.
+        Raises `WorkerDied` when the process ends before that.
         """
         self._send(job)
         while True:
@@ -90,7 +94,7 @@ class WorkerProcess:
         self._send(Cancel(job_id))
 
     async def stop(self) -> None:
-        """End the process: at its next step if that comes within the grace, else at once."""
+        """End the process: at its next step if that comes within `STOP_GRACE_SECONDS`, else at once."""
         process, connection = self._process, self._connection
         if process is None or connection is None:
             return
@@ -121,19 +125,19 @@ def _read(connection: Connection, receive: Callable[[Reply | None], None], loop:
             reply = None
         try:
             loop.call_soon_threadsafe(receive, reply)
-        except RuntimeError:  # the loop has closed: nobody listens any more
+        except RuntimeError:  # the loop has closed, and nobody listens
             return
         if reply is None:
             return
 
 
 def _end(process: BaseProcess, connection: Connection) -> None:
-    # Closing our end would not do: the reader thread is inside a read of it, which keeps it open for the process.
+    # Closing our end would not end the process: the reader thread is inside a read, which keeps the end open.
     with contextlib.suppress(OSError):
         connection.send(Stop())
         process.join(STOP_GRACE_SECONDS)
     for force in (process.terminate, process.kill):
         if process.is_alive():
             force()
-            process.join(2.0)
+            process.join(TERMINATION_SECONDS)
     connection.close()

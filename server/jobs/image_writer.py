@@ -1,0 +1,65 @@
+"""Renders one image of a job and writes it, with its receipt, into its file.
+
+Runs in a worker process. Imports torch only where it loads and renders. Knows no connection and no queue.
+"""
+
+import hashlib
+import time
+from collections.abc import Callable
+
+from pipelines.catalog.catalog import Catalog
+from server.jobs.messages import ImageWritten, Output, RenderJob
+from server.media.encode import encode
+from server.media.files import write_file
+from server.media.metadata import fits
+
+AfterStep = Callable[[int, int], None]  # steps done, and steps in all; may raise to stop the image
+
+
+class ImageWriter:
+    """The models of one device. The first model of the catalogue is loaded at once. Raises `RenderError`."""
+
+    def __init__(self, device: str, catalog: Catalog) -> None:
+        from pipelines.models.loader import ModelCache, device_name
+
+        self._catalog = catalog
+        self._models = ModelCache(device)
+        self._models.get(catalog.entries[0])
+        self.description = device_name(device)
+
+    def write(self, job: RenderJob, output: Output, after_step: AfterStep) -> ImageWritten:
+        """Render an image and write its file.
+
+        `after_step` is called before the first step and after each one. Raises `RenderError`, and whatever
+        `after_step` raises.
+        """
+        from pipelines.generate import generate
+        from pipelines.receipt import make_receipt
+
+        started = time.monotonic()
+        entry = self._catalog.find(job.request.model)
+        if entry is None:
+            raise LookupError(f"{job.request.model} is no longer in the catalogue")
+        checkpoint = self._models.get(entry)
+        generated = generate(job.request, output.index, checkpoint, entry, after_step)
+        image, seed, warnings = generated.image, generated.seed, generated.warnings
+        encoding = (job.encoding.format, job.encoding.quality)
+        dtype = str(checkpoint.dtype).removeprefix("torch.")
+        receipt = make_receipt(job.request, seed, encoding, entry, self.description, dtype, generated.cache).to_json()
+        in_file = fits(receipt, job.encoding.format)
+        if not in_file:
+            warnings += ("The prompts are too long for a JPG to carry the receipt; /v1/receipts has it.",)
+        data = encode(image, job.encoding, receipt if in_file else None)
+        write_file(output.path, data)
+        return ImageWritten(
+            job_id=job.job_id,
+            index=output.index,
+            width=image.width,
+            height=image.height,
+            sha256=hashlib.sha256(data).hexdigest(),
+            seed=seed,
+            seconds=time.monotonic() - started,
+            receipt=receipt,
+            warnings=warnings,
+            cache=generated.cache,
+        )

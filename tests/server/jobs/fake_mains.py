@@ -1,0 +1,37 @@
+"""What the processes of `test_worker_process` run instead of the real models. Imported by each of them: no torch."""
+
+import signal
+import time
+from multiprocessing.connection import Connection
+
+from pipelines.catalog.catalog import Catalog
+from pipelines.errors import LoadError
+from server.jobs.messages import Ready
+from server.jobs.worker import serve
+from tests.fakes import FakeWriter
+
+
+def render(connection: Connection, device: str, catalog: Catalog, log_level: str) -> None:
+    """Serve as the real worker does."""
+    serve(connection, device, FakeWriter)
+
+
+def fail_to_start(connection: Connection, device: str, catalog: Catalog, log_level: str) -> None:
+    """Report that the weights are missing."""
+
+    def load() -> FakeWriter:
+        raise LoadError("no weights")
+
+    serve(connection, device, load)
+
+
+def end_at_once(connection: Connection, device: str, catalog: Catalog, log_level: str) -> None:
+    """End without a word."""
+
+
+def ignore_terminate(connection: Connection, device: str, catalog: Catalog, log_level: str) -> None:
+    """Never read the connection again, and end for SIGKILL only."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    connection.send(Ready("stubborn device", 0.0))
+    while True:
+        time.sleep(3600)

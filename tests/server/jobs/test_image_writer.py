@@ -1,0 +1,96 @@
+import hashlib
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from pipelines.catalog.catalog import Catalog, load_catalog
+from pipelines.errors import LoadError
+from pipelines.request import RenderRequest, Sampler
+from server.jobs.image_writer import ImageWriter
+from server.jobs.messages import Output, RenderJob
+from server.media.encode import Encoding
+from server.media.metadata import embedded_text
+
+REQUEST = RenderRequest("runware:108@1", "a", None, 64, 64, 2, Sampler(), 1.0, 7, 2)
+PNG = Encoding("PNG", 95)
+
+
+@pytest.fixture(scope="module")
+def catalog(weights: Path) -> Catalog:
+    """The first model of the catalogue alone, with random weights."""
+    return Catalog((replace(load_catalog().entries[0], weights=str(weights)),))
+
+
+@pytest.fixture(scope="module")
+def writer(catalog: Catalog) -> ImageWriter:
+    return ImageWriter("cpu", catalog)
+
+
+def ignore(step: int, steps: int) -> None:
+    """Nobody looks at the steps."""
+
+
+def test_an_image_and_its_receipt_are_in_the_file(writer: ImageWriter, tmp_path: Path) -> None:
+    output, seen = Output(1, tmp_path / "new" / "1.png"), []
+    written = writer.write(RenderJob(3, REQUEST, PNG, (output,)), output, lambda *step: seen.append(step))
+    assert seen == [(0, 2), (1, 2), (2, 2)]
+    assert (written.job_id, written.index, written.width, written.height) == (3, 1, 64, 64)
+    assert (written.seed, written.warnings, written.cache) == (8, (), None)
+    assert written.seconds > 0
+    assert written.sha256 == hashlib.sha256(output.path.read_bytes()).hexdigest()
+    assert embedded_text(output.path) == written.receipt
+    assert json.loads(written.receipt)["request"]["seed"] == 8
+    with Image.open(output.path) as image:
+        assert image.size == (64, 64)
+
+
+def test_the_same_job_writes_the_same_bytes(writer: ImageWriter, tmp_path: Path) -> None:
+    outputs = [Output(0, tmp_path / name) for name in ("a.png", "b.png")]
+    one, other = (writer.write(RenderJob(1, REQUEST, PNG, (output,)), output, ignore) for output in outputs)
+    assert one.sha256 == other.sha256
+
+
+@pytest.mark.parametrize(("image_format", "fits"), [("JPG", False), ("PNG", True)])
+def test_a_receipt_that_the_format_cannot_hold_is_left_out_of_the_file(
+    writer: ImageWriter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, image_format: str, fits: bool
+) -> None:
+    monkeypatch.setattr("server.media.metadata.JPEG_LIMIT", 100)
+    output = Output(0, tmp_path / "image")
+    encoding = Encoding("JPG" if image_format == "JPG" else "PNG", 95)
+    written = writer.write(RenderJob(1, REQUEST, encoding, (output,)), output, ignore)
+    assert (embedded_text(output.path) is not None) == fits
+    assert bool(written.warnings) != fits
+    assert written.receipt
+
+
+def test_a_stopped_image_leaves_no_file(writer: ImageWriter, tmp_path: Path) -> None:
+    output = Output(0, tmp_path / "0.png")
+
+    def stop(step: int, steps: int) -> None:
+        if step:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        writer.write(RenderJob(1, REQUEST, PNG, (output,)), output, stop)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_that_is_no_longer_served(writer: ImageWriter, tmp_path: Path) -> None:
+    output = Output(0, tmp_path / "0.png")
+    job = RenderJob(1, replace(REQUEST, model="runware:108@20"), PNG, (output,))
+    with pytest.raises(LookupError, match="no longer in the catalogue"):
+        writer.write(job, output, ignore)
+
+
+def test_a_device_that_does_not_exist(catalog: Catalog) -> None:
+    with pytest.raises(RuntimeError, match="graphics"):
+        ImageWriter("graphics", catalog)
+
+
+def test_weights_that_are_missing(catalog: Catalog, tmp_path: Path) -> None:
+    missing = Catalog((replace(catalog.entries[0], weights=str(tmp_path / "nothing")),))
+    with pytest.raises(LoadError, match="nothing"):
+        ImageWriter("cpu", missing)

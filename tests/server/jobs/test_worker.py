@@ -1,0 +1,171 @@
+"""The loop of a worker process, with a fake in place of the models and a script in place of the API process."""
+
+import os
+import signal
+from collections import deque
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines.catalog.catalog import Catalog, load_catalog
+from pipelines.errors import ControlError, LoadError, LoraError, PromptError, RenderError
+from server.errors import Failure
+from server.jobs import worker
+from server.jobs.messages import (
+    Cancel,
+    Cancelled,
+    Failed,
+    Finished,
+    ImageWritten,
+    Output,
+    Progress,
+    Ready,
+    RenderJob,
+    StartFailed,
+    Stop,
+)
+from server.media.encode import Encoding
+from tests.fakes import FakeWriter
+from tests.server.jobs.common import REQUEST
+
+LATER = object()  # what follows in a script has not arrived before the loop waits for it
+
+
+class ScriptedConnection:
+    """A connection on which these messages arrive, and which the other side then closes."""
+
+    def __init__(self, *script: Any) -> None:
+        self._script = deque(script)
+        self.sent: list[Any] = []
+
+    def poll(self) -> bool:
+        return bool(self._script) and self._script[0] is not LATER
+
+    def recv(self) -> Any:
+        while self._script:
+            if (message := self._script.popleft()) is not LATER:
+                return message
+        raise EOFError
+
+    def send(self, message: Any) -> None:
+        self.sent.append(message)
+
+
+def serve(*script: Any, writer: FakeWriter | None = None) -> list[Any]:
+    """What a worker answers to a script."""
+    connection: Any = ScriptedConnection(*script)
+    worker.serve(connection, "cpu", lambda: writer or FakeWriter())
+    ready, *replies = connection.sent
+    assert isinstance(ready, Ready)
+    assert ready.device == "fake device"
+    return replies
+
+
+def kinds(replies: list[Any]) -> list[type]:
+    return [type(reply) for reply in replies]
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> RenderJob:
+    outputs = tuple(Output(index, tmp_path / f"{index}.png") for index in range(2))
+    return RenderJob(1, replace(REQUEST, seed=7, steps=2), Encoding("PNG", 95), outputs)
+
+
+def test_a_job(job: RenderJob) -> None:
+    replies = serve(job)
+    image = [Progress, Progress, ImageWritten]
+    assert kinds(replies) == [*image, *image, Finished]
+    assert replies[:2] == [Progress(1, 0, 1, 2), Progress(1, 0, 2, 2)]
+    assert all(output.path.is_file() for output in job.outputs)
+
+
+@pytest.mark.parametrize("message", [Stop(), LATER])
+def test_it_ends_when_told_to_or_when_the_connection_closes(message: Any) -> None:
+    assert serve(message) == []
+
+
+def test_a_cancel_stops_the_job_and_not_the_next(job: RenderJob) -> None:
+    replies = serve(job, Cancel(1), LATER, replace(job, job_id=2), LATER, Stop())
+    assert replies[0] == Cancelled(1)
+    assert replies[-1] == Finished(2)
+
+
+@pytest.mark.parametrize("late", [(Cancel(9),), (LATER, Cancel(1))])
+def test_a_cancel_of_another_job_stops_none(job: RenderJob, late: tuple[Any, ...]) -> None:
+    assert serve(job, *late)[-1] == Finished(1)
+
+
+def test_a_stop_ends_the_process_in_the_middle_of_a_job(job: RenderJob) -> None:
+    assert serve(job, Stop(), replace(job, job_id=2)) == []
+
+
+@pytest.mark.parametrize(
+    ("error", "failure"),
+    [
+        (LoraError("why", "loras[1]"), Failure("invalidModel", "why", 400, "loras[1]")),
+        (ControlError("why", "controls[0]"), Failure("invalidModel", "why", 400, "controls[0]")),
+        (LoadError("why"), Failure("modelNotReady", "why", 503)),
+        (PromptError("why", "prompt"), Failure("inferenceError", "why", 500, "prompt")),
+    ],
+)
+def test_what_cannot_be_rendered_says_why(job: RenderJob, error: RenderError, failure: Failure) -> None:
+    assert serve(job, writer=FakeWriter(error)) == [Failed(1, failure)]
+
+
+class OutOfMemoryError(RuntimeError):
+    """Called as torch's own."""
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (OutOfMemoryError("CUDA out of memory"), "ran out of memory at 128×256"),
+        (ZeroDivisionError("a secret of ours"), "The server's log has the details."),
+    ],
+)
+def test_an_unforeseen_error_fails_the_job_only(job: RenderJob, error: Exception, words: str) -> None:
+    first, second = serve(job, LATER, replace(job, job_id=2), writer=FakeWriter(error))
+    assert (first.failure.code, first.failure.status) == ("inferenceError", 500)
+    assert words in first.failure.message
+    assert "secret" not in first.failure.message
+    assert second.job_id == 2
+
+
+@pytest.mark.parametrize("error", [LoadError("why"), RuntimeError("why")])
+def test_a_worker_that_cannot_start_says_why(error: Exception) -> None:
+    def load() -> FakeWriter:
+        raise error
+
+    connection: Any = ScriptedConnection()
+    worker.serve(connection, "graphics", load)
+    assert connection.sent == [StartFailed("device graphics: why")]
+
+
+@pytest.mark.parametrize(("device", "niceness"), [("cpu", [worker.NICENESS_ON_CPU]), ("cuda:0", [])])
+@pytest.mark.parametrize("embedded", [True, False])
+def test_the_process_yields_to_the_server_and_leaves_interrupts_to_it(
+    monkeypatch: pytest.MonkeyPatch, device: str, niceness: list[int], embedded: bool
+) -> None:
+    loaded: list[Any] = []
+    nice: list[int] = []
+    handlers: dict[int, Any] = {}
+
+    def load(*arguments: Any) -> FakeWriter:
+        loaded.append(arguments)
+        return FakeWriter()
+
+    monkeypatch.setattr(worker, "ImageWriter", load)
+    monkeypatch.setattr(worker, "configure_logs", lambda level: None)
+    monkeypatch.setattr(os, "nice", nice.append)
+    monkeypatch.setattr(signal, "signal", handlers.__setitem__)
+    monkeypatch.delenv("HF_HUB_DISABLE_PROGRESS_BARS", raising=False)
+    catalog: Catalog = load_catalog().with_embedded_weights() if embedded else load_catalog()
+    connection: Any = ScriptedConnection(Stop())
+    worker.main(connection, device, catalog, "info")
+    assert kinds(connection.sent) == [Ready]
+    assert loaded == [(device, catalog)]
+    assert nice == niceness
+    assert handlers == {signal.SIGINT: signal.SIG_IGN}
+    assert os.environ.pop("HF_HUB_DISABLE_PROGRESS_BARS", None) == ("1" if embedded else None)
