@@ -1,6 +1,6 @@
 // Draw a picture from a prompt and print its URL.
 //
-//   npm install @runware/sdk-js
+//   npm install --no-save @runware/sdk-js
 //   node examples/text_to_image.mjs
 import { Runware } from "@runware/sdk-js";
 

@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,26 @@ def answered(command: str, live: LiveServer) -> str:
     assert done.returncode == 0, done.stderr
     (item,) = json.loads(done.stdout)["data"]
     return item.get("guideImageUUID") or item["imageUUID"]
+
+
+def test_every_command_is_in_the_table() -> None:
+    page = text_of(ROOT / "docs" / "reference" / "commands.md")
+    assert {name for name in commands(typer.main.get_command(app), "ownware") if f"`{name}" not in page} == set()
+
+
+def commands(command: Any, name: str) -> Iterator[str]:
+    """A command or, of a group, those below it, as they are typed."""
+    if not hasattr(command, "commands"):
+        yield name
+        return
+    for word, child in command.commands.items():
+        yield from commands(child, f"{name} {word}")
+
+
+def test_every_make_target_is_in_the_table() -> None:
+    page = text_of(ROOT / "docs" / "reference" / "commands.md")
+    targets = re.findall(r"^\.PHONY: (.*)$", text_of(ROOT / "Makefile"), re.MULTILINE)[0].split()
+    assert {target for target in targets if f"| `make {target}` |" not in page} == set()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
