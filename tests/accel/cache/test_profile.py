@@ -103,6 +103,20 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert read_profile(tmp_path / "new" / "own.toml") == PROFILE
 
 
+def test_a_borrowed_profile_with_one_curve_is_read_as_written(tmp_path: Path) -> None:
+    fits = (replace(FIT, table=None), replace(FIT, polynomial=None))
+    borrowed = replace(PROFILE, borrowed=True, recipe=None, recipe_hash=None, fits=fits)
+    write_profile(tmp_path / "own.toml", borrowed)
+    assert read_profile(tmp_path / "own.toml") == borrowed
+
+
+def test_a_fit_needs_a_curve_and_a_profile_needs_a_fit() -> None:
+    with pytest.raises(ValueError, match="polynomial, table: one of them is required"):
+        replace(FIT, polynomial=None, table=None)
+    with pytest.raises(ValueError, match="fits: must not be empty"):
+        replace(PROFILE, fits=())
+
+
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [

@@ -1,6 +1,7 @@
 """Fits on made-up traces, whose truth is known."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -78,3 +79,9 @@ def test_figures_that_explain_nothing_are_refused() -> None:
 def test_too_few_prompts(count: int) -> None:
     with pytest.raises(CalibrationError, match=f"{count} prompts; at least 5"):
         fit_curves(traces(lambda x, sigma: x, count))
+
+
+def test_traces_of_one_step_have_no_changes() -> None:
+    first_steps = [replace(trace, observations=trace.observations[:1]) for trace in traces(lambda x, sigma: x)]
+    with pytest.raises(CalibrationError, match="no two steps"):
+        fit_curves(first_steps)
