@@ -1,4 +1,4 @@
-"""CONTRIBUTING.md: what it names exists, and its recipe for a step cache works when it is followed to the letter."""
+"""CONTRIBUTING.md: a short recipe for each kind of extension; that for a step cache works to the letter."""
 
 import ast
 import os
@@ -54,13 +54,6 @@ def recipes() -> dict[str, list[str]]:
 def test_there_is_a_short_recipe_for_each() -> None:
     assert set(recipes()) == RECIPES
     assert all(0 < len(steps) <= LONGEST for steps in recipes().values())
-
-
-def test_every_path_it_names_exists() -> None:
-    named = re.findall(r"`((?:[\w.-]+/)+[\w.-]*)`", text_of(PAGE))
-    made = {"tests/a/b/test_c.py", "a/b/c.py", "accel/cache/strategies/alternate.py"}
-    assert len(named) > 30
-    assert {name for name in named if not (ROOT / name).exists()} <= made
 
 
 def test_the_recipe_for_a_step_cache(tmp_path: Path, weights: Path) -> None:

@@ -36,6 +36,24 @@ def test_every_link_leads_somewhere(page: Path) -> None:
             assert not heading or heading in headings(path), target
 
 
+PATH = re.compile(r"`((?:accel|benchmarks|docs|examples|ownware|pipelines|server|tests|training)/[\w./-]*)`")
+# One is made by the recipe, the other is a pattern.
+MADE = {"accel/cache/strategies/alternate.py", "tests/a/b/test_c.py"}
+
+
+@EVERY_PAGE
+def test_every_path_of_the_project_exists(page: Path) -> None:
+    assert {name for name in PATH.findall(text_of(page)) if not (ROOT / name).exists()} <= MADE
+
+
+def test_every_package_is_in_the_architecture() -> None:
+    page = text_of(ROOT / "docs" / "architecture.md")
+    folders = {path.parent.relative_to(ROOT) for path in ROOT.glob("*/__init__.py")}
+    folders |= {path.parent.relative_to(ROOT) for path in ROOT.glob("*/*/__init__.py") if path.parts[-3] != "tests"}
+    inner = {"ownware/commands", "benchmarks/step_caches", "docs/figures"}  # their packages have a line
+    assert {name for folder in folders if f"| `{(name := folder.as_posix())}` |" not in page} <= inner
+
+
 @EVERY_PAGE
 def test_sentences_are_short(page: Path) -> None:
     assert [text for text in sentences(page) if len(text.split()) > LONGEST_SENTENCE] == []
