@@ -1,8 +1,9 @@
 """Step caches in the denoising loop: samplers, ControlNets, LoRAs, references and other requests around them."""
 
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
+from functools import cache
 from typing import Any, get_args
 
 import numpy as np
@@ -33,16 +34,30 @@ PLANS = {
 FB = PLANS["fbcache"]
 EACH = pytest.mark.parametrize("plan", PLANS.values(), ids=PLANS)
 
+Uncached = Callable[..., torch.Tensor]
+
 
 @pytest.fixture(scope="module")
 def model(checkpoint: Checkpoint) -> Checkpoint:
     return replace(deeper(checkpoint, 4), controlnets=OrderedDict())
 
 
-@pytest.fixture
-def reference(tmp_path: Path) -> Reference:
-    (tmp_path / "reference.png").write_bytes(picture(60, 40))
-    return Reference(tmp_path / "reference.png", "", 60, 40)
+@pytest.fixture(scope="module")
+def uncached(model: Checkpoint) -> Uncached:
+    """Renders a request without a cache, each one once. Takes what `begun` takes."""
+
+    @cache
+    def rendered(mode: str = "text_to_image", **changes: Any) -> torch.Tensor:
+        return ended(begun(model, None, mode, **changes))
+
+    return rendered
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> Reference:
+    path = tmp_path_factory.mktemp("reference") / "reference.png"
+    path.write_bytes(picture(60, 40))
+    return Reference(path, "", 60, 40)
 
 
 def entry(mode: str = "text_to_image") -> ModelEntry:
@@ -73,9 +88,11 @@ def wide(plan: CachePlan) -> CachePlan:
 
 @EACH
 @pytest.mark.parametrize("scale", [1.0, 4.0])
-def test_a_threshold_of_zero_is_no_cache_bit_for_bit(model: Checkpoint, plan: CachePlan, scale: float) -> None:
+def test_a_threshold_of_zero_is_no_cache_bit_for_bit(
+    model: Checkpoint, uncached: Uncached, plan: CachePlan, scale: float
+) -> None:
     state = begun(model, replace(plan, threshold=0.0), true_cfg_scale=scale)
-    assert torch.equal(ended(state), ended(begun(model, None, true_cfg_scale=scale)))
+    assert torch.equal(ended(state), uncached(true_cfg_scale=scale))
     assert report(state).reused_forwards == 0
     assert len(report(state).decisions) == 12 * (2 if scale > 1 else 1)
 
@@ -83,11 +100,11 @@ def test_a_threshold_of_zero_is_no_cache_bit_for_bit(model: Checkpoint, plan: Ca
 @pytest.mark.parametrize("plan", [PLANS["fbcache"], PLANS["dbcache"]], ids=["fbcache", "dbcache"])
 @pytest.mark.parametrize("mode", ["text_to_image", "edit"])
 def test_reuse_changes_the_picture_a_little(
-    model: Checkpoint, reference: Reference, plan: CachePlan, mode: str
+    model: Checkpoint, uncached: Uncached, reference: Reference, plan: CachePlan, mode: str
 ) -> None:
     pictures = () if mode == "text_to_image" else (reference,)
     state = begun(model, wide(plan), mode, references=pictures)
-    cached, full = ended(state), ended(begun(model, None, mode, references=pictures))
+    cached, full = ended(state), uncached(mode, references=pictures)
     assert report(state).patterns == {"cond": "CRRCRRCRRCRC", "uncond": "CRRCRRCRRCRC"}
     assert not torch.equal(cached, full)
     assert cached.isfinite().all()
@@ -139,22 +156,24 @@ def test_an_aborted_request_leaves_no_trace(model: Checkpoint, steps: int) -> No
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.transformer.modules())
 
 
+@pytest.fixture(scope="module")
+def use(model: Checkpoint, reference: Reference, tmp_path_factory: pytest.TempPathFactory) -> ControlUse:
+    return ControlUse("net", save_controlnet(model, tmp_path_factory.mktemp("net"), 2, seed=1), reference)
+
+
+@pytest.fixture(scope="module")
+def two(model: Checkpoint, use: ControlUse, tmp_path_factory: pytest.TempPathFactory) -> tuple[ControlUse, ControlUse]:
+    other = save_controlnet(model, tmp_path_factory.mktemp("other"), 1, seed=2)
+    return use, replace(use, name="other", weights=other, weight=0.5, mode="controlnet")
+
+
 class TestControlNets:
-    @pytest.fixture
-    def use(self, model: Checkpoint, reference: Reference, tmp_path: Path) -> ControlUse:
-        return ControlUse("net", save_controlnet(model, tmp_path / "net", 2, seed=1), reference)
-
-    @pytest.fixture
-    def two(self, model: Checkpoint, use: ControlUse, tmp_path: Path) -> tuple[ControlUse, ControlUse]:
-        other = save_controlnet(model, tmp_path / "other", 1, seed=2)
-        return use, replace(use, name="other", weights=other, weight=0.5, mode="controlnet")
-
     @EACH
     def test_a_threshold_of_zero_is_no_cache(
-        self, model: Checkpoint, two: tuple[ControlUse, ControlUse], plan: CachePlan
+        self, model: Checkpoint, uncached: Uncached, two: tuple[ControlUse, ControlUse], plan: CachePlan
     ) -> None:
         cached = ended(begun(model, replace(plan, threshold=0.0), controls=two))
-        assert torch.equal(cached, ended(begun(model, None, controls=two)))
+        assert torch.equal(cached, uncached(controls=two))
 
     @EACH
     def test_a_net_is_run_where_a_block_is_and_once_for_both_branches(
@@ -181,12 +200,17 @@ class TestControlNets:
         assert "controls" not in reasons.values()
 
 
+@pytest.fixture(scope="module")
+def lora(model: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> LoraUse:
+    path = tmp_path_factory.mktemp("lora") / "lora.safetensors"
+    return LoraUse("lora", write(path, named(random_adapter(model.transformer, 1))))
+
+
 @EACH
-def test_a_lora_is_in_what_is_computed(model: Checkpoint, plan: CachePlan, tmp_path: Path) -> None:
-    write(tmp_path / "lora.safetensors", named(random_adapter(model.transformer, 1)))
-    uses = (LoraUse("lora", tmp_path / "lora.safetensors"),)
+def test_a_lora_is_in_what_is_computed(model: Checkpoint, uncached: Uncached, plan: CachePlan, lora: LoraUse) -> None:
+    uses = (lora,)
     cached = ended(begun(model, replace(plan, threshold=0.0), loras=uses))
-    assert torch.equal(cached, ended(begun(model, None, loras=uses)))
+    assert torch.equal(cached, uncached(loras=uses))
     assert not torch.equal(ended(begun(model, wide(plan), loras=uses)), ended(begun(model, wide(plan))))
     assert not any(module._forward_hooks for module in model.transformer.modules())
 
@@ -194,10 +218,9 @@ def test_a_lora_is_in_what_is_computed(model: Checkpoint, plan: CachePlan, tmp_p
 @EACH
 @pytest.mark.parametrize("masked", [False, True])
 def test_with_a_seed_image_the_executed_steps_count(
-    model: Checkpoint, reference: Reference, plan: CachePlan, masked: bool, tmp_path: Path
+    model: Checkpoint, uncached: Uncached, reference: Reference, plan: CachePlan, masked: bool
 ) -> None:
-    (tmp_path / "mask.png").write_bytes(picture(60, 40))
-    mask = Reference(tmp_path / "mask.png", "", 60, 40) if masked else None
+    mask = reference if masked else None
     given: dict[str, Any] = {"seed_image": reference, "mask": mask, "strength": 0.75, "true_cfg_scale": 1.0}
     state = begun(model, wide(plan), **given)
     ended(state)
@@ -206,7 +229,7 @@ def test_with_a_seed_image_the_executed_steps_count(
     assert letters[0] == letters[-1] == "C"
     assert "R" in letters
     cached = ended(begun(model, replace(plan, threshold=0.0), **given))
-    assert torch.equal(cached, ended(begun(model, None, **given)))
+    assert torch.equal(cached, uncached(**given))
 
 
 def test_blocks_compiled_one_by_one_are_one_graph_each(model: Checkpoint) -> None:
