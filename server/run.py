@@ -15,12 +15,13 @@ import typer
 import uvicorn
 
 from accel.cache.profile import ProfileError
-from pipelines.catalog.catalog import BUILT_IN, Catalog, CatalogError, ModelEntry, load_catalog
+from pipelines.catalog.catalog import Catalog, CatalogError, ModelEntry
 from server.app import MILLION, create_app
 from server.devices import find_devices
 from server.jobs.queue import JobQueue
 from server.jobs.worker_process import WorkerProcess
 from server.logs import configure_logs
+from server.served_models import choose_catalog
 from server.settings import Settings
 
 log = structlog.get_logger()
@@ -67,14 +68,6 @@ def serve(settings: Settings) -> int:
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
     )
     return asyncio.run(_Server(config, settings, catalog, app.state.queue).run_to_end())
-
-
-def choose_catalog(settings: Settings, devices: tuple[str, ...]) -> Catalog:
-    """The models to serve. Raises `CatalogError`."""
-    catalog = load_catalog(settings.models or BUILT_IN)
-    on_cpu = all(device == "cpu" for device in devices)
-    nothing_said = settings.weights == "auto" and settings.models is None and on_cpu
-    return catalog.with_embedded_weights() if nothing_said or settings.weights == "embedded" else catalog
 
 
 class _Server(uvicorn.Server):

@@ -7,14 +7,17 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 from PIL import Image
 
-from benchmarks.step_caches.measure import Measurer
 from benchmarks.step_caches.prompts import Prompt
 from benchmarks.step_caches.results import Case, ResultsFile
 from benchmarks.step_caches.variants import Variant
+
+if TYPE_CHECKING:
+    from benchmarks.step_caches.measure import Measurer  # imports torch
 
 IMAGE_QUALITY = 90  # WebP, for looking at: every figure is of the image itself
 
@@ -45,7 +48,7 @@ def make_samples(
     ]
 
 
-def run(measurer: Measurer, samples: Sequence[Sample], results: ResultsFile, images: Path, repeats: int) -> int:
+def run(measurer: "Measurer", samples: Sequence[Sample], results: ResultsFile, images: Path, repeats: int) -> int:
     """Measure the samples that the file lacks. Returns their number."""
     missing = [s for s in samples if measurer.case(s.variant, s.prompt, s.seed, s.steps) not in results]
     if not missing:

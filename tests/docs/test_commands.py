@@ -74,9 +74,9 @@ def test_every_command_is_in_the_table() -> None:
 
 
 def commands(command: Any, name: str) -> Iterator[str]:
-    """A command or, of a group, those below it, as they are typed."""
+    """A command or, of a group, those below it, as they are typed; former names are hidden."""
     if not hasattr(command, "commands"):
-        yield name
+        yield from [] if command.hidden else [name]
         return
     for word, child in command.commands.items():
         yield from commands(child, f"{name} {word}")

@@ -1,4 +1,4 @@
-"""Draw again what a running server has drawn, from each place where its receipt is."""
+"""Render again what a running server has rendered, from each place where its receipt is."""
 
 import base64
 import json
@@ -8,9 +8,10 @@ from typing import Any
 import httpx2
 import pytest
 
-from ownware.commands.replay import DIFFERENT, IMPOSSIBLE, SAME, ReplayError, placed, read_source, replay
+from ownware.commands.replay import DIFFERENT, SAME, replay_receipt
+from ownware.console import IMPOSSIBLE
 from pipelines.catalog.catalog import load_catalog
-from pipelines.receipt import Receipt, make_receipt
+from pipelines.receipt import make_receipt
 from pipelines.request import LoraUse, RenderRequest, Sampler
 from server.settings import Settings
 from tests.fakes import picture
@@ -18,10 +19,7 @@ from tests.live import API_KEY, LiveServer
 from tests.server.conftest import new_task
 
 PICTURE = picture(160, 128)
-CATALOG = load_catalog().with_embedded_weights()
-ENTRY = CATALOG.entries[0]
-
-
+ENTRY = load_catalog().with_embedded_weights().entries[0]
 TEXT = "data:image/png;base64," + base64.b64encode(PICTURE).decode()
 
 
@@ -60,7 +58,7 @@ class TestSame:
     def test_bytes(self, drawn: Path, reference: Path, settings: Settings, suffix: str, tmp_path: Path) -> None:
         source = drawn.with_suffix(suffix) if suffix else drawn
         out = tmp_path / "again"
-        assert replay(str(source), out, [reference], settings) == SAME
+        assert replay_receipt(str(source), out, [reference], settings) == SAME
         assert out.read_bytes() == drawn.read_bytes()
 
     def test_with_the_pictures_of_the_data_folder(
@@ -69,7 +67,7 @@ class TestSame:
         kept = settings.data_dir / "media" / "ab" / "any.png"
         kept.parent.mkdir(parents=True)
         reference.rename(kept)
-        assert replay(str(drawn), tmp_path / "again", [], settings) == SAME
+        assert replay_receipt(str(drawn), tmp_path / "again", [], settings) == SAME
 
 
 PAINTED = {"width": 160, "height": 128, "inputs": {"seedImage": TEXT, "maskImage": TEXT}}
@@ -88,16 +86,7 @@ TASKS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("what", TASKS)
 def test_the_same_bytes_with(what: str, live: LiveServer, reference: Path, settings: Settings, tmp_path: Path) -> None:
     image = draw(live, new_task(**{"steps": 3, "outputFormat": "PNG", **TASKS[what]}), tmp_path / "image.png")
-    assert replay(str(image), tmp_path / "again", [reference], settings) == SAME
-
-
-def test_weights_whose_configuration_alone_was_mended_since(
-    drawn: Path, reference: Path, settings: Settings, tmp_path: Path
-) -> None:
-    former = "c99258360b53707d3992a1af6bb689000e4fd0840be42c87fb15ddf242213aac"
-    source = changed(drawn, tmp_path / "former.json", model={"name": "embedded", "digest": former})
-    request, entry = placed(read_source(str(source)).receipt, CATALOG, [reference], settings)
-    assert (request.references[0].path, entry.air) == (reference, "runware:108@20")
+    assert replay_receipt(str(image), tmp_path / "again", [reference], settings) == SAME
 
 
 def changed(drawn: Path, out: Path, **changes: object) -> Path:
@@ -114,7 +103,7 @@ def test_other_bytes_are_said(
     request = document["receipt"]["request"] | {"seed": 99}
     versions = document["receipt"]["versions"] | {"torch": "1.0"}
     source = changed(drawn, tmp_path / "other.json", request=request, versions=versions)
-    assert replay(str(source), tmp_path / "again", [reference], settings) == DIFFERENT
+    assert replay_receipt(str(source), tmp_path / "again", [reference], settings) == DIFFERENT
     printed = capsys.readouterr()
     assert "other bytes" in printed.out
     assert "torch was 1.0" in printed.err
@@ -122,50 +111,24 @@ def test_other_bytes_are_said(
 
 class TestImpossible:
     def test_without_its_pictures(self, drawn: Path, settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
-        assert replay(str(drawn), None, [], settings) == IMPOSSIBLE
+        assert replay_receipt(str(drawn), None, [], settings) == IMPOSSIBLE
         assert "--picture" in capsys.readouterr().err
-
-    def test_with_other_weights(
-        self, drawn: Path, reference: Path, settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        source = changed(drawn, tmp_path / "other.json", model={"name": "embedded", "digest": "0" * 64})
-        assert replay(str(source), None, [reference], settings) == IMPOSSIBLE
-        assert "embedded is not what the image was drawn with" in capsys.readouterr().err
 
     @pytest.mark.parametrize("content", [PICTURE, b"{", b"{}", b"", b"text"])
     def test_without_a_receipt(self, settings: Settings, tmp_path: Path, content: bytes) -> None:
         path = tmp_path / "file"
         path.write_bytes(content)
-        assert replay(str(path), None, [], settings) == IMPOSSIBLE
-        assert replay(str(tmp_path / "nothing"), None, [], settings) == IMPOSSIBLE
+        assert replay_receipt(str(path), None, [], settings) == IMPOSSIBLE
+        assert replay_receipt(str(tmp_path / "nothing"), None, [], settings) == IMPOSSIBLE
 
 
-class TestLoras:
-    @pytest.fixture
-    def asked(self, tmp_path: Path) -> Receipt:
-        lora = tmp_path / "here.safetensors"
-        lora.write_bytes(b"weights")
-        request = RenderRequest(ENTRY.air, "a", None, 128, 128, 2, Sampler(), 1.0, 7, loras=(LoraUse("style", lora),))
-        return make_receipt(request, 7, ("PNG", 95), ENTRY, "cpu", "float32")
-
-    @pytest.mark.parametrize("place", ["uploaded", "folder"])
-    def test_one_is_found_by_its_content(self, asked: Receipt, tmp_path: Path, place: str) -> None:
-        folder = tmp_path / "data" / "loras" if place == "uploaded" else tmp_path / "folder"
-        folder.mkdir(parents=True)
-        moved = (tmp_path / "here.safetensors").rename(folder / "called something else")
-        settings = Settings(data_dir=tmp_path / "data", lora_dir=tmp_path / "folder")
-        request, _ = placed(asked, CATALOG, [], settings)
-        assert request.loras == (LoraUse("style", moved),)
-
-    def test_one_that_cannot_be_used(self, asked: Receipt, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        folder = tmp_path / "data" / "loras"
-        folder.mkdir(parents=True)
-        (tmp_path / "here.safetensors").rename(folder / "here.safetensors")
-        (tmp_path / "receipt.json").write_text(asked.to_json())
-        settings = Settings(data_dir=tmp_path / "data", devices=("cpu",))
-        assert replay(str(tmp_path / "receipt.json"), tmp_path / "again", [], settings) == IMPOSSIBLE
-        assert "LoRA 'style' cannot be used" in capsys.readouterr().err
-
-    def test_one_that_is_not_here(self, asked: Receipt, tmp_path: Path) -> None:
-        with pytest.raises(ReplayError, match=r"no LoRA file here has the SHA-256 .* of style"):
-            placed(asked, CATALOG, [], Settings(data_dir=tmp_path / "data"))
+def test_a_lora_that_cannot_be_used(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lora = tmp_path / "data" / "loras" / "style.safetensors"
+    lora.parent.mkdir(parents=True)
+    lora.write_bytes(b"weights")
+    request = RenderRequest(ENTRY.air, "a", None, 128, 128, 2, Sampler(), 1.0, 7, loras=(LoraUse("style", lora),))
+    receipt = make_receipt(request, 7, ("PNG", 95), ENTRY, "cpu", "float32")
+    (tmp_path / "receipt.json").write_text(receipt.to_json())
+    settings = Settings(data_dir=tmp_path / "data", devices=("cpu",))
+    assert replay_receipt(str(tmp_path / "receipt.json"), tmp_path / "again", [], settings) == IMPOSSIBLE
+    assert "LoRA 'style' cannot be used" in capsys.readouterr().err

@@ -1,0 +1,171 @@
+"""Calibrates TeaCache for a model: renders prompts in full, records traces, and fits a profile to them."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+from PIL import Image
+
+from accel.cache.profile import FORMAT, Fit, Profile
+from accel.calibration.fit import HOLD_OUT_EVERY, CalibrationError, fit_curves
+from accel.calibration.traces import FORMAT as TRACE_FORMAT
+from accel.calibration.traces import Header, Trace
+from ownware.options import OptionError, parse_integers, parse_numbers, parse_size
+from pipelines.catalog.catalog import BUILT_IN, EMBEDDED_FOLDER, ModelEntry
+from pipelines.catalog.fingerprint import file_digest
+from pipelines.catalog.profiles import recipe_of
+from pipelines.catalog.templates import find_control_token
+from pipelines.errors import RenderError
+from pipelines.limits import MAX_STEPS
+from pipelines.request import Reference, RenderRequest, Sampler
+
+if TYPE_CHECKING:
+    from pipelines.models.loader import Checkpoint
+
+# Varied subjects, lettering and two languages; the embedded checkpoint knows only what it was trained on.
+PROMPTS = BUILT_IN.with_name("prompts.txt")
+FACTOR = 0.6  # from teaCacheDistance to the threshold: the default of 0.5 becomes 0.3, as for the borrowed profile
+MIN_STEPS, MAX_SCALE = 4, 50
+SEED = 1
+
+Prompt = tuple[str, tuple[Reference, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationOptions:
+    """What to measure: every combination of steps and guidance scales, at one size, on the prompts of a file.
+
+    `guidance` is empty for the model's own scale.
+    """
+
+    prompts: Path | None
+    steps: tuple[int, ...]
+    size: tuple[int, int]
+    guidance: tuple[float, ...]
+
+    @classmethod
+    def parse(cls, prompts: Path | None, steps: str, size: str, guidance: str | None) -> "CalibrationOptions":
+        """From the texts of the options. Raises `OptionError`."""
+        scales = parse_numbers("--guidance", guidance, 1, MAX_SCALE) if guidance else ()
+        if len({scale > 1 for scale in scales}) < len(scales):
+            raise OptionError("--guidance", f"{guidance}: give at most one scale above 1, and 1 for no guidance")
+        counts = parse_integers("--steps", steps, MIN_STEPS, MAX_STEPS)
+        return cls(prompts, counts, parse_size("--size", size), scales)
+
+    def resolved(self, entry: ModelEntry) -> "CalibrationOptions":
+        """With the model's own guidance scale when none is given."""
+        return replace(self, guidance=self.guidance or (entry.true_cfg_scale,))
+
+
+def load_prompts(path: Path | None, entry: ModelEntry) -> tuple[Prompt, ...]:
+    """The prompts of a file, by default those of the project. A line is a prompt; for a model that edits it is the path
+    of an image, a tab and an instruction.
+
+    Raises `CalibrationError` or `OSError`.
+    """
+    if path is None and entry.mode != "text_to_image":
+        raise CalibrationError("--prompts: a model that edits needs a file of lines 'picture<tab>instruction'")
+    prompts = tuple(_read_prompts(path or (EMBEDDED_FOLDER / PROMPTS.name if entry.embedded else PROMPTS), entry))
+    if len(prompts) < HOLD_OUT_EVERY:
+        raise CalibrationError(f"--prompts: {len(prompts)}; at least {HOLD_OUT_EVERY} are needed, better 30")
+    return prompts
+
+
+def record_traces(
+    options: CalibrationOptions, entry: ModelEntry, prompts: Sequence[Prompt], device: str
+) -> tuple[Header, tuple[Trace, ...]]:
+    """Render every prompt at every setting and record the traces.
+
+    Raises `CalibrationError` when the model cannot be loaded or does not render.
+    """
+    from pipelines.models.loader import ModelCache
+
+    try:
+        checkpoint = ModelCache(device).get(entry)
+        recipe = recipe_of(entry.weights)
+        if recipe is None:
+            raise CalibrationError(f"weights '{entry.weights}': there is no transformer or no scheduler folder")
+        return Header(TRACE_FORMAT, entry.air, recipe), tuple(_record(options, entry, prompts, checkpoint))
+    except (RenderError, ValueError, FloatingPointError) as error:
+        raise CalibrationError(str(error)) from error
+
+
+def fit_profile(
+    options: CalibrationOptions, entry: ModelEntry, prompts: Sequence[Prompt], header: Header, traces: Sequence[Trace]
+) -> tuple[Profile, tuple[str, ...]]:
+    """The profile, and a sentence about the quality of each fit. Raises `CalibrationError` when a fit is not good."""
+    fits = {
+        (steps, scale): fit_curves([trace for trace in traces if (trace.steps, trace.guidance) == (steps, scale)])
+        for steps in options.steps
+        for scale in options.guidance
+    }
+    source = _source(options, entry, len(prompts))
+    profile = Profile(FORMAT, source, False, FACTOR, tuple(fits.values()), header.recipe, header.recipe.digest)
+    return profile, tuple(_quality(found, scale) for (_, scale), found in fits.items())
+
+
+def _read_prompts(path: Path, entry: ModelEntry) -> Iterator[Prompt]:
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        if not line.strip():
+            continue
+        if token := find_control_token(line):
+            raise CalibrationError(f"{path}: line {number}: the prompt contains the control token {token}")
+        if entry.mode == "text_to_image":
+            yield line.strip(), ()
+            continue
+        name, tab, instruction = line.partition("\t")
+        if not tab or not instruction.strip():
+            raise CalibrationError(f"{path}: line {number}: 'picture<tab>instruction' is expected")
+        image_path = path.parent / name.strip()
+        with Image.open(image_path) as image:
+            width, height = image.size
+        yield instruction.strip(), (Reference(image_path, file_digest(image_path), width, height),)
+
+
+def _record(
+    options: CalibrationOptions, entry: ModelEntry, prompts: Sequence[Prompt], checkpoint: "Checkpoint"
+) -> Iterator[Trace]:
+    """One trace a prompt and setting. Every setting has the same seeds, so that only the setting differs."""
+    from accel.calibration.recorder import Recorder
+    from pipelines.render import advance, prepare
+
+    width, height = options.size
+    runs = [(steps, scale, n) for steps in options.steps for scale in options.guidance for n in range(len(prompts))]
+    total = sum(steps for steps, _, _ in runs)
+    with typer.progressbar(length=total, label=f"{len(runs)} images, steps", file=sys.stderr) as bar:
+        for steps, scale, number in runs:
+            text, references = prompts[number]
+            seed = SEED + number
+            request = RenderRequest(
+                entry.air, text, None, width, height, steps, Sampler(), scale, seed, references=references
+            )
+            state = prepare(request, 0, checkpoint, entry)
+            recorder = state.recorder = Recorder()
+            _, rows, columns = state.shape
+            while state.step < state.total:
+                advance([state])
+                bar.update(1)
+            side = checkpoint.vae.spatial_compression_ratio * 2
+            yield Trace(text, seed, steps, scale, columns * side, rows * side, recorder.observations)
+
+
+def _source(options: CalibrationOptions, entry: ModelEntry, prompts: int) -> str:
+    what = "the embedded checkpoint" if entry.embedded else f"{entry.name} ({entry.air})"
+    width, height = options.size
+    scales = ", ".join(f"{scale:g}" for scale in options.guidance)
+    return (
+        f"Measured with `ownware calibrate teacache` on {what}, {prompts} prompts of which one in {HOLD_OUT_EVERY} is "
+        f"held out; {width} x {height} pixels asked for, guidance {scales}, sampler euler."
+    )
+
+
+def _quality(found: Fit, scale: float) -> str:
+    table, polynomial = (curve.r2 if curve else None for curve in (found.table, found.polynomial))
+    used = "table" if found.curve is found.table else "polynomial"
+    return (
+        f"{found.steps} steps, guidance {scale:g}: R² on held-out prompts {table} for the table over sigma, "
+        f"{polynomial} for the polynomial; the {used} is used"
+    )

@@ -1,0 +1,94 @@
+"""`ownware bench recommend`: print the fastest measured setting that meets constraints on similarity."""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ownware.commands.bench_report import FOLDER, RESULTS, read_groups
+from ownware.console import fail, print_messages
+
+if TYPE_CHECKING:
+    from benchmarks.step_caches.recommend import Constraints, Recommendation
+    from benchmarks.step_caches.summary import Group, Row
+
+NONE_MEETS = 1
+
+
+def recommend(
+    min_ssim: Annotated[float | None, typer.Option(min=0, max=1, help="At most 1, for equal images.")] = None,
+    min_psnr: Annotated[float | None, typer.Option(min=0, help="In dB.")] = None,
+    max_flip: Annotated[float | None, typer.Option(min=0, max=1, help="At least 0, for equal images.")] = None,
+    mean: Annotated[bool, typer.Option(help="On average instead of on the worst image.")] = False,
+    model: Annotated[str | None, typer.Option(help="AIR identifier, where several were measured.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Where several were measured.")] = None,
+    size: Annotated[str | None, typer.Option(help="Where several were measured, such as 1024.")] = None,
+    device: Annotated[str | None, typer.Option(help="Where several were measured, as the results name it.")] = None,
+    results: Annotated[Path, typer.Option(help="The JSON lines.")] = FOLDER / RESULTS,
+) -> None:
+    """Print the acceleratorOptions of the fastest measured setting that stays similar to the uncached image."""
+    from benchmarks.step_caches import recommend as recommendations
+    from benchmarks.step_caches.results import ResultsError
+    from ownware.cache_benchmark import BenchError
+    from ownware.options import OptionError, parse_size
+
+    constraints = recommendations.Constraints(min_ssim, min_psnr, max_flip, mean)
+    if min_ssim is min_psnr is max_flip is None:
+        fail("give at least one constraint: --min-ssim, --min-psnr or --max-flip")
+    try:
+        pixels = parse_size("--size", size) if size else None
+        group = _choose_group(read_groups(results), model, steps, pixels, device)
+    except (BenchError, OptionError, ResultsError) as error:
+        fail(str(error))
+    recommendation = recommendations.recommend(group, constraints)
+    print_messages(_report_lines(recommendation, group, constraints))
+    if recommendation.setting is None:
+        raise typer.Exit(NONE_MEETS)
+    typer.echo(json.dumps({"acceleratorOptions": recommendation.setting.options}))
+
+
+def _choose_group(
+    groups: "Sequence[Group]", model: str | None, steps: int | None, size: tuple[int, int] | None, device: str | None
+) -> "Group":
+    """The only group of this model, number of steps, size and device. Raises `BenchError` unless there is one."""
+    from ownware.cache_benchmark import BenchError
+
+    matching = [
+        group
+        for group in groups
+        if model in (None, group.setup.model)
+        and steps in (None, group.steps)
+        and size in (None, (group.setup.width, group.setup.height))
+        and device in (None, group.setup.device)
+    ]
+    if len(matching) == 1:
+        return matching[0]
+    listed = "; ".join(
+        f"--model {group.setup.model} --steps {group.steps} --size {group.setup.width}x{group.setup.height} "
+        f"--device '{group.setup.device}'"
+        for group in matching or groups
+    )
+    raise BenchError(f"{'several match, choose one' if matching else 'there are only results of'}: {listed}")
+
+
+def _report_lines(recommendation: "Recommendation", group: "Group", constraints: "Constraints") -> Iterator[str]:
+    where = f"{group.setup.model}, {group.steps} steps, {group.cases} images"
+    statistic = "on average" if constraints.mean else "on the worst image"
+    setting, nearest = recommendation.setting, recommendation.nearest
+    if setting is not None:
+        yield f"{where}: {_speed(setting)}, SSIM {setting.ssim.worst:.3f} on the worst image."
+    else:
+        yield f"{where}: no setting meets the constraints {statistic}."
+        if nearest is not None:
+            value = nearest.ssim.mean if constraints.mean else nearest.ssim.worst
+            yield f"The nearest is {nearest.name}, with an SSIM of {value:.3f}."
+    if recommendation.off_wire is not None:
+        yield f"The strategy {_speed(recommendation.off_wire)} is faster, but the API does not offer it."
+    if recommendation.fewer_steps is not None and recommendation.fewer_steps_win:
+        yield f"Without a cache, {_speed(recommendation.fewer_steps)}, which is at least as fast."
+
+
+def _speed(row: "Row") -> str:
+    return f"{row.name}: {row.loop_speedup.mean:.2f}× in the loop, {row.request_speedup.mean:.2f}× in the whole request"

@@ -1,0 +1,21 @@
+import re
+
+import pytest
+
+from ownware.local_models import LocalModels
+from ownware.options import OptionError
+from server.settings import Settings
+
+
+def test_a_cpu_renders_with_the_embedded_checkpoint() -> None:
+    models = LocalModels.find(Settings(devices=("cpu",)))
+    assert models.device == "cpu"
+    assert models.entry("--model", "RUNWARE:108@1").embedded
+
+
+def test_a_model_that_is_not_served_is_named_with_the_served_ones() -> None:
+    models = LocalModels.find(Settings(devices=("cuda:1", "cuda:0")))
+    assert models.device == "cuda:1"
+    message = "--model: 'x' is not in the catalogue; there are runware:108@1, runware:108@20, runware:108@22"
+    with pytest.raises(OptionError, match=re.escape(message)):
+        models.entry("--model", "x")
