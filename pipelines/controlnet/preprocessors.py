@@ -1,8 +1,8 @@
-"""Guide pictures for ControlNets, made with filters: no weights, no torch.
+"""Makes control images with filters. Needs no weights and no torch.
 
-Pure functions from a picture to an RGB guide of its size; edges and lines are white on black, as the nets were trained
-on. What in the field is drawn by a neural network (soft edges, line art) is drawn by a filter here, and
-`drawn_by_filter` tells which; kinds that no filter comes near are listed in `NEED_A_NETWORK`.
+Pure functions from a picture to an RGB control image of the same size. Edges and lines are white on black, as the nets
+were trained on them. For soft edges and line art the field uses neural networks; `imitates_network` says where a filter
+stands in for one. Kinds that no filter can imitate are in `NEED_A_NETWORK`.
 """
 
 from collections.abc import Callable
@@ -19,20 +19,20 @@ Pixels = NDArray[np.uint8]
 
 CANNY_LOW, CANNY_HIGH = 100, 200  # the vendor's defaults
 
-# Lengths in pixels below are for a picture of this short side, to which the annotators of sd-webui-controlnet scale by
-# default; other pictures get them in proportion.
+# The lengths in pixels below are for a picture with this short side, and are scaled in proportion for others. The
+# annotators of sd-webui-controlnet scale pictures to it by default.
 _USUAL_SIDE = 512
-_LEAST_SIGMA = 0.3  # a Gaussian narrower than this leaves the picture as it is
+_LEAST_SIGMA = 0.3  # a narrower Gaussian does not change the picture
 _WIDEST_SIGMA = 4.0
 
 _SOFT_EDGE_SIGMAS = (1.0, 2.0, 4.0)  # fine texture to outlines
-_SOFT_EDGE_FLOOR = 16 * 0.4  # a step of 16 grey levels: fainter ones are not raised to full white
+_SOFT_EDGE_FLOOR = 16 * 0.4  # a step of 16 grey levels: fainter ones are not raised to white
 _LINE_SIGMA, _LINE_FLOOR, _LINE_MEDIAN, _LINE_LEVEL = 6.0, 8, 16, 127  # sd-webui-controlnet: lineart_standard
 _SCRIBBLE_SIGMAS, _SCRIBBLE_FLOOR = (0.5, 5.0), 16  # sd-webui-controlnet: scribble_xdog with its threshold of 32
 _BLUR_SIGMA = 9.0  # sd-webui-controlnet: blur_gaussian
 _TILE_FACTOR = 4
 _SHUFFLE_LENGTH = 256  # controlnet_aux: ContentShuffleDetector
-_SHUFFLE_SEED = 0  # the same picture gives the same guide
+_SHUFFLE_SEED = 0  # the same picture gives the same control image
 
 NEED_A_NETWORK: frozenset[str] = frozenset(
     "depth depth_leres depth_midas depth_zoe mlsd normalbae normal_bae openpose openpose_face openpose_faceonly "
@@ -41,20 +41,20 @@ NEED_A_NETWORK: frozenset[str] = frozenset(
 
 
 def preprocess(image: Image.Image, kind: str, *, low: int = CANNY_LOW, high: int = CANNY_HIGH) -> Image.Image:
-    """The guide of a kind in `KINDS` for an RGB picture; `low` and `high` are Canny's thresholds, 0 to 255.
+    """Make the control image of a kind in `KINDS`. `low` and `high` are Canny's thresholds, 0 to 255.
 
     Raises `KeyError` on another kind.
     """
     pixels = np.asarray(image.convert("RGB"), dtype=np.uint8)
     name = KINDS[kind]
-    guide = cv2.Canny(pixels, low, high) if name == "canny" else _FILTERS[name](pixels)
-    return Image.fromarray(guide).convert("RGB")
+    made = cv2.Canny(pixels, low, high) if name == "canny" else _FILTERS[name](pixels)
+    return Image.fromarray(made).convert("RGB")
 
 
-def fitted(image: Image.Image, width: int | None, height: int | None) -> Image.Image:
-    """The picture shrunk to a width and a height in pixels, as far as it is larger; one alone keeps the aspect.
+def shrink(image: Image.Image, width: int | None, height: int | None) -> Image.Image:
+    """Shrink a picture to a width and a height in pixels, if it is larger. One of them alone keeps the aspect.
 
-    Nothing is larger than `MAX_SIDE` afterwards.
+    No side is longer than `MAX_SIDE` afterwards.
     """
     wide, high = image.size
     if width is not None and height is not None:
@@ -66,8 +66,8 @@ def fitted(image: Image.Image, width: int | None, height: int | None) -> Image.I
     return image if (wide, high) == image.size else image.resize((wide, high), Image.Resampling.LANCZOS)
 
 
-def drawn_by_filter(kind: str) -> bool:
-    """Whether the name stands for the work of a network in the field, and a filter does it here."""
+def imitates_network(kind: str) -> bool:
+    """Whether the field makes this kind with a network, and a filter imitates it here."""
     return kind not in ("lineart_standard", "scribble") and KINDS[kind] in ("softedge", "lineart", "scribble")
 
 
@@ -76,7 +76,7 @@ def _scaled(width: int, height: int, factor: float) -> tuple[int, int]:
 
 
 def _soft_edges(pixels: Pixels) -> Pixels:
-    """How steep the steepest colour is, at the scale where it is steepest; derivatives are normalised by the scale."""
+    """The largest gradient of any colour at any scale. Gradients are normalised by the scale."""
     colours = pixels.astype(np.float32)
     steepest = np.zeros(pixels.shape[:2], np.float32)
     for sigma in _SOFT_EDGE_SIGMAS:
@@ -88,7 +88,7 @@ def _soft_edges(pixels: Pixels) -> Pixels:
 
 
 def _line_art(pixels: Pixels) -> Pixels:
-    """What is darker than its surroundings, in every colour."""
+    """Pixels that are darker than their surroundings in every colour."""
     colours = pixels.astype(np.float32)
     lines = (_blurred(colours, _LINE_SIGMA) - colours).min(axis=2).clip(0, 255)
     strong = lines[lines > _LINE_FLOOR]
@@ -97,20 +97,20 @@ def _line_art(pixels: Pixels) -> Pixels:
 
 
 def _scribble(pixels: Pixels) -> Pixels:
-    """Thick strokes, black or white: the extended difference of two Gaussians."""
+    """Thick strokes, black or white, by the extended difference of Gaussians (XDoG)."""
     fine, coarse = (_blurred(pixels.astype(np.float32), sigma) for sigma in _SCRIBBLE_SIGMAS)
     return np.where((coarse - fine).min(axis=2) > _SCRIBBLE_FLOOR, 255, 0).astype(np.uint8)
 
 
 def _tile(pixels: Pixels) -> Pixels:
-    """Colours and coarse shapes only: reduced by area, and enlarged again."""
+    """Colours and coarse shapes only: the picture is reduced by area and enlarged again."""
     height, width = pixels.shape[:2]
     small = cv2.resize(pixels, _scaled(width, height, 1 / _TILE_FACTOR), interpolation=cv2.INTER_AREA)
     return _as_pixels(cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC))
 
 
 def _shuffled(pixels: Pixels) -> Pixels:
-    """The picture's colours and textures in other places: every pixel is fetched from where smooth noise points."""
+    """The colours and textures in other places: smooth noise says where each pixel is taken from."""
     height, width = pixels.shape[:2]
     random = np.random.default_rng(_SHUFFLE_SEED)
     across, down = (_smooth_noise(height, width, random) * (side - 1) for side in (width, height))
@@ -118,7 +118,7 @@ def _shuffled(pixels: Pixels) -> Pixels:
 
 
 def _smooth_noise(height: int, width: int, random: np.random.Generator) -> NDArray[np.float32]:
-    """Noise in 0…1 that changes over `_SHUFFLE_LENGTH` pixels."""
+    """Noise in 0…1 that varies over `_SHUFFLE_LENGTH` pixels."""
     length = _SHUFFLE_LENGTH
     coarse = random.random((height // length + 2, width // length + 2), dtype=np.float32)
     smooth = cv2.resize(coarse, (width + 2 * length, height + 2 * length), interpolation=cv2.INTER_CUBIC)
@@ -131,7 +131,7 @@ def _grey(pixels: Pixels) -> Pixels:
 
 
 def _blurred(pixels: NDArray[Any], sigma: float) -> NDArray[Any]:
-    """A Gaussian; a wide one is made on a smaller copy, where it is as smooth and many times faster."""
+    """A Gaussian blur. A wide one runs on a smaller copy: it is as smooth there, and many times faster."""
     length = _length(pixels, sigma)
     factor = int(length / _WIDEST_SIGMA) + 1
     if factor == 1:
@@ -164,7 +164,7 @@ _FILTERS: dict[str, Callable[[Pixels], Pixels]] = {
     "shuffle": _shuffled,
 }
 
-# What a kind is called, on the published list and in the types of the vendor's SDKs → what draws it.
+# Names on the vendor's published list and in the types of its SDKs → the filter.
 KINDS: dict[str, str] = {name: name for name in ("canny", *_FILTERS)} | {
     "hed": "softedge",
     "softedge_hed": "softedge",

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from pipelines.controlnet.preprocessors import KINDS, NEED_A_NETWORK, drawn_by_filter, fitted, preprocess
+from pipelines.controlnet.preprocessors import KINDS, NEED_A_NETWORK, imitates_network, shrink, preprocess
 from pipelines.limits import MAX_SIDE
 
 SIDE = 128
@@ -14,7 +14,7 @@ PUBLISHED = "canny depth mlsd normalbae openpose tile seg lineart lineart_anime 
 MARKS = sorted(kind for kind, name in KINDS.items() if name in ("canny", "softedge", "lineart", "scribble"))
 
 
-def guide(image: Image.Image, kind: str, **options: int) -> NDArray[np.int32]:
+def control_image(image: Image.Image, kind: str, **options: int) -> NDArray[np.int32]:
     made = preprocess(image, kind, **options)
     assert made.mode == "RGB"
     assert made.size == image.size
@@ -46,7 +46,7 @@ class TestMarks:
     """Canny edges, soft edges, line art and scribbles."""
 
     def test_a_ring_is_white_on_black_where_it_is(self, ring: Image.Image, kind: str) -> None:
-        made = guide(ring, kind)
+        made = control_image(ring, kind)
         assert (made == made[..., :1]).all()
         rows, columns = np.indices((SIDE, SIDE))
         off = np.abs(np.hypot(rows - 64, columns - 64) - 31)
@@ -55,33 +55,33 @@ class TestMarks:
         assert made[off > 10].max() < 20
 
     def test_a_flat_picture_has_none(self, kind: str) -> None:
-        assert not guide(Image.new("RGB", (SIDE, SIDE), (90, 120, 40)), kind).any()
+        assert not control_image(Image.new("RGB", (SIDE, SIDE), (90, 120, 40)), kind).any()
 
     def test_they_do_not_move_with_the_brightness(self, ring: Image.Image, kind: str) -> None:
         darker = Image.fromarray((np.asarray(ring) - 15).astype(np.uint8))
-        assert np.abs(guide(darker, kind) - guide(ring, kind)).max() <= 1
+        assert np.abs(control_image(darker, kind) - control_image(ring, kind)).max() <= 1
 
     def test_turning_the_picture_turns_them(self, ring: Image.Image, kind: str) -> None:
         image = ring.copy()
         ImageDraw.Draw(image).rectangle((8, 50, 24, 118), fill=(40, 40, 90))
-        turned = guide(image.transpose(Image.Transpose.FLIP_LEFT_RIGHT), kind)
-        differs = turned[:, ::-1] != guide(image, kind)
+        turned = control_image(image.transpose(Image.Transpose.FLIP_LEFT_RIGHT), kind)
+        differs = turned[:, ::-1] != control_image(image, kind)
         assert differs.mean() < 0.04  # Canny breaks ties between equal neighbours towards one side
 
 
 def test_canny_thresholds(scene: Image.Image) -> None:
     counts = [
-        int((guide(scene, "canny", low=low, high=high) > 0).sum()) for low, high in ((5, 10), (100, 200), (250, 255))
+        int((control_image(scene, "canny", low=low, high=high) > 0).sum()) for low, high in ((5, 10), (100, 200), (250, 255))
     ]
     assert counts[0] >= counts[1] >= counts[2]
     assert counts[0] > counts[2]
-    assert set(np.unique(guide(scene, "canny"))) == {0, 255}
+    assert set(np.unique(control_image(scene, "canny"))) == {0, 255}
 
 
 def test_soft_edges_are_soft_and_noise_is_not_an_edge(scene: Image.Image) -> None:
-    assert len(np.unique(guide(scene, "softedge"))) > 50
+    assert len(np.unique(control_image(scene, "softedge"))) > 50
     noise = np.random.default_rng(0).integers(120, 124, (SIDE, SIDE, 3), dtype=np.uint8)
-    assert guide(Image.fromarray(noise), "softedge").mean() < 40
+    assert control_image(Image.fromarray(noise), "softedge").mean() < 40
 
 
 @pytest.mark.parametrize("kind", ["canny", "softedge"])
@@ -90,31 +90,31 @@ def test_colours_of_equal_brightness_have_an_edge(kind: str) -> None:
     image = Image.new("RGB", (SIDE, SIDE), red)
     image.paste(green, (0, 0, SIDE // 2, SIDE))
     assert np.ptp(np.asarray(image.convert("L"))) <= 1
-    made = guide(image, kind)
+    made = control_image(image, kind)
     assert made[:, SIDE // 2 - 2 : SIDE // 2 + 2].max() > 200
 
 
 def test_scribbles_are_black_or_white(scene: Image.Image) -> None:
-    assert set(np.unique(guide(scene, "scribble"))) <= {0, 255}
+    assert set(np.unique(control_image(scene, "scribble"))) <= {0, 255}
 
 
 @pytest.mark.parametrize("kind", ["blur", "tile", "tile_gaussian"])
 def test_blur_and_tile_keep_colours_and_lose_detail(scene: Image.Image, kind: str) -> None:
-    plain, made = np.asarray(scene, dtype=np.int32), guide(scene, kind)
+    plain, made = np.asarray(scene, dtype=np.int32), control_image(scene, kind)
     assert np.abs(made.mean(axis=(0, 1)) - plain.mean(axis=(0, 1))).max() < 3
     checks = (np.indices((SIDE, SIDE)).sum(axis=0) % 2 * 255).astype(np.uint8)
-    assert guide(Image.fromarray(checks).convert("RGB"), kind).std() < 20
+    assert control_image(Image.fromarray(checks).convert("RGB"), kind).std() < 20
 
 
 def test_grey_and_invert(scene: Image.Image) -> None:
-    assert np.array_equal(guide(scene, "invert"), 255 - np.asarray(scene, dtype=np.int32))
+    assert np.array_equal(control_image(scene, "invert"), 255 - np.asarray(scene, dtype=np.int32))
     luma = np.asarray(scene.convert("L"), dtype=np.int32)
-    assert np.abs(guide(scene, "gray") - luma[..., None]).max() <= 1
+    assert np.abs(control_image(scene, "gray") - luma[..., None]).max() <= 1
 
 
 def test_shuffle_moves_content_and_says_the_same_twice(scene: Image.Image) -> None:
-    made = guide(scene, "shuffle")
-    assert np.array_equal(made, guide(scene, "shuffle"))
+    made = control_image(scene, "shuffle")
+    assert np.array_equal(made, control_image(scene, "shuffle"))
     assert np.abs(made - np.asarray(scene, dtype=np.int32)).mean() > 20
     red = (made[..., 0] > 150) & (made[..., 1] < 90)
     assert red.any()
@@ -125,7 +125,7 @@ def test_shuffle_moves_content_and_says_the_same_twice(scene: Image.Image) -> No
 def test_any_size_and_the_picture_stays_as_it_is(kind: str, size: tuple[int, int]) -> None:
     image = Image.effect_noise(size, 80).convert("RGB")
     before = image.tobytes()
-    guide(image, kind)
+    control_image(image, kind)
     assert image.tobytes() == before
 
 
@@ -136,9 +136,9 @@ def test_an_unknown_kind() -> None:
 
 def test_what_a_filter_stands_in_for() -> None:
     for kind in ("softedge", "hed", "lineart", "lineart_anime", "scribble_hed"):
-        assert drawn_by_filter(kind)
+        assert imitates_network(kind)
     for kind in ("canny", "tile", "scribble", "lineart_standard", "shuffle"):
-        assert not drawn_by_filter(kind)
+        assert not imitates_network(kind)
 
 
 class TestFitted:
@@ -158,7 +158,7 @@ class TestFitted:
     def test_sizes(
         self, size: tuple[int, int], wanted: tuple[int | None, int | None], expected: tuple[int, int]
     ) -> None:
-        assert fitted(Image.new("RGB", size), *wanted).size == expected
+        assert shrink(Image.new("RGB", size), *wanted).size == expected
 
     @given(
         st.tuples(st.integers(1, 3000), st.integers(1, 40)),
@@ -166,6 +166,6 @@ class TestFitted:
         st.none() | st.integers(64, 2048),
     )
     def test_it_never_grows(self, size: tuple[int, int], width: int | None, height: int | None) -> None:
-        wide, high = fitted(Image.new("L", size), width, height).size
+        wide, high = shrink(Image.new("L", size), width, height).size
         assert 1 <= wide <= min(size[0], width or MAX_SIDE, MAX_SIDE)
         assert 1 <= high <= min(size[1], height or MAX_SIDE, MAX_SIDE)

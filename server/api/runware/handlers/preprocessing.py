@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 
 from PIL import Image
 
-from pipelines.controlnet.preprocessors import KINDS, NEED_A_NETWORK, drawn_by_filter, fitted, preprocess
+from pipelines.controlnet.preprocessors import KINDS, NEED_A_NETWORK, imitates_network, shrink, preprocess
 from pipelines.images import open_reference
 from pipelines.request import Reference
 from server.api.client import Client
@@ -119,7 +119,7 @@ class Preprocessing:
 def _drawn(task: ControlNetPreprocess, picture: Media) -> tuple[Image.Image, bytes]:
     source = open_reference(Reference(picture.path, picture.sha256, picture.width, picture.height))
     low, high = task.lowThresholdCanny, task.highThresholdCanny
-    guide = preprocess(fitted(source, task.width, task.height), task.preProcessorType, low=low, high=high)
+    guide = preprocess(shrink(source, task.width, task.height), task.preProcessorType, low=low, high=high)
     return guide, encode(guide, _encoding(task))
 
 
@@ -142,7 +142,7 @@ def _errors(task: ControlNetPreprocess) -> list[ApiError]:
 def _warnings(task: ControlNetPreprocess) -> list[str]:
     warnings = []
     kind = task.preProcessorType
-    if drawn_by_filter(kind):
+    if imitates_network(kind):
         warnings.append(f"preProcessorType '{kind}' is drawn with filters here, not with the network of that name.")
     if kind != "canny":
         given = [name for name in _CANNY_ONLY if name in task.model_fields_set]
