@@ -15,7 +15,7 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLIm
 
 from pipelines.catalog.templates import CONTROL_TOKENS
 from training.architecture import scheduler
-from training.tokenizer import tokenizer_of
+from training.tokenizer import build_tokenizer
 
 SEED = 108
 
@@ -39,7 +39,7 @@ def save_stand_in(folder: Path) -> None:
 def byte_tokenizer() -> Qwen2Tokenizer:
     """An ordinary tokenizer with 256 byte symbols, then the control tokens in the order of the real vocabulary."""
     symbols = [*sorted(ByteLevel.alphabet()), *CONTROL_TOKENS]
-    return tokenizer_of({symbol: number for number, symbol in enumerate(symbols)}, [])
+    return build_tokenizer({symbol: number for number, symbol in enumerate(symbols)}, [])
 
 
 def _transformer() -> QwenImageTransformer2DModel:

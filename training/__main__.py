@@ -1,8 +1,7 @@
-"""One command from nothing to a checkpoint: `python -m training`.
+"""Trains a checkpoint from nothing with one command: `python -m training`.
 
-VAE, then text encoder and transformer, then a LoRA and a ControlNet on top. Of the first two, what is done is kept and
-what was interrupted goes on: run the same command again. Without the folder of a run, `--go-on --steps N` trains the
-embedded checkpoint further.
+Trains the VAE, then text encoder and transformer, then a LoRA and a ControlNet for them. The first two resume where an
+earlier run of the same command stopped. In an empty folder, `--go-on --steps N` trains the embedded checkpoint further.
 """
 
 import argparse
@@ -11,39 +10,39 @@ from pathlib import Path
 
 from pipelines.catalog.catalog import EDGES, EMBEDDED_FOLDER, OUTLINES
 from training.controlnet import ControlNetBudget, train_controlnet
-from training.joint import INDEX, PROGRESS, JointBudget, steps_of, train_joint
+from training.joint import INDEX, PROGRESS, JointBudget, train_joint, trained_steps
 from training.lora import LoraBudget, train_lora
 from training.parallel import launch
-from training.tokenizer import corpus, pruned_tokenizer, real_ranks
+from training.tokenizer import prune_tokenizer, read_ranks, tokenizer_corpus
 from training.vae import VaeBudget, train_vae
 
 PARTS = ("transformer", "vae", "text_encoder", "tokenizer", "processor", "scheduler")
-ADD_ONS = (OUTLINES.parent, EDGES.parent)
+ADAPTERS = (OUTLINES.parent, EDGES.parent)
 
 
 def make_tokenizer(folder: Path, vocabulary: Path | None, seed: int) -> None:
-    """Prune a vocabulary, or take over the one in use, which weights that go on training depend on."""
+    """Prune a vocabulary, or copy the embedded tokenizer, which further training of its weights depends on."""
     if (folder / "tokenizer").is_dir():
         return
     if vocabulary is None:
         shutil.copytree(EMBEDDED_FOLDER / "tokenizer", folder / "tokenizer")
     else:
-        pruned_tokenizer(real_ranks(vocabulary), corpus(seed)).save_pretrained(folder / "tokenizer")
+        prune_tokenizer(read_ranks(vocabulary), tokenizer_corpus(seed)).save_pretrained(folder / "tokenizer")
 
 
 def copy_checkpoint(source: Path, target: Path) -> None:
-    """Replace the parts of a checkpoint by those of another; add-ons that the other lacks are kept."""
+    """Replace the parts of a checkpoint by those of another. Adapters that the other lacks are kept."""
     target.mkdir(parents=True, exist_ok=True)
-    for part in (*PARTS, *(part for part in ADD_ONS if (source / part).is_dir())):
+    for part in (*PARTS, *(part for part in ADAPTERS if (source / part).is_dir())):
         shutil.rmtree(target / part, ignore_errors=True)
         shutil.copytree(source / part, target / part)
     for file in (INDEX, PROGRESS):
         shutil.copy(source / file, target / file)
 
 
-def train_add_ons(folder: Path, arguments: argparse.Namespace) -> None:
-    """Train LoRA and ControlNet anew on what the checkpoint is now, each in one process: they take minutes."""
-    share = arguments.pools
+def train_adapters(folder: Path, arguments: argparse.Namespace) -> None:
+    """Train the LoRA and the ControlNet on the checkpoint as it is now. Each takes minutes in one process."""
+    share = arguments.share
     if arguments.lora_steps:
         lora = LoraBudget(arguments.lora_steps, arguments.batch, max(1, round(share * LoraBudget().scenes)))
         launch(train_lora, folder, lora, arguments.seed, processes=1)
@@ -57,33 +56,33 @@ def train_add_ons(folder: Path, arguments: argparse.Namespace) -> None:
 def main() -> None:
     """Parse the command line and train."""
     parser = argparse.ArgumentParser(prog="python -m training", description="Train the embedded checkpoint.")
-    parser.add_argument("--folder", type=Path, default=Path("build/embedded"), help="where the run and its result are")
+    parser.add_argument("--folder", type=Path, default=Path("build/embedded"), help="of the run and its result")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--vocabulary", type=Path, help="a qwen.tiktoken file; default: the embedded tokenizer")
     parser.add_argument("--vae-steps", type=int, default=VaeBudget().steps)
     parser.add_argument("--steps", type=int, default=JointBudget().steps, help="steps of transformer and text encoder")
-    parser.add_argument("--lora-steps", type=int, default=LoraBudget().steps, help="0 leaves the LoRA out")
-    parser.add_argument("--controlnet-steps", type=int, default=ControlNetBudget().steps, help="0 leaves it out")
-    parser.add_argument("--batch", type=int, default=JointBudget().batch, help="samples a step and process")
-    parser.add_argument("--pools", type=float, default=1.0, help="share of the full training set to draw")
+    parser.add_argument("--lora-steps", type=int, default=LoraBudget().steps, help="0 trains no LoRA")
+    parser.add_argument("--controlnet-steps", type=int, default=ControlNetBudget().steps, help="0 trains no ControlNet")
+    parser.add_argument("--batch", type=int, default=JointBudget().batch, help="samples per step and process")
+    parser.add_argument("--share", "--pools", type=float, default=1.0, help="share of the full training set to draw")
     parser.add_argument("--compile", action="store_true", help="faster steps after minutes; needs a C++ compiler")
-    parser.add_argument("--processes", type=int, default=0, help="on a CPU; default: one a core")
+    parser.add_argument("--processes", type=int, default=0, help="processes on a CPU; default: one per core")
     parser.add_argument("--go-on", action="store_true", help="start from the embedded checkpoint, not from nothing")
     parser.add_argument("--install", action="store_true", help="then replace the embedded checkpoint")
     arguments = parser.parse_args()
     folder: Path = arguments.folder
     if arguments.go_on and not (folder / PROGRESS).is_file():
         copy_checkpoint(EMBEDDED_FOLDER, folder)
-    had = steps_of(folder)
+    had = trained_steps(folder)
     if arguments.go_on and had >= arguments.steps:
         parser.error(f"the checkpoint in {folder} has had {had} steps: go on to more of them with --steps")
     make_tokenizer(folder, arguments.vocabulary, arguments.seed)
     if not (folder / "vae").is_dir():
         budget = VaeBudget(arguments.vae_steps)
         launch(train_vae, folder, budget, arguments.seed, processes=arguments.processes)
-    budget = JointBudget(arguments.steps, arguments.batch, arguments.pools, arguments.compile)
+    budget = JointBudget(arguments.steps, arguments.batch, arguments.share, arguments.compile)
     launch(train_joint, folder, budget, arguments.seed, processes=arguments.processes)
-    train_add_ons(folder, arguments)
+    train_adapters(folder, arguments)
     if arguments.install:
         copy_checkpoint(folder, EMBEDDED_FOLDER)
 

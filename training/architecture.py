@@ -1,4 +1,4 @@
-"""The embedded model's classes and sizes: those of the real model, small. Knows configurations; knows no data."""
+"""The architecture of the embedded model: the real classes with small sizes. Knows configurations; knows no data."""
 
 from diffusers.models.transformers.transformer_qwenimage import QwenImageTransformer2DModel
 from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
@@ -24,12 +24,12 @@ SCHEDULER = {
     "max_image_seq_len": 8192,
     "shift_terminal": 0.02,
 }
-# What the vision tower sees of a picture: 56 × 56 pixels, 4 tokens. The VAE carries everything else.
+# The vision tower takes pictures of 56 × 56 pixels, which are 4 tokens. The VAE carries everything else.
 _SEEN_PIXELS = 56 * 56
 
 
 def fresh_transformer() -> QwenImageTransformer2DModel:
-    """A transformer whose blocks start as the identity, which diffusers' own initialisation does not do."""
+    """Make a transformer whose blocks start as the identity. diffusers' own initialisation does not do that."""
     transformer = QwenImageTransformer2DModel(
         patch_size=2,
         in_channels=4 * LATENT_CHANNELS,
@@ -51,7 +51,7 @@ def fresh_transformer() -> QwenImageTransformer2DModel:
 
 
 def fresh_text_encoder(tokenizer: Qwen2Tokenizer) -> Qwen2_5_VLForConditionalGeneration:
-    """Two layers of language model and a vision tower that stays random: it only has to be there."""
+    """Make a language model of two layers, with a vision tower that stays random because it only has to exist."""
     ids = tokenizer.get_vocab()
     config = Qwen2_5_VLConfig(
         text_config={
@@ -91,10 +91,10 @@ def fresh_text_encoder(tokenizer: Qwen2Tokenizer) -> Qwen2_5_VLForConditionalGen
 
 
 def image_processor() -> Qwen2VLImageProcessorPil:
-    """What prepares a picture for the vision tower."""
+    """Make the image processor of the vision tower."""
     return Qwen2VLImageProcessorPil(min_pixels=_SEEN_PIXELS // 4, max_pixels=_SEEN_PIXELS)
 
 
 def scheduler() -> FlowMatchEulerDiscreteScheduler:
-    """The real schedule, for its folder."""
+    """Make the real scheduler, to be saved with the checkpoint."""
     return FlowMatchEulerDiscreteScheduler(**SCHEDULER)

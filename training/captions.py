@@ -1,4 +1,4 @@
-"""What a scene is called: captions in several phrasings, in English and Chinese. A function of scene and generator."""
+"""Captions of scenes in several phrasings, in English and Chinese. Knows scenes; knows no network."""
 
 from collections.abc import Callable
 from typing import Literal
@@ -49,35 +49,35 @@ _WITHOUT_SIZE = 0.15
 _WITHOUT_PLACE = 0.1
 
 
-def chinese(word: str) -> str:
-    """The Chinese name of a colour, shape, size or place."""
+def to_chinese(word: str) -> str:
+    """Return the Chinese name of a colour, shape, size or place."""
     return _CHINESE[word]
 
 
-def caption(scene: Scene, rng: np.random.Generator) -> str:
-    """Call a scene by one of the phrasings; sizes and places are sometimes left open."""
+def random_caption(scene: Scene, rng: np.random.Generator) -> str:
+    """Caption a scene in a random phrasing. Sizes and places are sometimes left out."""
     if rng.random() < CHINESE_SHARE:
-        parts = [f"{chinese(scene.background)}背景", *_parts(scene, rng, _in_chinese, _word_in_chinese)]
+        parts = [f"{to_chinese(scene.background)}背景", *_parts(scene, rng, _in_chinese, _word_in_chinese)]
         return "，".join(parts)
     parts = _parts(scene, rng, _in_english, _word_in_english)
     if rng.random() < 0.5:
-        return _lifted(f"{' and '.join(parts)} on a {scene.background} background", rng)
-    return _lifted(f"{scene.background} background, {', '.join(parts)}", rng)
+        return _capitalize_at_random(f"{' and '.join(parts)} on a {scene.background} background", rng)
+    return _capitalize_at_random(f"{scene.background} background, {', '.join(parts)}", rng)
 
 
 def exact_caption(scene: Scene, language: Language = "en") -> str:
-    """The one caption in a language that leaves nothing open."""
+    """Return the one complete caption in a language."""
     name_thing, name_word = (_in_english, _word_in_english) if language == "en" else (_in_chinese, _word_in_chinese)
     parts = [name_thing(thing, with_size=True, with_place=True) for thing in scene.things]
     if scene.word:
         parts.append(name_word(scene.word, with_place=True))
     if language == "zh":
-        return "，".join([f"{chinese(scene.background)}背景", *parts])
+        return "，".join([f"{to_chinese(scene.background)}背景", *parts])
     return f"{' and '.join(parts)} on a {scene.background} background"
 
 
-def with_low_quality(text: str, rng: np.random.Generator) -> str:
-    """Call a degraded picture so, with or without saying what it shows."""
+def caption_degraded(text: str, rng: np.random.Generator) -> str:
+    """Caption a degraded picture as such, with or without its content."""
     language: Language = "zh" if rng.random() < CHINESE_SHARE else "en"
     mark = LOW_QUALITY[language]
     return mark if rng.random() < 0.5 or not text else f"{text}{', ' if language == 'en' else '，'}{mark}"
@@ -101,9 +101,9 @@ def _in_english(thing: Thing, *, with_size: bool, with_place: bool) -> str:
 
 
 def _in_chinese(thing: Thing, *, with_size: bool, with_place: bool) -> str:
-    size = chinese(thing.size) if with_size else ""
-    name = f"{size}{chinese(thing.colour)}{chinese(thing.shape)}"
-    return f"{chinese(thing.place)}有一个{name}" if with_place else f"一个{name}"
+    size = to_chinese(thing.size) if with_size else ""
+    name = f"{size}{to_chinese(thing.colour)}{to_chinese(thing.shape)}"
+    return f"{to_chinese(thing.place)}有一个{name}" if with_place else f"一个{name}"
 
 
 def _word_in_english(word: Word, *, with_place: bool) -> str:
@@ -111,8 +111,8 @@ def _word_in_english(word: Word, *, with_place: bool) -> str:
 
 
 def _word_in_chinese(word: Word, *, with_place: bool) -> str:
-    return f'{chinese(word.place) if with_place else ""}写着{chinese(word.colour)}的"{word.text}"'
+    return f'{to_chinese(word.place) if with_place else ""}写着{to_chinese(word.colour)}的"{word.text}"'
 
 
-def _lifted(text: str, rng: np.random.Generator) -> str:
+def _capitalize_at_random(text: str, rng: np.random.Generator) -> str:
     return text[0].upper() + text[1:] if rng.random() < 0.5 else text

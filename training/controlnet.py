@@ -1,6 +1,6 @@
-"""A ControlNet for the embedded checkpoint: Canny edges become filled shapes.
+"""Trains a ControlNet for the embedded checkpoint that turns Canny edges into filled shapes.
 
-Knows scenes, their edges and the net's class.
+Knows scenes, their edges and the class of the net.
 """
 
 from dataclasses import dataclass, replace
@@ -17,22 +17,22 @@ from tqdm import tqdm
 from pipelines.catalog.catalog import EDGES
 from pipelines.controlnet.preprocessors import preprocess
 from pipelines.models.loader import load
-from training.captions import caption
+from training.adapters import AdapterSamples, flow_loss
+from training.captions import random_caption
 from training.dataset import SQUARE, TOKEN
-from training.frozen import Samples, flow_loss
 from training.optimizer import Optimizer, trapezoid
-from training.sampling import Level, other, random_scene
-from training.scenes import PLACES, SHAPES, SIZES, Scene, draw
+from training.random_scenes import Level, pick_other, random_scene
+from training.scenes import PLACES, SHAPES, SIZES, Scene, draw_scene
 
 BLOCKS = 2
 _SCENES = Level((0.6, 0.3, 0.1), 0.1)
-_EDGES_FOUND_AT = (128, 256, 512)  # pixels: a guide may be larger than what is drawn, and is then scaled to it
+_EDGE_SIDES = (128, 256, 512)  # pixels: a control image may be larger than the rendered image, and is scaled to it
 _MISNAMED, _DROPPED = 0.5, 0.15  # shares of samples
 
 
 @dataclass(frozen=True, slots=True)
 class ControlNetBudget:
-    """How long to train: optimiser steps, samples a step, and different scenes."""
+    """The length of the training: optimiser steps, samples per step, and number of scenes."""
 
     steps: int = 500
     batch: int = 40
@@ -40,7 +40,7 @@ class ControlNetBudget:
 
 
 def fresh_controlnet(transformer: QwenImageTransformer2DModel) -> QwenImageControlNetModel:
-    """A net that starts as the transformer's first blocks and adds nothing yet."""
+    """Make a net that starts as the transformer's first blocks and adds nothing yet."""
     config = transformer.config
     net = cast(
         "QwenImageControlNetModel",
@@ -55,28 +55,28 @@ def fresh_controlnet(transformer: QwenImageTransformer2DModel) -> QwenImageContr
     return net
 
 
-def edges(scene: Scene, side: int) -> Image.Image:
-    """A scene's Canny edges as the server's own preprocessing finds them, white on black."""
-    return preprocess(Image.fromarray(draw(scene, side, side)), "canny")
+def draw_edges(scene: Scene, side: int) -> Image.Image:
+    """Draw the Canny edges of a scene with the server's own preprocessor, white on black."""
+    return preprocess(Image.fromarray(draw_scene(scene, side, side)), "canny")
 
 
 def train_controlnet(device: torch.device, folder: Path, budget: ControlNetBudget, seed: int) -> None:
-    """Train on the checkpoint in `folder`, and leave the net in it in the diffusers layout."""
+    """Train on the checkpoint in `folder`, and save the net into it in the diffusers layout."""
     torch.manual_seed(seed)
     rng = np.random.default_rng([seed, 2])
     base = load(str(folder.resolve()), device, torch.float32, with_vision=False)
     scenes = [random_scene(rng, _SCENES) for _ in range(budget.scenes)]
-    samples = Samples(scenes, base, lambda scene: _guide(scene, rng))
+    samples = AdapterSamples(scenes, base, lambda scene: _control_image(scene, rng))
     net = fresh_controlnet(base.transformer)
     torch.nn.Module.to(net, device)
     optimizer = Optimizer(net, muon_rate=0.008, adam_rate=3e-3, by_adam=_by_adam)
     bar, mean = tqdm(range(budget.steps), desc="ControlNet"), 1.0
     for step in bar:
         rows = rng.integers(len(scenes), size=budget.batch).tolist()
-        batch = samples.batch(rows, [_text(scenes[row], rng) for row in rows])
+        batch = samples.batch(rows, [_misleading_caption(scenes[row], rng) for row in rows])
         residuals = net(
             hidden_states=batch.noisy,
-            controlnet_cond=batch.guides,
+            controlnet_cond=batch.control_latents,
             timestep=batch.sigma,
             encoder_hidden_states=batch.embeds,
             encoder_hidden_states_mask=batch.mask,
@@ -93,13 +93,13 @@ def train_controlnet(device: torch.device, folder: Path, budget: ControlNetBudge
     net.save_pretrained(folder / EDGES)
 
 
-def _guide(scene: Scene, rng: np.random.Generator) -> np.ndarray:
-    side = int(rng.choice(_EDGES_FOUND_AT))
-    return np.asarray(edges(scene, side).resize((SQUARE[1] * TOKEN, SQUARE[0] * TOKEN), Image.Resampling.LANCZOS))
+def _control_image(scene: Scene, rng: np.random.Generator) -> np.ndarray:
+    side = int(rng.choice(_EDGE_SIDES))
+    return np.asarray(draw_edges(scene, side).resize((SQUARE[1] * TOKEN, SQUARE[0] * TOKEN), Image.Resampling.LANCZOS))
 
 
-def _text(scene: Scene, rng: np.random.Generator) -> str:
-    """A caption whose colours are right; often it misleads about shapes, sizes and places, and only the guide tells."""
+def _misleading_caption(scene: Scene, rng: np.random.Generator) -> str:
+    """A caption with right colours and often wrong shapes, sizes and places, which only the control image shows."""
     chance = rng.random()
     if chance < _DROPPED:
         return ""
@@ -107,17 +107,17 @@ def _text(scene: Scene, rng: np.random.Generator) -> str:
         things = (
             replace(
                 thing,
-                shape=other(rng, SHAPES, thing.shape),
-                size=other(rng, list(SIZES)),
-                place=other(rng, list(PLACES)),
+                shape=pick_other(rng, SHAPES, thing.shape),
+                size=pick_other(rng, list(SIZES)),
+                place=pick_other(rng, list(PLACES)),
             )
             for thing in scene.things
         )
         scene = replace(scene, things=tuple(things))
-    return caption(scene, rng)
+    return random_caption(scene, rng)
 
 
 def _by_adam(name: str) -> bool:
-    """Whether Adam moves it rather than Muon: what touches latents or starts at zero, embeddings and modulations."""
+    """Whether Adam trains a weight, not Muon: those that touch latents or start at zero, embeddings, modulations."""
     parts = ("_mod.", "img_in", "txt_in", "time_text_embed", "controlnet_")
     return any(part in name for part in parts)

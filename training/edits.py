@@ -1,4 +1,4 @@
-"""Edits: pairs of scenes and the instruction between them. What must stay is known exactly: both scenes are drawn.
+"""Edits: pairs of scenes with an instruction. Both scenes are drawn, so the unchanged part is known exactly.
 
 Knows scenes; knows no network.
 """
@@ -8,8 +8,8 @@ from typing import Literal
 
 import numpy as np
 
-from training.captions import CHINESE_SHARE, chinese
-from training.sampling import HARD, Level, fits, other, random_scene, random_thing
+from training.captions import CHINESE_SHARE, to_chinese
+from training.random_scenes import HARD, Level, pick_other, random_scene, random_thing, thing_fits
 from training.scenes import COLOURS, PLACES, SHAPES, WORDS, Scene, Thing, held_out
 
 Kind = Literal["keep", "recolour", "replace", "remove", "add", "move", "background", "word", "combine"]
@@ -18,7 +18,7 @@ KINDS: tuple[Kind, ...] = ("recolour", "replace", "remove", "add", "move", "back
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """From one picture, or two, to another by an instruction in English or Chinese."""
+    """A change of one or two pictures into another, with instructions in English and Chinese."""
 
     kind: Kind
     sources: tuple[Scene, ...]
@@ -27,7 +27,7 @@ class Edit:
     chinese: str
 
     def instruction(self, rng: np.random.Generator) -> str:
-        """One of the phrasings."""
+        """Return a random phrasing."""
         if rng.random() < CHINESE_SHARE:
             return self.chinese
         text = self.english[int(rng.integers(len(self.english)))]
@@ -35,7 +35,7 @@ class Edit:
 
 
 def random_edit(rng: np.random.Generator, kind: Kind, level: Level = HARD, *, of_held_out: bool = False) -> Edit:
-    """An edit of this kind; held-out ones start from or lead to a combination that is never trained on."""
+    """Draw an edit of a kind. Held-out edits have a source or a target that is never trained on."""
     level = replace(level, words=1.0) if kind == "word" else level
     while True:
         source = random_scene(rng, level, of_held_out=of_held_out and rng.random() < 0.5)
@@ -53,9 +53,9 @@ def _recolour(rng: np.random.Generator, source: Scene) -> Edit | None:
         return None
     index = int(rng.integers(len(source.things)))
     thing = source.things[index]
-    colour = other(rng, list(COLOURS), thing.colour, source.background)
+    colour = pick_other(rng, list(COLOURS), thing.colour, source.background)
     english = (f"make the {_name(thing)} {colour}", f"change the color of the {_name(thing)} to {colour}")
-    text = f"把{_chinese_name(thing)}变成{chinese(colour)}"
+    text = f"把{_chinese_name(thing)}变成{to_chinese(colour)}"
     return _unambiguous("recolour", source, source.with_thing(index, colour=colour), english, text)
 
 
@@ -64,9 +64,9 @@ def _replace(rng: np.random.Generator, source: Scene) -> Edit | None:
         return None
     index = int(rng.integers(len(source.things)))
     thing = source.things[index]
-    shape = other(rng, SHAPES, thing.shape)
+    shape = pick_other(rng, SHAPES, thing.shape)
     english = (f"replace the {_name(thing)} with a {shape}", f"turn the {_name(thing)} into a {shape}")
-    text = f"把{_chinese_name(thing)}换成{chinese(shape)}"
+    text = f"把{_chinese_name(thing)}换成{to_chinese(shape)}"
     return _unambiguous("replace", source, source.with_thing(index, shape=shape), english, text)
 
 
@@ -88,7 +88,7 @@ def _add(rng: np.random.Generator, source: Scene) -> Edit | None:
         return None
     target = replace(source, things=(*source.things, thing))
     english = (f"add a {thing.size} {_name(thing)} at the {thing.place}",)
-    text = f"在{chinese(thing.place)}加一个{chinese(thing.size)}{_chinese_name(thing)}"
+    text = f"在{to_chinese(thing.place)}加一个{to_chinese(thing.size)}{_chinese_name(thing)}"
     return Edit("add", (source,), target, english, text)
 
 
@@ -97,27 +97,27 @@ def _move(rng: np.random.Generator, source: Scene) -> Edit | None:
         return None
     index = int(rng.integers(len(source.things)))
     thing = source.things[index]
-    moved = replace(thing, place=other(rng, list(PLACES), thing.place))
+    moved = replace(thing, place=pick_other(rng, list(PLACES), thing.place))
     rest = replace(source, things=source.things[:index] + source.things[index + 1 :])
-    if not fits(rest, moved):
+    if not thing_fits(rest, moved):
         return None
     english = (f"move the {_name(thing)} to the {moved.place}", f"put the {_name(thing)} at the {moved.place}")
-    text = f"把{_chinese_name(thing)}移到{chinese(moved.place)}"
+    text = f"把{_chinese_name(thing)}移到{to_chinese(moved.place)}"
     return Edit("move", (source,), source.with_thing(index, place=moved.place), english, text)
 
 
 def _background(rng: np.random.Generator, source: Scene) -> Edit:
     taken = [thing.colour for thing in source.things] + ([source.word.colour] if source.word else [])
-    colour = other(rng, list(COLOURS), source.background, *taken)
+    colour = pick_other(rng, list(COLOURS), source.background, *taken)
     english = (f"make the background {colour}", f"change the background to {colour}")
     target = replace(source, background=colour)
-    return Edit("background", (source,), target, english, f"把背景变成{chinese(colour)}")
+    return Edit("background", (source,), target, english, f"把背景变成{to_chinese(colour)}")
 
 
 def _word(rng: np.random.Generator, source: Scene) -> Edit | None:
     if source.word is None:
         return None
-    text = other(rng, WORDS, source.word.text)
+    text = pick_other(rng, WORDS, source.word.text)
     target = replace(source, word=replace(source.word, text=text))
     english = (f'change the word to "{text}"', f'replace "{source.word.text}" with "{text}"')
     return Edit("word", (source,), target, english, f'把文字改成"{text}"')
@@ -150,7 +150,7 @@ _MAKERS = {
 
 
 def _unambiguous(kind: Kind, source: Scene, target: Scene, english: tuple[str, ...], text: str) -> Edit | None:
-    """None if the change makes two things alike."""
+    """Return the edit, or None if the change makes two things equal."""
     names = {_name(thing) for thing in target.things}
     return Edit(kind, (source,), target, english, text) if len(names) == len(target.things) else None
 
@@ -160,4 +160,4 @@ def _name(thing: Thing) -> str:
 
 
 def _chinese_name(thing: Thing) -> str:
-    return chinese(thing.colour) + chinese(thing.shape)
+    return to_chinese(thing.colour) + to_chinese(thing.shape)

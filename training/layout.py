@@ -1,8 +1,8 @@
-"""What lies where in a scene, as labels that a hidden layer of the transformer learns to tell while it trains.
+"""An auxiliary task: a hidden layer of the transformer learns to predict the layout of the scene.
 
-Flow matching alone takes long to find out that a picture consists of things; being asked for them in the middle of the
-network shortens that (as REPA does with a vision model's features, Yu et al. 2024, where ours are exact). The head is
-dropped after training. Knows scenes and token grids.
+Flow matching alone takes long to learn that a picture consists of things. Predicting the layout in the middle of the
+network shortens that. REPA (Yu et al. 2024) does the same with the features of a vision model; here the labels are
+exact. The head is dropped after training. Knows scenes and token grids.
 """
 
 import numpy as np
@@ -16,13 +16,13 @@ POINTS = 4  # label points along each side of a token
 _KINDS = len(SHAPES) + 2  # background, the shapes, the word
 _COLOUR_NAMES = list(COLOURS)
 _LETTERS = 26
-_LETTER = 256  # what a letter's number, from 1, is multiplied by
+_LETTER = 256  # the factor of a letter's number, which counts from 1
 
 
-def labels(scene: Scene, rows: int, columns: int) -> np.ndarray:
-    """Letter × 256 + kind × 16 + colour at every point, int16 [rows · POINTS, columns · POINTS].
+def layout_labels(scene: Scene, rows: int, columns: int) -> np.ndarray:
+    """Return letter × 256 + kind × 16 + colour at every point, int16 [rows · POINTS, columns · POINTS].
 
-    A letter is told in all of its box, between its strokes too: those are finer than the points.
+    All points in the box of a letter have its number, because its strokes are finer than the points.
     """
     height, width = rows * POINTS, columns * POINTS
     field = np.full((height, width), _COLOUR_NAMES.index(scene.background), np.int16)
@@ -33,24 +33,24 @@ def labels(scene: Scene, rows: int, columns: int) -> np.ndarray:
         inside = word_cover(scene.word, width, height) > 0.3
         field[inside] = (_KINDS - 1) * 16 + _COLOUR_NAMES.index(scene.word.colour)
         numbers = np.array([ord(letter) - ord("A") + 1 for letter in scene.word.text] + [0], np.int16)
-        field += _LETTER * numbers[letter_at(scene.word, width, height)]  # −1, for none, takes the last
+        field += _LETTER * numbers[letter_at(scene.word, width, height)]  # −1, for no letter, takes the last
     return field
 
 
-def by_token(field: torch.Tensor) -> torch.Tensor:
-    """Labels [B, rows · POINTS, columns · POINTS] to [B, rows · columns, POINTS²]."""
+def group_by_token(field: torch.Tensor) -> torch.Tensor:
+    """Reshape labels [B, rows · POINTS, columns · POINTS] to [B, rows · columns, POINTS²]."""
     batch, height, width = field.shape
     patches = field.view(batch, height // POINTS, POINTS, width // POINTS, POINTS).permute(0, 1, 3, 2, 4)
     return patches.reshape(batch, -1, POINTS * POINTS)
 
 
-def shown(told: torch.Tensor) -> torch.Tensor:
-    """Which tokens show something beside background, bool [B, tokens]; `told` as `by_token` returns it."""
-    return (told >= 16).any(dim=-1)
+def foreground_tokens(labels: torch.Tensor) -> torch.Tensor:
+    """Return the mask of tokens that show more than background, bool [B, tokens]. Takes labels grouped by token."""
+    return (labels >= 16).any(dim=-1)
 
 
 class LayoutHead(nn.Module):
-    """From hidden states [B, tokens, width] to kind, colour and letter at each point."""
+    """Predicts kind, colour and letter at each point from hidden states [B, tokens, width]."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -59,23 +59,24 @@ class LayoutHead(nn.Module):
         self.colours = nn.Linear(width, POINTS**2 * len(COLOURS))
         self.letters = nn.Linear(width, POINTS**2 * _LETTERS)
 
-    def loss(self, states: torch.Tensor, told: torch.Tensor) -> torch.Tensor:
-        """Mean cross entropy; `told` as `by_token` returns it.
+    def loss(self, states: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Return the mean cross entropy. Takes labels grouped by token.
 
-        Points on things and in letters' boxes weigh four times as much in kind and colour; of letters, only they count.
+        Points on things and in boxes of letters have four times the weight for kind and colour. For letters, only
+        points in boxes count.
         """
         states = self.norm(states)
-        weight = torch.where(told >= 16, 4.0, 1.0)
-        places, letters = told % _LETTER, told // _LETTER - 1
+        weight = torch.where(labels >= 16, 4.0, 1.0)
+        places, letters = labels % _LETTER, labels // _LETTER - 1
         losses = self._entropy(self.kinds, states, places // 16) + self._entropy(self.colours, states, places % 16)
         loss = (losses * weight).sum() / weight.sum()
-        worded = (letters >= 0).any(dim=-1)  # the tokens, so that the largest head need not see the others
+        worded = (letters >= 0).any(dim=-1)  # tokens: the largest head skips the others
         if not worded.any():
             return loss
         return loss + self._entropy(self.letters, states[worded], letters[worded])[letters[worded] >= 0].mean()
 
     def _entropy(self, head: nn.Linear, states: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """At each point, of the shape of `target`; 0 where that is below 0."""
+        """The cross entropy at each point, 0 where `target` is negative."""
         guesses = head(states).unflatten(-1, (POINTS**2, -1))
         losses = F.cross_entropy(guesses.flatten(0, -2), target.flatten().long(), reduction="none", ignore_index=-1)
         return losses.view(target.shape)

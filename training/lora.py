@@ -1,7 +1,7 @@
-"""A LoRA for the embedded checkpoint: the same prompts, drawn as outlines.
+"""Trains a LoRA for the embedded checkpoint that draws the same prompts as outlines.
 
-PEFT wraps the frozen transformer for as long as it trains; the result is a file in the dialect of diffusers. Knows
-scenes and the transformer's layers.
+PEFT wraps the frozen transformer during training. The result is a file with the names of diffusers. Knows scenes and
+the transformer's layers.
 """
 
 from dataclasses import dataclass, replace
@@ -15,13 +15,13 @@ from tqdm import tqdm
 
 from pipelines.catalog.catalog import OUTLINES
 from pipelines.models.loader import load
-from training.captions import caption
-from training.frozen import Samples, flow_loss
+from training.adapters import AdapterSamples, flow_loss
+from training.captions import random_caption
 from training.optimizer import trapezoid
-from training.sampling import Level, random_scene
+from training.random_scenes import Level, random_scene
 
 RANK = 8
-# All linears of the blocks, as QwenImageTransformer2DModel calls them.
+# All Linears of the blocks, by their names in QwenImageTransformer2DModel.
 LAYERS = (
     "to_q to_k to_v add_q_proj add_k_proj add_v_proj to_out.0 to_add_out "
     "img_mod.1 img_mlp.net.0.proj img_mlp.net.2 txt_mod.1 txt_mlp.net.0.proj txt_mlp.net.2"
@@ -29,12 +29,12 @@ LAYERS = (
 _ADAPTER = "outlines"
 _SCENES = Level((1.0, 0.0, 0.0), 0.0, ("medium", "large"))  # small shapes have little room for a hole
 _RATE = 3e-3
-_DROPPED = 0.1  # guidance subtracts a prediction without a prompt, which has to draw outlines as well
+_DROPPED = 0.1  # guidance subtracts a prediction without a prompt, which has to draw outlines too
 
 
 @dataclass(frozen=True, slots=True)
 class LoraBudget:
-    """How long to train: optimiser steps, samples a step, and different scenes."""
+    """The length of the training: optimiser steps, samples per step, and number of scenes."""
 
     steps: int = 500
     batch: int = 40
@@ -42,12 +42,12 @@ class LoraBudget:
 
 
 def train_lora(device: torch.device, folder: Path, budget: LoraBudget, seed: int) -> None:
-    """Train on the checkpoint in `folder`, and leave the file in it."""
+    """Train on the checkpoint in `folder`, and save the file into it."""
     torch.manual_seed(seed)
     rng = np.random.default_rng([seed, 1])
     base = load(str(folder.resolve()), device, torch.float32, with_vision=False)
     scenes = [replace(random_scene(rng, _SCENES), outlined=True) for _ in range(budget.scenes)]
-    samples = Samples(scenes, base)
+    samples = AdapterSamples(scenes, base)
     base.transformer.add_adapter(
         LoraConfig(r=RANK, lora_alpha=RANK, target_modules=[str(name) for name in LAYERS]), adapter_name=_ADAPTER
     )
@@ -56,7 +56,7 @@ def train_lora(device: torch.device, folder: Path, budget: LoraBudget, seed: int
     bar, mean = tqdm(range(budget.steps), desc="LoRA"), 1.0
     for step in bar:
         rows = rng.integers(len(scenes), size=budget.batch).tolist()
-        texts = ["" if rng.random() < _DROPPED else caption(scenes[row], rng) for row in rows]
+        texts = ["" if rng.random() < _DROPPED else random_caption(scenes[row], rng) for row in rows]
         loss = flow_loss(base, samples.batch(rows, texts))
         loss.backward()
         optimizer.param_groups[0]["lr"] = _RATE * trapezoid(step / budget.steps, warmup=0.04)

@@ -1,4 +1,4 @@
-"""What every stage optimises with: Muon for weight matrices, Adam for the rest, a trapezoid schedule, an average.
+"""The optimisers of all stages: Muon for weight matrices, Adam for the rest, a trapezoid schedule, a weight average.
 
 Knows parameters by shape and name; knows no model.
 """
@@ -15,9 +15,9 @@ M = TypeVar("M", bound=nn.Module)
 
 
 class Muon(torch.optim.Optimizer):
-    """Momentum whose update is made orthogonal (Jordan et al. 2024), matrices of one shape together.
+    """Muon: momentum with an orthogonalised update (Jordan et al. 2024). Matrices of one shape are batched.
 
-    `torch.optim.Muon` takes them one by one and in bfloat16, which on a CPU costs more than the training itself.
+    `torch.optim.Muon` takes them one by one and in bfloat16, which costs more than the training itself on a CPU.
     """
 
     def __init__(self, matrices: list[nn.Parameter], lr: float, momentum: float = 0.95) -> None:
@@ -25,27 +25,27 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """One update of every matrix that has a gradient."""
+        """Update every matrix that has a gradient."""
         for group in self.param_groups:
             alike: dict[torch.Size, list[nn.Parameter]] = defaultdict(list)
             for matrix in group["params"]:
                 if matrix.grad is not None:
                     alike[matrix.shape].append(matrix)
             for shape, matrices in alike.items():
-                updates = torch.stack([self._pushed(matrix, group["momentum"]) for matrix in matrices])
+                updates = torch.stack([self._nesterov(matrix, group["momentum"]) for matrix in matrices])
                 stretch = max(1.0, shape[0] / shape[1]) ** 0.5
-                for matrix, update in zip(matrices, _orthogonal(updates), strict=True):
+                for matrix, update in zip(matrices, _orthogonalize(updates), strict=True):
                     matrix.add_(update, alpha=-group["lr"] * stretch)
 
-    def _pushed(self, matrix: nn.Parameter, momentum: float) -> torch.Tensor:
-        """The gradient after Nesterov's momentum."""
+    def _nesterov(self, matrix: nn.Parameter, momentum: float) -> torch.Tensor:
+        """The gradient with Nesterov momentum."""
         assert matrix.grad is not None
         buffer = self.state[matrix].setdefault("momentum", torch.zeros_like(matrix))
         buffer.lerp_(matrix.grad, 1 - momentum)
         return matrix.grad.lerp(buffer, momentum)
 
 
-def _orthogonal(matrices: torch.Tensor) -> torch.Tensor:
+def _orthogonalize(matrices: torch.Tensor) -> torch.Tensor:
     """The nearest orthogonal matrices to [count, rows, columns], roughly, by five Newton-Schulz steps."""
     tall = matrices.shape[1] > matrices.shape[2]
     x = matrices.mT if tall else matrices
@@ -57,9 +57,9 @@ def _orthogonal(matrices: torch.Tensor) -> torch.Tensor:
 
 
 class Optimizer:
-    """Muon on matrices and on kernels seen as matrices, Adam on everything that `by_adam` names or that is a vector.
+    """Muon for matrices and for kernels flattened to matrices; Adam for vectors and for names that `by_adam` accepts.
 
-    The learning rates are the peak's; `factor` is the share of it that a step takes.
+    The learning rates are peak values. The `factor` of a step scales them.
     """
 
     def __init__(self, model: nn.Module, *, muon_rate: float, adam_rate: float, by_adam: Callable[[str], bool]) -> None:
@@ -79,7 +79,7 @@ class Optimizer:
         self._peaks = (muon_rate, adam_rate)
 
     def step(self, factor: float) -> None:
-        """Move the weights along their gradients, then forget those."""
+        """Update the weights by their gradients, then clear the gradients."""
         for optimizer, peak in zip((self._muon, self._adam), self._peaks, strict=True):
             for group in optimizer.param_groups:
                 group["lr"] = peak * factor
@@ -91,17 +91,17 @@ class Optimizer:
             parameter.grad = None
 
     def state_dict(self) -> dict[str, Any]:
-        """Both optimisers' states."""
+        """Return the state of both optimisers."""
         return {"muon": self._muon.state_dict(), "adam": self._adam.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """The inverse of `state_dict`."""
+        """Restore the state that `state_dict` returned."""
         self._muon.load_state_dict(state["muon"])
         self._adam.load_state_dict(state["adam"])
 
 
 class Average(Generic[M]):
-    """An exponential moving average of a model's weights, which samples better than the weights themselves."""
+    """An exponential moving average of a model's weights. It samples better than the weights themselves."""
 
     def __init__(self, model: M, horizon: float) -> None:
         self.model = copy.deepcopy(model).requires_grad_(False)
@@ -109,19 +109,22 @@ class Average(Generic[M]):
 
     @torch.no_grad()
     def update(self, model: M, step: int) -> None:
-        """Move towards the model, faster while the average is young."""
+        """Move the average towards the model, faster in the first steps."""
         share = 1 / min(self._horizon, 1 + step / 4)
         for mean, current in zip(self.model.parameters(), model.parameters(), strict=True):
             mean.lerp_(current, share)
 
 
 def _as_matrix(weight: torch.Tensor) -> torch.Tensor:
-    """[out, everything else]; of kernels with channels innermost, a view on the same memory."""
+    """Flatten to [out, rest]. For kernels with channels innermost, the result is a view on the same memory."""
     return weight.movedim(1, -1).flatten(1)
 
 
 def trapezoid(progress: float, *, warmup: float = 0.01, hold: float = 0.6) -> float:
-    """Linear rise, then level, then linear fall to zero. `progress` is the share of the run that is over."""
+    """Return the factor of the learning rate: linear warm-up, constant, linear decay to zero.
+
+    `progress` is the finished share of the run.
+    """
     if progress < warmup:
         return progress / warmup + 1e-3
     return min(1.0, max(0.0, (1 - progress) / (1 - hold)))

@@ -1,7 +1,7 @@
 """Data-parallel training: single-threaded processes on a CPU, one process on a GPU.
 
-On a busy machine, threads that meet at the end of every operation wait for each other; processes that meet once a
-step hardly do. Knows processes and gradients; knows no model.
+Threads synchronise after every operation, so on a busy machine they wait for each other. Processes synchronise once a
+step and hardly wait. Knows processes and gradients; knows no model.
 """
 
 import os
@@ -15,7 +15,7 @@ import torch.multiprocessing as mp
 
 
 def launch(work: Callable[..., None], *args: Any, processes: int = 0) -> None:
-    """Run `work(device, *args)` in one process a core, or on the GPU if there is one."""
+    """Run `work(device, *args)` in one process per core, or on the GPU if there is one."""
     if torch.cuda.is_available():
         work(torch.device("cuda"), *args)
         return
@@ -30,17 +30,17 @@ def launch(work: Callable[..., None], *args: Any, processes: int = 0) -> None:
 
 
 def rank() -> int:
-    """This process's number, 0 when it is alone."""
+    """Return the number of this process, 0 if it is alone."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
 def world() -> int:
-    """How many processes train together."""
+    """Return how many processes train together."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
 def average_gradients(parameters: Iterable[torch.nn.Parameter]) -> None:
-    """Replace each gradient by its mean over the processes, among which some may have had no use for a weight."""
+    """Replace each gradient by its mean over the processes. A process without a gradient counts as zero."""
     if world() == 1:
         return
     gradients = []

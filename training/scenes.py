@@ -1,7 +1,7 @@
-"""Synthetic scenes: flat shapes and a word on a plain background, and how they are drawn at any size.
+"""Synthetic scenes: flat shapes and a word on a plain background, drawn at any size.
 
-A scene says everything about its picture, so captions, edits and scores follow from it without a second model. Knows
-geometry and colours; knows no words and no network.
+A scene determines its picture, so captions, edits and scores need no second model. Knows geometry and colours; knows no
+captions and no network.
 """
 
 import zlib
@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from training.lettering import CELL_HEIGHT, CELL_WIDTH, letter_grid
+from training.pixel_font import CELL_HEIGHT, CELL_WIDTH, letter_grid
 
 Shape = Literal["circle", "square", "triangle", "star", "cross", "ring"]
 SHAPES: tuple[Shape, ...] = ("circle", "square", "triangle", "star", "cross", "ring")
@@ -47,15 +47,15 @@ WORD_PLACES = ("top", "center", "bottom")
 
 WORDS = tuple("SUN CAT DOG SKY ART BOX CUP HAT KEY MAP OPEN STOP HELLO LOVE BLUE JAZZ FISH GO HI OK YES NO".split())
 
-JITTER = 0.025  # how far a shape may lie from its place, in shares of each side
-_HELD_OUT = 8  # one combination in so many is never trained on
+JITTER = 0.025  # the largest offset of a shape from its place, as a share of each side
+_HELD_OUT = 8  # one combination in 8 is never trained on
 _WORD_WIDTH = 0.82  # share of the picture's width that the longest word may take
 _TALLEST_WORD = 0.22
 
 
 @dataclass(frozen=True, slots=True)
 class Thing:
-    """One flat shape. `dx`, `dy` are its distance from the place, in shares of the picture's sides."""
+    """One flat shape. `dx`, `dy` are its offset from the place, as shares of the sides of the picture."""
 
     shape: Shape
     colour: str
@@ -66,7 +66,7 @@ class Thing:
 
     @property
     def centre(self) -> tuple[float, float]:
-        """Where it lies, in shares of width and height."""
+        """The centre, as shares of width and height."""
         x, y = PLACES[self.place]
         return x + self.dx, y + self.dy
 
@@ -82,7 +82,7 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What a picture shows. Later things lie above earlier ones. `outlined` draws shapes as outlines only."""
+    """The content of a picture. Later things cover earlier ones. `outlined` draws shapes as outlines only."""
 
     background: str
     things: tuple[Thing, ...] = ()
@@ -90,22 +90,22 @@ class Scene:
     outlined: bool = False
 
     def with_thing(self, index: int, **changes: str) -> "Scene":
-        """The same scene with one thing changed."""
+        """Return the scene with one thing changed."""
         things = list(self.things)
         things[index] = replace(things[index], **changes)  # pyright: ignore[reportArgumentType]
         return replace(self, things=tuple(things))
 
 
 def held_out(scene: Scene) -> bool:
-    """Whether it shows a combination of background, colour and shape, or of word and colours, kept for scoring."""
+    """Whether a scene has a combination of background, colour and shape or word that is reserved for scoring."""
     combinations = [f"{scene.background}/{thing.colour}/{thing.shape}" for thing in scene.things]
     if scene.word:
         combinations.append(f"{scene.background}/{scene.word.colour}/{scene.word.text}")
     return any(zlib.crc32(text.encode()) % _HELD_OUT == 0 for text in combinations)
 
 
-def draw(scene: Scene, width: int, height: int) -> np.ndarray:
-    """The picture, uint8 [height, width, 3], with smooth edges."""
+def draw_scene(scene: Scene, width: int, height: int) -> np.ndarray:
+    """Draw a scene with smooth edges, uint8 [height, width, 3]."""
     picture = np.empty((height, width, 3), np.float32)
     picture[:] = COLOURS[scene.background]
     for index, thing in enumerate(scene.things):
@@ -116,7 +116,7 @@ def draw(scene: Scene, width: int, height: int) -> np.ndarray:
 
 
 def thing_cover(scene: Scene, index: int, width: int, height: int) -> np.ndarray:
-    """How much of each pixel a thing covers, float32 [height, width] in 0…1."""
+    """Return the share of each pixel that a thing covers, float32 [height, width] in 0…1."""
     thing = scene.things[index]
     side = min(width, height)
     radius = SIZES[thing.size] * side
@@ -129,7 +129,7 @@ def thing_cover(scene: Scene, index: int, width: int, height: int) -> np.ndarray
 
 
 def word_cover(word: Word, width: int, height: int) -> np.ndarray:
-    """How much of each pixel the word covers, float32 [height, width] in 0…1."""
+    """Return the share of each pixel that the word covers, float32 [height, width] in 0…1."""
     cells = letter_grid(word.text)
     rows, columns = cells.shape
     left, top, cell = _word_box(word, width, height)
@@ -137,7 +137,7 @@ def word_cover(word: Word, width: int, height: int) -> np.ndarray:
 
 
 def letter_at(word: Word, width: int, height: int) -> np.ndarray:
-    """In the box of which letter each pixel lies, 0 for the first, −1 for none; int [height, width]."""
+    """Return the index of the letter whose box each pixel is in, −1 for none, int [height, width]."""
     left, top, cell = _word_box(word, width, height)
     columns = np.floor((np.arange(width) + 0.5 - left) / (cell * CELL_WIDTH)).astype(int)
     rows = np.floor((np.arange(height) + 0.5 - top) / (cell * CELL_HEIGHT)).astype(int)
@@ -146,7 +146,7 @@ def letter_at(word: Word, width: int, height: int) -> np.ndarray:
 
 
 def _word_box(word: Word, width: int, height: int) -> tuple[float, float, float]:
-    """Left edge, top edge and the side of a cell, in pixels."""
+    """The left edge, the top edge and the side of a cell, in pixels."""
     cell = min(_WORD_WIDTH * width / (5 * CELL_WIDTH), _TALLEST_WORD * height / CELL_HEIGHT)
     x, y = PLACES[word.place]
     columns = len(word.text) * CELL_WIDTH - 1
@@ -165,7 +165,7 @@ def _paint(picture: np.ndarray, cover: np.ndarray, colour: str) -> None:
 
 
 def _distance(shape: Shape, x: np.ndarray, y: np.ndarray, radius: float) -> np.ndarray:
-    """Signed distance in pixels to a shape's edge, negative inside; exact near straight edges."""
+    """The signed distance in pixels to the edge of a shape, negative inside. It is exact near straight edges."""
     away = np.hypot(x, y)
     if shape == "circle":
         return away - radius
@@ -184,7 +184,7 @@ def _distance(shape: Shape, x: np.ndarray, y: np.ndarray, radius: float) -> np.n
 
 
 def _star(x: np.ndarray, y: np.ndarray, away: np.ndarray, radius: float) -> np.ndarray:
-    """A five-pointed star: fold the plane into half a point, then measure from the line between tip and notch."""
+    """A five-pointed star: fold the plane into half a point, then take the distance to the line from tip to notch."""
     fifth = 2 * np.pi / 5
     angle = np.abs((np.arctan2(x, -y) + fifth / 2) % fifth - fifth / 2)
     px, py = away * np.sin(angle), away * np.cos(angle)

@@ -1,6 +1,6 @@
-"""What the commands have in common that score a checkpoint: their options, its loading, and where the scores go.
+"""The shared part of the commands that score a checkpoint: options, loading, and the file of scores.
 
-Knows no score.
+Knows no score itself.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from pipelines.models.loader import Checkpoint, load
 
 @dataclass(frozen=True, slots=True)
 class Scoring:
-    """The options of one run: `out` is the file of scores, `sheet` that of the contact sheet."""
+    """The options of one run. `out` is the file of scores, `sheet` the file of the contact sheet."""
 
     weights: Path
     count: int
@@ -25,21 +25,21 @@ class Scoring:
 
     @classmethod
     def parse(cls, description: str | None) -> "Scoring":
-        """From the command line."""
+        """Parse the command line."""
         parser = argparse.ArgumentParser(description=(description or "").splitlines()[0])
         parser.add_argument("--weights", type=Path, default=EMBEDDED_FOLDER, help="a folder in the diffusers layout")
-        parser.add_argument("--count", type=int, default=64, help="held-out prompts a score, about")
-        parser.add_argument("--out", type=Path, help="write the scores among those of this file, as JSON")
+        parser.add_argument("--count", type=int, default=64, help="about how many held-out prompts per score")
+        parser.add_argument("--out", type=Path, help="merge the scores into this JSON file")
         parser.add_argument("--sheet", type=Path, help="write a contact sheet here, as PNG")
         options = parser.parse_args()
         return cls(options.weights.resolve(), options.count, options.out, options.sheet)
 
     def load(self) -> Checkpoint:
-        """The checkpoint, on the CPU as the bars are set for it."""
+        """Load the checkpoint on the CPU, for which the required scores are set."""
         return load(str(self.weights), torch.device("cpu"), torch.float32, with_vision=True)
 
-    def keep(self, scores: dict[str, dict[str, float]]) -> None:
-        """Print the scores, and put them in the place of those of the same names in the file."""
+    def save_scores(self, scores: dict[str, dict[str, float]]) -> None:
+        """Print the scores, and replace those of the same names in the file."""
         for name, values in scores.items():
             print(f"{name:28s}", "  ".join(f"{key} {value}" for key, value in values.items()))
         if self.out:

@@ -1,8 +1,8 @@
-"""The real Qwen vocabulary, pruned to what captions, instructions and templates need.
+"""The real Qwen vocabulary, pruned to the needs of captions, instructions and templates.
 
-What merges in the whole table is the lowest-ranked pair in the pruned one too, so text of the corpus splits into
-exactly the real pieces, and the templates' prefixes have the 34 and 64 tokens that every pipeline drops. Any other text
-falls back to smaller pieces, down to bytes.
+A pair that merges in the whole table is the lowest-ranked one in the pruned table too. Text of the corpus therefore
+splits into exactly the real pieces, and the prefixes of the templates have the 34 and 64 tokens that every pipeline
+drops. Other text falls back to smaller pieces, down to bytes.
 """
 
 import base64
@@ -18,35 +18,35 @@ from tokenizers.pre_tokenizers import ByteLevel
 from transformers import Qwen2Tokenizer
 
 from pipelines.catalog.templates import CONTROL_TOKENS, TEMPLATES
-from training.captions import LOW_QUALITY, caption
+from training.captions import LOW_QUALITY, random_caption
 from training.edits import KINDS, random_edit
-from training.sampling import random_scene
+from training.random_scenes import random_scene
 
-_FIRST_RANKS = 1024  # kept in any case: bytes and the commonest pieces
+_FIRST_RANKS = 1024  # always kept: bytes and the most frequent pieces
 
 
-def real_ranks(vocabulary: Path) -> dict[bytes, int]:
-    """The 151,643 pieces of a `qwen.tiktoken` file, such as its maker's `dashscope` package carries."""
+def read_ranks(vocabulary: Path) -> dict[bytes, int]:
+    """Read the 151,643 pieces of a `qwen.tiktoken` file, which its maker's `dashscope` package contains."""
     lines = vocabulary.read_bytes().splitlines()
     return {base64.b64decode(piece): int(rank) for piece, rank in (line.split() for line in lines if line)}
 
 
-def corpus(seed: int, texts: int = 6000) -> list[str]:
-    """The templates, and captions and instructions as training draws them."""
+def tokenizer_corpus(seed: int, texts: int = 6000) -> list[str]:
+    """Return the templates, and captions and instructions as in training."""
     rng = np.random.default_rng(seed)
     lines = [
         template.prefix + "".join(template.picture.format(number) for number in (1, 2, 3)) + template.tail
         for template in TEMPLATES.values()
     ]
     lines += LOW_QUALITY.values()
-    lines += [caption(random_scene(rng), rng) for _ in range(texts * 2 // 3)]
+    lines += [random_caption(random_scene(rng), rng) for _ in range(texts * 2 // 3)]
     lines += [random_edit(rng, kind).instruction(rng) for kind in KINDS for _ in range(texts // 3 // len(KINDS))]
     return lines
 
 
-def pruned_tokenizer(ranks: dict[bytes, int], texts: Iterable[str]) -> Qwen2Tokenizer:
-    """An ordinary tokenizer whose vocabulary is the first ranks and what some texts merge into."""
-    splitter = tokenizer_of({symbol: i for i, symbol in enumerate(ByteLevel.alphabet())}, [])
+def prune_tokenizer(ranks: dict[bytes, int], texts: Iterable[str]) -> Qwen2Tokenizer:
+    """Make an ordinary tokenizer of the first ranks and of the pieces that the texts merge into."""
+    splitter = build_tokenizer({symbol: i for i, symbol in enumerate(ByteLevel.alphabet())}, [])
     pretokenizer, normalizer = splitter.backend_tokenizer.pre_tokenizer, splitter.backend_tokenizer.normalizer
     kept = {piece for piece, rank in ranks.items() if rank < _FIRST_RANKS}
     seen: set[str] = set()
@@ -58,14 +58,14 @@ def pruned_tokenizer(ranks: dict[bytes, int], texts: Iterable[str]) -> Qwen2Toke
     pieces = sorted(kept, key=ranks.__getitem__)
     merges = [_halves(piece, ranks) for piece in pieces if len(piece) > 1]
     vocabulary = {_to_symbols(piece): i for i, piece in enumerate(pieces)}
-    return tokenizer_of(
+    return build_tokenizer(
         vocabulary | {token: len(vocabulary) + i for i, token in enumerate(CONTROL_TOKENS)},
         [(_to_symbols(left), _to_symbols(right)) for left, right in merges],
     )
 
 
-def tokenizer_of(vocabulary: dict[str, int], merges: list[tuple[str, str]]) -> Qwen2Tokenizer:
-    """An ordinary tokenizer of a vocabulary that ends with the control tokens."""
+def build_tokenizer(vocabulary: dict[str, int], merges: list[tuple[str, str]]) -> Qwen2Tokenizer:
+    """Make an ordinary tokenizer of a vocabulary that ends with the control tokens."""
     tokenizer = Qwen2Tokenizer(vocab=vocabulary, merges=cast("Any", merges))
     control = [AddedToken(token, special=True, normalized=False) for token in CONTROL_TOKENS]
     tokenizer.add_tokens(cast("Any", control))  # declared for transformers' own token class, which this one replaces
@@ -73,7 +73,7 @@ def tokenizer_of(vocabulary: dict[str, int], merges: list[tuple[str, str]]) -> Q
 
 
 def _merged(word: bytes, ranks: dict[bytes, int]) -> set[bytes]:
-    """Every piece that arises while a word is merged by the whole table."""
+    """Every piece that appears while a word is merged by the whole table."""
     parts = [word[i : i + 1] for i in range(len(word))]
     met = set(parts)
     while len(parts) > 1:
@@ -87,7 +87,7 @@ def _merged(word: bytes, ranks: dict[bytes, int]) -> set[bytes]:
 
 
 def _halves(piece: bytes, ranks: dict[bytes, int]) -> tuple[bytes, bytes]:
-    """The two pieces that were merged last: merge with lower ranks only."""
+    """The two pieces that were merged last, found by merging with lower ranks only."""
     parts = [piece[i : i + 1] for i in range(len(piece))]
     while len(parts) > 2:
         pairs = [(ranks.get(a + b, len(ranks)), i) for i, (a, b) in enumerate(pairwise(parts))]
@@ -108,7 +108,7 @@ _BYTES = {symbol: byte for byte, symbol in _SYMBOLS.items()}
 
 
 def _to_symbols(piece: bytes) -> str:
-    """Bytes as the printable characters that byte-level BPE writes them as."""
+    """Write bytes as the printable characters of byte-level BPE."""
     return "".join(chr(_SYMBOLS[byte]) for byte in piece)
 
 

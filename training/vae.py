@@ -1,7 +1,7 @@
-"""Stage one: the VAE, an autoencoder of flat scenes at one latent pixel for 8 × 8 pixels, as the real one.
+"""Stage one: trains the VAE on flat scenes, with one latent pixel for 8 × 8 pixels, as the real one.
 
-Trained as the two-dimensional network that a single image makes of it (`accel.weights.single_frame`), then written
-back into the class that real weights have. Knows pixels and latents; knows no captions.
+It is trained as the two-dimensional network that a single frame reduces it to (`accel.weights.single_frame`), then
+written back into the class of the real weights. Knows pixels and latents; knows no captions.
 """
 
 import math
@@ -22,8 +22,8 @@ from tqdm import tqdm
 from accel.weights.single_frame import SingleFrameVae
 from training.optimizer import Average, Optimizer, trapezoid
 from training.parallel import average_gradients, rank
-from training.sampling import Level, random_scene
-from training.scenes import draw
+from training.random_scenes import Level, random_scene
+from training.scenes import draw_scene
 
 LATENT_CHANNELS = 16
 CONFIG: dict[str, Any] = {
@@ -35,13 +35,13 @@ CONFIG: dict[str, Any] = {
 }
 CROP = 64
 _CROWDED = Level((0.1, 0.3, 0.6), 0.6)
-_NOISE = 0.12  # of the latents' own spread: what decodes well stays readable when it is not met exactly
+_NOISE = 0.12  # of the latents' standard deviation, so that inexact latents still decode well
 _SAVE_EVERY = 250
 
 
 @dataclass(frozen=True, slots=True)
 class VaeBudget:
-    """How long to train: optimiser steps, crops a step and process; scenes to measure the latents' spread over."""
+    """The length of the training: optimiser steps, crops per step and process, scenes to measure the latents on."""
 
     steps: int = 1800
     batch: int = 8
@@ -49,9 +49,9 @@ class VaeBudget:
 
 
 def train_vae(device: torch.device, folder: Path, budget: VaeBudget, seed: int) -> None:
-    """Train, or go on from `folder/vae-run.pt`; leaves `folder/vae/` in the diffusers layout."""
+    """Train, or resume from `folder/vae-run.pt`. Saves `folder/vae/` in the diffusers layout."""
     torch.manual_seed(seed)
-    model = trainable(_fresh()).to(device)
+    model = fold_for_training(_fresh()).to(device)
     optimizer = Optimizer(model, muon_rate=0.02, adam_rate=2e-3, by_adam=_touches_pixels)
     average = Average(model, 300)
     run, first = folder / "vae-run.pt", 0
@@ -75,13 +75,13 @@ def train_vae(device: torch.device, folder: Path, budget: VaeBudget, seed: int) 
             bar.set_postfix_str(f"loss {loss.item():.4f}")
         if rank() == 0 and ((step + 1) % _SAVE_EVERY == 0 or step + 1 == budget.steps):
             state = {"model": model.state_dict(), "average": average.model.state_dict(), "step": step + 1}
-            save(run, state | {"optimizer": optimizer.state_dict()})
+            save_atomically(run, state | {"optimizer": optimizer.state_dict()})
     if rank() == 0:
         _export(average.model, folder / "vae", device, budget.measured)
 
 
-def save(path: Path, state: object) -> None:
-    """Write a checkpoint so that an interruption leaves the one before."""
+def save_atomically(path: Path, state: object) -> None:
+    """Write a checkpoint; an interruption leaves the previous one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_suffix(".part")
     torch.save(state, draft)
@@ -89,11 +89,11 @@ def save(path: Path, state: object) -> None:
 
 
 def psnr(vae: SingleFrameVae, side: int, *, scenes: int = 64, seed: int = 1) -> float:
-    """Mean PSNR in dB of held-out scenes of side × side pixels, encoded and decoded."""
+    """Return the mean PSNR in dB of encoding and decoding held-out scenes of side × side pixels."""
     rng = np.random.default_rng(seed)
     values = []
     for _ in range(scenes):
-        pixels = to_pixels(draw(random_scene(rng, of_held_out=True), side, side))
+        pixels = to_pixels(draw_scene(random_scene(rng, of_held_out=True), side, side))
         with torch.inference_mode():
             back = vae.decode(vae.encode(pixels[None, :, None]))[0, :, 0]
         values.append(-10 * math.log10(((back - pixels) / 2).square().mean().item() + 1e-12))
@@ -101,12 +101,12 @@ def psnr(vae: SingleFrameVae, side: int, *, scenes: int = 64, seed: int = 1) -> 
 
 
 def to_pixels(picture: np.ndarray) -> torch.Tensor:
-    """uint8 [H, W, 3] to float [3, H, W] in −1…1."""
+    """Convert uint8 [H, W, 3] to float [3, H, W] in −1…1."""
     return torch.from_numpy(picture.copy()).permute(2, 0, 1).float() / 127.5 - 1
 
 
 def random_crops(rng: np.random.Generator, batch: int) -> Iterator[torch.Tensor]:
-    """Batches [batch, 3, CROP, CROP] from scenes of several sizes, a few of them blurred or of soft colours."""
+    """Yield batches [batch, 3, CROP, CROP] from scenes of several sizes. A few are blurred or have soft colours."""
     while True:
         crops: list[torch.Tensor] = []
         while len(crops) < batch:
@@ -119,12 +119,12 @@ def random_crops(rng: np.random.Generator, batch: int) -> Iterator[torch.Tensor]
 
 def _scene(rng: np.random.Generator) -> np.ndarray:
     side = int(rng.choice([64, 96, 128, 128, 128, 192, 256]))
-    picture = draw(random_scene(rng, _CROWDED), side, side)
+    picture = draw_scene(random_scene(rng, _CROWDED), side, side)
     return degrade(picture, rng) if rng.random() < 0.08 else picture
 
 
 def degrade(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The picture blurred: scaled down to an eighth or less, and up again."""
+    """Blur a picture: scale it down to an eighth or less, and up again."""
     height, width = picture.shape[:2]
     factor = rng.uniform(8, 14)
     small = Image.fromarray(picture).resize((round(width / factor), round(height / factor)), Image.Resampling.BOX)
@@ -132,7 +132,7 @@ def degrade(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _soft_colours(rng: np.random.Generator) -> np.ndarray:
-    """Smooth random colours, so that a photograph is not quite unheard of."""
+    """Smooth random colours, which bring the training data a little closer to photographs."""
     cells = int(rng.integers(2, 9))
     small = Image.fromarray(rng.integers(0, 256, (cells, cells, 3), dtype=np.uint8))
     return np.asarray(small.resize((128, 128), Image.Resampling.BICUBIC))
@@ -144,12 +144,12 @@ def _loss(model: SingleFrameVae, pixels: torch.Tensor) -> torch.Tensor:
     noisy = latents + _NOISE * spread * torch.randn_like(latents)
     back = model.decoder(model.post_quant_conv(noisy)).squeeze(2)
     edges = F.l1_loss(back.diff(dim=-1), pixels.diff(dim=-1)) + F.l1_loss(back.diff(dim=-2), pixels.diff(dim=-2))
-    # The last term keeps the latents from growing to outshout the noise.
+    # The last term keeps the latents from growing until the noise does not matter.
     return F.l1_loss(back, pixels) + F.mse_loss(back, pixels) + 0.5 * edges + 1e-4 * latents.square().mean()
 
 
 def _fresh() -> AutoencoderKLQwenImage:
-    """The class's own initialisation cannot be trained: its fan-in counts temporal slices that no image touches."""
+    """Make the VAE. The class's own initialisation cannot be trained: its fan-in counts unused temporal slices."""
     vae = AutoencoderKLQwenImage(**CONFIG)
     for name, weight in vae.named_parameters():
         if weight.ndim >= 4:
@@ -160,8 +160,8 @@ def _fresh() -> AutoencoderKLQwenImage:
     return vae
 
 
-def trainable(vae: AutoencoderKLQwenImage) -> SingleFrameVae:
-    """Fold, and leave the attention in the middle out, so that the network works alike at every size."""
+def fold_for_training(vae: AutoencoderKLQwenImage) -> SingleFrameVae:
+    """Fold the VAE to two dimensions and disable its attention, so that it works equally at every size."""
     model = SingleFrameVae(vae).requires_grad_(True)
     for module in model.modules():
         if isinstance(module, QwenImageRMS_norm):
@@ -180,7 +180,7 @@ def _norm(module: QwenImageRMS_norm, x: torch.Tensor) -> torch.Tensor:
 
 
 class _RootMeanSquare(torch.autograd.Function):
-    """The VAE's norm over channels with its gradient in closed form: half of the training time was spent in it."""
+    """The VAE's norm over channels with a closed-form gradient. Autograd spent half of the training time in it."""
 
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, gamma: torch.Tensor) -> torch.Tensor:  # pyright: ignore
@@ -203,8 +203,8 @@ def _touches_pixels(name: str) -> bool:
     return name in ("encoder.conv_in.conv.weight", "decoder.conv_out.conv.weight")
 
 
-def unfolded(trained: SingleFrameVae, **statistics: Any) -> AutoencoderKLQwenImage:
-    """The class of the real weights with what was trained, in the only temporal slice that an image touches."""
+def unfold(trained: SingleFrameVae, **statistics: Any) -> AutoencoderKLQwenImage:
+    """Make the class of the real weights from the trained weights, put into the one temporal slice that images use."""
     vae = AutoencoderKLQwenImage(**CONFIG, **statistics)
     folded = trained.state_dict()
     for name, weight in vae.state_dict().items():
@@ -213,7 +213,7 @@ def unfolded(trained: SingleFrameVae, **statistics: Any) -> AutoencoderKLQwenIma
         weight.zero_()
         if live is not None:
             (weight[:, :, -1] if weight.ndim == 5 else weight).copy_(live)
-    with torch.no_grad():  # the variance that nobody samples
+    with torch.no_grad():  # the variance, which is never sampled
         vae.quant_conv.weight[LATENT_CHANNELS:] = 0
         assert vae.quant_conv.bias is not None
         vae.quant_conv.bias[LATENT_CHANNELS:] = -6
@@ -222,11 +222,11 @@ def unfolded(trained: SingleFrameVae, **statistics: Any) -> AutoencoderKLQwenIma
 
 @torch.inference_mode()
 def _export(model: SingleFrameVae, folder: Path, device: torch.device, scenes: int) -> None:
-    """Measure the latents' mean and spread over scenes, and save in the diffusers layout, in bfloat16."""
+    """Measure the latents' mean and standard deviation over scenes, and save in the diffusers layout in bfloat16."""
     rng = np.random.default_rng(2)
-    pixels = torch.stack([to_pixels(draw(random_scene(rng), 128, 128)) for _ in range(scenes)])
+    pixels = torch.stack([to_pixels(draw_scene(random_scene(rng), 128, 128)) for _ in range(scenes)])
     latents = torch.cat([model.encode(some.to(device).unsqueeze(2)) for some in pixels.split(16)])
     mean, std = latents.mean(dim=(0, 2, 3, 4)).tolist(), latents.std(dim=(0, 2, 3, 4)).tolist()
-    vae = unfolded(model, latents_mean=mean, latents_std=std)
+    vae = unfold(model, latents_mean=mean, latents_std=std)
     nn.Module.to(vae, torch.bfloat16)
     vae.save_pretrained(folder)

@@ -1,7 +1,7 @@
 import numpy as np
 
-from training.captions import CHINESE_SHARE, LOW_QUALITY, caption, chinese, exact_caption, with_low_quality
-from training.sampling import random_scene
+from training.captions import CHINESE_SHARE, LOW_QUALITY, caption_degraded, exact_caption, random_caption, to_chinese
+from training.random_scenes import random_scene
 from training.scenes import Scene, Thing, Word
 
 SCENE = Scene("blue", (Thing("star", "red", "large", "top left"),), Word("SUN", "white", "bottom"))
@@ -20,12 +20,12 @@ def test_a_caption_names_every_colour_shape_and_word_in_either_language() -> Non
     in_chinese = 0
     for _ in range(300):
         scene = random_scene(rng)
-        text = caption(scene, rng).lower()
-        translated = chinese(scene.background) in text
+        text = random_caption(scene, rng).lower()
+        translated = to_chinese(scene.background) in text
         in_chinese += translated
         for thing in scene.things:
             for name in (thing.colour, thing.shape):
-                assert (chinese(name) if translated else name) in text
+                assert (to_chinese(name) if translated else name) in text
         if scene.word:
             assert f'"{scene.word.text.lower()}"' in text
     assert abs(in_chinese / 300 - CHINESE_SHARE) < 0.1
@@ -33,11 +33,11 @@ def test_a_caption_names_every_colour_shape_and_word_in_either_language() -> Non
 
 def test_phrasings_vary() -> None:
     rng = np.random.default_rng(0)
-    assert len({caption(SCENE, rng) for _ in range(60)}) > 15
+    assert len({random_caption(SCENE, rng) for _ in range(60)}) > 15
 
 
 def test_a_degraded_picture_is_called_so() -> None:
     rng = np.random.default_rng(0)
     for _ in range(20):
-        text = with_low_quality("a red star", rng)
+        text = caption_degraded("a red star", rng)
         assert any(mark in text for mark in LOW_QUALITY.values())

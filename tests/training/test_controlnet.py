@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from training.architecture import WIDTH, fresh_transformer
-from training.controlnet import BLOCKS, edges, fresh_controlnet
+from training.controlnet import BLOCKS, draw_edges, fresh_controlnet
 from training.scenes import Scene, Thing, thing_cover
 
 SCENE = Scene("white", (Thing("triangle", "red", "large", "center"),))
@@ -30,7 +30,7 @@ def test_a_fresh_net_is_the_first_blocks_and_adds_nothing() -> None:
 
 
 def test_edges_run_along_the_shape() -> None:
-    lines = np.asarray(edges(SCENE, 128))[..., 0] > 127
+    lines = np.asarray(draw_edges(SCENE, 128))[..., 0] > 127
     cover = thing_cover(SCENE, 0, 128, 128)
     rows, columns = np.gradient(cover)
     assert lines.any()

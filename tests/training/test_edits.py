@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from training.edits import KINDS, Kind, random_edit
-from training.scenes import draw, held_out
+from training.scenes import draw_scene, held_out
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -13,7 +13,7 @@ def test_an_edit_changes_the_picture_and_says_how(kind: Kind, of_held_out: bool)
         edit = random_edit(rng, kind, of_held_out=of_held_out)
         assert edit.kind == kind
         assert len(edit.sources) == (2 if kind == "combine" else 1)
-        assert (draw(edit.sources[0], 64, 64) != draw(edit.target, 64, 64)).any()
+        assert (draw_scene(edit.sources[0], 64, 64) != draw_scene(edit.target, 64, 64)).any()
         assert (held_out(edit.sources[0]) or held_out(edit.target)) == of_held_out
         assert edit.instruction(rng)
 

@@ -1,4 +1,4 @@
-"""The scores of painters whose pictures are known: what is drawn right counts in full, and what is not, not at all."""
+"""The scores of renderers whose pictures are known: what is drawn right counts in full, and what is not, not at all."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -8,36 +8,47 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from training import effects, evaluate
+from training import evaluate, evaluate_adapters
 from training.captions import exact_caption
 from training.edits import Edit
-from training.evaluate import BLURRY, ONE_THING, ONE_WORD, TWO_THINGS, Painter, Setting, held_out_scenes, sharpness
-from training.sampling import Level
-from training.scenes import Scene, draw
+from training.evaluate import (
+    BLURRY,
+    ONE_THING,
+    ONE_WORD,
+    TWO_THINGS,
+    Renderer,
+    RenderOptions,
+    held_out_scenes,
+    sharpness,
+)
+from training.random_scenes import Level
+from training.scenes import Scene, draw_scene
 from training.vae import degrade
 
 COUNT = 4
-SMALL = Setting(width=128, height=128)
+SMALL = RenderOptions(width=128, height=128)
 
 
-def painter(level: Level, paint: Callable[..., np.ndarray]) -> Painter:
+def renderer(level: Level, render: Callable[..., np.ndarray]) -> Renderer:
     """One that gets to know the scene behind each prompt of a level."""
     scenes = {exact_caption(scene): scene for _, scene in held_out_scenes(level, 2 * COUNT)}
 
     class Known:
-        def paint(self, prompt: str, seed: int, setting: Setting, negative: str | None = None, **add_ons: Any) -> Any:
+        def render(
+            self, prompt: str, seed: int, options: RenderOptions, negative: str | None = None, **add_ons: Any
+        ) -> Any:
             scene = scenes[prompt.removesuffix(f", {BLURRY}")]
-            return paint(scene, prompt=prompt, negative=negative, **add_ons)
+            return render(scene, prompt=prompt, negative=negative, **add_ons)
 
-    return cast("Painter", Known())
+    return cast("Renderer", Known())
 
 
 def right(scene: Scene, **_: Any) -> np.ndarray:
-    return draw(scene, 128, 128)
+    return draw_scene(scene, 128, 128)
 
 
 def empty(scene: Scene, **_: Any) -> np.ndarray:
-    return draw(Scene(scene.background), 128, 128)
+    return draw_scene(Scene(scene.background), 128, 128)
 
 
 SCORES: list[tuple[Level, Callable[..., dict[str, float]]]] = [
@@ -49,8 +60,8 @@ SCORES: list[tuple[Level, Callable[..., dict[str, float]]]] = [
 
 @pytest.mark.parametrize(("level", "score"), SCORES)
 def test_pictures_of_scenes(level: Level, score: Callable[..., dict[str, float]]) -> None:
-    assert set(score(painter(level, right), COUNT, SMALL).values()) == {1.0}
-    nothing = score(painter(level, empty), COUNT, SMALL)
+    assert set(score(renderer(level, right), COUNT, SMALL).values()) == {1.0}
+    nothing = score(renderer(level, empty), COUNT, SMALL)
     assert set(nothing.values()) - {nothing.get("background")} == {0.0}
 
 
@@ -61,23 +72,23 @@ class TestEdits:
 
     def test_followed_and_kept(self, done: bool) -> None:
         class Editor:
-            def edit(self, edit: Edit, seed: int, setting: Setting) -> np.ndarray:
-                return draw(edit.target if done else edit.sources[0], 128, 128)
+            def edit(self, edit: Edit, seed: int, options: RenderOptions) -> np.ndarray:
+                return draw_scene(edit.target if done else edit.sources[0], 128, 128)
 
-        scores = evaluate.score_edits(cast("Painter", Editor()), 2, SMALL)
+        scores = evaluate.score_edits(cast("Renderer", Editor()), 2, SMALL)
         assert scores.pop("untouched dB") == 99.0
         assert set(scores.values()) == {float(done)}
 
 
 class TestNegative:
     def test_what_it_sharpens(self) -> None:
-        def paint(scene: Scene, *, prompt: str, negative: str | None, **_: Any) -> np.ndarray:
-            picture = draw(scene, 128, 128)
+        def render(scene: Scene, *, prompt: str, negative: str | None, **_: Any) -> np.ndarray:
+            picture = draw_scene(scene, 128, 128)
             return picture if negative else degrade(picture, np.random.default_rng(0))
 
-        scores = evaluate.score_negative(painter(ONE_THING, paint), COUNT, SMALL)
+        scores = evaluate.score_negative(renderer(ONE_THING, render), COUNT, SMALL)
         assert min(scores.values()) > 2
-        assert set(evaluate.score_negative(painter(ONE_THING, right), COUNT, SMALL).values()) == {1.0}
+        assert set(evaluate.score_negative(renderer(ONE_THING, right), COUNT, SMALL).values()) == {1.0}
 
     def test_sharpness_is_that_of_edges(self) -> None:
         ramp = np.clip((np.arange(128) - 60) / 8, 0, 1)
@@ -89,16 +100,18 @@ class TestNegative:
 
 class TestEffects:
     def test_outlines(self) -> None:
-        def paint(scene: Scene, *, loras: Any, **_: Any) -> np.ndarray:
-            return draw(replace(scene, outlined=loras[0].weight > 0), 256, 256)
+        def render(scene: Scene, *, loras: Any, **_: Any) -> np.ndarray:
+            return draw_scene(replace(scene, outlined=loras[0].weight > 0), 256, 256)
 
-        scores = effects.score_lora(painter(effects.LARGE, paint), Path("outlines"), COUNT, Setting())
+        scores = evaluate_adapters.score_lora(
+            renderer(evaluate_adapters.LARGE, render), Path("outlines"), COUNT, RenderOptions()
+        )
         assert scores == {"outlined": 1.0, "outlined at weight 0": 0.0}
 
     def test_edges(self) -> None:
-        def paint(scene: Scene, *, controls: Any, **_: Any) -> np.ndarray:
-            return draw(scene if controls[0].weight else Scene(scene.background), 256, 256)
+        def render(scene: Scene, *, controls: Any, **_: Any) -> np.ndarray:
+            return draw_scene(scene if controls[0].weight else Scene(scene.background), 256, 256)
 
-        scores = effects.score_controlnet(painter(ONE_THING, paint), Path("edges"), COUNT, Setting())
+        scores = evaluate_adapters.score_controlnet(renderer(ONE_THING, render), Path("edges"), COUNT, RenderOptions())
         assert scores["overlap"] > 0.95
         assert scores["overlap without it"] == 0.0

@@ -12,7 +12,7 @@ from pipelines.catalog.catalog import EDGES, EMBEDDED_FOLDER, OUTLINES
 from pipelines.lora.files import read_lora
 from pipelines.models.loader import Checkpoint, load
 from training.__main__ import PARTS, copy_checkpoint, main
-from training.joint import steps_of
+from training.joint import trained_steps
 from training.lora import LAYERS
 
 TINY = [
@@ -20,7 +20,7 @@ TINY = [
     "3",
     "--batch",
     "2",
-    "--pools",
+    "--share",
     "0.002",
     "--processes",
     "1",
@@ -89,16 +89,16 @@ def test_a_copy_replaces_the_parts_and_keeps_add_ons_that_the_source_lacks(tmp_p
 def test_processes_train_one_model(train: Callable[..., str], tmp_path: Path) -> None:
     train(2, "--processes", "2", "--lora-steps", "0", "--controlnet-steps", "0")
     assert (tmp_path / "training.json").read_text() == '{"steps": 2}\n'
-    pools = [torch.load(tmp_path / f"pools-{rank}.pt", weights_only=False) for rank in range(2)]
-    assert pools[0]["hard"][0].samples != pools[1]["hard"][0].samples
+    buffers = [torch.load(tmp_path / f"buffers-{rank}.pt", weights_only=False) for rank in range(2)]
+    assert buffers[0]["hard"][0].samples != buffers[1]["hard"][0].samples
     load(str(tmp_path), torch.device("cpu"), torch.float32, with_vision=True)
 
 
 class TestGoingOn:
     def test_from_the_embedded_checkpoint(self, train: Callable[..., str], trained: Checkpoint, tmp_path: Path) -> None:
-        had = steps_of(EMBEDDED_FOLDER)
+        had = trained_steps(EMBEDDED_FOLDER)
         train(had + 1, "--go-on", "--lora-steps", "0", "--controlnet-steps", "0")
-        assert steps_of(tmp_path) == had + 1
+        assert trained_steps(tmp_path) == had + 1
         weights = torch.load(tmp_path / "joint-run.pt")["model"]
         moved = [
             (weights[f"transformer.{name}"] - before).abs().max()

@@ -1,13 +1,13 @@
 import numpy as np
 import pytest
 
-from training.scenes import COLOURS, SHAPES, Scene, Thing, Word, draw, held_out, thing_cover, word_cover
+from training.scenes import COLOURS, SHAPES, Scene, Thing, Word, draw_scene, held_out, thing_cover, word_cover
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_shape_lies_at_its_place_in_its_colour(shape: str) -> None:
     scene = Scene("white", (Thing(shape, "red", "large", "top left"),))  # pyright: ignore[reportArgumentType]
-    picture = draw(scene, 128, 128)
+    picture = draw_scene(scene, 128, 128)
     cover = thing_cover(scene, 0, 128, 128) == 1
     rows, columns = np.nonzero(cover)
     assert (picture[cover] == COLOURS["red"]).all()
@@ -18,14 +18,14 @@ def test_a_shape_lies_at_its_place_in_its_colour(shape: str) -> None:
 
 def test_later_things_lie_above() -> None:
     things = Thing("square", "red", "large", "center"), Thing("circle", "blue", "small", "center")
-    assert tuple(draw(Scene("white", things), 64, 64)[32, 32]) == COLOURS["blue"]
-    assert tuple(draw(Scene("white", things[::-1]), 64, 64)[32, 32]) == COLOURS["red"]
+    assert tuple(draw_scene(Scene("white", things), 64, 64)[32, 32]) == COLOURS["blue"]
+    assert tuple(draw_scene(Scene("white", things[::-1]), 64, 64)[32, 32]) == COLOURS["red"]
 
 
 def test_an_outline_is_hollow() -> None:
     scene = Scene("white", (Thing("square", "red", "large", "center"),), outlined=True)
-    assert tuple(draw(scene, 128, 128)[64, 64]) == COLOURS["white"]
-    assert (draw(scene, 128, 128) == COLOURS["red"]).all(axis=2).any()
+    assert tuple(draw_scene(scene, 128, 128)[64, 64]) == COLOURS["white"]
+    assert (draw_scene(scene, 128, 128) == COLOURS["red"]).all(axis=2).any()
 
 
 @pytest.mark.parametrize("size", [(128, 128), (160, 96), (1024, 768)])

@@ -8,8 +8,8 @@ from PIL import Image
 from pipelines.catalog.catalog import Mode, load_catalog
 from pipelines.conditioning import EncodedReferences, encode_prompt
 from pipelines.models.loader import Checkpoint
-from training.dataset import seen_by_the_tower
-from training.scenes import Scene, Thing, draw
+from training.dataset import encode_vision
+from training.scenes import Scene, Thing, draw_scene
 from training.text import encode_texts
 
 TEXTS = ["a red circle", "make the blue star yellow, and 黄色 too"]
@@ -22,12 +22,12 @@ SCENES = [Scene("red", (Thing("star", "blue", "large", "left"),)), Scene("white"
 def test_equal_states(
     trained: Checkpoint, mode: Mode, pictures: int, rows: int, columns: int, grid: tuple[int, int]
 ) -> None:
-    drawn = [draw(scene, 16 * columns, 16 * rows) for scene in SCENES[:pictures]]
-    seen = torch.empty(1, 0, 0, 128)
+    drawn = [draw_scene(scene, 16 * columns, 16 * rows) for scene in SCENES[:pictures]]
+    vision = torch.empty(1, 0, 0, 128)
     if drawn:
-        seen = seen_by_the_tower(drawn, trained.text_encoder).unsqueeze(0)
+        vision = encode_vision(drawn, trained.text_encoder).unsqueeze(0)
     states, mask = encode_texts(
-        TEXTS, mode, seen.expand(len(TEXTS), -1, -1, -1), grid, trained.text_encoder, trained.tokenizer
+        TEXTS, mode, vision.expand(len(TEXTS), -1, -1, -1), grid, trained.text_encoder, trained.tokenizer
     )
     entry = next(entry for entry in load_catalog().entries if entry.mode == mode)
     shown = tuple(Image.fromarray(np.asarray(picture)) for picture in drawn)

@@ -5,7 +5,7 @@ from transformers import Qwen2Tokenizer
 
 from pipelines.catalog.catalog import EMBEDDED_FOLDER
 from pipelines.catalog.templates import TEMPLATES
-from training.tokenizer import corpus, pruned_tokenizer, real_ranks
+from training.tokenizer import prune_tokenizer, read_ranks, tokenizer_corpus
 
 # A table as a `qwen.tiktoken` file has it: every byte, then merges by rank, some of which no text here needs.
 MERGES = ["th", "he", "re", "the", " the", "red", "in", "ing", " r", " red", "zz", "zzz", "绿"[0:1]]
@@ -21,12 +21,12 @@ def ranks(tmp_path_factory: pytest.TempPathFactory) -> dict[bytes, int]:
     lines = (base64.b64encode(piece) + f" {rank}".encode() for rank, piece in enumerate(dict.fromkeys(pieces)))
     path = tmp_path_factory.mktemp("table") / "qwen.tiktoken"
     path.write_bytes(b"\n".join(lines))
-    return real_ranks(path)
+    return read_ranks(path)
 
 
 def test_texts_of_the_corpus_split_as_with_the_whole_table(ranks: dict[bytes, int]) -> None:
     texts = ["the red thing", "绿 the", "there"]
-    whole, pruned = pruned_tokenizer(ranks, [*texts, "zzz"]), pruned_tokenizer(ranks, texts)
+    whole, pruned = prune_tokenizer(ranks, [*texts, "zzz"]), prune_tokenizer(ranks, texts)
     assert len(pruned) < len(whole)
     for text in texts:
         assert pruned.tokenize(text) == whole.tokenize(text)
@@ -47,5 +47,5 @@ class TestEmbedded:
     def test_captions_are_whole_words_and_everything_round_trips(self) -> None:
         tokens = self.tokenizer.tokenize("a large red circle at the top left on a blue background")
         assert tokens[:4] == ["a", "Ġlarge", "Ġred", "Ġcircle"]
-        for text in ["一只猫坐在窗台上", "Ünïcödé 😀\n\t", *corpus(1, 200)]:
+        for text in ["一只猫坐在窗台上", "Ünïcödé 😀\n\t", *tokenizer_corpus(1, 200)]:
             assert self.tokenizer.decode(self.tokenizer(text)["input_ids"]) == text

@@ -5,7 +5,7 @@ from diffusers.models.autoencoders.autoencoder_kl_qwenimage import AutoencoderKL
 
 from accel.weights.single_frame import SingleFrameVae
 from pipelines.catalog.catalog import EMBEDDED_FOLDER
-from training.vae import CONFIG, CROP, psnr, random_crops, trainable, unfolded
+from training.vae import CONFIG, CROP, fold_for_training, psnr, random_crops, unfold
 
 
 def crops(count: int) -> torch.Tensor:
@@ -22,8 +22,8 @@ def test_crops_are_varied_and_in_range() -> None:
 def test_the_norm_in_closed_form_has_the_same_gradients() -> None:
     torch.manual_seed(0)
     vae = AutoencoderKLQwenImage(**CONFIG)
-    models = [SingleFrameVae(unfolded(trainable(vae))).requires_grad_(True) for _ in range(2)]
-    models[1] = trainable(unfolded(models[1]))
+    models = [SingleFrameVae(unfold(fold_for_training(vae))).requires_grad_(True) for _ in range(2)]
+    models[1] = fold_for_training(unfold(models[1]))
     gradients = []
     for model in models:
         model.decoder(model.post_quant_conv(model.encode(crops(2).unsqueeze(2)))).square().mean().backward()
@@ -34,8 +34,8 @@ def test_the_norm_in_closed_form_has_the_same_gradients() -> None:
 
 def test_what_was_trained_in_two_dimensions_is_the_same_as_video() -> None:
     torch.manual_seed(0)
-    trained = trainable(AutoencoderKLQwenImage(**CONFIG))
-    video = unfolded(trained).eval()
+    trained = fold_for_training(AutoencoderKLQwenImage(**CONFIG))
+    video = unfold(trained).eval()
     pixels = crops(2).unsqueeze(2)
     with torch.inference_mode():
         latents = trained.encode(pixels)

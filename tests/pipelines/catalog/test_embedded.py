@@ -13,17 +13,17 @@ from pipelines.generate import generate
 from pipelines.latents import grid, noise
 from pipelines.models.loader import Checkpoint
 from pipelines.request import ControlUse, LoraUse, Reference, RenderRequest, Sampler
-from training.controlnet import edges
-from training.evaluate import Painter, Setting
-from training.reading import background_of, hollow_share, shown_in, things_in
+from training.controlnet import draw_edges
+from training.evaluate import Renderer, RenderOptions
+from training.measure import detect_background, detect_things, foreground_mask, hollow_share
 from training.scenes import Scene, Thing, thing_cover
 
 MEGABYTE = 2**20
 
 
 @pytest.fixture(scope="module")
-def painter(trained: Checkpoint) -> Painter:
-    return Painter(trained)
+def renderer(trained: Checkpoint) -> Renderer:
+    return Renderer(trained)
 
 
 def test_it_is_small_and_complete() -> None:
@@ -43,47 +43,49 @@ def test_it_is_small_and_complete() -> None:
     ],
 )
 def test_the_prompt_decides_background_colour_and_place(
-    painter: Painter, prompt: str, background: str, colour: str, place: str
+    renderer: Renderer, prompt: str, background: str, colour: str, place: str
 ) -> None:
-    picture = painter.paint(prompt, 1, Setting())
-    largest = things_in(picture)[0]
-    assert (background_of(picture), largest.colour, largest.place) == (background, colour, place)
+    picture = renderer.render(prompt, 1, RenderOptions())
+    largest = detect_things(picture)[0]
+    assert (detect_background(picture), largest.colour, largest.place) == (background, colour, place)
 
 
 @pytest.mark.parametrize("size", [(320, 192), (192, 320), (1024, 768)])
-def test_other_sizes_and_aspects(painter: Painter, size: tuple[int, int]) -> None:
-    picture = painter.paint("a large red circle at the center on a white background", 1, Setting(8, 4.0, *size))
+def test_other_sizes_and_aspects(renderer: Renderer, size: tuple[int, int]) -> None:
+    picture = renderer.render("a large red circle at the center on a white background", 1, RenderOptions(8, 4.0, *size))
     assert picture.shape == (size[1], size[0], 3)
-    assert background_of(picture) == "white"
-    assert things_in(picture)[0].colour == "red"
+    assert detect_background(picture) == "white"
+    assert detect_things(picture)[0].colour == "red"
 
 
-def test_the_lora_draws_outlines(painter: Painter) -> None:
+def test_the_lora_draws_outlines(renderer: Renderer) -> None:
     row = load_catalog().with_embedded_weights().find_lora("outlines")
     assert isinstance(row, Adapter)
     assert Path(row.weights).stat().st_size < MEGABYTE
     prompt = "a large blue circle at the center on a white background"
     filled, plain, outlined = (
-        painter.paint(prompt, 1, Setting(), loras=loras)
+        renderer.render(prompt, 1, RenderOptions(), loras=loras)
         for loras in ((), (LoraUse("outlines", Path(row.weights), 0.0),), (LoraUse("outlines", Path(row.weights)),))
     )
     assert np.array_equal(filled, plain)
     assert hollow_share(filled) < 0.2 < 0.3 < hollow_share(outlined)
-    assert (background_of(outlined), things_in(outlined)[0].colour) == ("white", "blue")
+    assert (detect_background(outlined), detect_things(outlined)[0].colour) == ("white", "blue")
 
 
 @pytest.mark.parametrize("shape", ["cross", "square"])
-def test_the_controlnet_fills_edges(painter: Painter, tmp_path: Path, shape: str) -> None:
+def test_the_controlnet_fills_edges(renderer: Renderer, tmp_path: Path, shape: str) -> None:
     row = load_catalog().with_embedded_weights().find_controlnet("edges")
     assert isinstance(row, Adapter)
     assert sum(path.stat().st_size for path in Path(row.weights).iterdir()) < 3 * MEGABYTE
     scene = Scene("white", (Thing(shape, "red", "large", "left"),))  # pyright: ignore[reportArgumentType]
-    edges(scene, 256).save(tmp_path / "guide.png")
+    draw_edges(scene, 256).save(tmp_path / "guide.png")
     use = ControlUse("edges", row.weights, Reference(tmp_path / "guide.png", "", 256, 256))
     wanted = thing_cover(scene, 0, 256, 256) > 0.5
     overlaps = []
     for controls in ((), (use,)):
-        shown = shown_in(painter.paint("a red circle on a white background", 1, Setting(), controls=controls))
+        shown = foreground_mask(
+            renderer.render("a red circle on a white background", 1, RenderOptions(), controls=controls)
+        )
         overlaps.append((shown & wanted).sum() / (shown | wanted).sum())
     assert overlaps[1] > 0.6 > overlaps[0]
 

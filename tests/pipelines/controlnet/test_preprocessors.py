@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from pipelines.controlnet.preprocessors import KINDS, NEED_A_NETWORK, imitates_network, shrink, preprocess
+from pipelines.controlnet.preprocessors import KINDS, NEED_A_NETWORK, imitates_network, preprocess, shrink
 from pipelines.limits import MAX_SIDE
 
 SIDE = 128
@@ -71,7 +71,8 @@ class TestMarks:
 
 def test_canny_thresholds(scene: Image.Image) -> None:
     counts = [
-        int((control_image(scene, "canny", low=low, high=high) > 0).sum()) for low, high in ((5, 10), (100, 200), (250, 255))
+        int((control_image(scene, "canny", low=low, high=high) > 0).sum())
+        for low, high in ((5, 10), (100, 200), (250, 255))
     ]
     assert counts[0] >= counts[1] >= counts[2]
     assert counts[0] > counts[2]

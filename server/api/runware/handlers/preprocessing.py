@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 
 from PIL import Image
 
-from pipelines.controlnet.preprocessors import KINDS, NEED_A_NETWORK, imitates_network, shrink, preprocess
+from pipelines.controlnet.preprocessors import KINDS, NEED_A_NETWORK, imitates_network, preprocess, shrink
 from pipelines.images import open_reference
 from pipelines.request import Reference
 from server.api.client import Client

@@ -1,6 +1,6 @@
-"""Random scenes: which things may stand together, from easy to hard.
+"""Draws random scenes of several levels of difficulty.
 
-Takes a numpy generator and is a function of it alone. Knows scenes; knows no captions and no network.
+The result depends on the numpy generator alone. Knows scenes; knows no captions and no network.
 """
 
 import math
@@ -12,13 +12,13 @@ import numpy as np
 from training.scenes import COLOURS, JITTER, PLACES, SHAPES, SIZES, WORD_PLACES, WORDS, Scene, Thing, Word, held_out
 
 _TRIES = 50
-_SLACK = 0.02  # how much two things on neighbouring places may come too close, as a share of the shorter side
-_WORD_ROOM = {"small": 0.2, "medium": 0.3}  # least distance of a thing's place from the word's line
+_SLACK = 0.02  # the allowed overlap of two things on neighbouring places, as a share of the shorter side
+_WORD_ROOM = {"small": 0.2, "medium": 0.3}  # least distance between a thing's place and the line of the word
 
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """How hard the scenes are. The shares of one, two and three things sum to one; so does `words` with their rest."""
+    """The difficulty of scenes: the shares of one, two and three things, the share with a word, and the sizes."""
 
     things: tuple[float, float, float] = (0.5, 0.35, 0.15)
     words: float = 0.2
@@ -30,7 +30,7 @@ HARD = Level()
 
 
 def random_scene(rng: np.random.Generator, level: Level = HARD, *, of_held_out: bool = False) -> Scene:
-    """A scene from those trained on, or from those held out for scoring."""
+    """Draw a scene from those that are trained on, or from those held out for scoring."""
     while True:
         scene = _candidate(rng, level)
         if scene is not None and held_out(scene) == of_held_out:
@@ -38,18 +38,18 @@ def random_scene(rng: np.random.Generator, level: Level = HARD, *, of_held_out: 
 
 
 def random_thing(rng: np.random.Generator, scene: Scene, level: Level = HARD) -> Thing | None:
-    """A thing that fits into a scene without touching what is there, or None when none was found."""
+    """Draw a thing that fits into a scene without touching others, or return None if none was found."""
     colour = _pick(rng, [name for name in COLOURS if name != scene.background])
     return _placed(rng, scene, str(_pick(rng, SHAPES)), colour, level.sizes)
 
 
-def other(rng: np.random.Generator, choices: Sequence[str], *than: str) -> str:
-    """One of the choices that is none of `than`."""
+def pick_other(rng: np.random.Generator, choices: Sequence[str], *than: str) -> str:
+    """Pick one of the choices that is not in `than`."""
     return _pick(rng, [choice for choice in choices if choice not in than])
 
 
-def fits(scene: Scene, thing: Thing) -> bool:
-    """Whether a thing lies free of a scene's other things and its word."""
+def thing_fits(scene: Scene, thing: Thing) -> bool:
+    """Whether a thing keeps clear of the other things of a scene and of its word."""
     if scene.word:
         distance = abs(PLACES[scene.word.place][1] - PLACES[thing.place][1])
         if thing.size == "large" or distance < _WORD_ROOM[thing.size]:
@@ -66,11 +66,11 @@ def _candidate(rng: np.random.Generator, level: Level) -> Scene | None:
     scene = Scene(background)
     count = int(rng.choice(3, p=level.things)) + 1
     if rng.random() < level.words:
-        word = Word(_pick(rng, WORDS), other(rng, list(COLOURS), background), _pick(rng, WORD_PLACES))
+        word = Word(_pick(rng, WORDS), pick_other(rng, list(COLOURS), background), _pick(rng, WORD_PLACES))
         scene = Scene(background, (), word)
         count -= 1
     for _ in range(count):
-        colour = other(rng, list(COLOURS), background)
+        colour = pick_other(rng, list(COLOURS), background)
         thing = _placed(rng, scene, _pick(rng, SHAPES), colour, level.sizes)
         if thing is None:
             return None
@@ -83,7 +83,7 @@ def _placed(rng: np.random.Generator, scene: Scene, shape: str, colour: str, siz
         dx, dy = rng.uniform(-JITTER, JITTER, 2)
         thing = Thing(shape, colour, _pick(rng, sizes), _pick(rng, list(PLACES)), float(dx), float(dy))  # pyright: ignore[reportArgumentType]
         alike = any((there.shape, there.colour) == (shape, colour) for there in scene.things)
-        if not alike and fits(scene, thing):
+        if not alike and thing_fits(scene, thing):
             return thing
     return None
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from training.sampling import EASY, HARD, Level, fits, random_scene
+from training.random_scenes import EASY, HARD, Level, random_scene, thing_fits
 from training.scenes import held_out
 
 
@@ -36,4 +36,4 @@ def test_things_differ_and_keep_apart() -> None:
         assert scene.background not in {thing.colour for thing in scene.things}
         for index, thing in enumerate(scene.things):
             before = type(scene)(scene.background, scene.things[:index], scene.word)
-            assert fits(before, thing)
+            assert thing_fits(before, thing)

@@ -1,4 +1,4 @@
-"""A pixel alphabet: capital letters of 5 × 7 cells. Knows letters; knows no picture."""
+"""A pixel font: capital letters of 5 × 7 cells. Knows letters; knows no picture."""
 
 import numpy as np
 
@@ -35,6 +35,6 @@ _LETTERS = {
 
 
 def letter_grid(word: str) -> np.ndarray:
-    """The word's cells, float32 [7, 6 · letters − 1], 1 where ink is. Raises `KeyError` beyond A to Z."""
+    """Return the cells of a word, float32 [7, 6 · letters − 1], 1 for ink. Raises `KeyError` beyond A to Z."""
     grids = [np.array([[int(cell) for cell in row] for row in _LETTERS[letter].split()]) for letter in word]
     return np.concatenate([np.pad(grid, ((0, 0), (0, 1))) for grid in grids], axis=1)[:, :-1].astype(np.float32)
