@@ -10,8 +10,8 @@ GateReason = Literal["first", "last", "window", "timetable", "run_cap"]
 class Gate:
     """Reuse is allowed in the steps `start` ≤ step < `end` of `total`, at most `max_run` times in a row.
 
-    The `computed_steps` are always computed. So are the first step, where the cache is empty, and the last step, whose
-    error could not be corrected later.
+    The `computed_steps` are always computed. So are the first and the last step. In the first one the cache is empty.
+    After the last one an error could not be corrected.
     """
 
     total: int

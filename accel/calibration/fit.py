@@ -37,7 +37,7 @@ class _Changes:
 
 
 def fit_curves(traces: Sequence[Trace]) -> Fit:
-    """Fit both curves to images of equal steps and guidance, one image for each prompt, in the order of the prompts.
+    """Fit both curves to one image of each prompt, in the order of the prompts. All have equal steps and guidance.
 
     Raises `CalibrationError` when there are too few prompts, or when neither curve explains enough.
     """

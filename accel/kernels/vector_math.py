@@ -1,9 +1,8 @@
 """Chooses the kernels of torch's elementwise CPU functions before they are needed, so that results are reproducible.
 
 Intel's MKL chooses a function's kernel at its first call. When several threads make this call at once, one of them may
-compute its share with a kernel of low accuracy, that one time. In 1 of 24 fresh processes the text encoder's first
-cosines were off by 1.5e-4, and the image differed from its receipt (pytorch/pytorch#188792). Knows torch; knows no
-model.
+use a kernel of low accuracy, that one time (pytorch/pytorch#188792). In 1 of 24 fresh processes the text encoder's
+first cosines were off by 1.5e-4. The image then differed from its receipt. Knows torch; knows no model.
 """
 
 import torch

@@ -19,7 +19,7 @@ def test_it_counts_steps_and_forwards() -> None:
     assert report.seconds_saved == pytest.approx(2.7)
 
 
-def test_nothing_drawn_is_nothing_saved() -> None:
+def test_a_report_of_no_steps_has_saved_nothing() -> None:
     report = CacheReport("fbcache", (), 0, 0, 0.0)
     assert (report.steps, report.reused_steps, report.seconds_saved, report.patterns) == (0, 0, 0.0, {})
 
