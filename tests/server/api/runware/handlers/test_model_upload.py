@@ -18,7 +18,7 @@ from server.app import create_app
 from server.settings import Settings
 from tests.fakes import FakeWorker
 from tests.lora_bytes import lora_bytes
-from tests.server.conftest import error_of, new_task, post
+from tests.server.conftest import error_of, new_task, post, results_of
 
 FILES = {
     "/style.safetensors": lora_bytes(),
@@ -28,6 +28,7 @@ FILES = {
     "/checkpoint": lora_bytes().replace(b"lora_A", b"norm_A"),
     "/large": lora_bytes(rows=1500),  # 1.5 MB
 }
+STAGES = ["validated", "downloaded", "stored", "ready"]
 Start = Callable[[], AbstractContextManager[TestClient]]
 
 
@@ -96,12 +97,8 @@ def ask(client: TestClient, task: dict[str, Any]) -> dict[str, Any]:
     return post(client, {"taskType": "getResponse", "taskUUID": task["taskUUID"]}).json()
 
 
-def wait_for(client: TestClient, task: dict[str, Any]) -> list[dict[str, Any]]:
-    deadline = time.monotonic() + 10
-    while (items := ask(client, task)["data"])[-1]["status"] != "ready":
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    return items
+def statuses(items: list[dict[str, Any]]) -> list[str]:
+    return [item["status"] for item in items]
 
 
 def kept(tmp_path: Path) -> list[str]:
@@ -116,7 +113,7 @@ def test_all_stages_in_one_answer_and_then_it_can_be_used(
     response = post(client, task)
     assert response.status_code == 200
     items = response.json()["data"]
-    assert [item["status"] for item in items] == ["validated", "downloaded", "stored", "ready"]
+    assert statuses(items) == STAGES
     assert {(item["taskType"], item["taskUUID"]) for item in items} == {("modelUpload", task["taskUUID"])}
     assert all(item["message"] for item in items)
     assert items[-1]["air"] == "local:ink-wash@1.2"
@@ -229,17 +226,17 @@ def test_async_is_acknowledged_and_can_be_asked_for(client: TestClient, web: str
     Web.go.clear()
     task = upload(web, "/slow", deliveryMethod="async")
     assert post(client, task).json() == {"data": [{"taskType": "modelUpload", "taskUUID": task["taskUUID"]}]}
-    assert [item["status"] for item in ask(client, task)["data"]] in ([], ["processing"], ["validated"])
+    assert statuses(ask(client, task)["data"]) in ([], ["processing"], ["validated"])
     assert error_of(post(client, task))["code"] == "conflictTaskUUID"
     Web.go.set()
-    assert [item["status"] for item in wait_for(client, task)] == ["validated", "downloaded", "stored", "ready"]
+    assert statuses(results_of(client, task, wanted="ready")) == STAGES
 
 
 def test_a_failed_one_says_so_when_asked(client: TestClient, web: str) -> None:
     task = upload(web, "/page")
     error = error_of(post(client, task))
     answer = ask(client, task)
-    assert [item["status"] for item in answer["data"]] == ["validated", "failed"]
+    assert statuses(answer["data"]) == ["validated", "failed"]
     (told,) = answer["errors"]
     assert (told["code"], told["status"]) == (error["code"], "error")
 
@@ -248,7 +245,7 @@ def test_over_a_websocket_each_stage_is_a_frame(client: TestClient, web: str) ->
     with client.websocket_connect("/v1") as socket:
         socket.send_json([upload(web)])
         frames = [socket.receive_json() for _ in range(4)]
-        assert [frame["data"][0]["status"] for frame in frames] == ["validated", "downloaded", "stored", "ready"]
+        assert [frame["data"][0]["status"] for frame in frames] == STAGES
         socket.send_json([upload(web, "/page", name="other")])
         frames = [socket.receive_json() for _ in range(3)]
         assert [frame["data"][0]["status"] for frame in frames[:2]] == ["validated", "failed"]
@@ -273,7 +270,7 @@ def test_one_that_a_stopping_server_gave_up_starts_again(start: Start, web: str,
     assert kept(tmp_path) == []
     Web.go.set()
     with start() as client:
-        assert [item["status"] for item in wait_for(client, task)] == ["validated", "downloaded", "stored", "ready"]
+        assert statuses(results_of(client, task, wanted="ready")) == STAGES
         assert post(client, new_task(lora=[{"model": "local:ink-wash@1.2"}])).status_code == 200
         assert error_of(post(client, task))["code"] == "conflictTaskUUID"
 
