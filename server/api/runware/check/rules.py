@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from pipelines.catalog.catalog import LORA_ARCHITECTURES, REFERENCES, Catalog, ModelEntry
 from pipelines.catalog.templates import find_control_token
-from pipelines.limits import is_side
+from pipelines.limits import MAX_ASPECT, is_side, same_aspect
 from server.api.runware.check.validation import describe, expectation
 from server.api.runware.schema.tasks import ImageInference
 from server.api.runware.translate.caches import CACHES
@@ -24,12 +24,6 @@ from server.media.store import Media
 
 Rule = Callable[[ImageInference, ModelEntry, Catalog], Iterator[ApiError]]
 MAX_NAMED = 10  # LoRAs that a message lists; allowedValues has all
-
-
-# A picture is scaled to an area, and Qwen2.5-VL takes no picture whose sides differ by more than 1:200 after that.
-MAX_ASPECT = 100
-# A mask made for a scaled copy of the seed image has its aspect up to rounding.
-ASPECT_TOLERANCE = 0.02
 
 
 def check(task: ImageInference, entry: ModelEntry, catalog: Catalog) -> None:
@@ -67,7 +61,7 @@ def _mask_size(task: ImageInference, pictures: Mapping[str, Media]) -> Iterator[
     if not all(name in pictures for name in names):
         return
     mask, seed = (pictures[name] for name in names)
-    if abs(mask.width * seed.height / (mask.height * seed.width) - 1) > ASPECT_TOLERANCE:
+    if not same_aspect(mask.width, mask.height, seed.width, seed.height):
         message = f"'{names[0]}' is {mask.width}×{mask.height} pixels and '{names[1]}' {seed.width}×{seed.height}; "
         message += "they must have the same size, or at least the same aspect."
         yield IncompatibleParameters(message, parameter=names)

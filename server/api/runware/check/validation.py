@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from server.api.runware.schema.fields import MAX_PROMPT
+from pipelines.limits import MAX_PROMPT
 from server.api.runware.schema.objects import WireModel
 from server.api.runware.schema.tasks import TASKS, UNSERVED, WireTask
 from server.errors import (

@@ -8,12 +8,19 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, StrictStr, WithJsonSchema
 
 from pipelines.controlnet.preprocessors import KINDS, NEED_A_NETWORK
-from pipelines.limits import MAX_SEED, MAX_SIDE, MAX_STEPS, MIN_SIDE, SIDE_MULTIPLE
+from pipelines.limits import (
+    MAX_ADAPTER_WEIGHT,
+    MAX_PROMPT,
+    MAX_SEED,
+    MAX_SIDE,
+    MAX_STEPS,
+    MIN_SIDE,
+    SIDE_MULTIPLE,
+)
 from server.api.runware.schema.schedulers import SCHEDULERS, scheduler_name
 from server.media.web_address import parse_web_address
 
 MAX_TTL = 100 * 366 * 86_400  # a lifetime; beyond some size it is no number of seconds that can be stored
-MAX_PROMPT = 32_000
 AIR_PATTERN = r"^[\w.-]+:[\w.:-]+@[\w.-]+$"
 UUID_PATTERN = r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
 
@@ -51,7 +58,7 @@ Seed = Annotated[Integer, Field(ge=0, le=MAX_SEED)]
 GreyLevel = Annotated[Integer, Field(ge=0, le=255)]
 Percentage = Annotated[Integer, Field(ge=0, le=99)]
 EndPercentage = Annotated[Integer, Field(ge=1, le=100)]
-Weight = Annotated[Hundredths, Field(ge=-4, le=4)]
+Weight = Annotated[Hundredths, Field(ge=-MAX_ADAPTER_WEIGHT, le=MAX_ADAPTER_WEIGHT)]
 TaskUUID = Annotated[StrictStr, Field(pattern=UUID_PATTERN, json_schema_extra={"format": "uuid"})]
 WebAddress = Annotated[
     StrictStr,

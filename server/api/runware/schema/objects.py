@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictStr
 
+from pipelines.limits import MAX_TRUE_CFG_SCALE
 from server.api.runware.schema.fields import (
     EndPercentage,
     ImageText,
@@ -110,8 +111,8 @@ class Inputs(WireModel):
 class InferenceSettings(WireModel):
     """Technical parameters of the inference."""
 
-    # The page names no range. Only the direction of guidance counts, and that has stopped moving well before 100.
-    trueCFGScale: Annotated[Number, Field(le=100)] | None = Field(
+    # The page names no range.
+    trueCFGScale: Annotated[Number, Field(le=MAX_TRUE_CFG_SCALE)] | None = Field(
         default=None, description="Wins over CFGScale; 1 or less: no guidance."
     )
 

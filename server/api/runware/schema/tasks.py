@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StrictBool, StrictStr
 
 from pipelines.controlnet.preprocessors import CANNY_HIGH, CANNY_LOW
+from pipelines.limits import MAX_MASK_MARGIN, MIN_MASK_MARGIN
 from server.api.runware.schema.fields import (
     AIR_PATTERN,
     GreyLevel,
@@ -103,7 +104,7 @@ class ImageInference(Task):
     acceleratorOptions: AcceleratorOptions = AcceleratorOptions()
     lora: tuple[Lora, ...] = Field(default=(), description="Adapters that act together, on this task only.")
     controlNet: tuple[ControlNet, ...] = Field(default=(), description="ControlNets, which act together.")
-    maskMargin: Annotated[Integer, Field(ge=32, le=128)] | None = Field(
+    maskMargin: Annotated[Integer, Field(ge=MIN_MASK_MARGIN, le=MAX_MASK_MARGIN)] | None = Field(
         default=None, description="Draw only the masked part with so many pixels around it, at the full size."
     )
     outpaint: Outpaint | None = Field(

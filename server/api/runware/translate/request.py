@@ -4,7 +4,6 @@ Pure: no I/O, no defaults left open, and the decisions that the wire leaves open
 that the sender should see.
 """
 
-import math
 import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -13,17 +12,14 @@ from pathlib import Path
 
 from pipelines.catalog.catalog import Catalog, ModelEntry
 from pipelines.catalog.profiles import CalibrationKey, Profiles
-from pipelines.limits import nearest_side
+from pipelines.limits import DEFAULT_STRENGTH, same_aspect, size_like
 from pipelines.request import ControlUse, FaceRefinement, LoraUse, Outpaint, Reference, RenderRequest, Sampler
-from server.api.runware.check.rules import ASPECT_TOLERANCE
 from server.api.runware.schema.objects import ControlNet
 from server.api.runware.schema.schedulers import NEAREST, SAMPLERS
 from server.api.runware.schema.tasks import ImageInference
 from server.api.runware.translate.caches import ThresholdDirection, cache_plan
 from server.api.runware.translate.windows import step_window
 from server.media.store import Media
-
-DEFAULT_STRENGTH = 0.8  # the vendor's
 
 
 def image_texts(task: ImageInference) -> dict[str, str]:
@@ -85,12 +81,6 @@ def control_window(control: ControlNet, steps: int) -> tuple[int, int]:
     """The executed steps start ≤ step < end of `steps` in which a ControlNet acts."""
     steps_given = (control.startStep, control.endStep)
     return step_window(steps, steps_given, (control.startStepPercentage, control.endStepPercentage), (0, steps))
-
-
-def size_like(width: int, height: int, area: int) -> tuple[int, int]:
-    """A size of about `area` pixels with the aspect of width × height, each side a legal one."""
-    scale = math.sqrt(area / (width * height))
-    return nearest_side(width * scale), nearest_side(height * scale)
 
 
 def _size(
@@ -190,7 +180,6 @@ def _warnings(task: ImageInference, request: RenderRequest) -> Iterator[str]:
         return
     if request.executed_steps == 0:
         yield "inputs.strength is 0, so nothing is drawn: the seed image is returned."
-    stretch = seed.width * request.height / (seed.height * request.width)
-    if request.outpaint is None and abs(stretch - 1) > ASPECT_TOLERANCE:
+    if request.outpaint is None and not same_aspect(seed.width, seed.height, request.width, request.height):
         size = f"{request.width}×{request.height}"
         yield f"inputs.seedImage is {seed.width}×{seed.height} pixels, so it is stretched to {size}."
