@@ -61,7 +61,18 @@ def test_each_option_is_a_flag_and_a_variable(monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.parametrize(
     "flag",
-    ["--port=x", "--port=70000", "--public-url=box", "--public-url=ftp://box", "--devices=,", "--result-ttl=59"],
+    [
+        "--port=x",
+        "--port=70000",
+        "--public-url=box",
+        "--public-url=ftp://box",
+        "--public-url=http://box:99999",
+        "--public-url=http://box:port",
+        "--public-url=http://:80",
+        "--public-url=http://box/?a",
+        "--devices=,",
+        "--result-ttl=59",
+    ],
 )
 def test_wrong_values(flag: str) -> None:
     with pytest.raises(ValidationError):
@@ -69,6 +80,6 @@ def test_wrong_values(flag: str) -> None:
 
 
 def test_a_variable_that_is_no_option() -> None:
-    (complaint,) = unknown_variables({"OWNWARE_PROT": "1", "OWNWARE_PORT": "1", "PATH": ""})
-    assert complaint == "OWNWARE_PROT is no option of ownware; did you mean OWNWARE_PORT?"
+    (message,) = unknown_variables({"OWNWARE_PROT": "1", "OWNWARE_PORT": "1", "PATH": ""})
+    assert message == "OWNWARE_PROT is no option of ownware; did you mean OWNWARE_PORT?"
     assert unknown_variables({"OWNWARE_XYZZY": "1"}) == ["OWNWARE_XYZZY is no option of ownware"]

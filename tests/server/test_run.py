@@ -1,0 +1,133 @@
+"""The server from start to end in this process, with a fake worker and nothing but the loopback address."""
+
+import importlib.util
+import os
+import re
+import signal
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines.catalog.catalog import load_catalog
+from server import run
+from server.run import choose_catalog, local_url, serve
+from server.settings import Settings
+from tests.fakes import FakeWorker
+
+
+class Terminal:
+    """What is printed. The user presses Ctrl-C twice when the greeting appears."""
+
+    def __init__(self) -> None:
+        self.printed: list[str] = []
+
+    def echo(self, text: str, *, err: bool = False) -> None:
+        self.printed.append(text)
+        if "Try it:" in text:
+            for _ in range(2):
+                os.kill(os.getpid(), signal.SIGINT)
+
+    @property
+    def text(self) -> str:
+        return "\n".join(self.printed)
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    terminal = Terminal()
+    monkeypatch.setattr(run.typer, "echo", terminal.echo)
+    return terminal
+
+
+@pytest.fixture(autouse=True)
+def fakes(monkeypatch: pytest.MonkeyPatch, worker: FakeWorker) -> None:
+    monkeypatch.setattr(run, "configure_logs", lambda level: None)
+    monkeypatch.setattr(run, "WorkerProcess", lambda device, catalog, log_level: worker)
+
+
+def settings(tmp_path: Path, **changes: Any) -> Settings:
+    return Settings(**{"data_dir": tmp_path / "data", "port": 0, "devices": ("cpu",)} | changes)
+
+
+def test_it_greets_when_a_worker_is_ready_and_ends_at_an_interrupt(tmp_path: Path, terminal: Terminal) -> None:
+    assert serve(settings(tmp_path)) == 0
+    greeting, *after = terminal.printed
+    for words in ("runware:108@1 ", "embedded demonstration model", "Device: fake device.", "any key is accepted"):
+        assert words in greeting
+    assert str(tmp_path / "data") in greeting
+    assert re.search(r"curl -s http://127\.0\.0\.1:\d+/v1 -H 'Content-Type", greeting)
+    assert after == ["\nStopping. Tasks that are not done go on at the next start."]
+
+
+def test_the_command_to_try_sends_a_key_where_one_is_required(tmp_path: Path, terminal: Terminal) -> None:
+    assert serve(settings(tmp_path, api_keys=("key",))) == 0
+    assert "API keys: required" in terminal.printed[0]
+    assert '-H "Authorization: Bearer $RUNWARE_API_KEY"' in terminal.printed[0]
+
+
+def test_it_ends_when_no_worker_can_start(tmp_path: Path, terminal: Terminal, worker: FakeWorker) -> None:
+    worker.start_failure = "no weights"
+    assert serve(settings(tmp_path)) == 1
+    assert terminal.printed == ["ownware: no worker can start: no weights"]
+
+
+def test_mistakes_end_the_start_with_a_message(tmp_path: Path, terminal: Terminal) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "embedded.toml").write_text("format = 1\n")
+    for changes in (
+        {"models": tmp_path / "nowhere.toml"},
+        {"data_dir": tmp_path / "file" / "data"},
+        {"profile_dir": tmp_path},
+    ):
+        assert serve(settings(tmp_path, **changes)) == 2
+    models, data, profile = terminal.printed
+    assert models.startswith(f"ownware: {tmp_path / 'nowhere.toml'}: ")
+    assert data.startswith(f"ownware: the data folder {tmp_path / 'file' / 'data'} cannot be used: ")
+    assert profile.startswith(f"ownware: {tmp_path / 'embedded.toml'}: ")
+
+
+def test_refined_faces_need_their_detector(tmp_path: Path, terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert serve(settings(tmp_path, face_refinement=True)) == 2
+    assert "ownware[faces]" in terminal.text
+
+
+@pytest.mark.parametrize(
+    ("changes", "devices", "embedded"),
+    [
+        ({}, ("cpu",), True),
+        ({}, ("cuda:0",), False),
+        ({}, ("cpu", "cuda:0"), False),
+        ({"weights": "embedded"}, ("cuda:0",), True),
+        ({"weights": "catalog"}, ("cpu",), False),
+    ],
+)
+def test_the_embedded_weights_are_the_default_without_a_gpu(
+    tmp_path: Path, changes: dict[str, Any], devices: tuple[str, ...], embedded: bool
+) -> None:
+    catalog = choose_catalog(settings(tmp_path, **changes), devices)
+    assert all(entry.embedded == embedded for entry in catalog.entries)
+
+
+def test_a_models_file_replaces_the_embedded_weights(tmp_path: Path) -> None:
+    entry = replace(load_catalog().entries[0], weights="/weights")
+    row = {"air": entry.air, "name": "mine", "version": "1", "architecture": "qwen_image", "mode": entry.mode}
+    lines = [f'{key} = "{value}"' for key, value in {**row, "weights": "/weights"}.items()]
+    (tmp_path / "models.toml").write_text("\n".join(["[[models]]", *lines, "steps = 20", "true_cfg_scale = 4.0"]))
+    (chosen,) = choose_catalog(settings(tmp_path, models=tmp_path / "models.toml"), ("cpu",)).entries
+    assert (chosen.weights, chosen.embedded) == ("/weights", False)
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("0.0.0.0", "http://127.0.0.1:8000"),
+        ("::", "http://127.0.0.1:8000"),
+        ("10.0.0.2", "http://10.0.0.2:8000"),
+        ("::1", "http://[::1]:8000"),
+    ],
+)
+def test_the_url_that_reaches_a_listening_socket(host: str, url: str) -> None:
+    assert local_url(host, 8000) == url
