@@ -1,11 +1,11 @@
-"""Which devices to render on, found without importing torch."""
+"""Finds the devices to render on. Imports no torch."""
 
 import shutil
 import subprocess
 
 
 def find_devices(wanted: tuple[str, ...]) -> tuple[str, ...]:
-    """Resolve `auto` to every NVIDIA GPU, or the CPU when there is none; anything else stays as named."""
+    """Every NVIDIA GPU for `auto`, or the CPU without one. Other names stay as they are."""
     if wanted != ("auto",):
         return wanted
     return tuple(f"cuda:{index}" for index in range(_gpu_count())) or ("cpu",)

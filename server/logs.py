@@ -1,4 +1,7 @@
-"""How both processes log: one line an event to standard error, key=value, without colours when not a terminal."""
+"""Configures the log of the API process and of the workers: one line an event on standard error, with key=value pairs.
+
+A terminal gets colours.
+"""
 
 import logging
 import sys
@@ -7,7 +10,7 @@ import structlog
 
 
 def configure_logs(level: str) -> None:
-    """Log events of at least this level (debug, info, warning, error)."""
+    """Log events of this level (debug, info, warning, error) and above."""
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,

@@ -1,6 +1,6 @@
-"""Runs the server from start to end: devices, models, sockets, signals, and what is printed on the way.
+"""Runs the server from start to end: devices, models, sockets, signals, and the messages on the terminal.
 
-Knows uvicorn and the terminal; imports no torch.
+Knows uvicorn and the terminal. Imports no torch.
 """
 
 import asyncio
@@ -26,9 +26,9 @@ from server.settings import Settings
 
 log = structlog.get_logger()
 
-# Answers under way get this long after Ctrl-C; workers get their own grace after that.
+# Answers under way get this long after Ctrl-C. Workers then get `STOP_GRACE_SECONDS`.
 SHUTDOWN_SECONDS = 3
-# A client that is busy rendering itself may be late with its pong.
+# A client on the same busy machine may answer a ping late.
 WEBSOCKET_PING_TIMEOUT = 60.0
 
 
@@ -45,7 +45,7 @@ def serve(settings: Settings) -> int:
         typer.echo(f"ownware: {error}", err=True)
         return 2
     if not settings.api_keys:
-        log.warning("any API key is accepted, and all callers share their tasks; OWNWARE_API_KEYS restricts them")
+        log.warning("any API key is accepted, and all clients share their tasks; OWNWARE_API_KEYS restricts them")
     workers = [WorkerProcess(device, catalog, settings.log_level) for device in devices]
     try:
         app = create_app(settings, catalog, workers)
@@ -71,7 +71,7 @@ def serve(settings: Settings) -> int:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn, with a greeting when the models are loaded and a clean end on the first Ctrl-C."""
+    """uvicorn, with a greeting when the models are loaded, and an orderly end at the first Ctrl-C."""
 
     def __init__(self, config: uvicorn.Config, settings: Settings, catalog: Catalog, queue: JobQueue) -> None:
         super().__init__(config)
@@ -80,7 +80,7 @@ class _Server(uvicorn.Server):
         self._queue = queue
 
     async def run_to_end(self) -> int:
-        """Serve, greet once a worker is ready, and give up when none can start."""
+        """Serve, greet once a worker is ready, and end when no worker can start. Returns the exit status."""
         greeting = asyncio.create_task(self._greet())
         await self.serve()
         greeting.cancel()
@@ -102,7 +102,7 @@ class _Server(uvicorn.Server):
                 loop.remove_signal_handler(number)
 
     def _interrupt(self) -> None:
-        """Begin to stop, which takes seconds at most; a second Ctrl-C does not leave workers behind."""
+        """Begin to stop, which takes seconds at most. A second Ctrl-C changes nothing, so that no worker is left."""
         if not self.should_exit:
             typer.echo("\nStopping. Tasks that are not done go on at the next start.", err=True)
         self._queue.announce_stop()
@@ -110,22 +110,26 @@ class _Server(uvicorn.Server):
 
     async def _greet(self) -> int:
         await self._queue.started()
-        while not self.started:  # noqa: ASYNC110  uvicorn offers no event for it
+        while not self.started:  # noqa: ASYNC110  uvicorn has no event for it
             await asyncio.sleep(0.01)
         if not self._queue.ready:
             typer.echo(f"ownware: no worker can start: {self._queue.failure}", err=True)
             self.should_exit = True
             return 1
         host, port = self.servers[0].sockets[0].getsockname()[:2]
-        reachable = "127.0.0.1" if host in ("0.0.0.0", "::") else host
-        address = f"[{reachable}]" if ":" in reachable else reachable
-        typer.echo(_greeting(f"http://{address}:{port}", self._settings, self._catalog, self._queue.devices))
+        typer.echo(_greeting(local_url(host, port), self._settings, self._catalog, self._queue.devices))
         return 0
 
 
+def local_url(host: str, port: int) -> str:
+    """The URL that reaches a listening socket from this machine."""
+    reachable = "127.0.0.1" if host in ("0.0.0.0", "::") else host
+    return f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"
+
+
 def _greeting(url: str, settings: Settings, catalog: Catalog, devices: tuple[str, ...]) -> str:
-    """What a newcomer needs to see: where, what, on what, and a command to try."""
-    models = [f"  {entry.air:<16} {entry.name:<22} {_weights_in_words(entry)}" for entry in catalog.entries]
+    """The address, the models, the devices, and a command to try."""
+    models = [f"  {entry.air:<16} {entry.name:<22} {_describe_weights(entry)}" for entry in catalog.entries]
     keys = "any key is accepted; set OWNWARE_API_KEYS to restrict" if not settings.api_keys else "required"
     header = ' -H "Authorization: Bearer $RUNWARE_API_KEY"' if settings.api_keys else ""
     task = (
@@ -143,7 +147,7 @@ def _greeting(url: str, settings: Settings, catalog: Catalog, devices: tuple[str
     return "\n".join(lines)
 
 
-def _weights_in_words(entry: ModelEntry) -> str:
+def _describe_weights(entry: ModelEntry) -> str:
     if entry.embedded:
         return "embedded demonstration model: same architecture, not the 20B; for flat shapes and short words"
     return entry.weights

@@ -1,7 +1,7 @@
-"""Every option of the server, declared once: each field is a flag of `ownware serve` and an OWNWARE_* variable.
+"""The options of the server. Each field is a flag of `ownware serve` and a variable OWNWARE_*.
 
-A flag wins over a variable, a variable over the default. A variable with our prefix that names no field is an
-error, because a misspelt option that is silently ignored is worse than none.
+A flag wins over a variable, and a variable over the default. A variable with the prefix that names no field is an
+error, so that a misspelt option is not ignored in silence.
 """
 
 import difflib
@@ -62,7 +62,7 @@ class Settings(BaseSettings):
         default=None, description="Folder of LoRAs: every *.safetensors in it is called by its name without the ending."
     )
     profile_dir: Path | None = Field(
-        default=None, description="Folder of the TeaCache profiles of your own; default: profiles in the data folder."
+        default=None, description="Folder of your own TeaCache profiles; default: profiles in the data folder."
     )
     result_ttl: int = Field(
         default=86_400, ge=60, description="Seconds until a result that names no ttl of its own expires."
@@ -104,13 +104,14 @@ class Settings(BaseSettings):
         if value is None:
             return None
         parts = urlsplit(value)
-        if parts.scheme not in ("http", "https") or not parts.netloc or parts.query or parts.fragment:
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
             raise ValueError("must be an http or https address without query")
+        _ = parts.port  # raises ValueError when it is no number or above 65535
         return value.rstrip("/")
 
     @property
     def profiles(self) -> Path:
-        """Where TeaCache's profiles of one's own are."""
+        """The folder of the user's own TeaCache profiles."""
         return self.profile_dir or self.data_dir / "profiles"
 
     @field_validator("data_dir", "models", "lora_dir", "profile_dir")
@@ -120,13 +121,13 @@ class Settings(BaseSettings):
 
 
 def unknown_variables(environment: Mapping[str, str]) -> list[str]:
-    """Complain about each variable with our prefix that is no option, naming the nearest that is."""
+    """A message for each variable with the prefix that names no option. It offers the nearest option."""
     known = {name.upper() for name in Settings.model_fields}
-    complaints = []
+    messages = []
     for name in sorted(environment):
         option = name.upper().removeprefix(PREFIX)
         if name.upper().startswith(PREFIX) and option not in known:
             near = difflib.get_close_matches(option, known, n=1)
             hint = f"; did you mean {PREFIX}{near[0]}?" if near else ""
-            complaints.append(f"{name} is no option of ownware{hint}")
-    return complaints
+            messages.append(f"{name} is no option of ownware{hint}")
+    return messages

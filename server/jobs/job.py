@@ -1,6 +1,6 @@
-"""A job: one accepted task, what it is to draw, and what has become of it.
+"""A job: one accepted task with its request, its state and its results.
 
-Plain frozen data. Knows no wire format (`task` is kept for whoever accepted it) and no process.
+Plain frozen data. Knows no process, and no wire format: `task` is stored for the dialect that accepted it.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ ENDED: frozenset[State] = frozenset({"done", "failed", "cancelled"})
 class Submission:
     """A validated task on its way into the queue.
 
-    `image_uuids` has one UUID for each image it will draw, `ttl` is in seconds, and `warnings` grow while it runs.
+    `image_uuids` has a UUID for each image of the request. `ttl` is in seconds. The worker adds to `warnings`.
     """
 
     owner: str
@@ -33,7 +33,7 @@ class Submission:
 
     @property
     def key(self) -> tuple[str, str]:
-        """What makes a job unique: a task UUID is one owner's."""
+        """The owner and the task UUID in lower case, which are unique together."""
         return self.owner, self.task_uuid.lower()
 
 
@@ -41,7 +41,8 @@ class Submission:
 class Result:
     """One finished image of a job.
 
-    `seconds` is the time inside the worker, `receipt` the worker's, as JSON, and `cache` what a step cache did.
+    `seconds` is the time from the start of the image to its file. `receipt` is JSON. `cache` is the report of the step
+    cache, None without one.
     """
 
     index: int
@@ -57,7 +58,7 @@ CANCELLED = Failure("taskCancelled", "The task was cancelled.", TaskCancelled.st
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A submission with its history. Times are seconds since the epoch; `results` are in the order of their index."""
+    """A submission with its history. Times are seconds since the epoch. `results` are sorted by their index."""
 
     id: int
     submission: Submission
@@ -70,5 +71,5 @@ class Job:
 
     @property
     def ended(self) -> bool:
-        """Whether nothing more will happen to it."""
+        """Whether the job is done, failed or cancelled."""
         return self.state in ENDED

@@ -1,6 +1,6 @@
-"""What the API process and a worker process say to each other: small frozen messages, no pictures.
+"""The messages between the API process and a worker: small, frozen, without images.
 
-Pictures travel through the file system: the API process says where each one belongs, the worker writes it there.
+Images go through the file system: the API process names the file of each one, and the worker writes it.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from server.media.encode import Encoding
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """One image still to be drawn: its index in the request and the file it belongs in."""
+    """One image to render: its index in the request, and its file."""
 
     index: int
     path: Path
@@ -22,7 +22,7 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class RenderJob:
-    """Draw these images of a request."""
+    """Render these images of a request."""
 
     job_id: int
     request: RenderRequest
@@ -32,19 +32,19 @@ class RenderJob:
 
 @dataclass(frozen=True, slots=True)
 class Cancel:
-    """Stop a job at its next step. A job that has ended meanwhile is left alone."""
+    """Stop a job at its next step. Has no effect on a job that has ended."""
 
     job_id: int
 
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """End the process at its next step, whatever it is doing."""
+    """End the process at its next step, with or without a job."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The worker can take jobs; `device` is in words."""
+    """The worker takes jobs. `device` is in words, `seconds` is the time that it took to load."""
 
     device: str
     seconds: float
@@ -52,14 +52,14 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class StartFailed:
-    """The worker cannot start; the message says why and what to do."""
+    """The worker cannot start. The message says why."""
 
     message: str
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """`step` of `steps` denoising steps of one image are done."""
+    """`step` of the `steps` denoising steps of an image are done."""
 
     job_id: int
     index: int
@@ -69,9 +69,10 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class ImageWritten:
-    """An image is in its file. `seconds` counts from the start of the image to the file; `receipt` is JSON.
+    """An image is in its file.
 
-    `cache` is what a step cache did, None without one.
+    `seconds` is the time from the start of the image to its file. `receipt` is JSON. `cache` is the report of the step
+    cache, None without one.
     """
 
     job_id: int
@@ -95,7 +96,7 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class Cancelled:
-    """A job was stopped; the images before it are written."""
+    """A job was stopped. The images that were finished before are written."""
 
     job_id: int
 

@@ -1,4 +1,4 @@
-"""Inside a worker process: takes jobs from a connection and sends back what becomes of them.
+"""The loop of a worker process: takes jobs from a connection, renders them, and sends back the replies.
 
 Between two steps it reads the connection: a cancel stops the job, a stop or a closed connection ends the process.
 Imports no torch: `ImageWriter` does that, in the process that `main` runs in.

@@ -1,7 +1,7 @@
-"""Is this a picture we can use? Format, size and integrity of encoded images.
+"""Checks encoded images: their format, their size, and that they can be decoded.
 
-Reads bytes from strangers: the header is checked before a pixel is decoded, and whatever the decoder trips over
-becomes a `MediaError`. Keeps nothing.
+The bytes come from strangers. The header is checked before any pixel is decoded, and every error of a decoder becomes
+a `MediaError`. Stores nothing.
 """
 
 import io
@@ -23,7 +23,7 @@ ACCEPTED = "PNG, JPG, WEBP, BMP or GIF"
 _FILES = {
     "PNG": ("image/png", "png"),
     "JPEG": ("image/jpeg", "jpg"),
-    "MPO": ("image/jpeg", "jpg"),  # a JPEG that more pictures follow, as phones write; the first one counts
+    "MPO": ("image/jpeg", "jpg"),  # several JPEGs in one file, as phones write; the first one is used
     "WEBP": ("image/webp", "webp"),
     "BMP": ("image/bmp", "bmp"),
     "GIF": ("image/gif", "gif"),
@@ -45,14 +45,14 @@ _DECODER_ERRORS = (
     zlib.error,
 )
 _ROTATED = frozenset({5, 6, 7, 8})  # EXIF orientations that swap width and height
-# Warning filters belong to the process: of two threads that change them at once, one leaves its own behind. One picture
-# at a time also keeps a burst of large ones from filling the memory.
+# Warning filters belong to the process: of two threads that change them at once, one would leave its own behind.
+# Decoding one image at a time also bounds the memory.
 _ONE_AT_A_TIME = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """What a picture is. Width and height are pixels as shown, after the EXIF orientation."""
+    """The type and the size of an encoded image. Width and height are in pixels, after the EXIF orientation."""
 
     mime: str
     extension: str
@@ -61,9 +61,9 @@ class Picture:
 
 
 def check_picture(data: bytes, max_pixels: int) -> Picture:
-    """Look at the header, then decode the whole (first) frame. Raises `MediaError`; blocks for the decoding."""
+    """Check the header, then decode the first frame. Blocks. Raises `MediaError`."""
     with _ONE_AT_A_TIME, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a corrupt EXIF block or an odd size is no news to the sender
+        warnings.simplefilter("ignore")  # about corrupt EXIF blocks and odd sizes, which do no harm
         try:
             return _check(data, max_pixels)
         except Image.DecompressionBombError as error:  # Pillow's own limit, checked while it reads the header
@@ -93,7 +93,7 @@ def _too_large(size: str, max_pixels: int) -> MediaError:
 
 
 def _announced_pixels(error: Image.DecompressionBombError) -> str:
-    """The number of pixels that a header claims: Pillow says it in its message only."""
+    """The number of pixels in a header. Pillow gives it in the error's message only."""
     number = re.search(r"\d+", str(error))
     return _millions(int(number[0])) if number else "more than can be decoded"
 
@@ -103,7 +103,7 @@ def _millions(pixels: int) -> str:
 
 
 def _orientation(image: Image.Image) -> int | None:
-    """The EXIF orientation; a corrupt block counts as none."""
+    """The EXIF orientation. None without one, or when the block is corrupt."""
     try:
         return image.getexif().get(0x0112)
     except _DECODER_ERRORS:
@@ -111,5 +111,5 @@ def _orientation(image: Image.Image) -> int | None:
 
 
 def _reason(error: Exception) -> str:
-    """Pillow's words where they are meant for people."""
+    """Why decoding failed: Pillow's message where it is written for people."""
     return str(error).rstrip(".") if isinstance(error, OSError) and error.args else "it is damaged"

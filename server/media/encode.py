@@ -1,6 +1,6 @@
-"""From a finished image to the bytes of a file, the same bytes for the same image.
+"""Encodes finished images. The same image and text give the same bytes.
 
-Knows formats and qualities; runs in the worker process.
+Knows formats and qualities. Runs in worker processes, and for guides in the API process.
 """
 
 import io
@@ -17,15 +17,15 @@ _FILES: dict[Format, tuple[str, str, str]] = {
     "PNG": ("PNG", "image/png", "png"),
     "WEBP": ("WEBP", "image/webp", "webp"),
 }
-# From here on colour keeps its full resolution, as thin coloured letters need.
+# From this quality on, JPEG keeps the full resolution of colour, which thin coloured letters need.
 FULL_CHROMA_QUALITY = 90
-# zlib's fastest level: at 1024², photo-like, a fifth of the time of its default level 6 and about 15 % more bytes.
+# zlib's fastest level: for photos of 1024² a fifth of the time of its default level 6, and about 15 % more bytes.
 PNG_LEVEL = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """A file format and its quality, 20 to 99; PNG has none."""
+    """A file format and its quality, 20 to 99. PNG has no quality."""
 
     format: Format
     quality: int
@@ -42,14 +42,14 @@ class Encoding:
 
 
 def encode(image: Image.Image, encoding: Encoding, text: str | None = None) -> bytes:
-    """Encode an RGB image, with an ASCII text in its metadata."""
+    """Encode an RGB image, with an ASCII text in its metadata. Raises `ValueError` when the text does not fit."""
     options: dict[str, Any] = {"quality": encoding.quality}
     if encoding.format == "JPG":
         options["subsampling"] = "4:4:4" if encoding.quality >= FULL_CHROMA_QUALITY else "4:2:0"
     elif encoding.format == "PNG":
         options = {"compress_level": PNG_LEVEL}
     if text is not None:
-        options |= metadata.options(text, encoding.format)
+        options |= metadata.save_options(text, encoding.format)
     buffer = io.BytesIO()
     image.save(buffer, _FILES[encoding.format][0], **options)
     return buffer.getvalue()

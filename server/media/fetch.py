@@ -1,8 +1,8 @@
-"""Fetches files from URLs that strangers chose, without becoming their way into our network.
+"""Fetches files from URLs that strangers chose, and reaches no private network for them.
 
-A host is resolved once, every address it has is checked, and the connection goes to an address that was checked. Each
-redirect is treated like a first URL. Requests carry no cookies and no credentials, and nothing of the environment
-(proxies, netrc) is used. What fails is a `MediaError` that names no address we resolved.
+A host is resolved once, all its addresses are checked, and the connection goes to a checked address. Each redirect is
+checked like a first URL. Requests carry no cookies and no credentials, and ignore proxies and netrc of the environment.
+Failures are `MediaError`s, which name no resolved address and repeat no URL.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ Resolve = Callable[[str, int], Awaitable[list[str]]]
 
 
 class Fetcher:
-    """An HTTP client for other people's URLs. Times in seconds, sizes in bytes; `noun` is what errors call the file."""
+    """An HTTP client for strangers' URLs. Times are in seconds, sizes in bytes. Messages call the file a `noun`."""
 
     def __init__(
         self,
@@ -44,38 +44,38 @@ class Fetcher:
         self._max_bytes = max_bytes
         self._noun = noun
         self._accept = accept
-        self._resolve = resolve or _resolve
-        # The pool knows addresses only, so a connection kept open for one name would be used for another whose
-        # certificate was never checked.
+        self._resolve = resolve or _resolve_host
+        # The pool knows addresses only: a connection kept open for one name would serve another, whose certificate was
+        # never checked.
         limits = httpx2.Limits(max_keepalive_connections=0)
         self._transport = httpx2.AsyncHTTPTransport(verify=_authorities(), trust_env=False, limits=limits)
 
     async def fetch(self, url: str) -> bytes:
         """The body behind a URL. Raises `MediaError`."""
 
-        async def joined(response: httpx2.Response) -> bytes:
+        async def join(response: httpx2.Response) -> bytes:
             return b"".join([chunk async for chunk in self._chunks(response)])
 
-        return await self._fetch(url, joined)
+        return await self._fetch(url, join)
 
     async def download(self, url: str, path: Path) -> None:
-        """Write the body behind a URL into a file, piece by piece. Raises `MediaError`; a part may be left then."""
+        """Write the body behind a URL into a file, in chunks. Raises `MediaError`, and may leave a part then."""
 
-        async def written(response: httpx2.Response) -> None:
+        async def write(response: httpx2.Response) -> None:
             with await asyncio.to_thread(path.open, "wb") as file:
                 async for chunk in self._chunks(response):
                     await asyncio.to_thread(file.write, chunk)
 
-        await self._fetch(url, written)
+        await self._fetch(url, write)
 
     async def aclose(self) -> None:
-        """Close what is still open."""
+        """Close all connections."""
         await self._transport.aclose()
 
     async def _fetch(self, url: str, read: Callable[[httpx2.Response], Awaitable[T]]) -> T:
         try:
             async with asyncio.timeout(self._timeout):
-                return await self._follow(self._checked(url), read)
+                return await self._follow(self._parse(url), read)
         except TimeoutError as error:
             raise MediaError(f"The {self._noun}'s server did not answer within {self._timeout:g} seconds.") from error
         except httpx2.ConnectError as error:
@@ -90,18 +90,18 @@ class Fetcher:
             try:
                 if not response.has_redirect_location:
                     return await read(response)
-                url = self._redirected(url, response.headers["Location"])
+                url = self._join(url, response.headers["Location"])
             finally:
                 await response.aclose()  # a redirect's body is never read
         raise MediaError(f"The {self._noun}'s URL redirects more than {MAX_REDIRECTS} times.")
 
-    def _checked(self, text: str) -> httpx2.URL:
+    def _parse(self, text: str) -> httpx2.URL:
         try:
             return parse_web_address(text)
         except WebAddressError as error:
             raise MediaError(f"The {self._noun}'s URL {error}.") from error
 
-    def _redirected(self, url: httpx2.URL, location: str) -> httpx2.URL:
+    def _join(self, url: httpx2.URL, location: str) -> httpx2.URL:
         try:
             return join_web_address(url, location)
         except WebAddressError as error:
@@ -112,21 +112,21 @@ class Fetcher:
             "Host": url.netloc.decode("ascii"),
             "User-Agent": "ownware",
             "Accept": self._accept,
-            "Accept-Encoding": "identity",  # the files are compressed already, and a body that unpacks has no bound
+            "Accept-Encoding": "identity",  # images are compressed already, and an unpacked body has no bound
             "Connection": "close",
         }
         name = url.raw_host.decode("ascii")
-        addresses = await self._addresses(name, url.port or (443 if url.scheme == "https" else 80))
+        addresses = await self._public_addresses(name, url.port or (443 if url.scheme == "https" else 80))
         while True:
             to = url.copy_with(host=addresses.pop(0))
             request = httpx2.Request("GET", to, headers=headers, extensions={"sni_hostname": name})
             try:
                 return await self._transport.handle_async_request(request)
-            except httpx2.ConnectError:  # a host with several addresses may be down at one
+            except httpx2.ConnectError:  # a host with several addresses may be down at one of them
                 if not addresses:
                     raise
 
-    async def _addresses(self, host: str, port: int) -> list[str]:
+    async def _public_addresses(self, host: str, port: int) -> list[str]:
         try:
             addresses = await self._resolve(host, port)
         except OSError as error:
@@ -155,10 +155,10 @@ class Fetcher:
 
 @cache
 def _authorities() -> ssl.SSLContext:
-    """The certificate authorities that every fetcher trusts. Reading them takes 20 ms, so it is done once."""
+    """The certificate authorities that every fetcher trusts. Loaded once, because that takes 20 ms."""
     return httpx2.create_ssl_context(trust_env=False)
 
 
-async def _resolve(host: str, port: int) -> list[str]:
+async def _resolve_host(host: str, port: int) -> list[str]:
     found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return [str(entry[4][0]) for entry in found]

@@ -1,4 +1,4 @@
-"""Files that are either whole or not there. Knows nothing of what is in them."""
+"""Writes files so that they are whole or absent. Does not know what they contain."""
 
 import os
 import uuid
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def write_file(path: Path, data: bytes) -> None:
-    """Write a file so that no reader, and no crash, ever sees a part of it. Blocks."""
+    """Write a file that no reader ever sees in part, even after a crash. Blocks."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
@@ -20,7 +20,7 @@ def write_file(path: Path, data: bytes) -> None:
 
 
 def put_in_place(draft: Path, path: Path) -> None:
-    """Give a file that is on disk its name, and have the name on disk too: rows promise it at once. Blocks."""
+    """Rename a file and sync its folder, because a row in the database will name the file at once. Blocks."""
     draft.replace(path)
     folder = os.open(path.parent, os.O_RDONLY)
     try:

@@ -1,7 +1,7 @@
-"""From the text that names a picture on the wire to a stored picture.
+"""From a text on the wire that names an image to a stored image.
 
-Four forms: the UUID of an uploaded or generated image, a data URI, an http(s) URL, bare base64. Never a path: a name
-on the client's disk means nothing here, and one on ours is nobody's business.
+Four forms: the UUID of an uploaded or generated image, a data URI, an http(s) URL, bare base64. A path is refused: the
+client's disk is not reachable, and the server's own is private.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ _FORMS = "a UUID of an uploaded or generated image, a data URI, base64, or an ht
 
 
 class InputImages:
-    """Resolves and keeps the pictures that tasks start from. `ttl` is in seconds."""
+    """Resolves and stores the input images of tasks. `ttl` is in seconds, `max_pixels` bounds width times height."""
 
     def __init__(self, store: MediaStore, fetcher: Fetcher, *, max_pixels: int, ttl: int) -> None:
         self._store = store
@@ -36,62 +36,62 @@ class InputImages:
         self._ttl = ttl
 
     async def resolve(self, value: str, *, owner: str) -> Media:
-        """The picture that a text names, kept so that its task can be drawn later. Raises `MediaError`."""
+        """The image that a text names, stored so that its task can be rendered later. Raises `MediaError`."""
         value = value.strip()
         if not _UUID.fullmatch(value):
-            return await self._keep(await self._bytes(value), "input", owner, self._ttl)
-        media = await self._stored(value, owner)
+            return await self._store_image(await self._read(value), "input", owner, self._ttl)
+        media = await self._find(value, owner)
         if media is None:
             raise MediaError("No image with this UUID is stored here, or it has expired.", missing=True)
         return media
 
     async def upload(self, value: str, *, owner: str) -> Media:
-        """Keep a picture under a UUID of its own. Raises `MediaError`."""
-        return await self._keep(await self._bytes(value.strip()), "upload", owner, UPLOAD_SECONDS)
+        """Store an image as an upload. Raises `MediaError`."""
+        return await self._store_image(await self._read(value.strip()), "upload", owner, UPLOAD_SECONDS)
 
-    async def _stored(self, media_uuid: str, owner: str) -> Media | None:
+    async def _find(self, media_uuid: str, owner: str) -> Media | None:
         media = await self._store.get(media_uuid, owner=owner)
         if media is None:
             return None
         if media.kind != "result":
             lifetime = UPLOAD_SECONDS if media.kind == "upload" else self._ttl
             return await self._store.extend(media, time.time() + lifetime)
-        try:  # a result keeps its own expiry; the task that starts from it keeps a copy
+        try:  # a result keeps its own expiry, so the task gets a copy
             data = await asyncio.to_thread(media.path.read_bytes)
-        except FileNotFoundError:  # swept since we asked
+        except FileNotFoundError:  # deleted since the row was read
             return None
-        return await self._keep(data, "input", owner, self._ttl)
+        return await self._store_image(data, "input", owner, self._ttl)
 
-    async def _keep(self, data: bytes, kind: Kind, owner: str, lifetime: int) -> Media:
+    async def _store_image(self, data: bytes, kind: Kind, owner: str, lifetime: int) -> Media:
         picture = await asyncio.to_thread(check_picture, data, self._max_pixels)
         return await self._store.add(data, picture, kind=kind, owner=owner, expires=time.time() + lifetime)
 
-    async def _bytes(self, value: str) -> bytes:
+    async def _read(self, value: str) -> bytes:
         scheme = value[:8].lower()
         if scheme.startswith("data:"):
-            return await asyncio.to_thread(_from_data_uri, value)
+            return await asyncio.to_thread(_decode_data_uri, value)
         if scheme.startswith(("http://", "https://")):
             return await self._fetcher.fetch(value)
         if _OTHER_SCHEME.match(value):
             raise MediaError(f"Only http and https URLs are fetched. Send {_FORMS}.")
         if len(value) <= _LONGEST_PATH and _PATH.match(value) and not _is_base64_of_jpeg(value):
-            # Not repeated in the message: it may hold a password, or half of a character, which no answer can.
+            # The message does not repeat the text: it may hold a password, or a lone surrogate, which JSON cannot.
             raise MediaError(f"The value is a path. A file on your machine cannot be read here. Send {_FORMS}.")
-        return await asyncio.to_thread(_from_base64, value)
+        return await asyncio.to_thread(_decode_base64, value)
 
 
-def _from_data_uri(value: str) -> bytes:
+def _decode_data_uri(value: str) -> bytes:
     head, comma, body = value.partition(",")
     if not comma:
         raise MediaError("The data URI has no comma before its data.")
     if head.lower().endswith(";base64"):
-        return _from_base64(unquote(body) if "%" in body else body)
+        return _decode_base64(unquote(body) if "%" in body else body)
     if not body.isascii():
         raise MediaError("The data URI's data is neither base64 nor percent-encoded.")
     return unquote_to_bytes(body)
 
 
-def _from_base64(value: str) -> bytes:
+def _decode_base64(value: str) -> bytes:
     text = "".join(value.split()).replace("-", "+").replace("_", "/").rstrip("=")
     try:
         data = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
@@ -103,5 +103,5 @@ def _from_base64(value: str) -> bytes:
 
 
 def _is_base64_of_jpeg(value: str) -> bool:
-    """Base64 of a JPEG starts with "/9j/", which looks like a path."""
+    """Whether a text is base64 of a JPEG, which starts with "/9j/" and so looks like a path."""
     return value.startswith("/9j/")

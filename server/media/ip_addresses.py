@@ -1,11 +1,11 @@
-"""Which IP addresses belong to the open internet. Pure: resolves and connects to nothing."""
+"""Tells public IP addresses from private ones. Pure: resolves and connects to nothing."""
 
 import ipaddress
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
-_UNICAST = IPv6Network("2000::/3")  # all that is assigned; the rest is local, reserved or a way to write IPv4
+_UNICAST = IPv6Network("2000::/3")  # all global unicast (RFC 4291); the rest is local, reserved or wraps IPv4
 _NAT64 = IPv6Network("64:ff9b::/96")
-# Global by the registry, or by Python's older tables of it, and yet the machine's own network.
+# Global in the IANA registry, or in older Python's copy of it, and still inside a cloud's own network.
 _CLOUD = (
     IPv4Network("192.0.0.0/24"),  # IETF protocol assignments; Oracle's metadata service
     IPv4Network("168.63.129.16/32"),  # Azure's host agent
@@ -13,7 +13,7 @@ _CLOUD = (
 
 
 def is_public(address: str) -> bool:
-    """Whether an IP address is global unicast, also when IPv4 is wrapped into IPv6. Raises ValueError for a name."""
+    """Whether an IP address is global unicast. Looks into IPv6 that wraps IPv4. Raises `ValueError` for a name."""
     ip = ipaddress.ip_address(address.split("%")[0])
     if isinstance(ip, IPv6Address):
         wrapped = _wrapped(ip)
@@ -24,7 +24,7 @@ def is_public(address: str) -> bool:
 
 
 def _wrapped(ip: IPv6Address) -> IPv4Address | None:
-    """The IPv4 address that a mapped, 6to4 or NAT64 address leads to."""
+    """The IPv4 address in a mapped, 6to4 or NAT64 address, or None."""
     if ip in _NAT64:
         return IPv4Address(int(ip) & 0xFFFFFFFF)
     return ip.ipv4_mapped or ip.sixtofour

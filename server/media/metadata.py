@@ -1,7 +1,7 @@
-"""A text inside an image file: where each format keeps it, and how it is found again.
+"""Writes a text into an image file, and reads it again.
 
-PNG has an international text chunk, JPEG an EXIF user comment, WEBP an XMP packet. Knows formats; knows not what the
-text says.
+PNG holds it in an international text chunk, JPEG in an EXIF user comment, WEBP in an XMP packet. Knows formats. Does
+not know what the text says.
 """
 
 from pathlib import Path
@@ -17,7 +17,7 @@ _NAMESPACE = "https://ownware.dev/receipt/1.0/"
 _RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 _EXIF_IFD, _USER_COMMENT = 0x8769, 0x9286
 _ASCII = b"ASCII\0\0\0"  # the character code that precedes a user comment (EXIF 2.32, 4.6.5)
-# EXIF is one JPEG segment of 64 KiB, and needs some of it for itself.
+# EXIF is one JPEG segment of 64 KiB, which holds the headers too.
 JPEG_LIMIT = 65_000
 
 
@@ -26,8 +26,8 @@ def fits(text: str, image_format: Format) -> bool:
     return image_format != "JPG" or len(text) <= JPEG_LIMIT
 
 
-def options(text: str, image_format: Format) -> dict[str, Any]:
-    """What Pillow's `save` needs to write an ASCII text into a file. Raises `ValueError` where it does not fit."""
+def save_options(text: str, image_format: Format) -> dict[str, Any]:
+    """The arguments of Pillow's `save` that write an ASCII text. Raises `ValueError` when it does not fit."""
     if not fits(text, image_format):
         raise ValueError(f"{len(text)} characters do not fit into the metadata of a {image_format}")
     if image_format == "PNG":
@@ -42,7 +42,7 @@ def options(text: str, image_format: Format) -> dict[str, Any]:
 
 
 def embedded_text(path: Path) -> str | None:
-    """The text that `options` wrote into a file; None when there is none. Raises `OSError` when it is no image."""
+    """The text that `save_options` wrote into a file, or None. Raises `OSError` when the file is no image."""
     with Image.open(path) as image:
         if isinstance(image, PngImagePlugin.PngImageFile):
             text = image.text.get(KEYWORD)

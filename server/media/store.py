@@ -1,6 +1,6 @@
-"""Pictures on disk: a file each, and a row that says whose it is and when it expires.
+"""Images on disk: a file each, and a row with its owner and its expiry.
 
-Knows files and rows, not where pictures come from.
+Knows files and rows. Does not know where images come from.
 """
 
 import asyncio
@@ -35,12 +35,12 @@ CREATE INDEX IF NOT EXISTS media_by_expiry ON media (expires);
 CREATE INDEX IF NOT EXISTS media_by_content ON media (owner, kind, sha256);
 """
 
-_LATER = "expires = max(expires, ?)"  # max of anything and NULL is NULL: what never expires stays so
+_LATER = "expires = max(expires, ?)"  # max(x, NULL) is NULL, so an image that never expires stays so
 
 
 @dataclass(frozen=True, slots=True)
 class Media:
-    """One stored picture. Times are seconds since the epoch; `expires` None means never."""
+    """One stored image. Times are seconds since the epoch. `expires` is None when it never expires."""
 
     uuid: str
     kind: Kind
@@ -55,18 +55,18 @@ class Media:
 
 
 class MediaStore:
-    """The pictures of one data folder."""
+    """The images of one data folder."""
 
     def __init__(self, database: Database, folder: Path) -> None:
         self._database = database
         self._folder = folder
 
     def path_for(self, media_uuid: str, extension: str) -> Path:
-        """Where the file of a picture belongs, whoever writes it."""
+        """The path of an image's file."""
         return self._folder / media_uuid[:2] / f"{media_uuid}.{extension}"
 
     async def add(self, data: bytes, picture: Picture, *, kind: Kind, owner: str, expires: float | None) -> Media:
-        """Keep a picture; the same picture of the same owner is kept once, until the later of its expiries."""
+        """Store an image. The same bytes of the same owner and kind are stored once, until the later expiry."""
         digest = await asyncio.to_thread(lambda: hashlib.sha256(data).hexdigest())
         new = str(uuid.uuid4())
         path = self.path_for(new, picture.extension)
@@ -80,18 +80,18 @@ class MediaStore:
                 self._insert(connection, media)
             return self._media(known[0]) if known else media
 
-        # The row goes first: of two that add the same picture at once, the second one finds it. And a crash leaves a
-        # row that is swept one day, no file that nobody knows.
-        kept = await self._database.run(work)
-        await asyncio.to_thread(_ensure_file, kept.path, data)
-        return kept
+        # The row is written first: of two that add the same image at once, the second one finds it. A crash then
+        # leaves a row that a sweep deletes, and no file without a row.
+        stored = await self._database.run(work)
+        await asyncio.to_thread(_ensure_file, stored.path, data)
+        return stored
 
     async def adopt(self, media: Media) -> None:
-        """Keep a picture whose file is in its place already."""
+        """Add a row for an image whose file exists."""
         await self._database.run(lambda connection: self._insert(connection, media))
 
     async def extend(self, media: Media, expires: float | None) -> Media | None:
-        """Let a picture expire later, never earlier. None when it is gone."""
+        """Move an image's expiry to a later time, never to an earlier one. None when the image is gone."""
 
         def work(connection: sqlite3.Connection) -> Media | None:
             query = f"UPDATE media SET {_LATER} WHERE uuid = ? RETURNING *"
@@ -101,7 +101,7 @@ class MediaStore:
         return await self._database.run(work)
 
     async def get(self, media_uuid: str, *, owner: str | None) -> Media | None:
-        """A picture that has not expired and whose file is there; owner None asks for anybody's."""
+        """An image that has not expired and whose file exists. With owner None, an image of any owner."""
 
         def work(connection: sqlite3.Connection) -> Media | None:
             query = "SELECT * FROM media WHERE uuid = ? AND (expires IS NULL OR expires > ?)"
@@ -114,24 +114,24 @@ class MediaStore:
         return await self._database.run(work)
 
     async def delete(self, media_uuid: str, *, owner: str) -> bool:
-        """Delete a picture. False when the owner has none of that UUID."""
+        """Delete an image. False when the owner has no image of that UUID."""
 
         def work(connection: sqlite3.Connection) -> list[Media]:
             query = "DELETE FROM media WHERE uuid = ? AND owner = ? RETURNING *"
             return [self._media(row) for row in connection.execute(query, (media_uuid.lower(), owner)).fetchall()]
 
-        return await self._unlink(await self._database.run(work)) > 0
+        return await self._delete_files(await self._database.run(work)) > 0
 
     async def sweep(self, now: float) -> int:
-        """Delete what has expired; returns how many."""
+        """Delete the images that have expired. Returns how many."""
 
         def work(connection: sqlite3.Connection) -> list[Media]:
             query = "DELETE FROM media WHERE expires <= ? RETURNING *"
             return [self._media(row) for row in connection.execute(query, (now,)).fetchall()]
 
-        return await self._unlink(await self._database.run(work))
+        return await self._delete_files(await self._database.run(work))
 
-    async def _unlink(self, gone: list[Media]) -> int:
+    async def _delete_files(self, gone: list[Media]) -> int:
         await asyncio.to_thread(lambda: [media.path.unlink(missing_ok=True) for media in gone])
         return len(gone)
 

@@ -4,15 +4,13 @@ import importlib.util
 import os
 import re
 import signal
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pipelines.catalog.catalog import load_catalog
 from server import run
-from server.run import choose_catalog, local_url, serve
+from server.run import local_url, serve
 from server.settings import Settings
 from tests.fakes import FakeWorker
 
@@ -92,32 +90,6 @@ def test_refined_faces_need_their_detector(tmp_path: Path, terminal: Terminal, m
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert serve(settings(tmp_path, face_refinement=True)) == 2
     assert "ownware[faces]" in terminal.text
-
-
-@pytest.mark.parametrize(
-    ("changes", "devices", "embedded"),
-    [
-        ({}, ("cpu",), True),
-        ({}, ("cuda:0",), False),
-        ({}, ("cpu", "cuda:0"), False),
-        ({"weights": "embedded"}, ("cuda:0",), True),
-        ({"weights": "catalog"}, ("cpu",), False),
-    ],
-)
-def test_the_embedded_weights_are_the_default_without_a_gpu(
-    tmp_path: Path, changes: dict[str, Any], devices: tuple[str, ...], embedded: bool
-) -> None:
-    catalog = choose_catalog(settings(tmp_path, **changes), devices)
-    assert all(entry.embedded == embedded for entry in catalog.entries)
-
-
-def test_a_models_file_replaces_the_embedded_weights(tmp_path: Path) -> None:
-    entry = replace(load_catalog().entries[0], weights="/weights")
-    row = {"air": entry.air, "name": "mine", "version": "1", "architecture": "qwen_image", "mode": entry.mode}
-    lines = [f'{key} = "{value}"' for key, value in {**row, "weights": "/weights"}.items()]
-    (tmp_path / "models.toml").write_text("\n".join(["[[models]]", *lines, "steps = 20", "true_cfg_scale = 4.0"]))
-    (chosen,) = choose_catalog(settings(tmp_path, models=tmp_path / "models.toml"), ("cpu",)).entries
-    assert (chosen.weights, chosen.embedded) == ("/weights", False)
 
 
 @pytest.mark.parametrize(
