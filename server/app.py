@@ -19,14 +19,18 @@ from server.api import health, images, metrics, receipts
 from server.api.auth import ApiKeys
 from server.api.exception_handlers import install_handlers
 from server.api.openapi import install_docs
+from server.api.runware import upload_rows as upload_tables
 from server.api.runware.dispatch import RunwareApi
+from server.api.runware.handlers.account import Account
 from server.api.runware.handlers.inference import Inference
-from server.api.runware.handlers.library import Library
+from server.api.runware.handlers.library import ModelLibrary
 from server.api.runware.handlers.model_upload import ModelUploads
+from server.api.runware.handlers.pictures import Pictures
 from server.api.runware.handlers.preprocessing import Preprocessing
 from server.api.runware.handlers.retrieval import Retrieval
 from server.api.runware.http import WARNINGS_HEADER, RunwareHttp
 from server.api.runware.sessions import Sessions
+from server.api.runware.upload_rows import UploadRows
 from server.api.runware.websocket import RunwareSocket
 from server.database import Database
 from server.jobs import store as job_tables
@@ -39,11 +43,12 @@ from server.media.inputs import InputImages
 from server.media.store import MediaStore
 from server.metrics import Metrics
 from server.settings import Settings
-from server.tasks import guides
 from server.tasks import lora_library as lora_tables
-from server.tasks import uploads as upload_tables
+from server.tasks import picture_tasks, task_ids
 from server.tasks.lora_library import LoraLibrary
-from server.tasks.uploads import UploadRows
+from server.tasks.migrations import MIGRATIONS
+from server.tasks.picture_tasks import PictureTasks
+from server.tasks.task_ids import IdClaims, TaskIds
 
 log = structlog.get_logger()
 
@@ -56,26 +61,28 @@ def create_app(settings: Settings, catalog: Catalog, workers: Sequence[Worker]) 
     """The server over these models and workers. Its queue is `app.state.queue`. Raises `ProfileError`."""
     profiles = Profiles(catalog, settings.profiles)
     profiles.warn_refused(catalog)
-    tables = [media_tables.SCHEMA, job_tables.SCHEMA, lora_tables.SCHEMA, guides.SCHEMA, upload_tables.SCHEMA]
-    database = Database(settings.data_dir / "ownware.sqlite", tables)
+    tables = (media_tables, job_tables, lora_tables, upload_tables, task_ids, picture_tasks)
+    database = Database(settings.data_dir / "ownware.sqlite", [table.SCHEMA for table in tables], MIGRATIONS)
     media = MediaStore(database, settings.data_dir / "media")
-    jobs = JobStore(database)
+    ids = TaskIds(database)
+    jobs = JobStore(database, IdClaims("job"))
     counters = Metrics()
     queue = JobQueue(jobs, media, workers, limit=settings.max_queue, observer=counters)
     fetcher = Fetcher(settings.allow_private_urls, settings.fetch_timeout, settings.max_body_mb * MILLION)
     pixels = settings.max_image_megapixels * MILLION
     inputs = InputImages(media, fetcher, max_pixels=pixels, ttl=settings.result_ttl)
-    guide_tasks = guides.GuideTasks(database)
+    pictures = PictureTasks(database)
     ignore_unknown = settings.unknown_parameters == "ignore"
     lora_library = LoraLibrary(catalog, database, settings.data_dir / "loras", settings.lora_dir)
     lora_fetcher = Fetcher(
         settings.allow_private_urls, settings.lora_timeout, settings.max_lora_mb * MILLION, noun="LoRA", accept="*/*"
     )
-    uploads = ModelUploads(lora_library, UploadRows(database), lora_fetcher, ignore_unknown=ignore_unknown)
+    uploads = ModelUploads(lora_library, ids, UploadRows(database), lora_fetcher, ignore_unknown=ignore_unknown)
 
     api = RunwareApi(
         Inference(
             lora_library,
+            ids,
             queue,
             media,
             inputs,
@@ -85,10 +92,12 @@ def create_app(settings: Settings, catalog: Catalog, workers: Sequence[Worker]) 
             threshold_direction=settings.threshold_direction,
             profiles=profiles,
         ),
-        Retrieval(queue, media, uploads, guide_tasks, ignore_unknown=ignore_unknown),
-        Library(lora_library, jobs, media, inputs, ignore_unknown=ignore_unknown),
+        Preprocessing(pictures, media, inputs, result_ttl=settings.result_ttl, ignore_unknown=ignore_unknown),
+        Pictures(pictures, media, inputs, ignore_unknown=ignore_unknown),
         uploads,
-        Preprocessing(queue, guide_tasks, media, inputs, result_ttl=settings.result_ttl, ignore_unknown=ignore_unknown),
+        Retrieval(ids, queue, media, pictures, uploads, ignore_unknown=ignore_unknown),
+        ModelLibrary(lora_library, ignore_unknown=ignore_unknown),
+        Account(jobs, ignore_unknown=ignore_unknown),
     )
     keys = ApiKeys(settings.api_keys)
     http = RunwareHttp(api, keys, public_url=settings.public_url, max_body=settings.max_body_mb * MILLION)
@@ -96,10 +105,11 @@ def create_app(settings: Settings, catalog: Catalog, workers: Sequence[Worker]) 
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await pictures.open()
         await lora_library.open()
         await uploads.open()
         await queue.open()
-        sweeper = asyncio.create_task(_sweep(queue, media))
+        sweeper = asyncio.create_task(_sweep(queue, media, ids))
         try:
             yield
         finally:
@@ -143,10 +153,11 @@ async def _to_docs() -> Response:
     return RedirectResponse("/docs")
 
 
-async def _sweep(queue: JobQueue, media: MediaStore) -> None:
+async def _sweep(queue: JobQueue, media: MediaStore, ids: TaskIds) -> None:
     while True:
         try:
             await media.sweep(time.time())
+            await ids.sweep(time.time())
             await queue.sweep()
         except (OSError, sqlite3.Error):  # a disk that is full now may have room next time
             log.exception("what has expired cannot be deleted")

@@ -1,26 +1,29 @@
 """One SQLite file in WAL mode, reached from the event loop without ever blocking it.
 
 All work runs on one thread, each piece in one transaction that is on disk (synchronous = FULL) when it returns. Knows
-no tables but those its owners pass as `schema`.
+no tables: their owners pass them as `schema`, and as `migrations` what older versions of them need.
 """
 
 import asyncio
 import sqlite3
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 T = TypeVar("T")
+Migration = Callable[[sqlite3.Connection], None]
 
 
 class Database:
-    """A connection and the thread that owns it."""
+    """A connection and the thread that owns it. Each migration runs once in the life of the file."""
 
-    def __init__(self, path: Path, schema: Sequence[str]) -> None:
+    def __init__(self, path: Path, schema: Sequence[str], migrations: Sequence[Migration] = ()) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="database")
         self._connection = self._thread.submit(_open, path, schema).result()
+        self._thread.submit(self._transact, partial(_migrate, migrations=migrations)).result()
 
     async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run `work` in one transaction on the database's thread: all of it is kept, or none."""
@@ -52,3 +55,10 @@ def _open(path: Path, schema: Sequence[str]) -> sqlite3.Connection:
     for script in schema:
         connection.executescript(script)
     return connection
+
+
+def _migrate(connection: sqlite3.Connection, migrations: Sequence[Migration]) -> None:
+    done = connection.execute("PRAGMA user_version").fetchone()[0]
+    for migrate in migrations[done:]:
+        migrate(connection)
+    connection.execute(f"PRAGMA user_version = {max(done, len(migrations))}")

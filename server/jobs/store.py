@@ -8,14 +8,14 @@ import json
 import sqlite3
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from pydantic import TypeAdapter
 
 from accel.cache.report import CacheReport
 from pipelines.request import RenderRequest
 from server.database import Database
-from server.errors import ConflictTaskUUID, Failure, RateLimitExceeded
+from server.errors import Failure, RateLimitExceeded
 from server.jobs.job import CANCELLED, Job, Result, State, Submission
 from server.media.encode import Encoding
 
@@ -71,20 +71,41 @@ _ENCODING = TypeAdapter(Encoding)
 _FAILURE = TypeAdapter(Failure)
 
 
+class TaskIdClaims(Protocol):
+    """What the store asks of the table of task ids, within its own transactions."""
+
+    def claim(self, connection: sqlite3.Connection, owner: str, task_id: str) -> None:
+        """Take an id. Raises `ConflictTaskUUID`."""
+        ...
+
+    def release(self, connection: sqlite3.Connection, owner: str, task_id: str) -> None:
+        """Let the id of a failed job be claimed again."""
+        ...
+
+    def forget(self, connection: sqlite3.Connection, owner: str, task_id: str) -> None:
+        """Delete the id of a deleted job."""
+        ...
+
+
 class JobStore:
     """The jobs of one data folder."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, ids: TaskIdClaims) -> None:
         self._database = database
+        self._ids = ids
 
     async def accept(self, submission: Submission, *, limit: int) -> Job:
         """Put a job on disk, queued.
 
-        Raises `ConflictTaskUUID` when its owner has used the UUID before, except for a job that failed or was
-        cancelled: that one is forgotten, so that the client's retry runs. Raises `RateLimitExceeded` when `limit`
-        jobs wait already.
+        Raises `ConflictTaskUUID` when its id is taken, and `RateLimitExceeded` when `limit` jobs wait already. A job
+        of the same id that failed or was cancelled is deleted, so that the client's retry runs.
         """
-        return await self._database.run(lambda connection: _accept(connection, submission, limit))
+
+        def work(connection: sqlite3.Connection) -> Job:
+            self._ids.claim(connection, *submission.key)
+            return _accept(connection, submission, limit)
+
+        return await self._database.run(work)
 
     async def find(self, owner: str, task_uuid: str) -> Job | None:
         """The job of a task, with the results it has so far."""
@@ -150,7 +171,10 @@ class JobStore:
                 "UPDATE jobs SET state = ?, finished = ?, failure = ? WHERE id = ?",
                 (state, time.time(), _failure_text(failure), job_id),
             )
-            return _by_id(connection, job_id)
+            job = _by_id(connection, job_id)
+            if state != "done":
+                self._ids.release(connection, *job.submission.key)
+            return job
 
         return await self._database.run(work)
 
@@ -163,7 +187,10 @@ class JobStore:
                 "WHERE owner = ? AND task_uuid = ? AND state = 'queued' RETURNING *",
                 (time.time(), _failure_text(CANCELLED), owner, task_uuid),
             ).fetchone()
-            return _job(connection, row) if row else None
+            if row is None:
+                return None
+            self._ids.release(connection, owner, task_uuid)
+            return _job(connection, row)
 
         return await self._database.run(work)
 
@@ -184,10 +211,14 @@ class JobStore:
         return await self._database.run(work)
 
     async def forget(self, finished_before: float) -> int:
-        """Delete the jobs that ended before a time, in seconds since the epoch."""
+        """Delete the jobs that ended before a time, in seconds since the epoch, and their ids. Returns how many."""
 
         def work(connection: sqlite3.Connection) -> int:
-            return connection.execute("DELETE FROM jobs WHERE finished < ?", (finished_before,)).rowcount
+            query = "DELETE FROM jobs WHERE finished < ? RETURNING owner, task_uuid"
+            deleted = connection.execute(query, (finished_before,)).fetchall()
+            for row in deleted:
+                self._ids.forget(connection, row["owner"], row["task_uuid"])
+            return len(deleted)
 
         return await self._database.run(work)
 
@@ -202,15 +233,10 @@ class JobStore:
 
 
 def _accept(connection: sqlite3.Connection, submission: Submission, limit: int) -> Job:
-    query = "SELECT id, state FROM jobs WHERE owner = ? AND task_uuid = ?"
-    known = connection.execute(query, submission.key).fetchone()
-    if known and known["state"] not in ("failed", "cancelled"):
-        raise ConflictTaskUUID
     waiting = connection.execute("SELECT COUNT(*) FROM jobs WHERE state = 'queued'").fetchone()[0]
     if waiting >= limit:
         raise RateLimitExceeded(f"The queue is full: {waiting} tasks wait. Try again later.")
-    if known:
-        connection.execute("DELETE FROM jobs WHERE id = ?", (known["id"],))
+    connection.execute("DELETE FROM jobs WHERE owner = ? AND task_uuid = ?", submission.key)
     row = connection.execute(
         "INSERT INTO jobs (owner, task_uuid, task, request, encoding, image_uuids, ttl, warnings, created) "
         "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING *",

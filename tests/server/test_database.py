@@ -44,3 +44,27 @@ async def test_a_full_disk_is_said_and_passes(tmp_path: Path) -> None:
         await database.run(lambda connection: connection.execute("INSERT INTO texts VALUES (zeroblob(1000000))"))
     await database.run(lambda connection: connection.execute("INSERT INTO numbers VALUES (2)"))
     database.close()
+
+
+async def test_each_migration_runs_once_in_the_life_of_the_file(tmp_path: Path) -> None:
+    def insert(connection: sqlite3.Connection) -> None:
+        connection.execute("INSERT INTO numbers SELECT COALESCE(MAX(value), 0) + 1 FROM numbers")
+
+    for migrations in ([], [insert], [insert], [insert, insert], [insert]):
+        Database(tmp_path / "db.sqlite", [TABLE], migrations).close()
+    database = Database(tmp_path / "db.sqlite", [TABLE])
+    rows = await database.run(lambda connection: connection.execute("SELECT value FROM numbers").fetchall())
+    assert [row["value"] for row in rows] == [1, 2]
+    database.close()
+
+
+def test_a_migration_that_fails_leaves_the_file_as_it_was(tmp_path: Path) -> None:
+    def half(connection: sqlite3.Connection) -> None:
+        connection.execute("INSERT INTO numbers VALUES (1)")
+        raise sqlite3.OperationalError("in between")
+
+    with pytest.raises(sqlite3.OperationalError):
+        Database(tmp_path / "db.sqlite", [TABLE], [half])
+    with sqlite3.connect(tmp_path / "db.sqlite") as connection:
+        assert connection.execute("SELECT COUNT(*) FROM numbers").fetchone()[0] == 0
+    connection.close()

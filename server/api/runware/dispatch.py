@@ -11,9 +11,11 @@ from pydantic_core import from_json
 
 from server.api.client import Client
 from server.api.runware.check.validation import task_model
+from server.api.runware.handlers.account import Account
 from server.api.runware.handlers.inference import Inference
-from server.api.runware.handlers.library import Library
+from server.api.runware.handlers.library import ModelLibrary
 from server.api.runware.handlers.model_upload import ModelUploads
+from server.api.runware.handlers.pictures import Pictures
 from server.api.runware.handlers.preprocessing import Preprocessing
 from server.api.runware.handlers.retrieval import Retrieval
 from server.api.runware.responses import Answer, TaskRef, refusal
@@ -34,23 +36,25 @@ class RunwareApi:
     def __init__(
         self,
         inference: Inference,
-        retrieval: Retrieval,
-        library: Library,
-        model_upload: ModelUploads,
         preprocessing: Preprocessing,
+        pictures: Pictures,
+        model_uploads: ModelUploads,
+        retrieval: Retrieval,
+        models: ModelLibrary,
+        account: Account,
     ) -> None:
         self._handlers: dict[str, Handler] = {
             "imageInference": inference,
-            "getResponse": retrieval.get_response,
-            "getTaskDetails": retrieval.get_task_details,
-            "imageUpload": library.image_upload,
             "controlNetPreprocess": preprocessing,
             "imageControlNetPreProcess": preprocessing,
-            "mediaStorage": library.media_storage,
-            "modelUpload": model_upload,
-            "modelSearch": library.model_search,
-            "accountManagement": library.account_management,
-            "ping": library.ping,
+            "imageUpload": pictures.image_upload,
+            "mediaStorage": pictures.media_storage,
+            "modelUpload": model_uploads,
+            "getResponse": retrieval.get_response,
+            "getTaskDetails": retrieval.get_task_details,
+            "modelSearch": models,
+            "accountManagement": account.account_management,
+            "ping": account.ping,
         }
 
     async def handle(self, raw: Any, client: Client) -> AsyncIterator[Answer]:

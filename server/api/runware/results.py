@@ -13,6 +13,7 @@ from server.api.runware.responses import Answer, Item, TaskRef, error_object
 from server.errors import ApiError, NotFound
 from server.jobs.job import Job, Result
 from server.media.store import Media, MediaStore
+from server.tasks.picture_tasks import PictureTask
 
 
 def job_ref(job: Job) -> TaskRef:
@@ -63,6 +64,33 @@ async def job_answer(job: Job, media: MediaStore, base_url: str) -> Answer:
     if job.failure is not None:
         errors.append(failure_object(job) | {"status": "error"})
     return Answer(tuple(items), tuple(errors), warnings=job.submission.warnings)
+
+
+async def picture_answer(task: PictureTask, media: MediaStore, base_url: str, *, status: bool) -> Answer:
+    """The stored picture of an upload or a preprocessing task. Raises `NotFound` when it has been deleted.
+
+    `status` says how far the task is, as `getResponse` does.
+    """
+    wire = task.task
+    item: Item = TaskRef(wire["taskType"], wire["taskUUID"]).keys
+    if task.picture_uuid is None:
+        return Answer(data=(item | {"status": "processing"},))
+    picture = await media.get(task.picture_uuid, owner=task.owner)
+    if picture is None:
+        raise NotFound("The image has expired.", code="imageNotFound")
+    if status:
+        item["status"] = "success"
+    if wire["taskType"] == "imageUpload":
+        item |= {"imageUUID": picture.uuid} | await media_item("image", picture, "URL", base_url)
+    elif wire["taskType"] == "mediaStorage":
+        item |= {"operation": "upload", "mediaUUID": picture.uuid}
+        item |= await media_item("media", picture, "URL", base_url)
+    else:
+        item |= {"guideImageUUID": picture.uuid, "inputImageUUID": task.input_uuid}
+        item |= await media_item("guideImage", picture, wire["outputType"], base_url)
+        if wire["includeCost"]:
+            item["cost"] = 0.0
+    return Answer(data=(item,), warnings=task.warnings)
 
 
 def cache_item(report: CacheReport) -> Item:

@@ -9,6 +9,8 @@ from server.jobs import supervisor
 from server.jobs.store import JobStore
 from server.media import store as media_tables
 from server.media.store import MediaStore
+from server.tasks import task_ids
+from server.tasks.task_ids import IdClaims
 from tests.fakes import FakeWorker
 
 
@@ -20,14 +22,14 @@ def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
-    database = Database(tmp_path / "db.sqlite", [media_tables.SCHEMA, job_tables.SCHEMA])
+    database = Database(tmp_path / "db.sqlite", [media_tables.SCHEMA, job_tables.SCHEMA, task_ids.SCHEMA])
     yield database
     database.close()
 
 
 @pytest.fixture
 def store(database: Database) -> JobStore:
-    return JobStore(database)
+    return JobStore(database, IdClaims("job"))
 
 
 @pytest.fixture

@@ -9,15 +9,17 @@ from server.database import Database
 from server.errors import ConflictTaskUUID, Failure, RateLimitExceeded
 from server.jobs.job import Result
 from server.jobs.store import SCHEMA, JobStore
+from server.tasks import task_ids
+from server.tasks.task_ids import IdClaims
 from tests.server.jobs.common import SUBMISSION
 
 
 async def test_a_job_survives_the_process(tmp_path: Path) -> None:
-    database = Database(tmp_path / "db.sqlite", [SCHEMA])
-    job = await JobStore(database).accept(SUBMISSION, limit=9)
+    database = Database(tmp_path / "db.sqlite", [SCHEMA, task_ids.SCHEMA])
+    job = await JobStore(database, IdClaims("job")).accept(SUBMISSION, limit=9)
     database.close()
-    database = Database(tmp_path / "db.sqlite", [SCHEMA])
-    found = await JobStore(database).find("me", SUBMISSION.task_uuid.lower())
+    database = Database(tmp_path / "db.sqlite", [SCHEMA, task_ids.SCHEMA])
+    found = await JobStore(database, IdClaims("job")).find("me", SUBMISSION.task_uuid.lower())
     database.close()
     assert found is not None
     assert found == job
@@ -132,3 +134,4 @@ async def test_old_jobs_are_forgotten(store: JobStore) -> None:
     assert await store.forget(time.time() - 1) == 0
     assert await store.forget(time.time() + 1) == 1
     assert await store.find(*SUBMISSION.key) is None
+    await store.accept(SUBMISSION, limit=9)

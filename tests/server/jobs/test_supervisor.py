@@ -14,6 +14,7 @@ from server.jobs.recorder import JobRecorder
 from server.jobs.store import JobStore
 from server.jobs.supervisor import Supervisor
 from server.media.store import MediaStore
+from server.tasks.task_ids import IdClaims
 from tests.fakes import FakeWorker
 from tests.server.jobs.common import ended, submission, until
 
@@ -22,7 +23,7 @@ class WatchedStore(JobStore):
     """Tells when a worker has found no job."""
 
     def __init__(self, database: Database) -> None:
-        super().__init__(database)
+        super().__init__(database, IdClaims("job"))
         self.idle = asyncio.Event()
 
     async def claim(self) -> Job | None:

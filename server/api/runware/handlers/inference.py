@@ -20,7 +20,7 @@ from server.api.runware.results import failure_object, image_item, job_answer, j
 from server.api.runware.schema.tasks import ImageInference, WireTask
 from server.api.runware.translate.caches import ThresholdDirection
 from server.api.runware.translate.request import image_texts, to_request
-from server.errors import ConflictTaskUUID, InvalidParameter, MediaError, ServiceUnavailable, TaskRejected
+from server.errors import InvalidParameter, MediaError, ServiceUnavailable, TaskRejected
 from server.jobs.events import Ended, Event, Stopping
 from server.jobs.job import Submission
 from server.jobs.queue import JobQueue
@@ -28,6 +28,7 @@ from server.media.encode import Encoding
 from server.media.inputs import InputImages
 from server.media.store import Media, MediaStore
 from server.tasks.lora_library import LoraLibrary
+from server.tasks.task_ids import TaskIds
 
 # Inline pictures are kept as files; the stored task names them, so that it stays small.
 LONGEST_KEPT_TEXT = 300
@@ -39,6 +40,7 @@ class Inference:
     def __init__(
         self,
         lora_library: LoraLibrary,
+        ids: TaskIds,
         queue: JobQueue,
         media: MediaStore,
         inputs: InputImages,
@@ -50,6 +52,7 @@ class Inference:
         profiles: Profiles | None = None,
     ) -> None:
         self._lora_library = lora_library
+        self._ids = ids
         self._queue = queue
         self._media = media
         self._inputs = inputs
@@ -66,7 +69,7 @@ class Inference:
         """
         catalog = self._lora_library.catalog(client.owner)
         task, entry, ignored = self._validate(raw, catalog)
-        await self._refuse_repeated(task, client)
+        await self._ids.check_free(client.owner, task.taskUUID)
         pictures = await self._resolve(task, client)
         submission = self._submission(task, entry, pictures, ignored, client, catalog)
         with self._queue.watch(submission.key) as events:
@@ -98,12 +101,6 @@ class Inference:
         rules.check(task, entry, catalog)
         rules.check_faces(task, refined=self._face_refinement)
         return task, entry, ignored
-
-    async def _refuse_repeated(self, task: ImageInference, client: Client) -> None:
-        """Say so before any picture is fetched; the queue decides again, for two at the same moment."""
-        known = await self._queue.find(client.owner, task.taskUUID)
-        if known is not None and known.state not in ("failed", "cancelled"):
-            raise ConflictTaskUUID
 
     async def _resolve(self, task: ImageInference, client: Client) -> dict[str, Media]:
         """Every picture that the task names, by the path of its parameter."""

@@ -1,74 +1,26 @@
-"""The tasks around images and models: imageUpload, mediaStorage, modelSearch, accountManagement, ping.
+"""The modelSearch task: lists the served models, LoRAs and ControlNets. Knows no queue."""
 
-Knows no queue beyond counting what it has drawn.
-"""
-
-import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 
 from pipelines.catalog.catalog import Adapter, Catalog, ModelEntry
 from server.api.client import Client
-from server.api.image_urls import image_url
 from server.api.runware.check.normalize import plain
 from server.api.runware.check.validation import validate
 from server.api.runware.responses import Answer, Item
-from server.api.runware.schema.tasks import AccountManagement, ImageUpload, MediaStorage, ModelSearch, Ping, WireTask
-from server.errors import MediaError, NotFound, TaskRejected, UnsupportedParameter
-from server.jobs.store import JobStore
-from server.media.inputs import InputImages
-from server.media.store import Media, MediaStore
+from server.api.runware.schema.tasks import ModelSearch, WireTask
+from server.errors import TaskRejected, UnsupportedParameter
 from server.tasks.lora_library import InstalledLora, LoraLibrary
 
-DAY = 86_400
 
+class ModelLibrary:
+    """Answers modelSearch."""
 
-class Library:
-    """Uploaded pictures, served models and usage."""
-
-    def __init__(
-        self,
-        lora_library: LoraLibrary,
-        jobs: JobStore,
-        media: MediaStore,
-        inputs: InputImages,
-        *,
-        ignore_unknown: bool,
-    ) -> None:
+    def __init__(self, lora_library: LoraLibrary, *, ignore_unknown: bool) -> None:
         self._lora_library = lora_library
-        self._jobs = jobs
-        self._media = media
-        self._inputs = inputs
         self._ignore_unknown = ignore_unknown
 
-    async def image_upload(self, raw: WireTask, client: Client) -> AsyncIterator[Answer]:
-        """Keep a picture, and tell its UUID and URL."""
-        task, _ = validate(ImageUpload, plain(raw), ignore_unknown=self._ignore_unknown)
-        media = await self._upload("image", task.image, client)
-        yield Answer(
-            data=(
-                {
-                    "taskType": task.taskType,
-                    "taskUUID": task.taskUUID,
-                    "imageUUID": media.uuid,
-                    "imageURL": _url(media, client),
-                },
-            )
-        )
-
-    async def media_storage(self, raw: WireTask, client: Client) -> AsyncIterator[Answer]:
-        """Keep or delete a picture."""
-        task, _ = validate(MediaStorage, plain(raw), ignore_unknown=self._ignore_unknown)
-        item: Item = {"taskType": task.taskType, "taskUUID": task.taskUUID, "operation": task.operation}
-        if task.operation == "upload":
-            media = await self._upload("media", task.media, client)
-            yield Answer(data=(item | {"mediaUUID": media.uuid, "mediaURL": _url(media, client)},))
-            return
-        if not await self._media.delete(task.media, owner=client.owner):
-            raise NotFound("No media with this UUID is stored here.", code="mediaNotFound", parameter="media")
-        yield Answer(data=(item | {"mediaUUID": task.media},))
-
-    async def model_search(self, raw: WireTask, client: Client) -> AsyncIterator[Answer]:
+    async def __call__(self, raw: WireTask, client: Client) -> AsyncIterator[Answer]:
         """The served models and LoRAs that fit the filters, and how many there are."""
         task, _ = validate(ModelSearch, plain(raw), ignore_unknown=self._ignore_unknown)
         if unsupported := [name for name in ("conditioning", "capabilities") if getattr(task, name)]:
@@ -95,49 +47,6 @@ class Library:
                 },
             )
         )
-
-    async def account_management(self, raw: WireTask, client: Client) -> AsyncIterator[Answer]:
-        """Usage of the client's key, in images; the balance is a number because clients expect one."""
-        task, _ = validate(AccountManagement, plain(raw), ignore_unknown=self._ignore_unknown)
-        now = time.time()
-        periods = {
-            "total": 0.0,
-            "today": now - now % DAY,
-            "last7Days": now - 7 * DAY,
-            "last30Days": now - 30 * DAY,
-        }
-        counts = {name: await self._jobs.usage(client.owner, since) for name, since in periods.items()}
-        yield Answer(
-            data=(
-                {
-                    "taskType": task.taskType,
-                    "taskUUID": task.taskUUID,
-                    "operation": task.operation,
-                    "organizationUUID": "00000000-0000-4000-8000-000000000000",
-                    "organizationName": "Ownware",
-                    "balance": 0.0,
-                    "team": [],
-                    "apiKeys": [],
-                    "usage": {name: {"credits": 0.0, "requests": count} for name, count in counts.items()},
-                },
-            )
-        )
-
-    async def ping(self, raw: WireTask, client: Client) -> AsyncIterator[Answer]:
-        """Answer at once."""
-        task, _ = validate(Ping, plain(raw), ignore_unknown=self._ignore_unknown)
-        item: Item = {"taskType": "ping", "pong": True}
-        yield Answer(data=(item | ({"taskUUID": task.taskUUID} if task.taskUUID else {}),))
-
-    async def _upload(self, parameter: str, text: str, client: Client) -> Media:
-        try:
-            return await self._inputs.upload(text, owner=client.owner)
-        except MediaError as error:
-            raise error.for_parameter(parameter) from error
-
-
-def _url(media: Media, client: Client) -> str:
-    return image_url(client.base_url, media.uuid, media.path.suffix[1:])
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,9 +24,9 @@ from server.api.runware.check.normalize import plain
 from server.api.runware.check.validation import validate
 from server.api.runware.responses import Answer, acknowledgement, error_object
 from server.api.runware.schema.tasks import ModelUpload, WireTask
+from server.api.runware.upload_rows import KEPT_UPLOADS, Upload, UploadRows
 from server.errors import (
     ApiError,
-    ConflictTaskUUID,
     InternalServerError,
     InvalidParameter,
     MediaError,
@@ -37,7 +37,7 @@ from server.errors import (
 from server.media.fetch import Fetcher
 from server.media.files import put_in_place
 from server.tasks.lora_library import DRAFT_ENDING, ENDING, InstalledLora, LoraLibrary
-from server.tasks.uploads import KEPT_UPLOADS, Upload, UploadRows
+from server.tasks.task_ids import TaskIds
 
 log = structlog.get_logger()
 
@@ -48,8 +48,11 @@ _OF_CHECKPOINTS = ("type", "defaultScheduler", "defaultSteps", "defaultCFG", "de
 class ModelUploads:
     """Installs LoRAs."""
 
-    def __init__(self, lora_library: LoraLibrary, rows: UploadRows, fetcher: Fetcher, *, ignore_unknown: bool) -> None:
+    def __init__(
+        self, lora_library: LoraLibrary, ids: TaskIds, rows: UploadRows, fetcher: Fetcher, *, ignore_unknown: bool
+    ) -> None:
         self._lora_library = lora_library
+        self._ids = ids
         self._rows = rows
         self._fetcher = fetcher
         self._ignore_unknown = ignore_unknown
@@ -64,22 +67,21 @@ class ModelUploads:
                 continue
             lora = self._lora(kept.task, kept.owner)
             if self._lora_library.has(lora):  # only the row that says so was missing
-                kept.upload.tell("ready", _READY, air=lora.air)
-                kept.upload.end(None)
+                kept.upload.add_stage("ready", _READY, air=lora.air)
                 await self._rows.end(kept.owner, kept.upload)
+                kept.upload.end()
             else:
                 self._start(kept.task, lora, kept.upload)
 
     async def __call__(self, raw: WireTask, client: Client) -> AsyncIterator[Answer]:
         """Answer each stage as it is reached; to a client who gets one answer only, all of them or the error."""
-        task, lora, ignored = self._validate(raw, client.owner)
+        task, ignored = self._validate(raw)
+        await self._ids.check_free(client.owner, task.taskUUID)
+        lora = self._lora(task, client.owner)
+        self._lora_library.check_names((lora.air, *lora.slugs))
+        await self._rows.begin(client.owner, task)
         upload = Upload(task)
         self._remember(client.owner, upload)
-        try:
-            await self._rows.begin(client.owner, task)
-        except BaseException:
-            del self._uploads[_key(client.owner, upload)]
-            raise
         self._start(task, lora, upload)
         warnings = tuple(f"{name} is ignored: the API has no such parameter." for name in ignored)
         if task.deliveryMethod == "async":
@@ -112,7 +114,7 @@ class ModelUploads:
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
 
-    def _validate(self, raw: WireTask, owner: str) -> tuple[ModelUpload, InstalledLora, list[str]]:
+    def _validate(self, raw: WireTask) -> tuple[ModelUpload, list[str]]:
         raw = plain(raw)
         without_effect = [
             UnsupportedParameter(f"'{name}' is for checkpoints; only LoRAs can be installed.", parameter=name)
@@ -127,12 +129,7 @@ class ModelUploads:
             without_effect.insert(0, UnsupportedParameter(message, parameter="category", details=details))
         if without_effect:
             raise TaskRejected(*without_effect)
-        before = self._uploads.get((owner, task.taskUUID.lower()))
-        if before is not None and before.error is None:
-            raise ConflictTaskUUID("Use getResponse to see how far it is.")
-        lora = self._lora(task, owner)
-        self._lora_library.check_names((lora.air, *lora.slugs))
-        return task, lora, ignored
+        return task, ignored
 
     def _lora(self, task: ModelUpload, owner: str) -> InstalledLora:
         return InstalledLora(
@@ -165,32 +162,30 @@ class ModelUploads:
         running.add_done_callback(self._running.discard)
 
     async def _run(self, task: ModelUpload, lora: InstalledLora, upload: Upload) -> None:
-        error: ApiError | None = None
         try:
             await self._install(task, lora, upload)
-        except ApiError as problem:
-            error = problem
+        except ApiError as error:
+            upload.fail(error)
         except asyncio.CancelledError:
-            upload.end(ServiceUnavailable("The server is stopping; it starts the upload again when it is back."))
+            upload.error = ServiceUnavailable("The server is stopping; it starts the upload again when it is back.")
+            upload.end()
             raise
         except Exception:
             log.exception("upload failed", task=task.taskUUID)
-            error = InternalServerError("The LoRA could not be kept. The server's log has the details.")
-        if error is not None:
-            upload.tell("failed", error.message)
-        upload.end(error)
+            upload.fail(InternalServerError("The LoRA could not be kept. The server's log has the details."))
         try:
             await self._rows.end(lora.owner, upload)
-        except sqlite3.Error:  # it would start again, and find the LoRA installed or fail as it has now
-            log.exception("how an upload ended cannot be kept", task=task.taskUUID)
+        except sqlite3.Error:  # the next start begins it again, and finds the LoRA installed or fails in the same way
+            log.exception("the end of an upload cannot be recorded", task=task.taskUUID)
+        upload.end()  # only now: a client that learns of a failure may send the task again at once
 
     async def _install(self, task: ModelUpload, lora: InstalledLora, upload: Upload) -> None:
-        upload.tell("validated", "The request is valid; the file is being downloaded.")
+        upload.add_stage("validated", "The request is valid; the file is being downloaded.")
         path = Path(lora.weights)
         draft = path.with_suffix(DRAFT_ENDING)
         try:
             await self._fetch(task.downloadURL, draft)
-            upload.tell("downloaded", "The file is here and is a LoRA for Qwen-Image.")
+            upload.add_stage("downloaded", "The file is here and is a LoRA for Qwen-Image.")
             await asyncio.to_thread(_put_in_place, draft, path)
             await self._lora_library.install(lora)
         except BaseException:
@@ -198,8 +193,8 @@ class ModelUploads:
                 with contextlib.suppress(OSError):
                     file.unlink(missing_ok=True)
             raise
-        upload.tell("stored", "The LoRA is kept.")
-        upload.tell("ready", _READY, air=lora.air)
+        upload.add_stage("stored", "The LoRA is kept.")
+        upload.add_stage("ready", _READY, air=lora.air)
         log.info("LoRA installed", air=lora.air, file=path.name)
 
     async def _fetch(self, url: str, draft: Path) -> None:
@@ -216,7 +211,7 @@ class ModelUploads:
 
 
 def _key(owner: str, upload: Upload) -> tuple[str, str]:
-    return owner, (upload.ref.task_uuid or "").lower()
+    return owner, upload.task_uuid.lower()
 
 
 def _put_in_place(draft: Path, path: Path) -> None:

@@ -1,13 +1,14 @@
-"""The controlNetPreprocess task: a picture in, a guide for a ControlNet out.
+"""The controlNetPreprocess task: a picture in, a control image for a ControlNet out.
 
-Guides take filters and moments, so they are made here and now, in a thread, one at a time; nothing waits in the queue.
-Knows no transport.
+Control images take filters and moments, so they are made at once, in a thread, one at a time; nothing waits in the
+queue. Knows no transport.
 """
 
 import asyncio
 import re
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 from PIL import Image
 
@@ -20,41 +21,38 @@ from server.api.runware.check.normalize import normalize_preprocess
 from server.api.runware.check.rules import without_effect
 from server.api.runware.check.validation import validate
 from server.api.runware.responses import Answer, TaskRef, acknowledgement
+from server.api.runware.results import picture_answer
 from server.api.runware.schema.fields import UUID_PATTERN
 from server.api.runware.schema.tasks import ControlNetPreprocess, WireTask
 from server.errors import (
     ApiError,
-    ConflictTaskUUID,
     IncompatibleParameters,
     MediaError,
     TaskRejected,
     UnsupportedParameter,
 )
-from server.jobs.queue import JobQueue
 from server.media.decode import Picture
 from server.media.encode import Encoding, encode
 from server.media.inputs import InputImages
 from server.media.store import Media, MediaStore
-from server.tasks.guides import GuideTask, GuideTasks, guide_answer
+from server.tasks.picture_tasks import PictureTask, PictureTasks
 
 _CANNY_ONLY = ("lowThresholdCanny", "highThresholdCanny")
 
 
 class Preprocessing:
-    """Makes guides. `result_ttl` is how many seconds they are kept when a task does not say."""
+    """Makes control images. `result_ttl` is how many seconds they are kept when a task does not say."""
 
     def __init__(
         self,
-        queue: JobQueue,
-        guides: GuideTasks,
+        tasks: PictureTasks,
         media: MediaStore,
         inputs: InputImages,
         *,
         result_ttl: int,
         ignore_unknown: bool,
     ) -> None:
-        self._queue = queue
-        self._guides = guides
+        self._tasks = tasks
         self._media = media
         self._inputs = inputs
         self._result_ttl = result_ttl
@@ -62,30 +60,24 @@ class Preprocessing:
         self._one_at_a_time = asyncio.Lock()  # a burst of large pictures must not fill the memory
 
     async def __call__(self, raw: WireTask, client: Client) -> AsyncIterator[Answer]:
-        """Answer with the guide; an async task with an acknowledgement, and then only if the client listens."""
+        """Answer with the control image; an async task with an acknowledgement first, and only that over HTTP."""
         task, warnings = self._validate(raw)
-        await self._refuse_repeated(task, client)
-        text = own_image(task.inputImage, client.base_url) or task.inputImage.strip()
-        picture = await self._resolve(text, client)
-        expires = time.time() + (self._result_ttl if task.ttl is None else task.ttl)
-        guide = await self._make(task, picture, client.owner, expires)
-        done = GuideTask(
-            owner=client.owner,
-            task_type=task.taskType,
-            task_uuid=task.taskUUID,
-            guide_uuid=guide.uuid,
-            input_uuid=text if re.match(UUID_PATTERN, text) else picture.uuid,
-            output_type=task.outputType,
-            include_cost=task.includeCost,
-            warnings=warnings,
-            expires=expires,
-        )
-        await self._guides.add(done)
-        if task.deliveryMethod == "async":
+        asynchronous = task.deliveryMethod == "async"
+        kept = task.model_dump(include={"taskType", "taskUUID", "outputType", "includeCost"})
+        done = PictureTask(client.owner, task.taskUUID, kept, warnings=warnings)
+        async with self._tasks.accept(done):
+            text = own_image(task.inputImage, client.base_url) or task.inputImage.strip()
+            picture = await self._resolve(text, client)
+            expires = time.time() + (self._result_ttl if task.ttl is None else task.ttl)
+            made = await self._make(task, picture, client.owner, expires)
+            input_uuid = text if re.match(UUID_PATTERN, text) else picture.uuid
+            done = replace(done, picture_uuid=made.uuid, input_uuid=input_uuid)
+            await self._tasks.finish(done, expires)
+        if asynchronous:
             yield acknowledgement(TaskRef(task.taskType, task.taskUUID))
             if not client.listens:
                 return
-        yield await guide_answer(done, self._media, client, status=task.deliveryMethod == "async")
+        yield await picture_answer(done, self._media, client.base_url, status=asynchronous)
 
     def _validate(self, raw: WireTask) -> tuple[ControlNetPreprocess, tuple[str, ...]]:
         normalized, contradictions = normalize_preprocess(raw)
@@ -97,10 +89,6 @@ class Preprocessing:
             raise TaskRejected(*errors)
         warnings = [f"{name} is ignored: the API has no such parameter." for name in ignored]
         return task, (*warnings, *_warnings(task))
-
-    async def _refuse_repeated(self, task: ControlNetPreprocess, client: Client) -> None:
-        if await self._queue.find(client.owner, task.taskUUID) or await self._guides.find(client.owner, task.taskUUID):
-            raise ConflictTaskUUID
 
     async def _resolve(self, text: str, client: Client) -> Media:
         try:

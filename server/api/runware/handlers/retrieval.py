@@ -10,53 +10,55 @@ from server.api.runware.check.normalize import plain
 from server.api.runware.check.validation import validate
 from server.api.runware.handlers.model_upload import ModelUploads
 from server.api.runware.responses import Answer, Item
-from server.api.runware.results import cache_item, job_answer, job_ref
+from server.api.runware.results import cache_item, job_answer, job_ref, picture_answer
 from server.api.runware.schema.tasks import GetResponse, GetTaskDetails, Task, WireTask
 from server.errors import NotFound
 from server.jobs.job import Job
 from server.jobs.queue import JobQueue
 from server.media.store import MediaStore
-from server.tasks.guides import GuideTasks, guide_answer
+from server.tasks.picture_tasks import PictureTasks
+from server.tasks.task_ids import TaskIds
 
 
 class Retrieval:
     """Finds earlier tasks again, sync ones too: a client that lost its connection asks for those as well."""
 
     def __init__(
-        self, queue: JobQueue, media: MediaStore, uploads: ModelUploads, guides: GuideTasks, *, ignore_unknown: bool
+        self,
+        ids: TaskIds,
+        queue: JobQueue,
+        media: MediaStore,
+        pictures: PictureTasks,
+        uploads: ModelUploads,
+        *,
+        ignore_unknown: bool,
     ) -> None:
+        self._ids = ids
         self._queue = queue
         self._media = media
+        self._pictures = pictures
         self._uploads = uploads
-        self._guides = guides
         self._ignore_unknown = ignore_unknown
 
     async def get_response(self, raw: WireTask, client: Client) -> AsyncIterator[Answer]:
-        """The images of a task once all are done, or that it is being processed.
+        """Everything a task has to say so far, whatever kind of task it is. Raises `NotFound`.
 
-        Never a part of them: one client would return the first image twice and the second never. Of an upload, the
-        stages it has reached.
+        The images of a job come together, once all are done: one client would return the first image twice and the
+        second never.
         """
         task = self._validated(GetResponse, raw)
-        if upload := self._uploads.find(client.owner, task.taskUUID):
+        kind = await self._ids.kind(client.owner, task.taskUUID)
+        if kind == "lora" and (upload := self._uploads.find(client.owner, task.taskUUID)):
             yield upload
-            return
-        job = await self._queue.find(client.owner, task.taskUUID)
-        if job is None and (guide := await self._guides.find(client.owner, task.taskUUID)):
-            yield await guide_answer(guide, self._media, client, status=True)
-            return
-        job = _known(job, task)
-        if job.ended:
-            yield await job_answer(job, self._media, client.base_url)
-            return
-        item: Item = job_ref(job).keys
-        item |= {"status": "processing", "progress": self._queue.progress(job)}
-        yield Answer(data=(item,))
+        elif kind == "picture" and (picture := await self._pictures.find(client.owner, task.taskUUID)):
+            yield await picture_answer(picture, self._media, client.base_url, status=True)
+        else:
+            yield await self._job_so_far(await self._job(task, client), client)
 
     async def get_task_details(self, raw: WireTask, client: Client) -> AsyncIterator[Answer]:
         """The request, the response so far, warnings and timings of a task."""
         task = self._validated(GetTaskDetails, raw)
-        job = _known(await self._queue.find(client.owner, task.taskUUID), task)
+        job = await self._job(task, client)
         answer = await job_answer(job, self._media, client.base_url)
         response: Item = {"data": list(answer.data)} if answer.data else {}
         if answer.errors:
@@ -75,15 +77,23 @@ class Retrieval:
             item["warnings"] = list(job.submission.warnings)
         yield Answer(data=(item,))
 
+    async def _job(self, task: Task, client: Client) -> Job:
+        """The job of a task. Raises `NotFound` when its id means none."""
+        is_job = await self._ids.kind(client.owner, task.taskUUID) == "job"
+        job = await self._queue.find(client.owner, task.taskUUID) if is_job else None
+        if job is None:
+            message = f"No task with taskUUID '{task.taskUUID}' is known here."
+            raise NotFound(message, code="taskNotFound", parameter="taskUUID")
+        return job
+
+    async def _job_so_far(self, job: Job, client: Client) -> Answer:
+        if job.ended:
+            return await job_answer(job, self._media, client.base_url)
+        progress: Item = {"status": "processing", "progress": self._queue.progress(job)}
+        return Answer(data=(job_ref(job).keys | progress,))
+
     def _validated(self, model: type[Task], raw: WireTask) -> Task:
         return validate(model, plain(raw), ignore_unknown=self._ignore_unknown)[0]
-
-
-def _known(job: Job | None, task: Task) -> Job:
-    if job is None:
-        message = f"No task with taskUUID '{task.taskUUID}' is known here."
-        raise NotFound(message, code="taskNotFound", parameter="taskUUID")
-    return job
 
 
 def _timings(job: Job) -> Item:

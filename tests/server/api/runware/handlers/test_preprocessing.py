@@ -166,7 +166,7 @@ class TestDelivery:
     ) -> None:
         task = sent(reference, ttl=60)
         post(client, task)
-        monkeypatch.setattr("server.tasks.guides.time.time", lambda: 1e11)
+        monkeypatch.setattr("server.tasks.task_ids.time.time", lambda: 1e11)
         assert error_of(post(client, asking(task)))["code"] == "taskNotFound"
 
     def test_a_repeated_task_uuid(self, client: TestClient, reference: str) -> None:

@@ -1,6 +1,6 @@
-"""Uploads of LoRAs: how far each one is, and a row of each, so that a restart neither loses nor forgets any.
+"""Uploads of LoRAs: the stages of each one, and its row, so that a restart neither loses nor forgets any.
 
-Knows rows and the items they are answered with, not how files are fetched.
+Knows rows and the items of the answers, not how files are fetched.
 """
 
 import asyncio
@@ -14,6 +14,7 @@ from server.api.runware.responses import Item, TaskRef
 from server.api.runware.schema.tasks import ModelUpload
 from server.database import Database
 from server.errors import ApiError
+from server.tasks.task_ids import IdClaims
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS uploads (
@@ -28,27 +29,34 @@ CREATE TABLE IF NOT EXISTS uploads (
 );
 """
 KEPT_UPLOADS = 1000
+_IDS = IdClaims("lora")
 
 
 class Upload:
     """One upload under way or ended: the items so far, and the error that ended it."""
 
     def __init__(self, task: ModelUpload) -> None:
+        self.task_uuid = task.taskUUID
         self.ref = TaskRef(task.taskType, task.taskUUID)
         self.items: list[Item] = []
         self.error: ApiError | None = None
         self.ended = False
         self._news = asyncio.Event()
 
-    def tell(self, status: str, message: str, **more: str) -> None:
-        """Add an item."""
-        self.items.append(self.ref.keys | {"status": status, "message": message} | more)
-        self._announce()
+    def add_stage(self, status: str, message: str, **more: str) -> None:
+        """Add an item, and wake whoever follows."""
+        self._add(status, message, **more)
+        self._wake_followers()
 
-    def end(self, error: ApiError | None) -> None:
-        """Add nothing more."""
-        self.error, self.ended = error, True
-        self._announce()
+    def fail(self, error: ApiError) -> None:
+        """Note the error that ends the upload. Followers learn of it from `end`."""
+        self.error = error
+        self._add("failed", error.message)
+
+    def end(self) -> None:
+        """Let followers finish: no more items come."""
+        self.ended = True
+        self._wake_followers()
 
     async def follow(self) -> AsyncIterator[Item]:
         """The items as they come, up to the end."""
@@ -62,7 +70,10 @@ class Upload:
                 return
             await news.wait()
 
-    def _announce(self) -> None:
+    def _add(self, status: str, message: str, **more: str) -> None:
+        self.items.append(self.ref.keys | {"status": status, "message": message} | more)
+
+    def _wake_followers(self) -> None:
         news, self._news = self._news, asyncio.Event()
         news.set()
 
@@ -83,25 +94,30 @@ class UploadRows:
         self._database = database
 
     async def begin(self, owner: str, task: ModelUpload) -> None:
-        """Keep an upload that is about to start, in the place of one of its UUID that failed."""
+        """Keep an upload that is about to start, in the place of a failed one. Raises `ConflictTaskUUID`."""
         row = (owner, task.taskUUID, task.model_dump_json(), time.time())
 
         def work(connection: sqlite3.Connection) -> None:
+            _IDS.claim(connection, owner, task.taskUUID)
             connection.execute(
                 "INSERT OR REPLACE INTO uploads (owner, task_uuid, task, created) VALUES (?, ?, ?, ?)", row
             )
             newest = "SELECT rowid FROM uploads ORDER BY created DESC LIMIT ?"
-            connection.execute(f"DELETE FROM uploads WHERE ended AND rowid NOT IN ({newest})", (KEPT_UPLOADS,))
+            query = f"DELETE FROM uploads WHERE ended AND rowid NOT IN ({newest}) RETURNING owner, task_uuid"
+            for deleted in connection.execute(query, (KEPT_UPLOADS,)).fetchall():
+                _IDS.forget(connection, deleted["owner"], deleted["task_uuid"])
 
         await self._database.run(work)
 
     async def end(self, owner: str, upload: Upload) -> None:
         """Keep how an upload ended."""
-        row = (json.dumps(upload.items), _as_text(upload.error), owner, upload.ref.task_uuid)
+        row = (json.dumps(upload.items), _as_text(upload.error), owner, upload.task_uuid)
 
         def work(connection: sqlite3.Connection) -> None:
             query = "UPDATE uploads SET ended = 1, items = ?, error = ? WHERE owner = ? AND task_uuid = ?"
             connection.execute(query, row)
+            if upload.error is not None:
+                _IDS.release(connection, owner, upload.task_uuid)
 
         await self._database.run(work)
 
@@ -118,8 +134,8 @@ def _kept(row: sqlite3.Row) -> KeptUpload:
     task = ModelUpload.model_validate_json(row["task"])
     upload = Upload(task)
     upload.items = json.loads(row["items"])
-    if row["ended"]:
-        upload.end(_from_text(row["error"]))
+    upload.ended = bool(row["ended"])
+    upload.error = _from_text(row["error"])
     return KeptUpload(row["owner"], task, upload)
 
 

@@ -1,0 +1,54 @@
+"""The tasks accountManagement and ping: usage of a key, and a sign of life."""
+
+import time
+from collections.abc import AsyncIterator
+
+from server.api.client import Client
+from server.api.runware.check.normalize import plain
+from server.api.runware.check.validation import validate
+from server.api.runware.responses import Answer, Item
+from server.api.runware.schema.tasks import AccountManagement, Ping, WireTask
+from server.jobs.store import JobStore
+
+DAY = 86_400
+
+
+class Account:
+    """Counts the images that a key has had rendered."""
+
+    def __init__(self, jobs: JobStore, *, ignore_unknown: bool) -> None:
+        self._jobs = jobs
+        self._ignore_unknown = ignore_unknown
+
+    async def account_management(self, raw: WireTask, client: Client) -> AsyncIterator[Answer]:
+        """Usage of the client's key, in images; the balance is a number because clients expect one."""
+        task, _ = validate(AccountManagement, plain(raw), ignore_unknown=self._ignore_unknown)
+        now = time.time()
+        periods = {
+            "total": 0.0,
+            "today": now - now % DAY,
+            "last7Days": now - 7 * DAY,
+            "last30Days": now - 30 * DAY,
+        }
+        counts = {name: await self._jobs.usage(client.owner, since) for name, since in periods.items()}
+        yield Answer(
+            data=(
+                {
+                    "taskType": task.taskType,
+                    "taskUUID": task.taskUUID,
+                    "operation": task.operation,
+                    "organizationUUID": "00000000-0000-4000-8000-000000000000",
+                    "organizationName": "Ownware",
+                    "balance": 0.0,
+                    "team": [],
+                    "apiKeys": [],
+                    "usage": {name: {"credits": 0.0, "requests": count} for name, count in counts.items()},
+                },
+            )
+        )
+
+    async def ping(self, raw: WireTask, client: Client) -> AsyncIterator[Answer]:
+        """Answer at once."""
+        task, _ = validate(Ping, plain(raw), ignore_unknown=self._ignore_unknown)
+        item: Item = {"taskType": "ping", "pong": True}
+        yield Answer(data=(item | ({"taskUUID": task.taskUUID} if task.taskUUID else {}),))

@@ -1,0 +1,53 @@
+"""The tasks imageUpload and mediaStorage: keep a picture for later tasks, or delete one."""
+
+import time
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+from server.api.client import Client
+from server.api.runware.check.normalize import plain
+from server.api.runware.check.validation import validate
+from server.api.runware.responses import Answer
+from server.api.runware.results import picture_answer
+from server.api.runware.schema.tasks import ImageUpload, MediaStorage, WireTask
+from server.errors import MediaError, NotFound
+from server.media.inputs import UPLOAD_SECONDS, InputImages
+from server.media.store import MediaStore
+from server.tasks.picture_tasks import PictureTask, PictureTasks
+
+
+class Pictures:
+    """Keeps and deletes the pictures of clients."""
+
+    def __init__(self, tasks: PictureTasks, media: MediaStore, inputs: InputImages, *, ignore_unknown: bool) -> None:
+        self._tasks = tasks
+        self._media = media
+        self._inputs = inputs
+        self._ignore_unknown = ignore_unknown
+
+    async def image_upload(self, raw: WireTask, client: Client) -> AsyncIterator[Answer]:
+        """Keep a picture, and answer with its UUID and URL."""
+        task, _ = validate(ImageUpload, plain(raw), ignore_unknown=self._ignore_unknown)
+        yield await self._upload(task, "image", task.image, client)
+
+    async def media_storage(self, raw: WireTask, client: Client) -> AsyncIterator[Answer]:
+        """Keep or delete a picture."""
+        task, _ = validate(MediaStorage, plain(raw), ignore_unknown=self._ignore_unknown)
+        if task.operation == "upload":
+            yield await self._upload(task, "media", task.media, client)
+            return
+        if not await self._media.delete(task.media, owner=client.owner):
+            raise NotFound("No media with this UUID is stored here.", code="mediaNotFound", parameter="media")
+        item = {"taskType": task.taskType, "taskUUID": task.taskUUID, "operation": task.operation}
+        yield Answer(data=(item | {"mediaUUID": task.media},))
+
+    async def _upload(self, task: ImageUpload | MediaStorage, parameter: str, text: str, client: Client) -> Answer:
+        kept = PictureTask(client.owner, task.taskUUID, {"taskType": task.taskType, "taskUUID": task.taskUUID})
+        async with self._tasks.accept(kept):
+            try:
+                media = await self._inputs.upload(text, owner=client.owner)
+            except MediaError as error:
+                raise error.for_parameter(parameter) from error
+            kept = replace(kept, picture_uuid=media.uuid)
+            await self._tasks.finish(kept, time.time() + UPLOAD_SECONDS)
+        return await picture_answer(kept, self._media, client.base_url, status=False)

@@ -1,0 +1,40 @@
+"""Changes to databases that older versions wrote, in order. A database remembers how many of them it has had.
+
+Knows the tables as they were; each change stays as it is once it is released.
+"""
+
+import sqlite3
+
+
+def collect_task_ids(connection: sqlite3.Connection) -> None:
+    """From version 0.1: the ids of jobs, uploads and preprocessing tasks each stood in a table of their own.
+
+    An id that stood in several keeps the task that `getResponse` found: an upload, else a job.
+    """
+    connection.execute(
+        "INSERT OR IGNORE INTO task_ids (owner, task_id, kind, released) "
+        "SELECT owner, lower(task_uuid), 'lora', error IS NOT NULL FROM uploads"
+    )
+    connection.execute(
+        "INSERT OR IGNORE INTO task_ids (owner, task_id, kind, released) "
+        "SELECT owner, lower(task_uuid), 'job', state IN ('failed', 'cancelled') FROM jobs"
+    )
+    if connection.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'guides'").fetchone() is None:
+        return
+    connection.execute(
+        "INSERT OR IGNORE INTO task_ids (owner, task_id, kind, expires) "
+        "SELECT owner, task_uuid, 'picture', expires FROM guides"
+    )
+    task = (
+        "json_object('taskType', task_type, 'taskUUID', told_uuid, 'outputType', output_type, "
+        "'includeCost', json(iif(include_cost, 'true', 'false')))"
+    )
+    connection.execute(
+        "INSERT INTO picture_tasks (owner, task_id, task, picture_uuid, input_uuid, warnings) "
+        f"SELECT guides.owner, task_uuid, {task}, guide_uuid, input_uuid, warnings "
+        "FROM guides JOIN task_ids ON task_ids.owner = guides.owner AND task_id = task_uuid AND kind = 'picture'"
+    )
+    connection.execute("DROP TABLE guides")
+
+
+MIGRATIONS = (collect_task_ids,)

@@ -1,0 +1,122 @@
+"""Databases of version 0.1: their tasks keep their ids, and are found as before."""
+
+import json
+import sqlite3
+import time
+import uuid
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from pipelines.catalog.catalog import Catalog
+from server.app import create_app
+from server.settings import Settings
+from tests.fakes import FakeWorker
+from tests.server.conftest import new_task, post
+
+# The tables of version 0.1 that are no longer there.
+GUIDES = """
+CREATE TABLE guides (
+    owner TEXT NOT NULL,
+    task_uuid TEXT NOT NULL,
+    task_type TEXT NOT NULL,
+    told_uuid TEXT NOT NULL,
+    guide_uuid TEXT NOT NULL,
+    input_uuid TEXT NOT NULL,
+    output_type TEXT NOT NULL,
+    include_cost INTEGER NOT NULL,
+    warnings TEXT NOT NULL,
+    expires REAL NOT NULL,
+    PRIMARY KEY (owner, task_uuid)
+);
+"""
+UPLOAD = {
+    "taskType": "modelUpload",
+    "taskUUID": "0D5F0A0E-9D0C-4D4E-8D15-3C1F1F1F1F1F",
+    "category": "lora",
+    "architecture": "qwen_image",
+    "name": "Ink",
+    "version": "1",
+    "downloadURL": "http://example.com/a",
+}
+
+
+@pytest.fixture
+def guide(settings: Settings, catalog: Catalog, worker: FakeWorker, reference: str) -> dict[str, Any]:
+    """A preprocessing task that was answered, in tables as version 0.1 left them, beside a job and two uploads."""
+    told = str(uuid.uuid4()).upper()
+    task = {"taskType": "controlNetPreprocess", "taskUUID": told, "inputImage": reference, "includeCost": True}
+    task |= {"preProcessorType": "canny", "outputFormat": "PNG"}
+    with TestClient(create_app(settings, catalog, [worker]), base_url="http://box:8000") as client:
+        (item,) = post(client, task).json()["data"]
+    with closing(sqlite3.connect(settings.data_dir / "ownware.sqlite")) as connection, connection:
+        connection.executescript("DROP TABLE picture_tasks; DROP TABLE task_ids; PRAGMA user_version = 0;" + GUIDES)
+        row = (
+            "",
+            told.lower(),
+            "controlNetPreprocess",
+            told,
+            item["guideImageUUID"],
+            item["inputImageUUID"],
+            "URL",
+            1,
+            "[]",
+        )
+        connection.execute("INSERT INTO guides VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", (*row, time.time() + 60))
+    return item | {"status": "success"}
+
+
+def insert(path: Path, query: str, *values: object) -> None:
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(query, values)
+
+
+def ask(client: TestClient, task_uuid: str) -> Any:
+    return post(client, {"taskType": "getResponse", "taskUUID": task_uuid}).json()
+
+
+def test_ids_of_each_table_count_and_find_their_tasks(
+    settings: Settings, catalog: Catalog, worker: FakeWorker, guide: dict[str, Any]
+) -> None:
+    path = settings.data_dir / "ownware.sqlite"
+    uploading = "INSERT INTO uploads (owner, task_uuid, task, items, ended, created) VALUES ('', ?, ?, ?, 1, 0)"
+    item = {"taskType": "modelUpload", "taskUUID": UPLOAD["taskUUID"], "status": "ready", "message": "ready"}
+    insert(path, uploading, UPLOAD["taskUUID"], json.dumps(UPLOAD), json.dumps([item]))
+    for _ in range(2):
+        with TestClient(create_app(settings, catalog, [worker]), base_url="http://box:8000") as client:
+            assert ask(client, guide["taskUUID"])["data"] == [guide]
+            assert ask(client, UPLOAD["taskUUID"])["data"] == [item]
+            for task_uuid in (guide["taskUUID"], UPLOAD["taskUUID"].lower()):
+                errors = post(client, new_task(taskUUID=task_uuid)).json()["errors"]
+                assert [error["code"] for error in errors] == ["conflictTaskUUID"]
+
+
+@pytest.mark.parametrize(
+    ("state", "taken"), [("done", True), ("queued", True), ("failed", False), ("cancelled", False)]
+)
+def test_jobs_keep_theirs_unless_they_failed(
+    settings: Settings, catalog: Catalog, worker: FakeWorker, state: str, taken: bool
+) -> None:
+    task = new_task()
+    with TestClient(create_app(settings, catalog, [worker])) as client:
+        post(client, task)
+    with closing(sqlite3.connect(settings.data_dir / "ownware.sqlite")) as connection, connection:
+        connection.executescript("DROP TABLE picture_tasks; DROP TABLE task_ids; PRAGMA user_version = 0;")
+        connection.execute("UPDATE jobs SET state = ?", (state,))
+    with TestClient(create_app(settings, catalog, [worker])) as client:
+        errors = post(client, task).json().get("errors", [])
+    assert [error["code"] for error in errors] == (["conflictTaskUUID"] if taken else [])
+
+
+def test_an_id_that_stood_in_several_tables_finds_what_it_found_before(
+    settings: Settings, catalog: Catalog, worker: FakeWorker, guide: dict[str, Any]
+) -> None:
+    path = settings.data_dir / "ownware.sqlite"
+    item = {"taskType": "modelUpload", "taskUUID": guide["taskUUID"], "status": "ready", "message": "ready"}
+    query = "INSERT INTO uploads (owner, task_uuid, task, items, ended, created) VALUES ('', ?, ?, ?, 1, 0)"
+    insert(path, query, guide["taskUUID"], json.dumps(UPLOAD | {"taskUUID": guide["taskUUID"]}), json.dumps([item]))
+    with TestClient(create_app(settings, catalog, [worker])) as client:
+        assert ask(client, guide["taskUUID"])["data"] == [item]
