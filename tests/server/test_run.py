@@ -1,9 +1,11 @@
 """The server from start to end in this process, with a fake worker and nothing but the loopback address."""
 
+import asyncio
 import importlib.util
 import os
 import re
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +65,24 @@ def test_the_command_to_try_sends_a_key_where_one_is_required(tmp_path: Path, te
     assert serve(settings(tmp_path, api_keys=("key",))) == 0
     assert "API keys: required" in terminal.printed[0]
     assert '-H "Authorization: Bearer $RUNWARE_API_KEY"' in terminal.printed[0]
+
+
+def test_an_interrupt_while_the_models_load_ends_it_too(
+    tmp_path: Path, terminal: Terminal, worker: FakeWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def load_for_ever(on_end: Callable[[], None]) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(worker, "start", load_for_ever)
+    assert serve(settings(tmp_path)) == 0
+    assert terminal.printed == ["\nStopping. Tasks that are not done go on at the next start."]
+
+
+def test_the_greeting_names_the_weights_of_each_model(tmp_path: Path, terminal: Terminal) -> None:
+    assert serve(settings(tmp_path, weights="catalog")) == 0
+    assert "Qwen/Qwen-Image" in terminal.printed[0]
+    assert "embedded" not in terminal.printed[0]
 
 
 def test_it_ends_when_no_worker_can_start(tmp_path: Path, terminal: Terminal, worker: FakeWorker) -> None:

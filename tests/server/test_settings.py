@@ -79,6 +79,12 @@ def test_wrong_values(flag: str) -> None:
         CliApp.run(Settings, cli_args=[flag])
 
 
+def test_a_list_is_text_or_a_list() -> None:
+    assert Settings.model_validate({"devices": ["cuda:0, cuda:1", "cpu"]}).devices == ("cuda:0", "cuda:1", "cpu")
+    with pytest.raises(ValidationError):
+        Settings.model_validate({"devices": 5})
+
+
 def test_a_variable_that_is_no_option() -> None:
     (message,) = unknown_variables({"OWNWARE_PROT": "1", "OWNWARE_PORT": "1", "PATH": ""})
     assert message == "OWNWARE_PROT is no option of ownware; did you mean OWNWARE_PORT?"

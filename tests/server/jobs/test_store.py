@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from accel.cache.report import CacheReport, Decision
 from pipelines.request import LoraUse
 from server.database import Database
 from server.errors import ConflictTaskUUID, Failure, RateLimitExceeded
@@ -96,6 +97,15 @@ async def test_results_and_warnings_add_up(store: JobStore) -> None:
     job = await store.add_result(job.id, Result(0, "a", 1, 0.1, "{}"), ["two", "one"])
     assert job.results == (Result(0, "a", 1, 0.1, "{}"), Result(1, "b", 2**63 - 1, 0.2, "{}"))
     assert job.submission.warnings == ("one", "two")
+
+
+async def test_a_result_is_found_by_its_image_with_the_report_of_its_cache(store: JobStore) -> None:
+    report = CacheReport("fbcache", (Decision(0, 0, "cond", "first"),), 8, 4, 2.0)
+    job = await store.accept(SUBMISSION, limit=9)
+    result = Result(0, "a", 1, 0.1, "{}", report)
+    await store.add_result(job.id, result, ())
+    assert await store.result("A") == result
+    assert await store.result("b") is None
 
 
 async def test_interrupted_jobs_wait_again_with_what_they_have(store: JobStore) -> None:

@@ -241,7 +241,7 @@ class TestBadInput:
         with TestClient(app) as client:
             worker.hold()
             post(client, new_task(deliveryMethod="async"))
-            worker.held.wait(5)
+            worker.held.wait()
             post(client, new_task(deliveryMethod="async"))
             response = post(client, new_task(deliveryMethod="async"))
             assert response.status_code == 429
@@ -306,7 +306,7 @@ def test_results_are_found_after_a_restart(settings: Settings, catalog: Catalog,
         (item,) = post(client, task).json()["data"]
         worker.hold()
         post(client, waiting)
-        worker.held.wait(5)
+        worker.held.wait()
     with TestClient(create_app(settings, catalog, [FakeWorker()])) as client:
         (found,) = post(client, {"taskType": "getResponse", "taskUUID": task["taskUUID"]}).json()["data"]
         assert found["imageUUID"] == item["imageUUID"]

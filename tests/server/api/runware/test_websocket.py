@@ -61,7 +61,7 @@ def test_pings_are_answered_while_an_image_is_drawn(connect: Open, worker: FakeW
     with connect() as socket:
         receive(socket)
         send(socket, new_task())
-        worker.held.wait(5)
+        worker.held.wait()
         send(socket, {"taskType": "ping", "ping": True})
         assert receive(socket) == {"data": [{"taskType": "ping", "pong": True}]}
         worker.release()
@@ -135,7 +135,7 @@ class TestResuming:
         with connect() as socket:
             session = receive(socket)["data"][0]["connectionSessionUUID"]
             send(socket, task)
-            worker.held.wait(5)
+            worker.held.wait()
         worker.release()
         with connect(session) as socket:
             assert receive(socket)["data"][0]["connectionSessionUUID"] == session
@@ -217,7 +217,7 @@ def test_a_closed_socket_cancels_nothing(client: TestClient, connect: Open, work
     with connect() as socket:
         receive(socket)
         send(socket, task)
-        worker.held.wait(5)
+        worker.held.wait()
     worker.release()
     asking = {"taskType": "getResponse", "taskUUID": task["taskUUID"]}
     items = post(client, asking).json()["data"]

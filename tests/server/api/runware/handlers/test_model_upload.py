@@ -39,7 +39,7 @@ class Web(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         if self.path == "/slow":
-            self.go.wait(10)
+            self.go.wait()
         data = FILES.get(self.path.replace("/slow", "/style.safetensors"))
         self.send_response(200 if data else 404)
         self.end_headers()
