@@ -14,7 +14,7 @@ ARGS ?=
 # A process per core. Memory, not cores, is what a large machine runs out of.
 PYTEST := $(BIN)/python -m pytest --numprocesses logical --maxprocesses 8 --dist worksteal
 
-.PHONY: serve test test-all test-clients check bench bench-caches embedded profile clean
+.PHONY: serve test test-all coverage test-clients check bench bench-caches embedded profile clean
 
 serve: $(VENV)/.serve
 	@exec $(BIN)/ownware serve $(ARGS)
@@ -24,6 +24,12 @@ test: $(VENV)/.test
 
 test-all: $(VENV)/.test
 	$(PYTEST) -m "not clients" --hypothesis-profile thorough $(ARGS)
+
+# Of lines and branches, in all processes.
+coverage: $(VENV)/.test
+	$(PYTEST) -m "not clients" --cov --cov-report= $(ARGS)
+	$(BIN)/coverage report --include "accel/*" --fail-under 99
+	$(BIN)/coverage report --include "server/*" --fail-under 98
 
 # The vendor's other clients; the two Python SDKs share a module name, so the older one has an environment of its own.
 test-clients: $(VENV)/.test .venv-legacy/.done tests/clients/node_modules/.done
