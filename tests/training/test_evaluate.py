@@ -1,46 +1,27 @@
-"""The scores of renderers whose pictures are known: what is drawn right counts in full, and what is not, not at all."""
+"""The scores of renderers whose pictures are known: right pictures score in full, wrong ones not at all."""
 
 from collections.abc import Callable
-from dataclasses import replace
-from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import pytest
 
-from training import evaluate, evaluate_adapters
-from training.captions import exact_caption
+from tests.training.renderers import COUNT, known_renderer
+from training import evaluate
 from training.edits import Edit
 from training.evaluate import (
-    BLURRY,
     ONE_THING,
     ONE_WORD,
     TWO_THINGS,
     Renderer,
     RenderOptions,
-    held_out_scenes,
     sharpness,
 )
 from training.random_scenes import Level
 from training.scenes import Scene, draw_scene
 from training.vae import degrade
 
-COUNT = 4
 SMALL = RenderOptions(width=128, height=128)
-
-
-def renderer(level: Level, render: Callable[..., np.ndarray]) -> Renderer:
-    """One that gets to know the scene behind each prompt of a level."""
-    scenes = {exact_caption(scene): scene for _, scene in held_out_scenes(level, 2 * COUNT)}
-
-    class Known:
-        def render(
-            self, prompt: str, seed: int, options: RenderOptions, negative: str | None = None, **add_ons: Any
-        ) -> Any:
-            scene = scenes[prompt.removesuffix(f", {BLURRY}")]
-            return render(scene, prompt=prompt, negative=negative, **add_ons)
-
-    return cast("Renderer", Known())
 
 
 def right(scene: Scene, **_: Any) -> np.ndarray:
@@ -60,8 +41,8 @@ SCORES: list[tuple[Level, Callable[..., dict[str, float]]]] = [
 
 @pytest.mark.parametrize(("level", "score"), SCORES)
 def test_pictures_of_scenes(level: Level, score: Callable[..., dict[str, float]]) -> None:
-    assert set(score(renderer(level, right), COUNT, SMALL).values()) == {1.0}
-    nothing = score(renderer(level, empty), COUNT, SMALL)
+    assert set(score(known_renderer(level, right), COUNT, SMALL).values()) == {1.0}
+    nothing = score(known_renderer(level, empty), COUNT, SMALL)
     assert set(nothing.values()) - {nothing.get("background")} == {0.0}
 
 
@@ -86,9 +67,9 @@ class TestNegative:
             picture = draw_scene(scene, 128, 128)
             return picture if negative else degrade(picture, np.random.default_rng(0))
 
-        scores = evaluate.score_negative(renderer(ONE_THING, render), COUNT, SMALL)
+        scores = evaluate.score_negative(known_renderer(ONE_THING, render), COUNT, SMALL)
         assert min(scores.values()) > 2
-        assert set(evaluate.score_negative(renderer(ONE_THING, right), COUNT, SMALL).values()) == {1.0}
+        assert set(evaluate.score_negative(known_renderer(ONE_THING, right), COUNT, SMALL).values()) == {1.0}
 
     def test_sharpness_is_that_of_edges(self) -> None:
         ramp = np.clip((np.arange(128) - 60) / 8, 0, 1)
@@ -96,22 +77,3 @@ class TestNegative:
             picture = np.tile((20 + contrast * ramp)[None, :, None], (128, 1, 3)).astype(np.uint8)
             assert sharpness(picture) == pytest.approx(1 / 8, rel=0.1)
         assert sharpness(np.full((64, 64, 3), 7, np.uint8)) == 1e-3
-
-
-class TestEffects:
-    def test_outlines(self) -> None:
-        def render(scene: Scene, *, loras: Any, **_: Any) -> np.ndarray:
-            return draw_scene(replace(scene, outlined=loras[0].weight > 0), 256, 256)
-
-        scores = evaluate_adapters.score_lora(
-            renderer(evaluate_adapters.LARGE, render), Path("outlines"), COUNT, RenderOptions()
-        )
-        assert scores == {"outlined": 1.0, "outlined at weight 0": 0.0}
-
-    def test_edges(self) -> None:
-        def render(scene: Scene, *, controls: Any, **_: Any) -> np.ndarray:
-            return draw_scene(scene if controls[0].weight else Scene(scene.background), 256, 256)
-
-        scores = evaluate_adapters.score_controlnet(renderer(ONE_THING, render), Path("edges"), COUNT, RenderOptions())
-        assert scores["overlap"] > 0.95
-        assert scores["overlap without it"] == 0.0

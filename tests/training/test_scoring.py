@@ -1,0 +1,26 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from pipelines.catalog.catalog import EMBEDDED_FOLDER
+from training.scoring import Scoring
+
+
+def test_options_of_the_command_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("sys.argv", ["score", "--count", "3", "--out", str(tmp_path / "scores.json")])
+    scoring = Scoring.parse("Scores something.\n\nMore.")
+    assert scoring == Scoring(EMBEDDED_FOLDER.resolve(), 3, tmp_path / "scores.json", None)
+
+
+def test_scores_are_merged_into_the_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "scores.json"
+    path.write_text(json.dumps({"old": {"a": 1}, "new": {"a": 1}}))
+    Scoring(tmp_path, 1, path, None).save_scores({"new": {"b": 0.5}})
+    assert json.loads(path.read_text()) == {"old": {"a": 1}, "new": {"b": 0.5}}
+    assert capsys.readouterr().out.split() == ["new", "b", "0.5"]
+
+
+def test_without_a_file_scores_are_only_printed(tmp_path: Path) -> None:
+    Scoring(tmp_path, 1, None, None).save_scores({"new": {"b": 0.5}})
+    assert not list(tmp_path.iterdir())
