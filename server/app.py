@@ -33,7 +33,7 @@ from server.api.runware.sessions import Sessions
 from server.api.runware.upload_rows import UploadRows
 from server.api.runware.websocket import RunwareSocket
 from server.database import Database
-from server.jobs import store as job_tables
+from server.jobs import rows as job_tables
 from server.jobs.backend import Worker
 from server.jobs.queue import JobQueue
 from server.jobs.store import JobStore

@@ -1,7 +1,7 @@
-"""One SQLite file in WAL mode, reached from the event loop without ever blocking it.
+"""One SQLite file in WAL mode, used from the event loop without blocking it.
 
 All work runs on one thread, each piece in one transaction that is on disk (synchronous = FULL) when it returns. Knows
-no tables: their owners pass them as `schema`, and as `migrations` what older versions of them need.
+no tables: the owners of tables pass their `schema`, and `migrations` for the files of older versions.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ Migration = Callable[[sqlite3.Connection], None]
 
 
 class Database:
-    """A connection and the thread that owns it. Each migration runs once in the life of the file."""
+    """A connection and the thread that owns it. Each migration runs once for each file."""
 
     def __init__(self, path: Path, schema: Sequence[str], migrations: Sequence[Migration] = ()) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -26,11 +26,11 @@ class Database:
         self._thread.submit(self._transact, partial(_migrate, migrations=migrations)).result()
 
     async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Run `work` in one transaction on the database's thread: all of it is kept, or none."""
+        """Run `work` in one transaction on the database's thread. When it raises, nothing of it is stored."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._transact, work)
 
     def close(self) -> None:
-        """Wait for work under way, then close the file."""
+        """Finish the work under way, then close the file."""
         self._thread.submit(self._connection.close).result()
         self._thread.shutdown()
 
@@ -40,7 +40,7 @@ class Database:
             result = work(self._connection)
             self._connection.execute("COMMIT")
         except BaseException:
-            if self._connection.in_transaction:  # SQLite has rolled back by itself when the disk is full
+            if self._connection.in_transaction:  # on a full disk SQLite has rolled back by itself
                 self._connection.execute("ROLLBACK")
             raise
         return result

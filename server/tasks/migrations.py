@@ -37,4 +37,12 @@ def collect_task_ids(connection: sqlite3.Connection) -> None:
     connection.execute("DROP TABLE guides")
 
 
-MIGRATIONS = (collect_task_ids,)
+def spell_job_ids(connection: sqlite3.Connection) -> None:
+    """From version 0.1: a job's id was in lower case, and its sender's spelling in the task only."""
+    connection.execute(
+        "UPDATE jobs SET task_uuid = json_extract(task, '$.taskUUID') "
+        "WHERE lower(json_extract(task, '$.taskUUID')) = lower(task_uuid)"
+    )
+
+
+MIGRATIONS = (collect_task_ids, spell_job_ids)

@@ -28,7 +28,7 @@ REQUEST = RenderRequest(
 SUBMISSION = Submission(
     owner="me",
     task_uuid="83E5A68E-074f-4bea-8e26-a6723ae9b2da",
-    task={"taskType": "imageInference", "taskUUID": "83E5A68E-074f-4bea-8e26-a6723ae9b2da"},
+    task={"any": "words of a dialect"},
     request=REQUEST,
     encoding=Encoding("WEBP", 80),
     image_uuids=("a", "b"),
@@ -43,7 +43,6 @@ def submission(number: int = 0, count: int = 1) -> Submission:
     return replace(
         SUBMISSION,
         task_uuid=task_uuid,
-        task={"taskType": "imageInference", "taskUUID": task_uuid},
         request=replace(SUBMISSION.request, count=count, seed=number),
         image_uuids=tuple(f"{number:08d}-0000-4000-8000-{index:012d}" for index in range(count)),
     )

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from server.database import Database
-from server.jobs import store as job_tables
+from server.jobs import rows as job_tables
 from server.jobs import supervisor
 from server.jobs.store import JobStore
 from server.media import store as media_tables

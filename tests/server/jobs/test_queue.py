@@ -165,11 +165,10 @@ async def test_old_jobs_are_forgotten(opened: Open, worker: FakeWorker, monkeypa
 
 async def test_ids_are_compared_without_case(opened: Open, worker: FakeWorker) -> None:
     worker.hold()
-    task_uuid = "ABCDEF00-0000-4000-8000-000000000000"
-    work = replace(submission(), task_uuid=task_uuid, task={"taskUUID": task_uuid})
+    work = replace(submission(), task_uuid="ABCDEF00-0000-4000-8000-000000000000")
     async with opened(worker) as queue:
         with queue.watch(work.key) as events:
             await queue.submit(work)
             await until(worker.held.is_set)
-            assert await queue.cancel("me", task_uuid)
+            assert await queue.cancel("me", work.task_uuid)
             assert (await ended(events)).state == "cancelled"

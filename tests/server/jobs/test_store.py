@@ -9,7 +9,8 @@ from pipelines.request import LoraUse
 from server.database import Database
 from server.errors import ConflictTaskUUID, Failure, RateLimitExceeded
 from server.jobs.job import Result
-from server.jobs.store import SCHEMA, JobStore
+from server.jobs.rows import SCHEMA
+from server.jobs.store import JobStore
 from server.tasks import task_ids
 from server.tasks.task_ids import IdClaims
 from tests.server.jobs.common import SUBMISSION
@@ -74,21 +75,6 @@ async def test_loras_and_what_was_wrong_with_them_are_kept(store: JobStore) -> N
     assert job.submission.request == request
     failure = Failure("invalidModel", "it does not fit", 400, "loras[0]")
     assert (await store.end(job.id, "failed", failure)).failure == failure
-
-
-async def test_failures_that_older_versions_kept_are_read(database: Database, store: JobStore) -> None:
-    job = await store.accept(SUBMISSION, limit=9)
-    for kept, failure in {
-        '["invalidModel", "it does not fit", "lora[0].model"]': Failure(
-            "invalidModel", "it does not fit", 400, "lora[0].model"
-        ),
-        '["modelNotReady", "no weights", null]': Failure("modelNotReady", "no weights", 503),
-        '["inferenceError", "why", null]': Failure("inferenceError", "why", 500),
-    }.items():
-        await database.run(lambda connection, kept=kept: connection.execute("UPDATE jobs SET failure = ?", (kept,)))
-        found = await store.find(*job.submission.key)
-        assert found is not None
-        assert found.failure == failure
 
 
 async def test_results_and_warnings_add_up(store: JobStore) -> None:

@@ -111,6 +111,18 @@ def test_jobs_keep_theirs_unless_they_failed(
     assert [error["code"] for error in errors] == (["conflictTaskUUID"] if taken else [])
 
 
+def test_jobs_keep_the_spelling_of_their_ids(settings: Settings, catalog: Catalog, worker: FakeWorker) -> None:
+    task = new_task()
+    task["taskUUID"] = task["taskUUID"].upper()
+    with TestClient(create_app(settings, catalog, [worker])) as client:
+        post(client, task)
+    with closing(sqlite3.connect(settings.data_dir / "ownware.sqlite")) as connection, connection:
+        connection.executescript("UPDATE jobs SET task_uuid = lower(task_uuid); PRAGMA user_version = 1;")
+    with TestClient(create_app(settings, catalog, [worker])) as client:
+        (item,) = ask(client, task["taskUUID"].lower())["data"]
+    assert item["taskUUID"] == task["taskUUID"]
+
+
 def test_an_id_that_stood_in_several_tables_finds_what_it_found_before(
     settings: Settings, catalog: Catalog, worker: FakeWorker, guide: dict[str, Any]
 ) -> None:

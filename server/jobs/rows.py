@@ -1,0 +1,151 @@
+"""The tables of jobs and their results: from objects to rows and back.
+
+The functions run inside a transaction of the caller. Knows no worker and no wire format.
+"""
+
+import json
+import sqlite3
+
+from pydantic import TypeAdapter
+
+from accel.cache.report import CacheReport
+from pipelines.request import RenderRequest
+from server.errors import Failure
+from server.jobs.job import Job, Result, Submission
+from server.media.encode import Encoding
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS jobs (
+    id INTEGER PRIMARY KEY,
+    owner TEXT NOT NULL,
+    task_uuid TEXT NOT NULL COLLATE NOCASE,
+    state TEXT NOT NULL DEFAULT 'queued',
+    task TEXT NOT NULL,
+    request TEXT NOT NULL,
+    encoding TEXT NOT NULL,
+    image_uuids TEXT NOT NULL,
+    ttl INTEGER NOT NULL,
+    warnings TEXT NOT NULL,
+    created REAL NOT NULL,
+    started REAL,
+    finished REAL,
+    failure TEXT,
+    UNIQUE (owner, task_uuid)
+);
+CREATE INDEX IF NOT EXISTS jobs_by_state ON jobs (state, id);
+CREATE TABLE IF NOT EXISTS results (
+    job_id INTEGER NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
+    position INTEGER NOT NULL,
+    image_uuid TEXT NOT NULL,
+    seed INTEGER NOT NULL,
+    seconds REAL NOT NULL,
+    PRIMARY KEY (job_id, position)
+);
+CREATE INDEX IF NOT EXISTS results_by_image ON results (image_uuid);
+CREATE TABLE IF NOT EXISTS receipts (
+    image_uuid TEXT PRIMARY KEY,
+    job_id INTEGER NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
+    receipt TEXT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS receipts_by_job ON receipts (job_id);
+CREATE TABLE IF NOT EXISTS cache_reports (
+    image_uuid TEXT PRIMARY KEY,
+    job_id INTEGER NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
+    report TEXT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS cache_reports_by_job ON cache_reports (job_id);
+"""
+
+_RESULTS = (
+    "SELECT position, image_uuid, seed, seconds, receipt, report FROM results JOIN receipts USING (image_uuid) "
+    "LEFT JOIN cache_reports USING (image_uuid) "
+)
+_REPORT = TypeAdapter(CacheReport)
+_REQUEST = TypeAdapter(RenderRequest)
+_ENCODING = TypeAdapter(Encoding)
+_FAILURE = TypeAdapter(Failure)
+
+
+def insert_job(connection: sqlite3.Connection, submission: Submission, created: float) -> int:
+    """Insert a queued job. Returns its id."""
+    row = connection.execute(
+        "INSERT INTO jobs (owner, task_uuid, task, request, encoding, image_uuids, ttl, warnings, created) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
+        (
+            submission.owner,
+            submission.task_uuid,
+            json.dumps(submission.task),
+            _REQUEST.dump_json(submission.request, by_alias=True).decode(),
+            _ENCODING.dump_json(submission.encoding).decode(),
+            json.dumps(submission.image_uuids),
+            submission.ttl,
+            json.dumps(submission.warnings),
+            created,
+        ),
+    ).fetchone()
+    return row["id"]
+
+
+def insert_result(connection: sqlite3.Connection, job_id: int, result: Result) -> None:
+    """Insert a result with its receipt and its cache report. Replaces an earlier one of the same image."""
+    connection.execute(
+        "INSERT OR REPLACE INTO results VALUES (?, ?, ?, ?, ?)",
+        (job_id, result.index, result.image_uuid, result.seed, result.seconds),
+    )
+    connection.execute("INSERT OR REPLACE INTO receipts VALUES (?, ?, ?)", (result.image_uuid, job_id, result.receipt))
+    if result.cache is not None:
+        report = _REPORT.dump_json(result.cache).decode()
+        connection.execute("INSERT OR REPLACE INTO cache_reports VALUES (?, ?, ?)", (result.image_uuid, job_id, report))
+
+
+def read_job(connection: sqlite3.Connection, job_id: int) -> Job:
+    """A job with its results."""
+    row = connection.execute("SELECT * FROM jobs WHERE id = ?", (job_id,)).fetchone()
+    results = connection.execute(_RESULTS + "WHERE results.job_id = ? ORDER BY position", (job_id,))
+    submission = Submission(
+        owner=row["owner"],
+        task_uuid=row["task_uuid"],
+        task=json.loads(row["task"]),
+        request=_REQUEST.validate_json(row["request"]),
+        encoding=_ENCODING.validate_json(row["encoding"]),
+        image_uuids=tuple(json.loads(row["image_uuids"])),
+        ttl=row["ttl"],
+        warnings=tuple(json.loads(row["warnings"])),
+    )
+    return Job(
+        id=row["id"],
+        submission=submission,
+        state=row["state"],
+        created=row["created"],
+        started=row["started"],
+        finished=row["finished"],
+        failure=_failure(row["failure"]),
+        results=tuple(_result(found) for found in results),
+    )
+
+
+def read_result(connection: sqlite3.Connection, image_uuid: str) -> Result | None:
+    """The result of an image, or None."""
+    row = connection.execute(_RESULTS + "WHERE image_uuid = ?", (image_uuid,)).fetchone()
+    return _result(row) if row else None
+
+
+def failure_text(failure: Failure | None) -> str | None:
+    """A failure as its column holds it."""
+    return _FAILURE.dump_json(failure).decode() if failure else None
+
+
+def _failure(text: str | None) -> Failure | None:
+    """The failure in a column. Before version 0.2 it was a list, without a status and with the wire's own path."""
+    if text is None:
+        return None
+    if not text.startswith("["):
+        return _FAILURE.validate_json(text)
+    code, message, path = json.loads(text)
+    status = {"modelNotReady": 503, "invalidModel": 400}.get(code, 500)
+    return Failure(code, message, status, path)
+
+
+def _result(row: sqlite3.Row) -> Result:
+    *fields, report = row
+    return Result(*fields, cache=None if report is None else _REPORT.validate_json(report))
