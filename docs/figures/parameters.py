@@ -1,10 +1,10 @@
-"""One pair of pictures for each parameter that changes the picture: without it and with it, over the wire.
+"""Draws docs/figures/parameters.png: a pair of pictures for each parameter that changes the picture.
 
     ownware serve --weights embedded --face-refinement &
     python -m docs.figures.parameters --out docs/figures/parameters.png [--url http://127.0.0.1:8000] [--key KEY]
 
-Sends everything to a running server, so that it shows what a client sees. The pictures that tasks start from are drawn
-here, in the manner that the embedded checkpoint knows.
+Sends the tasks to a running server, so the figure shows what a client gets. The input pictures are drawn here, in the
+style of the embedded checkpoint's training data.
 """
 
 import argparse
@@ -20,55 +20,57 @@ import httpx2
 import matplotlib
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
-SIDE, THUMB = 256, 160  # pixels that are asked for, and that are shown
+SIDE, THUMB = 256, 160  # pixels of a picture, and of its tile in the figure
 COLUMNS, LABEL, FRAME = 3, 30, 10
-AMPLIFIED = 6  # times, what two pictures differ by
-# Leaves open where: what a guide is for.
-ANYWHERE = {"positivePrompt": "a large green circle on a white background"}
+DIFFERENCE_GAIN = 6  # the factor of the difference of two pictures
+# Leaves the place open, for the control image to decide.
+OPEN_PROMPT = {"positivePrompt": "a large green circle on a white background"}
 
 
 def data_uri(picture: Image.Image) -> str:
-    """A picture as the wire takes it."""
+    """Encode a picture as a data URI."""
     buffer = io.BytesIO()
     picture.save(buffer, "PNG")
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
-def scene(background: str = "white", colour: str = "blue", box: tuple[int, int, int, int] = (64, 64, 192, 192)) -> str:
-    """A disc on a plain background."""
+def disc_picture(
+    background: str = "white", colour: str = "blue", box: tuple[int, int, int, int] = (64, 64, 192, 192)
+) -> str:
+    """Draw a disc on a plain background."""
     picture = Image.new("RGB", (SIDE, SIDE), background)
     ImageDraw.Draw(picture).ellipse(box, fill=colour)
     return data_uri(picture)
 
 
-def spot(softness: int = 0) -> str:
-    """A mask, white in its right half; over so many pixels it rises."""
+def half_mask(softness: int = 0) -> str:
+    """Draw a mask with a white right half. Its edge rises over `softness` pixels."""
     row = [min(255, max(0, 255 * (x - SIDE // 2 + softness) // (softness + 1))) for x in range(SIDE)]
     mask = Image.new("L", (SIDE, 1))
     mask.putdata(row)
     return data_uri(mask.resize((SIDE, SIDE)))
 
 
-def small() -> str:
-    """A mask, white in a small square."""
+def small_mask() -> str:
+    """Draw a mask with a small white square."""
     mask = Image.new("L", (SIDE, SIDE))
     mask.paste(255, (150, 30, 220, 100))
     return data_uri(mask)
 
 
-def edges() -> str:
-    """The outline of a disc, as Canny's filter would draw it."""
+def disc_edges() -> str:
+    """Draw the outline of a disc, as Canny's filter does."""
     picture = Image.new("RGB", (SIDE, SIDE), "black")
     ImageDraw.Draw(picture).ellipse((8, 8, 115, 115), outline="white")
     return data_uri(picture)
 
 
-RED = {"positivePrompt": "a large red circle at the center on a white background"}
-GREEN = {"positivePrompt": "a large green square at the center on a white background"}
-SEED = {"seedImage": scene()}
+PROMPT = {"positivePrompt": "a large red circle at the center on a white background"}
+OTHER_PROMPT = {"positivePrompt": "a large green square at the center on a white background"}
+SEED = {"seedImage": disc_picture()}
 EDIT: dict[str, Any] = {
     "model": "runware:108@20",
-    "inputs": {"referenceImages": [scene()]},
+    "inputs": {"referenceImages": [disc_picture()]},
     "positivePrompt": "make the circle red",
     "width": None,
     "height": None,
@@ -77,7 +79,7 @@ BACKGROUND = {"positivePrompt": "change the background to yellow"}
 
 
 def portrait(blur: int) -> dict[str, Any]:
-    """A public-domain photograph of Grace Hopper that matplotlib ships, blurred by a radius in pixels."""
+    """Return the parameters of a portrait: a public-domain photograph in matplotlib, blurred by a radius in pixels."""
     with Image.open(Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg") as photograph:
         picture = photograph.convert("RGB").resize((SIDE, SIDE + 48))
     seed = data_uri(picture.filter(ImageFilter.GaussianBlur(blur)))
@@ -87,18 +89,18 @@ def portrait(blur: int) -> dict[str, Any]:
 PORTRAIT, HAZY_PORTRAIT = portrait(blur=0), portrait(blur=2)
 
 
-def guided(**how: Any) -> dict[str, Any]:
-    """A ControlNet that is given a disc's edges, and a prompt that does not say where the disc is."""
-    return ANYWHERE | {"controlNet": [{"model": "edges", "guideImage": edges(), **how}]}
+def controlled(**how: Any) -> dict[str, Any]:
+    """Return the parameters of a ControlNet with the edges of a disc, and a prompt that leaves its place open."""
+    return OPEN_PROMPT | {"controlNet": [{"model": "edges", "guideImage": disc_edges(), **how}]}
 
 
 def cached(**how: Any) -> dict[str, Any]:
-    """A step cache."""
+    """Return the parameters of a step cache."""
     return {"acceleratorOptions": how}
 
 
 def refined(of: dict[str, Any] = PORTRAIT, **how: Any) -> dict[str, Any]:
-    """A portrait whose face is drawn again."""
+    """Return the parameters of a portrait with face refinement."""
     return of | {"advancedFeatures": {"ultralytics": {"strength": 0.6} | how}}
 
 
@@ -112,12 +114,12 @@ class Pair:
 
     @property
     def tasks(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Both, the second with the first's parameters too."""
+        """The parameters of both tasks. The second has those of the first too."""
         return self.before, self.before | self.after
 
 
 PAIRS = (
-    Pair("positivePrompt", {}, GREEN),
+    Pair("positivePrompt", {}, OTHER_PROMPT),
     Pair("negativePrompt: red", {}, {"negativePrompt": "a red circle"}),
     Pair("seed 7, 8", {}, {"seed": 8}),
     Pair("numberResults: image 1, image 2", {}, {"numberResults": 2}),
@@ -131,14 +133,14 @@ PAIRS = (
     Pair(
         "maskImage: right half",
         {"inputs": SEED | {"strength": 1}},
-        {"inputs": SEED | {"strength": 1, "maskImage": spot()}},
+        {"inputs": SEED | {"strength": 1, "maskImage": half_mask()}},
     ),
     Pair(
         "maskImage: hard, soft",
-        {"inputs": SEED | {"strength": 1, "maskImage": spot()}},
-        {"inputs": SEED | {"strength": 1, "maskImage": spot(softness=80)}},
+        {"inputs": SEED | {"strength": 1, "maskImage": half_mask()}},
+        {"inputs": SEED | {"strength": 1, "maskImage": half_mask(softness=80)}},
     ),
-    Pair("maskMargin: none, 32", {"inputs": SEED | {"strength": 1, "maskImage": small()}}, {"maskMargin": 32}),
+    Pair("maskMargin: none, 32", {"inputs": SEED | {"strength": 1, "maskImage": small_mask()}}, {"maskMargin": 32}),
     Pair(
         "outpaint left, right 64",
         {"inputs": SEED | {"strength": 0}},
@@ -155,13 +157,13 @@ PAIRS = (
     ),
     Pair("lora: outlines", {}, {"lora": [{"model": "outlines"}]}),
     Pair("lora weight 0.5, 1.5", *({"lora": [{"model": "outlines", "weight": weight}]} for weight in (0.5, 1.5))),
-    Pair("controlNet: edges of a disc", ANYWHERE, guided()),
-    Pair("controlNet weight 0.5, 1.5", *(guided(weight=weight) for weight in (0.5, 1.5))),
-    Pair("controlMode prompt, controlnet", *(guided(controlMode=mode) for mode in ("prompt", "controlnet"))),
-    Pair("controlNet startStep 15, 0", *(guided(startStep=start) for start in (15, 0))),
-    Pair("controlNet endStep 4, 20", *(guided(endStep=end) for end in (4, 20))),
-    Pair("controlNet startStepPercentage 75, 0", *(guided(startStepPercentage=start) for start in (75, 0))),
-    Pair("controlNet endStepPercentage 20, 100", *(guided(endStepPercentage=end) for end in (20, 100))),
+    Pair("controlNet: edges of a disc", OPEN_PROMPT, controlled()),
+    Pair("controlNet weight 0.5, 1.5", *(controlled(weight=weight) for weight in (0.5, 1.5))),
+    Pair("controlMode prompt, controlnet", *(controlled(controlMode=mode) for mode in ("prompt", "controlnet"))),
+    Pair("controlNet startStep 15, 0", *(controlled(startStep=start) for start in (15, 0))),
+    Pair("controlNet endStep 4, 20", *(controlled(endStep=end) for end in (4, 20))),
+    Pair("controlNet startStepPercentage 75, 0", *(controlled(startStepPercentage=start) for start in (75, 0))),
+    Pair("controlNet endStepPercentage 20, 100", *(controlled(endStepPercentage=end) for end in (20, 100))),
     Pair("fbCache: off, on", {}, cached(fbCache=True)),
     Pair("fbCacheThreshold 0.25, 0", *(cached(fbCache=True, fbCacheThreshold=value) for value in (0.25, 0))),
     Pair("teaCacheDistance 0.3, 1", *(cached(teaCache=True, teaCacheDistance=value) for value in (0.3, 1))),
@@ -202,26 +204,26 @@ PAIRS = (
     ),
     Pair("ultralytics.maskPadding 0, 20", *(refined(maskPadding=value) for value in (0, 20))),
     Pair("ultralytics.maskBlur 0, 40", *(refined(maskBlur=value) for value in (0, 40))),
-    Pair("referenceImages: colour", EDIT, {"inputs": {"referenceImages": [scene("yellow", "black")]}}),
+    Pair("referenceImages: colour", EDIT, {"inputs": {"referenceImages": [disc_picture("yellow", "black")]}}),
     Pair("positivePrompt of an edit", EDIT, BACKGROUND),
     Pair(
         "two references on 108@22",
         EDIT | {"model": "runware:108@22"},
         {
-            "inputs": {"referenceImages": [scene(), scene("white", "green")]},
+            "inputs": {"referenceImages": [disc_picture(), disc_picture("white", "green")]},
             "positivePrompt": "the shape of picture 1 in the color of picture 2",
         },
     ),
 )
 
 
-def draw(web: httpx2.Client, url: str, changes: dict[str, Any]) -> Image.Image:
-    """Send one task and fetch its last picture."""
+def render(web: httpx2.Client, url: str, changes: dict[str, Any]) -> Image.Image:
+    """Send one task and fetch its last picture. Exits with the message of an error."""
     task = {
         "taskType": "imageInference",
         "taskUUID": str(uuid.uuid4()),
         "model": "runware:108@1",
-        **RED,
+        **PROMPT,
         "width": SIDE,
         "height": SIDE,
         "seed": 7,
@@ -236,7 +238,7 @@ def draw(web: httpx2.Client, url: str, changes: dict[str, Any]) -> Image.Image:
 
 
 def contact_sheet(pairs: dict[str, tuple[Image.Image, Image.Image]]) -> Image.Image:
-    """The pairs in rows, each under its name; of two pictures of one size, their difference too."""
+    """Draw the pairs in rows, each under its label. Pictures of one size are followed by their difference."""
     wide, high = 3 * THUMB + 4 * FRAME, THUMB + LABEL + FRAME
     sheet = Image.new("RGB", (COLUMNS * wide, math.ceil(len(pairs) / COLUMNS) * high), "white")
     pen = ImageDraw.Draw(sheet)
@@ -245,7 +247,8 @@ def contact_sheet(pairs: dict[str, tuple[Image.Image, Image.Image]]) -> Image.Im
         pen.text((left, top + 10), label, fill="black", font_size=15)
         tiles = [*pictures]
         if pictures[0].size == pictures[1].size:
-            tiles.append(ImageChops.difference(*pictures).point([min(255, AMPLIFIED * v) for v in range(256)] * 3))
+            amplify = [min(255, DIFFERENCE_GAIN * v) for v in range(256)] * 3
+            tiles.append(ImageChops.difference(*pictures).point(amplify))
         for place, picture in enumerate(tiles):
             shown = picture.copy()
             shown.thumbnail((THUMB, THUMB), Image.Resampling.LANCZOS)
@@ -266,7 +269,7 @@ def main() -> None:
     pairs = {}
     with httpx2.Client(timeout=300, headers={"Authorization": f"Bearer {options.key}"}) as web:
         for pair in PAIRS:
-            first, second = (draw(web, options.url, task) for task in pair.tasks)
+            first, second = (render(web, options.url, task) for task in pair.tasks)
             pairs[pair.label] = (first, second)
             print(pair.label, flush=True)
     contact_sheet(pairs).quantize(256).save(options.out, optimize=True)

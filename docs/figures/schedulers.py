@@ -1,10 +1,10 @@
-"""Every scheduler name of the wire on one prompt and seed: a contact sheet to look at, and what each one costs.
+"""Draws and measures every scheduler on one prompt and seed.
 
     python -m docs.figures.schedulers --out DIR [--steps 20] [--side 128] [--prompt "…"] [--seed 1] [--device cuda]
 
-Draws with the embedded checkpoint. Writes DIR/schedulers.png and DIR/schedulers.jsonl, one line for each name. Seconds
-include the prompt's encoding and the decoding of the picture. The distance says how far the steps were from enough: it
-is the root mean square of the latents' difference from 80 steps of Heun's, for schedulers that add no noise.
+Renders with the embedded checkpoint. Writes the contact sheet DIR/schedulers.png and DIR/schedulers.jsonl, one line for
+each name. Seconds include the encoding of the prompt and the decoding of the picture. The distance is the error of the
+steps: the root mean square difference of the latents from 80 steps of Heun, for schedulers that add no noise.
 """
 
 import argparse
@@ -27,12 +27,12 @@ from server.api.runware.schema.schedulers import SAMPLERS
 
 PROMPT = "a large red circle at the top left on a blue background"
 REFERENCE, REFERENCE_STEPS = Sampler("heun", "beta"), 80
-COLUMNS, LABEL, FRAME = 10, 14, 4  # tiles in a row; pixels of the name above a tile, and around it
+COLUMNS, LABEL, FRAME = 10, 14, 4  # tiles in a row; pixels of the label above a tile, and between tiles
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """One picture, its latents [1, tokens, 4z], the seconds it took and how often the velocity was predicted for it."""
+class Measurement:
+    """One picture, its latents [1, tokens, 4z], its seconds and its number of forwards."""
 
     picture: Image.Image
     latents: torch.Tensor
@@ -41,8 +41,8 @@ class Drawn:
 
 
 @dataclass(frozen=True)
-class Scene:
-    """What is drawn with every scheduler."""
+class Subject:
+    """The checkpoint, prompt, seed and size that every scheduler renders."""
 
     checkpoint: Checkpoint
     entry: ModelEntry
@@ -50,8 +50,8 @@ class Scene:
     seed: int
     side: int
 
-    def draw(self, sampler: Sampler, steps: int) -> Drawn:
-        """Draw it once."""
+    def render(self, sampler: Sampler, steps: int) -> Measurement:
+        """Measurement with one sampler."""
         request = RenderRequest(
             model=self.entry.air,
             prompt=self.prompt,
@@ -72,11 +72,11 @@ class Scene:
         picture = finish(state)
         counter.remove()
         branches = 1 if state.uncond is None else 2
-        return Drawn(picture, state.latents, time.perf_counter() - started, len(calls) // branches)
+        return Measurement(picture, state.latents, time.perf_counter() - started, len(calls) // branches)
 
 
 def contact_sheet(pictures: dict[str, Image.Image]) -> Image.Image:
-    """The pictures in rows, each under its name."""
+    """Draw the pictures in rows, each under its name."""
     side = next(iter(pictures.values())).width
     wide, high = side + FRAME, side + LABEL + FRAME
     sheet = Image.new("RGB", (COLUMNS * wide, math.ceil(len(pictures) / COLUMNS) * high), "white")
@@ -89,19 +89,19 @@ def contact_sheet(pictures: dict[str, Image.Image]) -> Image.Image:
     return sheet
 
 
-def describe(name: str, drawn: Drawn, reference: Drawn) -> dict[str, Any]:
-    """The JSON line of a scheduler. `contrast` is the standard deviation of the grey levels: a blank picture has 0."""
+def describe(name: str, measured: Measurement, reference: Measurement) -> dict[str, Any]:
+    """Return the JSON line of a scheduler. `contrast` is the standard deviation of the grey levels, 0 if blank."""
     sampler = SAMPLERS[name]
-    distance = (drawn.latents - reference.latents).float().square().mean().sqrt().item()
+    distance = (measured.latents - reference.latents).float().square().mean().sqrt().item()
     return {
         "benchmark": "schedulers",
         "scheduler": name,
         "solver": sampler.solver,
         "schedule": sampler.schedule,
-        "seconds": round(drawn.seconds, 3),
-        "forwards": drawn.forwards,
+        "seconds": round(measured.seconds, 3),
+        "forwards": measured.forwards,
         "distance": None if sampler.stochastic else round(distance, 4),
-        "contrast": round(float(np.asarray(drawn.picture).std()), 1),
+        "contrast": round(float(np.asarray(measured.picture).std()), 1),
     }
 
 
@@ -118,19 +118,19 @@ def main() -> None:
     device = torch.device(options.device)
     checkpoint = load(str(EMBEDDED_FOLDER), device, default_dtype(device), with_vision=False)
     entry = replace(load_catalog().entries[0], weights=EMBEDDED)
-    scene = Scene(checkpoint, entry, options.prompt, options.seed, options.side)
-    reference = scene.draw(REFERENCE, REFERENCE_STEPS)
+    subject = Subject(checkpoint, entry, options.prompt, options.seed, options.side)
+    reference = subject.render(REFERENCE, REFERENCE_STEPS)
     options.out.mkdir(parents=True, exist_ok=True)
     pictures = {}
     with (options.out / "schedulers.jsonl").open("w", encoding="utf-8") as file:
         for name, sampler in SAMPLERS.items():
-            drawn = scene.draw(sampler, options.steps)
-            pictures[name] = drawn.picture
-            line = describe(name, drawn, reference)
+            measured = subject.render(sampler, options.steps)
+            pictures[name] = measured.picture
+            line = describe(name, measured, reference)
             place = {"steps": options.steps, "side": options.side, "seed": options.seed, "prompt": options.prompt}
             file.write(json.dumps(line | place) + "\n")
             distance = line["distance"] or "–"
-            print(f"{name:<34}{drawn.seconds:>8.2f} s{drawn.forwards:>5} forwards   distance {distance}")
+            print(f"{name:<34}{measured.seconds:>8.2f} s{measured.forwards:>5} forwards   distance {distance}")
     contact_sheet(pictures).save(options.out / "schedulers.png")
 
 

@@ -1,21 +1,22 @@
 import numpy as np
 import pytest
 
-from docs.figures.schedulers import FRAME, LABEL, Scene, contact_sheet, describe
+from docs.figures.schedulers import FRAME, LABEL, Subject, contact_sheet, describe
 from pipelines.catalog.catalog import load_catalog
 from pipelines.models.loader import Checkpoint
 from server.api.runware.schema.schedulers import SAMPLERS
 
 
 @pytest.fixture
-def scene(checkpoint: Checkpoint) -> Scene:
-    return Scene(checkpoint, load_catalog().entries[0], "a red circle", 1, 32)
+def subject(checkpoint: Checkpoint) -> Subject:
+    return Subject(checkpoint, load_catalog().entries[0], "a red circle", 1, 32)
 
 
-def test_a_line_says_what_was_drawn(scene: Scene) -> None:
-    reference = scene.draw(SAMPLERS["Heun"], 3)
+def test_a_line_says_what_was_drawn(subject: Subject) -> None:
+    reference = subject.render(SAMPLERS["Heun"], 3)
     lines = [
-        describe(name, scene.draw(SAMPLERS[name], 3), reference) for name in ("Heun", "Euler", "Euler a", "DPM++ SDE")
+        describe(name, subject.render(SAMPLERS[name], 3), reference)
+        for name in ("Heun", "Euler", "Euler a", "DPM++ SDE")
     ]
     assert [line["forwards"] for line in lines] == [5, 3, 3, 5]
     assert lines[0]["distance"] == 0.0
@@ -24,13 +25,13 @@ def test_a_line_says_what_was_drawn(scene: Scene) -> None:
     assert all(line["contrast"] > 0 and line["seconds"] > 0 for line in lines)
 
 
-def test_counting_leaves_no_hook(scene: Scene) -> None:
-    scene.draw(SAMPLERS["Default"], 1)
-    assert not scene.checkpoint.transformer._forward_hooks
+def test_counting_leaves_no_hook(subject: Subject) -> None:
+    subject.render(SAMPLERS["Default"], 1)
+    assert not subject.checkpoint.transformer._forward_hooks
 
 
-def test_the_sheet_shows_each_picture_under_its_name(scene: Scene) -> None:
-    picture = scene.draw(SAMPLERS["Default"], 1).picture
+def test_the_sheet_shows_each_picture_under_its_name(subject: Subject) -> None:
+    picture = subject.render(SAMPLERS["Default"], 1).picture
     sheet = np.asarray(contact_sheet(dict.fromkeys(map(str, range(11)), picture)))
     assert sheet.shape == (2 * (32 + LABEL + FRAME), 10 * (32 + FRAME), 3)
     below = 32 + LABEL + FRAME
