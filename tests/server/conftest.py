@@ -64,7 +64,7 @@ def results_of(client: TestClient, task: dict[str, Any], *, wanted: str) -> list
         items = post(client, {"taskType": "getResponse", "taskUUID": task["taskUUID"]}).json()["data"]
         if items and items[-1]["status"] == wanted:
             return items
-    raise AssertionError(f"the task never came to {wanted}: {items}")
+    raise AssertionError(f"the task never came to {wanted}")
 
 
 def error_of(response: Any) -> dict[str, Any]:
