@@ -1,4 +1,4 @@
-"""What happens to jobs, and who is told: a stream of events for each job, and one observer of all jobs.
+"""The events of jobs: a stream for the watchers of each job, and one observer of all jobs.
 
 Knows no disk, no worker and no wire format.
 """
@@ -39,7 +39,7 @@ Event = ResultReady | Ended | Stopping
 
 
 class JobObserver(Protocol):
-    """Is told of every image and every end, of all jobs."""
+    """Gets every image and every end, of all jobs."""
 
     def record_image(self, job: Job, result: Result) -> None:
         """An image of a job is finished."""

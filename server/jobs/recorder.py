@@ -76,7 +76,9 @@ class JobRecorder:
         failure = Failure("inferenceError", message, InferenceError.status)
         try:
             ended = await self._store.end(job.id, "failed", failure)
-        except sqlite3.Error:  # nobody should wait for ever; on disk it is still running, and the next start renders it
+        except (
+            sqlite3.Error
+        ):  # clients must not wait for ever; on disk the job still runs, and the next start renders it
             log.exception("the end of a task cannot be recorded", task=job.submission.task_uuid)
             ended = replace(job, state="failed", failure=failure)
         self._events.publish(Ended(ended))

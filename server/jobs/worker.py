@@ -77,7 +77,7 @@ def main(connection: Connection, device: str, catalog: Catalog, log_level: str) 
 
 
 def serve(connection: Connection, device: str, load: Callable[[], Writer]) -> None:
-    """Load, say so, and render until told to stop or the connection closes."""
+    """Load the models, report it, and render until a stop arrives or the connection closes."""
     started = time.monotonic()
     try:
         try:
@@ -99,7 +99,7 @@ class RenderLoop:
         self._writer = writer
 
     def run(self) -> None:
-        """Render until told to stop, which raises `_Stopped`, or until the server has gone, which raises `EOFError`."""
+        """Render until a stop arrives or the server has gone. Raises `_Stopped` or `EOFError` then."""
         while True:
             message = self._connection.recv()
             if isinstance(message, Stop):
@@ -143,7 +143,7 @@ class RenderLoop:
 
 
 def _describe(error: Exception, request: RenderRequest) -> str:
-    """What the client is told about an error that nobody foresaw."""
+    """The message for the client about an unforeseen error."""
     if type(error).__name__ == "OutOfMemoryError":
         size = f"{request.width}×{request.height}"
         return f"The device ran out of memory at {size}. Try a smaller size or fewer reference images."
