@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from pipelines.models.loader import default_dtype, device_name
+from pipelines.models.devices import default_dtype, device_name
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
     python -m benchmarks.costs [--device cuda] [--full-size] [--repeats 7] [--out benchmarks/results/costs.jsonl]
 
-Weights are random, as in `benchmarks.pipeline`, except for the encodings: those are of the embedded checkpoint, because
-they need a text encoder. Prints a table and appends one JSON line for each figure.
+Weights are random, as in `benchmarks.pipeline`. Only the embeddings are of the embedded checkpoint, because they need a
+text encoder. Prints a table and appends one JSON line for each figure.
 """
 
 import statistics
@@ -24,9 +24,9 @@ from benchmarks.pipeline import FULL, NEGATIVE_TOKENS, PROMPT_TOKENS, SCALE, SEE
 from pipelines.catalog.catalog import load_catalog
 from pipelines.controlnet.residuals import Control
 from pipelines.latents import grid, noise
-from pipelines.lora.apply import Loras
-from pipelines.models.encodings import Encodings
-from pipelines.models.loader import ModelCache
+from pipelines.lora.apply import NO_LORAS, LoraSet, select_loras
+from pipelines.models.checkpoint import LoadedModel
+from pipelines.models.model_cache import ModelCache
 from pipelines.render import RenderState, advance, begin, prepare
 from pipelines.request import LoraUse, Reference, RenderRequest, Sampler
 
@@ -37,7 +37,7 @@ _ATTENTION = ("to_q", "to_k", "to_v", "to_out.0", "add_q_proj", "add_k_proj", "a
 Figures = dict[str, Any]
 
 
-def run(bench: Bench, loras: tuple[LoraUse, ...] = (), controls: tuple[Control, ...] = ()) -> float:
+def run(bench: Bench, loras: LoraSet = NO_LORAS, controls: tuple[Control, ...] = ()) -> float:
     """Seconds of a whole loop, from the state before its first step."""
     state = begun(bench, loras, controls)
     started = time.perf_counter()
@@ -48,16 +48,17 @@ def run(bench: Bench, loras: tuple[LoraUse, ...] = (), controls: tuple[Control, 
     return time.perf_counter() - started
 
 
-def begun(bench: Bench, loras: tuple[LoraUse, ...] = (), controls: tuple[Control, ...] = ()) -> RenderState:
+def begun(bench: Bench, loras: LoraSet = NO_LORAS, controls: tuple[Control, ...] = ()) -> RenderState:
     """A text-to-image request with guidance."""
     side = bench.size.cases[0].side
     return begin(
-        RenderRequest("", "", None, side, side, STEPS, Sampler(), SCALE, SEED, loras=loras),
+        RenderRequest("", "", None, side, side, STEPS, Sampler(), SCALE, SEED),
         bench.checkpoint,
         noise=noise(grid(side, side, bench.checkpoint.vae), 16, SEED).to(bench.checkpoint.device),
         cond=bench.embeddings(1, PROMPT_TOKENS),
         uncond=bench.embeddings(2, NEGATIVE_TOKENS),
         controls=controls,
+        loras=loras,
     )
 
 
@@ -83,13 +84,13 @@ def lora_costs(bench: Bench, repeats: int) -> Figures:
     """Steps with a LoRA over steps without one; reading its file and switching to it, in plain steps."""
     with tempfile.TemporaryDirectory() as folder:
         use = LoraUse("random", random_lora(bench, Path(folder)))
-        run(bench, (use,))
-        pairs = [(run(bench), run(bench, (use,))) for _ in range(repeats)]
+        model = LoadedModel(bench.checkpoint)
+        loras = select_loras((use,), model)
+        run(bench, loras)
+        pairs = [(run(bench), run(bench, loras)) for _ in range(repeats)]
         step = statistics.median(plain for plain, _ in pairs) / STEPS
-        checkpoint = bench.checkpoint
-        arguments = (checkpoint.transformer, checkpoint.device, checkpoint.dtype)
-        first = timed(lambda: Loras().select((use,), *arguments), repeats)
-        again = timed(lambda: checkpoint.loras.select((use,), *arguments), repeats)
+        first = timed(lambda: select_loras((use,), LoadedModel(bench.checkpoint)), repeats)
+        again = timed(lambda: select_loras((use,), model), repeats)
     return ratios(pairs) | {"first_use_in_steps": round(first / step, 3), "switch_in_steps": round(again / step, 4)}
 
 
@@ -110,18 +111,18 @@ def controlnet_costs(bench: Bench, repeats: int) -> Figures:
 
 
 def encoding_costs(device: str, repeats: int) -> Figures:
-    """Seconds to prepare an edit of the embedded checkpoint, anew and with its encodings kept."""
+    """Seconds to prepare an edit of the embedded checkpoint, anew and with its embeddings kept."""
     entry = load_catalog().with_embedded_weights().entries[1]
-    checkpoint = ModelCache(device).get(entry)
+    model = ModelCache(device).get(entry)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "reference.png"
         Image.radial_gradient("L").convert("RGB").save(path)
         reference = Reference(path, "", 256, 256)
         request = RenderRequest(entry.air, "make it red", None, 256, 256, 8, Sampler(), SCALE, SEED)
         request = replace(request, references=(reference,))
-        prepare(request, 0, checkpoint, entry)
-        kept = timed(lambda: prepare(request, 0, checkpoint, entry), repeats)
-        anew = timed(lambda: prepare(request, 0, replace(checkpoint, encodings=Encodings()), entry), repeats)
+        prepare(request, 0, model, entry)
+        kept = timed(lambda: prepare(request, 0, model, entry), repeats)
+        anew = timed(lambda: prepare(request, 0, LoadedModel(model.checkpoint), entry), repeats)
     return {"anew": round(anew, 4), "kept": round(kept, 4), "ratio": round(kept / anew, 3)}
 
 

@@ -41,8 +41,8 @@ from pipelines.conditioning import encode_picture, encode_references, scaled_siz
 from pipelines.controlnet.residuals import Control
 from pipelines.editing.canvas import Canvas
 from pipelines.latents import grid, noise
-from pipelines.models.encodings import Encodings
-from pipelines.models.loader import Checkpoint, default_dtype
+from pipelines.models.checkpoint import Checkpoint, LoadedModel
+from pipelines.models.devices import default_dtype
 from pipelines.render import advance, begin, finish
 from pipelines.request import Reference, RenderRequest, Sampler
 
@@ -189,13 +189,14 @@ class Bench:
     @torch.inference_mode()
     def ours(self, case: Case) -> Any:
         """Draw a case with our loop: a picture, or latents."""
-        checkpoint = replace(self.checkpoint, encodings=Encodings())  # diffusers keeps none either
-        references = encode_references(pictures(case), checkpoint, self._entry(case))
+        checkpoint = self.checkpoint
+        model = LoadedModel(checkpoint)  # with an empty memory: diffusers keeps nothing either
+        references = encode_references(pictures(case), model, self._entry(case))
         request = RenderRequest("", "", None, case.side, case.side, case.steps, Sampler(), SCALE, SEED)
         size = (case.side, case.side)
         encoded: dict[str, Any] = {}
         if case.start != "noise":
-            encoded = {"clean": encode_picture(start_picture(case), checkpoint)}
+            encoded = {"clean": encode_picture(start_picture(case), model)}
             request = replace(request, seed_image=_UNREAD, strength=STRENGTH)
         if case.start == "mask":
             _, rows, columns = grid(*size, checkpoint.vae)
@@ -225,7 +226,7 @@ class Bench:
         pipe = PIPELINES[case.start if case.mode == "text_to_image" else case.mode](
             transformer=self.checkpoint.transformer,
             vae=self.video_vae,
-            scheduler=FlowMatchEulerDiscreteScheduler.from_config(self.checkpoint.scheduler),
+            scheduler=FlowMatchEulerDiscreteScheduler.from_config(dict(self.checkpoint.scheduler)),
             text_encoder=None,
             tokenizer=None,
             **parts,

@@ -85,13 +85,13 @@ def run_benchmark(benchmark: Benchmark, results: ResultsFile, images: Path, repe
     # torch and the models take seconds to import: everything that can fail earlier has been checked.
     from benchmarks.step_caches.measure import Measurer
     from benchmarks.step_caches.ocr import Reader, ocr_available
-    from pipelines.models.loader import ModelCache
+    from pipelines.models.model_cache import ModelCache
 
     reader = None
     if not ocr_available():
         print_message(f"words are not read, because rapidocr is not installed: {EXTRA}")
     elif any(sample.prompt.words for sample in benchmark.samples):
         reader = Reader()
-    checkpoint = ModelCache(benchmark.device).get(benchmark.entry)
+    checkpoint = ModelCache(benchmark.device).get(benchmark.entry).checkpoint
     measurer = Measurer(checkpoint, benchmark.entry, benchmark.width, benchmark.height, reader)
     return run(measurer, benchmark.samples, results, images, repeats)

@@ -23,7 +23,7 @@ from pipelines.limits import MAX_STEPS
 from pipelines.request import Reference, RenderRequest, Sampler
 
 if TYPE_CHECKING:
-    from pipelines.models.loader import Checkpoint
+    from pipelines.models.checkpoint import LoadedModel
 
 # Varied subjects, lettering and two languages; the embedded checkpoint knows only what it was trained on.
 PROMPTS = BUILT_IN.with_name("prompts.txt")
@@ -81,14 +81,14 @@ def record_traces(
 
     Raises `CalibrationError` when the model cannot be loaded or does not render.
     """
-    from pipelines.models.loader import ModelCache
+    from pipelines.models.model_cache import ModelCache
 
     try:
-        checkpoint = ModelCache(device).get(entry)
+        model = ModelCache(device).get(entry)
         recipe = recipe_of(entry.weights)
         if recipe is None:
             raise CalibrationError(f"weights '{entry.weights}': there is no transformer or no scheduler folder")
-        return Header(TRACE_FORMAT, entry.air, recipe), tuple(_record(options, entry, prompts, checkpoint))
+        return Header(TRACE_FORMAT, entry.air, recipe), tuple(_record(options, entry, prompts, model))
     except (RenderError, ValueError, FloatingPointError) as error:
         raise CalibrationError(str(error)) from error
 
@@ -126,7 +126,7 @@ def _read_prompts(path: Path, entry: ModelEntry) -> Iterator[Prompt]:
 
 
 def _record(
-    options: CalibrationOptions, entry: ModelEntry, prompts: Sequence[Prompt], checkpoint: "Checkpoint"
+    options: CalibrationOptions, entry: ModelEntry, prompts: Sequence[Prompt], model: "LoadedModel"
 ) -> Iterator[Trace]:
     """One trace a prompt and setting. Every setting has the same seeds, so that only the setting differs."""
     from accel.calibration.recorder import Recorder
@@ -142,13 +142,13 @@ def _record(
             request = RenderRequest(
                 entry.air, text, None, width, height, steps, Sampler(), scale, seed, references=references
             )
-            state = prepare(request, 0, checkpoint, entry)
+            state = prepare(request, 0, model, entry)
             recorder = state.recorder = Recorder()
             _, rows, columns = state.shape
             while state.step < state.total:
                 advance([state])
                 bar.update(1)
-            side = checkpoint.vae.spatial_compression_ratio * 2
+            side = model.checkpoint.vae.spatial_compression_ratio * 2
             yield Trace(text, seed, steps, scale, columns * side, rows * side, recorder.observations)
 
 

@@ -19,7 +19,8 @@ from pipelines.catalog.catalog import ModelEntry
 from pipelines.catalog.templates import IMAGE_PAD, TEMPLATES, Template, find_control_token
 from pipelines.errors import LoadError, PromptError
 from pipelines.latents import PATCH, encode_pixels, grid
-from pipelines.models.loader import Checkpoint
+from pipelines.models.checkpoint import Checkpoint, LoadedModel
+from pipelines.models.memory import without_surplus
 
 # Tokens of the user's text that the models were trained to read (diffusers: tokenizer_max_length).
 MAX_PROMPT_TOKENS = 1024
@@ -33,7 +34,7 @@ class EncodedReferences:
     """Reference pictures ready for both encoders.
 
     `tokens` are packed latents [1, sum of rows·columns, 4z], `shapes` their grids, `seen` what the vision tower sees,
-    and `key` stands for the latter in the cache of encodings.
+    and `key` stands for the latter in the cache of embeddings.
     """
 
     tokens: torch.Tensor
@@ -70,7 +71,7 @@ def native_size(width: int, height: int, entry: ModelEntry) -> tuple[int, int]:
 
 
 def encode_references(
-    pictures: Sequence[Image.Image], checkpoint: Checkpoint, entry: ModelEntry
+    pictures: Sequence[Image.Image], model: LoadedModel, entry: ModelEntry
 ) -> EncodedReferences | None:
     """Scale the pictures and encode them with the VAE; None without pictures.
 
@@ -81,34 +82,32 @@ def encode_references(
     tokens, shapes, seen = [], [], []
     for picture in pictures:
         scaled = _scaled(picture, entry.reference_area)
-        tokens.append(encode_picture(scaled, checkpoint))
-        shapes.append(grid(*scaled.size, checkpoint.vae))
+        tokens.append(encode_picture(scaled, model))
+        shapes.append(grid(*scaled.size, model.checkpoint.vae))
         seen.append(_scaled(picture, entry.condition_area) if entry.mode == "edit_plus" else scaled)
     return EncodedReferences(torch.cat(tokens, dim=1), tuple(shapes), tuple(seen), tuple(pixel_hash(p) for p in seen))
 
 
-def encode_picture(picture: Image.Image, checkpoint: Checkpoint) -> torch.Tensor:
+def encode_picture(picture: Image.Image, model: LoadedModel) -> torch.Tensor:
     """A picture whose sides are multiples of a token's, as packed latents [1, tokens, 4z]."""
+    checkpoint = model.checkpoint
 
     def make() -> torch.Tensor:
         scaler = VaeImageProcessor(vae_scale_factor=checkpoint.vae.spatial_compression_ratio * PATCH)
         pixels = scaler.preprocess(picture).to(checkpoint.device, checkpoint.vae.dtype)
-        return encode_pixels(checkpoint.vae, pixels).to(checkpoint.dtype)
+        return without_surplus(encode_pixels(checkpoint.vae, pixels).to(checkpoint.dtype))
 
-    return checkpoint.encodings.get(("picture", pixel_hash(picture)), make, tensors=lambda latents: (latents,))
+    return model.memory.get("embedding", ("picture", pixel_hash(picture)), make)
 
 
 def encode_prompt(
-    text: str, references: EncodedReferences | None, checkpoint: Checkpoint, entry: ModelEntry
+    text: str, references: EncodedReferences | None, model: LoadedModel, entry: ModelEntry
 ) -> EncodedPrompt:
     """Encode a prompt together with what the vision tower sees. Raises `PromptError` on a control token."""
     if token := find_control_token(text):
         raise PromptError(f"the prompt contains the control token {token}")
-    return checkpoint.encodings.get(
-        ("prompt", entry.mode, text, references.key if references else None),
-        lambda: _encoded_prompt(text, references, checkpoint, entry),
-        tensors=lambda prompt: (prompt.embeds,),
-    )
+    key = ("prompt", entry.mode, text, references.key if references else None)
+    return model.memory.get("embedding", key, lambda: _encode_prompt(text, references, model.checkpoint, entry))
 
 
 def pixel_hash(picture: Image.Image) -> Hashable:
@@ -121,7 +120,7 @@ def _scaled(picture: Image.Image, area: int) -> Image.Image:
     return cast("Image.Image", VaeImageProcessor().resize(picture, height, width))
 
 
-def _encoded_prompt(
+def _encode_prompt(
     text: str, references: EncodedReferences | None, checkpoint: Checkpoint, entry: ModelEntry
 ) -> EncodedPrompt:
     template = TEMPLATES[entry.mode]
@@ -145,7 +144,7 @@ def _encoded_prompt(
     states = checkpoint.text_encoder.model(
         input_ids=input_ids, attention_mask=torch.ones_like(input_ids), use_cache=False, **inputs
     ).last_hidden_state
-    return EncodedPrompt(states[:, system:].to(checkpoint.dtype), dropped)
+    return EncodedPrompt(without_surplus(states[:, system:].to(checkpoint.dtype)), dropped)
 
 
 def _token_ids(text: str, pictures: int, template: Template, checkpoint: Checkpoint) -> tuple[list[int], int, int]:

@@ -13,7 +13,7 @@ from PIL import Image
 from accel.cache.report import CacheReport
 from pipelines.catalog.catalog import ModelEntry
 from pipelines.editing.faces import face_request, find_faces
-from pipelines.models.loader import Checkpoint
+from pipelines.models.checkpoint import LoadedModel
 from pipelines.render import advance, finish, prepare
 from pipelines.request import RenderRequest
 
@@ -31,13 +31,13 @@ class GeneratedImage:
 
 
 def generate(
-    request: RenderRequest, index: int, checkpoint: Checkpoint, entry: ModelEntry, report: Report
+    request: RenderRequest, index: int, model: LoadedModel, entry: ModelEntry, report: Report
 ) -> GeneratedImage:
     """Draw image `index` of a request.
 
     `report` is called before the first step and after each one; while faces are refined it hears that all are done.
     """
-    state = prepare(request, index, checkpoint, entry)
+    state = prepare(request, index, model, entry)
     report(0, state.total)
     while state.step < state.total:
         advance([state])
@@ -54,7 +54,7 @@ def generate(
         return GeneratedImage(picture, seed, (*warnings, "No face was found, so none was refined."), cached)
     with tempfile.TemporaryDirectory() as folder:
         for box in boxes:
-            state = prepare(face_request(picture, box, request, how, Path(folder)), index, checkpoint, entry)
+            state = prepare(face_request(picture, box, request, how, Path(folder)), index, model, entry)
             while state.step < state.total:
                 advance([state])
                 report(total, total)

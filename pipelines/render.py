@@ -31,8 +31,8 @@ from pipelines.errors import part_at_fault
 from pipelines.images import open_reference
 from pipelines.latents import PATCH, decode_tokens, grid, noise, step_noise
 from pipelines.limits import MAX_SEED
-from pipelines.lora.apply import NO_LORAS, LoraSet, apply_loras
-from pipelines.models.loader import Checkpoint
+from pipelines.lora.apply import NO_LORAS, LoraSet, apply_loras, select_loras
+from pipelines.models.checkpoint import Checkpoint, LoadedModel
 from pipelines.request import Reference, RenderRequest
 from pipelines.sampling.guidance import apply_cfg
 from pipelines.sampling.sigmas import flow_sigmas
@@ -81,23 +81,24 @@ class RenderState:
 
 
 @torch.inference_mode()
-def prepare(request: RenderRequest, index: int, checkpoint: Checkpoint, entry: ModelEntry) -> RenderState:
+def prepare(request: RenderRequest, index: int, model: LoadedModel, entry: ModelEntry) -> RenderState:
     """Encode what image `index` of a request starts from.
 
     Raises `RenderError`, with the part of the request at fault.
     """
+    checkpoint = model.checkpoint
     seed = (request.seed + index) % (MAX_SEED + 1)
     canvas = make_canvas(request)
     if canvas is not None and canvas.mask_empty:
         request = replace(request, strength=0.0)
-    references = encode_references(_opened(request.references), checkpoint, entry)
+    references = encode_references(_opened(request.references), model, entry)
     with part_at_fault("prompt"):
-        prompt = encode_prompt(request.prompt, references, checkpoint, entry)
+        prompt = encode_prompt(request.prompt, references, model, entry)
     prompts = [("prompt", prompt)]
     uncond = None
     if request.true_cfg_scale > 1:
         with part_at_fault("negative_prompt"):
-            negative = encode_prompt(request.negative_prompt or NEUTRAL_PROMPT, references, checkpoint, entry)
+            negative = encode_prompt(request.negative_prompt or NEUTRAL_PROMPT, references, model, entry)
         prompts.append(("negative prompt", negative))
         uncond = negative.embeds
     width, height = native_size(request.width, request.height, entry)
@@ -109,16 +110,17 @@ def prepare(request: RenderRequest, index: int, checkpoint: Checkpoint, entry: M
         cond=prompt.embeds,
         uncond=uncond,
         references=references,
-        clean=None if canvas is None else encode_picture(canvas.crop((width, height)), checkpoint),
+        clean=None if canvas is None else encode_picture(canvas.crop((width, height)), model),
         mask=None if canvas is None else canvas.downsample_mask(PATCH * shape[1], PATCH * shape[2]),
         controls=prepare_controls(
             request.controls,
             width,
             height,
             request.executed_steps,
-            checkpoint,
+            model,
             box=WHOLE if canvas is None else canvas.relative_box,
         ),
+        loras=select_loras(request.loras, model),
         seed=seed,
     )
     state.size, state.canvas = (request.width, request.height), canvas
@@ -137,14 +139,13 @@ def begin(
     clean: torch.Tensor | None = None,
     mask: np.ndarray | None = None,
     controls: tuple[Control, ...] = (),
+    loras: LoraSet = NO_LORAS,
     seed: int = 0,
 ) -> RenderState:
-    """The state before the first step, from noise, embeddings and the seed image's latents that are there already.
+    """The state before the first step, from what `prepare` has encoded and loaded.
 
-    `clean` are packed latents like the noise, `mask` is [2·rows, 2·columns] in 0…1, one value a latent pixel. Raises
-    `LoraError`.
+    `clean` are packed latents like the noise, `mask` is [2·rows, 2·columns] in 0…1, one value a latent pixel.
     """
-    loras = checkpoint.loras.select(request.loras, checkpoint.transformer, checkpoint.device, checkpoint.dtype)
     shape = grid(request.width, request.height, checkpoint.vae)
     tokens = shape[1] * shape[2]
     sigmas = flow_sigmas(request.steps, tokens, checkpoint.scheduler, request.sampler.schedule)

@@ -17,7 +17,7 @@ settings.load_profile("fast")
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pipelines.models.loader import Checkpoint
+    from pipelines.models.checkpoint import Checkpoint
     from tests.live import LiveServer
 
 

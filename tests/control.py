@@ -9,7 +9,7 @@ from diffusers.models.controlnets.controlnet_qwenimage import QwenImageControlNe
 from diffusers.models.transformers.transformer_qwenimage import QwenImageTransformer2DModel
 from torch import nn
 
-from pipelines.models.loader import Checkpoint
+from pipelines.models.checkpoint import Checkpoint
 
 
 def random_controlnet(checkpoint: Checkpoint, layers: int, seed: int, **changes: Any) -> QwenImageControlNetModel:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from pipelines.models.loader import Checkpoint
+from pipelines.models.checkpoint import Checkpoint
 from training.architecture import WIDTH
 from training.dataset import SQUARE, draw_grid, encode_latents
 from training.joint import sample_sigmas, weighted_mean

@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from pipelines.catalog.catalog import Mode, ModelEntry, load_catalog
 from pipelines.generate import generate as render
-from pipelines.models.loader import Checkpoint
+from pipelines.models.checkpoint import Checkpoint, LoadedModel
 from pipelines.request import ControlUse, LoraUse, Reference, RenderRequest, Sampler
 from training.captions import Language, exact_caption
 from training.edits import KINDS, Edit, Kind, random_edit
@@ -56,6 +56,7 @@ class Renderer:
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         self.checkpoint = checkpoint
+        self._model = LoadedModel(checkpoint)
         self._entries = {entry.mode: entry for entry in load_catalog().with_embedded_weights().entries}
 
     def render(
@@ -108,7 +109,7 @@ class Renderer:
             loras=loras,
             controls=controls,
         )
-        return np.asarray(render(request, 0, self.checkpoint, entry, lambda step, total: None).image)
+        return np.asarray(render(request, 0, self._model, entry, lambda step, total: None).image)
 
 
 def score_single(renderer: Renderer, count: int, options: RenderOptions) -> dict[str, float]:

@@ -11,7 +11,8 @@ from pathlib import Path
 import torch
 
 from pipelines.catalog.catalog import EMBEDDED_FOLDER
-from pipelines.models.loader import Checkpoint, load
+from pipelines.models.checkpoint import Checkpoint
+from pipelines.models.loader import load
 
 
 @dataclass(frozen=True, slots=True)

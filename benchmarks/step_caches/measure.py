@@ -23,8 +23,8 @@ from benchmarks.step_caches.similarity import compare
 from benchmarks.step_caches.variants import Variant
 from pipelines.catalog.catalog import ModelEntry
 from pipelines.generate import generate
-from pipelines.models.encodings import Encodings
-from pipelines.models.loader import Checkpoint, device_name
+from pipelines.models.checkpoint import Checkpoint, LoadedModel
+from pipelines.models.devices import device_name
 from pipelines.receipt import fingerprint
 from pipelines.request import RenderRequest, Sampler
 
@@ -123,13 +123,13 @@ class Measurer:
                 times[step], syncs[step] = time.perf_counter(), counter.count
 
         # A request with a new prompt has to encode it, so a prompt that was rendered before must be encoded again.
-        checkpoint = replace(self.checkpoint, encodings=Encodings())
+        model = LoadedModel(self.checkpoint)
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
         _synchronize(device)
         started = time.perf_counter()
         with counter:
-            generated = generate(request, 0, checkpoint, self.entry, report)
+            generated = generate(request, 0, model, self.entry, report)
         _synchronize(device)
         ended = time.perf_counter()
         peak = torch.cuda.max_memory_allocated(device) // 2**20 if device.type == "cuda" else None

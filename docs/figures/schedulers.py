@@ -20,7 +20,9 @@ import torch
 from PIL import Image, ImageDraw
 
 from pipelines.catalog.catalog import EMBEDDED, EMBEDDED_FOLDER, ModelEntry, load_catalog
-from pipelines.models.loader import Checkpoint, default_dtype, load
+from pipelines.models.checkpoint import LoadedModel
+from pipelines.models.devices import default_dtype
+from pipelines.models.loader import load
 from pipelines.render import advance, finish, prepare
 from pipelines.request import RenderRequest, Sampler
 from server.api.runware.schema.schedulers import SAMPLERS
@@ -44,7 +46,7 @@ class Measurement:
 class Subject:
     """The checkpoint, prompt, seed and size that every scheduler renders."""
 
-    checkpoint: Checkpoint
+    model: LoadedModel
     entry: ModelEntry
     prompt: str
     seed: int
@@ -64,9 +66,9 @@ class Subject:
             seed=self.seed,
         )
         calls = []
-        counter = self.checkpoint.transformer.register_forward_hook(lambda *_: calls.append(None))
+        counter = self.model.checkpoint.transformer.register_forward_hook(lambda *_: calls.append(None))
         started = time.perf_counter()
-        state = prepare(request, 0, self.checkpoint, self.entry)
+        state = prepare(request, 0, self.model, self.entry)
         while state.step < state.total:
             advance([state])
         picture = finish(state)
@@ -118,7 +120,7 @@ def main() -> None:
     device = torch.device(options.device)
     checkpoint = load(str(EMBEDDED_FOLDER), device, default_dtype(device), with_vision=False)
     entry = replace(load_catalog().entries[0], weights=EMBEDDED)
-    subject = Subject(checkpoint, entry, options.prompt, options.seed, options.side)
+    subject = Subject(LoadedModel(checkpoint), entry, options.prompt, options.seed, options.side)
     reference = subject.render(REFERENCE, REFERENCE_STEPS)
     options.out.mkdir(parents=True, exist_ok=True)
     pictures = {}

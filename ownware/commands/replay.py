@@ -65,18 +65,19 @@ def replay_receipt(source: str, out: Path | None, pictures: list[Path], settings
 def _render(receipt: "Receipt", request: "RenderRequest", entry: "ModelEntry", device: str) -> bytes:
     """The bytes of the image file. Raises `RenderError`."""
     from pipelines.generate import generate
-    from pipelines.models.loader import ModelCache, device_name
+    from pipelines.models.devices import device_name
+    from pipelines.models.model_cache import ModelCache
     from pipelines.receipt import make_receipt
     from server.media.encode import Encoding, encode
     from server.media.metadata import fits
 
-    checkpoint = ModelCache(device).get(entry)
-    dtype = str(checkpoint.dtype).removeprefix("torch.")
+    model = ModelCache(device).get(entry)
+    dtype = str(model.checkpoint.dtype).removeprefix("torch.")
     now = make_receipt(request, request.seed, receipt.encoding, entry, device_name(device), dtype)
     for name, then, here in _differences(receipt, now):
         print_message(f"{name} was {then} and is {here}, so the bytes may differ")
     with typer.progressbar(length=request.executed_steps, label="steps", file=sys.stderr) as bar:
-        image = generate(request, 0, checkpoint, entry, lambda step, total: bar.update(step - bar.pos)).image
+        image = generate(request, 0, model, entry, lambda step, total: bar.update(step - bar.pos)).image
     # The image carries the receipt that it is rendered from, so that its bytes can be the same.
     encoding, text = Encoding(*receipt.encoding), receipt.to_json()
     return encode(image, encoding, text if fits(text, encoding.format) else None)

@@ -14,18 +14,16 @@ from pipelines.controlnet.residuals import Control
 from pipelines.editing.canvas import WHOLE, RelativeBox
 from pipelines.errors import ControlError, LoadError, part_at_fault
 from pipelines.images import open_reference
-from pipelines.models.loader import Checkpoint, free_memory, load_model
+from pipelines.models.checkpoint import Checkpoint, LoadedModel
+from pipelines.models.loader import load_network
 from pipelines.request import ControlUse
-
-# How many stay loaded beside a checkpoint; one of five layers takes 3.3 GiB in bfloat16.
-RESIDENT = 2
 
 # The configuration that a net must share with its transformer.
 _SHARED_CONFIG = ("patch_size", "in_channels", "num_attention_heads", "attention_head_dim", "joint_attention_dim")
 
 
 def prepare_controls(
-    uses: Sequence[ControlUse], width: int, height: int, steps: int, checkpoint: Checkpoint, box: RelativeBox = WHOLE
+    uses: Sequence[ControlUse], width: int, height: int, steps: int, model: LoadedModel, box: RelativeBox = WHOLE
 ) -> tuple[Control, ...]:
     """Load the nets and encode their control images, scaled to the size in pixels that is drawn.
 
@@ -38,44 +36,40 @@ def prepare_controls(
         if not use.weight or use.start >= min(use.end, steps):
             continue
         with part_at_fault(f"controls[{number}]"):
-            net = load_controlnet(use, checkpoint)
+            net = load_controlnet(use, model)
         with part_at_fault(f"controls[{number}].control_image"):
-            latents = _encode_control_image(use, width, height, box, checkpoint)
+            latents = _encode_control_image(use, width, height, box, model)
         controls.append(Control(net, latents, use.weight, use.mode, use.start, use.end))
     return tuple(controls)
 
 
-def load_controlnet(use: ControlUse, checkpoint: Checkpoint) -> QwenImageControlNetModel:
-    """Return the net of a use, in the checkpoint's dtype and on its device. The `RESIDENT` last used stay loaded.
+def load_controlnet(use: ControlUse, model: LoadedModel) -> QwenImageControlNetModel:
+    """Return the net of a use, in the checkpoint's dtype and on its device.
 
     Raises `ControlError` if it is broken, takes a mask, or was made for another transformer.
     """
-    resident = checkpoint.controlnets
-    if use.weights not in resident:
-        while len(resident) >= RESIDENT:
-            resident.popitem(last=False)
-            free_memory()
-        try:
-            resident[use.weights] = load_model(
-                QwenImageControlNetModel, use.weights, checkpoint.device, checkpoint.dtype
-            )
-        except LoadError as error:
-            raise ControlError(f"ControlNet '{use.name}': {error}") from error
-    resident.move_to_end(use.weights)
-    net = resident[use.weights]
+    checkpoint = model.checkpoint
+
+    def load() -> QwenImageControlNetModel:
+        return load_network(QwenImageControlNetModel, use.weights, checkpoint.device, checkpoint.dtype)
+
+    try:
+        net = model.memory.get("controlnet", use.weights, load)
+    except LoadError as error:
+        raise ControlError(f"ControlNet '{use.name}': {error}") from error
     if reason := _mismatch(net, checkpoint):
         raise ControlError(f"ControlNet '{use.name}': {reason}.")
     return net
 
 
 def _encode_control_image(
-    use: ControlUse, width: int, height: int, box: RelativeBox, checkpoint: Checkpoint
+    use: ControlUse, width: int, height: int, box: RelativeBox, model: LoadedModel
 ) -> torch.Tensor:
     image = open_reference(use.control_image)
     left, top, right, bottom = box
     pixels = (left * image.width, top * image.height, right * image.width, bottom * image.height)
     scaled = image.resize((width, height), Image.Resampling.LANCZOS, pixels)  # LANCZOS as in diffusers' pipelines
-    return encode_picture(scaled, checkpoint)
+    return encode_picture(scaled, model)
 
 
 def _mismatch(net: QwenImageControlNetModel, checkpoint: Checkpoint) -> str | None:

@@ -4,7 +4,6 @@ All requests share the transformer, so nothing of a LoRA may stay on it. Forward
 always removed after it. No weight is ever written to.
 """
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,10 +16,8 @@ from pipelines.catalog.hub import local_file
 from pipelines.errors import LoraError
 from pipelines.lora.deltas import Delta
 from pipelines.lora.files import LoraFile, read_lora
+from pipelines.models.checkpoint import LoadedModel
 from pipelines.request import LoraUse
-
-# A rank-64 adapter of all attention and MLP layers of the 20B model is about 0.6 GB in bfloat16.
-CAPACITY_BYTES = 4_000_000_000
 
 Hook = Callable[[nn.Module, tuple[torch.Tensor, ...], torch.Tensor], torch.Tensor]
 
@@ -36,54 +33,37 @@ class LoraSet:
 NO_LORAS = LoraSet()
 
 
-class Loras:
-    """The LoRAs loaded for one checkpoint, the most recently used within `capacity` bytes."""
-
-    def __init__(self, capacity: int = CAPACITY_BYTES) -> None:
-        self._capacity = capacity
-        self._loaded: OrderedDict[tuple[Path, int, int], LoraFile] = OrderedDict()
-
-    @property
-    def nbytes(self) -> int:
-        """What is kept, in bytes."""
-        return sum(file.nbytes for file in self._loaded.values())
-
-    def select(
-        self, uses: Sequence[LoraUse], transformer: nn.Module, device: torch.device, dtype: torch.dtype
-    ) -> LoraSet:
-        """What the LoRAs of a request add together. Raises `LoraError`, which names the one at fault."""
-        deltas: dict[str, list[tuple[Delta, float]]] = {}
-        warnings = []
-        for number, use in enumerate(uses):
-            try:
-                file = self._get(_local_path(use.path), transformer, device, dtype)
-            except LoraError as error:
-                raise LoraError(f"LoRA '{use.name}' cannot be used: {error}", f"loras[{number}]") from error
-            warnings += [f"LoRA '{use.name}': {warning}." for warning in file.warnings]
-            if use.weight != 0:
-                for name, added in file.deltas.items():
-                    deltas.setdefault(name, []).extend((delta, use.weight) for delta in added)
-        hooks = tuple((transformer.get_submodule(name), _hook(tuple(added))) for name, added in deltas.items())
-        return LoraSet(hooks, tuple(dict.fromkeys(warnings)))
-
-    def _get(self, path: Path, transformer: nn.Module, device: torch.device, dtype: torch.dtype) -> LoraFile:
+def select_loras(uses: Sequence[LoraUse], model: LoadedModel) -> LoraSet:
+    """What the LoRAs of a request add together. Raises `LoraError`, which names the one at fault."""
+    deltas: dict[str, list[tuple[Delta, float]]] = {}
+    warnings = []
+    for number, use in enumerate(uses):
         try:
-            stat = path.stat()
-        except OSError as error:
-            raise LoraError(f"there is no file '{path}'") from error
-        key = (path, stat.st_mtime_ns, stat.st_size)
-        if key not in self._loaded:
-            file = read_lora(path, transformer, device, dtype)
-            self._make_room(file.nbytes)
-            if file.nbytes > self._capacity:
-                return file
-            self._loaded[key] = file
-        self._loaded.move_to_end(key)
-        return self._loaded[key]
+            file = load_lora(use.path, model)
+        except LoraError as error:
+            raise LoraError(f"LoRA '{use.name}' cannot be used: {error}", f"loras[{number}]") from error
+        warnings += [f"LoRA '{use.name}': {warning}." for warning in file.warnings]
+        if use.weight != 0:
+            for name, added in file.deltas.items():
+                deltas.setdefault(name, []).extend((delta, use.weight) for delta in added)
+    transformer = model.checkpoint.transformer
+    hooks = tuple((transformer.get_submodule(name), _hook(tuple(added))) for name, added in deltas.items())
+    return LoraSet(hooks, tuple(dict.fromkeys(warnings)))
 
-    def _make_room(self, nbytes: int) -> None:
-        while self._loaded and self.nbytes + nbytes > self._capacity:
-            self._loaded.popitem(last=False)
+
+def load_lora(path: Path, model: LoadedModel) -> LoraFile:
+    """The deltas of a file for a model, read once for as long as its size and time stay. Raises `LoraError`."""
+    local = _local_path(path)
+    try:
+        stat = local.stat()
+    except OSError as error:
+        raise LoraError(f"there is no file '{local}'") from error
+    checkpoint = model.checkpoint
+
+    def read() -> LoraFile:
+        return read_lora(local, checkpoint.transformer, checkpoint.device, checkpoint.dtype)
+
+    return model.memory.get("lora", (local, stat.st_mtime_ns, stat.st_size), read)
 
 
 @contextmanager

@@ -4,7 +4,6 @@ A delta is a function of the input and the output of a module, and never writes 
 files, no names, and no weight of a request.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any, Protocol, cast
 
@@ -130,18 +129,6 @@ def cast_delta(value: Any, dtype: torch.dtype) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
         return replace(value, **{f.name: cast_delta(getattr(value, f.name), dtype) for f in fields(value)})
     return tuple(cast_delta(item, dtype) for item in value) if isinstance(value, list | tuple) else value
-
-
-def tensors_of(value: Any) -> Iterator[torch.Tensor]:
-    """Yield all tensors of a delta, or of a sequence of deltas."""
-    if isinstance(value, torch.Tensor):
-        yield value
-    elif is_dataclass(value):
-        for field in fields(value):
-            yield from tensors_of(getattr(value, field.name))
-    elif isinstance(value, tuple):
-        for item in value:
-            yield from tensors_of(item)
 
 
 def _linear(module: nn.Module) -> nn.Linear:

@@ -27,7 +27,6 @@ from pipelines.lora.deltas import (
     WeightDiff,
     cast_delta,
     multiply,
-    tensors_of,
 )
 from pipelines.lora.keys import is_norm, sort_names
 
@@ -40,11 +39,6 @@ class LoraFile:
 
     deltas: Mapping[str, tuple[Delta, ...]]
     warnings: tuple[str, ...]
-
-    @property
-    def nbytes(self) -> int:
-        """The memory that the deltas take, in bytes."""
-        return sum(tensor.nbytes for deltas in self.deltas.values() for tensor in tensors_of(deltas))
 
 
 def read_lora(path: Path, transformer: nn.Module, device: torch.device, dtype: torch.dtype) -> LoraFile:

@@ -20,7 +20,8 @@ class ImageWriter:
     """The models of one device. The first model of the catalogue is loaded at once. Raises `RenderError`."""
 
     def __init__(self, device: str, catalog: Catalog) -> None:
-        from pipelines.models.loader import ModelCache, device_name
+        from pipelines.models.devices import device_name
+        from pipelines.models.model_cache import ModelCache
 
         self._catalog = catalog
         self._models = ModelCache(device)
@@ -40,11 +41,11 @@ class ImageWriter:
         entry = self._catalog.find(job.request.model)
         if entry is None:
             raise LookupError(f"{job.request.model} is no longer in the catalogue")
-        checkpoint = self._models.get(entry)
-        generated = generate(job.request, output.index, checkpoint, entry, after_step)
+        model = self._models.get(entry)
+        generated = generate(job.request, output.index, model, entry, after_step)
         image, seed, warnings = generated.image, generated.seed, generated.warnings
         encoding = (job.encoding.format, job.encoding.quality)
-        dtype = str(checkpoint.dtype).removeprefix("torch.")
+        dtype = str(model.checkpoint.dtype).removeprefix("torch.")
         receipt = make_receipt(job.request, seed, encoding, entry, self.description, dtype, generated.cache).to_json()
         in_file = fits(receipt, job.encoding.format)
         if not in_file:

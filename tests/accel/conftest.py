@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.models.loader import Checkpoint
+from pipelines.models.checkpoint import Checkpoint
 from tests.accel.inputs import DEPTH
 from tests.control import deeper
 

@@ -10,7 +10,7 @@ from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchE
 
 from pipelines.catalog.catalog import Mode, ModelEntry, load_catalog
 from pipelines.latents import grid, noise
-from pipelines.models.loader import Checkpoint
+from pipelines.models.checkpoint import Checkpoint
 from pipelines.render import advance, begin
 from pipelines.request import RenderRequest
 
@@ -25,7 +25,7 @@ def entry(mode: Mode) -> ModelEntry:
 
 def pipeline(kind: type[Any], checkpoint: Checkpoint, video_vae: AutoencoderKLQwenImage) -> Any:
     parts: dict[str, Any] = {
-        "scheduler": FlowMatchEulerDiscreteScheduler.from_config(checkpoint.scheduler),
+        "scheduler": FlowMatchEulerDiscreteScheduler.from_config(dict(checkpoint.scheduler)),
         "vae": torch.nn.Module.to(video_vae, checkpoint.dtype),
         "text_encoder": checkpoint.text_encoder,
         "tokenizer": checkpoint.tokenizer,

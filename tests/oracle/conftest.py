@@ -4,7 +4,8 @@ import pytest
 import torch
 from diffusers.models.autoencoders.autoencoder_kl_qwenimage import AutoencoderKLQwenImage
 
-from pipelines.models.loader import Checkpoint, load
+from pipelines.models.checkpoint import Checkpoint
+from pipelines.models.loader import load
 
 
 @pytest.fixture(scope="module", params=["float32", "bfloat16"])

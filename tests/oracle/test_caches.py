@@ -21,7 +21,7 @@ from accel.cache.session import CacheSession, Forward
 from accel.cache.strategies.base import Strategy
 from accel.cache.strategies.dbcache import DBCache
 from pipelines.latents import grid, noise
-from pipelines.models.loader import Checkpoint
+from pipelines.models.checkpoint import Checkpoint
 from pipelines.render import advance, begin
 from pipelines.request import RenderRequest, Sampler
 from tests.control import deeper
@@ -56,7 +56,7 @@ def ours(checkpoint: Checkpoint, strategy: Strategy, gate: Gate, scale: float) -
 
 def pipeline(checkpoint: Checkpoint) -> Any:
     pipe = QwenImagePipeline(
-        scheduler=FlowMatchEulerDiscreteScheduler.from_config(checkpoint.scheduler),  # pyright: ignore
+        scheduler=FlowMatchEulerDiscreteScheduler.from_config(dict(checkpoint.scheduler)),  # pyright: ignore
         vae=None,  # pyright: ignore
         text_encoder=None,  # pyright: ignore
         tokenizer=None,  # pyright: ignore

@@ -1,6 +1,5 @@
 """Our loop against diffusers' ControlNet pipeline: the same latents, bit for bit, from the same control latents."""
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +16,8 @@ from PIL import Image
 
 from pipelines.controlnet.nets import prepare_controls
 from pipelines.controlnet.residuals import Control
-from pipelines.models.loader import Checkpoint, load
+from pipelines.models.checkpoint import Checkpoint, LoadedModel
+from pipelines.models.loader import load
 from pipelines.request import ControlUse, Reference, RenderRequest, Sampler
 from tests.control import deeper, save_controlnet
 from tests.oracle.common import HEIGHT, WIDTH, denoised, drawn_noise, embeddings
@@ -46,7 +46,7 @@ def theirs(
     vae = AutoencoderKLQwenImage.from_pretrained(weights, subfolder="vae", torch_dtype=model.dtype)
     several = len(uses) > 1
     pipe: Any = QwenImageControlNetPipeline(
-        scheduler=cast("Any", FlowMatchEulerDiscreteScheduler.from_config(model.scheduler)),
+        scheduler=cast("Any", FlowMatchEulerDiscreteScheduler.from_config(dict(model.scheduler))),
         vae=vae,
         text_encoder=model.text_encoder,
         tokenizer=model.tokenizer,
@@ -114,7 +114,7 @@ def test_latents(
     changes: list[dict[str, Any]],
     scale: float,
 ) -> None:
-    check(replace(deeper(checkpoint, 5), controlnets=OrderedDict()), weights, uses, monkeypatch, changes, scale)
+    check(deeper(checkpoint, 5), weights, uses, monkeypatch, changes, scale)
 
 
 def test_latents_in_bfloat16(weights: Path, uses: list[ControlUse], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,7 +135,7 @@ def check(
     ]
     latents, expected = theirs(model, weights, changed, scale, monkeypatch)
     with torch.inference_mode():
-        controls = prepare_controls(changed, WIDTH, HEIGHT, STEPS, model)
+        controls = prepare_controls(changed, WIDTH, HEIGHT, STEPS, LoadedModel(model))
     tolerance = CLOSE[model.dtype]
     for control, each in zip(controls, latents, strict=True):
         torch.testing.assert_close(control.control_latents, each, atol=tolerance, rtol=tolerance)

@@ -16,7 +16,7 @@ from pipelines.catalog.catalog import Mode
 from pipelines.catalog.templates import TEMPLATES
 from pipelines.conditioning import EncodedReferences, encode_prompt, encode_references, scaled_size
 from pipelines.latents import decode_tokens, grid
-from pipelines.models.loader import Checkpoint
+from pipelines.models.checkpoint import Checkpoint, LoadedModel
 from pipelines.request import RenderRequest, Sampler
 from tests.oracle.common import AREA, HEIGHT, WIDTH, denoised, drawn_noise, embeddings, entry, pipeline
 
@@ -47,7 +47,7 @@ def theirs(pipe: Any, checkpoint: Checkpoint, steps: int, scale: float, **option
 
 def one_step_works(checkpoint: Checkpoint) -> Checkpoint:
     """diffusers' schedule for one step is 0/0 with a terminal sigma, so both go without it there."""
-    return replace(checkpoint, scheduler=checkpoint.scheduler | {"shift_terminal": None})
+    return replace(checkpoint, scheduler={**checkpoint.scheduler, "shift_terminal": None})
 
 
 @pytest.mark.parametrize("scale", [1.0, 4.0])
@@ -118,7 +118,7 @@ def recorded(
     expected = theirs(pipe, checkpoint, steps, scale, image=images)
     pictures = images if isinstance(images, list) else [images]
     with torch.inference_mode():
-        references = encode_references(pictures, checkpoint, entry(mode))
+        references = encode_references(pictures, LoadedModel(checkpoint), entry(mode))
     assert references is not None
     tolerance = 1e-4 if checkpoint.dtype == torch.float32 else 0.15
     torch.testing.assert_close(references.tokens, made[0], atol=tolerance, rtol=tolerance)
@@ -161,7 +161,7 @@ class TestPrompts:
         pipe.prompt_template_encode_start_idx = len(checkpoint.tokenizer(prefix)["input_ids"])
         with torch.inference_mode():
             expected, _ = pipe.encode_prompt("a red circle, 红色的圆")
-            mine = encode_prompt("a red circle, 红色的圆", None, checkpoint, entry("text_to_image"))
+            mine = encode_prompt("a red circle, 红色的圆", None, LoadedModel(checkpoint), entry("text_to_image"))
         assert torch.equal(mine.embeds, expected)
 
     @pytest.mark.parametrize(
@@ -179,9 +179,9 @@ class TestPrompts:
     @pytest.mark.parametrize("mode", ["edit", "edit_plus"])
     def test_edit_embeddings_keep_the_pictures_positions(self, checkpoint: Checkpoint, mode: Mode) -> None:
         with torch.inference_mode():
-            references = encode_references(PICTURES[:1], checkpoint, entry(mode))
+            references = encode_references(PICTURES[:1], LoadedModel(checkpoint), entry(mode))
             assert references is not None
-            mine = encode_prompt("make it green", references, checkpoint, entry(mode)).embeds
+            mine = encode_prompt("make it green", references, LoadedModel(checkpoint), entry(mode)).embeds
             with_positions = stock_embeddings(checkpoint, references, mode, pass_types=True)
             without = stock_embeddings(checkpoint, references, mode, pass_types=False)
         assert torch.equal(mine, with_positions)

@@ -8,8 +8,8 @@ import torch
 from diffusers.loaders.lora_conversion_utils import _convert_non_diffusers_lokr_to_diffusers
 from diffusers.loaders.lora_pipeline import QwenImageLoraLoaderMixin
 
-from pipelines.lora.apply import Loras, apply_loras
-from pipelines.models.loader import Checkpoint
+from pipelines.lora.apply import apply_loras, select_loras
+from pipelines.models.checkpoint import Checkpoint, LoadedModel
 from pipelines.request import LoraUse
 from tests.adapters import DIALECTS, State, fused, linear_of, named, random_adapter, velocity, write
 
@@ -32,8 +32,7 @@ def ours(checkpoint: Checkpoint, folder: Path, *states: State, weights: list[flo
         LoraUse(str(number), write(folder / f"{number}.safetensors", state), weight)
         for number, (state, weight) in enumerate(zip(states, weights or [1.0] * len(states), strict=True))
     ]
-    loras = Loras().select(uses, checkpoint.transformer, checkpoint.device, checkpoint.dtype)
-    with apply_loras(loras):
+    with apply_loras(select_loras(uses, LoadedModel(checkpoint))):
         return velocity(checkpoint.transformer)
 
 

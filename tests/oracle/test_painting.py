@@ -17,7 +17,7 @@ from pipelines.conditioning import EncodedReferences, encode_picture
 from pipelines.editing.canvas import Canvas
 from pipelines.editing.inpainting import add_noise
 from pipelines.latents import grid
-from pipelines.models.loader import Checkpoint
+from pipelines.models.checkpoint import Checkpoint, LoadedModel
 from pipelines.request import Reference, RenderRequest, Sampler
 from tests.oracle.common import HEIGHT, WIDTH, denoised, drawn_noise, embeddings, entry, pipeline
 
@@ -80,7 +80,7 @@ def theirs(pipe: Any, checkpoint: Checkpoint, strength: float, clean: torch.Tens
 @pytest.fixture
 def clean(precise: Checkpoint) -> torch.Tensor:
     with torch.inference_mode():
-        return encode_picture(SEED_IMAGE, precise)
+        return encode_picture(SEED_IMAGE, LoadedModel(precise))
 
 
 @pytest.mark.parametrize("strength", [0.13, 0.29, 0.6, 1.0])

@@ -1,6 +1,5 @@
 """Step caches in the denoising loop: samplers, ControlNets, LoRAs, references and other requests around them."""
 
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
@@ -16,7 +15,7 @@ from accel.cache.report import CacheReport
 from accel.cache.strategies.table import STRATEGIES
 from pipelines.catalog.catalog import ModelEntry, load_catalog
 from pipelines.generate import generate
-from pipelines.models.loader import Checkpoint
+from pipelines.models.checkpoint import Checkpoint, LoadedModel
 from pipelines.receipt import make_receipt, read_receipt
 from pipelines.render import RenderState, advance, prepare
 from pipelines.request import ControlUse, LoraUse, Reference, RenderRequest, Sampler, SolverName
@@ -38,12 +37,12 @@ Uncached = Callable[..., torch.Tensor]
 
 
 @pytest.fixture(scope="module")
-def model(checkpoint: Checkpoint) -> Checkpoint:
-    return replace(deeper(checkpoint, 4), controlnets=OrderedDict())
+def model(checkpoint: Checkpoint) -> LoadedModel:
+    return LoadedModel(deeper(checkpoint, 4))
 
 
 @pytest.fixture(scope="module")
-def uncached(model: Checkpoint) -> Uncached:
+def uncached(model: LoadedModel) -> Uncached:
     """Renders a request without a cache, each one once. Takes what `begun` takes."""
 
     @cache
@@ -65,7 +64,7 @@ def entry(mode: str = "text_to_image") -> ModelEntry:
     return replace(found, reference_area=64 * 64, condition_area=64 * 64)
 
 
-def begun(model: Checkpoint, cache: CachePlan | None, mode: str = "text_to_image", **changes: Any) -> RenderState:
+def begun(model: LoadedModel, cache: CachePlan | None, mode: str = "text_to_image", **changes: Any) -> RenderState:
     request = RenderRequest("", "a red circle", None, 64, 48, 12, Sampler(), 4.0, 7, cache=cache)
     return prepare(replace(request, **changes), 0, model, entry(mode))
 
@@ -89,7 +88,7 @@ def wide(plan: CachePlan) -> CachePlan:
 @EACH
 @pytest.mark.parametrize("scale", [1.0, 4.0])
 def test_a_threshold_of_zero_is_no_cache_bit_for_bit(
-    model: Checkpoint, uncached: Uncached, plan: CachePlan, scale: float
+    model: LoadedModel, uncached: Uncached, plan: CachePlan, scale: float
 ) -> None:
     state = begun(model, replace(plan, threshold=0.0), true_cfg_scale=scale)
     assert torch.equal(ended(state), uncached(true_cfg_scale=scale))
@@ -100,7 +99,7 @@ def test_a_threshold_of_zero_is_no_cache_bit_for_bit(
 @pytest.mark.parametrize("plan", [PLANS["fbcache"], PLANS["dbcache"]], ids=["fbcache", "dbcache"])
 @pytest.mark.parametrize("mode", ["text_to_image", "edit"])
 def test_reuse_changes_the_picture_a_little(
-    model: Checkpoint, uncached: Uncached, reference: Reference, plan: CachePlan, mode: str
+    model: LoadedModel, uncached: Uncached, reference: Reference, plan: CachePlan, mode: str
 ) -> None:
     pictures = () if mode == "text_to_image" else (reference,)
     state = begun(model, wide(plan), mode, references=pictures)
@@ -111,7 +110,7 @@ def test_reuse_changes_the_picture_a_little(
 
 
 @pytest.mark.parametrize("name", get_args(SolverName))
-def test_every_sampler_runs_on_a_cache(model: Checkpoint, name: SolverName) -> None:
+def test_every_sampler_runs_on_a_cache(model: LoadedModel, name: SolverName) -> None:
     state = begun(model, wide(FB), sampler=Sampler(name), true_cfg_scale=1.0)
     assert ended(state).isfinite().all()
     decisions = report(state).decisions
@@ -120,7 +119,7 @@ def test_every_sampler_runs_on_a_cache(model: Checkpoint, name: SolverName) -> N
     assert all(decision.reason in ("first", "last") for decision in decisions if decision.step in (0, 11))
 
 
-def test_the_two_forwards_of_a_heun_step_have_each_a_memory(model: Checkpoint) -> None:
+def test_the_two_forwards_of_a_heun_step_have_each_a_memory(model: LoadedModel) -> None:
     state = begun(model, wide(FB), sampler=Sampler("heun"), true_cfg_scale=1.0)
     ended(state)
     for evaluation in (0, 1):
@@ -131,7 +130,7 @@ def test_the_two_forwards_of_a_heun_step_have_each_a_memory(model: Checkpoint) -
 
 
 @EACH
-def test_others_do_not_show(model: Checkpoint, plan: CachePlan) -> None:
+def test_others_do_not_show(model: LoadedModel, plan: CachePlan) -> None:
     alone = [ended(begun(model, wide(plan), seed=seed)) for seed in (1, 2)]
     together = [begun(model, wide(plan), seed=seed) for seed in (1, 2)]
     for _ in range(12):
@@ -146,38 +145,39 @@ def test_others_do_not_show(model: Checkpoint, plan: CachePlan) -> None:
 
 
 @pytest.mark.parametrize("steps", [1, 4, 11])
-def test_an_aborted_request_leaves_no_trace(model: Checkpoint, steps: int) -> None:
+def test_an_aborted_request_leaves_no_trace(model: LoadedModel, steps: int) -> None:
     expected = ended(begun(model, wide(FB)))
     aborted = begun(model, wide(FB), seed=9)
     for _ in range(steps):
         advance([aborted])
     del aborted
     assert torch.equal(ended(begun(model, wide(FB))), expected)
-    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.transformer.modules())
+    blocks = model.checkpoint.transformer.modules()
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in blocks)
 
 
 @pytest.fixture(scope="module")
-def use(model: Checkpoint, reference: Reference, tmp_path_factory: pytest.TempPathFactory) -> ControlUse:
-    return ControlUse("net", save_controlnet(model, tmp_path_factory.mktemp("net"), 2, seed=1), reference)
+def use(model: LoadedModel, reference: Reference, tmp_path_factory: pytest.TempPathFactory) -> ControlUse:
+    return ControlUse("net", save_controlnet(model.checkpoint, tmp_path_factory.mktemp("net"), 2, seed=1), reference)
 
 
 @pytest.fixture(scope="module")
-def two(model: Checkpoint, use: ControlUse, tmp_path_factory: pytest.TempPathFactory) -> tuple[ControlUse, ControlUse]:
-    other = save_controlnet(model, tmp_path_factory.mktemp("other"), 1, seed=2)
+def two(model: LoadedModel, use: ControlUse, tmp_path_factory: pytest.TempPathFactory) -> tuple[ControlUse, ControlUse]:
+    other = save_controlnet(model.checkpoint, tmp_path_factory.mktemp("other"), 1, seed=2)
     return use, replace(use, name="other", weights=other, weight=0.5, mode="controlnet")
 
 
 class TestControlNets:
     @EACH
     def test_a_threshold_of_zero_is_no_cache(
-        self, model: Checkpoint, uncached: Uncached, two: tuple[ControlUse, ControlUse], plan: CachePlan
+        self, model: LoadedModel, uncached: Uncached, two: tuple[ControlUse, ControlUse], plan: CachePlan
     ) -> None:
         cached = ended(begun(model, replace(plan, threshold=0.0), controls=two))
         assert torch.equal(cached, uncached(controls=two))
 
     @EACH
     def test_a_net_is_run_where_a_block_is_and_once_for_both_branches(
-        self, model: Checkpoint, use: ControlUse, plan: CachePlan
+        self, model: LoadedModel, use: ControlUse, plan: CachePlan
     ) -> None:
         state, runs = begun(model, wide(plan), controls=(use,)), []
         handle = state.controls[0].net.register_forward_hook(lambda *_: runs.append(state.step))
@@ -190,7 +190,7 @@ class TestControlNets:
 
     @EACH
     def test_the_first_step_after_a_change_is_computed(
-        self, model: Checkpoint, use: ControlUse, plan: CachePlan
+        self, model: LoadedModel, use: ControlUse, plan: CachePlan
     ) -> None:
         use = replace(use, start=2, end=7)
         state = begun(model, wide(plan), controls=(use,), true_cfg_scale=1.0)
@@ -201,24 +201,24 @@ class TestControlNets:
 
 
 @pytest.fixture(scope="module")
-def lora(model: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> LoraUse:
+def lora(model: LoadedModel, tmp_path_factory: pytest.TempPathFactory) -> LoraUse:
     path = tmp_path_factory.mktemp("lora") / "lora.safetensors"
-    return LoraUse("lora", write(path, named(random_adapter(model.transformer, 1))))
+    return LoraUse("lora", write(path, named(random_adapter(model.checkpoint.transformer, 1))))
 
 
 @EACH
-def test_a_lora_is_in_what_is_computed(model: Checkpoint, uncached: Uncached, plan: CachePlan, lora: LoraUse) -> None:
+def test_a_lora_is_in_what_is_computed(model: LoadedModel, uncached: Uncached, plan: CachePlan, lora: LoraUse) -> None:
     uses = (lora,)
     cached = ended(begun(model, replace(plan, threshold=0.0), loras=uses))
     assert torch.equal(cached, uncached(loras=uses))
     assert not torch.equal(ended(begun(model, wide(plan), loras=uses)), ended(begun(model, wide(plan))))
-    assert not any(module._forward_hooks for module in model.transformer.modules())
+    assert not any(module._forward_hooks for module in model.checkpoint.transformer.modules())
 
 
 @EACH
 @pytest.mark.parametrize("masked", [False, True])
 def test_with_a_seed_image_the_executed_steps_count(
-    model: Checkpoint, uncached: Uncached, reference: Reference, plan: CachePlan, masked: bool
+    model: LoadedModel, uncached: Uncached, reference: Reference, plan: CachePlan, masked: bool
 ) -> None:
     mask = reference if masked else None
     given: dict[str, Any] = {"seed_image": reference, "mask": mask, "strength": 0.75, "true_cfg_scale": 1.0}
@@ -232,17 +232,18 @@ def test_with_a_seed_image_the_executed_steps_count(
     assert torch.equal(cached, uncached(**given))
 
 
-def test_blocks_compiled_one_by_one_are_one_graph_each(model: Checkpoint) -> None:
+def test_blocks_compiled_one_by_one_are_one_graph_each(model: LoadedModel) -> None:
     """Compiled whole without a break; with a backend that changes no number, so that nothing else may change any."""
     expected = ended(begun(model, wide(FB), true_cfg_scale=1.0))
-    compiled: Any = deeper(model, 4).transformer
+    compiled: Any = deeper(model.checkpoint, 4).transformer
     for block in compiled.transformer_blocks:
         block.compile(backend="eager", fullgraph=True)
-    state = begun(replace(model, transformer=compiled), wide(FB), true_cfg_scale=1.0)
+    of_blocks = LoadedModel(replace(model.checkpoint, transformer=compiled))
+    state = begun(of_blocks, wide(FB), true_cfg_scale=1.0)
     assert torch.equal(ended(state), expected)
 
 
-def test_the_receipt_holds_the_plan_and_the_decisions_and_no_time(model: Checkpoint) -> None:
+def test_the_receipt_holds_the_plan_and_the_decisions_and_no_time(model: LoadedModel) -> None:
     request = RenderRequest("runware:108@1", "a", None, 64, 48, 12, Sampler(), 1.0, 7, cache=wide(FB))
     texts = []
     for _ in range(2):
@@ -257,7 +258,7 @@ def test_the_receipt_holds_the_plan_and_the_decisions_and_no_time(model: Checkpo
     assert found.cache == {"cond": "CRRCRRCRRCRC"}
 
 
-def test_a_cache_that_never_acted_says_so(model: Checkpoint) -> None:
+def test_a_cache_that_never_acted_says_so(model: LoadedModel) -> None:
     request = RenderRequest("", "a", None, 64, 48, 3, Sampler(), 1.0, 7, cache=replace(FB, threshold=0.0))
     assert generate(request, 0, model, entry(), lambda step, total: None).warnings == (
         "The cache 'fbcache' reused none of the 3 steps.",
@@ -268,7 +269,7 @@ def drawn(trained: Checkpoint, cache: CachePlan | None) -> tuple[np.ndarray, Cac
     native = load_catalog().with_embedded_weights().entries[0]
     prompt = "a large red circle at the top left on a blue background"
     request = RenderRequest(native.air, prompt, None, 128, 128, 20, Sampler(), 4.0, 3, cache=cache)
-    generated = generate(request, 0, trained, native, lambda step, total: None)
+    generated = generate(request, 0, LoadedModel(trained), native, lambda step, total: None)
     return np.asarray(generated.image, dtype=np.float64), generated.cache
 
 
@@ -284,11 +285,11 @@ class TestTrainedCheckpoint:
     def test_a_batch_of_four_is_four_singles(self, trained: Checkpoint, name: CacheName) -> None:
         native = load_catalog().with_embedded_weights().entries[0]
         request = RenderRequest(native.air, "a red circle", None, 64, 64, 12, Sampler(), 4.0, 5, 4, cache=PLANS[name])
-        batch = [prepare(request, index, trained, native) for index in range(4)]
+        batch = [prepare(request, index, LoadedModel(trained), native) for index in range(4)]
         while batch[0].step < batch[0].total:
             advance(batch)
         for index, state in enumerate(batch):
-            single = prepare(replace(request, seed=5 + index, count=1), 0, trained, native)
+            single = prepare(replace(request, seed=5 + index, count=1), 0, LoadedModel(trained), native)
             assert torch.equal(ended(single), state.latents)
             assert report(single).decisions == report(state).decisions
 

@@ -1,6 +1,5 @@
 """Everything a request can ask for, together: any mix of modes, seed image, mask, LoRAs, ControlNets and samplers."""
 
-from collections import OrderedDict
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
@@ -13,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pipelines.catalog.catalog import Mode
-from pipelines.models.loader import Checkpoint
+from pipelines.models.checkpoint import Checkpoint, LoadedModel
 from pipelines.render import RenderState, advance, finish, prepare
 from pipelines.request import (
     ControlMode,
@@ -61,8 +60,8 @@ def parts(tmp_path_factory: pytest.TempPathFactory, checkpoint: Checkpoint) -> P
 
 
 @pytest.fixture(scope="module")
-def model(checkpoint: Checkpoint) -> Checkpoint:
-    return replace(checkpoint, controlnets=OrderedDict())
+def model(checkpoint: Checkpoint) -> LoadedModel:
+    return LoadedModel(checkpoint)
 
 
 STARTS = ("nothing", "seed image", "mask", "margin", "outpaint")
@@ -110,11 +109,11 @@ def request_of(mix: dict[str, Any], parts: Parts) -> RenderRequest:
     )
 
 
-def begun(model: Checkpoint, mix: dict[str, Any], parts: Parts) -> RenderState:
+def begun(model: LoadedModel, mix: dict[str, Any], parts: Parts) -> RenderState:
     return prepare(request_of(mix, parts), 0, model, entry(mix["mode"]))
 
 
-def drawn(model: Checkpoint, mix: dict[str, Any], parts: Parts) -> np.ndarray:
+def drawn(model: LoadedModel, mix: dict[str, Any], parts: Parts) -> np.ndarray:
     return finished(begun(model, mix, parts))
 
 
@@ -127,7 +126,7 @@ def finished(state: RenderState) -> np.ndarray:
 
 @settings(max_examples=40)
 @given(mix=mixes())
-def test_any_mix_draws_a_picture_and_keeps_what_it_must(model: Checkpoint, parts: Parts, mix: dict[str, Any]) -> None:
+def test_any_mix_draws_a_picture_and_keeps_what_it_must(model: LoadedModel, parts: Parts, mix: dict[str, Any]) -> None:
     picture = drawn(model, mix, parts)
     assert picture.shape == (HEIGHT, WIDTH, 3)
     before = np.asarray(NOISE)
@@ -144,7 +143,7 @@ def test_any_mix_draws_a_picture_and_keeps_what_it_must(model: Checkpoint, parts
 @settings(max_examples=20)
 @given(first=mixes(), second=mixes())
 def test_any_two_in_turns_equal_each_alone(
-    model: Checkpoint, parts: Parts, first: dict[str, Any], second: dict[str, Any]
+    model: LoadedModel, parts: Parts, first: dict[str, Any], second: dict[str, Any]
 ) -> None:
     alone = [drawn(model, mix, parts) for mix in (first, second)]
     states = [begun(model, mix, parts) for mix in (first, second)]
@@ -156,7 +155,7 @@ def test_any_two_in_turns_equal_each_alone(
 
 @settings(max_examples=12)
 @given(mix=mixes())
-def test_any_mix_is_as_without_what_has_weight_zero(model: Checkpoint, parts: Parts, mix: dict[str, Any]) -> None:
+def test_any_mix_is_as_without_what_has_weight_zero(model: LoadedModel, parts: Parts, mix: dict[str, Any]) -> None:
     loras, controls = ([(n, 0.0, *how) for n, _, *how in mix[name]] for name in ("loras", "controls"))
     weightless = {**mix, "loras": [*loras, (0, 0.0)], "controls": [*controls, (1, 0.0, "prompt")]}
     plain = {**mix, "loras": [], "controls": []}
@@ -166,7 +165,7 @@ def test_any_mix_is_as_without_what_has_weight_zero(model: Checkpoint, parts: Pa
 @settings(max_examples=12)
 @given(mix=mixes(), index=st.integers(1, 19))
 def test_any_result_of_several_is_the_single_one_with_its_seed(
-    model: Checkpoint, parts: Parts, mix: dict[str, Any], index: int
+    model: LoadedModel, parts: Parts, mix: dict[str, Any], index: int
 ) -> None:
     request, served = request_of(mix, parts), entry(mix["mode"])
     one_of_several = finished(prepare(replace(request, count=20), index, model, served))
@@ -176,7 +175,7 @@ def test_any_result_of_several_is_the_single_one_with_its_seed(
 
 @settings(max_examples=8)
 @given(mix=mixes(), steps=st.integers(0, 2))
-def test_any_abandoned_one_leaves_nothing(model: Checkpoint, parts: Parts, mix: dict[str, Any], steps: int) -> None:
+def test_any_abandoned_one_leaves_nothing(model: LoadedModel, parts: Parts, mix: dict[str, Any], steps: int) -> None:
     plain = {**mix, "start": "nothing", "mode": "text_to_image", "references": 0, "loras": [], "controls": []}
     before = drawn(model, plain, parts)
     state = begun(model, mix, parts)

@@ -9,8 +9,7 @@ from pipelines.catalog.catalog import Mode, ModelEntry, load_catalog
 from pipelines.catalog.templates import CONTROL_TOKENS, TEMPLATES
 from pipelines.conditioning import MAX_PROMPT_TOKENS, encode_prompt, encode_references, scaled_size
 from pipelines.errors import LoadError, PromptError
-from pipelines.models.encodings import Encodings
-from pipelines.models.loader import Checkpoint
+from pipelines.models.checkpoint import Checkpoint, LoadedModel
 
 WIDE = Image.linear_gradient("L").resize((90, 60)).convert("RGB")
 TALL = Image.radial_gradient("L").resize((40, 80)).convert("RGB")
@@ -27,81 +26,86 @@ def _inference() -> object:
         yield
 
 
-def tail_length(checkpoint: Checkpoint) -> int:
-    return len(checkpoint.tokenizer(TEMPLATES["text_to_image"].tail)["input_ids"])
+@pytest.fixture(scope="module")
+def loaded(checkpoint: Checkpoint) -> LoadedModel:
+    return LoadedModel(checkpoint)
+
+
+def tail_length(loaded: LoadedModel) -> int:
+    return len(loaded.checkpoint.tokenizer(TEMPLATES["text_to_image"].tail)["input_ids"])
 
 
 class TestPrompt:
     @pytest.mark.parametrize("text", ["", " ", "a red circle", "红色的圆", "\n\nnew lines\n"])
-    def test_only_the_users_text_and_the_tail_are_left(self, checkpoint: Checkpoint, text: str) -> None:
-        encoded = encode_prompt(text, None, checkpoint, entry("text_to_image"))
-        assert encoded.embeds.shape == (1, len(text.encode()) + tail_length(checkpoint), 32)
+    def test_only_the_users_text_and_the_tail_are_left(self, loaded: LoadedModel, text: str) -> None:
+        encoded = encode_prompt(text, None, loaded, entry("text_to_image"))
+        assert encoded.embeds.shape == (1, len(text.encode()) + tail_length(loaded), 32)
         assert encoded.dropped == 0
 
-    def test_a_long_prompt_loses_its_end_but_not_the_templates(self, checkpoint: Checkpoint) -> None:
+    def test_a_long_prompt_loses_its_end_but_not_the_templates(self, loaded: LoadedModel) -> None:
         text = "quiet harbour " * 100
-        cut = encode_prompt(text, None, checkpoint, entry("text_to_image"))
-        fitting = encode_prompt(text[:MAX_PROMPT_TOKENS], None, checkpoint, entry("text_to_image"))
+        cut = encode_prompt(text, None, loaded, entry("text_to_image"))
+        fitting = encode_prompt(text[:MAX_PROMPT_TOKENS], None, loaded, entry("text_to_image"))
         assert cut.dropped == len(text) - MAX_PROMPT_TOKENS
         assert fitting.dropped == 0
         assert torch.equal(cut.embeds, fitting.embeds)
 
-    def test_pictures_do_not_count_as_prompt(self, checkpoint: Checkpoint) -> None:
-        references = encode_references([WIDE, TALL], checkpoint, entry("edit_plus"))
-        encoded = encode_prompt("x" * MAX_PROMPT_TOKENS, references, checkpoint, entry("edit_plus"))
+    def test_pictures_do_not_count_as_prompt(self, loaded: LoadedModel) -> None:
+        references = encode_references([WIDE, TALL], loaded, entry("edit_plus"))
+        encoded = encode_prompt("x" * MAX_PROMPT_TOKENS, references, loaded, entry("edit_plus"))
         assert encoded.dropped == 0
-        assert encode_prompt("x" * 1030, references, checkpoint, entry("edit_plus")).dropped == 6
+        assert encode_prompt("x" * 1030, references, loaded, entry("edit_plus")).dropped == 6
 
     @pytest.mark.parametrize("token", CONTROL_TOKENS)
-    def test_control_tokens_are_refused(self, checkpoint: Checkpoint, token: str) -> None:
+    def test_control_tokens_are_refused(self, loaded: LoadedModel, token: str) -> None:
         with pytest.raises(PromptError, match="control token") as caught:
-            encode_prompt(f"a{token}b", None, checkpoint, entry("text_to_image"))
+            encode_prompt(f"a{token}b", None, loaded, entry("text_to_image"))
         assert token in str(caught.value)
 
-    def test_a_picture_seen_before_leaves_no_trace(self, checkpoint: Checkpoint) -> None:
-        before = encode_prompt("a red circle", None, checkpoint, entry("text_to_image")).embeds
-        references = encode_references([WIDE], checkpoint, entry("edit"))
-        encode_prompt("make it green", references, checkpoint, entry("edit"))
-        assert torch.equal(encode_prompt("a red circle", None, checkpoint, entry("text_to_image")).embeds, before)
+    def test_a_picture_seen_before_leaves_no_trace(self, loaded: LoadedModel) -> None:
+        before = encode_prompt("a red circle", None, loaded, entry("text_to_image")).embeds
+        references = encode_references([WIDE], loaded, entry("edit"))
+        encode_prompt("make it green", references, loaded, entry("edit"))
+        assert torch.equal(encode_prompt("a red circle", None, loaded, entry("text_to_image")).embeds, before)
 
 
 class TestReferences:
-    def test_without_pictures_there_are_none(self, checkpoint: Checkpoint) -> None:
-        assert encode_references([], checkpoint, entry("text_to_image")) is None
+    def test_without_pictures_there_are_none(self, loaded: LoadedModel) -> None:
+        assert encode_references([], loaded, entry("text_to_image")) is None
 
-    def test_edit_shows_one_picture_to_both_encoders(self, checkpoint: Checkpoint) -> None:
-        references = encode_references([WIDE], checkpoint, entry("edit"))
+    def test_edit_shows_one_picture_to_both_encoders(self, loaded: LoadedModel) -> None:
+        references = encode_references([WIDE], loaded, entry("edit"))
         assert references is not None
         assert [picture.size for picture in references.seen] == [(160, 96)]
         assert references.shapes == ((1, 6, 10),)
         assert references.tokens.shape == (1, 60, 64)
 
-    def test_edit_plus_shows_the_vision_tower_smaller_ones(self, checkpoint: Checkpoint) -> None:
-        references = encode_references([WIDE, TALL], checkpoint, entry("edit_plus"))
+    def test_edit_plus_shows_the_vision_tower_smaller_ones(self, loaded: LoadedModel) -> None:
+        references = encode_references([WIDE, TALL], loaded, entry("edit_plus"))
         assert references is not None
         assert [picture.size for picture in references.seen] == [(64, 64), (32, 96)]
         assert references.shapes == ((1, 6, 10), (1, 12, 6))
         assert references.tokens.shape == (1, 60 + 72, 64)
 
-    def test_nothing_about_them_is_random(self, checkpoint: Checkpoint) -> None:
-        first, again = (encode_references([WIDE], checkpoint, entry("edit")) for _ in range(2))
+    def test_nothing_about_them_is_random(self, loaded: LoadedModel) -> None:
+        first, again = (encode_references([WIDE], loaded, entry("edit")) for _ in range(2))
         assert first is not None
         assert again is not None
         assert torch.equal(first.tokens, again.tokens)
 
-    def test_the_prompt_is_encoded_with_what_the_vision_tower_sees(self, checkpoint: Checkpoint) -> None:
+    def test_the_prompt_is_encoded_with_what_the_vision_tower_sees(self, loaded: LoadedModel) -> None:
         model = entry("edit_plus")
         embeds = [
-            encode_prompt("swap them", encode_references(pictures, checkpoint, model), checkpoint, model).embeds
+            encode_prompt("swap them", encode_references(pictures, loaded, model), loaded, model).embeds
             for pictures in ([WIDE, TALL], [TALL, WIDE], [WIDE])
         ]
         assert embeds[0].shape == embeds[1].shape
         assert not torch.equal(embeds[0], embeds[1])
         assert embeds[2].shape[1] < embeds[0].shape[1]
 
-    def test_weights_without_an_image_processor_take_none(self, checkpoint: Checkpoint) -> None:
-        references = encode_references([WIDE], checkpoint, entry("edit"))
-        blind = replace(checkpoint, image_processor=None, encodings=Encodings())
+    def test_weights_without_an_image_processor_take_none(self, loaded: LoadedModel) -> None:
+        references = encode_references([WIDE], loaded, entry("edit"))
+        blind = LoadedModel(replace(loaded.checkpoint, image_processor=None))
         with pytest.raises(LoadError, match="no image processor"):
             encode_prompt("make it green", references, blind, entry("edit"))
 

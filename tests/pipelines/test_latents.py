@@ -6,7 +6,7 @@ from diffusers.pipelines.qwenimage.pipeline_qwenimage import QwenImagePipeline
 from PIL import Image
 
 from pipelines.latents import decode_tokens, encode_pixels, grid, noise, pack, step_noise, unpack
-from pipelines.models.loader import Checkpoint
+from pipelines.models.checkpoint import Checkpoint
 
 
 def test_a_token_is_sixteen_pixels(checkpoint: Checkpoint) -> None:

@@ -10,7 +10,7 @@ from PIL import Image
 
 from pipelines.catalog.catalog import Mode, ModelEntry, load_catalog
 from pipelines.errors import PictureError, PromptError
-from pipelines.models.loader import Checkpoint
+from pipelines.models.checkpoint import Checkpoint, LoadedModel
 from pipelines.render import RenderState, advance, finish, prepare
 from pipelines.request import ControlUse, Reference, RenderRequest, Sampler, SolverName
 from tests.control import save_controlnet
@@ -31,7 +31,7 @@ def asked(**changes: Any) -> RenderRequest:
 
 
 def begun(checkpoint: Checkpoint, request: RenderRequest, index: int = 0, mode: Mode = "text_to_image") -> RenderState:
-    return prepare(request, index, checkpoint, entry(mode))
+    return prepare(request, index, LoadedModel(checkpoint), entry(mode))
 
 
 def drawn(checkpoint: Checkpoint, request: RenderRequest, index: int = 0, mode: Mode = "text_to_image") -> np.ndarray:
@@ -135,7 +135,7 @@ class TestNativeSize:
         width, height = asked_size
         references = (reference,) if mode == "edit" else ()
         request = asked(width=width, height=height, steps=1, references=references)
-        state = prepare(request, 0, checkpoint, replace(entry(mode), native_area=64 * 64))
+        state = prepare(request, 0, LoadedModel(checkpoint), replace(entry(mode), native_area=64 * 64))
         assert state.shape == grid
         advance([state])
         assert finish(state).size == asked_size
@@ -144,7 +144,7 @@ class TestNativeSize:
         native = replace(entry("text_to_image"), native_area=64 * 64)
         pictures = []
         for side in (64, 128):
-            state = prepare(asked(width=side, height=side, steps=1), 0, checkpoint, native)
+            state = prepare(asked(width=side, height=side, steps=1), 0, LoadedModel(checkpoint), native)
             advance([state])
             pictures.append(finish(state))
         assert np.array_equal(np.asarray(pictures[0].resize((128, 128), Image.Resampling.LANCZOS)), pictures[1])

@@ -10,7 +10,8 @@ from diffusers.pipelines.qwenimage.pipeline_qwenimage import QwenImagePipeline
 
 from pipelines.catalog.catalog import EDGES, EMBEDDED_FOLDER, OUTLINES
 from pipelines.lora.files import read_lora
-from pipelines.models.loader import Checkpoint, load
+from pipelines.models.checkpoint import Checkpoint
+from pipelines.models.loader import load
 from training.__main__ import PARTS, copy_checkpoint, main
 from training.joint import trained_steps
 from training.lora import LAYERS

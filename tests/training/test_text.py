@@ -7,7 +7,7 @@ from PIL import Image
 
 from pipelines.catalog.catalog import Mode, load_catalog
 from pipelines.conditioning import EncodedReferences, encode_prompt
-from pipelines.models.loader import Checkpoint
+from pipelines.models.checkpoint import Checkpoint, LoadedModel
 from training.dataset import encode_vision
 from training.scenes import Scene, Thing, draw_scene
 from training.text import encode_texts
@@ -33,5 +33,5 @@ def test_equal_states(
     shown = tuple(Image.fromarray(np.asarray(picture)) for picture in drawn)
     references = EncodedReferences(torch.empty(0), (), shown, key=(pictures, grid)) if drawn else None
     for text, row, there in zip(TEXTS, states, mask, strict=True):
-        expected = encode_prompt(text, references, trained, entry).embeds[0]
+        expected = encode_prompt(text, references, LoadedModel(trained), entry).embeds[0]
         torch.testing.assert_close(row[there], expected, atol=1e-4, rtol=1e-4)

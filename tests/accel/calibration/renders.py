@@ -9,7 +9,7 @@ from accel.cache.report import Decision
 from accel.calibration.recorder import Recorder
 from accel.calibration.traces import Trace
 from pipelines.catalog.catalog import load_catalog
-from pipelines.models.loader import Checkpoint
+from pipelines.models.checkpoint import Checkpoint, LoadedModel
 from pipelines.render import RenderState, advance, prepare
 from pipelines.request import RenderRequest, Sampler, SolverName
 
@@ -21,7 +21,7 @@ def prepare_render(
 ) -> RenderState:
     prompt = "a large red circle at the top left on a blue background"
     request = RenderRequest("", prompt, None, 64, 64, steps, Sampler(sampler), 4.0, seed, cache=plan)
-    return prepare(request, 0, model, ENTRY)
+    return prepare(request, 0, LoadedModel(model), ENTRY)
 
 
 def run_all_steps(state: RenderState) -> torch.Tensor:

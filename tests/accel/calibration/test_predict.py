@@ -11,7 +11,7 @@ from accel.cache.profile import load_profile
 from accel.cache.report import Decision
 from accel.calibration.predict import TracedStrategy, predict_decisions
 from accel.calibration.traces import LAGS, Observation, Trace
-from pipelines.models.loader import Checkpoint
+from pipelines.models.checkpoint import Checkpoint
 from tests.accel.calibration.renders import real_decisions, record_trace
 
 STEPS, SEED = 20, 5

@@ -10,6 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from accel.kernels.vector_math import FUNCTIONS
 from pipelines.catalog.catalog import Mode, load_catalog
 from pipelines.generate import generate
+from pipelines.models.checkpoint import LoadedModel
 from pipelines.models.loader import load
 from pipelines.request import Reference, RenderRequest, Sampler
 
@@ -41,6 +42,6 @@ def test_from_loading_to_a_picture_no_function_is_first_called_by_several_thread
     request = RenderRequest("", "a red circle", None, 64, 64, 2, Sampler(), 4.0, 7, references=pictures)
     with FirstCalls() as calls:
         checkpoint = load(str(weights), torch.device("cpu"), torch.float32, with_vision=True)
-        generate(request, 0, checkpoint, entry, lambda step, total: None)
+        generate(request, 0, LoadedModel(checkpoint), entry, lambda step, total: None)
     assert {("cos", torch.float32), ("sin", torch.float32)} <= calls.seen.keys()
     assert {first for first, count in calls.seen.items() if count > 1} == set()

@@ -8,7 +8,7 @@ from benchmarks.step_caches.host_syncs import HostSyncCounter
 from benchmarks.step_caches.measure import Measurer
 from benchmarks.step_caches.prompts import Prompt
 from pipelines.catalog.catalog import load_catalog
-from pipelines.models.loader import Checkpoint
+from pipelines.models.checkpoint import Checkpoint
 from tests.control import deeper
 
 STEPS = 12

@@ -17,7 +17,7 @@ from benchmarks.step_caches.runner import Sample, image_path, make_samples, run
 from benchmarks.step_caches.summary import group_measurements
 from benchmarks.step_caches.variants import Variant, make_variants
 from pipelines.catalog.catalog import ModelEntry, load_catalog
-from pipelines.models.loader import Checkpoint
+from pipelines.models.checkpoint import Checkpoint
 from pipelines.request import Reference
 from tests.control import deeper
 from tests.fakes import picture

@@ -3,13 +3,13 @@ import pytest
 
 from docs.figures.schedulers import FRAME, LABEL, Subject, contact_sheet, describe
 from pipelines.catalog.catalog import load_catalog
-from pipelines.models.loader import Checkpoint
+from pipelines.models.checkpoint import Checkpoint, LoadedModel
 from server.api.runware.schema.schedulers import SAMPLERS
 
 
 @pytest.fixture
 def subject(checkpoint: Checkpoint) -> Subject:
-    return Subject(checkpoint, load_catalog().entries[0], "a red circle", 1, 32)
+    return Subject(LoadedModel(checkpoint), load_catalog().entries[0], "a red circle", 1, 32)
 
 
 def test_a_line_says_what_was_drawn(subject: Subject) -> None:
@@ -27,7 +27,7 @@ def test_a_line_says_what_was_drawn(subject: Subject) -> None:
 
 def test_counting_leaves_no_hook(subject: Subject) -> None:
     subject.render(SAMPLERS["Default"], 1)
-    assert not subject.checkpoint.transformer._forward_hooks
+    assert not subject.model.checkpoint.transformer._forward_hooks
 
 
 def test_the_sheet_shows_each_picture_under_its_name(subject: Subject) -> None:

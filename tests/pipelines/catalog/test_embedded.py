@@ -11,7 +11,7 @@ from diffusers.pipelines.qwenimage.pipeline_qwenimage import QwenImagePipeline
 from pipelines.catalog.catalog import EMBEDDED_FOLDER, Adapter, load_catalog
 from pipelines.generate import generate
 from pipelines.latents import grid, noise
-from pipelines.models.loader import Checkpoint
+from pipelines.models.checkpoint import Checkpoint, LoadedModel
 from pipelines.request import ControlUse, LoraUse, Reference, RenderRequest, Sampler
 from training.controlnet import draw_edges
 from training.evaluate import Renderer, RenderOptions
@@ -93,7 +93,7 @@ def test_the_controlnet_fills_edges(renderer: Renderer, tmp_path: Path, shape: s
 def test_diffusers_opens_the_folder_and_draws_the_same_picture(trained: Checkpoint) -> None:
     prompt = "a large red circle at the top left on a blue background"
     request = RenderRequest("", prompt, " ", 128, 128, 8, Sampler(), 4.0, 3)
-    ours = generate(request, 0, trained, load_catalog().entries[0], lambda step, total: None).image
+    ours = generate(request, 0, LoadedModel(trained), load_catalog().entries[0], lambda step, total: None).image
     pipe: Any = QwenImagePipeline.from_pretrained(EMBEDDED_FOLDER)
     pipe.set_progress_bar_config(disable=True)
     theirs = pipe(

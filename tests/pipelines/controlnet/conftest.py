@@ -1,24 +1,22 @@
-from collections import OrderedDict
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from pipelines.models.loader import Checkpoint
+from pipelines.models.checkpoint import Checkpoint, LoadedModel
 from tests.control import deeper, save_controlnet
 
 
 @pytest.fixture(scope="module")
-def model(checkpoint: Checkpoint) -> Checkpoint:
+def model(checkpoint: Checkpoint) -> LoadedModel:
     """Five blocks, so that nets of two and of three layers spread over them unevenly."""
-    return replace(deeper(checkpoint, 5), controlnets=OrderedDict())
+    return LoadedModel(deeper(checkpoint, 5))
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["plain", "zero_cond_t"])
-def any_model(request: pytest.FixtureRequest, model: Checkpoint) -> Checkpoint:
+def any_model(request: pytest.FixtureRequest, model: LoadedModel) -> LoadedModel:
     """Also the kind whose reference tokens are modulated at time zero."""
-    return replace(deeper(model, 5, zero_cond_t=request.param), controlnets=OrderedDict())
+    return LoadedModel(deeper(model.checkpoint, 5, zero_cond_t=request.param))
 
 
 @pytest.fixture(scope="module")

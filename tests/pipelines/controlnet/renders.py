@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from pipelines.catalog.catalog import Mode, ModelEntry, load_catalog
-from pipelines.models.loader import Checkpoint
+from pipelines.models.checkpoint import LoadedModel
 from pipelines.render import RenderState, advance, prepare
 from pipelines.request import ControlUse, Reference, RenderRequest, Sampler
 
@@ -30,7 +30,7 @@ def entry(mode: Mode) -> ModelEntry:
     return replace(found, reference_area=64 * 64, condition_area=64 * 64)
 
 
-def begun(model: Checkpoint, *controls: ControlUse, mode: Mode = "text_to_image", **changes: Any) -> RenderState:
+def begun(model: LoadedModel, *controls: ControlUse, mode: Mode = "text_to_image", **changes: Any) -> RenderState:
     request = RenderRequest("", "a red circle", None, WIDTH, HEIGHT, 3, Sampler(), 4.0, 7, controls=controls)
     return prepare(replace(request, **changes), 0, model, entry(mode))
 
@@ -41,5 +41,5 @@ def ended(state: RenderState) -> torch.Tensor:
     return state.latents
 
 
-def drawn(model: Checkpoint, *controls: ControlUse, **options: Any) -> torch.Tensor:
+def drawn(model: LoadedModel, *controls: ControlUse, **options: Any) -> torch.Tensor:
     return ended(begun(model, *controls, **options))

@@ -1,4 +1,3 @@
-from collections import OrderedDict
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -7,7 +6,7 @@ import pytest
 import torch
 
 from pipelines.controlnet.residuals import ControlResiduals, control_residuals, scale_by_depth
-from pipelines.models.loader import Checkpoint
+from pipelines.models.checkpoint import Checkpoint, LoadedModel
 from pipelines.request import ControlUse
 from tests.control import deeper
 from tests.pipelines.controlnet.renders import HEIGHT, WIDTH, drawn, picture, use
@@ -27,29 +26,30 @@ class Recording(torch.nn.Module):
         return self.transformer(**inputs)
 
 
-def recorded(model: Checkpoint, *controls: ControlUse, **options: Any) -> list[list[torch.Tensor] | None]:
-    recording = Recording(model.transformer)
-    drawn(replace(model, transformer=cast("Any", recording)), *controls, **options)
+def recorded(model: LoadedModel, *controls: ControlUse, **options: Any) -> list[list[torch.Tensor] | None]:
+    recording = Recording(model.checkpoint.transformer)
+    checkpoint = replace(model.checkpoint, transformer=cast("Any", recording))
+    drawn(LoadedModel(checkpoint, model.memory), *controls, **options)
     return recording.added
 
 
 class TestModes:
-    def test_balanced_adds_the_same_to_both_branches(self, model: Checkpoint, folder: Path) -> None:
+    def test_balanced_adds_the_same_to_both_branches(self, model: LoadedModel, folder: Path) -> None:
         cond, uncond = recorded(model, use(folder), steps=1)
         assert cond is uncond is not None
 
-    def test_controlnet_adds_to_the_conditional_branch_only(self, model: Checkpoint, folder: Path) -> None:
+    def test_controlnet_adds_to_the_conditional_branch_only(self, model: LoadedModel, folder: Path) -> None:
         (balanced, _), (cond, uncond) = (
             recorded(model, use(folder, mode=mode), steps=1) for mode in ("balanced", "controlnet")
         )
         assert uncond is None
         assert same(cond, balanced)
 
-    def test_without_guidance_controlnet_is_balanced(self, model: Checkpoint, folder: Path) -> None:
+    def test_without_guidance_controlnet_is_balanced(self, model: LoadedModel, folder: Path) -> None:
         modes = (use(folder, mode="balanced"), use(folder, mode="controlnet"))
         assert torch.equal(*(drawn(model, use, true_cfg_scale=1.0) for use in modes))
 
-    def test_prompt_weakens_the_first_blocks_most(self, model: Checkpoint, folder: Path) -> None:
+    def test_prompt_weakens_the_first_blocks_most(self, model: LoadedModel, folder: Path) -> None:
         (balanced, _), (cond, uncond) = (
             recorded(model, use(folder, 3, mode=mode), steps=1) for mode in ("balanced", "prompt")
         )
@@ -63,7 +63,7 @@ class TestModes:
         softly = [float(sample) for sample in scale_by_depth([torch.ones(1)] * 13)]
         assert softly == pytest.approx([0.825 ** (12 - i) for i in range(13)], rel=0.006)
 
-    def test_mixed_modes_are_told_apart(self, model: Checkpoint, folder: Path) -> None:
+    def test_mixed_modes_are_told_apart(self, model: LoadedModel, folder: Path) -> None:
         mixed = (use(folder, 2), use(folder, 3, mode="controlnet"))
         cond, uncond = recorded(model, *mixed, steps=1)
         assert same(cond, recorded(model, use(folder, 2), use(folder, 3), steps=1)[0])
@@ -71,7 +71,7 @@ class TestModes:
 
 
 class TestResiduals:
-    def test_runs_of_equal_length_and_their_sum(self, model: Checkpoint, folder: Path) -> None:
+    def test_runs_of_equal_length_and_their_sum(self, model: LoadedModel, folder: Path) -> None:
         two, three, both = (
             recorded(model, *controls, steps=1)[0]
             for controls in (
@@ -88,7 +88,7 @@ class TestResiduals:
         for a, b, total in zip(two, three, both, strict=True):
             assert torch.equal(a + b, total)
 
-    def test_reference_tokens_get_zeros(self, model: Checkpoint, folder: Path) -> None:
+    def test_reference_tokens_get_zeros(self, model: LoadedModel, folder: Path) -> None:
         references = (picture(folder, "slope"),)
         added, _ = recorded(model, use(folder), mode="edit", references=references, steps=1)
         assert added is not None
@@ -99,7 +99,7 @@ class TestResiduals:
             assert sample[:, :own].any()
 
     def test_no_more_residuals_than_blocks_are_used(self, checkpoint: Checkpoint, folder: Path) -> None:
-        shallow = replace(deeper(checkpoint, 2), controlnets=OrderedDict())
+        shallow = LoadedModel(deeper(checkpoint, 2))
         added, _ = recorded(shallow, use(folder, 3), steps=1)
         assert added is not None
         assert len(added) == 2
@@ -113,7 +113,9 @@ class TestResiduals:
         assert none == ControlResiduals(None, None)
 
     @pytest.mark.parametrize(("start", "end"), [(0, 1), (1, 3), (2, 50)])
-    def test_a_net_is_added_inside_its_window_only(self, model: Checkpoint, folder: Path, start: int, end: int) -> None:
+    def test_a_net_is_added_inside_its_window_only(
+        self, model: LoadedModel, folder: Path, start: int, end: int
+    ) -> None:
         added = recorded(model, use(folder, start=start, end=end), steps=4)
         acting = [step for step in range(4) if added[2 * step] is not None]
         assert acting == list(range(start, min(end, 4)))

@@ -9,7 +9,7 @@ from PIL import Image
 from pipelines.editing.canvas import make_canvas
 from pipelines.editing.faces import face_request, find_faces
 from pipelines.generate import generate
-from pipelines.models.loader import Checkpoint
+from pipelines.models.checkpoint import Checkpoint, LoadedModel
 from pipelines.request import FaceRefinement, Reference
 from tests.pipelines.test_render import asked, entry
 
@@ -83,7 +83,7 @@ class TestDrawing:
         request = asked(width=256, height=304, seed_image=seed_image, strength=0.0, faces=how)
         heard: list[tuple[int, int]] = []
         native = replace(entry("text_to_image"), native_area=64 * 64)
-        generated = generate(request, 0, checkpoint, native, lambda *steps: heard.append(steps))
+        generated = generate(request, 0, LoadedModel(checkpoint), native, lambda *steps: heard.append(steps))
         picture, warnings = generated.image, generated.warnings
         return np.asarray(picture), warnings, heard
 

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pipelines.editing.inpainting import Inpainting
-from pipelines.models.encodings import Encodings
-from pipelines.models.loader import Checkpoint
+from pipelines.models.checkpoint import Checkpoint, LoadedModel
 from pipelines.render import RenderState, advance, finish, prepare
 from pipelines.request import Outpaint, Reference, RenderRequest, Sampler
 from tests.pipelines.test_render import Counting, asked, begun, drawn, entry
@@ -102,7 +101,7 @@ class TestMask:
         picture.paste(200, (left, top, min(64, left + width), min(48, top + height)))
         request = asked(seed_image=seed_image, mask=saved(picture), strength=strength, mask_margin=margin)
         model = replace(entry("text_to_image"), native_area=32 * 32) if native else entry("text_to_image")
-        result = finished(prepare(request, 0, checkpoint, model))
+        result = finished(prepare(request, 0, LoadedModel(checkpoint), model))
         free = np.asarray(picture) > 0
         assert np.array_equal(result[~free], np.asarray(NOISE)[~free])
         assert not np.array_equal(result[free], np.asarray(NOISE)[free])
@@ -166,20 +165,20 @@ class TestSharing:
     ) -> None:
         counted = CountingEncoders(checkpoint)
         request = asked(seed_image=seed_image, references=(seed_image,), count=3)
-        pictures = [drawn(counted.checkpoint, request, index, mode="edit") for index in range(3)]
+        model = LoadedModel(counted.checkpoint)
+        pictures = [finished(prepare(request, index, model, entry("edit"))) for index in range(3)]
         assert counted.texts == 2  # the prompt and the neutral one
         assert counted.pictures == 2  # the reference at its size and the seed image at the picture's
         assert np.array_equal(pictures[2], drawn(checkpoint, replace(request, seed=request.seed + 2), mode="edit"))
 
 
 class CountingEncoders:
-    """A checkpoint with a cache of its own that counts what is really encoded."""
+    """A checkpoint that counts what is really encoded."""
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         self.texts = self.pictures = 0
         self.checkpoint = replace(
             checkpoint,
-            encodings=Encodings(),
             text_encoder=cast("Any", _CountingTextEncoder(checkpoint.text_encoder, self)),
             vae=cast("Any", _CountingVae(checkpoint.vae, self)),
         )

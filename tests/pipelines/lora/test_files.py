@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from pipelines.errors import LoraError
-from pipelines.lora.apply import Loras, apply_loras
+from pipelines.lora.apply import apply_loras, select_loras
 from pipelines.lora.files import LoraFile, read_lora
-from pipelines.models.loader import Checkpoint
+from pipelines.models.checkpoint import Checkpoint, LoadedModel
+from pipelines.models.memory import storage_bytes
 from pipelines.request import LoraUse
 from tests.adapters import (
     DIALECTS,
@@ -36,8 +37,7 @@ def read(checkpoint: Checkpoint, path: Path) -> LoraFile:
 def moved(checkpoint: Checkpoint, path: Path, weight: float = 1.0) -> torch.Tensor:
     """The velocity with one adapter in force."""
     use = LoraUse("a", path, weight)
-    loras = Loras().select([use], checkpoint.transformer, checkpoint.device, checkpoint.dtype)
-    with apply_loras(loras):
+    with apply_loras(select_loras([use], LoadedModel(checkpoint))):
         return velocity(checkpoint.transformer)
 
 
@@ -122,7 +122,7 @@ def test_lokr(checkpoint: Checkpoint, path: Path, prefix: str, factors: str) -> 
 
 def test_lokr_keeps_its_factors(checkpoint: Checkpoint, path: Path) -> None:
     state = {f"{Q}.lokr_w1": torch.ones(4, 4), f"{Q}.lokr_w2_a": torch.ones(8, 1), f"{Q}.lokr_w2_b": torch.ones(1, 8)}
-    assert read(checkpoint, write(path, state)).nbytes == 4 * (16 + 8 + 8)
+    assert storage_bytes(read(checkpoint, write(path, state))) == 4 * (16 + 8 + 8)
 
 
 def test_whole_differences(checkpoint: Checkpoint, path: Path) -> None:
@@ -188,7 +188,7 @@ def test_half_precision_files_and_models(checkpoint: Checkpoint, path: Path) -> 
     adapter = random_adapter(checkpoint.transformer)
     write(path, {name: tensor.half() for name, tensor in DIALECTS["kohya"](adapter).items()})
     file = read_lora(path, checkpoint.transformer, checkpoint.device, torch.bfloat16)
-    assert file.nbytes == sum(2 * tensor.numel() for pair in adapter.values() for tensor in pair)
+    assert storage_bytes(file) == sum(2 * tensor.numel() for pair in adapter.values() for tensor in pair)
 
 
 def test_text_encoder_weights_are_left_out_with_a_warning(checkpoint: Checkpoint, path: Path) -> None:

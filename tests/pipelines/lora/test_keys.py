@@ -6,7 +6,7 @@ from torch import nn
 
 from pipelines.errors import LoraError
 from pipelines.lora.keys import check_file, is_norm, sort_names
-from pipelines.models.loader import Checkpoint
+from pipelines.models.checkpoint import Checkpoint
 from tests.adapters import DIALECTS, MODULES, random_adapter, write
 
 Q = "transformer_blocks.0.attn.to_q"

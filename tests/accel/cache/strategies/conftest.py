@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from pipelines.models.loader import Checkpoint
+from pipelines.models.checkpoint import Checkpoint
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ from accel.block_runner import BlockRunner
 from accel.cache.plan import CachePlan
 from accel.cache.report import CacheReport
 from pipelines.latents import grid, noise
-from pipelines.models.loader import Checkpoint
+from pipelines.models.checkpoint import Checkpoint
 from pipelines.render import advance, begin
 from pipelines.request import RenderRequest, Sampler
 from pipelines.sampling.sigmas import flow_sigmas

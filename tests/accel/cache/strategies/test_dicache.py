@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from accel.cache.plan import CachePlan
 from accel.cache.strategies.base import PastForward
 from accel.cache.strategies.dicache import DiCache, from_plan
-from pipelines.models.loader import Checkpoint
+from pipelines.models.checkpoint import Checkpoint
 from tests.accel.cache.strategies.loops import allowed, l1, make_runner, render_with_cache, schedule, start
 
 STEPS = 16

@@ -8,7 +8,7 @@ import torch
 from accel.cache.plan import CachePlan
 from accel.cache.strategies.base import PastForward
 from accel.cache.strategies.easycache import EasyCache, from_plan
-from pipelines.models.loader import Checkpoint
+from pipelines.models.checkpoint import Checkpoint
 from tests.accel.cache.strategies.loops import allowed, l1, render_with_cache, schedule, start, velocity
 
 STEPS = 16

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from accel.cache.plan import CachePlan
 from accel.cache.strategies.base import PastForward
 from accel.cache.strategies.meancache import MeanCache, from_plan
-from pipelines.models.loader import Checkpoint
+from pipelines.models.checkpoint import Checkpoint
 from pipelines.render import advance, begin
 from pipelines.request import RenderRequest, Sampler
 from pipelines.sampling.sigmas import flow_sigmas

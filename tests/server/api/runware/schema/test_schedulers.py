@@ -9,7 +9,7 @@ from starlette.testclient import TestClient
 
 from pipelines.catalog.catalog import load_catalog
 from pipelines.latents import step_noise
-from pipelines.models.loader import Checkpoint
+from pipelines.models.checkpoint import Checkpoint, LoadedModel
 from pipelines.render import advance, prepare
 from pipelines.request import Reference, RenderRequest, Sampler
 from pipelines.sampling.solvers.registry import make_solver
@@ -42,7 +42,7 @@ def test_every_name_draws_from_noise_and_from_a_picture(
     plain = RenderRequest(entry.air, "a", None, 64, 48, 1, sampler, 1.0, 7)
     for request in (plain, replace(plain, seed_image=Reference(path, "", 64, 48), strength=0.6)):
         for steps in (1, 2, 8, 20):
-            state = prepare(replace(request, steps=steps), 0, checkpoint, entry)
+            state = prepare(replace(request, steps=steps), 0, LoadedModel(checkpoint), entry)
             while state.step < state.total:
                 advance([state])
             assert state.latents.isfinite().all(), (steps, request.strength)

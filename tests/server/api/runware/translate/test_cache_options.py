@@ -15,7 +15,7 @@ from accel.calibration.recorder import Recorder
 from accel.calibration.traces import Trace
 from pipelines.catalog.catalog import load_catalog
 from pipelines.latents import grid, noise
-from pipelines.models.loader import Checkpoint
+from pipelines.models.checkpoint import Checkpoint
 from pipelines.render import RenderState, advance, begin
 from pipelines.request import RenderRequest, Sampler
 from server.api.runware.schema.objects import AcceleratorOptions

@@ -1,0 +1,41 @@
+"""The loaded weights of a model, and a model in use: those weights and a memory.
+
+Plain types. Knows no folders and no requests.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from diffusers.models.transformers.transformer_qwenimage import QwenImageTransformer2DModel
+from transformers import Qwen2_5_VLForConditionalGeneration, Qwen2Tokenizer
+from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+
+from accel.weights.single_frame import SingleFrameVae
+from pipelines.models.memory import ByteBudgetCache
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """The networks of a model and their configurations, on one device. Shared by all requests, and never changed.
+
+    `image_processor` is None for text-to-image weights, whose folder has none.
+    """
+
+    transformer: QwenImageTransformer2DModel
+    vae: SingleFrameVae
+    text_encoder: Qwen2_5_VLForConditionalGeneration
+    tokenizer: Qwen2Tokenizer
+    image_processor: Qwen2VLImageProcessorPil | None
+    scheduler: Mapping[str, Any]
+    device: torch.device
+    dtype: torch.dtype
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A checkpoint in use. `memory` keeps its embeddings, LoRAs and ControlNets from one request to the next."""
+
+    checkpoint: Checkpoint
+    memory: ByteBudgetCache = field(default_factory=ByteBudgetCache, repr=False, compare=False)

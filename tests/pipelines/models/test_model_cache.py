@@ -1,0 +1,76 @@
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from pipelines.catalog.catalog import Mode, ModelEntry, load_catalog
+from pipelines.conditioning import encode_prompt
+from pipelines.errors import LoadError
+from pipelines.models import memory, model_cache
+from pipelines.models.checkpoint import LoadedModel
+from pipelines.models.memory import storage_bytes
+from pipelines.models.model_cache import ModelCache
+
+
+def entry(mode: Mode, weights: str | Path = "embedded") -> ModelEntry:
+    return replace(next(e for e in load_catalog().entries if e.mode == mode), weights=str(weights))
+
+
+@pytest.fixture
+def folder(weights: Path, tmp_path: Path) -> Path:
+    """A copy of the weights, for spoiling."""
+    return Path(shutil.copytree(weights, tmp_path / "copy"))
+
+
+def test_entries_of_the_same_weights_share_them(folder: Path) -> None:
+    models = ModelCache("cpu")
+    one, *others = (models.get(entry(mode, folder)) for mode in ("text_to_image", "edit", "edit_plus"))
+    assert all(other is one for other in others)
+
+
+def test_the_old_model_is_dropped_before_the_new_one_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    events: list[str] = []
+    monkeypatch.setattr(model_cache, "load", lambda weights, *_, **__: events.append(weights))
+    monkeypatch.setattr(memory, "free_memory", lambda: events.append("freed"))
+    models = ModelCache("cpu")
+    for name in "aabba":
+        models.get(entry("text_to_image", name))
+    assert events == ["a", "freed", "b", "freed", "a"]
+
+
+def test_weights_without_a_processor_draw_but_do_not_edit(folder: Path) -> None:
+    shutil.rmtree(folder / "processor")
+    models = ModelCache("cpu")
+    drawing = models.get(entry("text_to_image", folder))
+    with pytest.raises(LoadError, match="cannot edit"):
+        models.get(entry("edit", folder))
+    assert models.get(entry("text_to_image", folder)) is drawing
+
+
+def test_a_failure_can_be_repaired(folder: Path) -> None:
+    config = folder / "vae" / "config.json"
+    good = config.read_text()
+    config.write_text("{")
+    models = ModelCache("cpu")
+    with pytest.raises(LoadError):
+        models.get(entry("edit", folder))
+    config.write_text(good)
+    assert models.get(entry("edit", folder)).checkpoint.image_processor is not None
+
+
+@torch.inference_mode()
+def test_usage_tells_weights_from_what_was_made_with_them(folder: Path) -> None:
+    models = ModelCache("cpu")
+    assert set(models.usage().values()) == {0}
+    model = models.get(entry("text_to_image", folder))
+    embeds = encode_prompt("a red circle", None, model, entry("text_to_image")).embeds
+    weights = sum(
+        weight.nbytes
+        for network in (model.checkpoint.transformer, model.checkpoint.vae, model.checkpoint.text_encoder)
+        for weight in {id(weight): weight for weight in (*network.parameters(), *network.buffers())}.values()
+    )
+    assert models.usage() == {"checkpoint": weights, "controlnet": 0, "lora": 0, "embedding": embeds.nbytes}
+    assert storage_bytes(model) == weights  # a model's memory is told by kind, and not as part of its weights
+    assert storage_bytes(LoadedModel(model.checkpoint)) == weights
