@@ -56,6 +56,7 @@ def test_there_is_a_short_recipe_for_each() -> None:
     assert all(0 < len(steps) <= LONGEST for steps in recipes().values())
 
 
+@pytest.mark.slow
 def test_the_recipe_for_a_step_cache(tmp_path: Path, weights: Path) -> None:
     for package in PACKAGES:
         shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__", "embedded"))
