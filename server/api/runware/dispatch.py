@@ -3,13 +3,16 @@
 Every way a task can fail ends here as an error object that names the task; nothing gets past as an exception.
 """
 
+import json
+import re
 from collections.abc import AsyncIterator, Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import structlog
 from pydantic_core import from_json
 
 from server.api.client import Client
+from server.api.runware.check.texts import check_texts, is_text, nesting
 from server.api.runware.check.validation import task_model
 from server.api.runware.handlers.account import Account
 from server.api.runware.handlers.inference import Inference
@@ -26,6 +29,8 @@ log = structlog.get_logger()
 
 # More than any client batches, and few enough that taking them up does not hold up other callers.
 MAX_TASKS = 1000
+MAX_NESTING = 200  # the limit of pydantic's parser
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]|[\ud800-\udfff]")
 
 Handler = Callable[[WireTask, Client], AsyncIterator[Answer]]
 
@@ -64,6 +69,7 @@ class RunwareApi:
         try:
             if not isinstance(raw, dict):
                 raise InvalidRequest("Each task must be a JSON object.")
+            check_texts(raw)
             task_model(raw)
             async for answer in self._handlers[raw["taskType"]](raw, client):
                 yield answer
@@ -79,7 +85,7 @@ class RunwareApi:
 def parse_tasks(body: bytes | str) -> list[Any]:
     """The array of a request. Raises `InvalidRequest`."""
     try:
-        tasks = from_json(body, allow_inf_nan=False)
+        tasks = _parse_json(body)
     except ValueError as error:
         raise InvalidRequest(f"The request is not valid JSON: {error}.") from error
     if not isinstance(tasks, list):
@@ -91,9 +97,30 @@ def parse_tasks(body: bytes | str) -> list[Any]:
     return tasks
 
 
+def _parse_json(body: bytes | str) -> Any:
+    """Parse JSON, also with half a surrogate pair in a string: `check_texts` refuses its task alone."""
+    try:
+        return from_json(body, allow_inf_nan=False)
+    except (ValueError, TypeError):  # a TypeError for a string that cannot be encoded
+        text = body if isinstance(body, str) else body.decode("utf-8", "surrogatepass")
+        if _SURROGATE.search(text) is None:
+            raise
+    try:
+        value = json.loads(text, parse_constant=_refuse_constant)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+    if nesting(value) > MAX_NESTING:
+        raise ValueError("it is nested too deeply")
+    return value
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number of JSON")
+
+
 def task_ref(raw: Any) -> TaskRef:
     """The task an answer belongs to, as far as the client told it in a usable form."""
     if not isinstance(raw, dict):
         return TaskRef()
     told = [raw.get(name) for name in ("taskType", "taskUUID")]
-    return TaskRef(*(value if isinstance(value, str) else None for value in told))
+    return TaskRef(*(value if isinstance(value, str) and is_text(value) else None for value in told))

@@ -1,3 +1,5 @@
+import json
+
 import pytest
 from starlette.testclient import TestClient
 
@@ -48,3 +50,5 @@ class TestKeys:
             assert [by_header.status_code, by_task.status_code] == [200, 200]
             wrong = post(client, {"taskType": "ping"}, headers={"Authorization": b"Bearer \xff"})
             assert wrong.status_code == 401
+            half = client.post("/v1", content=json.dumps([{"taskType": "authentication", "apiKey": "\ud83d"}]))
+            assert half.status_code == 401

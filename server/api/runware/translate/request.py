@@ -173,6 +173,7 @@ def _warnings(task: ImageInference, request: RenderRequest) -> Iterator[str]:
     for number, control in enumerate(request.controls):
         if control.start >= control.end:
             yield f"controlNet[{number}] acts in none of the executed steps."
+        yield from _stretched(f"controlNet[{number}].guideImage", control.control_image, request)
     seed = request.seed_image
     if seed is None:
         if task.inputs.strength is not None:
@@ -180,6 +181,12 @@ def _warnings(task: ImageInference, request: RenderRequest) -> Iterator[str]:
         return
     if request.executed_steps == 0:
         yield "inputs.strength is 0, so nothing is drawn: the seed image is returned."
-    if request.outpaint is None and not same_aspect(seed.width, seed.height, request.width, request.height):
+    if request.outpaint is None:
+        yield from _stretched("inputs.seedImage", seed, request)
+
+
+def _stretched(name: str, image: Reference, request: RenderRequest) -> Iterator[str]:
+    """Warn when an image that covers the whole picture has another aspect."""
+    if not same_aspect(image.width, image.height, request.width, request.height):
         size = f"{request.width}×{request.height}"
-        yield f"inputs.seedImage is {seed.width}×{seed.height} pixels, so it is stretched to {size}."
+        yield f"{name} is {image.width}×{image.height} pixels, so it is stretched to {size}."

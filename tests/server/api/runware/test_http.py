@@ -145,7 +145,11 @@ class TestBadInput:
             (b"\xff\xfe", "invalidRequest"),
             (b"", "invalidRequest"),
             (b"[" * 100_000, "invalidRequest"),
-            (b'[{"positivePrompt": "\\ud800"}]', "invalidRequest"),
+            (b'[{"taskType": "\\ud800"}]', "invalidTaskType"),
+            (b'["\\ud800", ' + b"[" * 300 + b"]" * 300 + b"]", "invalidRequest"),
+            (b'["\\ud800", ' + b"[" * 100_000, "invalidRequest"),
+            (b'["\\ud800", NaN]', "invalidRequest"),
+            (b'["\\ud800"', "invalidRequest"),
             (b"[1]", "invalidRequest"),
             (b"[{}]", "missingTaskType"),
             (b'[{"taskType": 3}]', "invalidTaskType"),
@@ -157,6 +161,17 @@ class TestBadInput:
         response = client.post("/v1", content=body)
         assert response.status_code == 400
         assert error_of(response)["code"] == code
+
+    @pytest.mark.parametrize("half", [b"\\uD83D", b"\xed\xa0\xbd"], ids=["escaped", "encoded"])
+    def test_half_a_character_fails_its_own_task(self, client: TestClient, worker: FakeWorker, half: bytes) -> None:
+        bad, good = new_task(positivePrompt="a cat HALF"), new_task(positivePrompt="\U0001f600")
+        response = client.post("/v1", content=json.dumps([bad, good]).encode().replace(b"HALF", half))
+        assert response.status_code == 200
+        (error,) = response.json()["errors"]
+        assert (error["code"], error["parameter"]) == ("invalidPositivePrompt", "positivePrompt")
+        assert error["taskUUID"] == bad["taskUUID"]
+        assert [item["taskUUID"] for item in response.json()["data"]] == [good["taskUUID"]]
+        assert worker.jobs[-1].request.prompt == "\U0001f600"
 
     @pytest.mark.parametrize(
         ("changes", "code", "parameter"),

@@ -224,3 +224,16 @@ def test_a_closed_socket_cancels_nothing(client: TestClient, connect: Open, work
     while items[0]["status"] == "processing":
         items = post(client, asking).json()["data"]
     assert [item["status"] for item in items] == ["success", "success"]
+
+
+def test_half_a_character_fails_its_own_task(connect: Open) -> None:
+    bad, good = new_task(lora=[{"model": "\ud83d"}]), new_task()
+    with connect() as socket:
+        receive(socket)
+        send(socket, bad, good)
+        answers = [receive(socket) for _ in range(2)]
+    (error,) = next(answer["errors"] for answer in answers if "errors" in answer)
+    assert (error["code"], error["parameter"]) == ("invalidLora", "lora[0].model")
+    assert error["taskUUID"] == bad["taskUUID"]
+    (item,) = next(answer["data"] for answer in answers if "data" in answer)
+    assert item["taskUUID"] == good["taskUUID"]

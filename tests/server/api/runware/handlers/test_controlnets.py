@@ -163,3 +163,12 @@ class TestModelSearch:
         for row in item["results"]:
             assert row["category"] == "controlnet"
             assert row["defaultWeight"] == (0.8 if row["air"] == UNION.air else 1.0)
+
+
+def test_a_stretched_control_image_is_told(client: TestClient, reference: str) -> None:
+    """`reference` is 64×48."""
+    told = post(client, new_task(controlNet=[use(reference)], width=256, height=256)).headers["Ownware-Warnings"]
+    assert "controlNet[0].guideImage is 64" in told
+    assert "stretched to 256" in told
+    fitting = post(client, new_task(controlNet=[use(reference)], width=256, height=192))
+    assert "stretched" not in fitting.headers.get("Ownware-Warnings", "")
