@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from accel.kernels.openmp import wait_passively
 from ownware.commands import bench, calibrate
 from ownware.commands.replay import replay
 from ownware.commands.serve import serve
@@ -43,4 +44,5 @@ app.add_typer(bench.app, name="bench")
 
 def main() -> None:
     """Entry point of the `ownware` command."""
+    wait_passively()
     app()

@@ -14,6 +14,7 @@ from typing import Protocol
 
 import structlog
 
+from accel.kernels.openmp import wait_passively
 from pipelines.catalog.catalog import Catalog
 from pipelines.errors import Fault, RenderError
 from pipelines.request import RenderRequest
@@ -69,6 +70,7 @@ def main(connection: Connection, device: str, catalog: Catalog, log_level: str) 
     """Load the first model of the catalogue, then serve jobs until the connection closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the API process decides
     configure_logs(log_level)
+    wait_passively()
     if device == "cpu" and hasattr(os, "nice"):
         os.nice(NICENESS_ON_CPU)
     if all(entry.embedded for entry in catalog.entries):
