@@ -1,4 +1,4 @@
-"""Adapters for the stand-in transformer, made at random and written the way each trainer writes them."""
+"""Random adapters for the stand-in transformer, with the names of each trainer."""
 
 import copy
 from collections.abc import Callable
@@ -28,7 +28,7 @@ def linear_of(transformer: nn.Module, name: str) -> nn.Linear:
 
 
 def random_adapter(transformer: nn.Module, seed: int = 1, rank: int = RANK) -> Adapter:
-    """An adapter strong enough to show, on linears of every kind."""
+    """An adapter with a visible effect, on Linears of every kind."""
     generator = torch.Generator().manual_seed(seed)
     adapter = {}
     for name in MODULES:
@@ -41,7 +41,7 @@ def random_adapter(transformer: nn.Module, seed: int = 1, rank: int = RANK) -> A
 def named(
     adapter: Adapter, prefix: str = "", down: str = "lora_A.weight", up: str = "lora_B.weight", sep: str = "."
 ) -> State:
-    """The adapter's tensors in one spelling."""
+    """The tensors of an adapter under one kind of names."""
     state = {}
     for name, (a, b) in adapter.items():
         module = prefix + name.replace(".", sep)
@@ -86,7 +86,7 @@ def write(path: Path, state: State, metadata: dict[str, str] | None = None) -> P
 
 
 def fused(transformer: nn.Module, *deltas: dict[str, torch.Tensor]) -> Any:
-    """A copy whose weights have been changed: the definition of what an adapter does."""
+    """A copy with changed weights, which defines the effect of an adapter."""
     changed = copy.deepcopy(transformer)
     with torch.no_grad():
         for delta in deltas:

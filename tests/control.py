@@ -21,13 +21,13 @@ def random_controlnet(checkpoint: Checkpoint, layers: int, seed: int, **changes:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         net = QwenImageControlNetModel(**{**fits, "num_layers": layers, **changes})
-        # Also its output layers and its view of the guide, which start at zero: nothing would show.
+        # Also the output layers and the input of the control image, which start at zero and would add nothing.
         _mix(net)
     return cast("QwenImageControlNetModel", net.eval().requires_grad_(False))
 
 
 def save_controlnet(checkpoint: Checkpoint, folder: Path, layers: int, seed: int, **changes: Any) -> str:
-    """Write such a net in the diffusers layout, and say where."""
+    """Write a net in the diffusers layout, and return its folder."""
     random_controlnet(checkpoint, layers, seed, **changes).save_pretrained(folder)
     return str(folder)
 
@@ -44,7 +44,7 @@ def deeper(checkpoint: Checkpoint, blocks: int, *, zero_cond_t: bool = False) ->
 
 
 def _mix(model: nn.Module) -> None:
-    """Weights large enough for tokens to see each other, as in `stand_in`."""
+    """Make the weights large enough for tokens to affect each other, as in `stand_in`."""
     for name, weight in model.named_parameters():
         if weight.ndim == 2:
             nn.init.normal_(weight, std=(2.0 if "to_" in name else 1.0) / weight.shape[1] ** 0.5)

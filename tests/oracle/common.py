@@ -1,4 +1,4 @@
-"""What the comparisons with diffusers share: a small request, its noise and embeddings, and both sides' set-up."""
+"""Shared by the comparisons with diffusers: a small request, its noise and embeddings, and the set-up."""
 
 import inspect
 from dataclasses import replace
@@ -48,7 +48,7 @@ def drawn_noise(checkpoint: Checkpoint) -> torch.Tensor:
 
 
 def denoised(request: RenderRequest, checkpoint: Checkpoint, **encoded: Any) -> torch.Tensor:
-    """The latents that our loop ends with."""
+    """The final latents of our loop."""
     state = begin(
         request,
         checkpoint,

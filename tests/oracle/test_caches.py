@@ -31,7 +31,7 @@ SIDE, STEPS = 128, 14
 
 @pytest.fixture
 def trained(trained: Checkpoint) -> Checkpoint:
-    """Steps of random weights do not resemble each other. A copy for each test, because the libraries change it."""
+    """Trained weights, because steps of random ones are not similar. A copy for each test: the libraries change it."""
     return replace(trained, transformer=deepcopy(trained.transformer))
 
 
@@ -81,7 +81,7 @@ def theirs(pipe: Any, checkpoint: Checkpoint, scale: float) -> torch.Tensor:
 
 
 class Ungated(Gate):
-    """The libraries compute the last step only if its distance says so."""
+    """The libraries decide on the last step by its distance too."""
 
     def reason_to_compute(self, step: int, run: int) -> Any:
         return super().reason_to_compute(step, run) if step < self.start else "run_cap" if run >= self.max_run else None
@@ -139,7 +139,7 @@ def test_dbcache_is_cache_dit(
 
 
 class TestWhereTheLibrariesAreWrong:
-    """What made us walk the blocks ourselves: each fault shown in the library, and not here."""
+    """The reasons for our own block runner: each fault is shown in the library, and not here."""
 
     SHAPE = (1, 4, 4)
     TOKENS = 16
@@ -198,7 +198,7 @@ class TestWhereTheLibrariesAreWrong:
         self.ours(aborted, model, self.asked(0), 0)
         assert torch.equal(self.ours(self.session(1e9), model, other, 0), expected)
         model.enable_cache(FirstBlockCacheConfig(threshold=1e9))
-        self.answered(model, self.asked(0))  # a request's first step, and nobody to end it
+        self.answered(model, self.asked(0))  # the first step of a request that never ends
         assert not torch.allclose(self.answered(model, other), expected, atol=1e-2)
 
     def test_diffusers_takes_one_decision_for_all_rows_of_a_batch(self, model: Any) -> None:

@@ -46,7 +46,7 @@ def theirs(pipe: Any, checkpoint: Checkpoint, steps: int, scale: float, **option
 
 
 def one_step_works(checkpoint: Checkpoint) -> Checkpoint:
-    """diffusers' schedule for one step is 0/0 with a terminal sigma, so both go without it there."""
+    """diffusers' schedule of one step is 0/0 with a terminal sigma, so both sides omit it there."""
     return replace(checkpoint, scheduler={**checkpoint.scheduler, "shift_terminal": None})
 
 
@@ -105,7 +105,7 @@ def scaled_size_of_ratio(ratio: float) -> tuple[int, int]:
 def recorded(
     pipe: Any, checkpoint: Checkpoint, mode: Mode, images: Any, steps: int, scale: float
 ) -> tuple[EncodedReferences, torch.Tensor]:
-    """Run a pipeline, and keep the reference latents it made: ours come from the folded VAE, a rounding away."""
+    """Run a pipeline and record its reference latents: those of our folded VAE differ by rounding."""
     made = []
     prepare_latents = pipe.prepare_latents
 
@@ -186,13 +186,13 @@ class TestPrompts:
             without = stock_embeddings(checkpoint, references, mode, pass_types=False)
         assert torch.equal(mine, with_positions)
         assert mine.shape == without.shape
-        assert not torch.allclose(mine, without)  # what diffusers' own edit pipelines compute with transformers 5
+        assert not torch.allclose(mine, without)  # the result of diffusers' edit pipelines with transformers 5
 
 
 def stock_embeddings(
     checkpoint: Checkpoint, references: EncodedReferences, mode: Mode, *, pass_types: bool
 ) -> torch.Tensor:
-    """The text encoder's public forward, on ids put together by hand."""
+    """The public forward of the text encoder on hand-made ids."""
     assert checkpoint.image_processor is not None
     template = TEMPLATES[mode]
     features = checkpoint.image_processor(images=list(references.seen), return_tensors="pt")

@@ -1,4 +1,4 @@
-"""Our LoRAs against PEFT through diffusers' loaders, for the files that those read right."""
+"""Our LoRAs against PEFT through diffusers' loaders, for the files that they read correctly."""
 
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ READ_BY_DIFFUSERS = ["diffusers", "lightning", "comfyui", "comfyui down and up",
 
 
 def theirs(checkpoint: Checkpoint, *states: State, weights: list[float] | None = None) -> torch.Tensor:
-    """The velocity of a copy that diffusers has loaded these files into."""
+    """The velocity of a copy with these files loaded by diffusers."""
     transformer = fused(checkpoint.transformer)
     names = [f"adapter{number}" for number in range(len(states))]
     for name, state in zip(names, states, strict=True):

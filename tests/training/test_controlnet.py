@@ -1,4 +1,4 @@
-"""The ControlNet before training: a copy of the transformer's first blocks that adds nothing; and its guides."""
+"""The ControlNet before training, and its control images."""
 
 import numpy as np
 import torch

@@ -76,7 +76,7 @@ def test_samples_can_be_replaced(encoder: Encoder) -> None:
     recipe = DataRecipe(CROWDED, 1)
     buffer, others = (encoder.make_buffer(recipe, SQUARE, count, np.random.default_rng(count)) for count in (3, 2))
     kept = buffer.samples[1]
-    with torch.inference_mode():  # where the tensors were made; those of a file are ordinary ones
+    with torch.inference_mode():  # the tensors were made there; those of a file are ordinary ones
         buffer.replace([0, 2], others)
     assert buffer.samples == [others.samples[0], kept, others.samples[1]]
     assert torch.equal(buffer.latents[[0, 2]], others.latents)

@@ -1,4 +1,4 @@
-"""The whole recipe in miniature: from nothing to a checkpoint that loads, and on from where it stopped."""
+"""The whole training in miniature: from nothing to a checkpoint that loads, and resumed."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -34,7 +34,7 @@ TINY = [
 
 @pytest.fixture
 def train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    """Runs the command up to a number of steps, and returns what its progress bars said."""
+    """Runs the command up to a number of steps, and returns the text of its progress bars."""
 
     def run(steps: int, *options: str) -> str:
         command = ["training", "--folder", str(tmp_path), "--steps", str(steps), *TINY, *options]
@@ -105,7 +105,7 @@ class TestGoingOn:
             (weights[f"transformer.{name}"] - before).abs().max()
             for name, before in trained.transformer.named_parameters()
         ]
-        assert 0 < max(moved) < 0.01  # the very end of a run: a rate of next to nothing
+        assert 0 < max(moved) < 0.01  # the learning rate is almost zero at the end of a run
 
     def test_to_fewer_steps_than_it_has_had(
         self, train: Callable[..., str], capsys: pytest.CaptureFixture[str]

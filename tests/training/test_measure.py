@@ -1,4 +1,4 @@
-"""The reader is what scores rest on, so it has to read drawn scenes without a mistake, and damaged ones as damaged."""
+"""Scores depend on the measurements, so drawn scenes must be measured exactly, and damaged ones as damaged."""
 
 from dataclasses import replace
 

@@ -7,14 +7,14 @@ from pipelines.catalog.catalog import EMBEDDED_FOLDER
 from pipelines.catalog.templates import TEMPLATES
 from training.tokenizer import prune_tokenizer, read_ranks, tokenizer_corpus
 
-# A table as a `qwen.tiktoken` file has it: every byte, then merges by rank, some of which no text here needs.
+# The table of a `qwen.tiktoken` file: every byte, then merges by rank. No text here needs the last of them.
 MERGES = ["th", "he", "re", "the", " the", "red", "in", "ing", " r", " red", "zz", "zzz", "绿"[0:1]]
 
 
 @pytest.fixture(scope="module")
 def ranks(tmp_path_factory: pytest.TempPathFactory) -> dict[bytes, int]:
     pieces = [bytes([byte]) for byte in range(256)]
-    pieces += [bytes([i, j]) for i in range(200, 216) for j in range(128, 192)]  # beyond the ranks kept in any case
+    pieces += [bytes([i, j]) for i in range(200, 216) for j in range(128, 192)]  # beyond the ranks that are always kept
     green = "绿".encode()
     pieces += [green[:2]] if green[:2] not in pieces else []
     pieces += [merge.encode() for merge in MERGES]
@@ -35,12 +35,12 @@ def test_texts_of_the_corpus_split_as_with_the_whole_table(ranks: dict[bytes, in
 
 
 class TestEmbedded:
-    """The vocabulary that ships."""
+    """The embedded vocabulary."""
 
     tokenizer = Qwen2Tokenizer.from_pretrained(EMBEDDED_FOLDER, subfolder="tokenizer")
 
     def test_prefixes_are_as_long_as_every_pipeline_takes_them_to_be(self) -> None:
-        # What diffusers' pipelines call prompt_template_encode_start_idx.
+        # prompt_template_encode_start_idx in diffusers' pipelines.
         lengths = {mode: len(self.tokenizer(template.prefix)["input_ids"]) for mode, template in TEMPLATES.items()}
         assert lengths == {"text_to_image": 34, "edit": 64, "edit_plus": 64}
 

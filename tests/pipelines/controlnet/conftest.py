@@ -9,13 +9,13 @@ from tests.control import deeper, save_controlnet
 
 @pytest.fixture(scope="module")
 def model(checkpoint: Checkpoint) -> LoadedModel:
-    """Five blocks, so that nets of two and of three layers spread over them unevenly."""
+    """Five blocks: nets of two and of three layers spread over them unevenly."""
     return LoadedModel(deeper(checkpoint, 5))
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["plain", "zero_cond_t"])
 def any_model(request: pytest.FixtureRequest, model: LoadedModel) -> LoadedModel:
-    """Also the kind whose reference tokens are modulated at time zero."""
+    """Both kinds of model. One modulates reference tokens at time zero."""
     return LoadedModel(deeper(model.checkpoint, 5, zero_cond_t=request.param))
 
 

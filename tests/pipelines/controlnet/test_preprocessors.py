@@ -9,7 +9,7 @@ from pipelines.controlnet.preprocessors import KINDS, NEED_A_NETWORK, imitates_n
 from pipelines.limits import MAX_SIDE
 
 SIDE = 128
-# What the vendor's page lists (ControlNet preprocess API).
+# The list of the vendor's page (ControlNet preprocess API).
 PUBLISHED = "canny depth mlsd normalbae openpose tile seg lineart lineart_anime shuffle scribble softedge".split()
 MARKS = sorted(kind for kind, name in KINDS.items() if name in ("canny", "softedge", "lineart", "scribble"))
 

@@ -13,7 +13,7 @@ from tests.pipelines.controlnet.renders import HEIGHT, WIDTH, drawn, picture, us
 
 
 class Recording(torch.nn.Module):
-    """A transformer that keeps what ControlNets add to its blocks, forward by forward."""
+    """A transformer that records the ControlNet residuals of each forward."""
 
     def __init__(self, transformer: torch.nn.Module) -> None:
         super().__init__()

@@ -73,7 +73,7 @@ class TestRequest:
 
 
 class TestDrawing:
-    """The seed image with a strength of 0 stands for a finished picture that has a face."""
+    """A seed image with strength 0 stands in for a finished picture with a face."""
 
     def drawn(
         self, checkpoint: Checkpoint, photo: Image.Image, path: Path, how: FaceRefinement | None

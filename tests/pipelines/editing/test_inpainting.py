@@ -1,4 +1,4 @@
-"""Renders that start from a seed image: what `test_canvas` checks on pixels, with a model."""
+"""Renders that start from a seed image. `test_canvas` checks the pixels without a model."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -173,7 +173,7 @@ class TestSharing:
 
 
 class CountingEncoders:
-    """A checkpoint that counts what is really encoded."""
+    """A checkpoint that counts real encodings."""
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         self.texts = self.pictures = 0
@@ -206,7 +206,7 @@ class _CountingVae:
 
 
 class TestInpainting:
-    """Which latent pixels are free after which share of the steps."""
+    """A soft mask frees latent pixels after a share of the steps."""
 
     @pytest.mark.parametrize(
         ("level", "free"), [(0.0, [0, 0, 0, 0]), (0.25, [0, 0, 0, 1]), (0.5, [0, 0, 1, 1]), (1.0, [1, 1, 1, 1])]

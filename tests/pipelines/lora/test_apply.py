@@ -1,4 +1,4 @@
-"""A LoRA acts on its own request, and on nothing else, whatever happens in between."""
+"""A LoRA acts on its own request and on nothing else, even after failures and interleaved steps."""
 
 import os
 from collections.abc import Iterator
@@ -74,7 +74,7 @@ def alone(model: LoadedModel, sets: list[tuple[LoraUse, ...]]) -> list[torch.Ten
 
 @pytest.fixture(autouse=True)
 def untouched(model: LoadedModel) -> Iterator[None]:
-    """Nothing of a LoRA is on the shared transformer afterwards: no hook, and every weight bit for bit."""
+    """Check that the shared transformer has no hook and the same weights, bit for bit, after each test."""
     before = {name: tensor.clone() for name, tensor in model.checkpoint.transformer.state_dict().items()}
     yield
     assert not [name for name, module in model.checkpoint.transformer.named_modules() if module._forward_hooks]

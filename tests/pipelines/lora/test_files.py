@@ -1,4 +1,4 @@
-"""Every dialect does what it says, measured against a copy of the transformer whose weights are changed outright."""
+"""Files of every trainer, against a copy of the transformer with changed weights."""
 
 import json
 from pathlib import Path
@@ -35,7 +35,7 @@ def read(checkpoint: Checkpoint, path: Path) -> LoraFile:
 
 
 def moved(checkpoint: Checkpoint, path: Path, weight: float = 1.0) -> torch.Tensor:
-    """The velocity with one adapter in force."""
+    """The velocity with one adapter applied."""
     use = LoraUse("a", path, weight)
     with apply_loras(select_loras([use], LoadedModel(checkpoint))):
         return velocity(checkpoint.transformer)

@@ -17,7 +17,7 @@ def low_rank(*modules: str) -> list[str]:
 
 
 def test_every_module_with_weights_is_known(checkpoint: Checkpoint) -> None:
-    """The names are written down so that no torch is needed; this is what keeps them right."""
+    """The module names are a list, so that no torch is needed. This compares the list with the model."""
     for name, module in checkpoint.transformer.named_modules():
         if isinstance(module, nn.Linear):
             for spelling in (

@@ -1,7 +1,7 @@
-"""The 75 scheduler names of the wire, and what each one runs here.
+"""The 75 scheduler names of the wire, with the solver and the schedule of each.
 
-A table and nothing else. The vendor documents the names in a few words only; a name that says no order means the
-method's usual second one. `docs/reference/schedulers.md` shows the table to users.
+A table and nothing else. The vendor's documentation of the names is short. A name without an order means the usual
+second order of the method. `docs/reference/schedulers.md` shows the table to users.
 """
 
 from pipelines.request import Sampler, ScheduleName, SolverName
@@ -18,7 +18,7 @@ _SCHEDULES: dict[str, ScheduleName] = {
     "Uniform Beta": "uniform_beta",
 }
 
-# A family is a solver, and what follows its name the schedule.
+# The name of a family is followed by the name of a schedule.
 _FAMILIES: dict[str, tuple[SolverName, str]] = {
     "DPM++": ("dpmpp_2m", "|Beta|Exponential|Karras|Uniform|Uniform Beta|Uniform Exponential|Uniform Karras"),
     "DPM++ 2M": ("dpmpp_2m", "|Beta|Exponential|Karras|Uniform"),
@@ -41,7 +41,7 @@ _SINGLE: dict[str, Sampler] = {
     "DDIMScheduler": Sampler("euler"),
     "DDPMScheduler": Sampler("ddpm"),  # the posterior of the flow's own noising
     "DEISMultistepScheduler": Sampler("deis"),
-    "DPMSolverMultistepInverse": Sampler("dpmpp_2m"),  # turns a picture into noise, which draws nothing: run forwards
+    "DPMSolverMultistepInverse": Sampler("dpmpp_2m"),  # makes noise of a picture; it is run forwards
     "DPMSolverMultistepScheduler": Sampler("dpmpp_2m"),
     "DPMSolverSinglestepScheduler": Sampler("dpmpp_2s"),
     # EDM's preconditioning has no place on a flow; its schedule is Karras'.
@@ -72,7 +72,7 @@ _COMBINED = {
 SAMPLERS: dict[str, Sampler] = dict(sorted({**_SINGLE, **_COMBINED}.items(), key=lambda item: item[0].lower()))
 SCHEDULERS: tuple[str, ...] = tuple(SAMPLERS)
 
-# Names without an exact counterpart on a flow model, and the listed name that runs instead.
+# Names without an exact counterpart on a flow model → the listed name that runs instead.
 NEAREST: dict[str, str] = {
     "DPMSolverMultistepInverse": "DPM++ 2M",
     "EDMDPMSolverMultistepScheduler": "DPM++ 2M Karras",

@@ -42,7 +42,7 @@ def solve_with_diffusers(
 ) -> list[torch.Tensor]:
     """The same with a scheduler of diffusers, set to these sigmas."""
     samples = []
-    with warnings.catch_warnings():  # diffusers hands tensors to numpy in ways that numpy is about to drop
+    with warnings.catch_warnings():  # diffusers uses numpy in deprecated ways
         warnings.filterwarnings("ignore", "__array_", DeprecationWarning)
         scheduler.set_timesteps(len(sigmas) - 1)
         scheduler.sigmas, scheduler.timesteps = sigmas, sigmas[:-1] * 1000
@@ -53,7 +53,7 @@ def solve_with_diffusers(
 
 
 class Gaussian:
-    """Data N(mean, spread²) in one dimension, whose probability flow is known exactly."""
+    """Data N(mean, spread²) in one dimension, with an exactly known probability flow."""
 
     mean, spread = 0.8, 0.35
 

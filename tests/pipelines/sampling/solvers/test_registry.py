@@ -41,7 +41,7 @@ def test_every_schedule_ends_finite_and_near_the_data(
         start = FLOW.at(sigmas[0].item(), step_noise(1)(torch.zeros(1, 3, 4))).to(dtype)
         end = solve(solver, FLOW.velocity, start, sigmas)[-1]
         assert end.dtype == dtype
-        assert (end.float() - FLOW.mean).abs().max() < 12 * FLOW.spread, sigmas  # false where not finite, too
+        assert (end.float() - FLOW.mean).abs().max() < 12 * FLOW.spread, sigmas  # also false if not finite
 
 
 def test_every_name_has_a_solver() -> None:

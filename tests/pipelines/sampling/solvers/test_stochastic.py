@@ -17,14 +17,14 @@ FIRST_ORDER: tuple[SolverName, ...] = ("euler_a", "ddpm")
 
 
 def distilled(sample: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
-    """The velocity of a model that predicts where the flow ends, as LCM's are trained to."""
+    """The velocity of a model that predicts the end of the flow, as models for LCM do."""
     sigma = at.item()
     quantile = (sample - (1 - sigma) * FLOW.mean) / FLOW.scale(sigma)
     return (sample - FLOW.at(0.0, quantile)) / sigma
 
 
 def final_statistics(name: SolverName, steps: int, start: int = 0) -> tuple[float, float]:
-    """Mean and spread of many samples after the last step, begun at a step's sigma."""
+    """Mean and spread of many samples after the last step, from the sigma of a given step."""
     sigmas = flow_sigmas(steps, 4096, {"shift": 2.0}, "shifted")[start:]
     samples = FLOW.at(sigmas[0].item(), step_noise(8)(torch.zeros(1, 20_000, 1)))
     velocity = distilled if name == "lcm" else FLOW.velocity
@@ -79,7 +79,7 @@ def test_it_equals_diffusers_given_the_same_noise(name: SolverName, scheduler: C
 
 
 def test_tcd_goes_seven_tenths_of_the_way_without_noise() -> None:
-    """Zheng et al. 2024, algorithm 4: down to s = (1 − γ) t, and from there up to t as the flow's own noising goes."""
+    """Zheng et al. 2024, algorithm 4: solve down to s = (1 − γ) t, then add the noise of the flow up to t."""
     sample, velocity, noise = torch.randn(1, 4, 8), torch.randn(1, 4, 8), torch.randn(1, 4, 8)
     sample_next = new_solver("tcd", lambda _: noise).step(
         lambda *_: velocity, sample, torch.tensor(0.8), torch.tensor(0.5)
@@ -90,22 +90,22 @@ def test_tcd_goes_seven_tenths_of_the_way_without_noise() -> None:
 
 
 def test_both_halves_of_a_dpmpp_sde_step_lie_on_one_path() -> None:
-    """Were the model exact, the midpoint's noise would be part of the step's: with constant data they correlate so."""
+    """The noise of the midpoint is part of the noise of the step. With a constant x0, their correlation is known."""
     drawn: list[torch.Tensor] = []
 
     def velocity(sample: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
         drawn.append(sample)
-        return sample / sigma  # the data is 0 wherever asked
+        return sample / sigma  # x0 is 0
 
     start, sigmas = torch.zeros(1, 50_000, 1), torch.tensor([0.9, 0.4])
     sample_next = solve(new_solver("dpmpp_sde", step_noise(4)), velocity, start, sigmas)[-1]
     middle = drawn[1]
     first, halfway, last = 0.9, 0.7101, 0.4  # ρ = σ / (1 − σ): the middle one is the geometric mean
     for sigma, sample in ((halfway, middle), (last, sample_next)):
-        # Variance that the reverse diffusion has gathered since the start: σ² (1 − (ρ / ρ₀)²).
+        # The variance of the reverse diffusion since the start: σ² (1 − (ρ / ρ₀)²).
         expected = sigma**2 * (1 - (ratio(sigma) / ratio(first)) ** 2)
         assert sample.var().item() == pytest.approx(expected, rel=0.03)
-    kept = (last / halfway) * ratio(last) / ratio(halfway)  # of what is there at the midpoint
+    kept = (last / halfway) * ratio(last) / ratio(halfway)  # the share of the midpoint's noise
     assert (middle * sample_next).mean().item() == pytest.approx(kept * middle.var().item(), rel=0.05)
 
 

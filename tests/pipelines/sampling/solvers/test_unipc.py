@@ -23,7 +23,7 @@ def test_the_corrector_adds_one_order(name: SolverName, order: int) -> None:
 
 @pytest.mark.parametrize(
     ("name", "order", "sigmas", "alike"),
-    # At the end, diffusers lowers the order by the number of steps left, and ours by how long they are.
+    # At the end, diffusers lowers the order by the number of steps left, ours by their length.
     [("unipc_2", 2, OWN, None), ("unipc_3", 3, EVEN, -2)],
 )
 def test_it_equals_diffusers(name: SolverName, order: int, sigmas: torch.Tensor, alike: int | None) -> None:
@@ -40,6 +40,6 @@ def test_a_long_step_is_of_second_order() -> None:
     sigmas = torch.sigmoid(-torch.tensor([-2.0, -1.5, -1.0, 0.5]))
     start = torch.randn(1, 4, 8)
     second = UniPCMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True, solver_order=3)
-    # Three steps to go and a fourth to zero: diffusers lowers the third to second order, too.
+    # With three steps and a fourth to zero, diffusers lowers the third to second order too.
     expected = solve_with_diffusers(second, FLOW.velocity, start, torch.cat([sigmas, torch.zeros(1)]))[2]
     torch.testing.assert_close(solve(new_solver("unipc_3"), FLOW.velocity, start, sigmas)[-1], expected)

@@ -50,12 +50,12 @@ def ours(
     return denoised(request, checkpoint, references=references, clean=clean, mask=latent_mask)
 
 
-# `begin` is given the seed image's latents, so it only asks whether there is one.
+# `begin` takes the latents of the seed image, so the path is never read.
 UNREAD = Reference(path=__file__, sha256="", width=WIDTH, height=HEIGHT)  # pyright: ignore[reportArgumentType]
 
 
 def theirs(pipe: Any, checkpoint: Checkpoint, strength: float, clean: torch.Tensor, **options: Any) -> torch.Tensor:
-    """Run a pipeline on our noise and seed latents: its own are sampled from the posterior."""
+    """Run a pipeline on our noise and seed latents, because it samples its own from the posterior."""
     noise = drawn_noise(checkpoint).to(checkpoint.dtype)
 
     def prepared(_: Any, timestep: torch.Tensor, *arguments: Any, **named: Any) -> Any:
@@ -96,7 +96,7 @@ class TestLatents:
     ) -> None:
         pipe = pipeline(QwenImageInpaintPipeline, precise, video_vae)
         expected = theirs(pipe, precise, strength, clean, mask_image=holed_mask())
-        # diffusers blends by adding products with 0 and 1, which can turn a zero's sign: equal, not identical.
+        # diffusers adds products with 0 and 1, which can change the sign of a zero: equal, but not bit for bit.
         assert torch.equal(ours(precise, strength, clean, holed_mask()), expected)
 
     def test_edit_inpainting(
@@ -107,7 +107,7 @@ class TestLatents:
         monkeypatch: pytest.MonkeyPatch,
         strength: float,
     ) -> None:
-        """diffusers' pipeline has the seed image for its one reference, so ours gets that."""
+        """diffusers' pipeline uses the seed image as its only reference, so ours gets it too."""
         monkeypatch.setattr(
             pipeline_qwenimage_edit_inpaint, "calculate_dimensions", lambda area, ratio: (WIDTH, HEIGHT, None)
         )
