@@ -19,7 +19,7 @@ from PIL import Image, ImageDraw
 from tqdm import tqdm
 
 from pipelines.catalog.catalog import Mode, ModelEntry, load_catalog
-from pipelines.generate import generate as render
+from pipelines.generate import generate
 from pipelines.models.checkpoint import Checkpoint, LoadedModel
 from pipelines.request import ControlUse, LoraUse, Reference, RenderRequest, Sampler
 from training.captions import Language, exact_caption
@@ -35,7 +35,7 @@ TWO_THINGS = Level((0.0, 1.0, 0.0), 0.0)
 ONE_WORD = Level((1.0, 0.0, 0.0), 1.0)
 BLURRY = "blurry, low quality"
 _SIDE = 256
-_STEPS, _SCALE = 20, 4.0
+_STEPS, _TRUE_CFG_SCALE = 20, 4.0
 _TILE, _CAPTION, _ACROSS, _GAP = 128, 66, 8, 8  # of the contact sheet: pixels, and tiles in a row
 _SEED = 20_000  # of the held-out scenes; the seeds of the renders count up from here
 
@@ -45,7 +45,7 @@ class RenderOptions:
     """The options of a render: steps, true CFG scale (1 is no guidance), size in pixels, language of the prompt."""
 
     steps: int = _STEPS
-    scale: float = _SCALE
+    true_cfg_scale: float = _TRUE_CFG_SCALE
     width: int = _SIDE
     height: int = _SIDE
     language: Language = "en"
@@ -69,7 +69,7 @@ class Renderer:
         controls: tuple[ControlUse, ...] = (),
     ) -> np.ndarray:
         """Render text to image, uint8 [H, W, 3]."""
-        return self._render("text_to_image", prompt, seed, options, (), negative, loras, controls)
+        return self._generate("text_to_image", prompt, seed, options, (), negative, loras, controls)
 
     def edit(self, edit: Edit, seed: int, options: RenderOptions) -> np.ndarray:
         """Edit the drawn sources by the first English phrasing, uint8 [H, W, 3]."""
@@ -80,9 +80,9 @@ class Renderer:
                 Image.fromarray(draw_scene(scene, options.width, options.height)).save(path)
                 references.append(Reference(path, "", options.width, options.height))
             mode: Mode = "edit" if len(references) == 1 else "edit_plus"
-            return self._render(mode, edit.english[0], seed, options, tuple(references), None)
+            return self._generate(mode, edit.english[0], seed, options, tuple(references), None)
 
-    def _render(
+    def _generate(
         self,
         mode: Mode,
         prompt: str,
@@ -102,14 +102,14 @@ class Renderer:
             options.height,
             options.steps,
             Sampler(),
-            options.scale,
+            options.true_cfg_scale,
             seed,
             1,
             references,
             loras=loras,
             controls=controls,
         )
-        return np.asarray(render(request, 0, self._model, entry, lambda step, total: None).image)
+        return np.asarray(generate(request, 0, self._model, entry, lambda step, total: None).image)
 
 
 def score_single(renderer: Renderer, count: int, options: RenderOptions) -> dict[str, float]:
@@ -266,7 +266,7 @@ def evaluate(renderer: Renderer, count: int) -> dict[str, dict[str, float]]:
     }
     variations: Sequence[tuple[str, RenderOptions]] = (
         ("in Chinese", replace(default, language="zh")),
-        ("without guidance", replace(default, scale=1.0)),
+        ("without guidance", replace(default, true_cfg_scale=1.0)),
         ("8 steps", replace(default, steps=8)),
         ("28 steps", replace(default, steps=28)),
         ("128 px", replace(default, width=128, height=128)),
