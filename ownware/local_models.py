@@ -1,5 +1,6 @@
 """The models that this machine can render with, for the commands and the Python API. Imports no torch."""
 
+import functools
 from dataclasses import dataclass
 
 from ownware.options import OptionError
@@ -19,7 +20,7 @@ class LocalModels:
     @classmethod
     def find(cls, settings: Settings) -> "LocalModels":
         """The models that a server with these settings would serve. Raises `CatalogError`."""
-        devices = find_devices(settings.devices)
+        devices = _find_devices(settings.devices)
         return cls(choose_catalog(settings, devices), devices[0])
 
     def entry(self, option: str, name: str) -> ModelEntry:
@@ -29,3 +30,9 @@ class LocalModels:
             served = ", ".join(row.air for row in self.catalog.entries)
             raise OptionError(option, f"'{name}' is not in the catalogue; there are {served}")
         return entry
+
+
+@functools.cache
+def _find_devices(wanted: tuple[str, ...]) -> tuple[str, ...]:
+    """Looked up once a process: asking the driver takes a moment, and the Python API does it for every image."""
+    return find_devices(wanted)

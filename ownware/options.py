@@ -1,11 +1,12 @@
-"""Parses the texts of options: sizes in pixels, and lists of numbers.
+"""Parses and checks options: sizes in pixels, numbers, and lists of numbers.
 
-Every command parses them here, so that one text means the same everywhere. Imports no torch.
+The commands and the Python API share it, so that one option means the same everywhere. Imports no torch.
 """
 
+import operator
 import re
 from collections.abc import Callable
-from typing import TypeVar
+from typing import SupportsFloat, SupportsIndex, TypeVar
 
 from pipelines.catalog.catalog import ModelEntry
 from pipelines.limits import MAX_SIDE, MIN_SIDE, SIDE_MULTIPLE
@@ -28,10 +29,7 @@ def parse_size(option: str, text: str) -> tuple[int, int]:
     match = re.fullmatch(r"(\d+)(?:x(\d+))?", text.strip().lower())
     if match is None:
         raise OptionError(option, f"'{text}' is no size in pixels, such as 1024 or 1328x800")
-    width, height = int(match[1]), int(match[2] or match[1])
-    check_side(option, width)
-    check_side(option, height)
-    return width, height
+    return side(option, int(match[1])), side(option, int(match[2] or match[1]))
 
 
 def parse_integers(option: str, text: str, minimum: int, maximum: int) -> tuple[int, ...]:
@@ -44,17 +42,30 @@ def parse_numbers(option: str, text: str, minimum: float, maximum: float) -> tup
     return _parse_list(option, text, float, "numbers, such as 0.2,0.3", minimum, maximum)
 
 
-def check_side(option: str, side: int) -> None:
-    """Raise `OptionError` when a side in pixels is out of range or no multiple of 16."""
-    check_range(option, side, MIN_SIDE, MAX_SIDE)
-    if side % SIDE_MULTIPLE:
-        raise OptionError(option, f"{side} is no multiple of {SIDE_MULTIPLE}")
+def side(option: str, value: SupportsIndex) -> int:
+    """A side in pixels. Raises `OptionError` when it is out of range or no multiple of 16."""
+    pixels = whole_number(option, value, MIN_SIDE, MAX_SIDE)
+    if pixels % SIDE_MULTIPLE:
+        raise OptionError(option, f"{pixels} is no multiple of {SIDE_MULTIPLE}")
+    return pixels
 
 
-def check_range(option: str, value: float, minimum: float, maximum: float) -> None:
-    """Raise `OptionError` when a value is not from `minimum` to `maximum`; NaN never is."""
-    if not minimum <= value <= maximum:
-        raise OptionError(option, f"{value} is not from {minimum} to {maximum}")
+def whole_number(option: str, value: SupportsIndex, minimum: int, maximum: int) -> int:
+    """A whole number from `minimum` to `maximum`. Raises `OptionError`."""
+    try:
+        found = operator.index(value)
+    except TypeError:
+        raise OptionError(option, f"{value!r} is no whole number") from None
+    return _in_range(option, found, minimum, maximum)
+
+
+def number(option: str, value: SupportsFloat, minimum: float, maximum: float) -> float:
+    """A number from `minimum` to `maximum`; NaN never is. Raises `OptionError`."""
+    try:
+        found = float(value)
+    except (TypeError, ValueError):
+        raise OptionError(option, f"{value!r} is no number") from None
+    return _in_range(option, found, minimum, maximum)
 
 
 def default_side(entry: ModelEntry) -> int:
@@ -63,12 +74,16 @@ def default_side(entry: ModelEntry) -> int:
 
 
 def _parse_list(
-    option: str, text: str, number: Callable[[str], Number], form: str, minimum: float, maximum: float
+    option: str, text: str, parse: Callable[[str], Number], form: str, minimum: float, maximum: float
 ) -> tuple[Number, ...]:
     try:
-        values = [number(word) for word in text.split(",")]
+        values = [parse(word) for word in text.split(",")]
     except ValueError:
         raise OptionError(option, f"'{text}' is no list of {form}") from None
-    for value in values:
-        check_range(option, value, minimum, maximum)
-    return tuple(dict.fromkeys(values))
+    return tuple(dict.fromkeys(_in_range(option, value, minimum, maximum) for value in values))
+
+
+def _in_range(option: str, value: Number, minimum: float, maximum: float) -> Number:
+    if not minimum <= value <= maximum:
+        raise OptionError(option, f"{value} is not from {minimum} to {maximum}")
+    return value

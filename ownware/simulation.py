@@ -10,7 +10,7 @@ from accel.cache.profile import Profile, load_profile, profile_names, read_profi
 from accel.cache.report import CacheReport
 from accel.calibration.predict import TracedStrategy, predict_decisions
 from accel.calibration.traces import LAGS, Header, Trace
-from ownware.options import OptionError, check_range
+from ownware.options import OptionError, whole_number
 from pipelines.catalog.profiles import BORROWED
 from server.api.runware.schema.objects import AcceleratorOptions
 from server.api.runware.translate.caches import cache_window
@@ -64,7 +64,7 @@ def make_simulations(
     """A simulation for each threshold, for traces with this header. Raises `OptionError` or `ProfileError`."""
     if strategy not in _STRATEGIES:
         raise OptionError("--strategy", f"'{strategy}' is none of {', '.join(_STRATEGIES)}")
-    check_range("--max-run", max_run, 1, LAGS)
+    whole_number("--max-run", max_run, 1, LAGS)
     found = _find_profile(strategy, profile, header)
     return [Simulation(_STRATEGIES[strategy], threshold, found, *window, max_run) for threshold in thresholds]
 

@@ -1,0 +1,223 @@
+"""The Python API: `generate` and `edit` render images in this process, without a server.
+
+They use the pipelines, models and settings of the server, so an equal task gives equal bytes. `ownware` exports them.
+"""
+
+import os
+import tempfile
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+from PIL import Image
+from pydantic import ValidationError
+
+from accel.validation_message import validation_message
+from ownware.image_inputs import ImageInputs
+from ownware.image_options import Control, ImageInput, ImageOptions, LoraChoice
+from ownware.image_result import DEFAULT_QUALITY, ImageResult
+from ownware.local_models import LocalModels
+from ownware.options import OptionError
+from ownware.request_builder import build_request
+from pipelines import generate as pipeline
+from pipelines.errors import RenderError
+from pipelines.models.devices import device_name
+from pipelines.models.model_cache import ModelCache
+from pipelines.receipt import make_receipt
+from pipelines.request import Outpaint
+from server.settings import Settings, unknown_variables
+
+Weights = Literal["auto", "embedded", "catalog"]
+OnStep = Callable[[int, int], None]
+
+_MILLION = 1_000_000
+# One image at a time: a second one in another thread would be slower for both, and may not fit into the memory.
+_RENDERING = threading.Lock()
+
+
+def generate(
+    prompt: str,
+    *,
+    model: str | None = None,
+    negative_prompt: str | None = None,
+    width: int | None = None,
+    height: int | None = None,
+    steps: int | None = None,
+    scheduler: str | None = None,
+    true_cfg_scale: float | None = None,
+    seed: int | None = None,
+    seed_image: ImageInput | None = None,
+    strength: float | None = None,
+    mask: ImageInput | None = None,
+    mask_margin: int | None = None,
+    outpaint: Outpaint | None = None,
+    loras: Sequence[LoraChoice] = (),
+    controls: Sequence[Control] = (),
+    cache: Mapping[str, object] | None = None,
+    weights: Weights | None = None,
+    device: str | None = None,
+    on_step: OnStep | None = None,
+) -> ImageResult:
+    """Render an image from a prompt.
+
+        result = ownware.generate("a large red circle at the center on a white background", seed=7)
+        result.save("circle.png")
+
+    The model stays loaded between calls. Without a GPU the embedded demonstration checkpoint renders, as in the server.
+
+    Args:
+        prompt: What the image shows.
+        model: AIR identifier or slug of the catalogue. Default: its first text-to-image model.
+        negative_prompt: What the image should not show. It has no effect when guidance is off.
+        width: Pixels, a multiple of 16 from 128 to 2048. Default: 1024, with the embedded checkpoint 256.
+        height: Pixels, given together with the width.
+        steps: Denoising steps, 1 to 50. Default: the model's.
+        scheduler: A name of the API such as "DPM++ 2M Karras", or a solver such as "dpmpp_2m". Default: Euler.
+        true_cfg_scale: Guidance scale, 0 to 100; 1 or less switches guidance off. Default: the model's.
+        seed: 0 to 2^63 - 1. Default: random.
+        seed_image: A path or a PIL image that the result starts from.
+        strength: How much of the seed image changes, 0 to 1. Default: 0.8, with `outpaint` 1.
+        mask: White where the seed image may change, black where its pixels stay exactly as they are.
+        mask_margin: Render only the masked part, with 32 to 128 pixels around it, at the full size.
+        outpaint: Pixels to add on each side of the seed image.
+        loras: Names of the catalogue or paths of files, each alone or as `(name, weight)`.
+        controls: ControlNets with their control images.
+        cache: A step cache, as `acceleratorOptions` of the API: `{"fbCache": True}`. Default: none.
+        weights: "embedded" for the checkpoint that needs no download, "catalog" for what the models file names,
+            "auto" for the catalogue when there is a GPU. Default: OWNWARE_WEIGHTS, else "auto".
+        device: "auto", "cpu" or "cuda:0". Default: OWNWARE_DEVICES, else "auto".
+        on_step: Called with the steps done and their total before the first step and after each one. It may raise an
+            exception to stop the image.
+
+    Raises:
+        ValueError: An option cannot be used; the message names it.
+        pipelines.errors.LoadError: The weights cannot be loaded.
+    """
+    options = ImageOptions(
+        prompt=prompt,
+        model=model,
+        negative_prompt=negative_prompt,
+        width=width,
+        height=height,
+        steps=steps,
+        scheduler=scheduler,
+        true_cfg_scale=true_cfg_scale,
+        seed=seed,
+        seed_image=seed_image,
+        strength=strength,
+        mask=mask,
+        mask_margin=mask_margin,
+        outpaint=outpaint,
+        loras=loras,
+        controls=controls,
+        cache=cache,
+    )
+    return _render(options, weights, device, on_step)
+
+
+def edit(
+    images: ImageInput | Sequence[ImageInput],
+    prompt: str,
+    *,
+    model: str | None = None,
+    negative_prompt: str | None = None,
+    width: int | None = None,
+    height: int | None = None,
+    steps: int | None = None,
+    scheduler: str | None = None,
+    true_cfg_scale: float | None = None,
+    seed: int | None = None,
+    seed_image: ImageInput | None = None,
+    strength: float | None = None,
+    mask: ImageInput | None = None,
+    mask_margin: int | None = None,
+    outpaint: Outpaint | None = None,
+    loras: Sequence[LoraChoice] = (),
+    controls: Sequence[Control] = (),
+    cache: Mapping[str, object] | None = None,
+    weights: Weights | None = None,
+    device: str | None = None,
+    on_step: OnStep | None = None,
+) -> ImageResult:
+    """Edit one image, or combine up to three, as a prompt says.
+
+        result = ownware.edit("photo.jpg", "change the background to yellow", seed=7)
+        result.save("edited.jpg")
+
+    `images` are paths or PIL images. `model` is by default the first of the catalogue that takes their number. The size
+    is by default about a megapixel with the aspect of the last image. All other options are those of `generate`, and so
+    are the exceptions.
+    """
+    several = (images,) if isinstance(images, str | Path | Image.Image) else tuple(images)
+    if not several:
+        raise OptionError("images", "give at least one image")
+    options = ImageOptions(
+        prompt=prompt,
+        images=several,
+        model=model,
+        negative_prompt=negative_prompt,
+        width=width,
+        height=height,
+        steps=steps,
+        scheduler=scheduler,
+        true_cfg_scale=true_cfg_scale,
+        seed=seed,
+        seed_image=seed_image,
+        strength=strength,
+        mask=mask,
+        mask_margin=mask_margin,
+        outpaint=outpaint,
+        loras=loras,
+        controls=controls,
+        cache=cache,
+    )
+    return _render(options, weights, device, on_step)
+
+
+def _render(options: ImageOptions, weights: Weights | None, device: str | None, on_step: OnStep | None) -> ImageResult:
+    settings = _settings(weights, device)
+    models = LocalModels.find(settings)
+    with tempfile.TemporaryDirectory(prefix="ownware-") as folder:
+        inputs = ImageInputs(Path(folder), settings.max_image_megapixels * _MILLION)
+        request, entry, warnings = build_request(options, models, settings, inputs)
+        try:
+            with _RENDERING:
+                loaded = _model_cache(models.device).get(entry)
+                generated = pipeline.generate(request, 0, loaded, entry, on_step or _ignore_step)
+        except RenderError as error:
+            if error.fault == "weights":
+                raise
+            raise ValueError(f"{error.path}: {error}" if error.path else str(error)) from error
+        receipt = make_receipt(
+            request,
+            generated.seed,
+            ("PNG", DEFAULT_QUALITY),
+            entry,
+            device_name(models.device),
+            str(loaded.checkpoint.dtype).removeprefix("torch."),
+            generated.cache,
+        )
+    return ImageResult(generated.image, generated.seed, receipt, (*warnings, *generated.warnings))
+
+
+def _settings(weights: Weights | None, device: str | None) -> Settings:
+    """The server's settings from variables, with what the call says. Raises `ValueError`."""
+    if messages := unknown_variables(os.environ):
+        raise ValueError("; ".join(messages))
+    given = {"weights": weights, "devices": None if device is None else (device,)}
+    try:
+        return Settings(**{name: value for name, value in given.items() if value is not None})
+    except ValidationError as error:
+        raise ValueError(validation_message(error)) from error
+
+
+@cache
+def _model_cache(device: str) -> ModelCache:
+    """The loaded model of a device; another model takes its place."""
+    return ModelCache(device)
+
+
+def _ignore_step(step: int, total: int) -> None:
+    """Do nothing after a step."""
