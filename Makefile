@@ -14,6 +14,9 @@ ARGS ?=
 # A process per core. Memory, not cores, is what a large machine runs out of.
 PYTEST := $(BIN)/python -m pytest --numprocesses logical --maxprocesses 8 --dist worksteal
 
+# The threads of one process wait for each other, and there is a process per core.
+test test-all coverage test-clients: export OMP_NUM_THREADS := 1
+
 .PHONY: serve test test-all coverage test-clients check bench bench-caches embedded profile clean
 
 serve: $(VENV)/.serve
