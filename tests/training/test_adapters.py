@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipelines.models.loader import Checkpoint
+from pipelines.models.checkpoint import Checkpoint
 from training.adapters import AdapterSamples, flow_loss
 from training.dataset import SQUARE, draw_grid
 from training.scenes import Scene, Thing

@@ -5,7 +5,7 @@ import torch
 from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
 from PIL import Image
 
-from pipelines.models.loader import Checkpoint
+from pipelines.models.checkpoint import Checkpoint
 from training.architecture import (
     LAYERS,
     SCHEDULER,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipelines.models.loader import Checkpoint
+from pipelines.models.checkpoint import Checkpoint
 from training import dataset
 from training.dataset import (
     CROWDED,

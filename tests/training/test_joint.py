@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipelines.models.loader import Checkpoint
+from pipelines.models.checkpoint import Checkpoint
 from training.dataset import SQUARE, Buffer, DataRecipe, Encoder
 from training.joint import (
     PROGRESS,

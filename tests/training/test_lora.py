@@ -5,7 +5,7 @@ import torch
 
 from pipelines.catalog.catalog import EMBEDDED_FOLDER, OUTLINES
 from pipelines.lora.files import read_lora
-from pipelines.models.loader import Checkpoint
+from pipelines.models.checkpoint import Checkpoint
 from training.lora import LAYERS, RANK, LoraBudget, train_lora
 
 
