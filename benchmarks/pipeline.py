@@ -37,7 +37,7 @@ from accel.weights.single_frame import SingleFrameVae
 from benchmarks.command import Command
 from benchmarks.peak_memory import peak_mib
 from pipelines.catalog.catalog import EMBEDDED_FOLDER, Mode, ModelEntry, load_catalog
-from pipelines.conditioning import encode_picture, encode_references, scaled_size
+from pipelines.conditioning import encode_picture, encode_references
 from pipelines.controlnet.residuals import Control
 from pipelines.editing.canvas import Canvas
 from pipelines.latents import grid, noise
@@ -45,6 +45,7 @@ from pipelines.models.checkpoint import Checkpoint, LoadedModel
 from pipelines.models.devices import default_dtype
 from pipelines.render import advance, begin, finish
 from pipelines.request import Reference, RenderRequest, Sampler
+from pipelines.sizes import scaled_size
 
 SEED = 1
 PROMPT_TOKENS, NEGATIVE_TOKENS = 60, 6

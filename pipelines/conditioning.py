@@ -1,12 +1,11 @@
-"""From a prompt and reference pictures to what the transformer is conditioned on.
+"""Encodes prompts and reference pictures into the transformer's conditioning.
 
-Our own call of the text encoder, because the stock one loses the pictures' positions (it does not pass
-`mm_token_type_ids`), computes logits that nobody reads, cuts the template's tail off long prompts, and obeys control
-tokens in the user's text. Knows templates and encoders; knows no latents beyond the references'.
+Calls the text encoder itself, because diffusers' call has four faults. It does not pass `mm_token_type_ids`, so the
+pictures lose their positions. It computes logits that are never used. It cuts the template's tail off long prompts. It
+lets control tokens in the user's text act. Knows templates and encoders; knows no latents beyond the references'.
 """
 
 import hashlib
-import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -21,20 +20,18 @@ from pipelines.errors import LoadError, PromptError
 from pipelines.latents import PATCH, encode_pixels, grid
 from pipelines.models.checkpoint import Checkpoint, LoadedModel
 from pipelines.models.memory import without_surplus
+from pipelines.sizes import scaled_size
 
-# Tokens of the user's text that the models were trained to read (diffusers: tokenizer_max_length).
+# The most tokens of user text in the models' training (diffusers: tokenizer_max_length).
 MAX_PROMPT_TOKENS = 1024
-
-TOKEN_SIDE = 16  # pixels along each side of a token, for the real VAE and the embedded one
-SIDE_STEP = 32  # both sides of a scaled reference, in pixels (diffusers: calculate_dimensions)
 
 
 @dataclass(frozen=True, slots=True)
 class EncodedReferences:
-    """Reference pictures ready for both encoders.
+    """Reference pictures, encoded for the transformer and scaled for the vision tower.
 
-    `tokens` are packed latents [1, sum of rows·columns, 4z], `shapes` their grids, `seen` what the vision tower sees,
-    and `key` stands for the latter in the cache of embeddings.
+    `tokens` are packed latents [1, sum of rows·columns, 4z] and `shapes` their token grids. `seen` are the pictures
+    that the vision tower encodes, and `key` identifies them in the cache of embeddings.
     """
 
     tokens: torch.Tensor
@@ -45,29 +42,10 @@ class EncodedReferences:
 
 @dataclass(frozen=True, slots=True)
 class EncodedPrompt:
-    """Hidden states [1, tokens, width] of a prompt; `dropped` tokens of the user's text did not fit."""
+    """The hidden states [1, tokens, width] of a prompt, and the number of tokens that were too many."""
 
     embeds: torch.Tensor
     dropped: int
-
-
-def scaled_size(width: int, height: int, area: int, step: int = SIDE_STEP) -> tuple[int, int]:
-    """A size of about `area` pixels with the same aspect, both sides multiples of `step` and not zero."""
-    ratio = width / height
-    wide = math.sqrt(area * ratio)
-    sides = (round(side / step) * step for side in (wide, wide / ratio))
-    new_width, new_height = (max(step, side) for side in sides)
-    return new_width, new_height
-
-
-def native_size(width: int, height: int, entry: ModelEntry) -> tuple[int, int]:
-    """The size a picture is drawn at before it is scaled to what was asked for: for most models, just that.
-
-    An edit is drawn on the grid of its reference, so that what stays lies where it lay.
-    """
-    if entry.native_area is None:
-        return width, height
-    return scaled_size(width, height, entry.native_area, TOKEN_SIDE if entry.mode == "text_to_image" else SIDE_STEP)
 
 
 def encode_references(
@@ -75,7 +53,7 @@ def encode_references(
 ) -> EncodedReferences | None:
     """Scale the pictures and encode them with the VAE; None without pictures.
 
-    Edit shows one scaled picture to both encoders; edit-plus scales anew for each (diffusers' pipelines).
+    `edit` gives the same scaled picture to both encoders; `edit_plus` scales for each (as diffusers' pipelines do).
     """
     if not pictures:
         return None
@@ -89,7 +67,7 @@ def encode_references(
 
 
 def encode_picture(picture: Image.Image, model: LoadedModel) -> torch.Tensor:
-    """A picture whose sides are multiples of a token's, as packed latents [1, tokens, 4z]."""
+    """The packed latents [1, tokens, 4z] of a picture whose sides are multiples of a token's."""
     checkpoint = model.checkpoint
 
     def make() -> torch.Tensor:
@@ -111,7 +89,7 @@ def encode_prompt(
 
 
 def pixel_hash(picture: Image.Image) -> Hashable:
-    """What two pictures share that show the same pixels."""
+    """Cache key: the size, and a hash of the pixels."""
     return (picture.size, hashlib.blake2b(picture.tobytes(), digest_size=16).digest())
 
 
@@ -134,7 +112,7 @@ def _encode_prompt(
         grids = features["image_grid_thw"]
         merged = grids.prod(dim=1) // checkpoint.image_processor.merge_size**2
         pad = cast("int", checkpoint.tokenizer.convert_tokens_to_ids(IMAGE_PAD))
-        ids = _with_room(ids, pad, merged.tolist())
+        ids = _expand_placeholders(ids, pad, merged.tolist())
         inputs = {
             "pixel_values": features["pixel_values"].to(checkpoint.device, checkpoint.dtype),
             "image_grid_thw": grids.to(checkpoint.device),
@@ -148,14 +126,14 @@ def _encode_prompt(
 
 
 def _token_ids(text: str, pictures: int, template: Template, checkpoint: Checkpoint) -> tuple[list[int], int, int]:
-    """The ids of the filled template, how many of them are system text, and how many had to be dropped.
+    """The ids of the filled template, the number of system tokens, and the number of dropped tokens.
 
-    Only the user's text is cut; the tail, which the model expects, stays.
+    Only the user's text is cut. The tail stays, because the model expects it.
     """
     system = _ids(template.prefix, checkpoint)
     shown = "".join(template.picture.format(number + 1) for number in range(pictures))
     head, tail = _ids(template.prefix + shown, checkpoint), _ids(template.tail, checkpoint)
-    # As one text, so that it is split into tokens exactly as the model was trained on.
+    # Tokenized as one text, as in the model's training.
     ids = _ids(template.prefix + shown + text + template.tail, checkpoint)
     fitting = len(head) + MAX_PROMPT_TOKENS
     dropped = max(0, len(ids) - len(tail) - fitting)
@@ -166,7 +144,7 @@ def _ids(text: str, checkpoint: Checkpoint) -> list[int]:
     return checkpoint.tokenizer(text)["input_ids"]
 
 
-def _with_room(ids: list[int], pad: int, counts: list[int]) -> list[int]:
-    """Give each picture's one placeholder as many tokens as the vision tower returns for it."""
-    following = iter(counts)
-    return [token for i in ids for token in ([i] * next(following) if i == pad else [i])]
+def _expand_placeholders(ids: list[int], pad: int, counts: list[int]) -> list[int]:
+    """Repeat each picture's placeholder once for each token that the vision tower returns for it."""
+    remaining = iter(counts)
+    return [token for i in ids for token in ([i] * next(remaining) if i == pad else [i])]

@@ -1,11 +1,12 @@
-"""One image from its request to the finished picture: all its steps, and then its faces if that is asked for.
+"""Generates a whole image: all its steps, and then the refinement of its faces if the request has one.
 
-For whoever has nothing to do between two steps but to look around; who has takes `render` itself.
+For step-level control use `render`.
 """
 
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from PIL import Image
@@ -15,14 +16,14 @@ from pipelines.catalog.catalog import ModelEntry
 from pipelines.editing.faces import face_request, find_faces
 from pipelines.models.checkpoint import LoadedModel
 from pipelines.render import advance, finish, prepare
-from pipelines.request import RenderRequest
+from pipelines.request import FaceRefinement, RenderRequest
 
 Report = Callable[[int, int], None]  # steps done, and steps in all; may raise to stop the image
 
 
 @dataclass(frozen=True, slots=True)
 class GeneratedImage:
-    """A finished picture, the seed it was drawn with, what its sender should know, and what a step cache did."""
+    """A finished image with its seed, warnings for the sender, and the report of its step cache."""
 
     image: Image.Image
     seed: int
@@ -33,30 +34,48 @@ class GeneratedImage:
 def generate(
     request: RenderRequest, index: int, model: LoadedModel, entry: ModelEntry, report: Report
 ) -> GeneratedImage:
-    """Draw image `index` of a request.
+    """Generate image `index` of a request.
 
-    `report` is called before the first step and after each one; while faces are refined it hears that all are done.
+    `report` is called before the first step and after each one. While faces are refined, it is told that all steps are
+    done. Raises `RenderError`, with the part of the request at fault.
     """
     state = prepare(request, index, model, entry)
     report(0, state.total)
     while state.step < state.total:
         advance([state])
         report(state.step, state.total)
-    picture, seed, warnings, total = finish(state), state.seed, state.warnings, state.total
-    cached = None if state.cache is None else state.cache.report()
-    if cached is not None and not cached.reused_forwards:
-        warnings += (f"The cache '{cached.strategy}' reused none of the {cached.steps} steps.",)
-    how = request.faces
-    if how is None:
-        return GeneratedImage(picture, seed, warnings, cached)
-    boxes = find_faces(picture, how.confidence)
+    image, warnings = finish(state), state.warnings
+    cache = None if state.cache is None else state.cache.report()
+    if cache is not None and not cache.reused_forwards:
+        warnings += (f"The cache '{cache.strategy}' reused none of the {cache.steps} steps.",)
+    if request.faces is not None:
+        after_step = partial(report, state.total, state.total)
+        refined = _refine_faces(image, request.faces, request, index, model, entry, after_step)
+        if refined is None:
+            warnings += ("No face was found, so none was refined.",)
+        else:
+            image = refined
+    return GeneratedImage(image, state.seed, warnings, cache)
+
+
+def _refine_faces(
+    image: Image.Image,
+    faces: FaceRefinement,
+    request: RenderRequest,
+    index: int,
+    model: LoadedModel,
+    entry: ModelEntry,
+    after_step: Callable[[], None],
+) -> Image.Image | None:
+    """The image with each of its faces rendered again; None when there is no face."""
+    boxes = find_faces(image, faces.confidence)
     if not boxes:
-        return GeneratedImage(picture, seed, (*warnings, "No face was found, so none was refined."), cached)
+        return None
     with tempfile.TemporaryDirectory() as folder:
         for box in boxes:
-            state = prepare(face_request(picture, box, request, how, Path(folder)), index, model, entry)
+            state = prepare(face_request(image, box, request, faces, Path(folder)), index, model, entry)
             while state.step < state.total:
                 advance([state])
-                report(total, total)
-            picture = finish(state)
-    return GeneratedImage(picture, seed, warnings, cached)
+                after_step()
+            image = finish(state)
+    return image

@@ -1,4 +1,4 @@
-"""Input pictures: from a file to the RGB picture that a viewer would show, or to the mask that it means.
+"""Opens input pictures as a viewer would show them, and masks as arrays.
 
 Knows Pillow; knows no model.
 """
@@ -11,7 +11,8 @@ from PIL import Image
 from pipelines.errors import PictureError
 from pipelines.request import Reference
 
-# EXIF orientation -> what undoes it (as Pillow's ImageOps.exif_transpose, which fails on blocks it cannot rewrite).
+# Each EXIF orientation, and the transpose that undoes it. Pillow's ImageOps.exif_transpose has the same table, but it
+# fails on EXIF blocks that it cannot rewrite.
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -26,12 +27,12 @@ _GREYS_16_TO_8 = 65535 / 255
 
 
 def open_reference(reference: Reference) -> Image.Image:
-    """The picture as shown: upright, RGB, transparency on white. Raises `PictureError`."""
+    """The picture upright, in RGB, with transparency on white. Raises `PictureError`."""
     return _opened(reference, page="white").convert("RGB")
 
 
 def open_mask(reference: Reference) -> np.ndarray:
-    """A mask [H, W] in 0…1: the picture's brightness, transparency on black. Raises `PictureError`."""
+    """The picture's brightness as a mask [H, W] in 0…1, with transparency on black. Raises `PictureError`."""
     return np.asarray(_opened(reference, page="black").convert("L"), dtype=np.float32) / 255
 
 
@@ -40,11 +41,11 @@ def _opened(reference: Reference, page: str) -> Image.Image:
         with Image.open(reference.path) as image:
             turn = _TURNS.get(_orientation(image))
             upright = image.copy() if turn is None else image.transpose(turn)
-    except FileNotFoundError as error:  # no file name in the messages: where files lie is not the sender's business
+    except FileNotFoundError as error:  # the messages name no file: a sender must not learn the server's paths
         raise PictureError("the picture is gone") from error
     except OSError as error:
         raise PictureError("the picture cannot be opened") from error
-    if upright.mode == "I;16":  # converting clips 16-bit greys instead of scaling them
+    if upright.mode == "I;16":  # convert() would clip 16-bit greys instead of scaling them
         return upright.convert("I").point(lambda value: value / _GREYS_16_TO_8)
     if not upright.has_transparency_data:
         return upright

@@ -1,4 +1,4 @@
-"""Latents: their shapes, their noise, and the way between them and pixels.
+"""Latents: shapes, noise, packing, and conversion to and from pixels.
 
 Knows the VAE's scaling and the transformer's packing of 2 × 2 latent pixels into one token; knows no prompt.
 """
@@ -13,12 +13,12 @@ from accel.weights.single_frame import SingleFrameVae
 # One token is a patch of 2 × 2 latent pixels, and a latent pixel 8 × 8 pixels of the image.
 PATCH = 2
 _ODD = 0x9E37_79B1  # 2^32 over the golden ratio, rounded to a prime (Knuth's multiplicative hash)
-# Sets the noise between steps apart from the initial noise of the same seed: "STEP" in ASCII.
+# Makes the noise between steps differ from the initial noise of the same seed: "STEP" in ASCII.
 STEP_SEED = 0x53544550
 
 
 def grid(width: int, height: int, vae: SingleFrameVae) -> tuple[int, int, int]:
-    """Frames, rows and columns of tokens for a size in pixels: one entry of the transformer's `img_shapes`."""
+    """The token grid of a size in pixels, as frames, rows and columns: one entry of the transformer's `img_shapes`."""
     side = vae.spatial_compression_ratio * PATCH
     return 1, height // side, width // side
 
@@ -26,7 +26,7 @@ def grid(width: int, height: int, vae: SingleFrameVae) -> tuple[int, int, int]:
 def noise(shape: tuple[int, int, int], channels: int, seed: int) -> torch.Tensor:
     """Packed Gaussian noise [1, rows·columns, channels·4] for a token grid.
 
-    Drawn on the CPU in float32, so that a seed means the same picture on every device and in every dtype.
+    Sampled on the CPU in float32, so that a seed gives the same image on every device and in every dtype.
     """
     _, rows, columns = shape
     generator = _generator(seed)
@@ -35,16 +35,16 @@ def noise(shape: tuple[int, int, int], channels: int, seed: int) -> torch.Tensor
 
 
 def step_noise(seed: int) -> Callable[[torch.Tensor], torch.Tensor]:
-    """A source of Gaussian noise for stochastic samplers: float32, of a sample's shape and on its device.
+    """A source of Gaussian noise for stochastic solvers: float32, with a sample's shape and on its device.
 
-    Each call draws the next of one stream, on the CPU like `noise`, whose own stream for the seed is another one.
+    All calls sample from one CPU stream, which differs from the stream of `noise` for the same seed.
     """
     generator = _generator(seed ^ STEP_SEED)
     return lambda like: torch.randn(like.shape, generator=generator, dtype=torch.float32).to(like.device)
 
 
 def pack(latents: torch.Tensor) -> torch.Tensor:
-    """[B, 1, C, 2r, 2c] or [B, C, 1, 2r, 2c] to tokens [B, r·c, 4C]."""
+    """Pack latents [B, 1, C, 2r, 2c] or [B, C, 1, 2r, 2c] into tokens [B, r·c, 4C]."""
     batch, height, width = latents.shape[0], latents.shape[-2], latents.shape[-1]
     channels = latents.shape[1] * latents.shape[2]
     patches = latents.reshape(batch, channels, height // PATCH, PATCH, width // PATCH, PATCH)
@@ -52,7 +52,7 @@ def pack(latents: torch.Tensor) -> torch.Tensor:
 
 
 def unpack(tokens: torch.Tensor, shape: tuple[int, int, int]) -> torch.Tensor:
-    """Tokens [B, r·c, 4C] of a grid to latents [B, C, 1, 2r, 2c]."""
+    """Unpack tokens [B, r·c, 4C] of a grid into latents [B, C, 1, 2r, 2c]."""
     batch, _, depth = tokens.shape
     _, rows, columns = shape
     channels = depth // (PATCH * PATCH)
@@ -61,14 +61,14 @@ def unpack(tokens: torch.Tensor, shape: tuple[int, int, int]) -> torch.Tensor:
 
 
 def encode_pixels(vae: SingleFrameVae, pixels: torch.Tensor) -> torch.Tensor:
-    """Pixels [B, 3, H, W] in −1…1 to packed, normalised latents: the posterior's mean, so nothing is random."""
+    """Encode pixels [B, 3, H, W] in −1…1 to packed, normalized latents: the posterior's mean, not a sample."""
     latents = vae.encode(pixels.unsqueeze(2))
     mean, std = _statistics(vae, latents)
     return pack((latents - mean) / std)
 
 
 def decode_tokens(vae: SingleFrameVae, tokens: torch.Tensor, shape: tuple[int, int, int]) -> Image.Image:
-    """Packed latents of one image to an RGB picture."""
+    """Decode the packed latents of one image to an RGB picture."""
     latents = unpack(tokens, shape).to(vae.dtype)
     mean, std = _statistics(vae, latents)
     pixels = vae.decode(latents / (1.0 / std) + mean)[0, :, 0]  # divided as diffusers does, for equal bits
@@ -77,7 +77,7 @@ def decode_tokens(vae: SingleFrameVae, tokens: torch.Tensor, shape: tuple[int, i
 
 
 def _generator(seed: int) -> torch.Generator:
-    """Seeded as torch does it up to 32 bits; it would drop the rest, so the rest is mixed in."""
+    """A generator seeded like torch's up to 32 bits. torch ignores the higher bits, so they are mixed in here."""
     low, high = seed & 0xFFFF_FFFF, seed >> 32
     return torch.Generator("cpu").manual_seed(low ^ (high * _ODD & 0xFFFF_FFFF))
 

@@ -1,7 +1,7 @@
-"""The receipt of an image: everything that is needed to draw the same bytes again.
+"""The receipt of an image: everything that is needed to render the same bytes again.
 
-Made by the renderer, written into the image and kept by the server; holds no path and no time of day. Knows requests;
-imports no torch.
+The worker makes it, writes it into the image, and the server keeps it. It contains no path and no time of day. Knows
+requests; imports no torch.
 """
 
 import platform
@@ -26,12 +26,12 @@ _NOWHERE = Path()
 
 
 class ReceiptError(ValueError):
-    """A text is no receipt, or one of another version; the message says what is wrong with it."""
+    """A text is no receipt, or a receipt of another format; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class WeightsRef:
-    """A file or folder of weights that took part. `digest` is its SHA-256, of a folder a fingerprint."""
+    """The weights that an image was rendered with. `digest` is a file's SHA-256 or a folder's fingerprint."""
 
     name: str
     digest: str | None
@@ -39,10 +39,10 @@ class WeightsRef:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """One image. `request` is resolved to this image: its own seed, a count of 1; pictures are named by SHA-256.
+    """The receipt of one image. `request` has this image's seed and a count of 1; its pictures are named by SHA-256.
 
-    `encoding` is the file format and its quality. `cache` says what a step cache did in each branch of guidance, one
-    letter a forward, "C" computed or "R" reused.
+    `encoding` is the file format and its quality. `cache` is the decisions of a step cache in each branch of guidance,
+    one letter a forward: "C" for computed, "R" for reused.
     """
 
     format: int
@@ -57,7 +57,7 @@ class Receipt:
     cache: dict[str, str] | None = None
 
     def to_json(self) -> str:
-        """As ASCII JSON without line breaks, the same text for the same receipt."""
+        """As ASCII JSON without line breaks. Equal receipts give equal texts."""
         return _RECEIPT.dump_json(self, ensure_ascii=True, by_alias=True).decode("ascii")
 
 
@@ -73,7 +73,7 @@ def make_receipt(
     dtype: str,
     cache: CacheReport | None = None,
 ) -> Receipt:
-    """The receipt of the image of a request that was drawn with `seed`, by the model of `entry`."""
+    """The receipt of the image that the model of `entry` rendered with `seed`."""
     return Receipt(
         format=FORMAT,
         request=without_paths(replace(request, seed=seed, count=1)),
@@ -89,7 +89,7 @@ def make_receipt(
 
 
 def read_receipt(text: str) -> Receipt:
-    """The inverse of `to_json`; unknown members are ignored. Raises `ReceiptError`."""
+    """Read what `to_json` wrote; unknown members are ignored. Raises `ReceiptError`."""
     try:
         receipt = _RECEIPT.validate_json(text)
     except ValidationError as error:
@@ -100,20 +100,20 @@ def read_receipt(text: str) -> Receipt:
 
 
 def pictures_of(request: RenderRequest) -> tuple[Reference, ...]:
-    """Every picture that a request starts from."""
+    """All input pictures of a request."""
     single = (request.seed_image, request.mask, *(control.control_image for control in request.controls))
     return (*request.references, *(picture for picture in single if picture is not None))
 
 
 def without_paths(request: RenderRequest) -> RenderRequest:
-    """The request as another machine can read it: where files lie is nobody else's business."""
+    """The request without the paths of its files, which mean nothing on another machine."""
     return with_files(request, {}, {}, {})
 
 
 def with_files(
     request: RenderRequest, pictures: dict[str, Path], loras: dict[str, Path], controlnets: dict[str, str]
 ) -> RenderRequest:
-    """The request with its files in place: pictures by SHA-256, LoRAs and ControlNets by name."""
+    """The request with the given paths: pictures by SHA-256, LoRAs and ControlNets by name."""
 
     def placed(picture: Reference) -> Reference:
         return replace(picture, path=pictures.get(picture.sha256, _NOWHERE))
@@ -133,7 +133,10 @@ def with_files(
 
 @cache
 def fingerprint(weights: str) -> str | None:
-    """Of a folder of weights, or of a hub repository's local copy; None when there is neither. Kept for good."""
+    """The fingerprint of a folder of weights or of a hub repository's local copy; None when there is neither.
+
+    Computed once in a process.
+    """
     folder = local_folder(weights)
     return folder_fingerprint(folder) if folder else None
 

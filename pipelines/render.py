@@ -1,7 +1,7 @@
-"""One image, one denoising step at a time: `prepare`, `advance` until done, `finish`.
+"""Renders an image one denoising step at a time: `prepare`, `advance` until done, `finish`.
 
-Everything a render needs lives in its `RenderState` and dies with it; the models are shared and left as they are. So
-progress, cancelling between steps and taking turns need no special cases. Knows models and numbers; knows no JSON.
+All state of a render is in its `RenderState`; the shared models are never changed. So progress, cancelling between
+steps and taking turns need no special cases. Knows models and numbers; knows no JSON.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,7 +21,6 @@ from pipelines.conditioning import (
     encode_picture,
     encode_prompt,
     encode_references,
-    native_size,
 )
 from pipelines.controlnet.nets import prepare_controls
 from pipelines.controlnet.residuals import Control, ControlResiduals, control_residuals
@@ -38,6 +37,7 @@ from pipelines.sampling.guidance import apply_cfg
 from pipelines.sampling.sigmas import flow_sigmas
 from pipelines.sampling.solvers.base import Solver
 from pipelines.sampling.solvers.registry import make_solver
+from pipelines.sizes import native_size
 
 # Qwen-Image's own convention for "no negative prompt".
 NEUTRAL_PROMPT = " "
@@ -47,11 +47,11 @@ NEUTRAL_PROMPT = " "
 class RenderState:
     """One image between two steps.
 
-    `size` is the picture's in pixels; `latents` are packed [1, tokens, 4z] of the token grid `shape` it is drawn on;
-    `cond` and `uncond` are prompt embeddings [1, tokens, width], `uncond` None when guidance is off; `references` are
-    clean tokens that follow the image's in the sequence. `canvas` is what the picture starts from and goes back into,
-    `inpainting` holds the latents to it where a mask says so, and `controls` are the ControlNets that steer it.
-    `cache` decides which steps are computed in full; without one, all are. A `recorder` takes its place.
+    `size` is that of the finished image in pixels. `latents` are packed [1, tokens, 4z], on the token grid `shape`.
+    `cond` and `uncond` are prompt embeddings [1, tokens, width]; `uncond` is None when guidance is off. `references`
+    are clean tokens that follow the image's own in the sequence. `canvas` is the seed image with its mask, and
+    `inpainting` keeps masked latents equal to it. `controls` are ControlNets. `cache` decides which steps are computed
+    in full; without one, all are. A `recorder` replaces it for calibration.
     """
 
     checkpoint: Checkpoint
@@ -76,13 +76,13 @@ class RenderState:
 
     @property
     def total(self) -> int:
-        """How many steps the image takes."""
+        """The number of steps of the image."""
         return len(self.sigmas) - 1
 
 
 @torch.inference_mode()
 def prepare(request: RenderRequest, index: int, model: LoadedModel, entry: ModelEntry) -> RenderState:
-    """Encode what image `index` of a request starts from.
+    """The state of image `index` of a request before its first step.
 
     Raises `RenderError`, with the part of the request at fault.
     """
@@ -154,7 +154,7 @@ def begin(
     if request.cache is not None:
         depth = checkpoint.transformer.config["num_layers"]
         session = open_session(request.cache, steps=request.steps, sigmas=sigmas.tolist(), depth=depth)
-    # Kept on the device like diffusers' own, so that products with the sample round alike.
+    # On the device, like diffusers' own, so that products with the sample round alike.
     sigmas = sigmas.to(checkpoint.device)
     latents = noise = noise.to(checkpoint.device, checkpoint.dtype)
     inpainting = None
@@ -184,7 +184,7 @@ def begin(
 
 @torch.inference_mode()
 def advance(states: Sequence[RenderState]) -> None:
-    """Move each image by one step. The result never depends on the others in the list."""
+    """Advance each image by one step. The result never depends on the other images in the list."""
     for state in states:
         sigma, sigma_next = state.sigmas[state.step], state.sigmas[state.step + 1]
         state.latents = state.solver.step(partial(_guided, state), state.latents, sigma, sigma_next)
@@ -195,7 +195,7 @@ def advance(states: Sequence[RenderState]) -> None:
 
 @torch.inference_mode()
 def finish(state: RenderState) -> Image.Image:
-    """Decode a finished image at the size asked for. Raises `ValueError` before its last step."""
+    """Decode an image after its last step, at its final size. Raises `ValueError` before that."""
     if state.step != state.total:
         raise ValueError(f"step {state.step} of {state.total}: the image is not finished")
     if state.canvas is not None and not state.total:
@@ -225,7 +225,7 @@ def _warnings(prompts: list[tuple[str, EncodedPrompt]], canvas: Canvas | None) -
 def _guided(state: RenderState, sample: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
     """The velocity of a sample at a sigma, with true CFG where it is on."""
 
-    @cache  # for both branches, and not at all where a step cache leaves out all blocks
+    @cache  # runs once for both branches, and never where a step cache skips all blocks
     def added() -> ControlResiduals:
         return control_residuals(
             state.controls,
@@ -248,7 +248,7 @@ def _guided(state: RenderState, sample: torch.Tensor, sigma: torch.Tensor) -> to
 def _velocities(
     state: RenderState, sample: torch.Tensor, sigma: torch.Tensor, forwards: Sequence[Forward]
 ) -> list[torch.Tensor]:
-    """The transformer's word on each branch of guidance; only the image's own tokens count."""
+    """The transformer's prediction for each branch of guidance, on the image's own tokens only."""
     tokens, shapes = sample, [state.shape]
     if state.references is not None:
         tokens = torch.cat([tokens, state.references.tokens], dim=1)
@@ -282,8 +282,8 @@ def _velocities(
 
 
 def _timestep(sample: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
-    """A sigma as the models take it, [1]."""
-    # Rounded to the latents' dtype before dividing, as the models were sampled with.
+    """The models' timestep [1] of a sigma."""
+    # Rounded to the latents' dtype before the division, as diffusers' pipelines do.
     return (sigma * 1000).expand(1).to(sample) / 1000
 
 

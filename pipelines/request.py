@@ -1,8 +1,7 @@
-"""The one internal language: what a renderer is asked to draw.
+"""The `RenderRequest`, into which every wire format is translated.
 
-Every wire format is translated into a `RenderRequest`; nothing below that translation sees JSON. A request
-is fully resolved: no default is left to guess and every picture has been decoded once. This module imports
-no torch, so that the API process can build requests.
+A request is fully resolved: no default is open, and every picture has been decoded once. Imports no torch, so that the
+API process can build requests. Knows no JSON.
 """
 
 from dataclasses import dataclass
@@ -63,9 +62,9 @@ class Sampler:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A picture on disk, already decoded once and found good.
+    """A picture on disk that has been decoded successfully once.
 
-    `width` and `height` are pixels as shown, that is, after the EXIF orientation has been applied.
+    `width` and `height` are in pixels, after the EXIF orientation has been applied.
     """
 
     path: Path
@@ -76,7 +75,7 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class LoraUse:
-    """A low-rank adapter and how strongly it acts. `name` is what the sender called it, `path` its file."""
+    """A LoRA file and its strength. `name` is the name that the sender gave."""
 
     name: str
     path: Path
@@ -85,9 +84,9 @@ class LoraUse:
 
 @dataclass(frozen=True, slots=True)
 class ControlUse:
-    """A ControlNet, its control image and when it acts: in the executed steps `start` ≤ step < `end`.
+    """A ControlNet, its control image and its window: it acts in the executed steps `start` ≤ step < `end`.
 
-    `name` is what the sender called it, `weights` a folder in the diffusers layout or a hub name.
+    `name` is the name that the sender gave, `weights` a folder in the diffusers layout or a hub name.
     """
 
     name: str
@@ -102,7 +101,7 @@ class ControlUse:
 
 @dataclass(frozen=True, slots=True)
 class Outpaint:
-    """Pixels that the seed image is extended by on each side; `blur` pixels of it are blended at each new edge."""
+    """The pixels added on each side of the seed image. The mask rises over `blur` pixels from each new edge."""
 
     top: int = 0
     right: int = 0
@@ -113,9 +112,10 @@ class Outpaint:
 
 @dataclass(frozen=True, slots=True)
 class FaceRefinement:
-    """How each face that is found in the finished picture is drawn again.
+    """How each face in the finished image is rendered again.
 
-    `confidence` is 0 to 1; `mask_padding` and `mask_blur` are pixels around the face and at the edge of what is drawn.
+    `confidence` is in 0…1. `mask_padding` are the pixels around the face that belong to the mask; `mask_blur` is the
+    radius in pixels of the blur at the mask's edge.
     """
 
     prompt: str
@@ -130,12 +130,12 @@ class FaceRefinement:
 
 @dataclass(frozen=True, slots=True)
 class RenderRequest:
-    """One task of `count` images. Image k is drawn with `seed + k` and equals the single render of that seed.
+    """One task of `count` images. Image k has the seed `seed + k`, and equals the single render of that seed.
 
-    `model` is an AIR identifier of the catalogue, sizes are pixels and multiples of 16, `true_cfg_scale` at or
-    below 1 switches guidance off, and `negative_prompt` None means the model's neutral one. `seed_image` is what the
-    picture starts from, `strength` how much of it is drawn anew, `mask` white where it may change, and `mask_margin`
-    the pixels around the mask that are drawn with it. `cache` is None when every step is computed.
+    `model` is an AIR identifier of the catalogue. `width` and `height` are in pixels, and multiples of 16. Guidance is
+    off at a `true_cfg_scale` of 1 or less. A `negative_prompt` of None means the model's neutral one. `strength` is the
+    share of the steps that the `seed_image` is rendered with. The `mask` is white where the seed image may change, and
+    `mask_margin` are the pixels around it that are rendered with it. Without a `cache`, every step is computed.
     """
 
     model: str
@@ -161,7 +161,7 @@ class RenderRequest:
 
     @property
     def executed_steps(self) -> int:
-        """How many of the steps are run: a seed image skips those that its strength leaves out (as in diffusers)."""
+        """The number of steps that are run. With a seed image, the strength skips the first ones, as in diffusers."""
         if self.seed_image is None:
             return self.steps
         return self.steps - int(max(self.steps - self.steps * self.strength, 0))

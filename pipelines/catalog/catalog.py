@@ -1,7 +1,7 @@
-"""The catalogue: which AIR identifiers are served, from which weights, with which defaults.
+"""The catalogue: the AIR identifiers that are served, their weights and their defaults.
 
-Reads `models.toml` and nothing else. It knows no weights format and imports no torch: the API process validates
-model names with it, the worker loads what it names.
+Reads `models.toml` and nothing else. The API process validates model names with it; the worker loads the weights that
+it names. Knows no weights format, and imports no torch.
 """
 
 import tomllib
@@ -19,14 +19,14 @@ Mode = Literal["text_to_image", "edit", "edit_plus"]
 BUILT_IN = Path(__file__).with_name("models.toml")
 EMBEDDED = "embedded"
 EMBEDDED_FOLDER = Path(__file__).with_name("embedded")
-# Within it: the LoRA and the ControlNet that come with the embedded checkpoint.
+# The LoRA and the ControlNet that come with the embedded checkpoint, relative to its folder.
 OUTLINES = Path("loras", "outlines.safetensors")
 EDGES = Path("controlnets", "edges")
-# Qwen-Image and Qwen-Image-Edit share one transformer class and its sizes, so each takes the other's LoRAs.
+# Qwen-Image and Qwen-Image-Edit share one transformer class and its sizes, so a LoRA of one fits the other.
 LORA_ARCHITECTURES = ("qwen_image", "qwen_image_edit")
-_EMBEDDED_AREA = 128 * 128  # what it was trained at: training/dataset.py
+_EMBEDDED_AREA = 128 * 128  # pixels of its training images: training/dataset.py
 
-# Least and most reference images each mode takes. Qwen-Image-Edit-2509 was trained with up to three.
+# The fewest and the most reference images of each mode. Qwen-Image-Edit-2509 was trained with up to three.
 REFERENCES: dict[Mode, tuple[int, int]] = {"text_to_image": (0, 0), "edit": (1, 1), "edit_plus": (1, 3)}
 
 
@@ -36,12 +36,12 @@ class CatalogError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class ModelEntry:
-    """One served model. Areas are pixels; references are scaled to them with their aspect kept.
+    """One served model. Areas are in pixels; references are scaled to an area with their aspect kept.
 
-    `reference_area` is the size the VAE sees, `condition_area` the size the vision tower sees (only `edit_plus`
-    tells them apart), `output_area` the size of an edit that names none. Their defaults are diffusers' constants.
-    `native_area` is for weights that know one size only: they draw at that size, and the picture is then scaled.
-    `profile` names the figures that TeaCache runs with.
+    The VAE encodes references at `reference_area`, and the vision tower at `condition_area`; the two differ for
+    `edit_plus` only. `output_area` is the size of an edit without width and height. The defaults are diffusers'
+    constants. `native_area` is for weights that were trained at one size: they render at that size, and the image is
+    scaled afterwards. `profile` is the name of a TeaCache profile.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -63,7 +63,7 @@ class ModelEntry:
 
     @property
     def embedded(self) -> bool:
-        """Whether the small checkpoint that needs no download stands in for the real weights."""
+        """Whether the small checkpoint that needs no download replaces the real weights."""
         return self.weights == EMBEDDED
 
 
@@ -71,8 +71,8 @@ class ModelEntry:
 class Adapter:
     """A LoRA or a ControlNet that requests can name.
 
-    `weights` is the safetensors file of a LoRA, or the folder in the diffusers layout or hub name of a ControlNet.
-    `weight` is how strongly it acts when a request does not say.
+    `weights` of a LoRA is a safetensors file. `weights` of a ControlNet is a folder in the diffusers layout or a hub
+    name. `weight` is the strength for requests that give none.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -88,26 +88,26 @@ class Adapter:
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """The served models, and what can be added to them, in the order of the file."""
+    """The served models and adapters, in the order of the file."""
 
     entries: tuple[ModelEntry, ...]
     loras: tuple[Adapter, ...] = ()
     controlnets: tuple[Adapter, ...] = ()
 
     def find(self, name: str) -> ModelEntry | None:
-        """Look a model up by AIR identifier or slug, letter case ignored."""
+        """The model of an AIR identifier or slug, letter case ignored."""
         return _find(name, self.entries)
 
     def find_lora(self, name: str) -> Adapter | None:
-        """Look a LoRA up by AIR identifier or slug, letter case ignored."""
+        """The LoRA of an AIR identifier or slug, letter case ignored."""
         return _find(name, self.loras)
 
     def find_controlnet(self, name: str) -> Adapter | None:
-        """Look a ControlNet up by AIR identifier or slug, letter case ignored."""
+        """The ControlNet of an AIR identifier or slug, letter case ignored."""
         return _find(name, self.controlnets)
 
     def with_embedded_weights(self) -> "Catalog":
-        """Serve every identifier from the embedded checkpoint, at the size it was trained at, and its add-ons."""
+        """This catalogue with the embedded checkpoint for every identifier, and with its LoRA and ControlNet."""
         size = {"native_area": _EMBEDDED_AREA, "reference_area": _EMBEDDED_AREA, "condition_area": _EMBEDDED_AREA}
         return replace(
             self,
@@ -153,7 +153,7 @@ def _rows(path: Path, document: dict[str, Any], kind: str, rows: TypeAdapter[tup
 
 
 def _resolve_path(row: Row, folder: Path) -> Row:
-    """Resolve weights that name a file or folder beside the catalogue; anything else stays a hub name."""
+    """A row with absolute weights if a file or folder of that name lies beside the catalogue, else a hub name."""
     beside = folder / Path(row.weights).expanduser()
     slugs = tuple(slug.lower() for slug in row.slugs)
     if row.weights != EMBEDDED and beside.exists():
@@ -162,7 +162,7 @@ def _resolve_path(row: Row, folder: Path) -> Row:
 
 
 def _without_taken(rows: tuple[Adapter, ...], catalog: Catalog) -> Iterator[Adapter]:
-    """Those whose names the models file does not use for something else: it goes before."""
+    """The rows whose names the models file does not use."""
     taken = {name for row in (*catalog.entries, *catalog.loras, *catalog.controlnets) for name in _names(row)}
     return (row for row in rows if taken.isdisjoint(_names(row)))
 

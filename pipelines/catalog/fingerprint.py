@@ -1,4 +1,4 @@
-"""What two files or folders of weights share that draw the same: a digest of files, a cheap one of folders.
+"""Content hashes of weight files and folders.
 
 Knows the file system; imports no torch.
 """
@@ -8,10 +8,10 @@ from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 
-# Of a large file its ends stand for it: 54 GB take minutes to read, and two trainings of one model differ everywhere.
+# Only the ends of a large file are hashed. Reading 54 GB takes minutes, and two trainings of a model differ everywhere.
 _WHOLE_UP_TO = 64 * 2**20
 _END = 2**20
-# Checkpoints whose configuration was mended without a change to any picture: the former fingerprint, and the present.
+# Checkpoints whose configuration changed without an effect on any image: the former fingerprint, and the present one.
 _MENDED = {
     # The embedded checkpoint: its text encoder names float32 as the type to load it in.
     "c99258360b53707d3992a1af6bb689000e4fd0840be42c87fb15ddf242213aac": (
@@ -22,29 +22,29 @@ _WEIGHTS_AND_CONFIGS = {".safetensors", ".json", ".txt", ".bin", ".jinja"}
 
 
 def file_digest(path: Path) -> str:
-    """The SHA-256 of a file, read once for as long as its size and time stay. Raises `OSError` when it is gone."""
+    """The SHA-256 of a file. It is read again only when its size or time changes. Raises `OSError` when it is gone."""
     stat = path.stat()
     return _file_digest(path, stat.st_size, stat.st_mtime_ns)
 
 
 def folder_fingerprint(folder: Path) -> str:
-    """A SHA-256 over the names, the sizes and the contents of the weights and configurations in a folder.
+    """A SHA-256 of the names, sizes and contents of the weights and configurations in a folder.
 
-    A folder of several models, each in a folder of its own, is those models: what lies beside them is about them. Of
-    files above 64 MiB it covers the first and the last MiB.
+    Files beside subfolders of models are documentation, and are left out. Of files above 64 MiB, only the first and the
+    last MiB are hashed.
     """
-    paths = _files_that_draw(folder)
+    paths = _weight_files(folder)
     return _fingerprint(folder, [path for path in paths if path.parent != folder] or paths)
 
 
 def same_weights(one: str, other: str) -> bool:
-    """Whether two fingerprints are of weights that draw the same pictures."""
+    """Whether the weights of two fingerprints render the same images."""
     return _MENDED.get(one, one) == _MENDED.get(other, other)
 
 
 def part_fingerprint(folder: Path, part: str) -> str | None:
-    """The same of one subfolder, such as the transformer; None when there is none."""
-    return _fingerprint(folder, _files_that_draw(folder / part)) if (folder / part).is_dir() else None
+    """The fingerprint of one subfolder, such as the transformer; None when there is none."""
+    return _fingerprint(folder, _weight_files(folder / part)) if (folder / part).is_dir() else None
 
 
 def _fingerprint(folder: Path, paths: Iterable[Path]) -> str:
@@ -62,7 +62,7 @@ def _fingerprint(folder: Path, paths: Iterable[Path]) -> str:
     return digest.hexdigest()
 
 
-def _files_that_draw(folder: Path) -> list[Path]:
+def _weight_files(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.suffix in _WEIGHTS_AND_CONFIGS and path.is_file()]
 
 

@@ -1,4 +1,4 @@
-"""Where weights lie on this machine: folders and files as they are, hub names as the hub's cache has them.
+"""The places of weights on this machine: local folders and files, and the hub's cache.
 
 Knows names and paths; imports no torch.
 """
@@ -9,7 +9,7 @@ from pipelines.catalog.catalog import EMBEDDED, EMBEDDED_FOLDER
 
 
 def local_folder(weights: str) -> Path | None:
-    """A folder of weights, the embedded one's, or the local copy of a hub repository; None when there is none."""
+    """The local folder of some weights: a folder itself, the embedded one, or the hub cache's copy, else None."""
     if weights == EMBEDDED:
         return EMBEDDED_FOLDER
     if Path(weights).is_dir():
@@ -24,9 +24,10 @@ def local_folder(weights: str) -> Path | None:
 
 
 def local_file(path: Path, *, download: bool = False) -> Path:
-    """A file itself; of a relative path, the hub's owner/repository/file, its local copy, downloaded if asked to.
+    """An absolute path as it is; for owner/repository/file on the hub, the cache's copy.
 
-    Raises `OSError`, or `ValueError` when the path is no hub name.
+    With `download`, a missing copy is fetched. Raises `OSError` without a copy, and `ValueError` when the path is no
+    hub name.
     """
     if path.is_absolute():
         return path

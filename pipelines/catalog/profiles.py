@@ -1,6 +1,6 @@
-"""Which TeaCache profile a model runs with, and whether it may: one that was measured on something else is refused.
+"""Chooses the TeaCache profile of a model, and refuses a profile that was measured on something else.
 
-Knows the catalogue, weights' fingerprints and profiles; imports no torch.
+Knows the catalogue, the fingerprints of weights, and profiles; imports no torch.
 """
 
 import re
@@ -19,15 +19,15 @@ from pipelines.catalog.hub import local_folder
 log = structlog.get_logger()
 
 BORROWED = "qwen_image"
-# Sizes this much apart in area, such as 1024² and 1328², still count as what was measured.
+# A profile is valid for areas up to this ratio apart, such as 1024² and 1328² pixels.
 AREA_RATIO = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class CalibrationKey:
-    """What of a request the figures depend on: the schedule's steps, whether guidance is on, the size it is drawn at.
+    """The parts of a request that a calibration depends on.
 
-    `area` is in pixels; `loras` says whether any acts.
+    `area` is that of the rendered image in pixels; `loras` is whether the request has any.
     """
 
     steps: int
@@ -38,7 +38,7 @@ class CalibrationKey:
 
 @dataclass(frozen=True, slots=True)
 class TeaCacheParams:
-    """What TeaCache runs with: the profile's name, its factor from teaCacheDistance to the threshold, and a curve."""
+    """TeaCache's parameters: a profile's name, its factor from teaCacheDistance to the threshold, and its curve."""
 
     name: str
     factor: float
@@ -46,40 +46,40 @@ class TeaCacheParams:
 
 
 class Profiles:
-    """The profiles of a catalogue's models: those of the user's folder before those that come with the code."""
+    """The profiles of a catalogue's models. Those in the user's folder take precedence over the shipped ones."""
 
     def __init__(self, catalog: Catalog, folder: Path | None = None) -> None:
-        """Reads the profile of each model that has one of its own. Raises `ProfileError`, naming file and fields.
+        """Read the own profile of each model. Raises `ProfileError`, naming file and fields.
 
-        That is the one that its row names, else the one in `folder` that `ownware calibrate` writes for it.
+        A model's own profile is the one that its row names, else the one that `ownware calibrate` writes to `folder`.
         """
         self._own: dict[str, tuple[str, Profile]] = {}
         self._recipes: dict[str, Recipe] = {}
         self._refused: set[str] = set()
         for entry in catalog.entries:
-            if (found := _own(entry, folder)) is not None:
+            if (found := _own_profile(entry, folder)) is not None:
                 self._own[entry.air] = found
 
     def choose(self, entry: ModelEntry, key: CalibrationKey) -> tuple[TeaCacheParams | None, tuple[str, ...]]:
-        """What TeaCache runs with, None when every step has to be computed, and what the sender should know."""
-        said: list[str] = []
+        """The parameters of TeaCache, None when every step has to be computed, and warnings for the sender."""
+        warnings: list[str] = []
         for name, profile in self._candidates(entry):
             try:
                 profile.require_recipe(self._recipe(entry.weights), name)
-                _expect_measured(profile, name, key)
+                _require_measured(profile, name, key)
             except ProfileError as error:
-                said.append(f"{error}.")
+                warnings.append(f"{error}.")
                 self._log_once(entry, str(error))
                 continue
-            if said:
-                said.append(f"The shipped figures of '{name}' are used instead.")
-            said += _doubts(entry, profile, name, key)
+            if warnings:
+                warnings.append(f"The shipped profile '{name}' is used instead.")
+            warnings += _caveats(entry, profile, name, key)
             fit = profile.nearest_fit(key.steps, guided=key.guided, area=key.area)
-            return TeaCacheParams(name, profile.factor, fit.curve), tuple(said)
-        return None, (*said, "No figures are left to run with: every step is computed.")
+            return TeaCacheParams(name, profile.factor, fit.curve), tuple(warnings)
+        return None, (*warnings, "No profile is valid, so every step is computed.")
 
     def warn_refused(self, catalog: Catalog) -> None:
-        """Log each profile of a user that its model will refuse, if that can be told now."""
+        """Log each user profile that its model will refuse. Weights that are not downloaded yet cannot be checked."""
         for entry in catalog.entries:
             if (own := self._own.get(entry.air)) and (recipe := self._recipe(entry.weights)) is not None:
                 try:
@@ -94,7 +94,7 @@ class Profiles:
         yield shipped, load_profile(shipped)
 
     def _recipe(self, weights: str) -> Recipe | None:
-        if weights not in self._recipes:  # weights may be downloaded later, so that there is none is not kept
+        if weights not in self._recipes:  # None is not kept, because weights may be downloaded later
             if (recipe := recipe_of(weights)) is None:
                 return None
             self._recipes[weights] = recipe
@@ -107,7 +107,7 @@ class Profiles:
 
 
 def recipe_of(weights: str) -> Recipe | None:
-    """What figures measured on these weights are valid for; None unless they are on this machine."""
+    """The recipe that a profile measured on these weights is valid for; None unless they are on this machine."""
     folder = local_folder(weights)
     if folder is None:
         return None
@@ -116,11 +116,11 @@ def recipe_of(weights: str) -> Recipe | None:
 
 
 def profile_file(entry: ModelEntry) -> str:
-    """The name, without folder, of the file that a model's own profile is in unless its row names another."""
+    """The file name of a model's own profile, unless its row names another."""
     return f"{EMBEDDED if entry.embedded else re.sub(r'[^a-z0-9]+', '-', entry.air.lower())}.toml"
 
 
-def _own(entry: ModelEntry, folder: Path | None) -> tuple[str, Profile] | None:
+def _own_profile(entry: ModelEntry, folder: Path | None) -> tuple[str, Profile] | None:
     if entry.profile is None:
         path = None if folder is None else folder / profile_file(entry)
         return None if path is None or not path.is_file() else (path.stem, read_profile(path))
@@ -134,8 +134,8 @@ def _own(entry: ModelEntry, folder: Path | None) -> tuple[str, Profile] | None:
     raise ProfileError(f"models file: {entry.air}: profile: there is no '{name}.toml' in {folder}")
 
 
-def _expect_measured(profile: Profile, name: str, key: CalibrationKey) -> None:
-    """Raises `ProfileError` when a profile of our own has no figures for such a render."""
+def _require_measured(profile: Profile, name: str, key: CalibrationKey) -> None:
+    """Raises `ProfileError` when a measured profile does not cover such a request."""
     if profile.borrowed:
         return
     fits = [fit for fit in profile.fits if fit.guided == key.guided]
@@ -147,10 +147,10 @@ def _expect_measured(profile: Profile, name: str, key: CalibrationKey) -> None:
         raise ProfileError(f"profile '{name}': fits.area: measured at {areas} pixels, not at {key.area}")
 
 
-def _doubts(entry: ModelEntry, profile: Profile, name: str, key: CalibrationKey) -> Iterator[str]:
+def _caveats(entry: ModelEntry, profile: Profile, name: str, key: CalibrationKey) -> Iterator[str]:
     if entry.mode != "text_to_image" and (profile.borrowed or entry.embedded):
-        yield f"The figures of '{name}' were measured on text to image: there are none for edits."
+        yield f"The profile '{name}' was measured on text to image, not on edits."
     if profile.borrowed and not key.guided:
-        yield f"The figures of '{name}' were measured with guidance on."
+        yield f"The profile '{name}' was measured with guidance on."
     if key.loras:
-        yield f"The figures of '{name}' were measured without LoRAs."
+        yield f"The profile '{name}' was measured without LoRAs."

@@ -1,13 +1,13 @@
-"""The text around a prompt: the models' chat templates, and the control tokens that a prompt must not contain.
+"""The chat templates around a prompt, and the control tokens that a prompt must not contain.
 
-Plain strings; imports no torch, so that the API process can refuse a prompt at once.
+Plain strings. Imports no torch, so that the API process can refuse a prompt at once.
 """
 
 from dataclasses import dataclass
 
 from pipelines.catalog.catalog import Mode
 
-# Added tokens of the Qwen2.5 tokenizer, ids 151643 to 151664. In a prompt they would be read as instructions.
+# Added tokens of the Qwen2.5 tokenizer, ids 151643 to 151664. The text encoder would read them as instructions.
 CONTROL_TOKENS = (
     "<|endoftext|>",
     "<|im_start|>",
@@ -37,7 +37,7 @@ IMAGE_PAD = "<|image_pad|>"
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A chat template. The hidden states of `prefix` are dropped; `picture` stands once for each reference."""
+    """A chat template. The hidden states of `prefix` are dropped; `picture` is repeated for each reference."""
 
     prefix: str
     picture: str

@@ -14,10 +14,11 @@ from PIL import Image
 
 from pipelines.catalog.catalog import Mode
 from pipelines.catalog.templates import TEMPLATES
-from pipelines.conditioning import EncodedReferences, encode_prompt, encode_references, scaled_size
+from pipelines.conditioning import EncodedReferences, encode_prompt, encode_references
 from pipelines.latents import decode_tokens, grid
 from pipelines.models.checkpoint import Checkpoint, LoadedModel
 from pipelines.request import RenderRequest, Sampler
+from pipelines.sizes import scaled_size
 from tests.oracle.common import AREA, HEIGHT, WIDTH, denoised, drawn_noise, embeddings, entry, pipeline
 
 PICTURES = [Image.linear_gradient("L").resize((80, 60)).convert("RGB"), Image.new("RGB", (50, 70), (200, 30, 90))]

@@ -2,12 +2,11 @@ from dataclasses import replace
 
 import pytest
 import torch
-from diffusers.pipelines.qwenimage.pipeline_qwenimage_edit_plus import calculate_dimensions
 from PIL import Image
 
 from pipelines.catalog.catalog import Mode, ModelEntry, load_catalog
 from pipelines.catalog.templates import CONTROL_TOKENS, TEMPLATES
-from pipelines.conditioning import MAX_PROMPT_TOKENS, encode_prompt, encode_references, scaled_size
+from pipelines.conditioning import MAX_PROMPT_TOKENS, encode_prompt, encode_references
 from pipelines.errors import LoadError, PromptError
 from pipelines.models.checkpoint import Checkpoint, LoadedModel
 
@@ -108,15 +107,3 @@ class TestReferences:
         blind = LoadedModel(replace(loaded.checkpoint, image_processor=None))
         with pytest.raises(LoadError, match="no image processor"):
             encode_prompt("make it green", references, blind, entry("edit"))
-
-
-class TestScaledSize:
-    @pytest.mark.parametrize("size", [(1920, 1080), (800, 1200), (512, 512), (4096, 100), (333, 777)])
-    @pytest.mark.parametrize("area", [1024 * 1024, 384 * 384, 256 * 256])
-    def test_it_equals_diffusers(self, size: tuple[int, int], area: int) -> None:
-        assert scaled_size(*size, area) == calculate_dimensions(area, size[0] / size[1])
-
-    @pytest.mark.parametrize("size", [(10_000, 1), (1, 10_000)])
-    def test_no_side_is_zero_where_diffusers_has_zero(self, size: tuple[int, int]) -> None:
-        assert 0 in calculate_dimensions(112 * 112, size[0] / size[1])
-        assert min(scaled_size(*size, 112 * 112)) == 32

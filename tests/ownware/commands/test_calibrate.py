@@ -49,12 +49,10 @@ def test_it_writes_a_profile_that_the_model_then_runs_with(prompts: Path, tmp_pa
         assert (fit.curve.r2 or 0) >= 0.6
         assert f"{fit.steps} steps, guidance 1: R² on held-out prompts {fit.table and fit.table.r2}" in said
     catalog = load_catalog().with_embedded_weights()
-    figures, warnings = Profiles(catalog, data / "profiles").choose(
-        catalog.entries[0], CalibrationKey(10, False, 16384)
-    )
+    params, warnings = Profiles(catalog, data / "profiles").choose(catalog.entries[0], CalibrationKey(10, False, 16384))
     assert warnings == ()
-    assert figures is not None
-    assert figures.curve == profile.fits[0].curve
+    assert params is not None
+    assert params.curve == profile.fits[0].curve
 
     header, rows = read_traces(traces)
     assert header.recipe == profile.recipe

@@ -1,4 +1,4 @@
-"""Which figures a model runs with, and when they are refused."""
+"""Which profile a model runs with, and when it is refused."""
 
 import shutil
 from dataclasses import replace
@@ -47,21 +47,21 @@ def test_a_profile_of_ones_own_goes_before_the_borrowed_one(catalog: Catalog, we
     assert borrowed is not None
     assert (borrowed.name, said) == ("qwen_image", ())
     save(tmp_path, weights)
-    figures, said = Profiles(catalog, tmp_path).choose(entry, RENDER)
-    assert figures is not None
-    assert (figures.name, figures.factor, figures.curve, said) == ("runware-108-1", 0.5, TABLE, ())
+    params, said = Profiles(catalog, tmp_path).choose(entry, RENDER)
+    assert params is not None
+    assert (params.name, params.factor, params.curve, said) == ("runware-108-1", 0.5, TABLE, ())
 
 
 def test_the_row_of_a_model_can_name_one(catalog: Catalog, weights: Path, tmp_path: Path) -> None:
     save(tmp_path, weights, "mine.toml")
     entry = replace(catalog.entries[0], profile="mine")
-    figures, _ = Profiles(Catalog((entry,)), tmp_path).choose(entry, RENDER)
-    assert figures is not None
-    assert figures.name == "mine"
+    params, _ = Profiles(Catalog((entry,)), tmp_path).choose(entry, RENDER)
+    assert params is not None
+    assert params.name == "mine"
     shipped = replace(entry, profile="qwen_image")
-    figures, _ = Profiles(Catalog((shipped,)), tmp_path).choose(shipped, RENDER)
-    assert figures is not None
-    assert figures.name == "qwen_image"
+    params, _ = Profiles(Catalog((shipped,)), tmp_path).choose(shipped, RENDER)
+    assert params is not None
+    assert params.name == "qwen_image"
     for name in ("yours", "../mine"):
         with pytest.raises(ProfileError, match="runware:108@1: profile: "):
             Profiles(Catalog((replace(entry, profile=name),)), tmp_path)
@@ -77,12 +77,12 @@ def test_other_weights_refuse_it_and_the_borrowed_figures_run_with_a_warning(
     profiles = Profiles(catalog, tmp_path)
     with capture_logs() as logs:
         profiles.warn_refused(catalog)
-        figures, said = profiles.choose(catalog.entries[0], RENDER)
-    assert figures is not None
-    assert figures.name == "qwen_image"
+        params, said = profiles.choose(catalog.entries[0], RENDER)
+    assert params is not None
+    assert params.name == "qwen_image"
     field = {"transformer": "recipe.weights", "scheduler": "recipe.schedule"}[part]
     assert field in said[0]
-    assert said[1] == "The shipped figures of 'qwen_image' are used instead."
+    assert said[1] == "The shipped profile 'qwen_image' is used instead."
     (event,) = logs
     assert (event["log_level"], event["model"]) == ("warning", "runware:108@1")
     assert field in event["reason"]
@@ -91,9 +91,9 @@ def test_other_weights_refuse_it_and_the_borrowed_figures_run_with_a_warning(
 def test_other_parts_of_the_model_do_not_matter(catalog: Catalog, weights: Path, tmp_path: Path) -> None:
     save(tmp_path, weights)
     shutil.rmtree(weights / "vae")
-    figures, said = Profiles(catalog, tmp_path).choose(catalog.entries[0], RENDER)
-    assert figures is not None
-    assert (figures.name, said) == ("runware-108-1", ())
+    params, said = Profiles(catalog, tmp_path).choose(catalog.entries[0], RENDER)
+    assert params is not None
+    assert (params.name, said) == ("runware-108-1", ())
 
 
 @pytest.mark.parametrize(
@@ -104,17 +104,17 @@ def test_what_was_not_measured_refuses_it(
     catalog: Catalog, weights: Path, tmp_path: Path, render: CalibrationKey, field: str
 ) -> None:
     save(tmp_path, weights)
-    figures, said = Profiles(catalog, tmp_path).choose(catalog.entries[0], render)
-    assert figures is not None
-    assert figures.name == "qwen_image"
+    params, said = Profiles(catalog, tmp_path).choose(catalog.entries[0], render)
+    assert params is not None
+    assert params.name == "qwen_image"
     assert field in said[0]
 
 
 def test_sizes_near_enough_are_what_was_measured(catalog: Catalog, weights: Path, tmp_path: Path) -> None:
     save(tmp_path, weights)
-    figures, said = Profiles(catalog, tmp_path).choose(catalog.entries[0], replace(RENDER, area=1328 * 1328))
-    assert figures is not None
-    assert (figures.name, said) == ("runware-108-1", ())
+    params, said = Profiles(catalog, tmp_path).choose(catalog.entries[0], replace(RENDER, area=1328 * 1328))
+    assert params is not None
+    assert (params.name, said) == ("runware-108-1", ())
 
 
 def test_embedded_weights_that_changed_are_computed_in_full(tmp_path: Path) -> None:
@@ -123,17 +123,17 @@ def test_embedded_weights_that_changed_are_computed_in_full(tmp_path: Path) -> N
     assert recipe is not None
     profiles = Profiles(Catalog((SMALL,)), tmp_path)
     profiles._recipes[EMBEDDED] = replace(recipe, weights="0" * 64)
-    figures, said = profiles.choose(SMALL, replace(RENDER, area=128 * 128))
-    assert figures is None
+    params, said = profiles.choose(SMALL, replace(RENDER, area=128 * 128))
+    assert params is None
     assert "recipe.weights" in said[0]
-    assert said[-1] == "No figures are left to run with: every step is computed."
+    assert said[-1] == "No profile is valid, so every step is computed."
 
 
 @pytest.mark.parametrize(("steps", "guided"), [(20, True), (20, False), (28, True), (50, False)])
 def test_the_embedded_weights_have_figures_for_what_they_draw(steps: int, guided: bool) -> None:
-    figures, said = Profiles(Catalog((SMALL,))).choose(SMALL, CalibrationKey(steps, guided, 128 * 128))
-    assert figures is not None
-    assert (figures.name, said) == (EMBEDDED, ())
+    params, said = Profiles(Catalog((SMALL,))).choose(SMALL, CalibrationKey(steps, guided, 128 * 128))
+    assert params is not None
+    assert (params.name, said) == (EMBEDDED, ())
 
 
 def test_doubts_are_said() -> None:
@@ -146,9 +146,9 @@ def test_doubts_are_said() -> None:
 def test_a_profile_of_weights_that_are_not_here_yet_is_refused(tmp_path: Path, weights: Path) -> None:
     save(tmp_path, weights)
     entry = replace(REAL, weights=str(tmp_path / "nothing"))
-    figures, said = Profiles(Catalog((entry,)), tmp_path).choose(entry, RENDER)
-    assert figures is not None
-    assert figures.name == "qwen_image"
+    params, said = Profiles(Catalog((entry,)), tmp_path).choose(entry, RENDER)
+    assert params is not None
+    assert params.name == "qwen_image"
     assert "not on this machine" in said[0]
 
 

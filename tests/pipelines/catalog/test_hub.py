@@ -1,0 +1,61 @@
+from pathlib import Path
+
+import huggingface_hub.constants
+import pytest
+
+from pipelines.catalog.catalog import EMBEDDED, EMBEDDED_FOLDER
+from pipelines.catalog.hub import local_file, local_folder
+
+
+@pytest.fixture(autouse=True)
+def hub_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """An empty cache of the hub, without a network."""
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    return tmp_path / "hub"
+
+
+def put_snapshot(hub_cache: Path, name: str) -> Path:
+    """A downloaded repository owner/style with one file."""
+    repository = hub_cache / "models--owner--style"
+    snapshot = repository / "snapshots" / ("0" * 40)
+    (snapshot / name).parent.mkdir(parents=True)
+    (snapshot / name).write_bytes(b"weights")
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text("0" * 40)
+    return snapshot
+
+
+class TestFolder:
+    def test_the_embedded_weights(self) -> None:
+        assert local_folder(EMBEDDED) == EMBEDDED_FOLDER
+
+    def test_a_folder_is_itself(self, tmp_path: Path) -> None:
+        assert local_folder(str(tmp_path)) == tmp_path
+
+    def test_a_hub_name_is_its_local_copy(self, hub_cache: Path) -> None:
+        snapshot = put_snapshot(hub_cache, "model_index.json")
+        assert local_folder("owner/style") == snapshot
+
+    @pytest.mark.parametrize("weights", ["owner/other", "/no/such/folder", "not a name!"])
+    def test_none_without_a_local_copy(self, weights: str) -> None:
+        assert local_folder(weights) is None
+
+
+class TestFile:
+    def test_an_absolute_path_is_itself_whether_or_not_it_exists(self, tmp_path: Path) -> None:
+        assert local_file(tmp_path / "gone") == tmp_path / "gone"
+
+    @pytest.mark.parametrize("name", ["style.safetensors", "deep/style.safetensors"])
+    def test_a_hub_name_is_its_local_copy(self, hub_cache: Path, name: str) -> None:
+        snapshot = put_snapshot(hub_cache, name)
+        assert local_file(Path("owner/style") / name) == snapshot / name
+
+    def test_a_file_without_a_local_copy(self) -> None:
+        with pytest.raises(OSError, match="disk cache"):
+            local_file(Path("owner/other/style.safetensors"))
+
+    @pytest.mark.parametrize("name", ["style.safetensors", "owner/style.safetensors"])
+    def test_a_path_that_is_no_hub_name(self, name: str) -> None:
+        with pytest.raises(ValueError, match="neither a file nor a file of a hub repository"):
+            local_file(Path(name))

@@ -1,0 +1,21 @@
+from dataclasses import FrozenInstanceError, fields
+from typing import Any, cast
+
+import pytest
+
+from pipelines.models.checkpoint import Checkpoint, LoadedModel
+
+
+def test_nothing_of_a_checkpoint_can_be_replaced(checkpoint: Checkpoint) -> None:
+    for field in fields(checkpoint):
+        with pytest.raises(FrozenInstanceError):
+            setattr(checkpoint, field.name, None)
+    with pytest.raises(TypeError):
+        cast("Any", checkpoint.scheduler)["shift"] = 3.0
+
+
+def test_models_of_one_checkpoint_have_memories_of_their_own(checkpoint: Checkpoint) -> None:
+    one, other = LoadedModel(checkpoint), LoadedModel(checkpoint)
+    one.memory.get("embedding", "a", lambda: 1)
+    assert one.memory.values("embedding") == (1,)
+    assert other.memory.values("embedding") == ()

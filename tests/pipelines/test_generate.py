@@ -1,0 +1,94 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from accel.cache.plan import CachePlan
+from pipelines import generate as module
+from pipelines.generate import generate
+from pipelines.models.checkpoint import Checkpoint, LoadedModel
+from pipelines.render import advance, finish, prepare
+from pipelines.request import FaceRefinement, RenderRequest
+from tests.pipelines.test_render import asked, entry
+
+FACES = FaceRefinement("a face", None, true_cfg_scale=1.0, steps=2, strength=1.0, mask_blur=0)
+
+
+class Stopped(Exception):
+    pass
+
+
+def ignore(step: int, total: int) -> None:
+    """Nothing is to be told."""
+
+
+@pytest.fixture(scope="module")
+def model(checkpoint: Checkpoint) -> LoadedModel:
+    return LoadedModel(checkpoint)
+
+
+def rendered(model: LoadedModel, request: RenderRequest, index: int = 0) -> np.ndarray:
+    state = prepare(request, index, model, entry("text_to_image"))
+    while state.step < state.total:
+        advance([state])
+    return np.asarray(finish(state))
+
+
+def test_it_is_the_render_of_all_steps(model: LoadedModel) -> None:
+    request = asked(count=2)
+    generated = generate(request, 1, model, entry("text_to_image"), ignore)
+    assert np.array_equal(np.asarray(generated.image), rendered(model, request, 1))
+    assert (generated.seed, generated.warnings, generated.cache) == (request.seed + 1, (), None)
+
+
+def test_every_step_is_reported(model: LoadedModel) -> None:
+    heard: list[tuple[int, int]] = []
+    generate(asked(steps=3), 0, model, entry("text_to_image"), lambda *steps: heard.append(steps))
+    assert heard == [(0, 3), (1, 3), (2, 3), (3, 3)]
+
+
+def test_a_report_can_stop_the_image(model: LoadedModel) -> None:
+    def stop(step: int, total: int) -> None:
+        if step == 2:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        generate(asked(steps=3), 0, model, entry("text_to_image"), stop)
+
+
+def test_a_cache_that_reused_nothing_is_told(model: LoadedModel) -> None:
+    request = asked(steps=3, cache=CachePlan("fbcache", 0.0, 0, 3, 3))
+    generated = generate(request, 0, model, entry("text_to_image"), ignore)
+    assert generated.warnings == ("The cache 'fbcache' reused none of the 3 steps.",)
+    assert generated.cache is not None
+    assert generated.cache.steps == 3
+
+
+class TestFaces:
+    def test_without_a_face_the_image_stays_and_a_warning_says_so(
+        self, model: LoadedModel, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(module, "find_faces", lambda image, confidence: ())
+        generated = generate(asked(faces=FACES), 0, model, entry("text_to_image"), ignore)
+        assert generated.warnings == ("No face was found, so none was refined.",)
+        assert np.array_equal(np.asarray(generated.image), rendered(model, asked()))
+
+    def test_each_face_is_rendered_again_and_nothing_else(
+        self, model: LoadedModel, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        width, height = asked().width, asked().height
+        boxes = ((0, 0, 8, 8), (width - 8, height - 8, width, height))
+        monkeypatch.setattr(module, "find_faces", lambda image, confidence: boxes)
+        heard: list[tuple[int, int]] = []
+        request = asked(steps=3, faces=replace(FACES, mask_padding=0))
+        generated = generate(request, 0, model, entry("text_to_image"), lambda *steps: heard.append(steps))
+        before, after = rendered(model, asked(steps=3)), np.asarray(generated.image)
+        faces = np.zeros((height, width), bool)
+        for left, top, right, bottom in boxes:
+            faces[top:bottom, left:right] = True
+            assert not np.array_equal(before[top:bottom, left:right], after[top:bottom, left:right])
+        assert np.array_equal(before[~faces], after[~faces])
+        assert heard == [(0, 3), (1, 3), (2, 3), (3, 3), *[(3, 3)] * 4]
+        assert isinstance(generated.image, Image.Image)
