@@ -1,6 +1,7 @@
 """Random adapters for the stand-in transformer, with the names of each trainer."""
 
 import copy
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,11 @@ def named(
     return state
 
 
+def wrapped(state: State, wrapper: str) -> State:
+    """The same tensors, named as if each block had been wrapped in another module."""
+    return {re.sub(r"(transformer_blocks\.\d+)\.", rf"\1.{wrapper}.", name): tensor for name, tensor in state.items()}
+
+
 def with_alpha(state: State, scale: float) -> State:
     """The same adapter at another alpha, made `1 / scale` stronger so that its effect is the same."""
     scaled = {}
@@ -77,6 +83,18 @@ DIALECTS: dict[str, Callable[[Adapter], State]] = {
     "diffusers and alpha": lambda a: with_alpha(named(a, "transformer."), 2.0),
     "lycoris": lambda a: with_alpha(named(a, "lycoris_", **KOHYA, sep="_"), 0.5),
     "base and diffusion model": lambda a: named(a, "base_model.model.diffusion_model."),
+    "onetrainer": lambda a: with_alpha(named(a, "lora_transformer_", **KOHYA, sep="_"), 0.5),
+    "compiled": lambda a: named(a, "_orig_mod."),
+    "compiled, kohya": lambda a: with_alpha(named(a, "lora_unet__orig_mod_", **KOHYA, sep="_"), 0.5),
+    "compiled and peft": lambda a: named(a, "base_model.model._orig_mod.transformer."),
+    "data parallel": lambda a: named(a, "module."),
+    "diffsynth": lambda a: named(a, "pipe.dit.", "lora_A.default.weight", "lora_B.default.weight"),
+    "diffsynth, dit": lambda a: named(a, "dit."),
+    "unet": lambda a: named(a, "unet."),
+    "checkpointed": lambda a: wrapped(named(a, "transformer."), "_checkpoint_wrapped_module"),
+    "checkpointed and sharded": lambda a: wrapped(named(a), "_fsdp_wrapped_module._checkpoint_wrapped_module"),
+    "adapter name with hyphens": lambda a: named(a, "", "lora_A.my-style v2.weight", "lora_B.my-style v2.weight"),
+    "linear layers": lambda a: named(a, "unet.", "lora_linear_layer.down.weight", "lora_linear_layer.up.weight"),
 }
 
 

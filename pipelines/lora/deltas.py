@@ -1,4 +1,4 @@
-"""The mathematics of adapters: what LoRA, LoKr, DoRA and full differences add to the output of a module.
+"""The mathematics of adapters: what LoRA, LoHa, LoKr, DoRA, OFT and full differences add to the output of a module.
 
 A delta is a function of the input and the output of a module, and never writes to the module. Knows tensors; knows no
 files, no names, and no weight of a request.
@@ -59,6 +59,48 @@ class LoKr:
 
 
 @dataclass(frozen=True, slots=True)
+class LoHa:
+    """LoHa (LyCORIS, arXiv:2309.14859): the elementwise product of two products, each [out, rank] @ [rank, in].
+
+    alpha / rank is folded into `first`. The product has the size of the weight, so it is made again in each forward.
+    """
+
+    first: tuple[torch.Tensor, torch.Tensor]
+    second: tuple[torch.Tensor, torch.Tensor]
+
+    def __call__(self, module: nn.Module, sample: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
+        """See `Delta`."""
+        return functional.linear(sample, self.delta_weight())
+
+    def delta_weight(self) -> torch.Tensor:
+        """Return ΔW [out, in]."""
+        return multiply(*self.first) * multiply(*self.second)
+
+
+@dataclass(frozen=True, slots=True)
+class OFT:
+    """OFT (Qiu et al. 2023, arXiv:2306.07280): the input or the output is rotated in blocks.
+
+    `blocks` [number, size, size] are the rotations minus the identity, to be multiplied from the right. One block is
+    used for all. PEFT rotates the input, and `by_input` is true. LyCORIS and kohya rotate the output without its bias.
+    The weight of a request multiplies the difference, as in LyCORIS.
+    """
+
+    blocks: torch.Tensor
+    by_input: bool
+
+    def __call__(self, module: nn.Module, sample: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
+        """See `Delta`."""
+        if self.by_input:
+            return _without_bias(module, module.forward(self._rotate(sample)))  # `forward` runs no hook
+        return self._rotate(_without_bias(module, output))
+
+    def _rotate(self, rows: torch.Tensor) -> torch.Tensor:
+        blocks = rows.unflatten(-1, (-1, self.blocks.shape[-1]))
+        return torch.einsum("...kn,knm->...km", blocks, self.blocks.expand(blocks.shape[-2], -1, -1)).flatten(-2)
+
+
+@dataclass(frozen=True, slots=True)
 class DoRA:
     """DoRA (Liu et al. 2024, arXiv:2402.09353): the rows of W + ΔW are rescaled to a learned magnitude.
 
@@ -68,7 +110,7 @@ class DoRA:
     does the same; PEFT scales ΔW before it computes norms.
     """
 
-    delta: LoRA | LoKr
+    delta: LoRA | LoHa | LoKr
     gain: torch.Tensor
     gain_minus_one: torch.Tensor  # kept beside `gain`: a rounded gain near 1 has lost most of its difference from 1
     by_input: bool
@@ -78,8 +120,7 @@ class DoRA:
         if self.by_input:
             base = functional.linear(sample * self.gain_minus_one, _linear(module).weight)
             return base + self.delta(module, sample * self.gain, output)
-        bias = _linear(module).bias
-        base = output if bias is None else output - bias
+        base = _without_bias(module, output)
         return self.gain_minus_one * base + self.gain * self.delta(module, sample, output)
 
 
@@ -117,6 +158,19 @@ class NormDiff:
         return functional.rms_norm(sample, self.diff.shape, self.diff, self.eps)
 
 
+def cayley(skew: torch.Tensor) -> torch.Tensor:
+    """Return the rotations (I + Q)(I − Q)⁻¹ of skew-symmetric matrices Q [number, size, size]."""
+    identity = torch.eye(skew.shape[-1], device=skew.device, dtype=skew.dtype)
+    return (identity + skew) @ torch.linalg.inv(identity - skew)
+
+
+def cayley_neumann(skew: torch.Tensor) -> torch.Tensor:
+    """Return I + 2Q + 2Q² + 2Q³ + Q⁴, which PEFT uses in place of `cayley` unless told otherwise."""
+    identity = torch.eye(skew.shape[-1], device=skew.device, dtype=skew.dtype)
+    square = skew @ skew
+    return identity + 2 * (skew + square + square @ skew) + square @ square
+
+
 def multiply(*matrices: torch.Tensor) -> torch.Tensor:
     """Return a single matrix as it is, or the product of two."""
     return matrices[0] if len(matrices) == 1 else matrices[0] @ matrices[1]
@@ -129,6 +183,11 @@ def cast_delta(value: Any, dtype: torch.dtype) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
         return replace(value, **{f.name: cast_delta(getattr(value, f.name), dtype) for f in fields(value)})
     return tuple(cast_delta(item, dtype) for item in value) if isinstance(value, list | tuple) else value
+
+
+def _without_bias(module: nn.Module, output: torch.Tensor) -> torch.Tensor:
+    bias = _linear(module).bias
+    return output if bias is None else output - bias
 
 
 def _linear(module: nn.Module) -> nn.Linear:

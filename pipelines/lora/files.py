@@ -18,14 +18,18 @@ from torch import nn
 
 from pipelines.errors import LoraError
 from pipelines.lora.deltas import (
+    OFT,
     BiasDiff,
     Delta,
     DoRA,
+    LoHa,
     LoKr,
     LoRA,
     NormDiff,
     WeightDiff,
     cast_delta,
+    cayley,
+    cayley_neumann,
     multiply,
 )
 from pipelines.lora.keys import is_norm, sort_names
@@ -125,15 +129,33 @@ def _fits_linear(module: nn.Module, weights: Weights) -> bool:
         return False
     size = (module.out_features, module.in_features)
     legal = {"alpha": [(), (1,)], "magnitude": [size[:1], (size[0], 1), (1, size[1])], "diff": [size]}
-    legal["diff_b"] = [size[:1]]
+    legal |= {"diff_b": [size[:1]], "up_b": [size[:1]], "rescale": [size[:1], (size[0], 1)]}
     if not all(tuple(weights[part].shape) in shapes for part, shapes in legal.items() if part in weights):
         return False
     if "down" in weights:
         return _product_shape(weights["up"], weights["down"]) == size
+    if "hada_w1_a" in weights:
+        return all(_product_shape(*_factors(weights, name)) == size for name in ("hada_w1", "hada_w2"))
+    if (vectors := weights.get("oft_vectors")) is not None:
+        return vectors.ndim == 2 and _fits_blocks(len(vectors), _block_size(vectors.shape[1]), module.in_features)
+    if (blocks := weights.get("oft_blocks")) is not None:
+        number, rows, columns = blocks.shape if blocks.ndim == 3 else (0, 0, 1)
+        return rows == columns and number * rows == module.out_features
     if left := _factors(weights, "w1"):
         (rows, columns), (more_rows, more_columns) = _product_shape(*left), _product_shape(*_factors(weights, "w2"))
         return (rows * more_rows, columns * more_columns) == size
     return True
+
+
+def _fits_blocks(number: int, size: int, width: int) -> bool:
+    """Whether so many blocks cover a width, or one block that is repeated."""
+    return size > 0 and (number * size == width or (number == 1 and width % size == 0))
+
+
+def _block_size(elements: int) -> int:
+    """The size of a skew-symmetric matrix with so many elements above its diagonal, 0 if there is none."""
+    size = (1 + math.isqrt(1 + 8 * elements)) // 2
+    return size if elements and size * (size - 1) // 2 == elements else 0
 
 
 def _linear_deltas(name: str, linear: nn.Linear, weights: Weights, alphas: _Alphas) -> list[Delta]:
@@ -142,18 +164,26 @@ def _linear_deltas(name: str, linear: nn.Linear, weights: Weights, alphas: _Alph
         made.append(WeightDiff(weights["diff"]))
     if "diff_b" in weights:
         made.append(BiasDiff(weights["diff_b"]))
+    if "up_b" in weights:
+        made.append(BiasDiff(weights["up_b"] * alphas.scale(name, len(weights["down"]), weights.get("alpha"))))
+    if (rotation := _make_oft(weights)) is not None:
+        made.append(rotation)
     inner = _make_factored(name, weights, alphas)
     if inner is not None:
         made.append(_make_dora(name, linear, inner, weights["magnitude"]) if "magnitude" in weights else inner)
     return made
 
 
-def _make_factored(name: str, weights: Weights, alphas: _Alphas) -> LoRA | LoKr | None:
-    """Make the low-rank or Kronecker delta, scaled by alpha, or return None if the module has neither."""
+def _make_factored(name: str, weights: Weights, alphas: _Alphas) -> LoRA | LoHa | LoKr | None:
+    """Make the low-rank, Hadamard or Kronecker delta, scaled by alpha, or return None if the module has neither."""
     alpha = weights.get("alpha")
     if "down" in weights:
         scale = alphas.scale(name, len(weights["down"]), alpha)
         return LoRA(weights["down"], weights["up"] * scale)
+    if "hada_w1_a" in weights:
+        scale = alphas.scale(name, len(weights["hada_w1_b"]), alpha)
+        first = weights["hada_w1_a"] * scale, weights["hada_w1_b"]
+        return LoHa(first, (weights["hada_w2_a"], weights["hada_w2_b"]))
     left, right = _factors(weights, "w1"), _factors(weights, "w2")
     if not left:
         return None
@@ -163,7 +193,33 @@ def _make_factored(name: str, weights: Weights, alphas: _Alphas) -> LoRA | LoKr 
     return LoKr(multiply(*left) * scale, right)
 
 
-def _make_dora(name: str, linear: nn.Linear, inner: LoRA | LoKr, magnitude: torch.Tensor) -> DoRA:
+def _make_oft(weights: Weights) -> OFT | None:
+    """Make the rotation, or return None if the module has none."""
+    if (vectors := weights.get("oft_vectors")) is not None:
+        size = _block_size(vectors.shape[1])
+        skew = vectors.new_zeros(len(vectors), size, size)
+        rows, columns = torch.triu_indices(size, size, 1)
+        skew[:, rows, columns] = vectors
+        return OFT(_minus_identity(cayley_neumann(skew - skew.mT)), by_input=True)
+    if (blocks := weights.get("oft_blocks")) is None:
+        return None
+    skew, width = blocks - blocks.mT, blocks.shape[0] * blocks.shape[1]
+    # LyCORIS and kohya keep the constraint per output as alpha.
+    constraint = width * weights["alpha"].item() if "alpha" in weights else 0.0
+    norm = torch.linalg.vector_norm(skew)
+    if 0 < constraint < norm:
+        skew = skew * (constraint / norm)
+    rotations = cayley(skew)
+    if "rescale" in weights:
+        rotations = rotations * weights["rescale"].reshape(len(blocks), 1, -1)
+    return OFT(_minus_identity(rotations), by_input=False)
+
+
+def _minus_identity(matrices: torch.Tensor) -> torch.Tensor:
+    return matrices - torch.eye(matrices.shape[-1], device=matrices.device)
+
+
+def _make_dora(name: str, linear: nn.Linear, inner: LoRA | LoHa | LoKr, magnitude: torch.Tensor) -> DoRA:
     if not linear.weight.is_floating_point():
         raise LoraError(f"it is a DoRA, which needs the weights of {name} as numbers, and they are quantized")
     adapted = linear.weight.float() + inner.delta_weight()
@@ -174,7 +230,7 @@ def _make_dora(name: str, linear: nn.Linear, inner: LoRA | LoKr, magnitude: torc
 
 
 def _factors(weights: Weights, name: str) -> tuple[torch.Tensor, ...]:
-    """One factor of a Kronecker product: a matrix, or two matrices to be multiplied."""
+    """One factor of a Kronecker or Hadamard product: a matrix, or two matrices to be multiplied."""
     if name in weights:
         return (weights[name],)
     return tuple(weights[part] for part in (f"{name}_a", f"{name}_b") if part in weights)

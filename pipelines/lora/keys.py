@@ -30,19 +30,42 @@ _IN_BLOCK = {name.replace(".", "_"): name for name in _BLOCK_LINEARS + _BLOCK_NO
 _OUTSIDE = {name.replace(".", "_"): name for name in _OUTER_LINEARS + _OUTER_NORMS}
 NORMS = frozenset(_BLOCK_NORMS + _OUTER_NORMS)
 
-# Prefixes of dotted names: diffusers, ComfyUI and ai-toolkit, PEFT. A name may have several of them.
-_PREFIXES = ("base_model.model.", "transformer.", "diffusion_model.", "model.")
-# Prefixes of names with underscores instead of dots: kohya's scripts, LyCORIS.
-_FLAT_PREFIXES = ("lora_unet_", "lycoris_")
+# Prefixes of dotted names: diffusers, ComfyUI and ai-toolkit, PEFT, DiffSynth, DistributedDataParallel. A name may
+# have several of them.
+_PREFIXES = (
+    "base_model.model.",
+    "transformer.",
+    "diffusion_model.",
+    "model.",
+    "module.",
+    "pipe.",
+    "dit.",
+    "unet.",
+)
+# Prefixes of names with underscores instead of dots: kohya's scripts, LyCORIS, OneTrainer.
+_FLAT_PREFIXES = ("lora_unet_", "lycoris_", "lora_transformer_")
+# Names that torch.compile, activation checkpointing and FSDP put around a module, anywhere in a name.
+_WRAPPERS = re.compile(r"(?:^|(?<=[._]))_(?:orig_mod|checkpoint_wrapped_module|fsdp_wrapped_module)[._]")
 _TEXT_ENCODER = ("lora_te", "text_encoder", "text_model.", "cond_stage_model.")
+# Modules of SD, SDXL, SD3, FLUX, HunyuanVideo and Wan that Qwen-Image does not have.
+_OTHER_MODEL = re.compile(
+    r"(.*[._])?(double_blocks|single_blocks|single_transformer_blocks|joint_blocks|(down|up|input|output)_blocks"
+    r"|(mid|middle)_block|cross_attn|attn[12]|ff|ff_context|norm1_context|context_embedder|x_embedder)[._].+"
+)
 
-# The endings of a name for each part of a delta. PEFT puts the name of the adapter before `weight`.
+# The endings of a name for each part of a delta. PEFT adds the name of the adapter.
+_NAME = r"(\.[^.]+)?"
 _ENDINGS = {
-    "down": r"lora_A(\.\w+)?\.weight|lora[._]down\.weight",
-    "up": r"lora_B(\.\w+)?\.weight|lora[._]up\.weight",
+    "down": rf"lora_A{_NAME}\.weight|lora[._]down\.weight|lora_linear_layer[._]down\.weight",
+    "up": rf"lora_B{_NAME}\.weight|lora[._]up\.weight|lora_linear_layer[._]up\.weight",
+    "up_b": rf"lora_B{_NAME}\.bias|lora[._]up\.bias",
     "alpha": r"alpha",
-    "magnitude": r"dora_scale|lora_magnitude_vector(\.\w+){0,2}",
-    **{part: f"lokr_{part}" for part in ("w1", "w2", "w1_a", "w1_b", "w2_a", "w2_b")},
+    "magnitude": r"dora_scale|lora_magnitude_vector(\.[^.]+){0,2}",
+    **{part: f"lokr_{part}{_NAME}" for part in ("w1", "w2", "w1_a", "w1_b", "w2_a", "w2_b")},
+    **{part: f"{part}{_NAME}" for part in ("hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b")},
+    "oft_vectors": rf"oft_R{_NAME}\.weight",
+    "oft_blocks": r"oft_blocks",
+    "rescale": r"rescale",
     "diff": r"diff",
     "diff_b": r"diff_b",
 }
@@ -50,10 +73,19 @@ _KEYS = {part: re.compile(rf"(?P<module>.+?)\.(?:{ending})") for part, ending in
 _BLOCK = re.compile(r"transformer_blocks[._](?P<number>\d+)[._](?P<inner>.+)")
 
 _LOW_RANK = frozenset({"down", "up"})
+_HADAMARD = frozenset({"hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b"})
 _KRONECKER = [
     frozenset(first + second) for first in (["w1"], ["w1_a", "w1_b"]) for second in (["w2"], ["w2_a", "w2_b"])
 ]
-_WHOLE_WEIGHTS = [_LOW_RANK, *_KRONECKER]
+_FACTORED = [_LOW_RANK, _HADAMARD, *_KRONECKER]
+_WHOLE_WEIGHTS = [
+    *_FACTORED,
+    *(weights | {"magnitude"} for weights in _FACTORED),
+    _LOW_RANK | {"up_b"},
+    frozenset({"oft_vectors"}),
+    frozenset({"oft_blocks"}),
+    frozenset({"oft_blocks", "rescale"}),
+]
 
 Parts = dict[str, str]
 
@@ -78,8 +110,8 @@ def check_file(path: Path) -> LoraNames:
 def sort_names(names: Iterable[str]) -> LoraNames:
     """Sort the tensor names of a file by module and part.
 
-    Raises `LoraError` if a name belongs to no module of Qwen-Image's transformer, is no part of a LoRA, appears twice
-    in different spellings, or lacks its counterpart, or if there are only text-encoder weights.
+    Raises `LoraError` if a name belongs to another model, has an unknown spelling, appears twice in different
+    spellings, or lacks its counterpart, or if there are only text-encoder weights.
     """
     modules: dict[str, Parts] = {}
     text_encoder = []
@@ -108,8 +140,8 @@ def is_norm(module: str) -> bool:
 
 
 def _without_prefix(name: str) -> str | None:
-    """A name without the trainers' prefixes, or None for a text encoder's."""
-    bare = name
+    """A name without the trainers' prefixes and wrappers, or None for a text encoder's."""
+    bare = _WRAPPERS.sub("", name)
     while (shorter := _shortened(bare)) != bare:
         bare = shorter
     return None if bare.startswith(_TEXT_ENCODER) else bare
@@ -124,11 +156,13 @@ def _shortened(name: str) -> str:
 def _split(name: str, bare: str) -> tuple[str, str]:
     matches = {part: found for part, key in _KEYS.items() if (found := key.fullmatch(bare))}
     if not matches:
-        raise LoraError(f"'{name}' is no weight of a LoRA, a LoKr, a DoRA or a full delta")
+        raise LoraError(f"unknown spelling: '{name}' is no weight of a LoRA, DoRA, LoHa, LoKr, OFT or a difference")
     (part, found), *_ = matches.items()
     module = _module(found["module"])
-    if module is None:
+    if module is None and _OTHER_MODEL.fullmatch(bare):
         raise LoraError(f"it was made for another model: Qwen-Image has no module of '{name}'")
+    if module is None:
+        raise LoraError(f"unknown spelling: '{name}' names no module of Qwen-Image's transformer")
     return module, part
 
 
@@ -141,7 +175,7 @@ def _module(text: str) -> str | None:
 
 
 def _check_whole(module: str, parts: frozenset[str]) -> None:
-    weights = parts - {"alpha", "magnitude", "diff_b"}
+    weights = parts - {"alpha", "diff_b"}
     factored = weights in _WHOLE_WEIGHTS
     if is_norm(module):
         usable = parts == {"diff"}

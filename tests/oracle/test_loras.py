@@ -7,6 +7,7 @@ import pytest
 import torch
 from diffusers.loaders.lora_conversion_utils import _convert_non_diffusers_lokr_to_diffusers
 from diffusers.loaders.lora_pipeline import QwenImageLoraLoaderMixin
+from peft import LoHaConfig, LoraConfig, OFTConfig, get_peft_model, get_peft_model_state_dict
 
 from pipelines.lora.apply import apply_loras, select_loras
 from pipelines.models.checkpoint import Checkpoint, LoadedModel
@@ -80,3 +81,27 @@ def test_lokr(checkpoint: Checkpoint, tmp_path: Path) -> None:
     converted = _convert_non_diffusers_lokr_to_diffusers(dict(state))
     transformer.load_lora_adapter(converted, prefix="transformer", adapter_name="lokr")
     assert_equal(ours(checkpoint, tmp_path, state), velocity(transformer), checkpoint)
+
+
+@pytest.mark.filterwarnings("ignore:Adapter 'default'. 5 LoRA tensor.s. have invalid shape")  # the biases
+@pytest.mark.parametrize(
+    "config",
+    [
+        LoHaConfig(r=4, alpha=4, init_weights=False),
+        OFTConfig(oft_block_size=8, init_weights=False),
+        OFTConfig(oft_block_size=8, block_share=True, init_weights=False),
+        LoraConfig(r=4, lora_alpha=4, lora_bias=True, init_lora_weights=False),
+    ],
+    ids=["LoHa", "OFT", "OFT with one block", "LoRA with bias"],
+)
+def test_what_only_peft_writes(checkpoint: Checkpoint, tmp_path: Path, config: Any) -> None:
+    """PEFT's own file of a random adapter against PEFT's own forward."""
+    torch.manual_seed(5)
+    config.target_modules = ["attn.to_q", "img_mlp.net.0.proj", "proj_out"]
+    model: Any = get_peft_model(fused(checkpoint.transformer), config)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "hada" in name:
+                parameter.mul_(2)
+    state = get_peft_model_state_dict(model)
+    assert_equal(ours(checkpoint, tmp_path, state), velocity(model), checkpoint)

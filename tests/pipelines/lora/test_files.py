@@ -183,6 +183,76 @@ def test_lokr_with_dora(checkpoint: Checkpoint, path: Path) -> None:
     check(checkpoint, path, state, {f"{Q}.weight": magnitude * adapted / adapted.norm(dim=1, keepdim=True) - base})
 
 
+@pytest.mark.parametrize("magnitude", [False, True])
+@pytest.mark.parametrize(("prefix", "adapter"), [("lycoris_", ""), ("diffusion_model.", ""), ("", ".my-style")])
+def test_loha(checkpoint: Checkpoint, path: Path, prefix: str, adapter: str, magnitude: bool) -> None:
+    generator, alpha, rank = torch.Generator().manual_seed(8), 6.0, 3
+    state, changes = {}, {}
+    for name in (Q, MLP):
+        base = linear_of(checkpoint.transformer, name).weight.detach()
+        factors = {
+            "hada_w1_a": torch.randn(base.shape[0], rank, generator=generator) / 3,
+            "hada_w1_b": torch.randn(rank, base.shape[1], generator=generator),
+            "hada_w2_a": torch.randn(base.shape[0], rank, generator=generator) / 3,
+            "hada_w2_b": torch.randn(rank, base.shape[1], generator=generator),
+        }
+        flat = prefix + (name.replace(".", "_") if prefix.endswith("_") else name)
+        state |= {f"{flat}.{part}{adapter}": factor for part, factor in factors.items()}
+        state[f"{flat}.alpha"] = torch.tensor(alpha)
+        first, second = factors["hada_w1_a"] @ factors["hada_w1_b"], factors["hada_w2_a"] @ factors["hada_w2_b"]
+        change = alpha / rank * first * second
+        if magnitude:
+            lengths = torch.rand(len(base), 1, generator=generator) * 3
+            state[f"{flat}.dora_scale"] = lengths
+            change = lengths * (base + change) / (base + change).norm(dim=1, keepdim=True) - base
+        changes[f"{name}.weight"] = change
+    check(checkpoint, path, state, changes, 0.5)
+
+
+def test_a_bias_of_the_second_matrix(checkpoint: Checkpoint, path: Path) -> None:
+    adapter = random_adapter(checkpoint.transformer)
+    bias = torch.full((32,), 0.5)
+    state = named(adapter, "base_model.model.", "lora_A.default.weight", "lora_B.default.weight")
+    state |= {f"base_model.model.{Q}.lora_B.default.bias": bias, f"{Q}.alpha": torch.tensor(2.0 * RANK)}
+    changes = multiplied(adapter) | {f"{Q}.bias": 2 * bias}
+    changes[f"{Q}.weight"] = 2 * changes[f"{Q}.weight"]
+    check(checkpoint, path, state, changes, -0.5)
+
+
+@pytest.mark.parametrize("number", [4, 1])
+def test_oft_of_the_input(checkpoint: Checkpoint, path: Path, number: int) -> None:
+    """As PEFT writes it: what is above the diagonal of Q in each block; one block is repeated."""
+    vectors = torch.randn(number, 28, generator=torch.Generator().manual_seed(9)) * 0.2
+    base = linear_of(checkpoint.transformer, Q).weight.detach()
+    blocks = []
+    for vector in vectors:
+        skew = torch.zeros(8, 8)
+        skew[tuple(torch.triu_indices(8, 8, 1))] = vector
+        skew = skew - skew.T
+        blocks.append(torch.eye(8) + 2 * skew + 2 * skew @ skew + 2 * skew @ skew @ skew + skew @ skew @ skew @ skew)
+    rotation = torch.block_diag(*blocks * (4 // number))
+    check(checkpoint, path, {f"{Q}.oft_R.weight": vectors}, {f"{Q}.weight": base @ rotation.T - base}, 0.7)
+
+
+@pytest.mark.parametrize(("alpha", "rescaled"), [(None, False), (0.0, True), (0.02, False), (9.0, False)])
+def test_oft_of_the_output(checkpoint: Checkpoint, path: Path, alpha: float | None, rescaled: bool) -> None:
+    """As LyCORIS writes it: alpha × outputs limits the norm of Q; the rows may be rescaled."""
+    generator = torch.Generator().manual_seed(10)
+    raw = torch.randn(16, 8, 8, generator=generator) * 0.2
+    base = linear_of(checkpoint.transformer, MLP).weight.detach()
+    skew = raw - raw.mT
+    if alpha is not None and alpha == 0.02:
+        skew = skew * (alpha * 128 / skew.norm())
+    rotation = torch.block_diag(*((torch.eye(8) + q) @ torch.linalg.inv(torch.eye(8) - q) for q in skew))
+    state, target = {f"{MLP}.oft_blocks": raw}, rotation.T @ base
+    if alpha is not None:
+        state[f"{MLP}.alpha"] = torch.tensor(alpha)
+    if rescaled:
+        state[f"{MLP}.rescale"] = 0.5 + torch.rand(128, 1, generator=generator)
+        target = state[f"{MLP}.rescale"] * target
+    check(checkpoint, path, state, {f"{MLP}.weight": target - base}, -1.5)
+
+
 def test_half_precision_files_and_models(checkpoint: Checkpoint, path: Path) -> None:
     """Read in full precision, scaled, and rounded once to the model's dtype."""
     adapter = random_adapter(checkpoint.transformer)
@@ -203,6 +273,11 @@ def pair(down: tuple[int, ...], up: tuple[int, ...], module: str = Q) -> State:
     return {f"{module}.lora_A.weight": torch.ones(down), f"{module}.lora_B.weight": torch.ones(up)}
 
 
+def hadamard(rows: int, columns: int) -> State:
+    shapes = {"w1_a": (32, 4), "w1_b": (4, 32), "w2_a": (rows, 4), "w2_b": (4, columns)}
+    return {f"{Q}.hada_{part}": torch.ones(shape) for part, shape in shapes.items()}
+
+
 @pytest.mark.parametrize(
     ("state", "complaint"),
     [
@@ -217,6 +292,17 @@ def pair(down: tuple[int, ...], up: tuple[int, ...], module: str = Q) -> State:
         (pair((4, 32), (32, 4), "transformer_blocks.59.attn.to_q"), "this one has no transformer_blocks.59"),
         ({f"{Q}.lokr_w1": torch.ones(4, 4), f"{Q}.lokr_w2": torch.ones(4, 8)}, "do not fit"),
         ({f"{Q}.diff": torch.ones(32)}, "do not fit"),
+        (pair((4, 32), (32, 4)) | {f"{Q}.lora_B.bias": torch.ones(31)}, "do not fit"),
+        (hadamard(31, 32), "do not fit"),
+        (hadamard(32, 31), "do not fit"),
+        ({f"{Q}.oft_R.weight": torch.ones(4, 27)}, "do not fit"),
+        ({f"{Q}.oft_R.weight": torch.ones(3, 28)}, "do not fit"),
+        ({f"{Q}.oft_R.weight": torch.ones(4, 0)}, "do not fit"),
+        ({f"{Q}.oft_R.weight": torch.ones(4)}, "do not fit"),
+        ({f"{Q}.oft_blocks": torch.ones(4, 8, 4)}, "do not fit"),
+        ({f"{Q}.oft_blocks": torch.ones(3, 8, 8)}, "do not fit"),
+        ({f"{Q}.oft_blocks": torch.ones(2, 4, 8, 8)}, "do not fit"),
+        ({f"{Q}.oft_blocks": torch.ones(4, 8, 8), f"{Q}.rescale": torch.ones(8)}, "do not fit"),
         ({f"{Q}.diff_b": torch.ones(31)}, "do not fit"),
         ({"txt_norm.diff": torch.ones(31)}, "do not fit"),
     ],

@@ -170,7 +170,7 @@ def test_a_private_one_is_its_owners_only(
         ("/missing", "answered with status 404"),
         ("/page", "no safetensors file"),
         ("/flux", "made for another model"),
-        ("/checkpoint", "no weight of a LoRA"),
+        ("/checkpoint", "unknown spelling"),
         ("/large", "larger than 1 MB"),
     ],
 )
