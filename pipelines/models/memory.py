@@ -56,6 +56,7 @@ class ByteBudgetCache:
         self._entries: dict[Kind, OrderedDict[Hashable, tuple[Any, int]]] = {
             kind: OrderedDict() for kind in get_args(Kind)
         }
+        self._usage: dict[Kind, int] = dict.fromkeys(self._entries, 0)
 
     def get(self, kind: Kind, key: Hashable, make: Callable[[], V]) -> V:
         """The value of a key, made if it is not here. One that exceeds its kind's bytes alone is not kept."""
@@ -64,14 +65,15 @@ class ByteBudgetCache:
             entries.move_to_end(key)
             return cast("V", entries[key][0])
         while budget.entries is not None and len(entries) >= budget.entries:
-            entries.popitem(last=False)
+            self._drop_oldest(kind)
             free_memory()
         value = make()
         size = storage_bytes(value)
         if budget.bytes is None or size <= budget.bytes:
             entries[key] = (value, size)
-            while budget.bytes is not None and self.usage()[kind] > budget.bytes:
-                entries.popitem(last=False)
+            self._usage[kind] += size
+            while budget.bytes is not None and self._usage[kind] > budget.bytes:
+                self._drop_oldest(kind)
         return value
 
     def values(self, kind: Kind) -> tuple[Any, ...]:
@@ -80,7 +82,11 @@ class ByteBudgetCache:
 
     def usage(self) -> dict[Kind, int]:
         """The bytes kept of each kind."""
-        return {kind: sum(size for _, size in entries.values()) for kind, entries in self._entries.items()}
+        return dict(self._usage)
+
+    def _drop_oldest(self, kind: Kind) -> None:
+        _, (_, size) = self._entries[kind].popitem(last=False)
+        self._usage[kind] -= size
 
 
 def storage_bytes(value: object) -> int:

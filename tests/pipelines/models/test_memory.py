@@ -1,3 +1,4 @@
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -75,6 +76,18 @@ class TestEntries:
         for name in "abac":
             memory.get("controlnet", name, lambda name=name: events.append(name))
         assert events == ["a", "b", "freed, 1", "c"]
+
+    def test_what_left_is_freed_before_the_next_is_made(self) -> None:
+        memory = cache(checkpoint=Budget(entries=1))
+        old = weakref.ref(memory.get("checkpoint", "a", lambda: nn.Linear(2, 2)))
+        assert old() is not None
+
+        def make() -> nn.Linear:
+            assert old() is None
+            return nn.Linear(3, 3)
+
+        memory.get("checkpoint", "b", make)
+        assert memory.usage()["checkpoint"] == 4 * (9 + 3)
 
     def test_what_cannot_be_made_is_tried_again(self) -> None:
         memory, failures = cache(), []
