@@ -12,6 +12,8 @@ import importlib
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
+from accel.kernels.openmp import wait_passively
+
 if TYPE_CHECKING:
     from ownware.api import edit, generate
     from ownware.image_options import Control
@@ -38,6 +40,7 @@ def __getattr__(name: str) -> Any:
     """Import a public name on its first use."""
     if name not in _MODULES:
         raise AttributeError(f"module 'ownware' has no attribute '{name}'")
+    wait_passively()
     return getattr(importlib.import_module(_MODULES[name]), name)
 
 

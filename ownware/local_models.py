@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from ownware.options import OptionError
 from pipelines.catalog.catalog import Catalog, ModelEntry
-from server.devices import find_devices
+from server.devices import DeviceError, find_devices
 from server.served_models import choose_catalog
 from server.settings import Settings
 
@@ -19,8 +19,11 @@ class LocalModels:
 
     @classmethod
     def find(cls, settings: Settings) -> "LocalModels":
-        """The models that a server with these settings would serve. Raises `CatalogError`."""
-        devices = _find_devices(settings.devices)
+        """The models that a server with these settings would serve. Raises `CatalogError` or `OptionError`."""
+        try:
+            devices = _find_devices(settings.devices)
+        except DeviceError as error:
+            raise OptionError("--devices", str(error)) from error
         return cls(choose_catalog(settings, devices), devices[0])
 
     def entry(self, option: str, name: str) -> ModelEntry:

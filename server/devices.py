@@ -1,19 +1,94 @@
-"""Finds the devices to render on. Imports no torch."""
+"""Finds the devices to render on, and refuses those that are not there. Imports no torch."""
 
+import importlib.util
+import os
+import re
+import runpy
 import shutil
 import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+from pathlib import Path
+
+# A driver's own files: with one of them there may be a GPU that nvidia-smi does not list.
+_DRIVERS = ("/dev/nvidiactl", "/dev/dxg", "/dev/nvmap", "/dev/kfd")
+
+
+class DeviceError(ValueError):
+    """A device cannot be used; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class TorchBuild:
+    """The installed build of torch. `has_gpu_code` tells a build for CUDA or ROCm from one for the CPU only."""
+
+    version: str
+    has_gpu_code: bool
+
+    @classmethod
+    def find(cls) -> "TorchBuild":
+        """Read the build's own version file, because the import of torch takes seconds. Raises `DeviceError`."""
+        spec = importlib.util.find_spec("torch")
+        if spec is None or spec.origin is None:
+            raise DeviceError("torch is not installed")
+        told = runpy.run_path(str(Path(spec.origin).with_name("version.py")))
+        return cls(told["__version__"], bool(told.get("cuda") or told.get("hip")))
 
 
 def find_devices(wanted: tuple[str, ...]) -> tuple[str, ...]:
-    """Every NVIDIA GPU for `auto`, or the CPU without one. Other names stay as they are."""
-    if wanted != ("auto",):
-        return wanted
-    return tuple(f"cuda:{index}" for index in range(_gpu_count())) or ("cpu",)
+    """Every NVIDIA GPU for `auto`, or the CPU without one or without a torch that can use it.
+
+    Other names stay as they are. Raises `DeviceError` for one that is not on this machine.
+    """
+    if wanted == ("auto",):
+        found = tuple(f"cuda:{index}" for index in range(_gpu_count() or 0))
+        return found if found and TorchBuild.find().has_gpu_code else ("cpu",)
+    for name in wanted:
+        _check(name)
+    return wanted
 
 
-def _gpu_count() -> int:
+def card_bytes() -> tuple[int, ...]:
+    """The memory of each NVIDIA GPU that nvidia-smi lists."""
+    lines = _nvidia_smi("--query-gpu=memory.total", "--format=csv,noheader,nounits") or ()
+    return tuple(int(line) * 2**20 for line in lines if line.strip().isdecimal())
+
+
+def _check(name: str) -> None:
+    if re.fullmatch(r"cpu|mps|cuda(:\d+)?", name) is None:
+        raise DeviceError(f"'{name}' is no device; there are auto, cpu, cuda:0, cuda:1 …")
+    if not name.startswith("cuda"):
+        return
+    torch = TorchBuild.find()
+    if not torch.has_gpu_code:
+        raise DeviceError(
+            f"'{name}' cannot be used: torch {torch.version} is a build for the CPU only. "
+            "Install the CUDA build, or start with --devices cpu"
+        )
+    count = _gpu_count()
+    if count is not None and int(name.partition(":")[2] or 0) >= count:
+        there = ", ".join(f"cuda:{index}" for index in range(count)) or "no CUDA device"
+        raise DeviceError(f"'{name}' is not on this machine: there is {there}. --devices cpu uses the CPU")
+
+
+def _gpu_count() -> int | None:
+    """How many GPUs a process sees; None where that cannot be told without torch."""
+    lines = _nvidia_smi("--list-gpus")
+    if lines is None:
+        return None if any(Path(path).exists() for path in _DRIVERS) else 0
+    count = sum(line.startswith("GPU ") for line in lines)
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is None:
+        return count
+    names = (name.strip() for name in visible.split(","))  # CUDA stops at the first name that is not there
+    return len(list(takewhile(lambda name: name[:1].isalpha() or (name.isdecimal() and int(name) < count), names)))
+
+
+def _nvidia_smi(*arguments: str) -> Sequence[str] | None:
+    """The lines that the program prints; None without the program."""
     program = shutil.which("nvidia-smi")
     if program is None:
-        return 0
-    listing = subprocess.run([program, "--list-gpus"], capture_output=True, text=True, check=False, timeout=10)
-    return sum(line.startswith("GPU ") for line in listing.stdout.splitlines())
+        return None
+    done = subprocess.run([program, *arguments], capture_output=True, text=True, check=False, timeout=10)
+    return done.stdout.splitlines()

@@ -17,11 +17,11 @@ import uvicorn
 from accel.cache.profile import ProfileError
 from pipelines.catalog.catalog import Catalog, CatalogError, ModelEntry
 from server.app import MILLION, create_app
-from server.devices import find_devices
+from server.devices import DeviceError, card_bytes, find_devices
 from server.jobs.queue import JobQueue
 from server.jobs.worker_process import WorkerProcess
 from server.logs import configure_logs
-from server.served_models import choose_catalog
+from server.served_models import choose_catalog, missing_capacity
 from server.settings import Settings
 
 log = structlog.get_logger()
@@ -38,12 +38,19 @@ def serve(settings: Settings) -> int:
     if settings.face_refinement and importlib.util.find_spec("nudenet") is None:
         typer.echo("ownware: --face-refinement needs the face detector: pip install 'ownware[faces]'", err=True)
         return 2
-    devices = find_devices(settings.devices)
     try:
+        devices = find_devices(settings.devices)
         catalog = choose_catalog(settings, devices)
+    except DeviceError as error:
+        typer.echo(f"ownware: --devices: {error}", err=True)
+        return 2
     except CatalogError as error:
         typer.echo(f"ownware: {error}", err=True)
         return 2
+    if settings.devices == ("auto",) and devices == ("cpu",) and card_bytes():
+        log.warning("the GPU is not used: this torch is a build for the CPU only")
+    if missing := missing_capacity(catalog, devices):
+        log.warning(missing)
     if not settings.api_keys:
         log.warning("any API key is accepted, and all clients share their tasks; OWNWARE_API_KEYS restricts them")
     workers = [WorkerProcess(device, catalog, settings.log_level) for device in devices]

@@ -49,7 +49,7 @@ class Settings(BaseSettings):
     weights: Literal["auto", "embedded", "catalog"] = Field(
         default="auto",
         description="embedded: the small checkpoint that needs no download; catalog: what the models file names; "
-        "auto: the catalogue's when a models file is given or a GPU is present.",
+        "auto: the catalogue's when a models file is given, or those that are here and fit when a GPU is present.",
     )
     devices: Annotated[tuple[str, ...], NoDecode] = Field(
         default=("auto",), description="Devices to render on, comma separated: auto, cpu, cuda:0, cuda:1 …"

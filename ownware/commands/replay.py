@@ -37,6 +37,7 @@ def replay(
 def replay_receipt(source: str, out: Path | None, pictures: list[Path], settings: "Settings") -> int:
     """Render again what a receipt describes. Returns the exit status: 0 same bytes, 1 other bytes, 2 impossible."""
     from ownware.local_models import LocalModels
+    from ownware.options import OptionError
     from ownware.receipt_files import ReplayError, locate_files, read_source
     from pipelines.catalog.catalog import CatalogError
     from pipelines.errors import RenderError
@@ -49,7 +50,7 @@ def replay_receipt(source: str, out: Path | None, pictures: list[Path], settings
         models = LocalModels.find(settings)
         request, entry = locate_files(found.receipt, models.catalog, pictures, settings)
         data = _render(found.receipt, request, entry, models.device)
-    except (ReplayError, ReceiptError, CatalogError, RenderError, OSError) as error:
+    except (ReplayError, ReceiptError, CatalogError, OptionError, RenderError, OSError) as error:
         print_message(str(error))
         return IMPOSSIBLE
     path = out or Path(f"replay.{Encoding(*found.receipt.encoding).extension}")

@@ -8,6 +8,13 @@ from pathlib import Path
 from pipelines.catalog.catalog import EMBEDDED, EMBEDDED_FOLDER
 
 
+def hub_cache() -> Path:
+    """The folder that the hub's client downloads to."""
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    return Path(HF_HUB_CACHE)
+
+
 def local_folder(weights: str) -> Path | None:
     """The local folder of some weights: a folder itself, the embedded one, or the hub cache's copy, else None."""
     if weights == EMBEDDED:

@@ -7,10 +7,22 @@ import gc
 
 import torch
 
+from pipelines.errors import LoadError
+
 
 def default_dtype(device: torch.device) -> torch.dtype:
     """bfloat16 where it is fast; CPUs gain nothing from it at small widths, and lose precision."""
     return torch.float32 if device.type == "cpu" else torch.bfloat16
+
+
+def check_device(device: torch.device) -> None:
+    """Raise `LoadError` when torch cannot use a CUDA device, before anything is downloaded or loaded."""
+    if device.type != "cuda" or (device.index or 0) < torch.cuda.device_count():
+        return
+    if torch.version.cuda is None and torch.version.hip is None:
+        raise LoadError(f"torch {torch.__version__} is a build for the CPU only, so it cannot use {device}.")
+    count = torch.cuda.device_count()
+    raise LoadError(f"torch {torch.__version__} finds {count} CUDA devices, so it cannot use {device}.")
 
 
 def device_name(device: str) -> str:

@@ -7,16 +7,17 @@ import torch
 from pipelines.catalog.catalog import EMBEDDED_FOLDER, ModelEntry
 from pipelines.errors import LoadError
 from pipelines.models.checkpoint import LoadedModel
-from pipelines.models.devices import default_dtype
+from pipelines.models.devices import check_device, default_dtype
 from pipelines.models.loader import load
 from pipelines.models.memory import ByteBudgetCache, Kind
 
 
 class ModelCache:
-    """Loads models when they are asked for, and drops the one before."""
+    """Loads models when they are asked for, and drops the one before. Raises `LoadError` without the device."""
 
     def __init__(self, device: str) -> None:
         self._device = torch.device(device)
+        check_device(self._device)
         self._dtype = default_dtype(self._device)
         self._memory = ByteBudgetCache()
 

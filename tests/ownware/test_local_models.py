@@ -14,8 +14,13 @@ def test_a_cpu_renders_with_the_embedded_checkpoint() -> None:
 
 
 def test_a_model_that_is_not_served_is_named_with_the_served_ones() -> None:
-    models = LocalModels.find(Settings(devices=("cuda:1", "cuda:0")))
-    assert models.device == "cuda:1"
+    models = LocalModels.find(Settings(devices=("cpu",)))
     message = "--model: 'x' is not in the catalogue; there are runware:108@1, runware:108@20, runware:108@22"
     with pytest.raises(OptionError, match=re.escape(message)):
         models.entry("--model", "x")
+
+
+def test_a_device_that_is_not_there_is_an_error_of_its_option(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(OptionError, match="--devices: 'cuda:99' "):
+        LocalModels.find(Settings(devices=("cuda:99",)))

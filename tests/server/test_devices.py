@@ -2,21 +2,114 @@ from pathlib import Path
 
 import pytest
 
-from server.devices import find_devices
+from server import devices
+from server.devices import DeviceError, TorchBuild, card_bytes, find_devices
+
+SMI = """#!/bin/sh
+case "$1" in
+--list-gpus) echo 'GPU 0: NVIDIA H200 (UUID: a)'; echo 'GPU 1: NVIDIA H200 (UUID: b)';;
+*) echo 81559; echo '[N/A]';;
+esac
+"""
 
 
-def test_named_devices_stay(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert find_devices(("cuda:1", "cpu")) == ("cuda:1", "cpu")
+FIND = TorchBuild.find  # the fixture replaces it
 
 
-def test_without_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(autouse=True)
+def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(devices, "_DRIVERS", ())
+    build(monkeypatch, has_gpu_code=True)
+
+
+@pytest.fixture
+def two_gpus(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    program = tmp_path / "nvidia-smi"
+    program.write_text(SMI)
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+
+def build(monkeypatch: pytest.MonkeyPatch, *, has_gpu_code: bool) -> None:
+    monkeypatch.setattr(TorchBuild, "find", lambda: TorchBuild("2.0+x", has_gpu_code))
+
+
+def test_auto_is_the_cpu_without_a_gpu() -> None:
     assert find_devices(("auto",)) == ("cpu",)
 
 
-def test_every_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    program = tmp_path / "nvidia-smi"
-    program.write_text("#!/bin/sh\necho 'GPU 0: NVIDIA H200 (UUID: a)'\necho 'GPU 1: NVIDIA H200 (UUID: b)'\n")
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path))
+@pytest.mark.usefixtures("two_gpus")
+def test_auto_is_every_gpu() -> None:
     assert find_devices(("auto",)) == ("cuda:0", "cuda:1")
+
+
+@pytest.mark.usefixtures("two_gpus")
+def test_auto_is_the_cpu_for_a_torch_that_cannot_use_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    build(monkeypatch, has_gpu_code=False)
+    assert find_devices(("auto",)) == ("cpu",)
+
+
+@pytest.mark.usefixtures("two_gpus")
+@pytest.mark.parametrize(
+    ("visible", "count"), [("1", 1), ("0,1", 2), ("", 0), ("-1", 0), ("0,7,1", 1), ("GPU-a, GPU-b", 2)]
+)
+def test_auto_is_what_the_process_may_see(monkeypatch: pytest.MonkeyPatch, visible: str, count: int) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert len([name for name in find_devices(("auto",)) if name != "cpu"]) == count
+
+
+@pytest.mark.usefixtures("two_gpus")
+def test_named_devices_stay() -> None:
+    assert find_devices(("cuda:1", "cuda", "cpu")) == ("cuda:1", "cuda", "cpu")
+
+
+def test_a_device_that_cannot_be_counted_is_left_to_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "_DRIVERS", ("/dev/null",))
+    assert find_devices(("cuda:0",)) == ("cuda:0",)
+
+
+def test_a_gpu_that_is_not_there() -> None:
+    with pytest.raises(DeviceError, match="'cuda:0' is not on this machine: there is no CUDA device"):
+        find_devices(("cuda:0",))
+
+
+@pytest.mark.usefixtures("two_gpus")
+def test_a_gpu_too_many() -> None:
+    with pytest.raises(DeviceError, match="'cuda:2' is not on this machine: there is cuda:0, cuda:1"):
+        find_devices(("cuda:0", "cuda:2"))
+
+
+@pytest.mark.usefixtures("two_gpus")
+def test_a_torch_for_the_cpu_only_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    build(monkeypatch, has_gpu_code=False)
+    with pytest.raises(DeviceError, match=r"torch 2\.0\+x is a build for the CPU only"):
+        find_devices(("cuda:0",))
+
+
+@pytest.mark.parametrize("name", ["gpu0", "cuda:x", "CPU", "auto"])
+def test_a_name_that_is_no_device(name: str) -> None:
+    with pytest.raises(DeviceError, match=f"'{name}' is no device"):
+        find_devices((name, "cpu"))
+
+
+@pytest.mark.usefixtures("two_gpus")
+def test_the_memory_of_the_cards() -> None:
+    assert card_bytes() == (81559 * 2**20,)
+
+
+def test_without_nvidia_smi_no_memory_is_known() -> None:
+    assert card_bytes() == ()
+
+
+class TestTheInstalledBuild:
+    def test_it_is_read_from_its_version_file(self) -> None:
+        import torch
+
+        assert FIND() == TorchBuild(torch.__version__, bool(torch.version.cuda or torch.version.hip))
+
+    def test_it_may_be_missing(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(devices.importlib.util, "find_spec", lambda name: None)
+        with pytest.raises(DeviceError, match="torch is not installed"):
+            FIND()

@@ -37,7 +37,9 @@ def test_it_is_too_late_once_torch_is_loaded(monkeypatch: pytest.MonkeyPatch) ->
     assert values() == {}
 
 
-@pytest.mark.parametrize("start", ["import benchmarks.command", "from ownware.cli import main; main()"])
+@pytest.mark.parametrize(
+    "start", ["import benchmarks.command", "import ownware; ownware.generate", "from ownware.cli import main; main()"]
+)
 def test_commands_and_benchmarks_set_it_before_torch_is_loaded(start: str) -> None:
     code = "import atexit, os, sys; sys.argv[1:] = ['--version']; "
     code += f"atexit.register(lambda: print(os.environ.get('OMP_WAIT_POLICY'))); {start}"

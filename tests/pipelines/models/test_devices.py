@@ -1,8 +1,10 @@
 import re
 
+import pytest
 import torch
 
-from pipelines.models.devices import default_dtype, device_name, free_memory
+from pipelines.errors import LoadError
+from pipelines.models.devices import check_device, default_dtype, device_name, free_memory
 
 
 def test_default_dtype() -> None:
@@ -16,3 +18,14 @@ def test_a_cpu_is_named_with_its_threads() -> None:
 
 def test_memory_can_be_given_back_without_a_gpu() -> None:
     free_memory()
+
+
+@pytest.mark.parametrize(("cuda", "words"), [(None, "a build for the CPU only"), ("13.0", "finds 1 CUDA devices")])
+def test_a_device_that_torch_cannot_use(monkeypatch: pytest.MonkeyPatch, cuda: str | None, words: str) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.version, "cuda", cuda)
+    monkeypatch.setattr(torch.version, "hip", None)
+    check_device(torch.device("cpu"))
+    check_device(torch.device("cuda:0"))
+    with pytest.raises(LoadError, match=f"{words}, so it cannot use cuda:1"):
+        check_device(torch.device("cuda:1"))
