@@ -174,7 +174,7 @@ def trained_steps(folder: Path) -> int:
 
 
 def export(model: JointModel, folder: Path, step: int) -> None:
-    """Save transformer and text encoder beside the VAE and the tokenizer, in bfloat16, with what loading them needs."""
+    """Save transformer and text encoder in bfloat16 beside the VAE and the tokenizer, with all files for loading."""
     tokenizer = Qwen2Tokenizer.from_pretrained(folder, subfolder="tokenizer")
     with torch.no_grad():
         fresh = JointModel(tokenizer)

@@ -34,7 +34,7 @@ NO_LORAS = LoraSet()
 
 
 def select_loras(uses: Sequence[LoraUse], model: LoadedModel) -> LoraSet:
-    """What the LoRAs of a request add together. Raises `LoraError`, which names the one at fault."""
+    """Make the hooks of a request's LoRAs. Raises `LoraError`, with the LoRA at fault."""
     deltas: dict[str, list[tuple[Delta, float]]] = {}
     warnings = []
     for number, use in enumerate(uses):
@@ -52,7 +52,7 @@ def select_loras(uses: Sequence[LoraUse], model: LoadedModel) -> LoraSet:
 
 
 def load_lora(path: Path, model: LoadedModel) -> LoraFile:
-    """The deltas of a file for a model, read once for as long as its size and time stay. Raises `LoraError`."""
+    """Return the deltas of a file for a model, cached by its size and time of change. Raises `LoraError`."""
     local = _local_path(path)
     try:
         stat = local.stat()

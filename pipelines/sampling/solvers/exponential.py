@@ -113,7 +113,7 @@ class Deis:
         if self._last is not None and end > 0.0:
             noise_last, log_rho_last = self._last
             h = -half_log_snr(end) - log_rho
-            # ∫ (log ρ − log ρ₀) dρ over the step: what one unit of slope in log ρ adds to the sample / (1 − σ).
+            # ∫ (log ρ − log ρ₀) dρ over the step: the effect of a unit slope in log ρ on the sample / (1 − σ).
             area = math.exp(log_rho) * (math.exp(h) * (h - 1) + 1)
             sample_next = sample_next + (1 - end) * area / (log_rho_last - log_rho) * (noise_last - noise)
         self._last = (noise, log_rho) if start < 1.0 else None
