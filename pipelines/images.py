@@ -1,14 +1,17 @@
-"""Opens input pictures as a viewer would show them, and masks as arrays.
+"""Opens input pictures in sRGB as a viewer would show them, and masks as arrays.
 
 Knows Pillow; knows no model.
 """
 
 import struct
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from pipelines.color import color_problem, to_srgb
 from pipelines.errors import PictureError
+from pipelines.image_files import WIDE_MODES, open_image
 from pipelines.request import Reference
 
 # Each EXIF orientation, and the transpose that undoes it. Pillow's ImageOps.exif_transpose has the same table, but it
@@ -23,12 +26,11 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 _ORIENTATION = 0x0112
-_GREYS_16_TO_8 = 65535 / 255
 
 
 def open_reference(reference: Reference) -> Image.Image:
-    """The picture upright, in RGB, with transparency on white. Raises `PictureError`."""
-    return _opened(reference, page="white").convert("RGB")
+    """The picture upright, in sRGB, with transparency on white. Raises `PictureError`."""
+    return _opened(reference, page="white")
 
 
 def open_mask(reference: Reference) -> np.ndarray:
@@ -36,21 +38,77 @@ def open_mask(reference: Reference) -> np.ndarray:
     return np.asarray(_opened(reference, page="black").convert("L"), dtype=np.float32) / 255
 
 
+def profile_problem(reference: Reference) -> str | None:
+    """Why the color profile of a picture cannot be used. None when there is none, or a good one."""
+    with _file(reference.path) as image:
+        return color_problem(_eight_bits(image))
+
+
 def _opened(reference: Reference, page: str) -> Image.Image:
+    with _file(reference.path) as image:
+        turn = _TURNS.get(_orientation(image))
+        shown = to_srgb(_eight_bits(image))
+    if turn is not None:
+        shown = shown.transpose(turn)
+    if shown.mode != "RGBA":
+        return shown
+    return Image.alpha_composite(Image.new("RGBA", shown.size, page), shown).convert("RGB")
+
+
+def _file(path: Path) -> Image.Image:
+    """The decoded first frame of a file."""
     try:
-        with Image.open(reference.path) as image:
-            turn = _TURNS.get(_orientation(image))
-            upright = image.copy() if turn is None else image.transpose(turn)
+        image = open_image(path)
+        image.load()
     except FileNotFoundError as error:  # the messages name no file: a sender must not learn the server's paths
         raise PictureError("the picture is gone") from error
-    except OSError as error:
+    except (OSError, ValueError, SyntaxError) as error:
         raise PictureError("the picture cannot be opened") from error
-    if upright.mode == "I;16":  # convert() would clip 16-bit greys instead of scaling them
-        return upright.convert("I").point(lambda value: value / _GREYS_16_TO_8)
-    if not upright.has_transparency_data:
-        return upright
-    layer = upright.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", layer.size, page), layer)
+    if image.mode in WIDE_MODES:
+        raise PictureError("the picture has samples of 32 bits")
+    return image
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """The image with 8 bits a channel: L, RGB, CMYK or LAB, with alpha where anything is transparent."""
+    if image.mode.startswith("I;16"):
+        return _grey(image)
+    if image.mode in ("L", "LA", "RGB", "RGBA", "CMYK", "LAB"):
+        mode = image.mode
+        if image.has_transparency_data and mode in ("L", "RGB"):
+            return _keep_profile(image, _keyed_out(image))
+        return image
+    mode = "L" if image.mode == "1" else "RGB"
+    if image.has_transparency_data:
+        mode = "RGBA"
+    return _keep_profile(image, image.convert(mode))
+
+
+def _grey(image: Image.Image) -> Image.Image:
+    """16-bit grey; converting it with Pillow would clip the levels instead of scaling them."""
+    levels = np.asarray(image)
+    grey = Image.fromarray((levels // 257).astype(np.uint8))
+    if (key := image.info.get("transparency")) is not None:
+        grey.putalpha(Image.fromarray(np.where(levels == key, 0, 255).astype(np.uint8)))
+    return _keep_profile(image, grey)
+
+
+def _keyed_out(image: Image.Image) -> Image.Image:
+    """An image one of whose colors is transparent, with an alpha channel. A file of 16 bits names it with 16 bits."""
+    key = np.atleast_1d(image.info["transparency"])
+    levels = np.asarray(image)
+    if key.max(initial=0) > 255:
+        key = key >> 8  # Pillow keeps the upper byte of each sample
+    same = (levels.reshape(*levels.shape[:2], -1) == key).all(axis=-1)
+    keyed = image.copy()
+    keyed.info.pop("transparency")
+    keyed.putalpha(Image.fromarray(np.where(same, 0, 255).astype(np.uint8)))
+    return keyed
+
+
+def _keep_profile(source: Image.Image, image: Image.Image) -> Image.Image:
+    image.info = {name: value for name, value in source.info.items() if name != "transparency"}
+    return image
 
 
 def _orientation(image: Image.Image) -> int:

@@ -27,7 +27,7 @@ from pipelines.controlnet.residuals import Control, ControlResiduals, control_re
 from pipelines.editing.canvas import WHOLE, Canvas, make_canvas
 from pipelines.editing.inpainting import Inpainting, add_noise, pack_mask
 from pipelines.errors import part_at_fault
-from pipelines.images import open_reference
+from pipelines.images import open_reference, profile_problem
 from pipelines.latents import PATCH, decode_tokens, grid, noise, step_noise
 from pipelines.limits import MAX_SEED
 from pipelines.lora.apply import NO_LORAS, LoraSet, apply_loras, select_loras
@@ -124,7 +124,7 @@ def prepare(request: RenderRequest, index: int, model: LoadedModel, entry: Model
         seed=seed,
     )
     state.size, state.canvas = (request.width, request.height), canvas
-    state.warnings = (*_warnings(prompts, canvas), *state.warnings)
+    state.warnings = (*_warnings(prompts, canvas), *_profile_warnings(request), *state.warnings)
     return state
 
 
@@ -220,6 +220,17 @@ def _warnings(prompts: list[tuple[str, EncodedPrompt]], canvas: Canvas | None) -
             yield f"The {name} was too long: its last {encoded.dropped} tokens were dropped."
     if canvas is not None and canvas.mask_empty:
         yield "The mask is black everywhere, so nothing was drawn: the seed image is returned."
+
+
+def _profile_warnings(request: RenderRequest) -> Iterator[str]:
+    pictures = {f"reference image {number}": picture for number, picture in enumerate(request.references, 1)}
+    pictures |= {f"control image {number}": use.control_image for number, use in enumerate(request.controls, 1)}
+    pictures |= {
+        name: picture for name, picture in (("seed image", request.seed_image), ("mask", request.mask)) if picture
+    }
+    for name, picture in pictures.items():
+        if problem := profile_problem(picture):
+            yield f"The color profile of the {name} {problem}: its colors count as sRGB."
 
 
 def _guided(state: RenderState, sample: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:

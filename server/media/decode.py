@@ -4,7 +4,6 @@ The bytes come from strangers. The header is checked before any pixel is decoded
 a `MediaError`. Stores nothing.
 """
 
-import io
 import re
 import struct
 import threading
@@ -14,10 +13,10 @@ from dataclasses import dataclass
 
 from PIL import Image
 
+from pipelines.image_files import WIDE_MODES, open_image
 from server.errors import MediaError
 
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")
-ACCEPTED = "PNG, JPG, WEBP, BMP or GIF"
+ACCEPTED = "PNG, JPG, WEBP, AVIF, HEIC, TIFF, BMP or GIF"
 
 # format as Pillow names it → MIME type and file extension
 _FILES = {
@@ -27,6 +26,9 @@ _FILES = {
     "WEBP": ("image/webp", "webp"),
     "BMP": ("image/bmp", "bmp"),
     "GIF": ("image/gif", "gif"),
+    "TIFF": ("image/tiff", "tiff"),
+    "AVIF": ("image/avif", "avif"),
+    "HEIF": ("image/heic", "heic"),
 }
 
 _DECODER_ERRORS = (
@@ -74,7 +76,7 @@ def check_picture(data: bytes, max_pixels: int) -> Picture:
 
 def _check(data: bytes, max_pixels: int) -> Picture:
     try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        image = open_image(data)
     except Image.UnidentifiedImageError as error:
         raise MediaError(f"The data is no image. It must be {ACCEPTED}.") from error
     with image:
@@ -82,6 +84,8 @@ def _check(data: bytes, max_pixels: int) -> Picture:
         if width * height > max_pixels:
             raise _too_large(f"{width}×{height}", max_pixels)
         mime, extension = _FILES[image.format or ""]
+        if image.mode in WIDE_MODES:
+            raise MediaError("The image has samples of 32 bits. At most 16 bits a channel can be read.")
         image.load()
         if _orientation(image) in _ROTATED:
             width, height = height, width

@@ -42,7 +42,10 @@ class Encoding:
 
 
 def encode(image: Image.Image, encoding: Encoding, text: str | None = None) -> bytes:
-    """Encode an RGB image, with an ASCII text in its metadata. Raises `ValueError` when the text does not fit."""
+    """Encode an RGB image, with an ASCII text in its metadata and nothing else there.
+
+    Raises `ValueError` when the text does not fit.
+    """
     options: dict[str, Any] = {"quality": encoding.quality}
     if encoding.format == "JPG":
         options["subsampling"] = "4:4:4" if encoding.quality >= FULL_CHROMA_QUALITY else "4:2:0"
@@ -50,6 +53,8 @@ def encode(image: Image.Image, encoding: Encoding, text: str | None = None) -> b
         options = {"compress_level": PNG_LEVEL}
     if text is not None:
         options |= metadata.save_options(text, encoding.format)
+    image = image.copy()
+    image.info = {}  # Pillow writes the profile and the comments of an image that was read from a file
     buffer = io.BytesIO()
     image.save(buffer, _FILES[encoding.format][0], **options)
     return buffer.getvalue()

@@ -6,8 +6,10 @@ import pytest
 from PIL import Image
 
 from pipelines.errors import PictureError
-from pipelines.images import open_reference
+from pipelines.images import open_mask, open_reference, profile_problem
 from pipelines.request import Reference
+from tests.odd_images import BLUE as SCENE_BLUE
+from tests.odd_images import PLACES, SIZE, OddImage, grey_profile, png_16, save, scene, shows_scene
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 
@@ -104,3 +106,44 @@ def test_black_and_white_and_print_colours(tmp_path: Path) -> None:
 def test_a_file_that_is_gone(tmp_path: Path) -> None:
     with pytest.raises(PictureError, match="gone"):
         open_reference(Reference(tmp_path / "gone", "", 1, 1))
+
+
+def file_of(tmp_path: Path, data: bytes) -> Reference:
+    path = tmp_path / "reference"
+    path.write_bytes(data)
+    return Reference(path, "", 1, 1)
+
+
+@pytest.mark.parametrize("odd", [pytest.param(odd, id=odd.name) for odd in shows_scene()])
+def test_an_odd_file_is_read_as_every_viewer_shows_it(tmp_path: Path, odd: OddImage) -> None:
+    shown = open_reference(file_of(tmp_path, odd.data))
+    assert (shown.mode, shown.size, shown.info) == ("RGB", SIZE, {})
+    wanted = scene().convert("L").convert("RGB") if odd.grey else scene()
+    for place in PLACES:
+        assert shown.getpixel(place) == pytest.approx(wanted.getpixel(place), abs=odd.tolerance)
+
+
+@pytest.mark.parametrize("grey", [True, False])
+def test_the_transparent_color_of_16_bits_lies_on_white(tmp_path: Path, grey: bool) -> None:
+    shown = open_reference(file_of(tmp_path, png_16(grey=grey, key=True)))
+    assert shown.getpixel((10, 6)) == WHITE
+    wanted = scene().convert("L").convert("RGB") if grey else scene()
+    assert shown.getpixel((38, 6)) == wanted.getpixel((38, 6))
+
+
+def test_the_transparent_part_of_a_mask_is_black(tmp_path: Path) -> None:
+    mask = open_mask(file_of(tmp_path, png_16(key=True)))
+    assert mask[6, 10] == 0
+    assert mask[6, 38] == pytest.approx(np.asarray(Image.new("RGB", (1, 1), SCENE_BLUE).convert("L")).item() / 255)
+
+
+@pytest.mark.parametrize("mode", ["I", "F"])
+def test_samples_of_32_bits_are_refused(tmp_path: Path, mode: str) -> None:
+    with pytest.raises(PictureError, match="samples of 32 bits"):
+        open_reference(file_of(tmp_path, save(Image.new(mode, (4, 4)), "TIFF")))
+
+
+def test_the_problem_of_a_profile_is_told(tmp_path: Path) -> None:
+    assert profile_problem(file_of(tmp_path, save(scene(), "PNG"))) is None
+    told = profile_problem(file_of(tmp_path, save(scene(), "PNG", icc_profile=grey_profile())))
+    assert told == "is made for L images, and this one is RGB"

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -15,6 +16,7 @@ from pipelines.editing.inpainting import Inpainting
 from pipelines.models.checkpoint import Checkpoint, LoadedModel
 from pipelines.render import RenderState, advance, finish, prepare
 from pipelines.request import Outpaint, Reference, RenderRequest, Sampler
+from tests.odd_images import PLACES, in_p3, p3_profile, scene
 from tests.pipelines.test_render import Counting, asked, begun, drawn, entry
 
 SIZE = (64, 48)
@@ -231,3 +233,20 @@ def finished(state: RenderState) -> np.ndarray:
 
 def test_executed_steps_without_a_seed_image_are_all() -> None:
     assert cast("RenderRequest", asked(strength=0.1)).executed_steps == 3
+
+
+def test_a_seed_image_in_another_color_space_comes_back_in_srgb(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    path = tmp_path / "seed.png"
+    in_p3(scene()).save(path, icc_profile=p3_profile())
+    seed = Reference(path, "", *scene().size)
+    picture = finish(begun(checkpoint, asked(seed_image=seed, strength=0.0, width=48, height=32)))
+    assert picture.info == {}
+    for place, color in PLACES.items():
+        assert picture.getpixel(place) == pytest.approx(color, abs=2)
+
+
+def test_a_profile_that_cannot_be_used_is_told(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    path = tmp_path / "seed.png"
+    scene().save(path, icc_profile=b"no profile at all")
+    state = begun(checkpoint, asked(seed_image=Reference(path, "", 48, 32), strength=0.0))
+    assert state.warnings == ("The color profile of the seed image is damaged: its colors count as sRGB.",)

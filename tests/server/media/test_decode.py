@@ -14,6 +14,7 @@ from PIL import Image
 from server.errors import MediaError
 from server.media.decode import Picture, check_picture
 from tests.fakes import picture
+from tests.odd_images import SIZE, OddImage, shows_scene
 
 LIMIT = 64_000_000
 
@@ -48,6 +49,9 @@ def saved(image: Image.Image, image_format: str, **options: object) -> bytes:
         ("WEBP", "webp", "webp"),
         ("BMP", "bmp", "bmp"),
         ("GIF", "gif", "gif"),
+        ("TIFF", "tiff", "tiff"),
+        ("AVIF", "avif", "avif"),
+        ("HEIF", "heic", "heic"),
     ],
 )
 def test_accepted_formats(image_format: str, mime: str, extension: str) -> None:
@@ -139,8 +143,20 @@ def test_what_is_no_picture(data: bytes) -> None:
 
 
 def test_other_formats_are_not_even_opened() -> None:
-    with pytest.raises(MediaError, match="PNG, JPG, WEBP, BMP or GIF"):
-        check_picture(saved(Image.new("RGB", (4, 4)), "TIFF"), LIMIT)
+    with pytest.raises(MediaError, match="PNG, JPG, WEBP, AVIF, HEIC, TIFF, BMP or GIF"):
+        check_picture(saved(Image.new("RGB", (4, 4)), "PPM"), LIMIT)
+
+
+@pytest.mark.parametrize("mode", ["I", "F"])
+def test_samples_of_32_bits_are_refused_for_what_they_are(mode: str) -> None:
+    with pytest.raises(MediaError, match="samples of 32 bits"):
+        check_picture(saved(Image.new(mode, (4, 4)), "TIFF"), LIMIT)
+
+
+@pytest.mark.parametrize("odd", [pytest.param(odd, id=odd.name) for odd in shows_scene()])
+def test_an_odd_file_is_accepted_at_the_size_that_it_shows(odd: OddImage) -> None:
+    found = check_picture(odd.data, LIMIT)
+    assert (found.width, found.height) == SIZE
 
 
 @given(

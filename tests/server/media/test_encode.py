@@ -6,6 +6,7 @@ from PIL.JpegImagePlugin import JpegImageFile, get_sampling
 
 from server.media.encode import Encoding, Format, encode
 from tests.fakes import picture
+from tests.odd_images import p3_profile, save
 
 IMAGE = Image.open(io.BytesIO(picture(120, 80))).convert("RGB")
 
@@ -39,3 +40,14 @@ def test_quality_costs_bytes(name: Format) -> None:
     sizes = [len(encode(IMAGE, Encoding(name, quality))) for quality in (20, 60, 99)]
     assert sizes == sorted(sizes)
     assert sizes[0] < sizes[2]
+
+
+@pytest.mark.parametrize("name", ["JPG", "PNG", "WEBP"])
+def test_nothing_of_a_source_file_reaches_the_result(name: Format) -> None:
+    exif = Image.Exif()
+    exif[0x010E] = "private"
+    source = Image.open(io.BytesIO(save(IMAGE, "PNG", icc_profile=p3_profile(), exif=exif)))
+    source.load()
+    result = Image.open(io.BytesIO(encode(source, Encoding(name, 95))))
+    result.load()
+    assert not {"icc_profile", "exif", "comment"} & result.info.keys()
