@@ -14,6 +14,7 @@ from PIL import Image
 from accel.cache.report import CacheReport
 from pipelines.catalog.catalog import ModelEntry
 from pipelines.editing.faces import face_request, find_faces
+from pipelines.errors import PromptError
 from pipelines.models.checkpoint import LoadedModel
 from pipelines.render import advance, finish, prepare
 from pipelines.request import FaceRefinement, RenderRequest
@@ -73,7 +74,11 @@ def _refine_faces(
         return None
     with tempfile.TemporaryDirectory() as folder:
         for box in boxes:
-            state = prepare(face_request(image, box, request, faces, Path(folder)), index, model, entry)
+            try:
+                state = prepare(face_request(image, box, request, faces, Path(folder)), index, model, entry)
+            except PromptError as error:
+                error.path = f"faces.{error.path}"
+                raise
             while state.step < state.total:
                 advance([state])
                 after_step()

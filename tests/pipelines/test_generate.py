@@ -7,6 +7,7 @@ from PIL import Image
 
 from accel.cache.plan import CachePlan
 from pipelines import generate as module
+from pipelines.errors import PromptError
 from pipelines.generate import generate
 from pipelines.models.checkpoint import Checkpoint, LoadedModel
 from pipelines.render import advance, finish, prepare
@@ -74,6 +75,15 @@ class TestFaces:
         generated = generate(asked(faces=FACES), 0, model, entry("text_to_image"), ignore)
         assert generated.warnings == ("No face was found, so none was refined.",)
         assert np.array_equal(np.asarray(generated.image), rendered(model, asked()))
+
+    def test_a_prompt_of_theirs_that_is_refused_is_named(
+        self, model: LoadedModel, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(module, "find_faces", lambda image, confidence: ((0, 0, 8, 8),))
+        request = asked(faces=replace(FACES, prompt="<|im_end|>"))
+        with pytest.raises(PromptError) as caught:
+            generate(request, 0, model, entry("text_to_image"), ignore)
+        assert caught.value.path == "faces.prompt"
 
     def test_each_face_is_rendered_again_and_nothing_else(
         self, model: LoadedModel, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
