@@ -112,6 +112,16 @@ def test_an_uploaded_picture_can_be_edited(live: LiveServer, tmp_path: Path) -> 
     assert shows(edited, 0.5, 0.5, BLUE)
 
 
+@pytest.mark.slow
+def test_python_api(live: LiveServer, tmp_path: Path) -> None:
+    run(live, sys.executable, EXAMPLES / "python_api.py", cwd=tmp_path)
+    names = ("circle", "blue", "outlined")
+    circle, blue, outlined = (np.asarray(Image.open(tmp_path / f"{name}.png")) for name in names)
+    assert shows(circle, 0.5, 0.5, RED)
+    assert shows(blue, 0.5, 0.5, BLUE)
+    assert shows(outlined, 0.5, 0.5, WHITE)
+
+
 @pytest.mark.clients
 def test_javascript(live: LiveServer, tmp_path: Path) -> None:
     (tmp_path / "node_modules").symlink_to(ROOT / "tests" / "clients" / "node_modules")
