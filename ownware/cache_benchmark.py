@@ -13,14 +13,15 @@ from benchmarks.step_caches.results import ResultsFile
 from benchmarks.step_caches.runner import Sample, make_samples, run
 from benchmarks.step_caches.variants import DEFAULT, load_settings, make_variants
 from ownware.console import print_message
-from ownware.local_models import LocalModels
+from ownware.local_models import LocalModels, load_model
 from ownware.options import default_side, parse_integers, parse_size
 from pipelines.catalog.catalog import ModelEntry
 from pipelines.catalog.profiles import CalibrationKey, Profiles
 from pipelines.limits import MAX_SEED, MAX_STEPS
+from server.extras import install_command
 from server.settings import Settings
 
-EXTRA = "pip install 'ownware[benchmark]'"
+EXTRA = "benchmark"
 _PACKAGES = ("skimage", "flip_evaluator", "matplotlib", "jinja2")
 
 
@@ -55,7 +56,7 @@ class Benchmark:
 def check_packages() -> None:
     """Raise `BenchError` when a package of the extra `benchmark` is missing."""
     if missing := [name for name in _PACKAGES if importlib.util.find_spec(name) is None]:
-        raise BenchError(f"{missing[0]} is not installed: {EXTRA}")
+        raise BenchError(f"{missing[0]} is not installed: {install_command(EXTRA)}")
 
 
 def plan_benchmark(options: BenchmarkOptions, settings: Settings) -> Benchmark:
@@ -85,13 +86,12 @@ def run_benchmark(benchmark: Benchmark, results: ResultsFile, images: Path, repe
     # torch and the models take seconds to import: everything that can fail earlier has been checked.
     from benchmarks.step_caches.measure import Measurer
     from benchmarks.step_caches.ocr import Reader, ocr_available
-    from pipelines.models.model_cache import ModelCache
 
     reader = None
     if not ocr_available():
-        print_message(f"words are not read, because rapidocr is not installed: {EXTRA}")
+        print_message(f"words are not read, because rapidocr is not installed: {install_command(EXTRA)}")
     elif any(sample.prompt.words for sample in benchmark.samples):
         reader = Reader()
-    checkpoint = ModelCache(benchmark.device).get(benchmark.entry).checkpoint
+    checkpoint = load_model(benchmark.device, benchmark.entry).checkpoint
     measurer = Measurer(checkpoint, benchmark.entry, benchmark.width, benchmark.height, reader)
     return run(measurer, benchmark.samples, results, images, repeats)

@@ -13,6 +13,7 @@ from accel.cache.profile import FORMAT, Fit, Profile
 from accel.calibration.fit import HOLD_OUT_EVERY, CalibrationError, fit_curves
 from accel.calibration.traces import FORMAT as TRACE_FORMAT
 from accel.calibration.traces import Header, Trace
+from ownware.local_models import load_model
 from ownware.options import OptionError, parse_integers, parse_numbers, parse_size
 from pipelines.catalog.catalog import BUILT_IN, EMBEDDED_FOLDER, ModelEntry
 from pipelines.catalog.fingerprint import file_digest
@@ -81,10 +82,8 @@ def record_traces(
 
     Raises `CalibrationError` when the model cannot be loaded or does not render.
     """
-    from pipelines.models.model_cache import ModelCache
-
     try:
-        model = ModelCache(device).get(entry)
+        model = load_model(device, entry)
         recipe = recipe_of(entry.weights)
         if recipe is None:
             raise CalibrationError(f"weights '{entry.weights}': there is no transformer or no scheduler folder")

@@ -2,12 +2,17 @@
 
 import functools
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from ownware.console import print_message
 from ownware.options import OptionError
 from pipelines.catalog.catalog import Catalog, ModelEntry
 from server.devices import DeviceError, find_devices
 from server.served_models import choose_catalog
 from server.settings import Settings
+
+if TYPE_CHECKING:
+    from pipelines.models.checkpoint import LoadedModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +38,14 @@ class LocalModels:
             served = ", ".join(row.air for row in self.catalog.entries)
             raise OptionError(option, f"'{name}' is not in the catalogue; there are {served}")
         return entry
+
+
+def load_model(device: str, entry: ModelEntry) -> "LoadedModel":
+    """Load a model for a command, and say so first: it takes seconds, and minutes for the 20B. Raises `LoadError`."""
+    print_message(f"loading {entry.name} ({entry.weights}) on {device} …")
+    from pipelines.models.model_cache import ModelCache
+
+    return ModelCache(device).get(entry)
 
 
 @functools.cache

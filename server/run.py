@@ -5,10 +5,12 @@ Knows uvicorn and the terminal. Imports no torch.
 
 import asyncio
 import contextlib
+import errno
 import importlib.util
 import signal
+import socket
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import structlog
 import typer
@@ -17,9 +19,12 @@ import uvicorn
 from accel.cache.profile import ProfileError
 from pipelines.catalog.catalog import Catalog, CatalogError, ModelEntry
 from server.app import MILLION, create_app
+from server.data_lock import DataFolderInUse, lock_data_folder
 from server.devices import DeviceError, card_bytes, find_devices
+from server.extras import install_command
 from server.jobs.queue import JobQueue
 from server.jobs.worker_process import WorkerProcess
+from server.listen import listen
 from server.logs import configure_logs
 from server.served_models import choose_catalog, missing_capacity
 from server.settings import Settings
@@ -36,7 +41,7 @@ def serve(settings: Settings) -> int:
     """Serve until interrupted. Returns the process's exit status."""
     configure_logs(settings.log_level)
     if settings.face_refinement and importlib.util.find_spec("nudenet") is None:
-        typer.echo("ownware: --face-refinement needs the face detector: pip install 'ownware[faces]'", err=True)
+        typer.echo(f"ownware: --face-refinement needs the face detector: {install_command('faces')}", err=True)
         return 2
     try:
         devices = find_devices(settings.devices)
@@ -53,6 +58,30 @@ def serve(settings: Settings) -> int:
         log.warning(missing)
     if not settings.api_keys:
         log.warning("any API key is accepted, and all clients share their tasks; OWNWARE_API_KEYS restricts them")
+    with contextlib.ExitStack() as held:
+        try:
+            held.enter_context(lock_data_folder(settings.data_dir))
+        except DataFolderInUse as error:
+            typer.echo(
+                f"ownware: another server ({error.process}) uses the data folder {settings.data_dir}: "
+                "stop it, or give this one its own --data-dir and --port",
+                err=True,
+            )
+            return 2
+        except OSError as error:
+            return _data_folder_unusable(settings, error)
+        try:
+            sockets = listen(settings.host, settings.port)
+        except OSError as error:
+            reason = "it is in use; choose another one with --port" if error.errno == errno.EADDRINUSE else str(error)
+            typer.echo(f"ownware: cannot listen on port {settings.port} of {settings.host}: {reason}", err=True)
+            return 2
+        for sock in sockets:
+            held.enter_context(sock)
+        return _serve(settings, catalog, devices, sockets)
+
+
+def _serve(settings: Settings, catalog: Catalog, devices: Sequence[str], sockets: list[socket.socket]) -> int:
     workers = [WorkerProcess(device, catalog, settings.log_level) for device in devices]
     try:
         app = create_app(settings, catalog, workers)
@@ -60,12 +89,9 @@ def serve(settings: Settings) -> int:
         typer.echo(f"ownware: {error}", err=True)
         return 2
     except (OSError, sqlite3.Error) as error:
-        typer.echo(f"ownware: the data folder {settings.data_dir} cannot be used: {error}", err=True)
-        return 2
+        return _data_folder_unusable(settings, error)
     config = uvicorn.Config(
         app,
-        host=settings.host,
-        port=settings.port,
         log_level="warning",
         access_log=False,
         ws="websockets-sansio",
@@ -74,7 +100,12 @@ def serve(settings: Settings) -> int:
         ws_ping_timeout=WEBSOCKET_PING_TIMEOUT,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
     )
-    return asyncio.run(_Server(config, settings, catalog, app.state.queue).run_to_end())
+    return asyncio.run(_Server(config, settings, catalog, app.state.queue).run_to_end(sockets))
+
+
+def _data_folder_unusable(settings: Settings, error: Exception) -> int:
+    typer.echo(f"ownware: the data folder {settings.data_dir} cannot be used: {error}", err=True)
+    return 2
 
 
 class _Server(uvicorn.Server):
@@ -86,10 +117,10 @@ class _Server(uvicorn.Server):
         self._catalog = catalog
         self._queue = queue
 
-    async def run_to_end(self) -> int:
+    async def run_to_end(self, sockets: list[socket.socket]) -> int:
         """Serve, greet once a worker is ready, and end when no worker can start. Returns the exit status."""
         greeting = asyncio.create_task(self._greet())
-        await self.serve()
+        await self.serve(sockets)
         greeting.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             return await greeting

@@ -65,14 +65,14 @@ def replay_receipt(source: str, out: Path | None, pictures: list[Path], settings
 
 def _render(receipt: "Receipt", request: "RenderRequest", entry: "ModelEntry", device: str) -> bytes:
     """The bytes of the image file. Raises `RenderError`."""
+    from ownware.local_models import load_model
     from pipelines.generate import generate
     from pipelines.models.devices import device_name
-    from pipelines.models.model_cache import ModelCache
     from pipelines.receipt import make_receipt
     from server.media.encode import Encoding, encode
     from server.media.metadata import fits
 
-    model = ModelCache(device).get(entry)
+    model = load_model(device, entry)
     dtype = str(model.checkpoint.dtype).removeprefix("torch.")
     now = make_receipt(request, request.seed, receipt.encoding, entry, device_name(device), dtype)
     for name, then, here in _differences(receipt, now):

@@ -6,12 +6,20 @@ Runs in a worker process. Imports torch only where it loads and renders. Knows n
 import hashlib
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from pipelines.catalog.catalog import Catalog
+import structlog
+
+from pipelines.catalog.catalog import Catalog, ModelEntry
 from server.jobs.messages import ImageWritten, Output, RenderJob
 from server.media.encode import encode
 from server.media.files import write_file
 from server.media.metadata import fits
+
+if TYPE_CHECKING:
+    from pipelines.models.checkpoint import LoadedModel
+
+log = structlog.get_logger()
 
 AfterStep = Callable[[int, int], None]  # steps done, and steps in all; may raise to stop the image
 
@@ -20,11 +28,13 @@ class ImageWriter:
     """The models of one device. The first model of the catalogue is loaded at once. Raises `RenderError`."""
 
     def __init__(self, device: str, catalog: Catalog) -> None:
+        log.info("loading", device=device, model=catalog.entries[0].air, weights=catalog.entries[0].weights)
         from pipelines.models.devices import device_name
         from pipelines.models.model_cache import ModelCache
 
         self._catalog = catalog
         self._models = ModelCache(device)
+        self._weights: str | None = catalog.entries[0].weights
         self._models.get(catalog.entries[0])
         self.description = device_name(device)
 
@@ -41,7 +51,7 @@ class ImageWriter:
         entry = self._catalog.find(job.request.model)
         if entry is None:
             raise LookupError(f"{job.request.model} is no longer in the catalogue")
-        model = self._models.get(entry)
+        model = self._load(entry)
         generated = generate(job.request, output.index, model, entry, after_step)
         image, seed, warnings = generated.image, generated.seed, generated.warnings
         encoding = (job.encoding.format, job.encoding.quality)
@@ -64,3 +74,15 @@ class ImageWriter:
             warnings=warnings,
             cache=generated.cache,
         )
+
+    def _load(self, entry: ModelEntry) -> "LoadedModel":
+        """The model of an entry. The log says when other weights are loaded, because that takes a while."""
+        if entry.weights == self._weights:
+            return self._models.get(entry)
+        self._weights = None  # the weights before are dropped, whether or not these can be loaded
+        log.info("loading", device=self.description, model=entry.air, weights=entry.weights)
+        started = time.monotonic()
+        model = self._models.get(entry)
+        self._weights = entry.weights
+        log.info("loaded", device=self.description, model=entry.air, seconds=round(time.monotonic() - started, 1))
+        return model

@@ -118,8 +118,10 @@ class JobQueue:
         return self._events.watch(key)
 
     def announce_stop(self) -> None:
-        """Tell all watchers that no more events will come."""
+        """Tell all watchers that no more events will come, and let the workers end."""
         self._events.announce_stop()
+        for supervisor in self._supervisors:
+            supervisor.announce_stop()
 
     async def waiting(self) -> int:
         """How many jobs wait for a worker."""

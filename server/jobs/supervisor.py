@@ -27,6 +27,7 @@ class Supervisor:
         self._recorder = recorder
         self._started = asyncio.Event()
         self._wake_up = asyncio.Event()  # there may be a job to claim, or the worker has ended
+        self._stopping = False
         self.ready = False
         self.start_failure: str | None = None
         self.job: Job | None = None
@@ -50,6 +51,10 @@ class Supervisor:
         if self.job is not None:
             self._worker.cancel(self.job.id)
 
+    def announce_stop(self) -> None:
+        """From now on the worker's end is no error: a signal to the process group ends it first."""
+        self._stopping = True
+
     async def stop(self) -> None:
         """End the worker."""
         await self._worker.stop()
@@ -69,6 +74,8 @@ class Supervisor:
                 self._started.set()
                 return
             except WorkerDied:
+                if self._stopping:
+                    return
                 log.error("worker died, starting it again", device=self._worker.device)
             except Exception:
                 # The worker may be in the middle of a job. Its replies must not be read as those to the next job.
@@ -108,7 +115,8 @@ class Supervisor:
                 elif isinstance(reply, Outcome):
                     await self._recorder.end(job, reply)
         except WorkerDied:
-            await self._recorder.fail(job, "The renderer ended while it drew this task.")
+            if not self._stopping:  # else it goes on at the next start
+                await self._recorder.fail(job, "The renderer ended while it drew this task.")
             raise
         except Exception:
             message = "The result of this task could not be kept. The server's log has the details."

@@ -39,6 +39,8 @@ log = structlog.get_logger()
 
 # The API process must answer at once while the CPU renders, so the worker yields to it.
 NICENESS_ON_CPU = 5
+# The API process stops within its own seconds for answers under way, and gives the worker more for its step.
+TERMINATION_SECONDS = 15
 
 # By what is at fault: the code and the HTTP status. Missing weights may be in place later; a wrong adapter never fits.
 _FAILURES: dict[Fault, tuple[str, int]] = {
@@ -68,7 +70,9 @@ class Writer(Protocol):
 
 def main(connection: Connection, device: str, catalog: Catalog, log_level: str) -> None:
     """Load the first model of the catalogue, then serve jobs until the connection closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the API process decides
+    # Ctrl-C and a SIGTERM to the group reach both processes. The API process decides, and ends this one in time.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _end_later)
     configure_logs(log_level)
     wait_passively()
     if device == "cpu" and hasattr(os, "nice"):
@@ -76,6 +80,11 @@ def main(connection: Connection, device: str, catalog: Catalog, log_level: str) 
     if all(entry.embedded for entry in catalog.entries):
         os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"  # loading takes a moment: bars are for the real weights
     serve(connection, device, functools.partial(ImageWriter, device, catalog))
+
+
+def _end_later(*_: object) -> None:
+    """End by SIGALRM, if the API process has not ended this one by then."""
+    signal.alarm(TERMINATION_SECONDS)
 
 
 def serve(connection: Connection, device: str, load: Callable[[], Writer]) -> None:

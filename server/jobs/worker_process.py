@@ -20,9 +20,9 @@ from server.jobs.messages import Cancel, Outcome, Ready, RenderJob, Reply, Start
 
 log = structlog.get_logger()
 
-# A step of the 20B model at 2048² takes about this long on a small GPU; what takes longer is terminated.
+# A step of the 20B model at 2048² takes about this long on a small GPU; what takes longer is killed.
 STOP_GRACE_SECONDS = 5.0
-# Then the system gets this long to end the process, before the next harder way.
+# Then the system gets this long to end the process.
 TERMINATION_SECONDS = 2.0
 
 WorkerMain = Callable[[Connection, str, Catalog, str], None]
@@ -136,8 +136,7 @@ def _end(process: BaseProcess, connection: Connection) -> None:
     with contextlib.suppress(OSError):
         connection.send(Stop())
         process.join(STOP_GRACE_SECONDS)
-    for force in (process.terminate, process.kill):
-        if process.is_alive():
-            force()
-            process.join(TERMINATION_SECONDS)
+    if process.is_alive():  # it puts off a SIGTERM
+        process.kill()
+        process.join(TERMINATION_SECONDS)
     connection.close()

@@ -12,6 +12,9 @@ from typing import Any
 import pytest
 
 from server import run
+from server.data_lock import lock_data_folder
+from server.extras import install_command
+from server.listen import listen
 from server.run import local_url, serve
 from server.settings import Settings
 from tests.fakes import FakeWorker
@@ -106,10 +109,32 @@ def test_mistakes_end_the_start_with_a_message(tmp_path: Path, terminal: Termina
     assert profile.startswith(f"ownware: {tmp_path / 'embedded.toml'}: ")
 
 
+def test_two_servers_share_no_data_folder(tmp_path: Path, terminal: Terminal) -> None:
+    folder = tmp_path / "data"
+    with lock_data_folder(folder):
+        assert serve(settings(tmp_path)) == 2
+    assert terminal.text.startswith(f"ownware: another server (process {os.getpid()}) uses the data folder {folder}: ")
+    assert [path.name for path in folder.iterdir()] == ["lock"]
+
+
+def test_a_port_in_use_is_told_before_anything_is_loaded(
+    tmp_path: Path, terminal: Terminal, worker: FakeWorker
+) -> None:
+    (sock,) = listen("127.0.0.1", 0)
+    with sock:
+        port = sock.getsockname()[1]
+        assert serve(settings(tmp_path, port=port)) == 2
+    assert serve(settings(tmp_path, host="192.0.2.1")) == 2
+    in_use, elsewhere = terminal.printed
+    assert in_use == f"ownware: cannot listen on port {port} of 127.0.0.1: it is in use; choose another one with --port"
+    assert elsewhere.startswith("ownware: cannot listen on port 0 of 192.0.2.1: ")
+    assert not worker.starts
+
+
 def test_refined_faces_need_their_detector(tmp_path: Path, terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert serve(settings(tmp_path, face_refinement=True)) == 2
-    assert "ownware[faces]" in terminal.text
+    assert f"needs the face detector: {install_command('faces')}" in terminal.text
 
 
 @pytest.mark.parametrize(

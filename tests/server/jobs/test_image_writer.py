@@ -9,6 +9,7 @@ from PIL import Image
 from pipelines.catalog.catalog import Catalog, load_catalog
 from pipelines.errors import LoadError
 from pipelines.request import RenderRequest, Sampler
+from server.jobs import image_writer
 from server.jobs.image_writer import ImageWriter
 from server.jobs.messages import Output, RenderJob
 from server.media.encode import Encoding
@@ -76,6 +77,20 @@ def test_a_stopped_image_leaves_no_file(writer: ImageWriter, tmp_path: Path) -> 
     with pytest.raises(InterruptedError):
         writer.write(RenderJob(1, REQUEST, PNG, (output,)), output, stop)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_log_says_when_other_weights_are_loaded(
+    catalog: Catalog, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines: list[tuple[str, str]] = []
+    monkeypatch.setattr(image_writer.log, "info", lambda event, **values: lines.append((event, values["model"])))
+    (first,) = catalog.entries
+    others = tuple(replace(first, air=f"a:{n}@1", weights=path) for n, path in ((1, str(weights)), (2, f"{weights}/")))
+    writer = ImageWriter("cpu", Catalog((first, *others)))
+    output = Output(0, tmp_path / "0.png")
+    for air in ("a:1@1", "a:2@1", "a:2@1"):
+        writer.write(RenderJob(1, replace(REQUEST, model=air), PNG, (output,)), output, ignore)
+    assert lines == [("loading", first.air), ("loading", "a:2@1"), ("loaded", "a:2@1")]
 
 
 def test_a_model_that_is_no_longer_served(writer: ImageWriter, tmp_path: Path) -> None:

@@ -167,3 +167,18 @@ async def test_a_restart_waits(
     while worker.starts < 2:
         await supervised.store.count_queued()
     assert pauses == [60.0]
+
+
+async def test_a_worker_that_ends_with_the_server_is_no_error_and_its_job_goes_on_later(
+    supervised: Supervised, worker: FakeWorker, store: WatchedStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor_module.log, "error", pytest.fail)
+    work = submission()
+    worker.die = True
+    supervised.supervisor.announce_stop()
+    await store.accept(work, limit=9)
+    supervised.supervisor.wake()
+    await supervised.task
+    job = await store.find(*work.key)
+    assert job is not None
+    assert (job.state, worker.starts) == ("running", 1)

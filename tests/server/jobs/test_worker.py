@@ -170,5 +170,12 @@ def test_the_process_yields_to_the_server_and_leaves_interrupts_to_it(
     assert loaded == [(device, catalog)]
     assert passive == [True]
     assert nice == niceness
-    assert handlers == {signal.SIGINT: signal.SIG_IGN}
+    assert handlers == {signal.SIGINT: signal.SIG_IGN, signal.SIGTERM: worker._end_later}
     assert os.environ.pop("HF_HUB_DISABLE_PROGRESS_BARS", None) == ("1" if embedded else None)
+
+
+def test_a_sigterm_ends_the_process_only_when_the_server_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    alarms: list[int] = []
+    monkeypatch.setattr(signal, "alarm", alarms.append)
+    worker._end_later(signal.SIGTERM, None)
+    assert alarms == [worker.TERMINATION_SECONDS]

@@ -1,0 +1,23 @@
+"""Opens the sockets of the server before anything is loaded, so that a port in use is told at once."""
+
+import contextlib
+import socket
+
+BACKLOG = 2048  # uvicorn's default
+
+
+def listen(host: str, port: int) -> list[socket.socket]:
+    """A listening socket for each address of the host. Raises `OSError`."""
+    with contextlib.ExitStack() as opened:
+        sockets = []
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        for family, address in dict.fromkeys((family, address) for family, _, _, _, address in found):
+            sock = opened.enter_context(socket.socket(family))
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            sock.bind(address)
+            sock.listen(BACKLOG)
+            sockets.append(sock)
+        opened.pop_all()
+        return sockets

@@ -1,0 +1,20 @@
+import errno
+
+import pytest
+
+from server.listen import listen
+
+
+def test_a_free_port_is_taken_and_a_taken_one_refused() -> None:
+    (sock,) = listen("127.0.0.1", 0)
+    with sock:
+        _, port = sock.getsockname()
+        assert port
+        with pytest.raises(OSError, match="in use") as caught:
+            listen("127.0.0.1", port)
+    assert caught.value.errno == errno.EADDRINUSE
+
+
+def test_an_address_of_another_machine() -> None:
+    with pytest.raises(OSError, match="assign"):
+        listen("192.0.2.1", 0)
