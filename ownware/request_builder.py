@@ -35,6 +35,7 @@ from pipelines.limits import (
     size_like,
 )
 from pipelines.request import ControlMode, ControlUse, LoraUse, Reference, RenderRequest, Sampler, SolverName
+from pipelines.sizes import edit_size
 from server.api.runware.schema.objects import AcceleratorOptions
 from server.api.runware.schema.schedulers import NEAREST, SAMPLERS, scheduler_name
 from server.api.runware.translate.caches import CACHES, cache_plan
@@ -140,7 +141,7 @@ def _size(
         return side("width", options.width), side("height", options.height)
     if references:
         shown = references[-1]  # with several, diffusers' edit-plus pipeline follows the last one
-        return size_like(shown.width, shown.height, entry.output_area)
+        return edit_size(shown.width, shown.height, entry)
     default = default_side(entry)
     return (default, default) if seed_image is None else size_like(seed_image.width, seed_image.height, default**2)
 

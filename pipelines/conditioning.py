@@ -20,7 +20,7 @@ from pipelines.errors import LoadError, PromptError
 from pipelines.latents import PATCH, encode_pixels, grid
 from pipelines.models.checkpoint import Checkpoint, LoadedModel
 from pipelines.models.memory import without_surplus
-from pipelines.sizes import scaled_size
+from pipelines.sizes import reference_size, scaled_size
 
 # The most tokens of user text in the models' training (diffusers: tokenizer_max_length).
 MAX_PROMPT_TOKENS = 1024
@@ -59,10 +59,12 @@ def encode_references(
         return None
     tokens, shapes, seen = [], [], []
     for picture in pictures:
-        scaled = _scaled(picture, entry.reference_area)
+        scaled = _resized(picture, reference_size(*picture.size, entry))
         tokens.append(encode_picture(scaled, model))
         shapes.append(grid(*scaled.size, model.checkpoint.vae))
-        seen.append(_scaled(picture, entry.condition_area) if entry.mode == "edit_plus" else scaled)
+        seen.append(
+            _resized(picture, scaled_size(*picture.size, entry.condition_area)) if entry.mode == "edit_plus" else scaled
+        )
     return EncodedReferences(torch.cat(tokens, dim=1), tuple(shapes), tuple(seen), tuple(pixel_hash(p) for p in seen))
 
 
@@ -93,8 +95,8 @@ def pixel_hash(picture: Image.Image) -> Hashable:
     return (picture.size, hashlib.blake2b(picture.tobytes(), digest_size=16).digest())
 
 
-def _scaled(picture: Image.Image, area: int) -> Image.Image:
-    width, height = scaled_size(*picture.size, area)
+def _resized(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
+    width, height = size
     return cast("Image.Image", VaeImageProcessor().resize(picture, height, width))
 
 

@@ -37,7 +37,7 @@ from pipelines.sampling.guidance import apply_cfg
 from pipelines.sampling.sigmas import flow_sigmas
 from pipelines.sampling.solvers.base import Solver
 from pipelines.sampling.solvers.registry import make_solver
-from pipelines.sizes import native_size
+from pipelines.sizes import edit_size, keeps_aspect, native_size
 
 # Qwen-Image's own convention for "no negative prompt".
 NEUTRAL_PROMPT = " "
@@ -101,7 +101,10 @@ def prepare(request: RenderRequest, index: int, model: LoadedModel, entry: Model
             negative = encode_prompt(request.negative_prompt or NEUTRAL_PROMPT, references, model, entry)
         prompts.append(("negative prompt", negative))
         uncond = negative.embeds
-    width, height = native_size(request.width, request.height, entry)
+    shown = None
+    if request.references:
+        shown = request.references[-1].width, request.references[-1].height
+    width, height = native_size(request.width, request.height, entry, shown)
     shape = grid(width, height, checkpoint.vae)
     state = begin(
         replace(request, width=width, height=height),
@@ -124,7 +127,8 @@ def prepare(request: RenderRequest, index: int, model: LoadedModel, entry: Model
         seed=seed,
     )
     state.size, state.canvas = (request.width, request.height), canvas
-    state.warnings = (*_warnings(prompts, canvas), *_profile_warnings(request), *state.warnings)
+    told = (*_warnings(prompts, canvas), *_profile_warnings(request), *_aspect_warning(request, shown, entry))
+    state.warnings = (*told, *state.warnings)
     return state
 
 
@@ -220,6 +224,13 @@ def _warnings(prompts: list[tuple[str, EncodedPrompt]], canvas: Canvas | None) -
             yield f"The {name} was too long: its last {encoded.dropped} tokens were dropped."
     if canvas is not None and canvas.mask_empty:
         yield "The mask is black everywhere, so nothing was drawn: the seed image is returned."
+
+
+def _aspect_warning(request: RenderRequest, shown: tuple[int, int] | None, entry: ModelEntry) -> Iterator[str]:
+    """Warn when an edit that follows its reference's shape cannot have it. A size of the sender's own is meant."""
+    size = request.width, request.height
+    if shown is not None and size == edit_size(*shown, entry) and not keeps_aspect(*size, shown):
+        yield f"The reference image is {shown[0]}×{shown[1]} pixels. The image has another aspect: {size[0]}×{size[1]}."
 
 
 def _profile_warnings(request: RenderRequest) -> Iterator[str]:

@@ -12,13 +12,13 @@ from diffusers.pipelines.qwenimage.pipeline_qwenimage_edit import QwenImageEditP
 from diffusers.pipelines.qwenimage.pipeline_qwenimage_edit_plus import QwenImageEditPlusPipeline
 from PIL import Image
 
-from pipelines.catalog.catalog import Mode
+from pipelines.catalog.catalog import Mode, load_catalog
 from pipelines.catalog.templates import TEMPLATES
 from pipelines.conditioning import EncodedReferences, encode_prompt, encode_references
 from pipelines.latents import decode_tokens, grid
 from pipelines.models.checkpoint import Checkpoint, LoadedModel
 from pipelines.request import RenderRequest, Sampler
-from pipelines.sizes import scaled_size
+from pipelines.sizes import edit_size, reference_size, scaled_size
 from tests.oracle.common import AREA, HEIGHT, WIDTH, denoised, drawn_noise, embeddings, entry, pipeline
 
 PICTURES = [Image.linear_gradient("L").resize((80, 60)).convert("RGB"), Image.new("RGB", (50, 70), (200, 30, 90))]
@@ -97,6 +97,36 @@ class TestLatents:
         pipe = pipeline(QwenImageEditPlusPipeline, checkpoint, video_vae)
         references, expected = recorded(pipe, checkpoint, "edit_plus", PICTURES[:count], steps, scale)
         assert torch.equal(ours(checkpoint, "edit_plus", steps, scale, references), expected)
+
+
+class _SizesKnown(Exception):
+    """The pipeline has chosen its sizes; nothing more of it is needed."""
+
+
+@pytest.mark.parametrize("shape", [(400, 300), (1920, 1080), (2560, 1080), (1080, 1920), (1000, 1000), (777, 500)])
+@pytest.mark.parametrize(("mode", "kind"), [("edit", QwenImageEditPipeline), ("edit_plus", QwenImageEditPlusPipeline)])
+def test_the_sizes_of_an_edit_at_a_megapixel(
+    checkpoint: Checkpoint,
+    video_vae: AutoencoderKLQwenImage,
+    monkeypatch: pytest.MonkeyPatch,
+    mode: Mode,
+    kind: Any,
+    shape: tuple[int, int],
+) -> None:
+    pipe = pipeline(kind, checkpoint, video_vae)
+    chosen = []
+
+    def prepare_latents(image: Any, *arguments: Any, **options: Any) -> None:
+        first = image[0] if isinstance(image, list) else image
+        height, width = (value for value in arguments if isinstance(value, int) and value > 100)
+        chosen.append(((width, height), (first.shape[-1], first.shape[-2])))
+        raise _SizesKnown
+
+    monkeypatch.setattr(pipe, "prepare_latents", prepare_latents)
+    with pytest.raises(_SizesKnown):
+        pipe(image=Image.new("RGB", shape), prompt_embeds=embeddings(checkpoint, 1, 11), true_cfg_scale=1.0)
+    served = next(e for e in load_catalog().entries if e.mode == mode)
+    assert chosen == [(edit_size(*shape, served), reference_size(*shape, served))]
 
 
 def scaled_size_of_ratio(ratio: float) -> tuple[int, int]:

@@ -12,8 +12,9 @@ from pathlib import Path
 
 from pipelines.catalog.catalog import Catalog, ModelEntry
 from pipelines.catalog.profiles import CalibrationKey, Profiles
-from pipelines.limits import DEFAULT_STRENGTH, same_aspect, size_like
+from pipelines.limits import DEFAULT_STRENGTH, same_aspect
 from pipelines.request import ControlUse, FaceRefinement, LoraUse, Outpaint, Reference, RenderRequest, Sampler
+from pipelines.sizes import edit_size
 from server.api.runware.schema.objects import ControlNet
 from server.api.runware.schema.schedulers import NEAREST, SAMPLERS
 from server.api.runware.schema.tasks import ImageInference
@@ -92,7 +93,7 @@ def _size(
         sides = task.outpaint
         return seed_image.width + sides.left + sides.right, seed_image.height + sides.top + sides.bottom
     shown = references[-1]  # with several, diffusers' edit-plus pipeline follows the last one
-    return size_like(shown.width, shown.height, entry.output_area)
+    return edit_size(shown.width, shown.height, entry)
 
 
 def _strength(task: ImageInference) -> float:

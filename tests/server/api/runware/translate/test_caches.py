@@ -166,7 +166,7 @@ def test_teacache_takes_the_figures_of_its_weights() -> None:
     plan, warnings = cache_plan(asked, EDIT, 20, "documented")
     assert plan is not None
     assert plan.profile == "qwen_image"
-    assert "measured on text to image: there are none for edits" in warnings[0]
+    assert "was measured on text to image, not on edits" in warnings[0]
     plan, warnings = cache_plan(asked, EMBEDDED, 20, "documented")
     assert plan is not None
     assert (plan.profile, warnings) == ("embedded", ())

@@ -73,8 +73,8 @@ def test_a_scheduler_without_a_counterpart_says_what_runs(name: str) -> None:
 def test_an_edit_without_a_size_is_like_its_last_reference() -> None:
     unsized = task(model=EDIT.air, width=None, height=None)
     tall = replace(PHOTO, width=900, height=1600)
-    assert size(unsized, EDIT, PHOTO) == (1360, 768)
-    assert size(unsized, EDIT, PHOTO, tall) == (768, 1360)
+    assert size(unsized, EDIT, PHOTO) == (1376, 768)
+    assert size(unsized, EDIT, PHOTO, tall) == (768, 1376)
 
 
 def size(sent: ImageInference, entry: ModelEntry, *references: Media) -> tuple[int, int]:
