@@ -100,7 +100,13 @@ def create_app(settings: Settings, catalog: Catalog, workers: Sequence[Worker]) 
         Account(jobs, ignore_unknown=ignore_unknown),
     )
     keys = ApiKeys(settings.api_keys)
-    http = RunwareHttp(api, keys, public_url=settings.public_url, max_body=settings.max_body_mb * MILLION)
+    http = RunwareHttp(
+        api,
+        keys,
+        public_url=settings.public_url,
+        max_body=settings.max_body_mb * MILLION,
+        give_up=settings.gone_clients == "cancel",
+    )
     socket = RunwareSocket(api, keys, Sessions(), public_url=settings.public_url)
 
     @contextlib.asynccontextmanager

@@ -70,6 +70,10 @@ class Settings(BaseSettings):
     unknown_parameters: Literal["error", "ignore"] = Field(
         default="error", description="What to do with a parameter that the API does not have."
     )
+    gone_clients: Literal["cancel", "finish"] = Field(
+        default="cancel",
+        description="What to do with a waiting sync task whose HTTP client has hung up. A running one is finished.",
+    )
     threshold_direction: Literal["documented", "library"] = Field(
         default="documented",
         description="How fbCacheThreshold and dbCacheThreshold count. documented: lower reuses more, as the API's "

@@ -5,8 +5,9 @@ no wire format.
 """
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 
 import structlog
@@ -113,6 +114,15 @@ class JobQueue:
             return True
         return False
 
+    @contextlib.contextmanager
+    def giving_up(self, key: Key, gone: asyncio.Event) -> Iterator[None]:
+        """Cancel a job once its client is gone, unless a worker has begun it: what runs is finished."""
+        waiting = asyncio.create_task(self._give_up(key, gone))
+        try:
+            yield
+        finally:
+            waiting.cancel()
+
     def watch(self, key: Key) -> AbstractContextManager[asyncio.Queue[Event]]:
         """Receive the events of a job. Enter before submitting it, so that none is missed."""
         return self._events.watch(key)
@@ -130,6 +140,12 @@ class JobQueue:
     async def sweep(self) -> None:
         """Delete the jobs that ended longer than `RETENTION_SECONDS` ago."""
         await self._store.forget(time.time() - RETENTION_SECONDS)
+
+    async def _give_up(self, key: Key, gone: asyncio.Event) -> None:
+        await gone.wait()
+        if job := await self._store.cancel_queued(*key):
+            log.info("task given up, its client is gone", task=job.submission.task_uuid)
+            self._events.publish(Ended(job))
 
     def _supervisor_of(self, key: Key) -> Supervisor | None:
         """The supervisor of the worker that renders a job now."""

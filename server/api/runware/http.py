@@ -26,11 +26,12 @@ RETRY_AFTER_SECONDS = 10
 class RunwareHttp:
     """The HTTP side of the Runware surface."""
 
-    def __init__(self, api: RunwareApi, keys: ApiKeys, *, public_url: str | None, max_body: int) -> None:
+    def __init__(self, api: RunwareApi, keys: ApiKeys, *, public_url: str | None, max_body: int, give_up: bool) -> None:
         self._api = api
         self._keys = keys
         self._public_url = public_url
         self._max_body = max_body
+        self._give_up = give_up
 
     async def post(self, request: Request) -> Response:
         """Answer one request; every outcome is a JSON object with `data`, `errors` or both."""
@@ -49,7 +50,12 @@ class RunwareHttp:
             session = {"taskType": "authentication", "connectionSessionUUID": str(uuid.uuid4())}
             return json_response([Answer(data=(session,))])
         client = Client(owner, base_url(request, self._public_url), listens=False)
-        answers = await asyncio.gather(*(self._collect(task, client) for task in work))
+        watching = asyncio.create_task(_watch(request, client.gone)) if self._give_up else None
+        try:
+            answers = await asyncio.gather(*(self._collect(task, client) for task in work))
+        finally:
+            if watching is not None:
+                watching.cancel()
         return json_response(answers)
 
     async def _body(self, request: Request) -> bytes:
@@ -75,6 +81,13 @@ class RunwareHttp:
             status=max(answer.status for answer in answers),
             warnings=tuple(dict.fromkeys(text for answer in answers for text in answer.warnings)),
         )
+
+
+async def _watch(request: Request, gone: asyncio.Event) -> None:
+    """Set the event when the client has hung up before its answer."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+    gone.set()
 
 
 def json_response(answers: Sequence[Answer]) -> Response:

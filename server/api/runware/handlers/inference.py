@@ -78,11 +78,12 @@ class Inference:
                 yield acknowledgement(job_ref(job))
                 if not client.listens:
                     return
-                follow_up = self._pushed(events, client)
-            else:
-                follow_up = self._images(events, client)
-            async for answer in follow_up:
-                yield answer
+                async for answer in self._pushed(events, client):
+                    yield answer
+                return
+            with self._queue.giving_up(submission.key, client.gone):
+                async for answer in self._images(events, client):
+                    yield answer
 
     def _validate(self, raw: WireTask, catalog: Catalog) -> tuple[ImageInference, ModelEntry, list[str]]:
         normalized, contradictions = normalize(raw, catalog)
