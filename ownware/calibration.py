@@ -21,7 +21,7 @@ from pipelines.catalog.profiles import recipe_of
 from pipelines.catalog.templates import find_control_token
 from pipelines.errors import RenderError
 from pipelines.limits import MAX_STEPS
-from pipelines.request import Reference, RenderRequest, Sampler
+from pipelines.request import Reference, RenderRequest
 
 if TYPE_CHECKING:
     from pipelines.models.checkpoint import LoadedModel
@@ -139,7 +139,7 @@ def _record(
             text, references = prompts[number]
             seed = SEED + number
             request = RenderRequest(
-                entry.air, text, None, width, height, steps, Sampler(), scale, seed, references=references
+                entry.air, text, None, width, height, steps, entry.sampler, scale, seed, references=references
             )
             state = prepare(request, 0, model, entry)
             recorder = state.recorder = Recorder()

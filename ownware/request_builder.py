@@ -21,6 +21,14 @@ from ownware.local_models import LocalModels
 from ownware.options import OptionError, default_side, number, side, whole_number
 from pipelines.catalog.catalog import LORA_ARCHITECTURES, REFERENCES, Catalog, ModelEntry
 from pipelines.catalog.profiles import CalibrationKey, Profiles
+from pipelines.catalog.schedules import (
+    LoraSchedule,
+    ScheduleConflict,
+    SigmaSchedule,
+    combine_schedules,
+    differences,
+    file_schedule,
+)
 from pipelines.catalog.templates import find_control_token
 from pipelines.limits import (
     DEFAULT_STRENGTH,
@@ -54,15 +62,20 @@ def build_request(
     mask = None if options.mask is None else inputs.reference("mask", options.mask)
     _check_painting(options, seed_image, mask)
     width, height = _size(options, entry, references, seed_image)
-    scale = _or_default("true_cfg_scale", options.true_cfg_scale, entry.true_cfg_scale, MAX_TRUE_CFG_SCALE)
+    loras = {n: _lora(f"loras[{n}]", choice, models.catalog) for n, choice in enumerate(options.loras)}
+    schedules = {n: schedule for n, (use, schedule) in loras.items() if schedule is not None and use.weight != 0}
+    made_for = _combine(schedules, options)
+    default_scale = entry.true_cfg_scale if made_for.true_cfg_scale is None else made_for.true_cfg_scale
+    scale = _or_default("true_cfg_scale", options.true_cfg_scale, default_scale, MAX_TRUE_CFG_SCALE)
+    default_steps = made_for.steps or entry.steps
     request = RenderRequest(
         model=entry.air,
         prompt=options.prompt,
         negative_prompt=options.negative_prompt if scale > 1 else None,
         width=width,
         height=height,
-        steps=entry.steps if options.steps is None else whole_number("steps", options.steps, 1, MAX_STEPS),
-        sampler=_sampler(options.scheduler),
+        steps=default_steps if options.steps is None else whole_number("steps", options.steps, 1, MAX_STEPS),
+        sampler=_sampler(options.scheduler, entry, made_for),
         true_cfg_scale=scale,
         seed=secrets.randbits(32) if options.seed is None else whole_number("seed", options.seed, 0, MAX_SEED),
         references=references,
@@ -71,7 +84,7 @@ def build_request(
         mask=mask,
         mask_margin=options.mask_margin,
         outpaint=options.outpaint,
-        loras=tuple(_lora(f"loras[{n}]", choice, models.catalog) for n, choice in enumerate(options.loras)),
+        loras=tuple(use for use, _ in loras.values()),
     )
     controls = tuple(
         _control(f"controls[{n}]", control, request.executed_steps, models.catalog, inputs)
@@ -79,7 +92,7 @@ def build_request(
     )
     cache, cache_warnings = _cache(options.cache, request, entry, models.catalog, settings)
     request = replace(request, controls=controls, cache=cache)
-    return request, entry, (*_warnings(options, request), *cache_warnings)
+    return request, entry, (*_warnings(options, request, schedules), *cache_warnings)
 
 
 def _find_model(options: ImageOptions, models: LocalModels) -> ModelEntry:
@@ -150,7 +163,22 @@ def _or_default(option: str, value: float | None, default: float, maximum: float
     return default if value is None else number(option, value, 0, maximum)
 
 
-def _sampler(name: str | None) -> Sampler:
+def _combine(schedules: Mapping[int, LoraSchedule], options: ImageOptions) -> LoraSchedule:
+    given = {name for name in ("steps", "true_cfg_scale") if getattr(options, name) is not None}
+    try:
+        return combine_schedules(schedules, given)
+    except ScheduleConflict as conflict:
+        message = f"cannot act together with loras[{conflict.first}]: {conflict}"
+        raise OptionError(f"loras[{conflict.second}]", message) from conflict
+
+
+def _sampler(name: str | None, entry: ModelEntry, made_for: SigmaSchedule) -> Sampler:
+    shift = entry.schedule.shift if made_for.shift is None else made_for.shift
+    terminal = entry.schedule.terminal if made_for.terminal is None else made_for.terminal
+    return replace(_named_sampler(name), shift=shift, terminal=terminal)
+
+
+def _named_sampler(name: str | None) -> Sampler:
     """The sampler of a wire name such as `DPM++ 2M Karras`, or of a solver such as `dpmpp_2m`."""
     if name is None:
         return Sampler()
@@ -164,7 +192,7 @@ def _sampler(name: str | None) -> Sampler:
     raise OptionError("scheduler", f"'{name}' is no scheduler and no solver{hint}")
 
 
-def _lora(option: str, choice: LoraChoice, catalog: Catalog) -> LoraUse:
+def _lora(option: str, choice: LoraChoice, catalog: Catalog) -> tuple[LoraUse, LoraSchedule | None]:
     name, weight = choice if isinstance(choice, tuple) else (choice, None)
     row = catalog.find_lora(str(name))
     path = Path(name).expanduser()
@@ -176,7 +204,9 @@ def _lora(option: str, choice: LoraChoice, catalog: Catalog) -> LoraUse:
     if weight is None:
         weight = 1.0 if row is None else row.weight
     weight = number(option, weight, -MAX_ADAPTER_WEIGHT, MAX_ADAPTER_WEIGHT)
-    return LoraUse(path.stem, path.absolute(), weight) if row is None else LoraUse(str(name), Path(row.weights), weight)
+    if row is None:
+        return LoraUse(path.stem, path.absolute(), weight), file_schedule(str(path.absolute()))
+    return LoraUse(str(name), Path(row.weights), weight), row.schedule
 
 
 def _control(option: str, control: Control, steps: int, catalog: Catalog, inputs: ImageInputs) -> ControlUse:
@@ -221,7 +251,9 @@ def _cache(
     return cache_plan(options, entry, request.executed_steps, settings.threshold_direction, params)
 
 
-def _warnings(options: ImageOptions, request: RenderRequest) -> Iterator[str]:
+def _warnings(options: ImageOptions, request: RenderRequest, schedules: Mapping[int, LoraSchedule]) -> Iterator[str]:
+    for n, schedule in schedules.items():
+        yield from (f"loras[{n}] {text}" for text in differences(schedule, request.steps, request.true_cfg_scale))
     nearest = NEAREST.get(scheduler_name(options.scheduler or "") or "")
     if nearest is not None:
         yield f"scheduler '{options.scheduler}' has no exact counterpart for flow models: '{nearest}' runs instead."
@@ -230,6 +262,10 @@ def _warnings(options: ImageOptions, request: RenderRequest) -> Iterator[str]:
     for n, control in enumerate(request.controls):
         if control.start >= control.end:
             yield f"controls[{n}] acts in none of the executed steps."
+        image = control.control_image
+        if not same_aspect(image.width, image.height, request.width, request.height):
+            size = f"{request.width}×{request.height}"
+            yield f"controls[{n}].image has {image.width}×{image.height} pixels: it is stretched to {size}."
     seed = request.seed_image
     if seed is None:
         return

@@ -34,7 +34,7 @@ from pipelines.lora.apply import NO_LORAS, LoraSet, apply_loras, select_loras
 from pipelines.models.checkpoint import Checkpoint, LoadedModel
 from pipelines.request import Reference, RenderRequest
 from pipelines.sampling.guidance import apply_cfg
-from pipelines.sampling.sigmas import flow_sigmas
+from pipelines.sampling.sigmas import flow_sigmas, scheduler_config
 from pipelines.sampling.solvers.base import Solver
 from pipelines.sampling.solvers.registry import make_solver
 from pipelines.sizes import edit_size, keeps_aspect, native_size
@@ -152,7 +152,8 @@ def begin(
     """
     shape = grid(request.width, request.height, checkpoint.vae)
     tokens = shape[1] * shape[2]
-    sigmas = flow_sigmas(request.steps, tokens, checkpoint.scheduler, request.sampler.schedule)
+    config = scheduler_config(checkpoint.scheduler, request.sampler)
+    sigmas = flow_sigmas(request.steps, tokens, config, request.sampler.schedule)
     sigmas = sigmas[request.steps - request.executed_steps :]
     session = None
     if request.cache is not None:

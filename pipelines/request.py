@@ -41,18 +41,25 @@ ScheduleName = Literal[
 ]
 ControlMode = Literal["balanced", "prompt", "controlnet"]
 
+# Left out of receipts and stored jobs where it is None, so that those of undistilled models stay the same bytes.
+OnlyIfGiven = Annotated[float | None, Field(exclude_if=lambda value: value is None)]
+
 
 @dataclass(frozen=True, slots=True)
 class Sampler:
     """A solver of the probability flow, and the schedule of sigmas it runs on.
 
     `shifted` is the model's own schedule, which depends on the resolution. `uniform` has equal steps of sigma. The
-    other schedules keep the first and the last sigma of one of the two and respace the rest.
+    other schedules keep the first and the last sigma of one of the two and respace the rest. Distilled weights have a
+    `shift` that is the same for all resolutions, and a `terminal` sigma of their own, 0 for none. None means the
+    checkpoint's.
     """
 
     # Receipts and stored jobs keep the names that the fields had when the first of them were written.
     solver: Annotated[SolverName, Field(alias="integrator")] = "euler"
     schedule: Annotated[ScheduleName, Field(alias="spacing")] = "shifted"
+    shift: OnlyIfGiven = None
+    terminal: OnlyIfGiven = None
 
     @property
     def stochastic(self) -> bool:

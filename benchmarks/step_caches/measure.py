@@ -26,7 +26,7 @@ from pipelines.generate import generate
 from pipelines.models.checkpoint import Checkpoint, LoadedModel
 from pipelines.models.devices import device_name
 from pipelines.receipt import fingerprint
-from pipelines.request import RenderRequest, Sampler
+from pipelines.request import RenderRequest
 
 _DIGITS = 4
 
@@ -104,7 +104,7 @@ class Measurer:
             width=self.width,
             height=self.height,
             steps=steps,
-            sampler=Sampler(),
+            sampler=self.entry.sampler,
             true_cfg_scale=self.entry.true_cfg_scale,
             seed=seed,
             references=prompt.references,

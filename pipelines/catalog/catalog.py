@@ -13,6 +13,8 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from accel.validation_message import validation_message
+from pipelines.catalog.schedules import UNCHANGED, LoraSchedule, SigmaSchedule, file_schedule
+from pipelines.request import Sampler
 
 Mode = Literal["text_to_image", "edit", "edit_plus"]
 
@@ -42,6 +44,7 @@ class ModelEntry:
     `edit_plus` only. `output_area` is the size of an edit without width and height. The defaults are diffusers'
     constants. `native_area` is for weights that were trained at one size: they render at that size, and the image is
     scaled afterwards. `profile` is the name of a TeaCache profile.
+    `schedule` is for weights that are distilled themselves.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -60,11 +63,17 @@ class ModelEntry:
     condition_area: int = 384 * 384
     native_area: int | None = None
     profile: str | None = None
+    schedule: SigmaSchedule = UNCHANGED
 
     @property
     def embedded(self) -> bool:
         """Whether the small checkpoint that needs no download replaces the real weights."""
         return self.weights == EMBEDDED
+
+    @property
+    def sampler(self) -> Sampler:
+        """The model's own sampler."""
+        return Sampler(shift=self.schedule.shift, terminal=self.schedule.terminal)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +82,7 @@ class Adapter:
 
     `weights` of a LoRA is a safetensors file. `weights` of a ControlNet is a folder in the diffusers layout or a hub
     name. `weight` is the strength for requests that give none.
+    `schedule` is what a LoRA was made for, if it is distilled; None if it is not.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -84,6 +94,7 @@ class Adapter:
     architecture: str = "qwen_image"
     weight: float = 1.0
     slugs: tuple[str, ...] = ()
+    schedule: LoraSchedule | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +119,11 @@ class Catalog:
 
     def with_embedded_weights(self) -> "Catalog":
         """This catalogue with the embedded checkpoint for every identifier, and with its LoRA and ControlNet."""
-        size = {"native_area": _EMBEDDED_AREA, "reference_area": _EMBEDDED_AREA, "condition_area": _EMBEDDED_AREA}
+        embedded: dict[str, Any] = {"weights": EMBEDDED, "profile": None, "schedule": UNCHANGED}
+        embedded |= dict.fromkeys(("native_area", "reference_area", "condition_area"), _EMBEDDED_AREA)
         return replace(
             self,
-            entries=tuple(replace(entry, weights=EMBEDDED, profile=None, **size) for entry in self.entries),
+            entries=tuple(replace(entry, **embedded) for entry in self.entries),
             loras=(*self.loras, *_without_taken(_EMBEDDED_LORAS, self)),
             controlnets=(*self.controlnets, *_without_taken(_EMBEDDED_CONTROLNETS, self)),
         )
@@ -137,6 +149,9 @@ def load_catalog(path: Path = BUILT_IN) -> Catalog:
         raise CatalogError(f"{path}: {error}") from error
     models = _rows(path, document, "models", _MODELS)
     loras, controlnets = (_rows(path, document, kind, _ADAPTERS) for kind in ("loras", "controlnets"))
+    if with_schedule := [row.air for row in controlnets if row.schedule is not None]:
+        raise CatalogError(f"{path}: controlnets: {with_schedule[0]}: a ControlNet has no schedule")
+    loras = tuple(_recognize(row) for row in loras)
     names = [name for row in (*models, *loras, *controlnets) for name in _names(row)]
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
@@ -150,6 +165,11 @@ def _rows(path: Path, document: dict[str, Any], kind: str, rows: TypeAdapter[tup
     except ValidationError as error:
         raise CatalogError(f"{path}: {validation_message(error, within=kind)}") from error
     return tuple(_resolve_path(row, path.parent) for row in found)
+
+
+def _recognize(row: Adapter) -> Adapter:
+    """A LoRA with its schedule, if it is known and the row has none."""
+    return row if row.schedule is not None else replace(row, schedule=file_schedule(row.weights))
 
 
 def _resolve_path(row: Row, folder: Path) -> Row:

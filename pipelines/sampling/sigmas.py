@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from pipelines.request import ScheduleName
+from pipelines.request import Sampler, ScheduleName
 
 KARRAS_RHO = 7.0  # Karras et al. 2022, the value used in the paper
 BETA = 0.6  # both parameters of the beta distribution: Lee et al. 2024, "Beta Sampling is All You Need"
@@ -32,6 +32,22 @@ def flow_sigmas(steps: int, tokens: int, config: Mapping[str, Any], schedule: Sc
     if (respace := _RESPACINGS.get(schedule.removeprefix("uniform_"))) is not None:
         sigmas = respace(sigmas[0].item(), sigmas[-1].item(), steps)
     return torch.cat([torch.from_numpy(np.asarray(sigmas)).to(torch.float32), torch.zeros(1)])
+
+
+def scheduler_config(config: Mapping[str, Any], sampler: Sampler) -> Mapping[str, Any]:
+    """Return the checkpoint's scheduler configuration with the shift and the terminal sigma of a sampler.
+
+    A fixed shift is written as the published configuration of Qwen-Image-Lightning writes it, so that the sigmas equal
+    diffusers' to the bit.
+    """
+    changed = dict(config)
+    if sampler.shift is not None:
+        log_shift = math.log(sampler.shift)
+        changed |= {"use_dynamic_shifting": True, "time_shift_type": "exponential"}
+        changed |= {"base_shift": log_shift, "max_shift": log_shift}
+    if sampler.terminal is not None:
+        changed["shift_terminal"] = sampler.terminal or None
+    return changed
 
 
 def _shifted(sigmas: np.ndarray, tokens: int, config: Mapping[str, Any]) -> np.ndarray:

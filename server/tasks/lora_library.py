@@ -7,10 +7,11 @@ wire format, and of the files nothing but their names.
 import json
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from pipelines.catalog.catalog import Adapter, Catalog
+from pipelines.catalog.schedules import LoraSchedule, file_schedule
 from server.database import Database
 from server.errors import InvalidParameter
 
@@ -106,15 +107,21 @@ class LoraLibrary:
         if self._local is None or not self._local.is_dir():
             return []
         paths = sorted(path for path in self._local.iterdir() if path.suffix == ENDING)
-        return [Adapter(air=path.stem, name=path.stem, weights=str(path)) for path in paths]
+        return [
+            Adapter(air=path.stem, name=path.stem, weights=str(path), schedule=file_schedule(str(path)))
+            for path in paths
+        ]
 
     def _as_text(self, lora: InstalledLora) -> str:
         """A row; its file by name, so that the data folder can be moved."""
-        names = [field.name for field in fields(lora)]
-        row = dict(zip(names, astuple(lora), strict=True))
-        return json.dumps(row | {"weights": Path(lora.weights).name})
+        return json.dumps(asdict(lora) | {"weights": Path(lora.weights).name})
 
     def _from_text(self, text: str) -> InstalledLora:
         row = json.loads(text)
         lists = {name: tuple(row[name]) for name in ("slugs", "tags")}
-        return InstalledLora(**{**row, **lists, "weights": str(self._folder / row["weights"])})
+        weights = str(self._folder / row["weights"])
+        if "schedule" not in row:  # installed by version 0.1
+            schedule = file_schedule(weights, row["name"], *row["slugs"])
+        else:
+            schedule = None if row["schedule"] is None else LoraSchedule(**row["schedule"])
+        return InstalledLora(**{**row, **lists, "weights": weights, "schedule": schedule})

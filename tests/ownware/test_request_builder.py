@@ -13,6 +13,7 @@ from ownware.local_models import LocalModels
 from ownware.options import OptionError
 from ownware.request_builder import build_request
 from pipelines.catalog.catalog import Adapter, load_catalog
+from pipelines.catalog.schedules import LoraSchedule
 from pipelines.request import LoraUse, Outpaint, RenderRequest, Sampler
 from server.settings import Settings
 
@@ -194,3 +195,36 @@ def test_a_lora_of_another_architecture(build: Any) -> None:
     models = replace(EMBEDDED, catalog=replace(EMBEDDED.catalog, loras=(row,)))
     with pytest.raises(OptionError, match="'x:1@1' is a LoRA of the architecture 'sdxl'"):
         build(models, loras=["x:1@1"])
+
+
+FAST = Adapter("fast", "Fast", "a.safetensors", schedule=LoraSchedule(3.0, 0.0, 8, 1.0))
+FASTER = Adapter("faster", "Faster", "b.safetensors", schedule=LoraSchedule(3.0, 0.0, 4, 1.0))
+DISTILLED = LocalModels(replace(load_catalog(), loras=(FAST, FASTER)), "cuda:0")
+
+
+def test_a_distilled_lora_brings_its_schedule(build: Any) -> None:
+    request, warnings = build(DISTILLED, loras=["fast"])
+    assert (request.steps, request.true_cfg_scale) == (8, 1.0)
+    assert request.sampler == Sampler(shift=3.0, terminal=0.0)
+    assert warnings == ()
+    request, warnings = build(DISTILLED, loras=["fast"], steps=20, true_cfg_scale=4.0, scheduler="heun")
+    assert (request.steps, request.true_cfg_scale) == (20, 4.0)
+    assert request.sampler == Sampler("heun", shift=3.0, terminal=0.0)
+    assert [warning.split(" was")[0] for warning in warnings] == ["loras[0]", "loras[0]"]
+    assert build(DISTILLED, loras=[("fast", 0)])[0].steps == 20
+
+
+def test_a_lora_file_is_known_by_its_name(build: Any, tmp_path: Path) -> None:
+    path = tmp_path / "Qwen-Image-Lightning-4steps-V1.0.safetensors"
+    path.touch()
+    assert build(REAL, loras=[path])[0].steps == 4
+
+
+def test_distilled_loras_that_conflict(build: Any) -> None:
+    with pytest.raises(OptionError, match=r"loras\[1\]: cannot act together with loras\[0\].*steps is 8 and 4"):
+        build(DISTILLED, loras=["fast", "faster"])
+
+
+def test_a_stretched_control_image_is_told(build: Any) -> None:
+    _, warnings = build(EMBEDDED, width=256, height=256, controls=[Control("edges", SMALL)])
+    assert "controls[0].image has 160×128 pixels: it is stretched to 256×256." in warnings

@@ -47,6 +47,14 @@ def test_the_sampler_keeps_the_names_of_the_first_receipts(receipt: Receipt) -> 
     assert json.loads(receipt.to_json())["request"]["sampler"] == {"integrator": "dpmpp_2m", "spacing": "karras"}
 
 
+def test_a_schedule_of_its_own_is_shown_and_read_again(request_: RenderRequest) -> None:
+    sampler = Sampler(shift=3.0, terminal=0.0)
+    receipt = make_receipt(replace(request_, sampler=sampler), 9, ("PNG", 95), ENTRY, "cpu", "float32")
+    shown = json.loads(receipt.to_json())["request"]["sampler"]
+    assert shown == {"integrator": "euler", "spacing": "shifted", "shift": 3.0, "terminal": 0.0}
+    assert read_receipt(receipt.to_json()).request.sampler == sampler
+
+
 def test_it_names_no_path(receipt: Receipt, tmp_path: Path) -> None:
     assert "secret" not in receipt.to_json()
     assert str(tmp_path) not in receipt.to_json()

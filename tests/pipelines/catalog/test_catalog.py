@@ -3,6 +3,8 @@ from pathlib import Path
 import pytest
 
 from pipelines.catalog.catalog import BUILT_IN, REFERENCES, CatalogError, load_catalog
+from pipelines.catalog.schedules import LoraSchedule
+from pipelines.request import Sampler
 
 ROW = """
 [[models]]
@@ -26,6 +28,10 @@ def written(tmp_path: Path, text: str) -> Path:
 
 def row(air: str = "mine:1@1", slug: str = "mine", weights: str = "owner/name") -> str:
     return ROW.format(air=air, slug=slug, weights=weights)
+
+
+def lora(kind: str, weights: str = "owner/repository/fast.safetensors") -> str:
+    return f"\n[[{kind}]]\nair = 'hub:1@1'\nname = 'Fast'\nweights = '{weights}'\n"
 
 
 def test_the_built_in_models() -> None:
@@ -75,6 +81,11 @@ def test_a_folder_beside_the_file_is_resolved_and_a_hub_name_is_left(tmp_path: P
         (row().replace("steps = 4", ""), "models.0.steps"),
         (row() + "sampler = 'euler'", "models.0.sampler"),
         (row().replace("text_to_image", "video"), "models.0.mode"),
+        (row() + "schedule = { steps = 8 }", "models.0.schedule.steps"),
+        (row() + "schedule = { shift = 0 }", "models.0.schedule.shift"),
+        (row() + lora("loras") + "schedule = { shift = 3, terminal = 1 }", "loras.0.schedule.terminal"),
+        (row() + lora("loras") + "schedule = { cfg = 1 }", "loras.0.schedule.cfg"),
+        (row() + lora("controlnets") + "schedule = { steps = 8 }", "hub:1@1: a ControlNet has no schedule"),
         (row().replace("steps = 4", "steps = 'four'"), "models.0.steps"),
         (row() + row(slug="other"), "named more than once: mine:1@1"),
         (row() + row("mine:2@1"), "named more than once: mine"),
@@ -86,6 +97,20 @@ def test_what_is_wrong_is_named(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(CatalogError, match=said) as caught:
         load_catalog(path)
     assert str(path) in str(caught.value)
+
+
+def test_schedules(tmp_path: Path) -> None:
+    lightning = "lightx2v/Qwen-Image-Lightning/Qwen-Image-Lightning-8steps-V2.0.safetensors"
+    model = row() + "schedule = { shift = 3, terminal = 0 }"
+    known = load_catalog(written(tmp_path, model + lora("loras", lightning)))
+    assert known.entries[0].sampler == Sampler(shift=3.0, terminal=0.0)
+    assert known.loras[0].schedule == LoraSchedule(3.0, 0.0, 8, 1.0)
+    assert known.with_embedded_weights().entries[0].sampler == Sampler()
+    of_the_row = load_catalog(written(tmp_path, row() + lora("loras", lightning) + "schedule = { steps = 6 }"))
+    assert of_the_row.loras[0].schedule == LoraSchedule(steps=6)
+    none = load_catalog(written(tmp_path, row() + lora("loras", lightning) + "schedule = {}"))
+    assert none.loras[0].schedule == LoraSchedule()
+    assert load_catalog(written(tmp_path, row() + lora("loras"))).loras[0].schedule is None
 
 
 def test_a_missing_or_unreadable_file(tmp_path: Path) -> None:

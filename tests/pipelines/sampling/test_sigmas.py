@@ -11,8 +11,8 @@ from diffusers.pipelines.qwenimage.pipeline_qwenimage import calculate_shift
 from diffusers.schedulers import scheduling_flow_match_euler_discrete as stock
 from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
 
-from pipelines.request import ScheduleName
-from pipelines.sampling.sigmas import flow_sigmas
+from pipelines.request import Sampler, ScheduleName
+from pipelines.sampling.sigmas import flow_sigmas, scheduler_config
 
 QWEN = {
     "use_dynamic_shifting": True,
@@ -101,3 +101,27 @@ def test_larger_images_stay_longer_at_high_noise() -> None:
 
 def test_uniform_steps_know_neither_size_nor_configuration() -> None:
     torch.testing.assert_close(flow_sigmas(20, 16, QWEN, "uniform"), torch.linspace(1, 0, 21))
+
+
+# The schedule of Qwen-Image-Lightning: shift 3 and no terminal sigma.
+LIGHTNING_SIGMAS = {
+    4: [1, 0.9, 0.75, 0.5, 0],
+    8: [1, 21 / 22, 0.9, 5 / 6, 0.75, 9 / 14, 0.5, 0.3, 0],
+}
+
+
+@pytest.mark.parametrize("steps", LIGHTNING_SIGMAS)
+@pytest.mark.parametrize("tokens", [256, 4096, 8100])
+@pytest.mark.parametrize("config", ["qwen", "static", "plain"])
+def test_a_shift_of_the_sampler_is_exact_at_every_size(steps: int, tokens: int, config: str) -> None:
+    sampler = Sampler(shift=3.0, terminal=0.0)
+    sigmas = flow_sigmas(steps, tokens, scheduler_config(CONFIGS[config], sampler), "shifted")
+    torch.testing.assert_close(sigmas, torch.tensor(LIGHTNING_SIGMAS[steps], dtype=torch.float32), atol=1e-6, rtol=0)
+    published = stock_sigmas(steps, tokens, CONFIGS["lightning"], "shifted")
+    if config == "qwen":
+        assert torch.equal(sigmas, published)
+
+
+def test_without_them_the_configuration_is_the_checkpoints() -> None:
+    assert scheduler_config(QWEN, Sampler()) == QWEN
+    assert scheduler_config(QWEN, Sampler(terminal=0.1)) == QWEN | {"shift_terminal": 0.1}

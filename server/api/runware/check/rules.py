@@ -7,11 +7,13 @@ effect yet is refused last, by name, because a parameter that is silently ignore
 from collections.abc import Callable, Iterator, Mapping
 
 from pipelines.catalog.catalog import LORA_ARCHITECTURES, REFERENCES, Catalog, ModelEntry
+from pipelines.catalog.schedules import ScheduleConflict
 from pipelines.catalog.templates import find_control_token
 from pipelines.limits import MAX_ASPECT, is_side, same_aspect
 from server.api.runware.check.validation import describe, expectation
 from server.api.runware.schema.tasks import ImageInference
 from server.api.runware.translate.caches import CACHES
+from server.api.runware.translate.schedule import resolve_schedule, resolve_steps
 from server.errors import (
     ApiError,
     IncompatibleParameters,
@@ -151,12 +153,21 @@ def _beyond(where: str, low: str, start: int | None, end: int | None, steps: int
         yield IncompatibleParameters(message, parameter=(f"{where}.{low}", "steps"))
 
 
+def _lora_schedules(task: ImageInference, entry: ModelEntry, catalog: Catalog) -> Iterator[ApiError]:
+    try:
+        resolve_schedule(task, entry, catalog)
+    except ScheduleConflict as conflict:
+        names = tuple(f"lora[{number}].model" for number in (conflict.first, conflict.second))
+        message = f"'{names[0]}' and '{names[1]}' cannot act together: {conflict}."
+        yield IncompatibleParameters(message, parameter=names)
+
+
 def _cache_window(task: ImageInference, entry: ModelEntry, catalog: Catalog) -> Iterator[ApiError]:
     options, where = task.acceleratorOptions, "acceleratorOptions"
     absolute = ("cacheStartStep", "cacheEndStep")
     percent = ("cacheStartStepPercentage", "cacheEndStepPercentage")
     yield from _one_form(options, where, absolute, percent)
-    steps = task.steps or entry.steps
+    steps = resolve_steps(task, entry, catalog)
     yield from _window(where, *absolute, options.cacheStartStep, options.cacheEndStep, steps)
     yield from _beyond(where, "cacheStartStep", options.cacheStartStep, options.cacheEndStep, steps)
     yield from _window(where, *percent, options.cacheStartStepPercentage, options.cacheEndStepPercentage, None)
@@ -202,7 +213,7 @@ def _control_nets(task: ImageInference, entry: ModelEntry, catalog: Catalog) -> 
             yield InvalidParameter(f"{where}.model", message, code="invalidModel", details=details)
         absolute, percent = ("startStep", "endStep"), ("startStepPercentage", "endStepPercentage")
         yield from _one_form(control, where, absolute, percent)
-        steps = task.steps or entry.steps
+        steps = resolve_steps(task, entry, catalog)
         yield from _window(where, *absolute, control.startStep, control.endStep, steps)
         yield from _beyond(where, "startStep", control.startStep, control.endStep, steps)
         yield from _window(where, *percent, control.startStepPercentage, control.endStepPercentage, None)
@@ -247,6 +258,7 @@ _RULES: tuple[Rule, ...] = (
     _one_cache,
     _cache_window,
     _loras,
+    _lora_schedules,
     _control_nets,
     _painting,
     _without_effect,

@@ -13,10 +13,12 @@ import time
 import uuid
 from collections import OrderedDict
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import structlog
 
+from pipelines.catalog.schedules import file_schedule
 from pipelines.errors import LoraError
 from pipelines.lora.keys import check_file
 from server.api.client import Client
@@ -187,7 +189,8 @@ class ModelUploads:
             await self._fetch(task.downloadURL, draft)
             upload.add_stage("downloaded", "The file is here and is a LoRA for Qwen-Image.")
             await asyncio.to_thread(_put_in_place, draft, path)
-            await self._lora_library.install(lora)
+            schedule = await asyncio.to_thread(file_schedule, lora.weights, *_names(task))
+            await self._lora_library.install(replace(lora, schedule=schedule))
         except BaseException:
             for file in (draft, path):
                 with contextlib.suppress(OSError):
@@ -208,6 +211,11 @@ class ModelUploads:
         except LoraError as error:
             message = f"Invalid value for 'downloadURL' parameter. The file cannot be used: {error}."
             raise InvalidParameter("downloadURL", message, details={"type": "string"}) from error
+
+
+def _names(task: ModelUpload) -> tuple[str, ...]:
+    """What may tell which LoRA an upload is."""
+    return (task.downloadURL, task.name, task.uniqueIdentifier or "", task.air or "")
 
 
 def _key(owner: str, upload: Upload) -> tuple[str, str]:

@@ -12,13 +12,15 @@ from pathlib import Path
 
 from pipelines.catalog.catalog import Catalog, ModelEntry
 from pipelines.catalog.profiles import CalibrationKey, Profiles
+from pipelines.catalog.schedules import differences
 from pipelines.limits import DEFAULT_STRENGTH, same_aspect
-from pipelines.request import ControlUse, FaceRefinement, LoraUse, Outpaint, Reference, RenderRequest, Sampler
+from pipelines.request import ControlUse, FaceRefinement, LoraUse, Outpaint, Reference, RenderRequest
 from pipelines.sizes import edit_size
 from server.api.runware.schema.objects import ControlNet
-from server.api.runware.schema.schedulers import NEAREST, SAMPLERS
+from server.api.runware.schema.schedulers import NEAREST
 from server.api.runware.schema.tasks import ImageInference
 from server.api.runware.translate.caches import ThresholdDirection, cache_plan
+from server.api.runware.translate.schedule import lora_schedules, lora_weight, resolve_schedule
 from server.api.runware.translate.windows import step_window
 from server.media.store import Media
 
@@ -49,15 +51,16 @@ def to_request(
     references = tuple(image for path, image in images.items() if path.startswith("inputs.referenceImages["))
     seed_image = images.get("inputs.seedImage")
     width, height = _size(task, entry, references, seed_image)
-    scale = _true_cfg_scale(task, entry)
+    schedule = resolve_schedule(task, entry, catalog)
+    scale = schedule.true_cfg_scale
     request = RenderRequest(
         model=entry.air,
         prompt=task.positivePrompt,
         negative_prompt=task.negativePrompt if scale > 1 else None,
         width=width,
         height=height,
-        steps=task.steps or entry.steps,
-        sampler=SAMPLERS[task.scheduler] if task.scheduler else Sampler(),
+        steps=schedule.steps,
+        sampler=schedule.sampler,
         true_cfg_scale=scale,
         seed=secrets.randbits(32) if task.seed is None else task.seed,
         count=task.numberResults,
@@ -75,7 +78,7 @@ def to_request(
     figures = partial((profiles or Profiles(catalog)).choose, entry, render)
     cache, said = cache_plan(task.acceleratorOptions, entry, executed, threshold_direction, figures)
     request = replace(request, controls=_controls(task, executed, images, catalog), cache=cache)
-    return request, (*_warnings(task, request), *said)
+    return request, (*_warnings(task, request, catalog), *said)
 
 
 def control_window(control: ControlNet, steps: int) -> tuple[int, int]:
@@ -109,17 +112,8 @@ def _loras(task: ImageInference, catalog: Catalog) -> tuple[LoraUse, ...]:
     for asked in task.lora:
         if (row := catalog.find_lora(asked.model)) is None:
             raise LookupError(f"LoRA {asked.model} was there when the task was checked")
-        weight = asked.weight if "weight" in asked.model_fields_set else row.weight
-        uses.append(LoraUse(asked.model, Path(row.weights), float(weight)))
+        uses.append(LoraUse(asked.model, Path(row.weights), lora_weight(asked, row)))
     return tuple(uses)
-
-
-def _true_cfg_scale(task: ImageInference, entry: ModelEntry) -> float:
-    """Qwen-Image has one guidance: settings.trueCFGScale if given, else CFGScale, else the model's default."""
-    for scale in (task.settings.trueCFGScale, task.CFGScale):
-        if scale is not None:
-            return float(scale)
-    return entry.true_cfg_scale
 
 
 def _faces(task: ImageInference) -> FaceRefinement | None:
@@ -162,7 +156,7 @@ def _controls(
     return tuple(uses)
 
 
-def _warnings(task: ImageInference, request: RenderRequest) -> Iterator[str]:
+def _warnings(task: ImageInference, request: RenderRequest, catalog: Catalog) -> Iterator[str]:
     if nearest := NEAREST.get(task.scheduler or ""):
         yield f"scheduler '{task.scheduler}' has no exact counterpart for flow models: '{nearest}' runs instead."
     if task.negativePrompt is not None and request.true_cfg_scale <= 1:
@@ -171,6 +165,9 @@ def _warnings(task: ImageInference, request: RenderRequest) -> Iterator[str]:
         yield "ttl is ignored: it applies to outputType URL only."
     if task.CFGScale is not None and task.settings.trueCFGScale is not None:
         yield "CFGScale is ignored: settings.trueCFGScale is given."
+    for number, schedule in lora_schedules(task, catalog).items():
+        for difference in differences(schedule, request.steps, request.true_cfg_scale):
+            yield f"lora[{number}] {difference}"
     for number, control in enumerate(request.controls):
         if control.start >= control.end:
             yield f"controlNet[{number}] acts in none of the executed steps."

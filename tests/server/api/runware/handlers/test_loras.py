@@ -9,7 +9,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from pipelines.catalog.catalog import LORA_ARCHITECTURES, Adapter, Catalog
-from pipelines.request import LoraUse
+from pipelines.request import LoraUse, Sampler
 from server.api.runware.schema.tasks import ModelUpload
 from server.app import create_app
 from server.errors import Failure
@@ -60,6 +60,16 @@ def test_what_the_worker_is_asked_for(
     uses = [LoraUse(name, Path(path.replace("FOLDER", str(folder))), weight) for name, path, weight in expected]
     assert list(worker.jobs[-1].request.loras) == uses
     assert all(type(use.weight) is float for use in worker.jobs[-1].request.loras)
+
+
+def test_a_known_distilled_file_in_the_folder_brings_its_schedule(
+    client: TestClient, worker: FakeWorker, folder: Path
+) -> None:
+    (folder / "Qwen-Image-Lightning-4steps-V1.0.safetensors").touch()
+    task = new_task(lora=[{"model": "qwen-image-lightning-4steps-v1.0"}])
+    assert post(client, task).status_code == 200
+    request = worker.jobs[-1].request
+    assert (request.steps, request.true_cfg_scale, request.sampler) == (4, 1.0, Sampler(shift=3.0, terminal=0.0))
 
 
 def test_an_edit_takes_them_too(client: TestClient, worker: FakeWorker, reference: str) -> None:

@@ -1,5 +1,6 @@
 """modelUpload: from a URL to a LoRA that tasks can name, also after a restart."""
 
+import re
 import sqlite3
 import threading
 import time
@@ -14,6 +15,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from pipelines.catalog.catalog import Catalog
+from pipelines.request import Sampler
 from server.app import create_app
 from server.settings import Settings
 from tests.fakes import FakeWorker
@@ -40,7 +42,7 @@ class Web(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         if self.path == "/slow":
             self.go.wait()
-        data = FILES.get(self.path.replace("/slow", "/style.safetensors"))
+        data = FILES.get(re.sub("/slow|/Qwen.*", "/style.safetensors", self.path))
         self.send_response(200 if data else 404)
         self.end_headers()
         self.wfile.write(data or b"")
@@ -148,6 +150,21 @@ def test_it_survives_a_restart(start: Start, web: str, worker: FakeWorker, tmp_p
         "defaultWeight": 1.0,
         "positiveTriggerWords": "inkwash",
     }
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [("/Qwen-Image-Lightning-8steps-V2.0.safetensors", "fast"), ("/style.safetensors", "Qwen-Image Lightning 8 steps")],
+)
+def test_a_known_distilled_one_brings_its_schedule(
+    start: Start, web: str, worker: FakeWorker, path: str, name: str
+) -> None:
+    with start() as client:
+        assert post(client, upload(web, path, name=name, air="me:fast@1")).status_code == 200
+    with start() as client:  # it is kept
+        assert post(client, new_task(lora=[{"model": "me:fast@1"}])).status_code == 200
+    request = worker.jobs[-1].request
+    assert (request.steps, request.true_cfg_scale, request.sampler) == (8, 1.0, Sampler(shift=3.0, terminal=0.0))
 
 
 @pytest.mark.parametrize(("private", "expected"), [(None, "invalidModel"), (True, "invalidModel"), (False, None)])

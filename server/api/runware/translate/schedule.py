@@ -1,0 +1,68 @@
+"""The schedule of a task: its own values, else what its LoRAs were made for, else the model's.
+
+Pure. A LoRA of weight 0 has no say, because its picture is the one without it.
+"""
+
+from dataclasses import dataclass, replace
+
+from pipelines.catalog.catalog import Adapter, Catalog, ModelEntry
+from pipelines.catalog.schedules import LoraSchedule, ScheduleConflict, combine_schedules
+from pipelines.request import Sampler
+from server.api.runware.schema.objects import Lora
+from server.api.runware.schema.schedulers import SAMPLERS
+from server.api.runware.schema.tasks import ImageInference
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSchedule:
+    """The schedule that a task is run with."""
+
+    steps: int
+    true_cfg_scale: float
+    sampler: Sampler
+
+
+def resolve_schedule(task: ImageInference, entry: ModelEntry, catalog: Catalog) -> TaskSchedule:
+    """Resolve the schedule of a task. Raises `ScheduleConflict`, with the numbers of two LoRAs."""
+    scale = _given_scale(task)
+    given = {key for key, value in (("steps", task.steps), ("true_cfg_scale", scale)) if value is not None}
+    loras = combine_schedules(lora_schedules(task, catalog), given)
+    sampler = entry.sampler
+    if loras.shift is not None:
+        sampler = replace(sampler, shift=loras.shift)
+    if loras.terminal is not None:
+        sampler = replace(sampler, terminal=loras.terminal)
+    if task.scheduler:
+        named = SAMPLERS[task.scheduler]
+        sampler = replace(sampler, solver=named.solver, schedule=named.schedule)
+    default = entry.true_cfg_scale if loras.true_cfg_scale is None else loras.true_cfg_scale
+    return TaskSchedule(task.steps or loras.steps or entry.steps, default if scale is None else scale, sampler)
+
+
+def resolve_steps(task: ImageInference, entry: ModelEntry, catalog: Catalog) -> int:
+    """The steps of a task, also of one whose LoRAs conflict."""
+    try:
+        return resolve_schedule(task, entry, catalog).steps
+    except ScheduleConflict:
+        return task.steps or entry.steps
+
+
+def lora_schedules(task: ImageInference, catalog: Catalog) -> dict[int, LoraSchedule]:
+    """What the acting LoRAs of a task were made for, by their numbers in it."""
+    found = {}
+    for number, asked in enumerate(task.lora):
+        row = catalog.find_lora(asked.model)
+        if row is not None and row.schedule is not None and lora_weight(asked, row) != 0:
+            found[number] = row.schedule
+    return found
+
+
+def lora_weight(asked: Lora, row: Adapter) -> float:
+    """The weight of a LoRA: the task's, else the row's."""
+    return float(asked.weight if "weight" in asked.model_fields_set else row.weight)
+
+
+def _given_scale(task: ImageInference) -> float | None:
+    """Qwen-Image has one guidance: `settings.trueCFGScale` if given, else `CFGScale`."""
+    scale = task.CFGScale if task.settings.trueCFGScale is None else task.settings.trueCFGScale
+    return None if scale is None else float(scale)

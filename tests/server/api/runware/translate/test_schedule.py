@@ -1,0 +1,84 @@
+"""Steps, guidance and sigmas of a task, from its own values, its LoRAs and its model."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from pipelines.catalog.catalog import Adapter, load_catalog
+from pipelines.catalog.schedules import LoraSchedule, ScheduleConflict, SigmaSchedule
+from pipelines.request import Sampler
+from server.api.runware.check import rules
+from server.api.runware.translate.request import to_request
+from server.api.runware.translate.schedule import TaskSchedule, resolve_schedule, resolve_steps
+from server.errors import TaskRejected
+from tests.server.api.runware.translate.test_request import ENTRY, task
+
+FOUR = Adapter("four", "4", "a.safetensors", schedule=LoraSchedule(3.0, 0.0, 4, 1.0))
+EIGHT = Adapter("eight", "8", "b.safetensors", schedule=LoraSchedule(3.0, 0.0, 8, 1.0))
+INK = Adapter("ink", "Ink", "c.safetensors", weight=0.5)
+IDLE = replace(EIGHT, air="idle", weight=0.0)
+CATALOG = replace(load_catalog(), loras=(FOUR, EIGHT, INK, IDLE))
+SHIFTED = Sampler(shift=3.0, terminal=0.0)
+
+
+def loras(*names: str, weight: float | None = None) -> dict[str, Any]:
+    return {"lora": [{"model": name} | ({} if weight is None else {"weight": weight}) for name in names]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, TaskSchedule(20, 4.0, Sampler())),
+        (loras("ink"), TaskSchedule(20, 4.0, Sampler())),
+        (loras("ink", "eight"), TaskSchedule(8, 1.0, SHIFTED)),
+        (loras("eight", "eight"), TaskSchedule(8, 1.0, SHIFTED)),
+        (loras("eight") | {"steps": 6}, TaskSchedule(6, 1.0, SHIFTED)),
+        (loras("eight", "four") | {"steps": 6}, TaskSchedule(6, 1.0, SHIFTED)),
+        (loras("eight") | {"CFGScale": 2}, TaskSchedule(8, 2.0, SHIFTED)),
+        (loras("eight") | {"CFGScale": 2, "settings": {"trueCFGScale": 3}}, TaskSchedule(8, 3.0, SHIFTED)),
+        (loras("eight", weight=0), TaskSchedule(20, 4.0, Sampler())),
+        (loras("idle"), TaskSchedule(20, 4.0, Sampler())),
+        (loras("idle", weight=1), TaskSchedule(8, 1.0, SHIFTED)),
+        (loras("four") | {"scheduler": "UniPC Karras"}, TaskSchedule(4, 1.0, Sampler("unipc_2", "karras", 3.0, 0.0))),
+    ],
+)
+def test_the_task_wins_over_its_loras_and_they_over_the_model(changes: dict[str, Any], expected: TaskSchedule) -> None:
+    assert resolve_schedule(task(**changes), ENTRY, CATALOG) == expected
+    request, _ = to_request(task(**changes), ENTRY, {}, CATALOG)
+    assert TaskSchedule(request.steps, request.true_cfg_scale, request.sampler) == expected
+    assert resolve_steps(task(**changes), ENTRY, CATALOG) == expected.steps
+
+
+def test_a_model_has_a_schedule_of_its_own() -> None:
+    entry = replace(ENTRY, schedule=SigmaSchedule(2.5, 0.1))
+    assert resolve_schedule(task(), entry, CATALOG).sampler == Sampler(shift=2.5, terminal=0.1)
+    assert resolve_schedule(task(**loras("eight")), entry, CATALOG).sampler == SHIFTED
+
+
+def test_two_that_conflict_are_refused_by_name() -> None:
+    conflicting = task(**loras("ink", "four", "eight"))
+    with pytest.raises(ScheduleConflict):
+        resolve_schedule(conflicting, ENTRY, CATALOG)
+    assert resolve_steps(conflicting, ENTRY, CATALOG) == 20
+    with pytest.raises(TaskRejected) as rejected:
+        rules.check(conflicting, ENTRY, CATALOG)
+    (error,) = rejected.value.errors
+    assert (error.code, error.parameter) == ("incompatibleParameters", ("lora[1].model", "lora[2].model"))
+    assert "steps is 4 and 8" in error.message
+
+
+def test_windows_count_the_steps_that_a_lora_brings() -> None:
+    window = {"fbCache": True, "cacheStartStep": 2, "cacheEndStep": 8}
+    rules.check(task(**loras("eight"), acceleratorOptions=window), ENTRY, CATALOG)
+    with pytest.raises(TaskRejected, match="which is 8"):
+        rules.check(task(**loras("eight"), acceleratorOptions=window | {"cacheEndStep": 9}), ENTRY, CATALOG)
+
+
+def test_other_values_than_a_lora_was_made_for_leave_warnings() -> None:
+    _, warnings = to_request(task(**loras("ink", "eight"), steps=20, CFGScale=4), ENTRY, {}, CATALOG)
+    assert warnings == (
+        "lora[1] was made for 8 steps, and 20 are asked for.",
+        "lora[1] was made for a guidance scale of 1, and it is 4.",
+    )
+    assert to_request(task(**loras("eight")), ENTRY, {}, CATALOG)[1] == ()
