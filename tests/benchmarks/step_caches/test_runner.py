@@ -16,11 +16,9 @@ from benchmarks.step_caches.results import PSNR_OF_EQUALS, ResultsFile, read_res
 from benchmarks.step_caches.runner import Sample, image_path, make_samples, run
 from benchmarks.step_caches.summary import group_measurements
 from benchmarks.step_caches.variants import Variant, make_variants
-from pipelines.catalog.catalog import ModelEntry, load_catalog
+from pipelines.catalog.catalog import load_catalog
 from pipelines.models.checkpoint import Checkpoint
-from pipelines.request import Reference
 from tests.control import deeper
-from tests.fakes import picture
 
 STEPS = 10
 EAGER = CachePlan("fbcache", 1e9, 1, STEPS - 1, 2)
@@ -108,18 +106,6 @@ def test_other_weights_are_measured_anew(measurer: Measurer, samples: Sequence[S
     run(measurer, samples[:1], ResultsFile(path), tmp_path, repeats=1)
     moved = replace(measurer, entry=replace(measurer.entry, weights="no/where"))
     assert run(moved, samples[:1], ResultsFile(path), tmp_path, repeats=1) == 1
-
-
-def test_an_edit_is_measured_with_its_reference(checkpoint: Checkpoint, tmp_path: Path) -> None:
-    (tmp_path / "disc.png").write_bytes(picture(48, 48))
-    prompt = Prompt("make it red", (Reference(tmp_path / "disc.png", "a" * 64, 48, 48),))
-    entry: ModelEntry = replace(load_catalog().entries[1], reference_area=32 * 32)
-    measurer = Measurer(checkpoint, entry, 32, 32)
-    variant = Variant("cache", "eager", "fbCache", STEPS, EAGER, {})
-    result, drawn = measurer.measure(variant, prompt, 1, STEPS, 1)
-    assert result.case.references == ("a" * 64,)
-    assert drawn.size == (32, 32)
-    assert result.reused_steps == 6
 
 
 def test_a_line_is_json_that_other_programs_read(measurer: Measurer, samples: Sequence[Sample], tmp_path: Path) -> None:
