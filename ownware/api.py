@@ -94,6 +94,7 @@ def generate(
     Raises:
         ValueError: An option cannot be used; the message names it.
         pipelines.errors.LoadError: The weights cannot be loaded.
+        pipelines.errors.ResultError: The result is no picture, because it has numbers that are not finite.
     """
     options = ImageOptions(
         prompt=prompt,
@@ -187,7 +188,7 @@ def _render(options: ImageOptions, weights: Weights | None, device: str | None, 
                 loaded = _model_cache(models.device).get(entry)
                 generated = pipeline.generate(request, 0, loaded, entry, on_step or _ignore_step)
         except RenderError as error:
-            if error.fault == "weights":
+            if error.fault in ("weights", "result"):
                 raise
             raise ValueError(f"{error.path}: {error}" if error.path else str(error)) from error
         receipt = make_receipt(

@@ -82,7 +82,7 @@ def plan_benchmark(options: BenchmarkOptions, settings: Settings) -> Benchmark:
 
 
 def run_benchmark(benchmark: Benchmark, results: ResultsFile, images: Path, repeats: int) -> int:
-    """Measure what the results file lacks. Returns the number of new results. Raises `LoadError`."""
+    """Measure what the results file lacks. Returns the number of new results. Raises `RenderError`."""
     # torch and the models take seconds to import: everything that can fail earlier has been checked.
     from benchmarks.step_caches.measure import Measurer
     from benchmarks.step_caches.ocr import Reader, ocr_available

@@ -5,7 +5,8 @@
     ├── LoraError            adapter   a LoRA file that is missing, damaged, or made for another model
     ├── ControlError         adapter   a ControlNet that cannot be loaded, or made for another model
     ├── PictureError         input     a picture that can no longer be opened
-    └── PromptError          input     a prompt that the tokenizer would misread
+    ├── PromptError          input     a prompt that the tokenizer would misread
+    └── ResultError          result    latents or pixels that are not finite numbers
 
 Messages are fit for the sender. Knows no wire format, and imports no torch.
 """
@@ -14,8 +15,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import ClassVar, Literal
 
-# What is at fault: the served model, an adapter that the request names, or something that the request brought along.
-Fault = Literal["weights", "adapter", "input"]
+# What is at fault: the served model, an adapter that the request names, something that the request brought along, or
+# the result of them all.
+Fault = Literal["weights", "adapter", "input", "result"]
 
 
 class RenderError(Exception):
@@ -60,6 +62,12 @@ class PromptError(RenderError):
     """A prompt cannot be encoded; the message says why."""
 
     fault = "input"
+
+
+class ResultError(RenderError):
+    """A finished image is no picture; the message says why."""
+
+    fault = "result"
 
 
 @contextmanager

@@ -4,7 +4,7 @@ For step-level control use `render`.
 """
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,7 @@ from pipelines.errors import PromptError
 from pipelines.models.checkpoint import LoadedModel
 from pipelines.render import advance, finish, prepare
 from pipelines.request import FaceRefinement, RenderRequest
+from pipelines.result_checks import explain_failure, flat_warning
 
 Report = Callable[[int, int], None]  # steps done, and steps in all; may raise to stop the image
 
@@ -45,18 +46,31 @@ def generate(
     while state.step < state.total:
         advance([state])
         report(state.step, state.total)
-    image, warnings = finish(state), state.warnings
+    precision = str(model.checkpoint.dtype).removeprefix("torch.")
+    with explain_failure(request, entry, precision):
+        image = finish(state)
     cache = None if state.cache is None else state.cache.report()
-    if cache is not None and not cache.reused_forwards:
-        warnings += (f"The cache '{cache.strategy}' reused none of the {cache.steps} steps.",)
+    warnings = (*state.warnings, *_cache_warnings(cache))
+    if state.total and (flat := flat_warning(image)):
+        warnings += (flat,)
     if request.faces is not None:
         after_step = partial(report, state.total, state.total)
-        refined = _refine_faces(image, request.faces, request, index, model, entry, after_step)
+        with explain_failure(request, entry, precision):
+            refined = _refine_faces(image, request.faces, request, index, model, entry, after_step)
         if refined is None:
             warnings += ("No face was found, so none was refined.",)
         else:
             image = refined
     return GeneratedImage(image, state.seed, warnings, cache)
+
+
+def _cache_warnings(cache: CacheReport | None) -> Iterator[str]:
+    if cache is None:
+        return
+    if not cache.reused_forwards:
+        yield f"The cache '{cache.strategy}' reused none of the {cache.steps} steps."
+    if count := sum(decision.reason == "not_finite" for decision in cache.decisions):
+        yield f"The cache '{cache.strategy}' measured no finite distance in {count} forwards, so they were computed."
 
 
 def _refine_faces(

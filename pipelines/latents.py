@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from accel.weights.single_frame import SingleFrameVae
+from pipelines.errors import ResultError
 
 # One token is a patch of 2 × 2 latent pixels, and a latent pixel 8 × 8 pixels of the image.
 PATCH = 2
@@ -68,12 +69,19 @@ def encode_pixels(vae: SingleFrameVae, pixels: torch.Tensor) -> torch.Tensor:
 
 
 def decode_tokens(vae: SingleFrameVae, tokens: torch.Tensor, shape: tuple[int, int, int]) -> Image.Image:
-    """Decode the packed latents of one image to an RGB picture."""
+    """Decode the packed latents of one image to an RGB picture.
+
+    Raises `ResultError` when latents or pixels are not finite. The host waits once, for the pixels.
+    """
     latents = unpack(tokens, shape).to(vae.dtype)
     mean, std = _statistics(vae, latents)
     pixels = vae.decode(latents / (1.0 / std) + mean)[0, :, 0]  # divided as diffusers does, for equal bits
-    pixels = (pixels * 0.5 + 0.5).clamp(0, 1).permute(1, 2, 0)
-    return Image.fromarray((pixels.float().cpu().numpy() * 255).round().astype("uint8"))
+    finite = torch.stack((tokens.isfinite().all(), pixels.isfinite().all()))  # before clamp, which hides infinity
+    pixels = (pixels * 0.5 + 0.5).clamp(0, 1).permute(1, 2, 0).float().cpu().numpy()
+    for part, is_finite in zip(("latents", "decoded pixels"), finite.tolist(), strict=True):
+        if not is_finite:
+            raise ResultError(f"The result is no picture, because its {part} are not finite numbers.")
+    return Image.fromarray((pixels * 255).round().astype("uint8"))
 
 
 def _generator(seed: int) -> torch.Generator:

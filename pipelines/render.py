@@ -200,7 +200,10 @@ def advance(states: Sequence[RenderState]) -> None:
 
 @torch.inference_mode()
 def finish(state: RenderState) -> Image.Image:
-    """Decode an image after its last step, at its final size. Raises `ValueError` before that."""
+    """Decode an image after its last step, at its final size.
+
+    Raises `ValueError` before that, and `ResultError` when the result is not finite.
+    """
     if state.step != state.total:
         raise ValueError(f"step {state.step} of {state.total}: the image is not finished")
     if state.canvas is not None and not state.total:

@@ -37,7 +37,7 @@ def caches(
     from ownware.cache_benchmark import BenchError, BenchmarkOptions, check_packages, plan_benchmark, run_benchmark
     from ownware.options import OptionError
     from pipelines.catalog.catalog import CatalogError
-    from pipelines.errors import LoadError
+    from pipelines.errors import RenderError
 
     options = BenchmarkOptions(model, prompts, settings, steps, seeds, size)
     path = results_path(out, results)
@@ -51,7 +51,7 @@ def caches(
     except (
         BenchError,
         CatalogError,
-        LoadError,
+        RenderError,
         OptionError,
         ProfileError,
         PromptsError,

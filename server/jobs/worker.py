@@ -47,6 +47,7 @@ _FAILURES: dict[Fault, tuple[str, int]] = {
     "weights": ("modelNotReady", 503),
     "adapter": ("invalidModel", 400),
     "input": ("inferenceError", 500),
+    "result": ("inferenceError", 500),
 }
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 import ownware
 from ownware import api
 from ownware.commands.replay import SAME, replay_receipt
-from pipelines.errors import LoadError
+from pipelines.errors import LoadError, ResultError
 from server.settings import Settings
 from tests.docs.pages import ROOT, blocks
 from tests.fakes import picture
@@ -166,6 +166,14 @@ class TestErrors:
         path.write_bytes(b"weights")
         with pytest.raises(ValueError, match=r"loras\[0\]: LoRA 'style' cannot be used"):
             ownware.generate(PROMPT, **SMALL, loras=[path])
+
+    def test_a_result_that_is_no_picture_keeps_its_type(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def fail(*_: object) -> None:
+            raise ResultError("why")
+
+        monkeypatch.setattr(api.pipeline, "generate", fail)
+        with pytest.raises(ResultError, match="why"):
+            ownware.generate(PROMPT, **SMALL)
 
     def test_weights_that_are_not_there(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         row = {"air": "a:1@1", "name": "a", "version": "1", "architecture": "qwen_image", "mode": "text_to_image"}

@@ -1,13 +1,16 @@
+import math
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from accel.cache import session
 from accel.cache.plan import CachePlan
 from pipelines import generate as module
-from pipelines.errors import PromptError
+from pipelines.errors import PromptError, ResultError
 from pipelines.generate import generate
 from pipelines.models.checkpoint import Checkpoint, LoadedModel
 from pipelines.render import advance, finish, prepare
@@ -65,6 +68,47 @@ def test_a_cache_that_reused_nothing_is_told(model: LoadedModel) -> None:
     assert generated.warnings == ("The cache 'fbcache' reused none of the 3 steps.",)
     assert generated.cache is not None
     assert generated.cache.steps == 3
+
+
+class TestNotFinite:
+    """A transformer whose every output is NaN, as weights of the wrong scale are."""
+
+    @pytest.fixture
+    def broken(self, model: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> LoadedModel:
+        proj_out = model.checkpoint.transformer.proj_out
+        monkeypatch.setattr(proj_out, "forward", lambda hidden: torch.full((*hidden.shape[:2], 64), torch.nan))
+        return model
+
+    def test_it_is_an_error_that_names_the_likely_cause(self, broken: LoadedModel) -> None:
+        with pytest.raises(ResultError) as caught:
+            generate(asked(), 0, broken, entry("text_to_image"), ignore)
+        assert str(caught.value) == (
+            "The result is no picture, because its latents are not finite numbers. "
+            "The likely cause is the weights of Qwen-Image or the precision float32."
+        )
+
+    def test_so_it_is_in_a_face(self, broken: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+        picture = Image.new("RGB", (64, 48))
+        monkeypatch.setattr(module, "find_faces", lambda image, confidence: ((0, 0, 8, 8),))
+        monkeypatch.setattr(module, "finish", lambda state: finish(state) if state.canvas else picture)
+        with pytest.raises(ResultError, match="The likely cause is"):
+            generate(asked(faces=FACES), 0, broken, entry("text_to_image"), ignore)
+
+    def test_a_cache_without_a_finite_distance_says_so(
+        self, model: LoadedModel, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(session, "measure_distances", lambda signals, memories, metric, timestep: ([math.inf], 0.5))
+        request = asked(steps=4, true_cfg_scale=1.0, cache=CachePlan("fbcache", 0.5, 0, 4, 4))
+        generated = generate(request, 0, model, entry("text_to_image"), ignore)
+        assert generated.warnings[-1] == (
+            "The cache 'fbcache' measured no finite distance in 2 forwards, so they were computed."
+        )
+
+
+def test_a_large_flat_result_is_told(model: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "finish", lambda state: Image.new("RGB", (1024, 1024)))
+    (warning,) = generate(asked(), 0, model, entry("text_to_image"), ignore).warnings
+    assert "one flat color (0, 0, 0)" in warning
 
 
 class TestFaces:

@@ -5,6 +5,7 @@ import torch
 from diffusers.pipelines.qwenimage.pipeline_qwenimage import QwenImagePipeline
 from PIL import Image
 
+from pipelines.errors import ResultError
 from pipelines.latents import decode_tokens, encode_pixels, grid, noise, pack, step_noise, unpack
 from pipelines.models.checkpoint import Checkpoint
 
@@ -70,3 +71,22 @@ def test_tokens_become_a_picture(checkpoint: Checkpoint, dtype: torch.dtype) -> 
         picture = decode_tokens(checkpoint.vae, noise((1, 4, 6), 16, 1).to(dtype), (1, 4, 6))
     assert isinstance(picture, Image.Image)
     assert (picture.mode, picture.size) == ("RGB", (96, 64))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_latents_that_are_not_finite_are_no_picture(checkpoint: Checkpoint, value: float) -> None:
+    tokens = noise((1, 4, 6), 16, 1)
+    tokens[0, 3, 5] = value
+    with torch.inference_mode(), pytest.raises(ResultError, match="its latents are not finite"):
+        decode_tokens(checkpoint.vae, tokens, (1, 4, 6))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_pixels_that_are_not_finite_are_no_picture(
+    checkpoint: Checkpoint, value: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pixels = torch.zeros(1, 3, 1, 64, 96)
+    pixels[0, 1, 0, 5, 7] = value
+    monkeypatch.setattr(checkpoint.vae, "decode", lambda latents: pixels)
+    with torch.inference_mode(), pytest.raises(ResultError, match="its decoded pixels are not finite"):
+        decode_tokens(checkpoint.vae, noise((1, 4, 6), 16, 1), (1, 4, 6))

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pipelines.catalog.catalog import Catalog, load_catalog
-from pipelines.errors import ControlError, LoadError, LoraError, PromptError, RenderError
+from pipelines.errors import ControlError, LoadError, LoraError, PromptError, RenderError, ResultError
 from server.errors import Failure
 from server.jobs import worker
 from server.jobs.messages import (
@@ -108,6 +108,7 @@ def test_a_stop_ends_the_process_in_the_middle_of_a_job(job: RenderJob) -> None:
         (ControlError("why", "controls[0]"), Failure("invalidModel", "why", 400, "controls[0]")),
         (LoadError("why"), Failure("modelNotReady", "why", 503)),
         (PromptError("why", "prompt"), Failure("inferenceError", "why", 500, "prompt")),
+        (ResultError("why"), Failure("inferenceError", "why", 500)),
     ],
 )
 def test_what_cannot_be_rendered_says_why(job: RenderJob, error: RenderError, failure: Failure) -> None:
