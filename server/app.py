@@ -88,6 +88,7 @@ def create_app(settings: Settings, catalog: Catalog, workers: Sequence[Worker]) 
             inputs,
             result_ttl=settings.result_ttl,
             ignore_unknown=ignore_unknown,
+            let_unsupported_pass=settings.unsupported_parameters == "warn",
             face_refinement=settings.face_refinement,
             threshold_direction=settings.threshold_direction,
             profiles=profiles,

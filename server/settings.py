@@ -70,6 +70,10 @@ class Settings(BaseSettings):
     unknown_parameters: Literal["error", "ignore"] = Field(
         default="error", description="What to do with a parameter that the API does not have."
     )
+    unsupported_parameters: Literal["error", "warn"] = Field(
+        default="error",
+        description="What to do with a parameter of the API that has no effect here, such as refiner or webhookURL.",
+    )
     gone_clients: Literal["cancel", "finish"] = Field(
         default="cancel",
         description="What to do with a waiting sync task whose HTTP client has hung up. A running one is finished.",

@@ -36,6 +36,7 @@ def test_each_option_is_a_flag_and_a_variable(monkeypatch: pytest.MonkeyPatch) -
         "profile_dir": ("/a", "/b"),
         "result_ttl": ("60", "61"),
         "unknown_parameters": ("ignore", "error"),
+        "unsupported_parameters": ("warn", "error"),
         "gone_clients": ("finish", "cancel"),
         "max_queue": ("1", "2"),
         "max_body_mb": ("1", "2"),

@@ -12,6 +12,7 @@ import structlog
 from pydantic_core import from_json
 
 from server.api.client import Client
+from server.api.runware.check.sent_names import as_sent
 from server.api.runware.check.texts import check_texts, is_text, nesting
 from server.api.runware.check.validation import task_model
 from server.api.runware.handlers.account import Account
@@ -74,9 +75,10 @@ class RunwareApi:
             async for answer in self._handlers[raw["taskType"]](raw, client):
                 yield answer
         except TaskRejected as rejected:
-            yield refusal(rejected.errors, ref, documentation=documentation)
+            yield refusal(as_sent(rejected.errors, raw), ref, documentation=documentation)
         except ApiError as error:
-            yield refusal([error], ref, documentation=documentation)
+            errors = as_sent([error], raw) if isinstance(raw, dict) else [error]
+            yield refusal(errors, ref, documentation=documentation)
         except Exception:
             log.exception("task failed", task=ref.task_uuid, type=ref.task_type)
             yield refusal([InternalServerError("Internal server error.")], ref)

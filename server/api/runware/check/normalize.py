@@ -25,7 +25,7 @@ _PREPROCESSOR_MODEL = "runware:controlnet-preprocess@"
 _NEUTRAL = (None, False, 0, "", "none", [], {})
 
 # older spelling → documented one (the Python SDK's types)
-_ACCELERATOR_ALIASES = {
+ACCELERATOR_ALIASES = {
     "fbcache": "fbCache",
     "cacheDistance": "fbCacheThreshold",
     "cacheStopStep": "cacheEndStep",
@@ -141,7 +141,7 @@ def _rename_accelerators(task: WireTask, errors: list[ApiError]) -> None:
     if not isinstance(given, dict):
         return
     options = {name: value for name, value in given.items() if name not in _UNET_ONLY}
-    for old, new in _ACCELERATOR_ALIASES.items():
+    for old, new in ACCELERATOR_ALIASES.items():
         where = "acceleratorOptions."
         _merge(options, new, options.pop(old, None), where + old, where + new, errors)
     task["acceleratorOptions"] = options

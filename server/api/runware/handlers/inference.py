@@ -14,6 +14,7 @@ from server.api.client import Client
 from server.api.image_urls import own_image
 from server.api.runware.check import rules
 from server.api.runware.check.normalize import normalize
+from server.api.runware.check.unsupported import let_pass
 from server.api.runware.check.validation import validate
 from server.api.runware.responses import Answer, acknowledgement
 from server.api.runware.results import failure_object, image_item, job_answer, job_ref
@@ -47,6 +48,7 @@ class Inference:
         *,
         result_ttl: int,
         ignore_unknown: bool,
+        let_unsupported_pass: bool = False,
         face_refinement: bool = False,
         threshold_direction: ThresholdDirection = "documented",
         profiles: Profiles | None = None,
@@ -58,6 +60,7 @@ class Inference:
         self._inputs = inputs
         self._result_ttl = result_ttl
         self._ignore_unknown = ignore_unknown
+        self._let_unsupported_pass = let_unsupported_pass
         self._face_refinement = face_refinement
         self._threshold_direction: ThresholdDirection = threshold_direction
         self._profiles = profiles
@@ -87,6 +90,9 @@ class Inference:
 
     def _validate(self, raw: WireTask, catalog: Catalog) -> tuple[ImageInference, ModelEntry, list[str]]:
         normalized, contradictions = normalize(raw, catalog)
+        passed: list[str] = []
+        if self._let_unsupported_pass:
+            normalized, contradictions, passed = let_pass(normalized, raw, contradictions)
         try:
             task, ignored = validate(ImageInference, normalized, ignore_unknown=self._ignore_unknown)
         except TaskRejected as rejected:
@@ -101,7 +107,7 @@ class Inference:
             raise InvalidParameter("model", message, details={"type": "string", "allowedValues": served})
         rules.check(task, entry, catalog)
         rules.check_faces(task, refined=self._face_refinement)
-        return task, entry, ignored
+        return task, entry, [*(f"{name} is ignored: the API has no such parameter." for name in ignored), *passed]
 
     async def _resolve(self, task: ImageInference, client: Client) -> dict[str, Media]:
         """Every picture that the task names, by the path of its parameter."""
@@ -132,7 +138,7 @@ class Inference:
         catalog: Catalog,
     ) -> Submission:
         request, warnings = to_request(task, entry, pictures, catalog, self._threshold_direction, self._profiles)
-        warnings += tuple(f"{name} is ignored: the API has no such parameter." for name in ignored)
+        warnings += tuple(ignored)
         return Submission(
             owner=client.owner,
             task_uuid=task.taskUUID,

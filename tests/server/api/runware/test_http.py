@@ -240,7 +240,7 @@ class TestBadInput:
         response = post(client, task)
         assert response.status_code == 400
         error = error_of(response)
-        assert (error["code"], error["parameter"]) == ("invalidReferenceImages", "inputs.referenceImages[0]")
+        assert (error["code"], error["parameter"]) == ("invalidReferenceImages", "referenceImages[0]")
 
     def test_a_body_over_the_limit(self, settings: Settings, catalog: Catalog, worker: FakeWorker) -> None:
         app = create_app(settings.model_copy(update={"max_body_mb": 1}), catalog, [worker])
@@ -274,7 +274,7 @@ class TestReferences:
         post(client, new_task(inputs={"referenceImages": [reference]}, **edit))
         first, second = (job.request for job in worker.jobs)
         assert first.references == second.references
-        assert (first.width, first.height) == (1184, 880)  # 64 × 48 at about a megapixel
+        assert (first.width, first.height) == (1184, 896)  # 64 × 48 at about a megapixel
 
     def test_an_uploaded_a_generated_and_an_own_url(self, client: TestClient, reference: str) -> None:
         upload = {"taskType": "imageUpload", "taskUUID": str(uuid.uuid4()), "image": reference}

@@ -203,5 +203,5 @@ def test_the_edit_model_that_a_message_offers_is_a_served_one(
         app = create_app(settings, replace(catalog, entries=entries), [worker])
         with TestClient(app) as client:
             error = error_of(post(client, new_task(referenceImages=[reference])))
-        assert (error["code"], error["parameter"]) == ("unsupportedParameter", "inputs.referenceImages")
+        assert (error["code"], error["parameter"]) == ("unsupportedParameter", "referenceImages")
         assert offered in error["message"]

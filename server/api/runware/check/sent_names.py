@@ -1,0 +1,54 @@
+"""Names parameters in errors as the client sent them.
+
+Normalization renames parameters before they are checked, so the checks know the documented names only.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from server.api.runware.check.normalize import ACCELERATOR_ALIASES
+from server.api.runware.schema.tasks import WireTask
+from server.errors import ApiError
+
+# documented name → names that normalization takes for it
+_SPELLINGS: dict[str, tuple[str, ...]] = {
+    "safety.checkContent": ("checkNSFW",),
+    "settings.trueCFGScale": ("trueCFGScale",),
+    "advancedFeatures.ultralytics": ("ultralytics",),
+    "inputs.seedImage": ("seedImage", "inputs.image"),
+    "inputs.maskImage": ("maskImage", "inputs.mask"),
+    "inputs.strength": ("strength",),
+    "inputs.referenceImages": ("referenceImages", "inputs.images", "inputs.references"),
+    "inputs.referenceImages[0]": ("inputs.image",),
+    "inputImage": ("inputs.image",),
+    **{f"acceleratorOptions.{new}": (f"acceleratorOptions.{old}",) for old, new in ACCELERATOR_ALIASES.items()},
+}
+
+
+def as_sent(errors: Sequence[ApiError], task: WireTask) -> Sequence[ApiError]:
+    """The errors of a task, changed so that they name its parameters as the raw task does."""
+    for error in errors:
+        names = (error.parameter,) if isinstance(error.parameter, str) else error.parameter or ()
+        renamed = {name: sent for name in names for sent in _sent(name, task)}
+        for name, sent in renamed.items():
+            error.message = error.message.replace(f"'{name}'", f"'{sent}'")
+        told = tuple(renamed.get(name, name) for name in names)
+        if renamed:
+            error.parameter = told[0] if isinstance(error.parameter, str) else told
+    return errors
+
+
+def _sent(name: str, task: WireTask) -> Iterator[str]:
+    """The name that the task has for a documented one, if that is another."""
+    for documented, spellings in _SPELLINGS.items():
+        rest = name.removeprefix(documented)
+        if (rest == name or rest[:1] not in ("", ".", "[")) or _has(task, documented.partition("[")[0]):
+            continue
+        for spelling in spellings:
+            if _has(task, spelling):
+                yield spelling + rest
+
+
+def _has(task: WireTask, name: str) -> bool:
+    outer, _, inner = name.partition(".")
+    value = task.get(outer)
+    return value is not None and (not inner or (isinstance(value, dict) and value.get(inner) is not None))

@@ -1,0 +1,33 @@
+"""Parameters of the vendor's schema without effect here, which a server may let pass with a warning.
+
+A client that was made for the vendor's service then needs no change.
+"""
+
+from collections.abc import Iterable
+
+from server.api.runware.check.rules import without_effect
+from server.api.runware.check.sent_names import as_sent
+from server.api.runware.schema.tasks import WireTask
+from server.errors import ApiError, UnsupportedParameter
+
+_DELIVERY = ("webhookURL", "uploadEndpoint")
+
+
+def let_pass(task: WireTask, raw: WireTask, errors: Iterable[ApiError]) -> tuple[WireTask, list[ApiError], list[str]]:
+    """Take what has no effect out of a normalized task.
+
+    Returns the task, the errors that are left, and a warning for each parameter, named as the raw task names it.
+    """
+    safety = task.get("safety")
+    checks = safety if isinstance(safety, dict) else {}
+    given = {name: task.get(name) for name in _DELIVERY}
+    given |= {
+        "safety.checkContent": checks.get("checkContent"),
+        "safety.mode": checks.get("mode") not in (None, "none"),
+    }
+    left: list[ApiError] = []
+    passed: list[ApiError] = list(without_effect(given))
+    for error in errors:
+        (passed if isinstance(error, UnsupportedParameter) else left).append(error)
+    kept = {name: value for name, value in task.items() if name not in (*_DELIVERY, "safety")}
+    return kept, left, [f"'{error.parameter}' is ignored: it has no effect here." for error in as_sent(passed, raw)]
