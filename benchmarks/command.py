@@ -1,25 +1,20 @@
-"""What the commands have in common that compare models of random weights: their options, and a JSON line a figure.
-
-Knows no model and no figure.
-"""
+"""The command line of the benchmarks on random weights. Knows no model and no figure."""
 
 import argparse
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from benchmarks.records import append_line, installed_version
 from pipelines.models.devices import default_dtype, device_name
 
 
 @dataclass(frozen=True)
 class Command:
-    """The options of one run. `out` is the file that lines are appended to."""
+    """The options of one run. `out` is the file that the JSON lines are appended to, None for none."""
 
     benchmark: str
     device: torch.device
@@ -29,7 +24,7 @@ class Command:
 
     @classmethod
     def parse(cls, benchmark: str, description: str | None) -> "Command":
-        """From the command line."""
+        """The options from the command line."""
         parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
         parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
         parser.add_argument("--full-size", action="store_true", help="the real models' dimensions; needs a large GPU")
@@ -38,26 +33,17 @@ class Command:
         options = parser.parse_args()
         return cls(benchmark, torch.device(options.device), options.full_size, options.repeats, options.out)
 
+    @property
+    def size(self) -> str:
+        """The name of the dimensions in `random_models.toml`."""
+        return "full" if self.full_size else "small"
+
     def record(self, figures: dict[str, Any], packages: Sequence[str] = ("torch", "diffusers")) -> None:
-        """Append a line: the figures, where they were taken and with which packages, and when."""
-        if self.out is None:
-            return
-        line = {
-            "benchmark": self.benchmark,
-            **figures,
+        """Append a line: the figures, the device they were measured on, and the versions of the packages."""
+        setup = {
             "device": device_name(str(self.device)),
             "dtype": str(default_dtype(self.device)).removeprefix("torch."),
             "full_size": self.full_size,
-            "versions": {package: installed(package) for package in packages},
-            "date": datetime.now(UTC).isoformat(),
+            "versions": {package: installed_version(package) for package in packages},
         }
-        with self.out.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
-
-
-def installed(package: str) -> str | None:
-    """The version of a package, None where it is not there."""
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
+        append_line(self.out, {"benchmark": self.benchmark, **figures, **setup})

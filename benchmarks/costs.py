@@ -1,4 +1,4 @@
-"""What each addition to a request costs, against the plain loop in the same run; and the memory that decoding takes.
+"""Measures what each addition to a request costs, relative to the plain loop in the same run, and decoding's memory.
 
     python -m benchmarks.costs [--device cuda] [--full-size] [--repeats 7] [--out benchmarks/results/costs.jsonl]
 
@@ -20,10 +20,9 @@ from safetensors.torch import save_file
 
 from benchmarks.command import Command
 from benchmarks.peak_memory import peak_mib
-from benchmarks.pipeline import FULL, NEGATIVE_TOKENS, PROMPT_TOKENS, SCALE, SEED, SMALL, Bench
+from benchmarks.random_models import SEED, TRUE_CFG_SCALE, ModelSize, RandomModels
 from pipelines.catalog.catalog import load_catalog
 from pipelines.controlnet.residuals import Control
-from pipelines.latents import grid, noise
 from pipelines.lora.apply import NO_LORAS, LoraSet, select_loras
 from pipelines.models.checkpoint import LoadedModel
 from pipelines.models.model_cache import ModelCache
@@ -32,46 +31,95 @@ from pipelines.request import LoraUse, Reference, RenderRequest, Sampler
 
 STEPS = 8
 RANK = 16  # of a LoRA on every linear layer of the attention, as most style LoRAs have it
+DECODED_SIDE = 1024  # pixels
 _ATTENTION = ("to_q", "to_k", "to_v", "to_out.0", "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out")
 
 Figures = dict[str, Any]
 
 
-def run(bench: Bench, loras: LoraSet = NO_LORAS, controls: tuple[Control, ...] = ()) -> float:
+def lora_costs(models: RandomModels, repeats: int) -> Figures:
+    """Steps with a LoRA relative to plain steps; reading its file and selecting it again, in plain steps."""
+    with tempfile.TemporaryDirectory() as folder:
+        use = LoraUse("random", random_lora(models, Path(folder)))
+        model = LoadedModel(models.checkpoint)
+        loras = select_loras((use,), model)
+        run_loop(models, loras)
+        pairs = [(run_loop(models), run_loop(models, loras)) for _ in range(repeats)]
+        step = statistics.median(plain for plain, _ in pairs) / STEPS
+        first = median_seconds(lambda: select_loras((use,), LoadedModel(models.checkpoint)), repeats)
+        again = median_seconds(lambda: select_loras((use,), model), repeats)
+    return ratios(pairs) | {"first_use_in_steps": round(first / step, 3), "switch_in_steps": round(again / step, 4)}
+
+
+def controlnet_costs(models: RandomModels, repeats: int) -> Figures:
+    """Steps with a ControlNet relative to plain steps. `layers` and `blocks` are the depths of net and transformer."""
+    net, control_latents = models.controlnet, models.noise(models.size.side)
+    control = Control(net=net, control_latents=control_latents, weight=1.0, mode="balanced", start=0, end=STEPS)
+    run_loop(models, controls=(control,))
+    pairs = [(run_loop(models), run_loop(models, controls=(control,))) for _ in range(repeats)]
+    return ratios(pairs) | {
+        "layers": len(net.transformer_blocks),
+        "blocks": len(models.checkpoint.transformer.transformer_blocks),
+    }
+
+
+def embedding_costs(device: str, repeats: int) -> Figures:
+    """Seconds to prepare an edit of the embedded checkpoint, with new embeddings and with kept ones."""
+    entry = load_catalog().with_embedded_weights().entries[1]
+    model = ModelCache(device).get(entry)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "reference.png"
+        Image.radial_gradient("L").convert("RGB").save(path)
+        request = RenderRequest(entry.air, "make it red", None, 256, 256, 8, Sampler(), TRUE_CFG_SCALE, SEED)
+        request = replace(request, references=(Reference(path, "", 256, 256),))
+        prepare(request, 0, model, entry)
+        kept = median_seconds(lambda: prepare(request, 0, model, entry), repeats)
+        anew = median_seconds(lambda: prepare(request, 0, LoadedModel(model.checkpoint), entry), repeats)
+    return {"anew": round(anew, 4), "kept": round(kept, 4), "ratio": round(kept / anew, 3)}
+
+
+@torch.inference_mode()
+def decoding_memory(models: RandomModels, side: int) -> Figures:
+    """Peak MiB that decoding an image of side × side pixels takes beyond the weights."""
+    checkpoint = models.checkpoint
+    latents = torch.randn(1, 16, 1, side // 8, side // 8, dtype=checkpoint.dtype, device=checkpoint.device)
+    found: Figures = {}
+    vaes: dict[str, Any] = {"ours": checkpoint.vae, "diffusers": models.video_vae}
+    for name, vae in vaes.items():
+        vae.decode(latents[..., :8, :8])  # allocates the libraries' own buffers
+        found[name] = round(peak_mib(lambda vae=vae: vae.decode(latents), checkpoint.device))
+    return found | {"ratio": round(found["ours"] / found["diffusers"], 3)}
+
+
+def run_loop(models: RandomModels, loras: LoraSet = NO_LORAS, controls: tuple[Control, ...] = ()) -> float:
     """Seconds of a whole loop, from the state before its first step."""
-    state = begun(bench, loras, controls)
+    state = begin_loop(models, loras, controls)
     started = time.perf_counter()
     with torch.inference_mode():
         while state.step < state.total:
             advance([state])
-    synchronise(bench)
+    models.synchronize()
     return time.perf_counter() - started
 
 
-def begun(bench: Bench, loras: LoraSet = NO_LORAS, controls: tuple[Control, ...] = ()) -> RenderState:
-    """A text-to-image request with guidance."""
-    side = bench.size.cases[0].side
+def begin_loop(models: RandomModels, loras: LoraSet, controls: tuple[Control, ...]) -> RenderState:
+    """The state of a text-to-image request with guidance before its first step."""
+    side = models.size.side
     return begin(
-        RenderRequest("", "", None, side, side, STEPS, Sampler(), SCALE, SEED),
-        bench.checkpoint,
-        noise=noise(grid(side, side, bench.checkpoint.vae), 16, SEED).to(bench.checkpoint.device),
-        cond=bench.embeddings(1, PROMPT_TOKENS),
-        uncond=bench.embeddings(2, NEGATIVE_TOKENS),
+        RenderRequest("", "", None, side, side, STEPS, Sampler(), TRUE_CFG_SCALE, SEED),
+        models.checkpoint,
+        noise=models.noise(side),
+        cond=models.prompt(),
+        uncond=models.negative_prompt(),
         controls=controls,
         loras=loras,
     )
 
 
-def synchronise(bench: Bench) -> None:
-    """Wait until the device has done what it was told."""
-    if bench.checkpoint.device.type == "cuda":
-        torch.cuda.synchronize(bench.checkpoint.device)
-
-
-def random_lora(bench: Bench, folder: Path) -> Path:
+def random_lora(models: RandomModels, folder: Path) -> Path:
     """A LoRA file for every attention layer, in diffusers' spelling."""
     tensors = {}
-    for name, module in bench.checkpoint.transformer.named_modules():
+    for name, module in models.checkpoint.transformer.named_modules():
         if isinstance(module, torch.nn.Linear) and ".attn." in name and name.endswith(_ATTENTION):
             tensors[f"transformer.{name}.lora_A.weight"] = torch.randn(RANK, module.in_features).bfloat16()
             tensors[f"transformer.{name}.lora_B.weight"] = torch.randn(module.out_features, RANK).bfloat16() * 1e-3
@@ -80,54 +128,8 @@ def random_lora(bench: Bench, folder: Path) -> Path:
     return path
 
 
-def lora_costs(bench: Bench, repeats: int) -> Figures:
-    """Steps with a LoRA over steps without one; reading its file and switching to it, in plain steps."""
-    with tempfile.TemporaryDirectory() as folder:
-        use = LoraUse("random", random_lora(bench, Path(folder)))
-        model = LoadedModel(bench.checkpoint)
-        loras = select_loras((use,), model)
-        run(bench, loras)
-        pairs = [(run(bench), run(bench, loras)) for _ in range(repeats)]
-        step = statistics.median(plain for plain, _ in pairs) / STEPS
-        first = timed(lambda: select_loras((use,), LoadedModel(bench.checkpoint)), repeats)
-        again = timed(lambda: select_loras((use,), model), repeats)
-    return ratios(pairs) | {"first_use_in_steps": round(first / step, 3), "switch_in_steps": round(again / step, 4)}
-
-
-def controlnet_costs(bench: Bench, repeats: int) -> Figures:
-    """Steps with a ControlNet over steps without one. `layers` of `blocks` say what share of the model it is."""
-    net = bench.controlnet
-    side = bench.size.cases[0].side
-    latents = noise(grid(side, side, bench.checkpoint.vae), 16, SEED).to(
-        bench.checkpoint.device, bench.checkpoint.dtype
-    )
-    control = Control(net=net, control_latents=latents, weight=1.0, mode="balanced", start=0, end=STEPS)
-    run(bench, controls=(control,))
-    pairs = [(run(bench), run(bench, controls=(control,))) for _ in range(repeats)]
-    return ratios(pairs) | {
-        "layers": len(net.transformer_blocks),
-        "blocks": len(bench.checkpoint.transformer.transformer_blocks),
-    }
-
-
-def encoding_costs(device: str, repeats: int) -> Figures:
-    """Seconds to prepare an edit of the embedded checkpoint, anew and with its embeddings kept."""
-    entry = load_catalog().with_embedded_weights().entries[1]
-    model = ModelCache(device).get(entry)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "reference.png"
-        Image.radial_gradient("L").convert("RGB").save(path)
-        reference = Reference(path, "", 256, 256)
-        request = RenderRequest(entry.air, "make it red", None, 256, 256, 8, Sampler(), SCALE, SEED)
-        request = replace(request, references=(reference,))
-        prepare(request, 0, model, entry)
-        kept = timed(lambda: prepare(request, 0, model, entry), repeats)
-        anew = timed(lambda: prepare(request, 0, LoadedModel(model.checkpoint), entry), repeats)
-    return {"anew": round(anew, 4), "kept": round(kept, 4), "ratio": round(kept / anew, 3)}
-
-
-def timed(work: Callable[[], Any], repeats: int) -> float:
-    """Median seconds."""
+def median_seconds(work: Callable[[], Any], repeats: int) -> float:
+    """The median time of a piece of work."""
     found = []
     for _ in range(repeats):
         started = time.perf_counter()
@@ -137,38 +139,24 @@ def timed(work: Callable[[], Any], repeats: int) -> float:
 
 
 def ratios(pairs: list[tuple[float, float]]) -> Figures:
-    """Of neighbouring runs, the second over the first."""
+    """The ratios second / first of neighbouring runs."""
     found = sorted(second / first for first, second in pairs)
     return {"min": round(found[0], 3), "ratio": round(statistics.median(found), 3), "max": round(found[-1], 3)}
-
-
-@torch.inference_mode()
-def decoding_memory(bench: Bench, side: int) -> Figures:
-    """Peak MiB that decoding a picture of side × side pixels takes beyond the weights."""
-    checkpoint = bench.checkpoint
-    latents = torch.randn(1, 16, 1, side // 8, side // 8, dtype=checkpoint.dtype, device=checkpoint.device)
-    found: Figures = {}
-    vaes: dict[str, Any] = {"ours": checkpoint.vae, "diffusers": bench.video_vae}
-    for name, vae in vaes.items():
-        vae.decode(latents[..., :8, :8])  # the libraries' own buffers
-        found[name] = round(peak_mib(lambda vae=vae: vae.decode(latents), checkpoint.device))
-    return found | {"ratio": round(found["ours"] / found["diffusers"], 3)}
 
 
 def main() -> None:
     """Run from the command line."""
     command = Command.parse("costs", __doc__)
-    size = FULL if command.full_size else SMALL
 
     def report(name: str, figures: Figures) -> None:
         print(f"{name:<34}" + "  ".join(f"{key} {value}" for key, value in figures.items()), flush=True)
         command.record({"figure": name, **figures})
 
-    bench = Bench.build(size, command.device)
-    report("decoding 1024², peak MiB", decoding_memory(bench, 1024))
-    report("a LoRA, over plain steps", lora_costs(bench, command.repeats))
-    report("a ControlNet, over plain steps", controlnet_costs(bench, command.repeats))
-    report("preparing an edit, seconds", encoding_costs(str(command.device), command.repeats))
+    models = RandomModels.build(ModelSize.load(command.size), command.device)
+    report("decoding 1024², peak MiB", decoding_memory(models, DECODED_SIDE))
+    report("a LoRA, over plain steps", lora_costs(models, command.repeats))
+    report("a ControlNet, over plain steps", controlnet_costs(models, command.repeats))
+    report("preparing an edit, seconds", embedding_costs(str(command.device), command.repeats))
 
 
 if __name__ == "__main__":

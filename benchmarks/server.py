@@ -1,15 +1,14 @@
-"""What the server costs around the worker: start, overhead of a request, acknowledgement under load.
+"""Measures what the server costs around the worker: start, overhead of a request, acknowledgement under load.
 
-Starts a server of its own and talks to it over HTTP, as a client would:
+Starts a server of its own and talks to it over HTTP, as a client does:
 
     python -m benchmarks.server [--requests 64] [--out benchmarks/results/server-cpu.jsonl]
 
-Prints a table and appends one JSON line for each figure. Times are seconds or milliseconds as named.
+Prints a table and appends one JSON line for each figure. Each figure names its unit, seconds or milliseconds.
 """
 
 import argparse
 import asyncio
-import json
 import platform
 import socket
 import statistics
@@ -21,27 +20,32 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import httpx2
 
+from benchmarks.records import append_line
+
 # Small enough that the server's share shows beside the worker's.
 TASK = {
     "taskType": "imageInference",
     "model": "runware:108@1",
-    "positivePrompt": "a red circle on a white background",
+    "positivePrompt": "a large red circle at the center on a white background",
     "width": 128,
     "height": 128,
     "steps": 4,
     "seed": 1,
 }
+LONG_TASK = {**TASK, "width": 1024, "height": 1024, "steps": 50, "numberResults": 20}
 CLIENTS = (1, 4, 16)
+ACKNOWLEDGEMENTS = 150
+
+Report = Callable[[str, dict[str, Any]], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Server:
+class RunningServer:
     """A running server: its base URL, and the seconds from the start of the command until it was ready."""
 
     url: str
@@ -49,7 +53,7 @@ class Server:
 
 
 @contextmanager
-def server(data_dir: str) -> Iterator[Server]:
+def run_server(data_dir: str) -> Iterator[RunningServer]:
     """Run a server on a free port. Raises `SystemExit` when it does not start."""
     port = _free_port()
     url = f"http://127.0.0.1:{port}"
@@ -62,7 +66,7 @@ def server(data_dir: str) -> Iterator[Server]:
                 if process.poll() is not None:
                     raise SystemExit("the server did not start")
                 time.sleep(0.01)
-        yield Server(url, time.perf_counter() - started)
+        yield RunningServer(url, time.perf_counter() - started)
     finally:
         process.terminate()
         process.wait(20)
@@ -81,19 +85,18 @@ def _ready(web: httpx2.Client) -> bool:
         return False
 
 
-async def overhead(url: str, clients: int, requests: int) -> list[dict[str, float]]:
-    """Milliseconds of each sync request that were spent neither waiting for others nor in the worker."""
-    async with httpx2.AsyncClient(base_url=url, timeout=120) as web:
-        left = iter(range(requests))
+async def request_overheads(web: httpx2.AsyncClient, clients: int, requests: int) -> list[dict[str, float]]:
+    """Milliseconds of each sync request: `wall`, `render`, and `overhead`, which is neither render nor queue."""
+    left = iter(range(requests))
 
-        async def client() -> list[dict[str, float]]:
-            return [await _overhead_of_one(web) for _ in left]
+    async def client() -> list[dict[str, float]]:
+        return [await _request_overhead(web) for _ in left]
 
-        found = await asyncio.gather(*(client() for _ in range(clients)))
-    return [one for each in found for one in each]
+    found = await asyncio.gather(*(client() for _ in range(clients)))
+    return [request for of_client in found for request in of_client]
 
 
-async def _overhead_of_one(web: httpx2.AsyncClient) -> dict[str, float]:
+async def _request_overhead(web: httpx2.AsyncClient) -> dict[str, float]:
     task_uuid = str(uuid.uuid4())
     started = time.perf_counter()
     response = await web.post("/v1", json=[{**TASK, "taskUUID": task_uuid}])
@@ -105,43 +108,47 @@ async def _overhead_of_one(web: httpx2.AsyncClient) -> dict[str, float]:
     return {"overhead": 1000 * (wall - render - queued), "render": 1000 * render, "wall": 1000 * wall}
 
 
-async def acknowledgements(url: str, requests: int) -> list[float]:
-    """Milliseconds until an async task is acknowledged while the worker is busy with a long one."""
-    async with httpx2.AsyncClient(base_url=url, timeout=120) as web:
-        long = {**TASK, "width": 1024, "height": 1024, "steps": 50, "numberResults": 20, "deliveryMethod": "async"}
-        await web.post("/v1", json=[{**long, "taskUUID": str(uuid.uuid4())}])
-        await asyncio.sleep(1)
-        found = []
-        for _ in range(requests):
-            task = {**TASK, "taskUUID": str(uuid.uuid4()), "deliveryMethod": "async"}
-            started = time.perf_counter()
-            (await web.post("/v1", json=[task])).raise_for_status()
-            found.append(1000 * (time.perf_counter() - started))
-            await asyncio.sleep(0.02)
+async def acknowledgements(web: httpx2.AsyncClient, requests: int) -> list[float]:
+    """Milliseconds until each async task is acknowledged while the worker renders a long one."""
+    await web.post("/v1", json=[{**LONG_TASK, "taskUUID": str(uuid.uuid4()), "deliveryMethod": "async"}])
+    await asyncio.sleep(1)
+    found = []
+    for _ in range(requests):
+        task = {**TASK, "taskUUID": str(uuid.uuid4()), "deliveryMethod": "async"}
+        started = time.perf_counter()
+        (await web.post("/v1", json=[task])).raise_for_status()
+        found.append(1000 * (time.perf_counter() - started))
+        await asyncio.sleep(0.02)
     return found
 
 
 def percentiles(values: list[float]) -> dict[str, float]:
-    """Median, 99th percentile and maximum."""
+    """Median, 99th percentile, maximum and number."""
     cuts = statistics.quantiles(values, n=100, method="inclusive")
     return {"p50": round(cuts[49], 2), "p99": round(cuts[98], 2), "max": round(max(values), 2), "n": len(values)}
 
 
-def run(requests: int, report: Callable[[str, dict[str, Any]], None]) -> None:
+async def measure_requests(url: str, requests: int, report: Report) -> None:
+    """Report the overheads and the acknowledgements of a running server."""
+    async with httpx2.AsyncClient(base_url=url, timeout=120) as web:
+        await request_overheads(web, 1, 4)  # warm up
+        for clients in CLIENTS:
+            found = await request_overheads(web, clients, requests)
+            render = round(statistics.median(request["render"] for request in found), 1)
+            figures = percentiles([request["overhead"] for request in found])
+            report(f"overhead in ms, {clients} clients", figures | {"median render": render})
+        acknowledged = await acknowledgements(web, ACKNOWLEDGEMENTS)
+        report("async acknowledgement in ms while rendering", percentiles(acknowledged))
+
+
+def run(requests: int, report: Report) -> None:
     """Measure everything once."""
     with tempfile.TemporaryDirectory() as data_dir:
-        with server(data_dir) as first:
+        with run_server(data_dir) as first:
             report("seconds to ready, first start", {"seconds": round(first.seconds_to_ready, 2)})
-        with server(data_dir) as second:
+        with run_server(data_dir) as second:
             report("seconds to ready, second start", {"seconds": round(second.seconds_to_ready, 2)})
-            asyncio.run(overhead(second.url, 1, 4))  # warm up
-            for clients in CLIENTS:
-                found = asyncio.run(overhead(second.url, clients, requests))
-                render = round(statistics.median(one["render"] for one in found), 1)
-                figures = percentiles([one["overhead"] for one in found])
-                report(f"overhead in ms, {clients} clients", figures | {"median render": render})
-            found = asyncio.run(acknowledgements(second.url, 150))
-            report("async acknowledgement in ms while rendering", percentiles(found))
+            asyncio.run(measure_requests(second.url, requests, report))
 
 
 def main() -> None:
@@ -150,14 +157,11 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=64, help="requests for each number of clients")
     parser.add_argument("--out", type=Path, help="file to append the JSON lines to")
     options = parser.parse_args()
-    place = {"machine": platform.machine(), "python": platform.python_version()}
+    setup = {"machine": platform.machine(), "python": platform.python_version()}
 
     def report(name: str, figures: dict[str, Any]) -> None:
         print(f"{name:<46} " + "  ".join(f"{key} {value}" for key, value in figures.items()), flush=True)
-        if options.out is not None:
-            line = {"benchmark": "server", "figure": name, **figures, **place, "date": datetime.now(UTC).isoformat()}
-            with options.out.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line) + "\n")
+        append_line(options.out, {"benchmark": "server", "figure": name, **figures, **setup})
 
     run(options.requests, report)
 

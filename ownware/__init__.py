@@ -40,7 +40,7 @@ def __getattr__(name: str) -> Any:
     """Import a public name on its first use."""
     if name not in _MODULES:
         raise AttributeError(f"module 'ownware' has no attribute '{name}'")
-    wait_passively()
+    wait_passively()  # before the module imports torch
     return getattr(importlib.import_module(_MODULES[name]), name)
 
 

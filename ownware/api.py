@@ -179,7 +179,7 @@ def edit(
 
 def _render(options: ImageOptions, weights: Weights | None, device: str | None, on_step: OnStep | None) -> ImageResult:
     settings = _settings(weights, device)
-    models = LocalModels.find(settings)
+    models = LocalModels.find(settings, "device")
     with tempfile.TemporaryDirectory(prefix="ownware-") as folder:
         inputs = ImageInputs(Path(folder), settings.max_image_megapixels * _MILLION)
         request, entry, warnings = build_request(options, models, settings, inputs)

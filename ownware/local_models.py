@@ -23,12 +23,12 @@ class LocalModels:
     device: str
 
     @classmethod
-    def find(cls, settings: Settings) -> "LocalModels":
+    def find(cls, settings: Settings, option: str = "--devices") -> "LocalModels":
         """The models that a server with these settings would serve. Raises `CatalogError` or `OptionError`."""
         try:
             devices = _find_devices(settings.devices)
         except DeviceError as error:
-            raise OptionError("--devices", str(error)) from error
+            raise OptionError(option, str(error)) from error
         return cls(choose_catalog(settings, devices), devices[0])
 
     def entry(self, option: str, name: str) -> ModelEntry:

@@ -4,37 +4,23 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.command import Command, installed
+from benchmarks.command import Command
 
 
-def parsed(monkeypatch: pytest.MonkeyPatch, *options: str) -> Command:
-    monkeypatch.setattr("sys.argv", ["benchmark", *options])
-    return Command.parse("caches", "what it measures")
+def test_the_options_and_the_line_that_names_the_setup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "costs.jsonl"
+    monkeypatch.setattr("sys.argv", ["costs", "--device", "cpu", "--repeats", "3", "--out", str(out)])
+    command = Command.parse("costs", None)
+    assert command == Command("costs", torch.device("cpu"), False, 3, out)
+    assert command.size == "small"
+    command.record({"figure": "a LoRA", "ratio": 1.1}, ("torch", "no-such-package"))
+    line = json.loads(out.read_text(encoding="utf-8"))
+    assert (line["benchmark"], line["figure"], line["ratio"]) == ("costs", "a LoRA", 1.1)
+    assert line["device"].startswith("cpu (")
+    assert (line["dtype"], line["full_size"]) == ("float32", False)
+    assert line["versions"] == {"torch": torch.__version__, "no-such-package": None}
 
 
-def test_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert parsed(monkeypatch) == Command("caches", torch.device("cpu"), False, 7, None)
-
-
-def test_the_options(monkeypatch: pytest.MonkeyPatch) -> None:
-    command = parsed(monkeypatch, "--device", "cuda", "--full-size", "--repeats", "3", "--out", "lines.jsonl")
-    assert command == Command("caches", torch.device("cuda"), True, 3, Path("lines.jsonl"))
-
-
-def test_figures_are_appended_as_lines(tmp_path: Path) -> None:
-    out = tmp_path / "lines.jsonl"
-    command = Command("caches", torch.device("cpu"), False, 7, out)
-    command.record({"figure": "one", "seconds": 0.5})
-    command.record({"figure": "two"}, ["torch", "no-such-package"])
-    first, second = (json.loads(line) for line in out.read_text(encoding="utf-8").splitlines())
-    assert (first["benchmark"], first["figure"], first["seconds"]) == ("caches", "one", 0.5)
-    assert first["device"].startswith("cpu")
-    assert (first["dtype"], first["full_size"]) == ("float32", False)
-    assert second["versions"] == {"torch": installed("torch"), "no-such-package": None}
-
-
-def test_without_a_file_nothing_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    Command("caches", torch.device("cpu"), False, 7, None).record({"figure": "one"})
-    assert not list(tmp_path.iterdir())
+def test_the_full_size_has_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["costs", "--full-size"])
+    assert Command.parse("costs", None).size == "full"

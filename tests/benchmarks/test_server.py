@@ -1,47 +1,68 @@
-import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
+import json
 from pathlib import Path
-from typing import Any
 
+import httpx2
 import pytest
 
-from benchmarks import server as benchmark
-from benchmarks.server import CLIENTS, Server, acknowledgements, overhead, percentiles, run, server
+from benchmarks.server import acknowledgements, percentiles, request_overheads, run_server
 
 
 def test_percentiles() -> None:
-    assert percentiles([float(number) for number in range(101)]) == {"p50": 50.0, "p99": 99.0, "max": 100.0, "n": 101}
+    assert percentiles([float(value) for value in range(1, 101)]) == {"p50": 50.5, "p99": 99.01, "max": 100.0, "n": 100}
 
 
-def test_every_figure_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    @contextmanager
-    def started(data_dir: str) -> Iterator[Server]:
-        yield Server("http://box", 2.0)
+class FakeServer:
+    """Answers at once, and says that a task took no time to queue and to render."""
 
-    async def one_each(url: str, clients: int, requests: int) -> list[dict[str, float]]:
-        return [{"overhead": float(clients), "render": 50.0, "wall": 60.0}] * requests
+    def __init__(self) -> None:
+        self.tasks: list[dict[str, object]] = []
 
-    async def acknowledged(url: str, requests: int) -> list[float]:
-        return [3.0] * requests
+    def __call__(self, request: httpx2.Request) -> httpx2.Response:
+        (task,) = json.loads(request.content)
+        if task["taskType"] == "getTaskDetails":
+            return httpx2.Response(200, json={"data": [{"timings": {"render": [0.0, 0.0], "queue": 0.0}}]})
+        self.tasks.append(task)
+        return httpx2.Response(200, json={"data": []})
 
-    monkeypatch.setattr(benchmark, "server", started)
-    monkeypatch.setattr(benchmark, "overhead", one_each)
-    monkeypatch.setattr(benchmark, "acknowledgements", acknowledged)
-    figures: dict[str, dict[str, Any]] = {}
-    run(2, figures.__setitem__)
-    assert figures["seconds to ready, first start"] == figures["seconds to ready, second start"] == {"seconds": 2.0}
-    for clients in CLIENTS:
-        expected = {"p50": clients, "p99": clients, "max": clients, "n": 2, "median render": 50.0}
-        assert figures[f"overhead in ms, {clients} clients"] == expected
-    assert figures["async acknowledgement in ms while rendering"]["p50"] == 3.0
+
+@pytest.fixture
+def server() -> FakeServer:
+    return FakeServer()
+
+
+def web(server: FakeServer) -> httpx2.AsyncClient:
+    return httpx2.AsyncClient(base_url="http://box", transport=httpx2.MockTransport(server))
+
+
+async def test_the_overhead_is_what_is_neither_render_nor_queue(server: FakeServer) -> None:
+    async with web(server) as client:
+        found = await request_overheads(client, clients=3, requests=7)
+    assert len(found) == len(server.tasks) == 7
+    assert len({task["taskUUID"] for task in server.tasks}) == 7
+    for request in found:
+        assert request["overhead"] == request["wall"] > 0
+
+
+async def test_acknowledgements_are_timed_behind_a_long_task(
+    server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def at_once(_: float) -> None:
+        return None
+
+    monkeypatch.setattr("benchmarks.server.asyncio.sleep", at_once)
+    async with web(server) as client:
+        found = await acknowledgements(client, 3)
+    assert len(found) == 3
+    assert server.tasks[0]["numberResults"] == 20
+    assert all(task["deliveryMethod"] == "async" for task in server.tasks)
 
 
 @pytest.mark.slow
-def test_a_real_server(tmp_path: Path) -> None:
-    with server(str(tmp_path)) as running:
-        (one,) = asyncio.run(overhead(running.url, 1, 1))
-        (acknowledged,) = asyncio.run(acknowledgements(running.url, 1))
-    assert 0 < one["render"] < one["wall"]
+async def test_a_real_server(tmp_path: Path) -> None:
+    with run_server(str(tmp_path)) as server:
+        async with httpx2.AsyncClient(base_url=server.url, timeout=120) as client:
+            (request,) = await request_overheads(client, 1, 1)
+            (acknowledged,) = await acknowledgements(client, 1)
+    assert 0 < request["render"] < request["wall"]
     assert acknowledged > 0
-    assert running.seconds_to_ready > 0
+    assert server.seconds_to_ready > 0
