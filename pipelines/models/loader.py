@@ -3,6 +3,7 @@
 Real and embedded weights go through the same code. Knows no request.
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,13 +26,26 @@ from pipelines.models.checkpoint import Checkpoint
 
 N = TypeVar("N", bound=torch.nn.Module)
 
+# Buffers that older releases of the libraries saved. The models calculate them, so they change nothing.
+_COMPUTED_BUFFERS = re.compile(r"(^|\.)(position_ids|rotary(_pos)?_emb\.inv_freq)$")
+# The tensors beside quantized weights: scaled fp8, compressed-tensors, ComfyUI, bitsandbytes.
+_QUANTIZED = re.compile(
+    r"(^|\.)(scaled_fp8|scale_(weight|input)|(weight|input)_scale|comfy_quant|absmax|quant_(map|state\b.*))$"
+)
+# Switches of a transformer's configuration that need an input which is never given.
+_UNSUPPORTED_CONFIG = {
+    "use_additional_t_cond": "these are weights of Qwen-Image-Layered, which is not supported",
+    "use_layer3d_rope": "these are weights of Qwen-Image-Layered, which is not supported",
+    "guidance_embeds": "weights with distilled guidance (guidance_embeds) are not supported",
+}
+
 
 def load(weights: str, device: torch.device, dtype: torch.dtype, *, with_vision: bool) -> Checkpoint:
     """Load every part of a diffusers folder, or of a hub repository. Raises `LoadError`."""
-    if Path(weights).is_absolute() and not Path(weights).is_dir():
-        raise LoadError(f"Weights '{weights}': there is no such folder.")
+    _check_folder(weights)
     choose_kernels()
     with _part(weights, "transformer") as part:
+        _check_config(weights, part)
         transformer = _to_device(_complete(QwenImageTransformer2DModel, weights, part, torch_dtype=dtype), device)
     with _part(weights, "vae") as part:
         vae = _to_device(SingleFrameVae(_complete(AutoencoderKLQwenImage, weights, part, torch_dtype=dtype)), device)
@@ -57,10 +71,29 @@ def load(weights: str, device: torch.device, dtype: torch.dtype, *, with_vision:
 
 def load_network(kind: type[N], weights: str, device: torch.device, dtype: torch.dtype) -> N:
     """Load one network that has a folder, or a hub repository, of its own. Raises `LoadError`."""
-    if Path(weights).is_absolute() and not Path(weights).is_dir():
-        raise LoadError(f"Weights '{weights}': there is no such folder.")
+    _check_folder(weights)
     with _part(weights, kind.__name__):
         return _to_device(_complete(kind, weights, None, torch_dtype=dtype), device)
+
+
+def _check_folder(weights: str) -> None:
+    path = Path(weights)
+    if path.is_file():
+        kind = "GGUF" if path.suffix.lower() == ".gguf" else path.suffix.lstrip(".") or "unknown"
+        raise LoadError(
+            f"Weights '{weights}': this is a single file ({kind}). "
+            "Only folders in the diffusers layout and hub repositories can be loaded."
+        )
+    if path.is_absolute() and not path.is_dir():
+        raise LoadError(f"Weights '{weights}': there is no such folder.")
+
+
+def _check_config(weights: str, part: str) -> None:
+    """Raise `ValueError` for a transformer of another kind, before its weights are read."""
+    config = cast("dict[str, Any]", QwenImageTransformer2DModel.load_config(weights, subfolder=part))
+    for name, reason in _UNSUPPORTED_CONFIG.items():
+        if config.get(name):
+            raise ValueError(reason)
 
 
 def _to_device(network: N, device: torch.device) -> N:
@@ -77,10 +110,19 @@ def _part(weights: str, name: str) -> Iterator[str]:
 
 
 def _complete(kind: Any, weights: str, part: str | None, **options: Any) -> Any:
-    """A model none of whose weights is missing: the libraries would leave those random, with a mere warning."""
+    """A model that has all its weights and uses all that the files hold. Raises `ValueError`.
+
+    The libraries would leave missing weights random and drop the others, with a mere warning.
+    """
     model, report = kind.from_pretrained(weights, subfolder=part, output_loading_info=True, **options)
     if missing := sorted(report["missing_keys"]):
         raise ValueError(f"{len(missing)} weights of {kind.__name__} are missing, such as {missing[0]}")
+    if surplus := sorted(name for name in report["unexpected_keys"] if not _COMPUTED_BUFFERS.search(name)):
+        quantized = next(filter(_QUANTIZED.search, surplus), None)
+        advice = "; quantized weights are not supported" if quantized else ""
+        raise ValueError(
+            f"{kind.__name__} has no place for {len(surplus)} of the weights, such as {quantized or surplus[0]}{advice}"
+        )
     return model
 
 

@@ -5,10 +5,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from diffusers.models.controlnets.controlnet_qwenimage import QwenImageControlNetModel
+from safetensors.torch import load_file, save_file
 
 from pipelines.errors import LoadError
 from pipelines.models.checkpoint import Checkpoint
-from pipelines.models.loader import load
+from pipelines.models.loader import load, load_network
+from tests.control import save_controlnet
 
 CPU = torch.device("cpu")
 
@@ -35,6 +38,14 @@ def with_config(part: str, **changes: object) -> Callable[[Path], None]:
     def spoil(folder: Path) -> None:
         path = folder / part / "config.json"
         path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+    return spoil
+
+
+def with_tensor(part: str, name: str) -> Callable[[Path], None]:
+    def spoil(folder: Path) -> None:
+        (file,) = (folder / part).glob("*.safetensors")
+        save_file(load_file(file) | {name: torch.ones(1)}, file, {"format": "pt"})
 
     return spoil
 
@@ -73,6 +84,26 @@ def test_dtype(weights: Path, dtype: torch.dtype) -> None:
         (with_more_text_layers, "weights of Qwen2_5_VLForConditionalGeneration are missing"),
         (lambda folder: (folder / "vae" / "config.json").write_text("{"), "vae cannot be loaded"),
         (shutil.rmtree, "there is no such folder"),
+        (
+            with_tensor("transformer", "transformer_blocks.0.attn.to_q.scale_weight"),
+            r"has no place for 1 of the weights, such as transformer_blocks\.0\.attn\.to_q\.scale_weight; quantized",
+        ),
+        (with_tensor("transformer", "scaled_fp8"), "such as scaled_fp8; quantized weights are not supported"),
+        (
+            with_tensor("transformer", "addition.weight"),
+            r"QwenImageTransformer2DModel has .*, such as addition\.weight$",
+        ),
+        (with_tensor("vae", "decoder.more"), r"AutoencoderKLQwenImage has no place .*, such as decoder\.more$"),
+        (
+            with_tensor("text_encoder", "model.layers.0.mlp.up_proj.weight_scale"),
+            r"text_encoder cannot be loaded: Qwen2_5_VL\w+ has no place for 1 .*weight_scale; quantized",
+        ),
+        (
+            with_config("transformer", use_additional_t_cond=True),
+            "weights of Qwen-Image-Layered, which is not supported",
+        ),
+        (with_config("transformer", use_layer3d_rope=True), "weights of Qwen-Image-Layered, which is not supported"),
+        (with_config("transformer", guidance_embeds=True), "distilled guidance"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(folder: Path, spoil: Callable[[Path], object], said: str) -> None:
@@ -86,3 +117,30 @@ def test_what_is_wrong_is_said_in_one_line(folder: Path, spoil: Callable[[Path],
 def test_text_to_image_needs_no_processor(folder: Path) -> None:
     shutil.rmtree(folder / "processor")
     assert load(str(folder), CPU, torch.float32, with_vision=False).image_processor is None
+
+
+@pytest.mark.parametrize(
+    ("part", "name"),
+    [("text_encoder", "model.rotary_emb.inv_freq"), ("text_encoder", "visual.rotary_pos_emb.inv_freq")],
+)
+def test_saved_buffers_that_the_model_calculates_are_no_surplus(folder: Path, part: str, name: str) -> None:
+    with_tensor(part, name)(folder)
+    load(str(folder), CPU, torch.float32, with_vision=True)
+
+
+def test_a_controlnet_is_used_whole(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    net = save_controlnet(checkpoint, tmp_path / "net", layers=1, seed=3)
+    assert load_network(QwenImageControlNetModel, net, CPU, torch.float32).dtype == torch.float32
+    with_tensor("net", "controlnet_blocks.0.scale_weight")(tmp_path)
+    with pytest.raises(LoadError, match=r"has no place for 1 .*such as controlnet_blocks\.0\.scale_weight"):
+        load_network(QwenImageControlNetModel, net, CPU, torch.float32)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("qwen_image_fp8_e4m3fn.safetensors", "safetensors"), ("q4.gguf", "GGUF"), ("weights", "unknown")],
+)
+def test_a_single_file_is_told_what_it_is(tmp_path: Path, name: str, kind: str) -> None:
+    (tmp_path / name).write_bytes(b"weights")
+    with pytest.raises(LoadError, match=rf"this is a single file \({kind}\)\. Only folders in the diffusers layout"):
+        load(str(tmp_path / name), CPU, torch.float32, with_vision=True)
