@@ -6,9 +6,9 @@ from benchmarks.step_caches.summary import Group, group_measurements
 from tests.rows import measurement
 
 SPEED = st.floats(1.1, 4.0)
-LIKENESS = st.floats(0.5, 1.0)
+SIMILARITY = st.floats(0.5, 1.0)
 MEASURED = st.lists(
-    st.tuples(st.sampled_from(["cache", "fewer_steps"]), SPEED, st.lists(LIKENESS, min_size=2, max_size=2)),
+    st.tuples(st.sampled_from(["cache", "fewer_steps"]), SPEED, st.lists(SIMILARITY, min_size=2, max_size=2)),
     min_size=1,
     max_size=8,
 )
@@ -23,7 +23,7 @@ def group_of(measured: list[tuple[str, float, list[float]]]) -> Group:
 
 
 @settings(max_examples=40)
-@given(measured=MEASURED, least=LIKENESS)
+@given(measured=MEASURED, least=SIMILARITY)
 def test_the_fastest_that_holds_on_the_worst_prompt(measured: list, least: float) -> None:
     recommendation = recommend(group_of(measured), Constraints(min_ssim=least))
     holding = [speed for kind, speed, similarity in measured if kind == "cache" and min(similarity) >= least]
@@ -34,7 +34,7 @@ def test_the_fastest_that_holds_on_the_worst_prompt(measured: list, least: float
 
 
 @settings(max_examples=40)
-@given(measured=MEASURED, least=LIKENESS)
+@given(measured=MEASURED, least=SIMILARITY)
 def test_fewer_steps_win_when_they_are_as_fast(measured: list, least: float) -> None:
     recommendation = recommend(group_of(measured), Constraints(min_ssim=least))
     shorter = [speed for kind, speed, similarity in measured if kind == "fewer_steps" and min(similarity) >= least]
@@ -43,7 +43,7 @@ def test_fewer_steps_win_when_they_are_as_fast(measured: list, least: float) -> 
 
 
 @settings(max_examples=40)
-@given(measured=MEASURED, first=LIKENESS, second=LIKENESS)
+@given(measured=MEASURED, first=SIMILARITY, second=SIMILARITY)
 def test_a_stricter_demand_is_never_faster(measured: list, first: float, second: float) -> None:
     group = group_of(measured)
     loose, strict = (recommend(group, Constraints(min_ssim=least)).setting for least in sorted((first, second)))
@@ -51,7 +51,7 @@ def test_a_stricter_demand_is_never_faster(measured: list, first: float, second:
 
 
 @settings(max_examples=40)
-@given(measured=MEASURED, least=LIKENESS)
+@given(measured=MEASURED, least=SIMILARITY)
 def test_what_holds_on_the_worst_prompt_holds_on_average(measured: list, least: float) -> None:
     group = group_of(measured)
     worst, mean = (recommend(group, Constraints(min_ssim=least, mean=mean)).setting for mean in (False, True))
