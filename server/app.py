@@ -17,8 +17,9 @@ from pipelines.catalog.catalog import Catalog
 from pipelines.catalog.profiles import Profiles
 from server.api import health, images, metrics, receipts
 from server.api.auth import ApiKeys
+from server.api.docs_page import install_fresh_ids
 from server.api.exception_handlers import install_handlers
-from server.api.openapi import install_docs
+from server.api.openapi import EXAMPLES, install_docs
 from server.api.runware import upload_rows as upload_tables
 from server.api.runware.dispatch import RunwareApi
 from server.api.runware.handlers.account import Account
@@ -153,6 +154,7 @@ def create_app(settings: Settings, catalog: Catalog, workers: Sequence[Worker]) 
     app.include_router(health.router(queue))
     app.include_router(metrics.router(counters, queue.waiting))
     install_docs(app)
+    install_fresh_ids(app, EXAMPLES.values())
     return app
 
 
