@@ -19,6 +19,7 @@ from server.api.client import Client
 from server.api.image_urls import own_image
 from server.api.runware.check.normalize import normalize_preprocess
 from server.api.runware.check.rules import without_effect
+from server.api.runware.check.unsupported import let_pass
 from server.api.runware.check.validation import validate
 from server.api.runware.responses import Answer, TaskRef, acknowledgement
 from server.api.runware.results import picture_answer
@@ -51,12 +52,14 @@ class Preprocessing:
         *,
         result_ttl: int,
         ignore_unknown: bool,
+        let_unsupported_pass: bool = False,
     ) -> None:
         self._tasks = tasks
         self._media = media
         self._inputs = inputs
         self._result_ttl = result_ttl
         self._ignore_unknown = ignore_unknown
+        self._let_unsupported_pass = let_unsupported_pass
         self._one_at_a_time = asyncio.Lock()  # a burst of large pictures must not fill the memory
 
     async def __call__(self, raw: WireTask, client: Client) -> AsyncIterator[Answer]:
@@ -81,6 +84,9 @@ class Preprocessing:
 
     def _validate(self, raw: WireTask) -> tuple[ControlNetPreprocess, tuple[str, ...]]:
         normalized, contradictions = normalize_preprocess(raw)
+        passed: list[str] = []
+        if self._let_unsupported_pass:
+            normalized, contradictions, passed = let_pass(normalized, raw, contradictions)
         try:
             task, ignored = validate(ControlNetPreprocess, normalized, ignore_unknown=self._ignore_unknown)
         except TaskRejected as rejected:
@@ -88,7 +94,7 @@ class Preprocessing:
         if errors := [*contradictions, *_errors(task)]:
             raise TaskRejected(*errors)
         warnings = [f"{name} is ignored: the API has no such parameter." for name in ignored]
-        return task, (*warnings, *_warnings(task))
+        return task, (*warnings, *passed, *_warnings(task))
 
     async def _resolve(self, text: str, client: Client) -> Media:
         try:
