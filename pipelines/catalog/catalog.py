@@ -120,13 +120,8 @@ class Catalog:
     def with_embedded_weights(self) -> "Catalog":
         """This catalogue with the embedded checkpoint for every identifier, and with its LoRA and ControlNet."""
         embedded: dict[str, Any] = {"weights": EMBEDDED, "profile": None, "schedule": UNCHANGED}
-        embedded |= dict.fromkeys(("native_area", "reference_area", "condition_area"), _EMBEDDED_AREA)
-        return replace(
-            self,
-            entries=tuple(replace(entry, **embedded) for entry in self.entries),
-            loras=(*self.loras, *_without_taken(_EMBEDDED_LORAS, self)),
-            controlnets=(*self.controlnets, *_without_taken(_EMBEDDED_CONTROLNETS, self)),
-        )
+        entries = tuple(replace(entry, **embedded) for entry in self.entries)
+        return _with_embedded_abilities(replace(self, entries=entries))
 
 
 _EMBEDDED_LORAS = (Adapter("ownware:1@1", "Outlines", str(EMBEDDED_FOLDER / OUTLINES), slugs=("outlines",)),)
@@ -156,7 +151,7 @@ def load_catalog(path: Path = BUILT_IN) -> Catalog:
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         raise CatalogError(f"{path}: named more than once: {', '.join(repeated)}")
-    return Catalog(models, loras, controlnets)
+    return _with_embedded_abilities(Catalog(models, loras, controlnets))
 
 
 def _rows(path: Path, document: dict[str, Any], kind: str, rows: TypeAdapter[tuple[Row, ...]]) -> tuple[Row, ...]:
@@ -177,8 +172,25 @@ def _resolve_path(row: Row, folder: Path) -> Row:
     beside = folder / Path(row.weights).expanduser()
     slugs = tuple(slug.lower() for slug in row.slugs)
     if row.weights != EMBEDDED and beside.exists():
-        return replace(row, slugs=slugs, weights=str(beside.resolve()))
+        found = beside.resolve()
+        return replace(row, slugs=slugs, weights=EMBEDDED if found == EMBEDDED_FOLDER.resolve() else str(found))
     return replace(row, slugs=slugs)
+
+
+def _with_embedded_abilities(catalog: Catalog) -> Catalog:
+    """The catalogue with all that the embedded checkpoint has: its size, its LoRA and its ControlNet.
+
+    They belong to the weights, so rows of the built-in and of any other models file have them alike.
+    """
+    if not any(entry.embedded for entry in catalog.entries):
+        return catalog
+    size: dict[str, Any] = dict.fromkeys(("native_area", "reference_area", "condition_area"), _EMBEDDED_AREA)
+    return replace(
+        catalog,
+        entries=tuple(replace(entry, **size) if entry.embedded else entry for entry in catalog.entries),
+        loras=(*catalog.loras, *_without_taken(_EMBEDDED_LORAS, catalog)),
+        controlnets=(*catalog.controlnets, *_without_taken(_EMBEDDED_CONTROLNETS, catalog)),
+    )
 
 
 def _without_taken(rows: tuple[Adapter, ...], catalog: Catalog) -> Iterator[Adapter]:

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.catalog.catalog import BUILT_IN, REFERENCES, CatalogError, load_catalog
+from pipelines.catalog.catalog import BUILT_IN, EMBEDDED_FOLDER, REFERENCES, CatalogError, load_catalog
 from pipelines.catalog.schedules import LoraSchedule
 from pipelines.request import Sampler
 
@@ -135,6 +135,29 @@ def test_the_embedded_add_ons_come_with_the_embedded_weights_only() -> None:
         assert row.air == name
         assert Path(row.weights).exists()
         assert real.find_lora(name) is real.find_controlnet(name) is None
+
+
+@pytest.mark.parametrize("mode", ["text_to_image", "edit", "edit_plus"])
+def test_what_the_embedded_weights_can_do_belongs_to_them(tmp_path: Path, mode: str) -> None:
+    text = row(weights="embedded").replace("text_to_image", mode)
+    other = row(weights="owner/name").replace("text_to_image", mode)
+    catalog = load_catalog(written(tmp_path, text + row("mine:2@1", "other", "owner/name")))
+    replaced = load_catalog(written(tmp_path, other)).with_embedded_weights()
+    assert catalog.entries[0] == replaced.entries[0]
+    assert catalog.entries[1].native_area is None
+    assert (catalog.loras, catalog.controlnets) == (replaced.loras, replaced.controlnets)
+    assert catalog.with_embedded_weights().loras == catalog.loras
+
+
+def test_the_folder_of_the_embedded_weights_is_them(tmp_path: Path) -> None:
+    (entry,) = load_catalog(written(tmp_path, row(weights=str(EMBEDDED_FOLDER)))).entries
+    assert entry.embedded
+    assert entry.native_area is not None
+
+
+def test_a_profile_of_ones_own_stays_with_the_embedded_weights(tmp_path: Path) -> None:
+    (entry,) = load_catalog(written(tmp_path, row(weights="embedded") + 'profile = "mine"')).entries
+    assert entry.profile == "mine"
 
 
 def test_the_models_file_goes_before_embedded_add_ons(tmp_path: Path) -> None:

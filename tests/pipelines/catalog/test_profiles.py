@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 from accel.cache.curves import Table
 from accel.cache.profile import FORMAT, Fit, Profile, ProfileError, load_profile, write_profile
-from pipelines.catalog.catalog import EMBEDDED, EMBEDDED_FOLDER, Catalog, load_catalog
+from pipelines.catalog.catalog import BUILT_IN, EMBEDDED, EMBEDDED_FOLDER, Catalog, load_catalog
 from pipelines.catalog.profiles import CalibrationKey, Profiles, profile_file, recipe_of
 
 CATALOG = load_catalog()
@@ -50,6 +50,17 @@ def test_a_profile_of_ones_own_goes_before_the_borrowed_one(catalog: Catalog, we
     params, said = Profiles(catalog, tmp_path).choose(entry, RENDER)
     assert params is not None
     assert (params.name, params.factor, params.curve, said) == ("runware-108-1", 0.5, TABLE, ())
+
+
+def test_embedded_weights_of_any_models_file_have_theirs(tmp_path: Path) -> None:
+    models = tmp_path / "models.toml"
+    models.write_text(BUILT_IN.read_text().replace('"Qwen/Qwen-Image"', '"embedded"'))
+    catalog = load_catalog(models)
+    entry = catalog.entries[0]
+    assert entry.native_area is not None
+    params, said = Profiles(catalog).choose(entry, CalibrationKey(20, True, entry.native_area))
+    assert params is not None
+    assert (params.name, said) == ("embedded", ())
 
 
 def test_the_row_of_a_model_can_name_one(catalog: Catalog, weights: Path, tmp_path: Path) -> None:
