@@ -5,10 +5,12 @@ Imports no torch: `ImageWriter` does that, in the process that `main` runs in.
 """
 
 import functools
+import gc
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from typing import Protocol
 
@@ -93,7 +95,8 @@ def serve(connection: Connection, device: str, load: Callable[[], Writer]) -> No
     started = time.monotonic()
     try:
         try:
-            writer = load()
+            with _garbage_kept():
+                writer = load()
         except (RenderError, RuntimeError) as error:  # torch raises the latter for a device that does not exist
             connection.send(StartFailed(f"device {device}: {error}"))
             return
@@ -101,6 +104,16 @@ def serve(connection: Connection, device: str, load: Callable[[], Writer]) -> No
         RenderLoop(connection, writer).run()
     except (_Stopped, EOFError, BrokenPipeError, ConnectionResetError):
         log.debug("worker ends", device=device)
+
+
+@contextmanager
+def _garbage_kept() -> Iterator[None]:
+    """Import and load without garbage collection: nearly every object stays, and scanning them takes a second."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 class RenderLoop:

@@ -1,11 +1,12 @@
 """The loop of a worker process, with a fake in place of the models and a script in place of the API process."""
 
+import gc
 import os
 import signal
 from collections import deque
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -71,6 +72,18 @@ def kinds(replies: list[Any]) -> list[type]:
 def job(tmp_path: Path) -> RenderJob:
     outputs = tuple(Output(index, tmp_path / f"{index}.png") for index in range(2))
     return RenderJob(1, replace(REQUEST, seed=7, steps=2), Encoding("PNG", 95), outputs)
+
+
+def test_garbage_is_kept_while_the_models_load_and_no_longer() -> None:
+    collecting: list[bool] = []
+
+    def load() -> FakeWriter:
+        collecting.append(gc.isenabled())
+        return FakeWriter()
+
+    worker.serve(cast("Any", ScriptedConnection()), "cpu", load)
+    assert collecting == [False]
+    assert gc.isenabled()
 
 
 def test_a_job(job: RenderJob) -> None:
