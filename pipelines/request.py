@@ -168,7 +168,13 @@ class RenderRequest:
 
     @property
     def executed_steps(self) -> int:
-        """The number of steps that are run. With a seed image, the strength skips the first ones, as in diffusers."""
-        if self.seed_image is None:
-            return self.steps
-        return self.steps - int(max(self.steps - self.steps * self.strength, 0))
+        """The number of steps that are run."""
+        return executed_steps(self.steps, None if self.seed_image is None else self.strength)
+
+
+def executed_steps(steps: int, strength: float | None) -> int:
+    """The number of `steps` that are run. With a seed image, the strength skips the first ones, as in diffusers.
+
+    `strength` is None without a seed image.
+    """
+    return steps if strength is None else steps - int(max(steps - steps * strength, 0))

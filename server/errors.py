@@ -47,9 +47,11 @@ class Failure:
 
 
 class ApiError(Exception):
-    """A refusal with a stable code, an HTTP status and the parameter at fault.
+    """A refusal with a stable code, an HTTP status and the part of the request at fault.
 
-    `details` are the optional members of an error object: type, min, max, multiplier, default, allowedValues.
+    A dialect that raises one says which of its parameters is at fault. What all dialects share says a neutral `path`,
+    as in `Failure`. `details` are the optional members of an error object: type, min, max, multiplier, default,
+    allowedValues.
     """
 
     status: ClassVar[int] = 500
@@ -61,12 +63,14 @@ class ApiError(Exception):
         *,
         code: str | None = None,
         parameter: str | tuple[str, ...] | None = None,
+        path: str | None = None,
         details: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
         self.code = code or self.default_code
         self.parameter = parameter
+        self.path = path
         self.details = details or {}
 
 
@@ -121,12 +125,13 @@ class UnsupportedTaskType(ApiError):
 
 
 class ConflictTaskUUID(ApiError):
-    """The taskUUID has been accepted before; `advice` says what to do instead of sending it again."""
+    """The id of the task is taken."""
 
     status, default_code = 400, "conflictTaskUUID"
 
-    def __init__(self, advice: str = "Use getResponse to get its results.") -> None:
-        super().__init__(f"A task with this taskUUID has been accepted before. {advice}", parameter="taskUUID")
+    def __init__(self) -> None:
+        message = "A task with this taskUUID has been accepted before. Use getResponse to get its results."
+        super().__init__(message, path="task_id")
 
 
 class Unauthorized(ApiError):

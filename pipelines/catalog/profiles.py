@@ -5,12 +5,13 @@ Knows the catalogue, the fingerprints of weights, and profiles; imports no torch
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import structlog
 
 from accel.cache.curves import Curve
+from accel.cache.plan import CachePlan
 from accel.cache.profile import Profile, ProfileError, Recipe, load_profile, profile_names, read_profile
 from pipelines.catalog.catalog import EMBEDDED, Catalog, ModelEntry
 from pipelines.catalog.fingerprint import part_fingerprint
@@ -43,6 +44,10 @@ class TeaCacheParams:
     name: str
     factor: float
     curve: Curve
+
+    def fit(self, plan: CachePlan) -> CachePlan:
+        """The plan to run, from one whose threshold is still a distance on the wire's scale."""
+        return replace(plan, threshold=self.factor * plan.threshold, profile=self.name, curve=self.curve)
 
 
 class Profiles:

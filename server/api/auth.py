@@ -23,11 +23,11 @@ class ApiKeys:
         if not self._accepted:
             return ""
         if not key:
-            raise Unauthorized("Missing API key.", code="missingApiKey", parameter="apiKey")
+            raise Unauthorized("Missing API key.", code="missingApiKey", path="api_key")
         encoded = key.encode(errors="surrogatepass")  # JSON can spell half of a character too
         matches = [hmac.compare_digest(encoded, accepted) for accepted in self._accepted]
         if not any(matches):
-            raise Unauthorized("Invalid API key.", parameter="apiKey")
+            raise Unauthorized("Invalid API key.", path="api_key")
         return hashlib.sha256(encoded).hexdigest()[:16]
 
 

@@ -1,19 +1,37 @@
-"""Who sent a task and how its answers travel back."""
+"""Who sent a task, and how its answers travel back. Shared by all dialects."""
 
 import asyncio
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+
+from starlette.requests import Request
 
 
 @dataclass(frozen=True, slots=True)
 class Client:
     """The sender of a task.
 
-    `owner` tells one key's tasks and images from another's. `base_url` is our address as the sender reached it.
-    `listens` is true on a WebSocket, where results of async tasks are pushed and those of sync tasks are sent one by
-    one; over HTTP there is one answer. `gone` is set when the sender has hung up and will not come back.
+    `owner` tells the tasks and images of one key from those of another. `base_url` is our address as the sender reached
+    it. `listens` is true on a WebSocket: results of async tasks are pushed there, and those of sync tasks are sent one
+    by one. Over HTTP there is one answer. `gone` is set when the sender has hung up and will not come back.
     """
 
     owner: str
     base_url: str
     listens: bool
     gone: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @contextlib.contextmanager
+    def watch(self, request: Request) -> Iterator[None]:
+        """Notice within this block when the sender of an HTTP request, whose body has been read, hangs up."""
+        watching = asyncio.create_task(self._wait_for_hang_up(request))
+        try:
+            yield
+        finally:
+            watching.cancel()
+
+    async def _wait_for_hang_up(self, request: Request) -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+        self.gone.set()

@@ -1,45 +1,44 @@
-"""What the framework would answer by itself, said in the one shape that clients read.
+"""Exception handlers: FastAPI's 404, 405, 422 and 500 in the dialect of the path.
 
-Its own bodies for 404, 405, 422 and 500 never get out.
+FastAPI's own bodies never get out. Knows no dialect.
 """
 
-from typing import cast
+from collections.abc import Sequence
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from server.api.runware.http import json_response
-from server.api.runware.responses import TaskRef, refusal
+from server.api.dialect import Surface
 from server.errors import ApiError, InternalServerError, InvalidRequest, MethodNotAllowed, NotFound
 
 
-def install_handlers(app: FastAPI) -> None:
-    """Give the app our error bodies."""
-    app.add_exception_handler(ApiError, _api_error)
-    app.add_exception_handler(HTTPException, _http_error)
-    app.add_exception_handler(RequestValidationError, _bad_request)
-    app.add_exception_handler(Exception, _bug)
+def install_handlers(app: FastAPI, surfaces: Sequence[Surface]) -> None:
+    """Answer each error as the surface does whose path fits best."""
+
+    async def handle(request: Request, error: Exception) -> Response:
+        return _surface_of(request.url.path, surfaces).error_response(_api_error(request, error))
+
+    for kind in (ApiError, HTTPException, RequestValidationError, Exception):
+        app.add_exception_handler(kind, handle)
 
 
-async def _api_error(request: Request, error: Exception) -> Response:
-    return json_response([refusal([cast("ApiError", error)], TaskRef())])
+def _surface_of(path: str, surfaces: Sequence[Surface]) -> Surface:
+    """The surface with the longest prefix of a path; one of them has the prefix `/`."""
+    prefixes = {prefix: surface for surface in surfaces for prefix in surface.paths if path.startswith(prefix)}
+    return prefixes[max(prefixes, key=len)]
 
 
-async def _http_error(request: Request, error: Exception) -> Response:
-    status = cast("HTTPException", error).status_code
-    if status == 404:
-        return await _api_error(request, NotFound(f"Nothing is at {request.url.path}. The API is at /v1."))
-    if status == 405:
-        message = f"{request.method} does not apply to {request.url.path}. Send tasks with POST."
-        return await _api_error(request, MethodNotAllowed(message))
-    return await _api_error(request, InvalidRequest("The request cannot be read."))
-
-
-async def _bad_request(request: Request, error: Exception) -> Response:
-    return await _api_error(request, InvalidRequest("The request cannot be read."))
-
-
-async def _bug(request: Request, error: Exception) -> Response:
-    return await _api_error(request, InternalServerError("Internal server error."))
+def _api_error(request: Request, error: Exception) -> ApiError:
+    if isinstance(error, ApiError):
+        return error
+    if isinstance(error, RequestValidationError):
+        return InvalidRequest("The request cannot be read.")
+    if not isinstance(error, HTTPException):
+        return InternalServerError("Internal server error.")
+    if error.status_code == 404:
+        return NotFound(f"Nothing is at {request.url.path}. The API is described at /docs.")
+    if error.status_code == 405:
+        return MethodNotAllowed(f"{request.method} does not apply to {request.url.path}. Send tasks with POST.")
+    return InvalidRequest("The request cannot be read.")

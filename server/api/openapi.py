@@ -1,79 +1,15 @@
-"""`GET /docs` and `/openapi.json`: the tasks that are really accepted, with examples that work when sent.
+"""`GET /docs` and `/openapi.json`: what each dialect accepts.
 
-Built from the same types that validate them. The page's scripts are served from here, so it works offline.
+The page's scripts are served by this server, so that it works offline. Knows no dialect.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
-from pydantic.json_schema import models_json_schema
 
-from server.api.runware.schema.tasks import TASKS
-
-_TASK_UUID = "7b1f6f0e-2c3b-4a55-9d43-0a4a0f3e7b10"
-REF = "#/components/schemas/{model}"
-
-EXAMPLES: dict[str, list[dict[str, Any]]] = {
-    "Text to image": [
-        {
-            "taskType": "imageInference",
-            "taskUUID": _TASK_UUID,
-            "model": "runware:108@1",
-            "positivePrompt": "a large red circle at the center on a white background",
-            "width": 512,
-            "height": 512,
-            "steps": 20,
-            "seed": 7,
-        }
-    ],
-    "Edit an image": [
-        {
-            "taskType": "imageInference",
-            "taskUUID": "3d7b1a52-8a63-4c7e-8f0e-5d1c1f1f2a11",
-            "model": "runware:108@20",
-            "inputs": {"referenceImages": ["<UUID, URL, data URI or base64 of the image>"]},
-            "positivePrompt": "make the large red circle blue",
-            "steps": 8,
-        }
-    ],
-    "Ask for an async result": [{"taskType": "getResponse", "taskUUID": _TASK_UUID}],
-    "Make a guide for a ControlNet": [
-        {
-            "taskType": "controlNetPreprocess",
-            "taskUUID": "9b6b3a39-61c7-4b5f-9a0e-3f0f4f6f7a13",
-            "inputImage": "<UUID, URL, data URI or base64 of the image>",
-            "preProcessorType": "canny",
-            "outputFormat": "PNG",
-        }
-    ],
-    "List the models": [{"taskType": "modelSearch", "taskUUID": "5f0d4a5b-0f4e-4f7e-8a52-2a6f5d1c9e12"}],
-}
-
-_IMAGE_UUID = "d297400b-aa84-44ea-8b86-85e2c887fce2"
-SUCCESS = {
-    "data": [
-        {
-            "taskType": "imageInference",
-            "taskUUID": _TASK_UUID,
-            "imageUUID": _IMAGE_UUID,
-            "imageURL": f"http://127.0.0.1:8000/image/{_IMAGE_UUID}.jpg",
-            "seed": 7,
-        }
-    ]
-}
-_ERROR = {
-    "code": "invalidWidth",
-    "message": "Invalid value for 'width' parameter. It must be an integer between 128 and 2048, in multiples of 16.",
-    "parameter": "width",
-    "type": "integer",
-    "min": 128,
-    "max": 2048,
-    "multiplier": 16,
-    "taskType": "imageInference",
-    "taskUUID": _TASK_UUID,
-}
-REFUSAL = {"data": [], "errors": [_ERROR], "error": _ERROR}
+from server.api.dialect import Surface
 
 DESCRIPTION = """
 Send an **array of tasks** to `POST /v1`, or the same arrays as text frames over a WebSocket at `/v1`.
@@ -84,76 +20,15 @@ at fault.
 """
 
 
-def install_docs(app: FastAPI) -> None:
-    """Describe `POST /v1` from the task types."""
+def install_docs(app: FastAPI, surfaces: Sequence[Surface]) -> None:
+    """Let each dialect describe its own paths."""
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
-            app.openapi_schema = _document(app)
+            document = get_openapi(title=app.title, version=app.version, description=DESCRIPTION, routes=app.routes)
+            for surface in surfaces:
+                surface.describe(document)
+            app.openapi_schema = document
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to extend the document
-
-
-def _document(app: FastAPI) -> dict[str, Any]:
-    document = get_openapi(title=app.title, version=app.version, description=DESCRIPTION, routes=app.routes)
-    names, schemas = models_json_schema([(model, "validation") for model in TASKS.values()], ref_template=REF)
-    document.setdefault("components", {}).setdefault("schemas", {}).update(schemas["$defs"])
-    document["components"]["schemas"]["Answer"] = _answer()
-    document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
-    kinds = {name: names[model, "validation"]["$ref"] for name, model in TASKS.items()}
-    task = {
-        "oneOf": [{"$ref": ref} for ref in dict.fromkeys(kinds.values())],  # one type may have two names
-        "discriminator": {"propertyName": "taskType", "mapping": kinds},
-    }
-    schema = {"$ref": REF.format(model="Answer")}
-    answer = {"content": {"application/json": {"schema": schema}}}
-    success = {"content": {"application/json": {"schema": schema, "example": SUCCESS}}}
-    refusal = {"content": {"application/json": {"schema": schema, "example": REFUSAL}}}
-    document["paths"]["/v1"]["post"] |= {
-        "summary": "Run tasks",
-        "tags": ["tasks"],
-        "security": [{"key": []}, {}],
-        "requestBody": {
-            "required": True,
-            "content": {
-                "application/json": {
-                    "schema": {"type": "array", "minItems": 1, "items": task},
-                    "examples": {name: {"value": value} for name, value in EXAMPLES.items()},
-                }
-            },
-        },
-        "responses": {
-            "200": {"description": "At least one task succeeded."} | success,
-            "400": {"description": "No task could be accepted."} | refusal,
-            "401": {"description": "Missing or wrong API key."} | answer,
-            "404": {"description": "No such task."} | answer,
-            "413": {"description": "The body is too large."} | answer,
-            "429": {"description": "The queue is full."} | answer,
-            "500": {"description": "The worker failed."} | answer,
-            "503": {"description": "No worker is available."} | answer,
-        },
-    }
-    return document
-
-
-def _answer() -> dict[str, Any]:
-    error = {
-        "type": "object",
-        "required": ["code", "message"],
-        "properties": {
-            "code": {"type": "string"},
-            "message": {"type": "string"},
-            "parameter": {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]},
-            "taskUUID": {"type": "string"},
-            "taskType": {"type": "string"},
-        },
-    }
-    return {
-        "type": "object",
-        "properties": {
-            "data": {"type": "array", "items": {"type": "object", "required": ["taskType"]}},
-            "errors": {"type": "array", "minItems": 1, "items": error},
-            "error": error,
-        },
-    }

@@ -8,7 +8,7 @@ from typing import Any
 
 from fastapi import APIRouter
 
-from server.api.runware.results import cache_item
+from server.api.cache_reports import cache_json
 from server.errors import NotFound
 from server.jobs.store import JobStore
 from server.media.store import MediaStore
@@ -26,7 +26,7 @@ def router(jobs: JobStore, media: MediaStore) -> APIRouter:
         result, found = await jobs.result(image_uuid), await media.get(image_uuid.lower(), owner=None)
         if result is None or found is None:
             raise NotFound("No image with this UUID was drawn here, or it has expired.", code="imageNotFound")
-        told = {} if result.cache is None else {"cache": cache_item(result.cache)}
+        told = {} if result.cache is None else {"cache": cache_json(result.cache)}
         return {
             "imageUUID": result.image_uuid,
             "sha256": found.sha256,

@@ -1,7 +1,7 @@
-"""The LoRAs that tasks can name: those of the catalogue, those in a local folder, and those installed by upload.
+"""The LoRAs that tasks can name: those of the catalogue, of a local folder, and those installed by upload.
 
-Whoever validates a task gets them as part of a `Catalog` of its owner's. Rows of installed ones are durable. Knows no
-wire format, and of the files nothing but their names.
+A dialect gets them as part of a `Catalog` for the owner of a task. Installed LoRAs have durable rows. Knows no wire
+format, and only the names of the files.
 """
 
 import json
@@ -13,7 +13,6 @@ from pathlib import Path
 from pipelines.catalog.catalog import Adapter, Catalog
 from pipelines.catalog.schedules import LoraSchedule, file_schedule
 from server.database import Database
-from server.errors import InvalidParameter
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS loras (
@@ -26,9 +25,17 @@ ENDING = ".safetensors"
 DRAFT_ENDING = ".part"
 
 
+class LoraNameTaken(Exception):
+    """A model is called so already. `position` is that of the name among those that were checked."""
+
+    def __init__(self, name: str, position: int) -> None:
+        super().__init__(f"A model is called '{name}' already.")
+        self.position = position
+
+
 @dataclass(frozen=True, slots=True)
 class InstalledLora(Adapter):
-    """A LoRA that came by upload. `created` is in seconds since the epoch; a private one is its owner's only."""
+    """A LoRA that was uploaded. `created` is in seconds since the epoch. Only its owner can name a private one."""
 
     owner: str = ""
     private: bool = True
@@ -42,7 +49,7 @@ class InstalledLora(Adapter):
 
 
 class LoraLibrary:
-    """The LoRAs of one server. `folder` is where uploads are kept, `local` a folder that is only read."""
+    """The LoRAs of one server. Uploads are stored in `folder`; `local` is a folder that is only read."""
 
     def __init__(self, catalog: Catalog, database: Database, folder: Path, local: Path | None) -> None:
         self._catalog = catalog
@@ -53,11 +60,11 @@ class LoraLibrary:
 
     @property
     def folder(self) -> Path:
-        """Where the files of uploads belong."""
+        """The folder of uploaded files."""
         return self._folder
 
     async def open(self) -> None:
-        """Read what was installed before, and delete what a process that ended had half downloaded."""
+        """Read the installed LoRAs, and delete the unfinished downloads of an earlier process."""
         for draft in self._folder.glob(f"*{DRAFT_ENDING}"):
             draft.unlink(missing_ok=True)
 
@@ -68,12 +75,12 @@ class LoraLibrary:
             self._remember(self._from_text(text))
 
     def catalog(self, owner: str) -> Catalog:
-        """The models, and every LoRA that this owner can name; in doubt the catalogue's wins, then an upload."""
+        """The models and all LoRAs that an owner can name. Of equal names the catalogue's wins, then an upload's."""
         installed = [row for row in self._installed.values() if not row.private or row.owner == owner]
         return replace(self._catalog, loras=(*self._catalog.loras, *installed, *self._in_local_folder()))
 
     async def install(self, lora: InstalledLora) -> None:
-        """Keep a LoRA whose file is in its place. Raises `InvalidParameter` when one of its names is taken."""
+        """Add a LoRA whose file is in its place. Raises `LoraNameTaken`."""
         self.check_names((lora.air, *lora.slugs))
 
         def work(connection: sqlite3.Connection) -> None:
@@ -92,18 +99,17 @@ class LoraLibrary:
         return there is not None and there.owner == lora.owner
 
     def check_names(self, names: Sequence[str]) -> None:
-        """Raise `InvalidParameter` when a name means something already, also if it is another owner's secret."""
+        """Raise `LoraNameTaken` when a name is in use, also by another owner's private LoRA."""
         everything = replace(self._catalog, loras=(*self._catalog.loras, *self._installed.values()))
-        for parameter, name in zip(("air", "uniqueIdentifier"), names, strict=False):
+        for position, name in enumerate(names):
             if any(find(name) for find in (everything.find, everything.find_lora, everything.find_controlnet)):
-                message = f"Invalid value for '{parameter}' parameter. A model is called '{name}' already."
-                raise InvalidParameter(parameter, message, code="modelAlreadyExists", details={"type": "string"})
+                raise LoraNameTaken(name, position)
 
     def _remember(self, lora: InstalledLora) -> None:
         self._installed[lora.air] = lora
 
     def _in_local_folder(self) -> list[Adapter]:
-        """Looked at each time, so that a file is found as soon as it is there."""
+        """Read each time, so that a new file is found at once."""
         if self._local is None or not self._local.is_dir():
             return []
         paths = sorted(path for path in self._local.iterdir() if path.suffix == ENDING)

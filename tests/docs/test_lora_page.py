@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from server.api.runware.translate.request import to_request
 
 from pipelines.catalog.catalog import BUILT_IN, load_catalog
 from pipelines.sampling.sigmas import flow_sigmas, scheduler_config
 from server.api.runware.schema.tasks import ImageInference
-from server.api.runware.translate.request import to_request
 from tests.docs.pages import ROOT, blocks, text_of
 
 PAGE = ROOT / "docs" / "how-to" / "lora.md"

@@ -4,6 +4,7 @@ Knows bodies, headers and status codes; what a task means is `api`'s business.
 """
 
 import asyncio
+import contextlib
 import json
 import uuid
 from collections.abc import Sequence
@@ -12,12 +13,14 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from server.api.auth import ApiKeys, bearer_key
+from server.api.auth import bearer_key
 from server.api.base_url import base_url
+from server.api.body import read_body
 from server.api.client import Client
 from server.api.runware.dispatch import RunwareApi, parse_tasks, task_ref
 from server.api.runware.responses import Answer, Item, TaskRef, http_body, refusal
-from server.errors import ApiError, Unauthorized, ValueTooLarge
+from server.api.services import Services
+from server.errors import ApiError, Unauthorized
 
 WARNINGS_HEADER = "Ownware-Warnings"
 RETRY_AFTER_SECONDS = 10
@@ -26,17 +29,17 @@ RETRY_AFTER_SECONDS = 10
 class RunwareHttp:
     """The HTTP side of the Runware surface."""
 
-    def __init__(self, api: RunwareApi, keys: ApiKeys, *, public_url: str | None, max_body: int, give_up: bool) -> None:
+    def __init__(self, api: RunwareApi, services: Services) -> None:
         self._api = api
-        self._keys = keys
-        self._public_url = public_url
-        self._max_body = max_body
-        self._give_up = give_up
+        self._keys = services.keys
+        self._public_url = services.public_url
+        self._max_body = services.max_body
+        self._notices_hang_up = services.options.cancel_for_gone_clients
 
     async def post(self, request: Request) -> Response:
         """Answer one request; every outcome is a JSON object with `data`, `errors` or both."""
         try:
-            tasks = parse_tasks(await self._body(request))
+            tasks = parse_tasks(await read_body(request, self._max_body))
         except ApiError as error:
             return json_response([refusal([error], TaskRef())])
         logins = [task for task in tasks if isinstance(task, dict) and task.get("taskType") == "authentication"]
@@ -50,27 +53,10 @@ class RunwareHttp:
             session = {"taskType": "authentication", "connectionSessionUUID": str(uuid.uuid4())}
             return json_response([Answer(data=(session,))])
         client = Client(owner, base_url(request, self._public_url), listens=False)
-        watching = asyncio.create_task(_watch(request, client.gone)) if self._give_up else None
-        try:
+        watching = client.watch(request) if self._notices_hang_up else contextlib.nullcontext()
+        with watching:
             answers = await asyncio.gather(*(self._collect(task, client) for task in work))
-        finally:
-            if watching is not None:
-                watching.cancel()
         return json_response(answers)
-
-    async def _body(self, request: Request) -> bytes:
-        """The body, read no further than the limit. Raises `ValueTooLarge`."""
-        error = ValueTooLarge(f"The request body is larger than {self._max_body} bytes.")
-        told = request.headers.get("content-length", "")
-        if told.isdecimal() and int(told) > self._max_body:
-            raise error
-        chunks, size = [], 0
-        async for chunk in request.stream():
-            size += len(chunk)
-            if size > self._max_body:
-                raise error
-            chunks.append(chunk)
-        return b"".join(chunks)
 
     async def _collect(self, task: Any, client: Client) -> Answer:
         """Wait for all a task has to say."""
@@ -81,13 +67,6 @@ class RunwareHttp:
             status=max(answer.status for answer in answers),
             warnings=tuple(dict.fromkeys(text for answer in answers for text in answer.warnings)),
         )
-
-
-async def _watch(request: Request, gone: asyncio.Event) -> None:
-    """Set the event when the client has hung up before its answer."""
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-    gone.set()
 
 
 def json_response(answers: Sequence[Answer]) -> Response:

@@ -1,9 +1,11 @@
-"""Runware's names for the parts of a `RenderRequest`, for errors that are found behind the wire."""
+"""Runware's names for the parts of a task, for errors that are found behind the wire."""
 
 import re
 
 # The neutral name of a part, and the parameter; a number in brackets stays where it is.
 _NAMES = {
+    "task_id": "taskUUID",
+    "api_key": "apiKey",
     "prompt": "positivePrompt",
     "negative_prompt": "negativePrompt",
     "references[]": "inputs.referenceImages[]",
@@ -15,10 +17,8 @@ _NAMES = {
 }
 
 
-def parameter_of(path: str | None) -> str | None:
+def parameter_of(path: str) -> str:
     """`loras[1]` → `lora[1].model`. Other paths are returned as they are: both sides call `width` so."""
-    if path is None:
-        return None
     number = re.search(r"\[\d+\]", path)
     if number is None:
         return _NAMES.get(path, path)

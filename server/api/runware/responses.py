@@ -8,7 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from server.errors import ApiError
+from server.api.runware.parameters import parameter_of
+from server.errors import ApiError, Failure
 
 Item = dict[str, Any]
 
@@ -37,23 +38,31 @@ class Answer:
     warnings: tuple[str, ...] = ()
 
 
-def error_object(error: ApiError, ref: TaskRef, *, documentation: str | None = None) -> Item:
+def error_object(error: ApiError | Failure, ref: TaskRef, *, documentation: str | None = None) -> Item:
     """One error as the vendor shapes it: code, message, parameter, its range, and the task."""
     item: Item = {"code": error.code, "message": error.message}
-    if error.parameter is not None:
-        several = isinstance(error.parameter, tuple)
-        item["parameter"] = list(error.parameter) if several else error.parameter
-    item |= error.details
+    if error.path is not None:
+        item["parameter"] = parameter_of(error.path)
+    if isinstance(error, ApiError):
+        if error.parameter is not None:
+            several = isinstance(error.parameter, tuple)
+            item["parameter"] = list(error.parameter) if several else error.parameter
+        item |= error.details
     if documentation is not None:
         item["documentation"] = documentation
     return item | ref.keys
 
 
-def refusal(errors: Iterable[ApiError], ref: TaskRef, *, documentation: str | None = None) -> Answer:
-    """The answer of a task that was not accepted."""
+def refusal(errors: Iterable[ApiError | Failure], ref: TaskRef, *, documentation: str | None = None) -> Answer:
+    """The answer of a task that failed or was not accepted."""
     errors = tuple(errors)
     items = tuple(error_object(error, ref, documentation=documentation) for error in errors)
     return Answer(errors=items, status=errors[0].status)
+
+
+def ignored_warnings(parameters: Iterable[str]) -> tuple[str, ...]:
+    """A warning for each unknown parameter that the server was told to ignore."""
+    return tuple(f"{name} is ignored: the API has no such parameter." for name in parameters)
 
 
 def acknowledgement(ref: TaskRef) -> Answer:

@@ -6,9 +6,7 @@ Reads the finished files; draws nothing and decides nothing.
 import asyncio
 import base64
 
-from accel.cache.report import CacheReport
 from server.api.image_urls import image_url
-from server.api.runware.parameters import parameter_of
 from server.api.runware.responses import Answer, Item, TaskRef, error_object
 from server.errors import ApiError, NotFound
 from server.jobs.job import Job, Result
@@ -62,7 +60,7 @@ async def job_answer(job: Job, media: MediaStore, base_url: str) -> Answer:
     except ApiError as error:
         errors.append(error_object(error, job_ref(job)) | {"status": "error"})
     if job.failure is not None:
-        errors.append(failure_object(job) | {"status": "error"})
+        errors.append(error_object(job.failure, job_ref(job)) | {"status": "error"})
     return Answer(tuple(items), tuple(errors), warnings=job.submission.warnings)
 
 
@@ -91,34 +89,3 @@ async def picture_answer(task: PictureTask, media: MediaStore, base_url: str, *,
         if wire["includeCost"]:
             item["cost"] = 0.0
     return Answer(data=(item,), warnings=task.warnings)
-
-
-def cache_item(report: CacheReport) -> Item:
-    """What a step cache did to one image: never in a result, because one client rejects what it does not know."""
-    return {
-        "cache": report.strategy,
-        "steps": report.steps,
-        "reusedSteps": report.reused_steps,
-        "reusedForwards": report.reused_forwards,
-        "secondsSaved": round(report.seconds_saved, 3),
-        "forwards": [
-            {
-                "step": decision.step,
-                "branch": decision.branch,
-                "reused": decision.reused,
-                "reason": decision.reason,
-                "distance": decision.distance,
-                "score": decision.score,
-            }
-            for decision in report.decisions
-        ],
-    }
-
-
-def failure_object(job: Job) -> Item:
-    """The error of a job that failed or was cancelled."""
-    if job.failure is None:
-        raise ValueError(f"job {job.id} has no failure")
-    failure = job.failure
-    error = ApiError(failure.message, code=failure.code, parameter=parameter_of(failure.path))
-    return error_object(error, job_ref(job))

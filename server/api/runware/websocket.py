@@ -12,12 +12,13 @@ from typing import Any
 import structlog
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from server.api.auth import ApiKeys, bearer_key
+from server.api.auth import bearer_key
 from server.api.base_url import base_url
 from server.api.client import Client
 from server.api.runware.dispatch import RunwareApi, parse_tasks, task_ref
 from server.api.runware.responses import Answer, Item, TaskRef, error_object, refusal
 from server.api.runware.sessions import Session, Sessions
+from server.api.services import Services
 from server.errors import ApiError, InvalidRequest, Unauthorized
 
 log = structlog.get_logger()
@@ -26,11 +27,11 @@ log = structlog.get_logger()
 class RunwareSocket:
     """The WebSocket side of the Runware surface."""
 
-    def __init__(self, api: RunwareApi, keys: ApiKeys, sessions: Sessions, *, public_url: str | None) -> None:
+    def __init__(self, api: RunwareApi, services: Services, sessions: Sessions) -> None:
         self._api = api
-        self._keys = keys
+        self._keys = services.keys
         self._sessions = sessions
-        self._public_url = public_url
+        self._public_url = services.public_url
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def serve(self, websocket: WebSocket) -> None:

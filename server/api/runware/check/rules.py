@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Mapping
 from pipelines.catalog.catalog import LORA_ARCHITECTURES, REFERENCES, Catalog, ModelEntry
 from pipelines.catalog.schedules import ScheduleConflict
 from pipelines.catalog.templates import find_control_token
-from pipelines.limits import MAX_ASPECT, is_side, same_aspect
 from server.api.runware.check.validation import describe, expectation
 from server.api.runware.schema.tasks import ImageInference
 from server.api.runware.translate.caches import CACHES
@@ -22,7 +21,6 @@ from server.errors import (
     TaskRejected,
     UnsupportedParameter,
 )
-from server.media.store import Media
 
 Rule = Callable[[ImageInference, ModelEntry, Catalog], Iterator[ApiError]]
 MAX_NAMED = 10  # LoRAs that a message lists; allowedValues has all
@@ -42,50 +40,6 @@ def check_faces(task: ImageInference, *, refined: bool) -> None:
         )
         message += "of Qwen-Image too when it is started with --face-refinement."
         raise UnsupportedParameter(message, parameter="advancedFeatures.ultralytics")
-
-
-def check_pictures(task: ImageInference, pictures: Mapping[str, Media]) -> None:
-    """Raise `TaskRejected` with everything that is wrong with the sizes of the pictures that a legal task names."""
-    if errors := [error for rule in (_aspects, _mask_size, _outpaint_sums) for error in rule(task, pictures)]:
-        raise TaskRejected(*errors)
-
-
-def _aspects(task: ImageInference, pictures: Mapping[str, Media]) -> Iterator[ApiError]:
-    for name, picture in pictures.items():
-        if max(picture.width, picture.height) > MAX_ASPECT * min(picture.width, picture.height):
-            message = f"Invalid value for '{name}' parameter. The image is {picture.width}×{picture.height} pixels; "
-            message += f"its sides must not differ by more than 1:{MAX_ASPECT}."
-            yield InvalidParameter(name, message, details={"type": "string"})
-
-
-def _mask_size(task: ImageInference, pictures: Mapping[str, Media]) -> Iterator[ApiError]:
-    names = ("inputs.maskImage", "inputs.seedImage")
-    if not all(name in pictures for name in names):
-        return
-    mask, seed = (pictures[name] for name in names)
-    if not same_aspect(mask.width, mask.height, seed.width, seed.height):
-        message = f"'{names[0]}' is {mask.width}×{mask.height} pixels and '{names[1]}' {seed.width}×{seed.height}; "
-        message += "they must have the same size, or at least the same aspect."
-        yield IncompatibleParameters(message, parameter=names)
-
-
-def _outpaint_sums(task: ImageInference, pictures: Mapping[str, Media]) -> Iterator[ApiError]:
-    seed, sides = pictures.get("inputs.seedImage"), task.outpaint
-    if seed is None or sides is None:
-        return
-    for name, own, before, after in (("width", seed.width, "left", "right"), ("height", seed.height, "top", "bottom")):
-        given = getattr(task, name)
-        total = own + getattr(sides, before) + getattr(sides, after)
-        sums = (
-            f"{own} of the seed image + {getattr(sides, before)} {before} + {getattr(sides, after)} {after} = {total}"
-        )
-        if given is not None and given != total:
-            message = f"'{name}' is {given}, but must be that of the extended image: {sums}."
-            yield IncompatibleParameters(message, parameter=(name, "outpaint"))
-        elif given is None and not is_side(total):
-            message = f"Invalid value for 'outpaint' parameter. The extended {name} must be "
-            message += f"{describe(expectation(ImageInference, name))}, but {sums}."
-            yield InvalidParameter("outpaint", message, details={"type": "object"})
 
 
 def _sizes(task: ImageInference, entry: ModelEntry, catalog: Catalog) -> Iterator[ApiError]:

@@ -8,7 +8,7 @@ from server.api.runware.check.normalize import plain
 from server.api.runware.check.validation import validate
 from server.api.runware.responses import Answer, Item
 from server.api.runware.schema.tasks import AccountManagement, Ping, WireTask
-from server.jobs.store import JobStore
+from server.api.services import Services
 
 DAY = 86_400
 
@@ -16,9 +16,9 @@ DAY = 86_400
 class Account:
     """Counts the images that a key has had rendered."""
 
-    def __init__(self, jobs: JobStore, *, ignore_unknown: bool) -> None:
-        self._jobs = jobs
-        self._ignore_unknown = ignore_unknown
+    def __init__(self, services: Services) -> None:
+        self._jobs = services.jobs
+        self._ignore_unknown = services.options.ignore_unknown
 
     async def account_management(self, raw: WireTask, client: Client) -> AsyncIterator[Answer]:
         """Usage of the client's key, in images; the balance is a number because clients expect one."""

@@ -9,16 +9,17 @@ from server.api.runware.check.normalize import plain
 from server.api.runware.check.validation import validate
 from server.api.runware.responses import Answer, Item
 from server.api.runware.schema.tasks import ModelSearch, WireTask
+from server.api.services import Services
 from server.errors import TaskRejected, UnsupportedParameter
-from server.tasks.lora_library import InstalledLora, LoraLibrary
+from server.tasks.lora_library import InstalledLora
 
 
 class ModelLibrary:
     """Answers modelSearch."""
 
-    def __init__(self, lora_library: LoraLibrary, *, ignore_unknown: bool) -> None:
-        self._lora_library = lora_library
-        self._ignore_unknown = ignore_unknown
+    def __init__(self, services: Services) -> None:
+        self._loras = services.loras
+        self._ignore_unknown = services.options.ignore_unknown
 
     async def __call__(self, raw: WireTask, client: Client) -> AsyncIterator[Answer]:
         """The served models and LoRAs that fit the filters, and how many there are."""
@@ -30,7 +31,7 @@ class ModelLibrary:
                     for name in unsupported
                 )
             )
-        found = [f.row for f in _all(self._lora_library.catalog(client.owner), client.owner) if _fits(f, task)]
+        found = [f.row for f in _all(self._loras.catalog(client.owner), client.owner) if _fits(f, task)]
         key = task.sort.removeprefix("-")
         if key == "name":
             found.sort(key=lambda row: row["name"], reverse=key != task.sort)

@@ -24,9 +24,10 @@ from pipelines.lora.keys import check_file
 from server.api.client import Client
 from server.api.runware.check.normalize import plain
 from server.api.runware.check.validation import validate
-from server.api.runware.responses import Answer, acknowledgement, error_object
+from server.api.runware.responses import Answer, acknowledgement, error_object, ignored_warnings
 from server.api.runware.schema.tasks import ModelUpload, WireTask
 from server.api.runware.upload_rows import KEPT_UPLOADS, Upload, UploadRows
+from server.api.services import Services
 from server.errors import (
     ApiError,
     InternalServerError,
@@ -36,10 +37,8 @@ from server.errors import (
     TaskRejected,
     UnsupportedParameter,
 )
-from server.media.fetch import Fetcher
 from server.media.files import put_in_place
-from server.tasks.lora_library import DRAFT_ENDING, ENDING, InstalledLora, LoraLibrary
-from server.tasks.task_ids import TaskIds
+from server.tasks.lora_library import DRAFT_ENDING, ENDING, InstalledLora, LoraNameTaken
 
 log = structlog.get_logger()
 
@@ -50,14 +49,12 @@ _OF_CHECKPOINTS = ("type", "defaultScheduler", "defaultSteps", "defaultCFG", "de
 class ModelUploads:
     """Installs LoRAs."""
 
-    def __init__(
-        self, lora_library: LoraLibrary, ids: TaskIds, rows: UploadRows, fetcher: Fetcher, *, ignore_unknown: bool
-    ) -> None:
-        self._lora_library = lora_library
-        self._ids = ids
-        self._rows = rows
-        self._fetcher = fetcher
-        self._ignore_unknown = ignore_unknown
+    def __init__(self, services: Services) -> None:
+        self._loras = services.loras
+        self._ids = services.ids
+        self._rows = UploadRows(services.database)
+        self._fetcher = services.lora_fetcher
+        self._ignore_unknown = services.options.ignore_unknown
         self._uploads: OrderedDict[tuple[str, str], Upload] = OrderedDict()
         self._running: set[asyncio.Task[None]] = set()
 
@@ -68,7 +65,7 @@ class ModelUploads:
             if kept.upload.ended:
                 continue
             lora = self._lora(kept.task, kept.owner)
-            if self._lora_library.has(lora):  # only the row that says so was missing
+            if self._loras.has(lora):  # only the row that says so was missing
                 kept.upload.add_stage("ready", _READY, air=lora.air)
                 await self._rows.end(kept.owner, kept.upload)
                 kept.upload.end()
@@ -80,12 +77,15 @@ class ModelUploads:
         task, ignored = self._validate(raw)
         await self._ids.check_free(client.owner, task.taskUUID)
         lora = self._lora(task, client.owner)
-        self._lora_library.check_names((lora.air, *lora.slugs))
+        try:
+            self._loras.check_names((lora.air, *lora.slugs))
+        except LoraNameTaken as error:
+            raise _name_taken(error) from error
         await self._rows.begin(client.owner, task)
         upload = Upload(task)
         self._remember(client.owner, upload)
         self._start(task, lora, upload)
-        warnings = tuple(f"{name} is ignored: the API has no such parameter." for name in ignored)
+        warnings = ignored_warnings(ignored)
         if task.deliveryMethod == "async":
             yield acknowledgement(upload.ref)
             if not client.listens:
@@ -137,7 +137,7 @@ class ModelUploads:
         return InstalledLora(
             air=task.air or f"local:{_slug(task.name)}@{_slug(task.version)}",
             name=task.name,
-            weights=str(self._lora_library.folder / f"{uuid.uuid4()}{ENDING}"),
+            weights=str(self._loras.folder / f"{uuid.uuid4()}{ENDING}"),
             version=task.version,
             architecture=task.architecture,
             weight=float(task.defaultWeight),
@@ -168,6 +168,8 @@ class ModelUploads:
             await self._install(task, lora, upload)
         except ApiError as error:
             upload.fail(error)
+        except LoraNameTaken as error:
+            upload.fail(_name_taken(error))
         except asyncio.CancelledError:
             upload.error = ServiceUnavailable("The server is stopping; it starts the upload again when it is back.")
             upload.end()
@@ -190,7 +192,7 @@ class ModelUploads:
             upload.add_stage("downloaded", "The file is here and is a LoRA for Qwen-Image.")
             await asyncio.to_thread(_put_in_place, draft, path)
             schedule = await asyncio.to_thread(file_schedule, lora.weights, *_names(task))
-            await self._lora_library.install(replace(lora, schedule=schedule))
+            await self._loras.install(replace(lora, schedule=schedule))
         except BaseException:
             for file in (draft, path):
                 with contextlib.suppress(OSError):
@@ -220,6 +222,12 @@ def _names(task: ModelUpload) -> tuple[str, ...]:
 
 def _key(owner: str, upload: Upload) -> tuple[str, str]:
     return owner, upload.task_uuid.lower()
+
+
+def _name_taken(error: LoraNameTaken) -> InvalidParameter:
+    parameter = ("air", "uniqueIdentifier")[error.position]
+    message = f"Invalid value for '{parameter}' parameter. {error}"
+    return InvalidParameter(parameter, message, code="modelAlreadyExists", details={"type": "string"})
 
 
 def _put_in_place(draft: Path, path: Path) -> None:

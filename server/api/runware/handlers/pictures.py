@@ -10,20 +10,20 @@ from server.api.runware.check.validation import validate
 from server.api.runware.responses import Answer
 from server.api.runware.results import picture_answer
 from server.api.runware.schema.tasks import ImageUpload, MediaStorage, WireTask
+from server.api.services import Services
 from server.errors import MediaError, NotFound
-from server.media.inputs import UPLOAD_SECONDS, InputImages
-from server.media.store import MediaStore
-from server.tasks.picture_tasks import PictureTask, PictureTasks
+from server.media.inputs import UPLOAD_SECONDS
+from server.tasks.picture_tasks import PictureTask
 
 
 class Pictures:
     """Keeps and deletes the pictures of clients."""
 
-    def __init__(self, tasks: PictureTasks, media: MediaStore, inputs: InputImages, *, ignore_unknown: bool) -> None:
-        self._tasks = tasks
-        self._media = media
-        self._inputs = inputs
-        self._ignore_unknown = ignore_unknown
+    def __init__(self, services: Services) -> None:
+        self._tasks = services.pictures
+        self._media = services.media
+        self._inputs = services.inputs
+        self._ignore_unknown = services.options.ignore_unknown
 
     async def image_upload(self, raw: WireTask, client: Client) -> AsyncIterator[Answer]:
         """Keep a picture, and answer with its UUID and URL."""

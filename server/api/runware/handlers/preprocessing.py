@@ -21,10 +21,11 @@ from server.api.runware.check.normalize import normalize_preprocess
 from server.api.runware.check.rules import without_effect
 from server.api.runware.check.unsupported import let_pass
 from server.api.runware.check.validation import validate
-from server.api.runware.responses import Answer, TaskRef, acknowledgement
+from server.api.runware.responses import Answer, TaskRef, acknowledgement, ignored_warnings
 from server.api.runware.results import picture_answer
 from server.api.runware.schema.fields import UUID_PATTERN
 from server.api.runware.schema.tasks import ControlNetPreprocess, WireTask
+from server.api.services import Services
 from server.errors import (
     ApiError,
     IncompatibleParameters,
@@ -34,32 +35,20 @@ from server.errors import (
 )
 from server.media.decode import Picture
 from server.media.encode import Encoding, encode
-from server.media.inputs import InputImages
-from server.media.store import Media, MediaStore
-from server.tasks.picture_tasks import PictureTask, PictureTasks
+from server.media.store import Media
+from server.tasks.picture_tasks import PictureTask
 
 _CANNY_ONLY = ("lowThresholdCanny", "highThresholdCanny")
 
 
 class Preprocessing:
-    """Makes control images. `result_ttl` is how many seconds they are kept when a task does not say."""
+    """Makes control images."""
 
-    def __init__(
-        self,
-        tasks: PictureTasks,
-        media: MediaStore,
-        inputs: InputImages,
-        *,
-        result_ttl: int,
-        ignore_unknown: bool,
-        let_unsupported_pass: bool = False,
-    ) -> None:
-        self._tasks = tasks
-        self._media = media
-        self._inputs = inputs
-        self._result_ttl = result_ttl
-        self._ignore_unknown = ignore_unknown
-        self._let_unsupported_pass = let_unsupported_pass
+    def __init__(self, services: Services) -> None:
+        self._tasks = services.pictures
+        self._media = services.media
+        self._inputs = services.inputs
+        self._options = services.options
         self._one_at_a_time = asyncio.Lock()  # a burst of large pictures must not fill the memory
 
     async def __call__(self, raw: WireTask, client: Client) -> AsyncIterator[Answer]:
@@ -71,7 +60,7 @@ class Preprocessing:
         async with self._tasks.accept(done):
             text = own_image(task.inputImage, client.base_url) or task.inputImage.strip()
             picture = await self._resolve(text, client)
-            expires = time.time() + (self._result_ttl if task.ttl is None else task.ttl)
+            expires = time.time() + (self._options.result_ttl if task.ttl is None else task.ttl)
             made = await self._make(task, picture, client.owner, expires)
             input_uuid = text if re.match(UUID_PATTERN, text) else picture.uuid
             done = replace(done, picture_uuid=made.uuid, input_uuid=input_uuid)
@@ -85,16 +74,15 @@ class Preprocessing:
     def _validate(self, raw: WireTask) -> tuple[ControlNetPreprocess, tuple[str, ...]]:
         normalized, contradictions = normalize_preprocess(raw)
         passed: list[str] = []
-        if self._let_unsupported_pass:
+        if self._options.let_unsupported_pass:
             normalized, contradictions, passed = let_pass(normalized, raw, contradictions)
         try:
-            task, ignored = validate(ControlNetPreprocess, normalized, ignore_unknown=self._ignore_unknown)
+            task, ignored = validate(ControlNetPreprocess, normalized, ignore_unknown=self._options.ignore_unknown)
         except TaskRejected as rejected:
             raise TaskRejected(*rejected.errors, *contradictions) from rejected
         if errors := [*contradictions, *_errors(task)]:
             raise TaskRejected(*errors)
-        warnings = [f"{name} is ignored: the API has no such parameter." for name in ignored]
-        return task, (*warnings, *passed, *_warnings(task))
+        return task, (*ignored_warnings(ignored), *passed, *_warnings(task))
 
     async def _resolve(self, text: str, client: Client) -> Media:
         try:

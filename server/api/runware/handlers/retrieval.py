@@ -5,40 +5,29 @@ Reads jobs; changes nothing.
 
 from collections.abc import AsyncIterator
 
+from server.api.cache_reports import cache_json
 from server.api.client import Client
 from server.api.runware.check.normalize import plain
 from server.api.runware.check.validation import validate
 from server.api.runware.handlers.model_upload import ModelUploads
 from server.api.runware.responses import Answer, Item
-from server.api.runware.results import cache_item, job_answer, job_ref, picture_answer
+from server.api.runware.results import job_answer, job_ref, picture_answer
 from server.api.runware.schema.tasks import GetResponse, GetTaskDetails, Task, WireTask
+from server.api.services import Services
 from server.errors import NotFound
 from server.jobs.job import Job
-from server.jobs.queue import JobQueue
-from server.media.store import MediaStore
-from server.tasks.picture_tasks import PictureTasks
-from server.tasks.task_ids import TaskIds
 
 
 class Retrieval:
     """Finds earlier tasks again, sync ones too: a client that lost its connection asks for those as well."""
 
-    def __init__(
-        self,
-        ids: TaskIds,
-        queue: JobQueue,
-        media: MediaStore,
-        pictures: PictureTasks,
-        uploads: ModelUploads,
-        *,
-        ignore_unknown: bool,
-    ) -> None:
-        self._ids = ids
-        self._queue = queue
-        self._media = media
-        self._pictures = pictures
+    def __init__(self, services: Services, uploads: ModelUploads) -> None:
+        self._ids = services.ids
+        self._queue = services.queue
+        self._media = services.media
+        self._pictures = services.pictures
         self._uploads = uploads
-        self._ignore_unknown = ignore_unknown
+        self._ignore_unknown = services.options.ignore_unknown
 
     async def get_response(self, raw: WireTask, client: Client) -> AsyncIterator[Answer]:
         """Everything a task has to say so far, whatever kind of task it is. Raises `NotFound`.
@@ -71,7 +60,7 @@ class Retrieval:
             "response": response,
             "timings": _timings(job),
         }
-        if caches := [cache_item(result.cache) for result in job.results if result.cache is not None]:
+        if caches := [cache_json(result.cache) for result in job.results if result.cache is not None]:
             item["cache"] = caches
         if job.submission.warnings:
             item["warnings"] = list(job.submission.warnings)

@@ -5,15 +5,13 @@ here and nowhere else.
 """
 
 from collections.abc import Callable, Iterator
-from typing import Literal
 
 from accel.cache.plan import CacheName, CachePlan
 from pipelines.catalog.catalog import Catalog, ModelEntry
 from pipelines.catalog.profiles import CalibrationKey, Profiles, TeaCacheParams
 from server.api.runware.schema.objects import AcceleratorOptions
 from server.api.runware.translate.windows import step_window
-
-ThresholdDirection = Literal["documented", "library"]
+from server.tasks.options import ThresholdDirection
 
 # by the option that switches each on; the options that only it reads
 CACHES: dict[str, CacheName] = {"fbCache": "fbcache", "teaCache": "teacache", "dbCache": "dbcache"}
@@ -39,17 +37,13 @@ LONG_SCHEDULE = 28
 WARM_UP, LONG_WARM_UP = 3, 4
 
 
-def cache_plan(
-    options: AcceleratorOptions,
-    entry: ModelEntry,
-    executed: int,
-    direction: ThresholdDirection,
-    figures: ParamsFinder | None = None,
+def choose_cache(
+    options: AcceleratorOptions, executed: int, direction: ThresholdDirection
 ) -> tuple[CachePlan | None, tuple[str, ...]]:
-    """The cache that a legal task asks for on this model, None for none, and what its sender should know.
+    """The cache that a legal task asks for, None for none, and what its sender should know.
 
-    `executed` is how many steps are run, fewer than asked for where a seed image skips some. `figures` are asked for
-    when TeaCache is chosen; without it, those that come with the code for the model at its own guidance.
+    `executed` is how many steps are run, fewer than asked for where a seed image skips some. The threshold of a
+    TeaCache plan is still teaCacheDistance: `TeaCacheParams.fit` turns it into the threshold of a model.
     """
     chosen = next((name for name in CACHES if getattr(options, name)), None)
     warnings = list(_ignored(options, chosen))
@@ -65,18 +59,33 @@ def cache_plan(
         return None, (*warnings, f"{where} is ignored: {reason}; the first and the last never are.")
     max_run = options.cacheMaxConsecutiveSteps
     if chosen == "teaCache":
-        found, said = (figures or _shipped(entry, executed))()
-        warnings += [f"{where}: {sentence}" for sentence in said]
-        if found is None:
-            return None, tuple(warnings)
-        threshold = found.factor * options.teaCacheDistance
-        return CachePlan("teacache", threshold, start, end, max_run, found.name, found.curve), tuple(warnings)
-    if chosen == "dbCache":
+        threshold = options.teaCacheDistance
+    elif chosen == "dbCache":
         threshold = residual_threshold(options.dbCacheThreshold, direction)
         max_run = min(max_run, options.dbCacheSkipInterval)
     else:
         threshold = residual_threshold(options.fbCacheThreshold, direction)
     return CachePlan(CACHES[chosen], threshold, start, end, max_run), tuple(warnings)
+
+
+def cache_plan(
+    options: AcceleratorOptions,
+    entry: ModelEntry,
+    executed: int,
+    direction: ThresholdDirection,
+    figures: ParamsFinder | None = None,
+) -> tuple[CachePlan | None, tuple[str, ...]]:
+    """The cache of `choose_cache` as it runs on a model.
+
+    `figures` are asked for when TeaCache is chosen; without it, those that come with the code for the model at its own
+    guidance.
+    """
+    plan, warnings = choose_cache(options, executed, direction)
+    if plan is None or plan.strategy != "teacache":
+        return plan, warnings
+    params, said = (figures or _shipped(entry, executed))()
+    warnings += tuple(f"acceleratorOptions.teaCache: {sentence}" for sentence in said)
+    return None if params is None else params.fit(plan), warnings
 
 
 def residual_threshold(value: float, direction: ThresholdDirection) -> float:

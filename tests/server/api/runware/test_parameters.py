@@ -6,7 +6,6 @@ from server.api.runware.parameters import parameter_of
 @pytest.mark.parametrize(
     ("path", "parameter"),
     [
-        (None, None),
         ("prompt", "positivePrompt"),
         ("negative_prompt", "negativePrompt"),
         ("width", "width"),
@@ -19,5 +18,5 @@ from server.api.runware.parameters import parameter_of
         ("lora[0].model", "lora[0].model"),  # as rows of version 0.1 have it
     ],
 )
-def test_each_part_of_a_request_has_a_name_on_the_wire(path: str | None, parameter: str | None) -> None:
+def test_each_part_of_a_request_has_a_name_on_the_wire(path: str, parameter: str) -> None:
     assert parameter_of(path) == parameter

@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 from pipelines.catalog.catalog import Adapter, Catalog, load_catalog
 from pipelines.request import ControlUse
 from server.api.runware.schema.objects import ControlNet
-from server.api.runware.translate.request import control_window
+from server.api.runware.translate.spec import control_window
 from tests.fakes import FakeWorker
 from tests.server.conftest import error_of, new_task, post
 

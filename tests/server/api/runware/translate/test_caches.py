@@ -15,9 +15,8 @@ from accel.cache.plan import CachePlan
 from accel.cache.profile import Recipe, load_profile, write_profile
 from accel.cache.report import CacheReport, Decision
 from pipelines.catalog.catalog import Catalog, load_catalog
-from server.api.runware.results import cache_item
+from server.api.cache_reports import cache_json
 from server.api.runware.schema.objects import AcceleratorOptions
-from server.api.runware.schema.tasks import ImageInference
 from server.api.runware.translate.caches import (
     CACHES,
     LEAST_STEPS,
@@ -26,7 +25,6 @@ from server.api.runware.translate.caches import (
     cache_window,
     residual_threshold,
 )
-from server.api.runware.translate.request import to_request
 from server.app import create_app
 from server.settings import Settings
 from tests.fakes import FakeWorker
@@ -172,17 +170,6 @@ def test_teacache_takes_the_figures_of_its_weights() -> None:
     assert (plan.profile, warnings) == ("embedded", ())
 
 
-def test_teacache_runs_with_the_figures_of_guidance_on_or_off() -> None:
-    task = {"positivePrompt": "a", "width": 512, "height": 512, "steps": 28, "acceleratorOptions": {"teaCache": True}}
-    task |= {"taskType": "imageInference", "taskUUID": new_task()["taskUUID"], "model": REAL.air}
-    for scale in (1, 4):
-        asked = ImageInference.model_validate(task | {"CFGScale": scale})
-        request, warnings = to_request(asked, EMBEDDED, {}, CATALOG.with_embedded_weights())
-        assert request.cache is not None
-        assert request.cache.curve == load_profile("embedded").nearest_fit(28, guided=scale > 1).curve
-        assert warnings == ()
-
-
 def test_a_profile_of_other_weights_is_refused_and_its_sender_is_told(
     settings: Settings, catalog: Catalog, worker: FakeWorker
 ) -> None:
@@ -200,16 +187,14 @@ def test_a_profile_of_other_weights_is_refused_and_its_sender_is_told(
     assert "acceleratorOptions.teaCache: profile 'embedded' was measured on another model: recipe.weights" in told
 
 
-def test_a_task_becomes_a_request_with_a_plan() -> None:
-    task = {"positivePrompt": "a", "width": 512, "height": 512, "acceleratorOptions": {"fbCache": True}}
-    task |= {"taskType": "imageInference", "taskUUID": new_task()["taskUUID"], "model": REAL.air}
-    request, warnings = to_request(ImageInference.model_validate(task), REAL, {}, CATALOG)
-    assert request.cache == planned(fbCache=True)
-    assert warnings == ()
-    task["acceleratorOptions"] |= {"fbCacheThreshold": 0.4}
-    request, _ = to_request(ImageInference.model_validate(task), REAL, {}, CATALOG, "library")
-    assert request.cache is not None
-    assert request.cache.threshold == 0.4
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_the_server_counts_thresholds_as_it_is_told(
+    settings: Settings, catalog: Catalog, worker: FakeWorker, direction: ThresholdDirection
+) -> None:
+    app = create_app(settings.model_copy(update={"threshold_direction": direction}), catalog, [worker])
+    with TestClient(app) as client:
+        post(client, new_task(acceleratorOptions={"fbCache": True, "fbCacheThreshold": 0.4}))
+    assert worker.jobs[0].request.cache == planned(direction=direction, fbCache=True, fbCacheThreshold=0.4)
 
 
 REPORT = CacheReport(
@@ -231,10 +216,10 @@ def test_what_it_did_is_told_in_the_details_and_beside_the_receipt_but_in_no_res
     assert worker.jobs[0].request.cache == planned(fbCache=True)
     assert set(item) == {"taskType", "taskUUID", "imageUUID", "imageURL", "seed"}
     (details,) = post(client, {"taskType": "getTaskDetails", "taskUUID": task["taskUUID"]}).json()["data"]
-    assert details["cache"] == [cache_item(REPORT)]
+    assert details["cache"] == [cache_json(REPORT)]
     assert details["cache"][0]["reusedSteps"] == 1
     assert details["cache"][0]["secondsSaved"] == pytest.approx(1.0)
-    assert client.get(f"/v1/receipts/{item['imageUUID']}").json()["cache"] == cache_item(REPORT)
+    assert client.get(f"/v1/receipts/{item['imageUUID']}").json()["cache"] == cache_json(REPORT)
     json.dumps(details, allow_nan=False)
 
 

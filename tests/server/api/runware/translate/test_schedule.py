@@ -9,10 +9,9 @@ from pipelines.catalog.catalog import Adapter, load_catalog
 from pipelines.catalog.schedules import LoraSchedule, ScheduleConflict, SigmaSchedule
 from pipelines.request import Sampler
 from server.api.runware.check import rules
-from server.api.runware.translate.request import to_request
 from server.api.runware.translate.schedule import TaskSchedule, resolve_schedule, resolve_steps
 from server.errors import TaskRejected
-from tests.server.api.runware.translate.test_request import ENTRY, task
+from tests.server.api.runware.translate.test_spec import ENTRY, spec, task
 
 FOUR = Adapter("four", "4", "a.safetensors", schedule=LoraSchedule(3.0, 0.0, 4, 1.0))
 EIGHT = Adapter("eight", "8", "b.safetensors", schedule=LoraSchedule(3.0, 0.0, 8, 1.0))
@@ -45,8 +44,8 @@ def loras(*names: str, weight: float | None = None) -> dict[str, Any]:
 )
 def test_the_task_wins_over_its_loras_and_they_over_the_model(changes: dict[str, Any], expected: TaskSchedule) -> None:
     assert resolve_schedule(task(**changes), ENTRY, CATALOG) == expected
-    request, _ = to_request(task(**changes), ENTRY, {}, CATALOG)
-    assert TaskSchedule(request.steps, request.true_cfg_scale, request.sampler) == expected
+    found = spec(CATALOG, **changes)
+    assert TaskSchedule(found.steps, found.true_cfg_scale, found.sampler) == expected
     assert resolve_steps(task(**changes), ENTRY, CATALOG) == expected.steps
 
 
@@ -76,9 +75,8 @@ def test_windows_count_the_steps_that_a_lora_brings() -> None:
 
 
 def test_other_values_than_a_lora_was_made_for_leave_warnings() -> None:
-    _, warnings = to_request(task(**loras("ink", "eight"), steps=20, CFGScale=4), ENTRY, {}, CATALOG)
-    assert warnings == (
+    assert spec(CATALOG, **loras("ink", "eight"), steps=20, CFGScale=4).warnings == (
         "lora[1] was made for 8 steps, and 20 are asked for.",
         "lora[1] was made for a guidance scale of 1, and it is 4.",
     )
-    assert to_request(task(**loras("eight")), ENTRY, {}, CATALOG)[1] == ()
+    assert spec(CATALOG, **loras("eight")).warnings == ()

@@ -2,7 +2,7 @@ import re
 
 from starlette.testclient import TestClient
 
-from server.api.openapi import EXAMPLES
+from server.api.runware.openapi import EXAMPLES
 
 
 def test_the_page_sends_its_examples_with_fresh_ids(client: TestClient) -> None:

@@ -1,0 +1,64 @@
+"""What a dialect is: one vendor's wire format for tasks, and the paths where a server speaks it.
+
+A dialect translates and does nothing else. `server.tasks.submit` owns the life of its tasks.
+"""
+
+from typing import Any, ClassVar, Protocol, TypeVar
+
+from fastapi import FastAPI
+from starlette.responses import Response
+
+from server.api.client import Client
+from server.errors import ApiError, Failure
+from server.jobs.job import Job, Result
+from server.tasks.spec import TaskSpec
+
+Request = TypeVar("Request", contravariant=True)
+Reply = TypeVar("Reply", covariant=True)
+
+
+class Dialect(Protocol[Request, Reply]):
+    """Four functions between a vendor's JSON and the types of the server."""
+
+    def parse(self, request: Request, client: Client) -> TaskSpec:
+        """What a request asks for. Raises `TaskRejected` or another `ApiError`, naming the vendor's parameters."""
+        ...
+
+    def acknowledge(self, job: Job) -> Reply:
+        """The reply to a client that does not wait for the images of its accepted task."""
+        ...
+
+    async def result(self, job: Job, image: Result, client: Client) -> Reply:
+        """The reply for one finished image. Raises `NotFound` when its file has expired."""
+        ...
+
+    def error(self, failure: Failure | ApiError, job: Job | None = None) -> Reply:
+        """The reply for a job that failed, or for a request that cannot be answered."""
+        ...
+
+
+class Surface(Protocol):
+    """A dialect as it is served: its paths, its documentation, and what it keeps running."""
+
+    # Path prefixes whose errors are answered in this dialect; of several that fit, the longest counts.
+    paths: ClassVar[tuple[str, ...]]
+
+    def add_routes(self, app: FastAPI) -> None:
+        """Serve the dialect's paths."""
+        ...
+
+    def describe(self, document: dict[str, Any]) -> None:
+        """Add the dialect's requests and replies to the OpenAPI document."""
+        ...
+
+    def error_response(self, error: ApiError) -> Response:
+        """The HTTP response to a request on one of these paths that reached no task."""
+        ...
+
+    async def open(self) -> None:
+        """Start what goes on beside requests."""
+        ...
+
+    async def close(self) -> None:
+        """Stop it."""
+        ...

@@ -1,0 +1,67 @@
+"""Runware's dialect: imageInference tasks in, acknowledgements, result items and error objects out."""
+
+from dataclasses import replace
+
+from server.api.client import Client
+from server.api.runware.check import rules
+from server.api.runware.check.normalize import normalize
+from server.api.runware.check.unsupported import let_pass
+from server.api.runware.check.validation import validate
+from server.api.runware.responses import Answer, TaskRef, acknowledgement, ignored_warnings, refusal
+from server.api.runware.results import image_item, job_ref
+from server.api.runware.schema.tasks import ImageInference, WireTask
+from server.api.runware.translate.spec import to_spec
+from server.errors import ApiError, Failure, InvalidParameter, TaskRejected
+from server.jobs.job import Job, Result
+from server.media.store import MediaStore
+from server.tasks.lora_library import LoraLibrary
+from server.tasks.options import TaskOptions
+from server.tasks.spec import TaskSpec
+
+
+class RunwareDialect:
+    """See `server.api.dialect.Dialect`. A request is one raw task of an array, a reply an `Answer`."""
+
+    def __init__(self, loras: LoraLibrary, media: MediaStore, options: TaskOptions) -> None:
+        self._loras = loras
+        self._media = media
+        self._options = options
+
+    def parse(self, request: WireTask, client: Client) -> TaskSpec:
+        """What an imageInference task asks for. Raises `TaskRejected` or another `ApiError`."""
+        catalog = self._loras.catalog(client.owner)
+        normalized, contradictions = normalize(request, catalog)
+        passed: list[str] = []
+        if self._options.let_unsupported_pass:
+            normalized, contradictions, passed = let_pass(normalized, request, contradictions)
+        try:
+            task, ignored = validate(ImageInference, normalized, ignore_unknown=self._options.ignore_unknown)
+        except TaskRejected as rejected:
+            raise TaskRejected(*rejected.errors, *contradictions) from rejected
+        if contradictions:
+            raise TaskRejected(*contradictions)
+        entry = catalog.find(task.model)
+        if entry is None:
+            served = [entry.air for entry in catalog.entries]
+            message = f"Invalid value for 'model' parameter. '{task.model}' is not among the served models: "
+            message += f"{', '.join(served)}."
+            raise InvalidParameter("model", message, details={"type": "string", "allowedValues": served})
+        rules.check(task, entry, catalog)
+        rules.check_faces(task, refined=self._options.face_refinement)
+        spec = to_spec(task, entry, catalog, client, self._options.threshold_direction)
+        return replace(spec, warnings=(*spec.warnings, *ignored_warnings(ignored), *passed))
+
+    def acknowledge(self, job: Job) -> Answer:
+        """Exactly the task's type and UUID."""
+        return acknowledgement(job_ref(job))
+
+    async def result(self, job: Job, image: Result, client: Client) -> Answer:
+        """One image, as a client that waits for it gets it. Raises `NotFound` when its file has expired."""
+        item = await image_item(job, image, self._media, client.base_url, status=False)
+        return Answer(data=(item,), warnings=job.submission.warnings)
+
+    def error(self, failure: Failure | ApiError, job: Job | None = None) -> Answer:
+        """One error object, and the HTTP status for a client that waits."""
+        if job is None:
+            return refusal([failure], TaskRef())
+        return replace(refusal([failure], job_ref(job)), warnings=job.submission.warnings)

@@ -1,0 +1,70 @@
+"""Runware's API as it is served: `/v1` over HTTP and WebSocket."""
+
+from typing import Any, ClassVar
+
+from fastapi import FastAPI
+from starlette.responses import Response
+
+from server.api.runware import openapi, upload_rows
+from server.api.runware.dialect import RunwareDialect
+from server.api.runware.dispatch import RunwareApi
+from server.api.runware.docs_page import install_fresh_ids
+from server.api.runware.handlers.account import Account
+from server.api.runware.handlers.inference import Inference
+from server.api.runware.handlers.library import ModelLibrary
+from server.api.runware.handlers.model_upload import ModelUploads
+from server.api.runware.handlers.pictures import Pictures
+from server.api.runware.handlers.preprocessing import Preprocessing
+from server.api.runware.handlers.retrieval import Retrieval
+from server.api.runware.http import RunwareHttp, json_response
+from server.api.runware.sessions import Sessions
+from server.api.runware.websocket import RunwareSocket
+from server.api.services import Services
+from server.errors import ApiError
+
+
+class RunwareSurface:
+    """See `server.api.dialect.Surface`. Other paths than its own answer in this dialect too."""
+
+    schema: ClassVar[str] = upload_rows.SCHEMA
+    paths: ClassVar[tuple[str, ...]] = ("/v1", "/v1/", "/")
+
+    def __init__(self, services: Services) -> None:
+        dialect = RunwareDialect(services.loras, services.media, services.options)
+        self._dialect = dialect
+        self._loras = services.loras
+        self._uploads = ModelUploads(services)
+        api = RunwareApi(
+            Inference(dialect, services.tasks, services.media),
+            Preprocessing(services),
+            Pictures(services),
+            self._uploads,
+            Retrieval(services, self._uploads),
+            ModelLibrary(services),
+            Account(services),
+        )
+        self._http = RunwareHttp(api, services)
+        self._socket = RunwareSocket(api, services, Sessions())
+
+    def add_routes(self, app: FastAPI) -> None:
+        """Serve tasks on each path; the documentation shows one."""
+        for path in self.paths:
+            app.add_api_route(path, self._http.post, methods=["POST"], include_in_schema=path == "/v1")
+            app.add_api_websocket_route(path, self._socket.serve)
+        install_fresh_ids(app, openapi.EXAMPLES.values())
+
+    def describe(self, document: dict[str, Any]) -> None:
+        """Add the tasks that are accepted, and the answers."""
+        openapi.describe(document, self._loras.catalog(""))
+
+    def error_response(self, error: ApiError) -> Response:
+        """The body that Runware's clients read."""
+        return json_response([self._dialect.error(error)])
+
+    async def open(self) -> None:
+        """Go on with the uploads of an earlier process."""
+        await self._uploads.open()
+
+    async def close(self) -> None:
+        """Stop the uploads."""
+        await self._uploads.close()

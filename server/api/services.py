@@ -1,0 +1,37 @@
+"""What the dialects share: keys, tasks, pictures and models, put together once by `server.app`."""
+
+from dataclasses import dataclass
+
+from server.api.auth import ApiKeys
+from server.database import Database
+from server.jobs.queue import JobQueue
+from server.jobs.store import JobStore
+from server.media.fetch import Fetcher
+from server.media.inputs import InputImages
+from server.media.store import MediaStore
+from server.tasks.lora_library import LoraLibrary
+from server.tasks.options import TaskOptions
+from server.tasks.picture_tasks import PictureTasks
+from server.tasks.submit import TaskService
+from server.tasks.task_ids import TaskIds
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The parts of one server. `max_body` is in bytes; `public_url` None means as each client addresses us."""
+
+    public_url: str | None
+    max_body: int
+    keys: ApiKeys
+    options: TaskOptions
+    database: Database
+    media: MediaStore
+    inputs: InputImages
+    ids: TaskIds
+    jobs: JobStore
+    queue: JobQueue
+    tasks: TaskService
+    pictures: PictureTasks
+    loras: LoraLibrary
+    image_fetcher: Fetcher
+    lora_fetcher: Fetcher

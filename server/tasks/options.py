@@ -1,0 +1,21 @@
+"""The decisions of the server's owner that hold for all tasks, whatever their dialect."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from pipelines.catalog.profiles import Profiles
+
+ThresholdDirection = Literal["documented", "library"]
+
+
+@dataclass(frozen=True, slots=True)
+class TaskOptions:
+    """The server-wide options of tasks, as `server.settings` describes them. `result_ttl` is in seconds."""
+
+    profiles: Profiles
+    result_ttl: int = 86_400
+    ignore_unknown: bool = False
+    let_unsupported_pass: bool = False
+    face_refinement: bool = False
+    threshold_direction: ThresholdDirection = "documented"
+    cancel_for_gone_clients: bool = True

@@ -1,0 +1,84 @@
+"""A task as every dialect understands it: what a client asks for, before its pictures are fetched.
+
+Frozen data. A dialect has looked up every name in the catalogue and translated every unit. Knows no wire format, and no
+parameter's name but those in `parameters`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from accel.cache.plan import CachePlan
+from pipelines.catalog.catalog import ModelEntry
+from pipelines.request import ControlMode, FaceRefinement, LoraUse, Outpaint, Sampler, executed_steps
+from server.media.encode import Encoding
+
+
+@dataclass(frozen=True, slots=True)
+class ControlSpec:
+    """A `ControlUse` whose control image is still a text."""
+
+    name: str
+    weights: str
+    image: str
+    weight: float
+    mode: ControlMode
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSpec:
+    """One task. A picture is the text that names it: a UUID, a URL, a data URI or base64.
+
+    `task` is what the client sent, to be shown again. `wait` says whether the client waits for the images. `ttl` is
+    in seconds; None means the server's own. Without `width` and `height` the pictures decide the size. A `seed` of None
+    is random. The threshold of a TeaCache plan is the client's distance: the model's profile turns it into a threshold.
+    `parameters` has the client's names of the parts at fault in errors and warnings, such as `seed_image` or `cache`.
+    """
+
+    owner: str
+    task_id: str
+    task: Mapping[str, Any]
+    wait: bool
+    model: ModelEntry
+    prompt: str
+    negative_prompt: str | None
+    steps: int
+    sampler: Sampler
+    true_cfg_scale: float
+    encoding: Encoding
+    ttl: int | None = None
+    width: int | None = None
+    height: int | None = None
+    seed: int | None = None
+    count: int = 1
+    references: tuple[str, ...] = ()
+    seed_image: str | None = None
+    strength: float = 1.0
+    mask: str | None = None
+    mask_margin: int | None = None
+    outpaint: Outpaint | None = None
+    loras: tuple[LoraUse, ...] = ()
+    controls: tuple[ControlSpec, ...] = ()
+    faces: FaceRefinement | None = None
+    cache: CachePlan | None = None
+    warnings: tuple[str, ...] = ()
+    parameters: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def pictures(self) -> dict[str, str]:
+        """The text of each picture, by its path: `references[0]`, `seed_image`, `mask`, `controls[0].control_image`."""
+        texts: dict[str, str | None] = {f"references[{n}]": text for n, text in enumerate(self.references)}
+        texts |= {"seed_image": self.seed_image, "mask": self.mask}
+        texts |= {f"controls[{n}].control_image": control.image for n, control in enumerate(self.controls)}
+        return {path: text for path, text in texts.items() if text is not None}
+
+    @property
+    def executed_steps(self) -> int:
+        """How many of the steps are run."""
+        return executed_steps(self.steps, None if self.seed_image is None else self.strength)
+
+    def parameter(self, path: str) -> str:
+        """What the client calls a part of its task."""
+        return self.parameters.get(path, path)

@@ -1,0 +1,124 @@
+"""The life of a task, whatever its dialect: its id, its pictures, the queue, and the events until it ends.
+
+Everything that can be refused is refused before the task is accepted. Knows no wire format and no transport.
+"""
+
+import asyncio
+import contextlib
+import uuid
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from server.errors import ApiError, MediaError, ServiceUnavailable, TaskRejected
+from server.jobs.events import Ended, Event, ResultReady, Stopping
+from server.jobs.job import Job, Submission
+from server.jobs.queue import JobQueue
+from server.media.inputs import InputImages
+from server.media.store import Media
+from server.tasks.options import TaskOptions
+from server.tasks.picture_rules import check_pictures
+from server.tasks.resolve import to_request
+from server.tasks.spec import TaskSpec
+from server.tasks.task_ids import TaskIds
+
+# Inline pictures are stored as files. The stored task names them, so that it stays small.
+LONGEST_KEPT_TEXT = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A task is in the queue, and on disk."""
+
+    job: Job
+
+
+TaskEvent = Accepted | ResultReady | Ended
+
+
+class TaskService:
+    """Accepts tasks, and tells what becomes of each."""
+
+    def __init__(self, ids: TaskIds, queue: JobQueue, inputs: InputImages, options: TaskOptions) -> None:
+        self._ids = ids
+        self._queue = queue
+        self._inputs = inputs
+        self._options = options
+
+    async def run(self, spec: TaskSpec, *, listens: bool, gone: asyncio.Event) -> AsyncIterator[TaskEvent]:
+        """Accept a task and yield its events up to its end, or only `Accepted` where nobody waits or listens.
+
+        `listens` says whether the client can be told later, as over a WebSocket. A task that its client waits for is
+        cancelled when `gone` is set before a worker has begun it. Raises `TaskRejected` or another `ApiError` before
+        anything is accepted, and `ServiceUnavailable` when the server stops while the client waits.
+        """
+        await self._ids.check_free(spec.owner, spec.task_id)
+        pictures = await self._resolve(spec)
+        check_pictures(spec, pictures)
+        submission = self._submission(spec, pictures)
+        with self._queue.watch(submission.key) as events:
+            yield Accepted(await self._queue.submit(submission))
+            if not spec.wait and not listens:
+                return
+            with self._queue.giving_up(submission.key, gone) if spec.wait else contextlib.nullcontext():
+                async for event in _up_to_the_end(events, listens=listens):
+                    yield event
+
+    async def _resolve(self, spec: TaskSpec) -> dict[str, Media]:
+        """Every picture of a task, stored, by its path. Raises `TaskRejected` with all that cannot be used."""
+        texts = spec.pictures
+        found = await asyncio.gather(
+            *(self._inputs.resolve(text, owner=spec.owner) for text in texts.values()), return_exceptions=True
+        )
+        errors: list[ApiError] = []
+        pictures: dict[str, Media] = {}
+        for path, result in zip(texts, found, strict=True):
+            if isinstance(result, MediaError):
+                errors.append(result.for_parameter(spec.parameter(path)))
+            elif isinstance(result, BaseException):
+                raise result
+            else:
+                pictures[path] = result
+        if errors:
+            raise TaskRejected(*errors)
+        return pictures
+
+    def _submission(self, spec: TaskSpec, pictures: Mapping[str, Media]) -> Submission:
+        request, warnings = to_request(spec, pictures, self._options.profiles)
+        return Submission(
+            owner=spec.owner,
+            task_uuid=spec.task_id,
+            task=_kept(spec, pictures),
+            request=request,
+            encoding=spec.encoding,
+            image_uuids=tuple(str(uuid.uuid4()) for _ in range(request.count)),
+            ttl=self._options.result_ttl if spec.ttl is None else spec.ttl,
+            warnings=(*spec.warnings, *warnings),
+        )
+
+
+async def _up_to_the_end(events: asyncio.Queue[Event], *, listens: bool) -> AsyncIterator[ResultReady | Ended]:
+    while True:
+        event = await events.get()
+        if isinstance(event, Stopping):
+            if listens:  # the closing socket says it, and the client comes back for the result
+                return
+            raise ServiceUnavailable("The server is stopping. The task goes on at its next start.")
+        yield event
+        if isinstance(event, Ended):
+            return
+
+
+def _kept(spec: TaskSpec, pictures: Mapping[str, Media]) -> dict[str, Any]:
+    """The client's task as it is stored and shown again: inline pictures by their UUIDs."""
+    inline = {text: pictures[path].uuid for path, text in spec.pictures.items() if len(text) > LONGEST_KEPT_TEXT}
+    return {name: _replaced(value, inline) for name, value in spec.task.items()}
+
+
+def _replaced(value: Any, texts: Mapping[str, str]) -> Any:
+    """A JSON value in which some strings have become others."""
+    if isinstance(value, dict):
+        return {key: _replaced(item, texts) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_replaced(item, texts) for item in value]
+    return texts.get(value, value) if isinstance(value, str) else value

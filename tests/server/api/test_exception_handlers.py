@@ -1,0 +1,84 @@
+"""FastAPI's own errors, each in the dialect of its path."""
+
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, Response
+from starlette.testclient import TestClient
+
+from server.api.exception_handlers import install_handlers
+from server.errors import ApiError, NotFound
+from tests.server.conftest import error_of
+
+
+class FakeSurface:
+    """Answers with its own name, and the code of the error."""
+
+    def __init__(self, name: str, *paths: str) -> None:
+        self.name = name
+        self.paths = paths
+
+    def error_response(self, error: ApiError) -> Response:
+        return JSONResponse([self.name, error.code], error.status)
+
+
+@pytest.fixture
+def app() -> FastAPI:
+    app = FastAPI()
+    surfaces: Any = [FakeSurface("first", "/v1", "/"), FakeSurface("other", "/v1/images", "/v2")]
+    install_handlers(app, surfaces)
+    return app
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("/nothing", "first"),
+        ("/v1/nothing", "first"),
+        ("/v1/images", "other"),
+        ("/v1/images/generations", "other"),
+        ("/v2/nothing", "other"),
+    ],
+)
+def test_the_longest_prefix_of_a_path_chooses_the_dialect(app: FastAPI, path: str, name: str) -> None:
+    assert TestClient(app).get(path).json() == [name, "routeNotFound"]
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code"),
+    [
+        (NotFound("gone", code="imageNotFound"), 404, "imageNotFound"),
+        (HTTPException(405), 405, "unsupportedMethod"),
+        (HTTPException(415), 400, "invalidRequest"),
+        (RequestValidationError([]), 400, "invalidRequest"),
+        (RuntimeError("secret"), 500, "internalServerError"),
+    ],
+)
+def test_every_error_is_one_of_ours(app: FastAPI, error: Exception, status: int, code: str) -> None:
+    @app.get("/v2/fails")
+    def fails() -> None:
+        raise error
+
+    response = TestClient(app, raise_server_exceptions=False).get("/v2/fails")
+    assert (response.status_code, response.json()) == (status, ["other", code])
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [
+        ("GET", "/nothing", 404, "routeNotFound"),
+        ("GET", "/v1", 405, "unsupportedMethod"),
+        ("DELETE", "/v1", 405, "unsupportedMethod"),
+        ("POST", "/healthz", 405, "unsupportedMethod"),
+    ],
+)
+def test_paths_of_no_other_dialect_answer_in_runwares(
+    client: TestClient, method: str, path: str, status: int, code: str
+) -> None:
+    response = client.request(method, path)
+    assert response.status_code == status
+    assert error_of(response)["code"] == code
+    assert "detail" not in response.json()

@@ -1,0 +1,51 @@
+import time
+
+import pytest
+from starlette.testclient import TestClient
+
+from tests.fakes import FakeWorker
+from tests.server.conftest import error_of, new_task, post
+
+
+def test_they_expire(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    (item,) = post(client, new_task(ttl=60)).json()["data"]
+    image = client.get(item["imageURL"])
+    assert image.status_code == 200
+    assert 55 <= int(image.headers["cache-control"].split("=")[1]) <= 60
+    later = time.time() + 61
+    monkeypatch.setattr(time, "time", lambda: later)
+    response = client.get(item["imageURL"])
+    assert response.status_code == 404
+    assert error_of(response)["code"] == "imageNotFound"
+
+
+def test_a_base64_result_that_expired_is_an_error(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = new_task(outputType="base64Data")
+    post(client, task)
+    later = time.time() + 86_500
+    monkeypatch.setattr(time, "time", lambda: later)
+    body = post(client, {"taskType": "getResponse", "taskUUID": task["taskUUID"]}).json()
+    assert [error["code"] for error in body["errors"]] == ["imageNotFound"]
+
+
+GONE = "3f0e8a52-6d0b-4a3e-9f5e-1f2d3c4b5a69.jpg"
+
+
+@pytest.mark.parametrize("name", ["x.jpg", GONE, "..%2fownware.sqlite", "%00"])
+def test_there_is_nothing_else(client: TestClient, name: str) -> None:
+    response = client.get(f"/image/{name}")
+    assert response.status_code == 404
+    assert error_of(response)["code"] in ("imageNotFound", "routeNotFound")
+
+
+def test_what_a_client_sent_along_is_not_published(client: TestClient, worker: FakeWorker, reference: str) -> None:
+    post(client, new_task(model="runware:108@20", referenceImages=[reference]))
+    kept = worker.jobs[0].request.references[0].path
+    assert kept.exists()
+    assert client.get(f"/image/{kept.name}").status_code == 404
+
+
+def test_another_extension_is_another_image(client: TestClient) -> None:
+    (item,) = post(client, new_task()).json()["data"]
+    assert client.get(item["imageURL"].replace(".jpg", ".png")).status_code == 404
+    assert client.head(item["imageURL"]).status_code == 200

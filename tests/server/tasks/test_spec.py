@@ -1,0 +1,31 @@
+from dataclasses import replace
+
+import pytest
+
+from server.tasks.spec import ControlSpec
+from tests.server.tasks.common import SPEC
+
+CONTROL = ControlSpec("union", "/nets/union", "guide", 1.0, "balanced", 0, 20)
+
+
+def test_each_picture_has_a_path() -> None:
+    assert SPEC.pictures == {}
+    spec = replace(SPEC, references=("a", "b"), seed_image="c", mask="d", controls=(CONTROL, CONTROL))
+    assert spec.pictures == {
+        "references[0]": "a",
+        "references[1]": "b",
+        "seed_image": "c",
+        "mask": "d",
+        "controls[0].control_image": "guide",
+        "controls[1].control_image": "guide",
+    }
+
+
+def test_a_part_is_called_what_the_client_calls_it() -> None:
+    spec = replace(SPEC, parameters={"references[0]": "image"})
+    assert (spec.parameter("references[0]"), spec.parameter("references[1]")) == ("image", "references[1]")
+
+
+@pytest.mark.parametrize(("seed_image", "strength", "executed"), [(None, 0.5, 20), ("a", 0.5, 10), ("a", 0.0, 0)])
+def test_a_seed_image_skips_steps(seed_image: str | None, strength: float, executed: int) -> None:
+    assert replace(SPEC, seed_image=seed_image, strength=strength).executed_steps == executed

@@ -1,0 +1,152 @@
+"""The life of a task, behind any dialect."""
+
+import asyncio
+import base64
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pipelines.catalog.profiles import Profiles
+from server.database import Database
+from server.errors import ConflictTaskUUID, Failure, ServiceUnavailable, TaskRejected
+from server.jobs.events import Ended, ResultReady
+from server.jobs.queue import JobQueue
+from server.jobs.store import JobStore
+from server.media.fetch import Fetcher
+from server.media.inputs import InputImages
+from server.media.store import MediaStore
+from server.tasks.options import TaskOptions
+from server.tasks.spec import TaskSpec
+from server.tasks.submit import Accepted, TaskEvent, TaskService
+from server.tasks.task_ids import IdClaims, TaskIds
+from tests.fakes import FakeWorker, picture
+from tests.server.tasks.common import CATALOG, EDIT, SPEC
+
+INLINE = "data:image/png;base64," + base64.b64encode(picture(700, 300)).decode()
+
+
+@pytest.fixture
+def worker() -> FakeWorker:
+    return FakeWorker()
+
+
+@pytest.fixture
+async def queue(tmp_path: Path, database: Database, worker: FakeWorker) -> AsyncIterator[JobQueue]:
+    store = JobStore(database, IdClaims("job"))
+    queue = JobQueue(store, MediaStore(database, tmp_path / "media"), [worker], limit=9)
+    await queue.open()
+    yield queue
+    await queue.close()
+
+
+@pytest.fixture
+async def service(tmp_path: Path, database: Database, queue: JobQueue) -> AsyncIterator[TaskService]:
+    fetcher = Fetcher(False, 1.0, 1_000_000)
+    inputs = InputImages(MediaStore(database, tmp_path / "media"), fetcher, max_pixels=10**6, ttl=99)
+    yield TaskService(TaskIds(database), queue, inputs, TaskOptions(Profiles(CATALOG), result_ttl=99))
+    await fetcher.aclose()
+
+
+async def events(service: TaskService, spec: TaskSpec = SPEC, *, listens: bool = False) -> list[TaskEvent]:
+    return [event async for event in service.run(spec, listens=listens, gone=asyncio.Event())]
+
+
+@pytest.mark.parametrize("wait", [True, False])
+@pytest.mark.parametrize("listens", [True, False])
+async def test_events_come_to_whoever_waits_or_listens(service: TaskService, wait: bool, listens: bool) -> None:
+    told = await events(service, replace(SPEC, wait=wait, count=2), listens=listens)
+    followed = [ResultReady, ResultReady, Ended] if wait or listens else []
+    assert [type(event) for event in told] == [Accepted, *followed]
+
+
+async def test_what_is_kept_of_a_task(service: TaskService) -> None:
+    task = {"prompt": "a", "inputs": {"images": [INLINE, "short"]}, "count": 1}
+    spec = replace(SPEC, task=task, model=EDIT, references=(INLINE,), warnings=("one",), width=None, height=None)
+    accepted, *_ = await events(service, replace(spec, count=2))
+    work = accepted.job.submission
+    (reference,) = work.request.references
+    assert work.task == {"prompt": "a", "inputs": {"images": [reference.path.stem, "short"]}, "count": 1}
+    assert (work.ttl, work.encoding, work.warnings, len(set(work.image_uuids))) == (99, SPEC.encoding, ("one",), 2)
+    accepted, *_ = await events(service, replace(spec, task_id="other", ttl=60))
+    assert accepted.job.submission.ttl == 60
+
+
+async def test_an_id_that_is_taken_is_refused_before_any_picture_is_fetched(
+    service: TaskService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await events(service)
+
+    async def resolve(*arguments: object, **options: object) -> None:
+        raise AssertionError("fetched")
+
+    monkeypatch.setattr(InputImages, "resolve", resolve)
+    with pytest.raises(ConflictTaskUUID):
+        await events(service, replace(SPEC, references=(INLINE,)))
+
+
+async def test_all_pictures_that_cannot_be_used_are_named(service: TaskService) -> None:
+    spec = replace(SPEC, model=EDIT, references=("/a.png", INLINE, "bm8="), parameters={"references[0]": "image"})
+    with pytest.raises(TaskRejected) as refused:
+        await events(service, spec)
+    assert [error.parameter for error in refused.value.errors] == ["image", "references[2]"]
+
+
+async def test_a_picture_of_a_wrong_size_is_refused(service: TaskService) -> None:
+    spec = replace(SPEC, seed_image=INLINE, mask="data:image/png;base64," + base64.b64encode(picture(9, 9)).decode())
+    with pytest.raises(TaskRejected, match="the same aspect"):
+        await events(service, spec)
+
+
+async def test_a_bug_while_pictures_are_fetched_is_no_refusal(
+    service: TaskService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def resolve(*arguments: object, **options: object) -> None:
+        raise LookupError("a bug")
+
+    monkeypatch.setattr(InputImages, "resolve", resolve)
+    with pytest.raises(LookupError):
+        await events(service, replace(SPEC, references=(INLINE,)))
+
+
+async def test_a_failure_is_told_whole_and_the_task_may_be_sent_again(service: TaskService, worker: FakeWorker) -> None:
+    worker.fail = Failure("invalidModel", "it does not fit", 400, "loras[0]")
+    *_, ended = await events(service)
+    assert ended.job.failure == worker.fail
+    worker.fail = None
+    *_, ended = await events(service)
+    assert ended.job.state == "done"
+
+
+@pytest.mark.parametrize("listens", [True, False])
+async def test_a_server_that_stops_says_so_to_whoever_waits_for_the_answer(
+    service: TaskService, queue: JobQueue, worker: FakeWorker, listens: bool
+) -> None:
+    worker.hold()
+    running = service.run(SPEC, listens=listens, gone=asyncio.Event())
+    assert isinstance(await anext(running), Accepted)
+    queue.announce_stop()
+    with pytest.raises(StopAsyncIteration if listens else ServiceUnavailable):
+        await anext(running)
+
+
+@pytest.mark.parametrize("wait", [True, False])
+async def test_a_waiting_task_is_given_up_only_when_nobody_waits_for_it_any_more(
+    service: TaskService, worker: FakeWorker, wait: bool
+) -> None:
+    worker.hold()
+    gone = asyncio.Event()
+    first = service.run(replace(SPEC, task_id="first"), listens=True, gone=asyncio.Event())
+    assert isinstance(await anext(first), Accepted)
+    await asyncio.to_thread(worker.held.wait)
+    waiting = service.run(replace(SPEC, wait=wait), listens=True, gone=gone)
+    assert isinstance(await anext(waiting), Accepted)
+    gone.set()
+    following = asyncio.ensure_future(anext(waiting))
+    if wait:
+        event = await following
+        assert isinstance(event, Ended)
+        assert event.job.state == "cancelled"
+    worker.release()
+    assert wait or isinstance(await following, ResultReady)
