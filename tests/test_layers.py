@@ -1,54 +1,106 @@
-"""Dependencies point one way, and the API process starts without torch."""
+"""Dependencies point one way, no folders import each other in a circle, and the API process starts without torch."""
 
 import ast
 import subprocess
 import sys
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
 
-
-def modules(package: str) -> set[str]:
-    """The modules that a package's modules import, wherever in the file."""
-    found = set()
-    for path in (ROOT / package).rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Import):
-                found |= {alias.name for alias in node.names}
-            elif isinstance(node, ast.ImportFrom) and node.module:
-                found.add(node.module)
-    return found
-
-
-def imported(package: str) -> set[str]:
-    """The top-level packages of those."""
-    return {module.split(".")[0] for module in modules(package)}
+# What each package may import besides itself.
+BELOW = {
+    "accel": set[str](),
+    "pipelines": {"accel"},
+    "server": {"pipelines", "accel"},
+    "benchmarks": {"server", "pipelines", "accel"},
+    "training": {"pipelines", "accel"},
+    "ownware": {"benchmarks", "server", "pipelines", "accel"},
+    "docs": {"benchmarks", "server", "pipelines", "accel"},
+}
+PACKAGES = {*BELOW, "tests"}
 
 
-@pytest.mark.parametrize(
-    ("package", "above"),
-    [
-        ("accel", {"pipelines", "server", "training"}),
-        ("pipelines", {"server", "training"}),
-        ("server", {"ownware", "benchmarks", "training"}),
-        ("training", {"server", "benchmarks"}),
-        ("benchmarks/step_caches", {"ownware", "training", "tests"}),
-        ("ownware", {"training", "docs", "tests"}),
-        ("docs", {"ownware", "training", "tests"}),
-    ],
-)
-def test_no_back_edge(package: str, above: set[str]) -> None:
-    assert not imported(package) & above
+def imports(path: Path) -> Iterator[str]:
+    """The modules that a module imports, wherever in the file; `from a import b` may mean the module a.b."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def name_of(path: Path) -> tuple[str, ...]:
+    """A file's dotted name, in parts; a package is its folder."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return parts[:-1] if parts[-1] == "__init__" else parts
+
+
+MODULES = {
+    name_of(path): set(imports(path))
+    for package in BELOW
+    for path in (ROOT / package).rglob("*.py")
+    if "node_modules" not in path.parts
+}
+
+
+@pytest.mark.parametrize("package", BELOW)
+def test_no_back_edge(package: str) -> None:
+    imported = {module.split(".")[0] for name, found in MODULES.items() if name[0] == package for module in found}
+    assert imported & PACKAGES - {package} <= BELOW[package]
+
+
+def edges() -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:
+    """Each import between two of our modules, as names in parts."""
+    for name, found in MODULES.items():
+        for module in found:
+            if (target := tuple(module.split("."))) in MODULES:
+                yield name, target
+
+
+def siblings(folder: tuple[str, ...]) -> dict[str, set[str]]:
+    """What each file and folder within a folder imports of the others there."""
+    graph: dict[str, set[str]] = {}
+    depth = len(folder)
+    for name, target in edges():
+        if name[:depth] == target[:depth] == folder and len(name) > depth and len(target) > depth:
+            graph.setdefault(name[depth], set())
+            if name[depth] != target[depth]:
+                graph[name[depth]].add(target[depth])
+    return graph
+
+
+@pytest.mark.parametrize("folder", sorted({name[:depth] for name in MODULES for depth in range(len(name))}))
+def test_no_circle_within_a_folder(folder: tuple[str, ...]) -> None:
+    try:
+        TopologicalSorter(siblings(folder)).prepare()
+    except CycleError as error:
+        pytest.fail(f"{'.'.join(folder) or 'top level'}: {' → '.join(reversed(error.args[1]))}")
+
+
+def test_a_dialect_is_imported_by_what_wires_it_up_alone() -> None:
+    outside = {name for name, target in edges() if target[:3] == ("server", "api", "runware") != name[:3]}
+    assert {name for name in outside if name[0] == "server"} == {("server", "app")}
 
 
 def test_the_benchmark_of_step_caches_knows_the_wire_and_no_server() -> None:
-    known = {module for module in modules("benchmarks/step_caches") if module.split(".")[0] == "server"}
-    assert known == {"server.api.runware.translate.caches", "server.api.runware.schema.objects"}
+    known = {target for name, target in edges() if name[:2] == ("benchmarks", "step_caches") and target[0] == "server"}
+    wire = ("server", "api", "runware")
+    assert known == {(*wire, "translate", "caches"), (*wire, "schema", "objects")}
 
 
 def test_the_api_process_imports_no_torch() -> None:
     code = "import sys, ownware.cli, server.run; print({'torch', 'diffusers', 'transformers'} & sys.modules.keys())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_importing_the_package_imports_no_torch() -> None:
+    code = "import sys, ownware; print(ownware.__version__, 'torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    _, torch_is_imported = done.stdout.split()
+    assert torch_is_imported == "False"
