@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from pipelines.catalog.catalog import BUILT_IN, Catalog, CatalogError, load_catalog
 from pipelines.catalog.hub import local_folder
+from pipelines.catalog.weights_check import check_weights
 from server.capacity import Need, shortages
 from server.settings import Settings
 
@@ -15,11 +16,14 @@ def choose_catalog(settings: Settings, devices: tuple[str, ...]) -> Catalog:
     The embedded checkpoint replaces all weights when the settings say so, or on a CPU when they say nothing. On a GPU
     they then are the built-in models whose weights are here and fit: nobody has asked for a download.
     """
-    catalog = load_catalog(settings.models or BUILT_IN)
+    models_file = settings.models or BUILT_IN
+    catalog = load_catalog(models_file)
     on_cpu = all(device == "cpu" for device in devices)
     nothing_said = settings.weights == "auto" and settings.models is None
     if settings.weights == "embedded" or (nothing_said and on_cpu):
-        return catalog.with_embedded_weights()
+        catalog = catalog.with_embedded_weights()
+        nothing_said = False
+    check_weights(catalog, models_file)
     return _without_download(catalog, devices) if nothing_said else catalog
 
 

@@ -4,19 +4,22 @@ Reads `models.toml` and nothing else. The API process validates model names with
 it names. Knows no weights format, and imports no torch.
 """
 
+import difflib
+import re
 import tomllib
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
-from accel.validation_message import validation_message
 from pipelines.catalog.schedules import UNCHANGED, LoraSchedule, SigmaSchedule, file_schedule
+from pipelines.limits import MAX_ADAPTER_WEIGHT, MAX_STEPS, MAX_TRUE_CFG_SCALE
 from pipelines.request import Sampler
 
 Mode = Literal["text_to_image", "edit", "edit_plus"]
+Area = Annotated[int, Field(gt=0)]
 
 BUILT_IN = Path(__file__).with_name("models.toml")
 EMBEDDED = "embedded"
@@ -55,13 +58,13 @@ class ModelEntry:
     architecture: str
     mode: Mode
     weights: str
-    steps: int
-    true_cfg_scale: float
+    steps: Annotated[int, Field(ge=1, le=MAX_STEPS)]
+    true_cfg_scale: Annotated[float, Field(ge=0, le=MAX_TRUE_CFG_SCALE, allow_inf_nan=False)]
     slugs: tuple[str, ...] = ()
-    output_area: int = 1024 * 1024
-    reference_area: int = 1024 * 1024
-    condition_area: int = 384 * 384
-    native_area: int | None = None
+    output_area: Area = 1024 * 1024
+    reference_area: Area = 1024 * 1024
+    condition_area: Area = 384 * 384
+    native_area: Area | None = None
     profile: str | None = None
     schedule: SigmaSchedule = UNCHANGED
 
@@ -92,7 +95,7 @@ class Adapter:
     weights: str
     version: str = "1.0"
     architecture: str = "qwen_image"
-    weight: float = 1.0
+    weight: Annotated[float, Field(ge=-MAX_ADAPTER_WEIGHT, le=MAX_ADAPTER_WEIGHT, allow_inf_nan=False)] = 1.0
     slugs: tuple[str, ...] = ()
     schedule: LoraSchedule | None = None
 
@@ -129,6 +132,7 @@ _EMBEDDED_CONTROLNETS = (Adapter("ownware:2@1", "Edges", str(EMBEDDED_FOLDER / E
 
 _MODELS = TypeAdapter(Annotated[tuple[ModelEntry, ...], Field(min_length=1)])
 _ADAPTERS = TypeAdapter(tuple[Adapter, ...])
+_TABLES = ("models", "loras", "controlnets")
 Row = TypeVar("Row", ModelEntry, Adapter)
 
 
@@ -139,11 +143,14 @@ def load_catalog(path: Path = BUILT_IN) -> Catalog:
     identifier is used twice.
     """
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        document = tomllib.loads(text)
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise CatalogError(f"{path}: {error}") from error
-    models = _rows(path, document, "models", _MODELS)
-    loras, controlnets = (_rows(path, document, kind, _ADAPTERS) for kind in ("loras", "controlnets"))
+    for name in document.keys() - set(_TABLES):
+        raise CatalogError(f"{path}: {name}{_line(text, name)}: there is no such table{_nearest(name, _TABLES)}")
+    models = _rows(path, text, document, "models", _MODELS)
+    loras, controlnets = (_rows(path, text, document, kind, _ADAPTERS) for kind in ("loras", "controlnets"))
     if with_schedule := [row.air for row in controlnets if row.schedule is not None]:
         raise CatalogError(f"{path}: controlnets: {with_schedule[0]}: a ControlNet has no schedule")
     loras = tuple(_recognize(row) for row in loras)
@@ -154,12 +161,45 @@ def load_catalog(path: Path = BUILT_IN) -> Catalog:
     return _with_embedded_abilities(Catalog(models, loras, controlnets))
 
 
-def _rows(path: Path, document: dict[str, Any], kind: str, rows: TypeAdapter[tuple[Row, ...]]) -> tuple[Row, ...]:
+def _rows(
+    path: Path, text: str, document: dict[str, Any], kind: str, rows: TypeAdapter[tuple[Row, ...]]
+) -> tuple[Row, ...]:
+    if isinstance(document.get(kind), dict):
+        raise CatalogError(f"{path}: {kind}{_line(text, kind)}: write [[{kind}]], in double brackets")
     try:
         found = rows.validate_python(document.get(kind, ()))
     except ValidationError as error:
-        raise CatalogError(f"{path}: {validation_message(error, within=kind)}") from error
+        raise CatalogError(f"{path}: {_describe(error, text, document, kind)}") from error
     return tuple(_resolve_path(row, path.parent) for row in found)
+
+
+def _describe(error: ValidationError, text: str, document: dict[str, Any], kind: str) -> str:
+    """The first error with its row and line. A wrong name goes before the right one that is missing for it."""
+    errors = error.errors()
+    unknown = next((each for each in errors if each["type"] == "unexpected_keyword_argument"), None)
+    first = unknown or errors[0]
+    place = list(first["loc"])
+    path = ".".join(str(part) for part in (kind, *place))
+    if not place:
+        return f"{path}: {first['msg']}"
+    row = document[kind][place[0]]
+    air = f" of {row['air']}" if isinstance(row, dict) and "air" in row else ""
+    message = first["msg"]
+    if unknown is not None:
+        keys = LoraSchedule if len(place) > 2 else ModelEntry if kind == "models" else Adapter
+        message = f"there is no such key{_nearest(str(place[-1]), [field.name for field in fields(keys)])}"
+    return f"{path}{air}{_line(text, kind, int(place[0]))}: {message}"
+
+
+def _line(text: str, table: str, number: int = 0) -> str:
+    """The line of a table's header, or nothing where it is written in another way."""
+    headers = list(re.finditer(rf"^[ \t]*\[+[ \t]*{re.escape(table)}[ \t]*\]", text, re.MULTILINE))
+    return f" (line {text.count(chr(10), 0, headers[number].start()) + 1})" if number < len(headers) else ""
+
+
+def _nearest(name: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"; the nearest is '{near[0]}'" if near else f"; there are {', '.join(known)}"
 
 
 def _recognize(row: Adapter) -> Adapter:

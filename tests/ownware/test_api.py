@@ -11,7 +11,8 @@ from PIL import Image
 import ownware
 from ownware import api
 from ownware.commands.replay import SAME, replay_receipt
-from pipelines.errors import LoadError, ResultError
+from pipelines.catalog.catalog import CatalogError
+from pipelines.errors import ResultError
 from server.settings import Settings
 from tests.docs.pages import ROOT, blocks
 from tests.fakes import picture
@@ -180,6 +181,5 @@ class TestErrors:
         lines = [f'{key} = "{value}"' for key, value in {**row, "weights": str(tmp_path / "nothing")}.items()]
         (tmp_path / "models.toml").write_text("\n".join(["[[models]]", *lines, "steps = 2", "true_cfg_scale = 4.0"]))
         monkeypatch.setenv("OWNWARE_MODELS", str(tmp_path / "models.toml"))
-        monkeypatch.setattr(api, "_model_cache", api._model_cache.__wrapped__)  # keep what the other tests have loaded
-        with pytest.raises(LoadError, match="there is no such folder"):
+        with pytest.raises(CatalogError, match="models: a:1@1: weights: there is no folder"):
             ownware.generate(PROMPT, **SMALL)

@@ -41,6 +41,15 @@ def test_the_embedded_checkpoint_is_for_machines_without_a_gpu_unless_the_settin
     assert len(catalog.entries) == 3
 
 
+@pytest.mark.parametrize("weights", ["catalog", "embedded"])
+def test_a_missing_file_of_the_models_file_is_told_at_once(weights: Any, tmp_path: Path) -> None:
+    models = tmp_path / "models.toml"
+    lora = '\n[[loras]]\nair = "a:1@1"\nname = "a"\nweights = "loras/ink.safetensors"\n'
+    models.write_text(BUILT_IN.read_text() + lora)
+    with pytest.raises(CatalogError, match="loras: a:1@1: weights: there is no file"):
+        choose_catalog(Settings(data_dir=tmp_path, models=models, weights=weights), ("cpu",))
+
+
 @pytest.mark.parametrize("devices", [("cuda:0",), ("cpu", "cuda:0")])
 def test_a_gpu_serves_the_weights_that_are_here(here: set[str], devices: tuple[str, ...], tmp_path: Path) -> None:
     here |= {"Qwen/Qwen-Image-Edit"}

@@ -78,6 +78,8 @@ def test_mistakes_are_named_by_option(options: list[str], said: str, tmp_path: P
 
 
 def test_weights_that_cannot_be_loaded_leave_no_profile_behind(prompts: Path, tmp_path: Path) -> None:
+    for part in ("transformer", "vae", "text_encoder", "tokenizer", "scheduler"):
+        (tmp_path / "nothing" / part).mkdir(parents=True)
     models = tmp_path / "models.toml"
     row = {"air": "a:1@1", "name": "a", "version": "1", "architecture": "qwen_image", "mode": "text_to_image"}
     lines = [f'{key} = "{value}"' for key, value in {**row, "weights": str(tmp_path / "nothing")}.items()]

@@ -113,6 +113,42 @@ def test_schedules(tmp_path: Path) -> None:
     assert load_catalog(written(tmp_path, row() + lora("loras"))).loras[0].schedule is None
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (row().replace("[[models]]", "[[model]]"), "model (line 2): there is no such table; the nearest is 'models'"),
+        (row() + "\n[other]\n", "other (line 13): there is no such table; there are models, loras, controlnets"),
+        (row().replace("[[models]]", "[models]"), "models (line 2): write [[models]], in double brackets"),
+        (
+            row() + row("mine:2@1", "two").replace("steps =", "stps ="),
+            "models.1.stps of mine:2@1 (line 13): there is no such key; the nearest is 'steps'",
+        ),
+        (
+            row().replace("steps = 4", "steps = 99"),
+            "models.0.steps of mine:1@1 (line 2): Input should be less than or equal to 50",
+        ),
+        (
+            row().replace("scale = 1.0", "scale = nan"),
+            "models.0.true_cfg_scale of mine:1@1 (line 2): Input should be a",
+        ),
+        (row() + "native_area = 0", "models.0.native_area of mine:1@1 (line 2): Input should be greater than 0"),
+        (
+            row() + '[[loras]]\nair = "a:1@1"\nname = "a"\nweights = "a/b/c"\nweight = 40',
+            "loras.0.weight of a:1@1 (line 12): Input should be less than or equal to 4",
+        ),
+        (
+            row() + '[[loras]]\nair = "a:1@1"\nname = "a"\nweights = "a/b/c"\nschedule = { shft = 3 }',
+            "loras.0.schedule.shft of a:1@1 (line 12): there is no such key; the nearest is 'shift'",
+        ),
+        ("models = [3]", "models.0: Input should be a"),
+    ],
+)
+def test_a_wrong_name_or_value_is_told_with_its_line_and_the_nearest_name(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(CatalogError) as caught:
+        load_catalog(written(tmp_path, text))
+    assert said in str(caught.value)
+
+
 def test_a_missing_or_unreadable_file(tmp_path: Path) -> None:
     with pytest.raises(CatalogError, match=r"nowhere\.toml"):
         load_catalog(tmp_path / "nowhere.toml")

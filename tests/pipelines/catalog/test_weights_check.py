@@ -1,0 +1,112 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pipelines.catalog import weights_check
+from pipelines.catalog.catalog import BUILT_IN, EMBEDDED, Adapter, Catalog, CatalogError, load_catalog
+from pipelines.catalog.weights_check import check_weights
+
+TEXT, EDIT, _ = load_catalog().entries
+PARTS = ("transformer", "vae", "text_encoder", "tokenizer", "scheduler")
+
+
+@pytest.fixture(autouse=True)
+def nothing_downloaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(weights_check, "local_folder", lambda weights: None)
+
+
+def folder(path: Path, *parts: str) -> Path:
+    for part in parts:
+        (path / part).mkdir(parents=True)
+    return path
+
+
+def problem(catalog: Catalog, tmp_path: Path) -> str:
+    with pytest.raises(CatalogError) as caught:
+        check_weights(catalog, tmp_path / "models.toml")
+    start, _, told = str(caught.value).partition(": weights: ")
+    assert start.startswith(f"{tmp_path / 'models.toml'}: ")
+    return told
+
+
+def test_the_built_in_models_and_the_embedded_ones_are_right() -> None:
+    check_weights(load_catalog(), BUILT_IN)
+    check_weights(load_catalog().with_embedded_weights(), BUILT_IN)
+
+
+def test_weights_that_are_there_or_on_the_hub_are_right(tmp_path: Path) -> None:
+    here = folder(tmp_path / "here", *PARTS)
+    net = folder(tmp_path / "nets" / "canny", "x")
+    (net / "config.json").write_text("{}")
+    (tmp_path / "ink.safetensors").touch()
+    catalog = Catalog(
+        (replace(TEXT, weights=str(here)), replace(EDIT, weights=EMBEDDED), replace(EDIT, weights="owner/name")),
+        (Adapter("a", "a", str(tmp_path / "ink.safetensors")), Adapter("b", "b", "owner/name/ink.safetensors")),
+        (Adapter("c", "c", str(net)), Adapter("d", "d", "owner/net")),
+    )
+    check_weights(catalog, tmp_path / "models.toml")
+
+
+def test_a_hub_name_whose_owner_is_also_a_folder_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "owner").mkdir()
+    catalog = Catalog((replace(TEXT, weights="owner/name"),))
+    assert problem(catalog, tmp_path) == f"there is no folder '{tmp_path}/owner/name'"
+    monkeypatch.setattr(weights_check, "local_folder", lambda weights: tmp_path)  # it has been downloaded
+    check_weights(catalog, tmp_path / "models.toml")
+
+
+class TestModel:
+    def test_a_folder_that_is_not_there(self, tmp_path: Path) -> None:
+        near = folder(tmp_path / "qwen-image", "transformer")
+        for weights in (str(tmp_path / "qwen_image"), "./qwen_image", "qwen_image"):
+            told = problem(Catalog((replace(TEXT, weights=weights),)), tmp_path)
+            assert told == f"there is no folder '{tmp_path / 'qwen_image'}'; the nearest is '{near}'"
+
+    def test_a_single_file(self, tmp_path: Path) -> None:
+        path = tmp_path / "model.safetensors"
+        path.touch()
+        told = problem(Catalog((replace(TEXT, weights=str(path)),)), tmp_path)
+        assert told.startswith(f"'{path}' is a single file; only folders")
+
+    def test_another_folder(self, tmp_path: Path) -> None:
+        outer = folder(tmp_path / "outer", "snapshots/abc/transformer")
+        told = problem(Catalog((replace(TEXT, weights=str(outer)),)), tmp_path)
+        assert told == (
+            f"'{outer}' is no folder in the diffusers layout: it has no transformer/, vae/, text_encoder/, tokenizer/, "
+            f"scheduler/; '{outer}/snapshots/abc' looks like one"
+        )
+
+    def test_an_edit_needs_a_processor(self, tmp_path: Path) -> None:
+        here = folder(tmp_path / "here", *PARTS)
+        told = problem(Catalog((replace(EDIT, weights=str(here)),)), tmp_path)
+        assert told == f"'{here}' is no folder in the diffusers layout: it has no processor/"
+
+
+class TestLora:
+    def test_a_file_that_is_not_there(self, tmp_path: Path) -> None:
+        near = folder(tmp_path, "loras") / "loras" / "ink.safetensors"
+        near.touch()
+        for weights in ("loras/inc.safetensors", str(tmp_path / "loras" / "inc.safetensors")):
+            told = problem(Catalog((TEXT,), (Adapter("a", "a", weights),)), tmp_path)
+            assert told == f"there is no file '{tmp_path}/loras/inc.safetensors'; the nearest is '{near}'"
+
+    def test_a_deeper_file_in_a_folder_that_is_there(self, tmp_path: Path) -> None:
+        (tmp_path / "my").mkdir()
+        told = problem(Catalog((TEXT,), (Adapter("a", "a", "my/loras/ink.safetensors"),)), tmp_path)
+        assert told == f"there is no file '{tmp_path}/my/loras/ink.safetensors'"
+
+    def test_a_folder(self, tmp_path: Path) -> None:
+        told = problem(Catalog((TEXT,), (Adapter("a", "a", str(tmp_path)),)), tmp_path)
+        assert told == f"'{tmp_path}' is a folder, and a LoRA is a safetensors file"
+
+
+class TestControlNet:
+    def test_a_folder_that_is_not_there(self, tmp_path: Path) -> None:
+        near = folder(tmp_path / "nets", "canny") / "canny"
+        told = problem(Catalog((TEXT,), (), (Adapter("a", "a", "nets/cany"),)), tmp_path)
+        assert told == f"there is no folder '{tmp_path}/nets/cany'; the nearest is '{near}'"
+
+    def test_a_folder_of_something_else(self, tmp_path: Path) -> None:
+        told = problem(Catalog((TEXT,), (), (Adapter("a", "a", str(tmp_path)),)), tmp_path)
+        assert told == f"'{tmp_path}' is no ControlNet: it has no config.json"
