@@ -67,15 +67,24 @@ def test_a_corrupt_profile_ends_the_start_naming_file_and_field(tmp_path: Path) 
 
 
 @pytest.mark.slow
-def test_weights_that_are_not_there_end_the_start(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("parts", "code", "said"),
+    [
+        ((), 2, "there is no folder"),
+        (("transformer", "vae", "text_encoder", "tokenizer", "scheduler"), 1, "no worker can start"),
+    ],
+)
+def test_weights_that_are_not_there_end_the_start(parts: tuple[str, ...], code: int, said: str, tmp_path: Path) -> None:
+    for part in parts:
+        (tmp_path / "nothing" / part).mkdir(parents=True)
     models = tmp_path / "models.toml"
     row = {"air": "runware:108@1", "name": "a", "version": "1", "architecture": "qwen_image", "mode": "text_to_image"}
     lines = [f'{key} = "{value}"' for key, value in {**row, "weights": str(tmp_path / "nothing")}.items()]
     models.write_text("\n".join(["[[models]]", *lines, "steps = 20", "true_cfg_scale = 4.0"]))
     flags = ["--models", str(models), "--port", "0", "--data-dir", str(tmp_path / "data"), "--devices", "cpu"]
     done = serve(*flags)
-    assert done.returncode == 1
-    assert "no worker can start" in done.stderr
+    assert done.returncode == code
+    assert said in done.stderr
     assert "nothing" in done.stderr
 
 
