@@ -38,7 +38,12 @@ def test_it_is_too_late_once_torch_is_loaded(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize(
-    "start", ["import benchmarks.command", "import ownware; ownware.generate", "from ownware.cli import main; main()"]
+    "start",
+    [
+        "import benchmarks.command",
+        pytest.param("import ownware; ownware.generate", marks=pytest.mark.slow),  # imports all of diffusers
+        "from ownware.cli import main; main()",
+    ],
 )
 def test_commands_and_benchmarks_set_it_before_torch_is_loaded(start: str) -> None:
     code = "import atexit, os, sys; sys.argv[1:] = ['--version']; "
