@@ -51,8 +51,8 @@ class Surface(Protocol):
         """Add the dialect's requests and replies to the OpenAPI document."""
         ...
 
-    def error_response(self, error: ApiError) -> Response:
-        """The HTTP response to a request on one of these paths that reached no task."""
+    def error_response(self, *errors: ApiError) -> Response:
+        """The HTTP response to a request on one of these paths that is refused for these errors."""
         ...
 
     async def open(self) -> None:

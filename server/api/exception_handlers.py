@@ -11,16 +11,17 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from server.api.dialect import Surface
-from server.errors import ApiError, InternalServerError, InvalidRequest, MethodNotAllowed, NotFound
+from server.errors import ApiError, InternalServerError, InvalidRequest, MethodNotAllowed, NotFound, TaskRejected
 
 
 def install_handlers(app: FastAPI, surfaces: Sequence[Surface]) -> None:
     """Answer each error as the surface does whose path fits best."""
 
     async def handle(request: Request, error: Exception) -> Response:
-        return _surface_of(request.url.path, surfaces).error_response(_api_error(request, error))
+        errors = error.errors if isinstance(error, TaskRejected) else (_api_error(request, error),)
+        return _surface_of(request.url.path, surfaces).error_response(*errors)
 
-    for kind in (ApiError, HTTPException, RequestValidationError, Exception):
+    for kind in (ApiError, TaskRejected, HTTPException, RequestValidationError, Exception):
         app.add_exception_handler(kind, handle)
 
 

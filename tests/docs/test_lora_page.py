@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from server.api.runware.translate.request import to_request
 
 from pipelines.catalog.catalog import BUILT_IN, load_catalog
 from pipelines.sampling.sigmas import flow_sigmas, scheduler_config
+from server.api.client import Client
 from server.api.runware.schema.tasks import ImageInference
+from server.api.runware.translate.spec import to_spec
 from tests.docs.pages import ROOT, blocks, text_of
 
 PAGE = ROOT / "docs" / "how-to" / "lora.md"
@@ -33,10 +34,12 @@ def test_the_example_is_exact(tmp_path: Path, steps: int, row: str) -> None:
     catalog = load_catalog(path)
     printed = TASK | {"taskUUID": "83e5a68e-074f-4bea-8e26-a6723ae9b2da", "lora": [{"model": "lightning"}]}
     task = ImageInference.model_validate(printed)
-    request, warnings = to_request(task, catalog.entries[0], {}, catalog)
-    assert (request.steps, request.true_cfg_scale, warnings) == (steps, 1.0, ())
-    config = scheduler_config(BASE, request.sampler)
-    tokens = request.width * request.height // 256
-    sigmas = flow_sigmas(request.steps, tokens, config, request.sampler.schedule)
+    spec = to_spec(task, catalog.entries[0], catalog, Client("", "", listens=False), "documented")
+    assert (spec.steps, spec.true_cfg_scale, spec.warnings) == (steps, 1.0, ())
+    assert spec.width is not None
+    assert spec.height is not None
+    config = scheduler_config(BASE, spec.sampler)
+    tokens = spec.width * spec.height // 256
+    sigmas = flow_sigmas(spec.steps, tokens, config, spec.sampler.schedule)
     assert ", ".join(f"{sigma:.3f}".rstrip("0").rstrip(".") for sigma in sigmas.tolist()) == TABLE[steps]
     assert torch.equal(sigmas, torch.sort(sigmas, descending=True).values)

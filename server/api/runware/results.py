@@ -15,8 +15,8 @@ from server.tasks.picture_tasks import PictureTask
 
 
 def job_ref(job: Job) -> TaskRef:
-    """The task a job was made from."""
-    return TaskRef(job.submission.task["taskType"], job.submission.task["taskUUID"])
+    """The task of a job; one that came in another dialect is an imageInference in this one."""
+    return TaskRef(job.submission.task.get("taskType", "imageInference"), job.submission.task_uuid)
 
 
 async def image_item(job: Job, result: Result, media: MediaStore, base_url: str, *, status: bool) -> Item:

@@ -17,6 +17,7 @@ from server.api.runware.handlers.pictures import Pictures
 from server.api.runware.handlers.preprocessing import Preprocessing
 from server.api.runware.handlers.retrieval import Retrieval
 from server.api.runware.http import RunwareHttp, json_response
+from server.api.runware.responses import TaskRef, refusal
 from server.api.runware.sessions import Sessions
 from server.api.runware.websocket import RunwareSocket
 from server.api.services import Services
@@ -31,7 +32,6 @@ class RunwareSurface:
 
     def __init__(self, services: Services) -> None:
         dialect = RunwareDialect(services.loras, services.media, services.options)
-        self._dialect = dialect
         self._loras = services.loras
         self._uploads = ModelUploads(services)
         api = RunwareApi(
@@ -57,9 +57,9 @@ class RunwareSurface:
         """Add the tasks that are accepted, and the answers."""
         openapi.describe(document, self._loras.catalog(""))
 
-    def error_response(self, error: ApiError) -> Response:
+    def error_response(self, *errors: ApiError) -> Response:
         """The body that Runware's clients read."""
-        return json_response([self._dialect.error(error)])
+        return json_response([refusal(errors, TaskRef())])
 
     async def open(self) -> None:
         """Go on with the uploads of an earlier process."""

@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.testclient import TestClient
 
 from server.api.exception_handlers import install_handlers
-from server.errors import ApiError, NotFound
+from server.errors import ApiError, InvalidParameter, NotFound, TaskRejected
 from tests.server.conftest import error_of
 
 
@@ -21,8 +21,8 @@ class FakeSurface:
         self.name = name
         self.paths = paths
 
-    def error_response(self, error: ApiError) -> Response:
-        return JSONResponse([self.name, error.code], error.status)
+    def error_response(self, *errors: ApiError) -> Response:
+        return JSONResponse([self.name, *(error.code for error in errors)], errors[0].status)
 
 
 @pytest.fixture
@@ -45,6 +45,15 @@ def app() -> FastAPI:
 )
 def test_the_longest_prefix_of_a_path_chooses_the_dialect(app: FastAPI, path: str, name: str) -> None:
     assert TestClient(app).get(path).json() == [name, "routeNotFound"]
+
+
+def test_all_errors_of_a_task_are_answered(app: FastAPI) -> None:
+    @app.get("/v2/fails")
+    def fails() -> None:
+        raise TaskRejected(InvalidParameter("width", "no"), NotFound("gone"))
+
+    response = TestClient(app).get("/v2/fails")
+    assert (response.status_code, response.json()) == (400, ["other", "invalidWidth", "routeNotFound"])
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ class Retrieval:
             response["errors"] = list(answer.errors)
         item: Item = {
             "taskType": "getTaskDetails",
-            "taskUUID": job.submission.task["taskUUID"],
+            "taskUUID": job.submission.task_uuid,
             "state": job.state,
             "request": [job.submission.task],
             "response": response,
