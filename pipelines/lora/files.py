@@ -148,12 +148,12 @@ def _fits_linear(module: nn.Module, weights: Weights) -> bool:
 
 
 def _fits_blocks(number: int, size: int, width: int) -> bool:
-    """Whether so many blocks cover a width, or one block that is repeated."""
+    """Whether `number` blocks of `size` cover a width, or one repeated block does."""
     return size > 0 and (number * size == width or (number == 1 and width % size == 0))
 
 
 def _block_size(elements: int) -> int:
-    """The size of a skew-symmetric matrix with so many elements above its diagonal, 0 if there is none."""
+    """The size of a skew-symmetric matrix with `elements` above its diagonal. 0 if no matrix fits."""
     size = (1 + math.isqrt(1 + 8 * elements)) // 2
     return size if elements and size * (size - 1) // 2 == elements else 0
 

@@ -30,7 +30,7 @@ CREATE INDEX IF NOT EXISTS task_ids_by_expiry ON task_ids (expires);
 
 @dataclass(frozen=True, slots=True)
 class IdClaims:
-    """The ids of one kind of task, inside the transactions of whoever keeps its results."""
+    """The ids of one kind of task, inside the transactions of the module that keeps its results."""
 
     kind: Kind
 

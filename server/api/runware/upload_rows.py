@@ -44,7 +44,7 @@ class Upload:
         self._news = asyncio.Event()
 
     def add_stage(self, status: str, message: str, **more: str) -> None:
-        """Add an item, and wake whoever follows."""
+        """Add an item, and wake the followers."""
         self._add(status, message, **more)
         self._wake_followers()
 
