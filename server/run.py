@@ -17,11 +17,12 @@ import typer
 import uvicorn
 
 from accel.cache.profile import ProfileError
-from pipelines.catalog.catalog import Catalog, CatalogError, ModelEntry
+from pipelines.catalog.catalog import Catalog, CatalogError
 from server.app import MILLION, create_app
 from server.data_lock import DataFolderInUse, lock_data_folder
 from server.devices import DeviceError, card_bytes, find_devices
 from server.extras import install_command
+from server.greeting import greeting, local_url
 from server.jobs.queue import JobQueue
 from server.jobs.worker_process import WorkerProcess
 from server.listen import listen
@@ -119,11 +120,11 @@ class _Server(uvicorn.Server):
 
     async def run_to_end(self, sockets: list[socket.socket]) -> int:
         """Serve, greet once a worker is ready, and end when no worker can start. Returns the exit status."""
-        greeting = asyncio.create_task(self._greet())
+        greeted = asyncio.create_task(self._greet())
         await self.serve(sockets)
-        greeting.cancel()
+        greeted.cancel()
         with contextlib.suppress(asyncio.CancelledError):
-            return await greeting
+            return await greeted
         return 0 if self.started else 1
 
     @contextlib.contextmanager
@@ -155,37 +156,5 @@ class _Server(uvicorn.Server):
             self.should_exit = True
             return 1
         host, port = self.servers[0].sockets[0].getsockname()[:2]
-        typer.echo(_greeting(local_url(host, port), self._settings, self._catalog, self._queue.devices))
+        typer.echo(greeting(local_url(host, port), self._settings, self._catalog, self._queue.devices))
         return 0
-
-
-def local_url(host: str, port: int) -> str:
-    """The URL that reaches a listening socket from this machine."""
-    reachable = "127.0.0.1" if host in ("0.0.0.0", "::") else host
-    return f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"
-
-
-def _greeting(url: str, settings: Settings, catalog: Catalog, devices: tuple[str, ...]) -> str:
-    """The address, the models, the devices, and a command to try."""
-    models = [f"  {entry.air:<16} {entry.name:<22} {_describe_weights(entry)}" for entry in catalog.entries]
-    keys = "any key is accepted; set OWNWARE_API_KEYS to restrict" if not settings.api_keys else "required"
-    header = ' -H "Authorization: Bearer $RUNWARE_API_KEY"' if settings.api_keys else ""
-    task = (
-        '[{"taskType":"imageInference","taskUUID":"\'$(cat /proc/sys/kernel/random/uuid 2>/dev/null || uuidgen)\'",'
-        '"model":"runware:108@1","positivePrompt":"a large red circle at the center on a white background",'
-        '"width":512,"height":512,"seed":7}]'
-    )
-    lines = [
-        f"Ownware serves {url}/v1 (HTTP and WebSocket); API pages: {url}/docs",
-        *models,
-        f"Device: {', '.join(devices)}.  API keys: {keys}.  Data: {settings.data_dir}",
-        "Try it:",
-        f"  curl -s {url}/v1{header} -H 'Content-Type: application/json' -d '{task}'",
-    ]
-    return "\n".join(lines)
-
-
-def _describe_weights(entry: ModelEntry) -> str:
-    if entry.embedded:
-        return "embedded demonstration model: same architecture, not the 20B; for flat shapes and short words"
-    return entry.weights

@@ -15,7 +15,7 @@ from server import run
 from server.data_lock import lock_data_folder
 from server.extras import install_command
 from server.listen import listen
-from server.run import local_url, serve
+from server.run import serve
 from server.settings import Settings
 from tests.fakes import FakeWorker
 
@@ -62,12 +62,6 @@ def test_it_greets_when_a_worker_is_ready_and_ends_at_an_interrupt(tmp_path: Pat
     assert str(tmp_path / "data") in greeting
     assert re.search(r"curl -s http://127\.0\.0\.1:\d+/v1 -H 'Content-Type", greeting)
     assert after == ["\nStopping. Tasks that are not done go on at the next start."]
-
-
-def test_the_command_to_try_sends_a_key_where_one_is_required(tmp_path: Path, terminal: Terminal) -> None:
-    assert serve(settings(tmp_path, api_keys=("key",))) == 0
-    assert "API keys: required" in terminal.printed[0]
-    assert '-H "Authorization: Bearer $RUNWARE_API_KEY"' in terminal.printed[0]
 
 
 def test_an_interrupt_while_the_models_load_ends_it_too(
@@ -135,16 +129,3 @@ def test_refined_faces_need_their_detector(tmp_path: Path, terminal: Terminal, m
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert serve(settings(tmp_path, face_refinement=True)) == 2
     assert f"needs the face detector: {install_command('faces')}" in terminal.text
-
-
-@pytest.mark.parametrize(
-    ("host", "url"),
-    [
-        ("0.0.0.0", "http://127.0.0.1:8000"),
-        ("::", "http://127.0.0.1:8000"),
-        ("10.0.0.2", "http://10.0.0.2:8000"),
-        ("::1", "http://[::1]:8000"),
-    ],
-)
-def test_the_url_that_reaches_a_listening_socket(host: str, url: str) -> None:
-    assert local_url(host, 8000) == url
