@@ -28,28 +28,34 @@ _TURNS = {
 _ORIENTATION = 0x0112
 
 
-def open_reference(reference: Reference) -> Image.Image:
-    """The picture upright, in sRGB, with transparency on white. Raises `PictureError`."""
-    return _opened(reference, page="white")
+class PictureReader:
+    """Opens the pictures of one request, and collects a warning for each color profile that cannot be used.
+
+    `warnings` name a picture as its caller does: "seed image", "reference image 2".
+    """
+
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+
+    def image(self, reference: Reference, name: str) -> Image.Image:
+        """The picture upright, in sRGB, with transparency on white. Raises `PictureError`."""
+        return self._open(reference, name, page="white")
+
+    def mask(self, reference: Reference, name: str) -> np.ndarray:
+        """The picture's brightness as a mask [H, W] in 0…1, with transparency on black. Raises `PictureError`."""
+        return np.asarray(self._open(reference, name, page="black").convert("L"), dtype=np.float32) / 255
+
+    def _open(self, reference: Reference, name: str, page: str) -> Image.Image:
+        with _file(reference.path) as file:
+            turn, image = _TURNS.get(_orientation(file)), _eight_bits(file)
+            shown = to_srgb(image)
+            if problem := color_problem(image):
+                self.warnings.append(f"The color profile of the {name} {problem}: its colors count as sRGB.")
+        return _on_page(shown if turn is None else shown.transpose(turn), page)
 
 
-def open_mask(reference: Reference) -> np.ndarray:
-    """The picture's brightness as a mask [H, W] in 0…1, with transparency on black. Raises `PictureError`."""
-    return np.asarray(_opened(reference, page="black").convert("L"), dtype=np.float32) / 255
-
-
-def profile_problem(reference: Reference) -> str | None:
-    """Why the color profile of a picture cannot be used. None when there is none, or a good one."""
-    with _file(reference.path) as image:
-        return color_problem(_eight_bits(image))
-
-
-def _opened(reference: Reference, page: str) -> Image.Image:
-    with _file(reference.path) as image:
-        turn = _TURNS.get(_orientation(image))
-        shown = to_srgb(_eight_bits(image))
-    if turn is not None:
-        shown = shown.transpose(turn)
+def _on_page(shown: Image.Image, page: str) -> Image.Image:
+    """An image without its transparency: on a page of one color."""
     if shown.mode != "RGBA":
         return shown
     return Image.alpha_composite(Image.new("RGBA", shown.size, page), shown).convert("RGB")

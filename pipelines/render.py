@@ -27,7 +27,7 @@ from pipelines.controlnet.residuals import Control, ControlResiduals, control_re
 from pipelines.editing.canvas import WHOLE, Canvas, make_canvas
 from pipelines.editing.inpainting import Inpainting, add_noise, pack_mask
 from pipelines.errors import part_at_fault
-from pipelines.images import open_reference, profile_problem
+from pipelines.images import PictureReader
 from pipelines.latents import PATCH, decode_tokens, grid, noise, step_noise
 from pipelines.limits import MAX_SEED
 from pipelines.lora.apply import NO_LORAS, LoraSet, apply_loras, select_loras
@@ -88,10 +88,11 @@ def prepare(request: RenderRequest, index: int, model: LoadedModel, entry: Model
     """
     checkpoint = model.checkpoint
     seed = (request.seed + index) % (MAX_SEED + 1)
-    canvas = make_canvas(request)
+    reader = PictureReader()
+    canvas = make_canvas(request, reader)
     if canvas is not None and canvas.mask_empty:
         request = replace(request, strength=0.0)
-    references = encode_references(_opened(request.references), model, entry)
+    references = encode_references(_opened(request.references, reader), model, entry)
     with part_at_fault("prompt"):
         prompt = encode_prompt(request.prompt, references, model, entry)
     prompts = [("prompt", prompt)]
@@ -121,14 +122,15 @@ def prepare(request: RenderRequest, index: int, model: LoadedModel, entry: Model
             height,
             request.executed_steps,
             model,
+            reader,
             box=WHOLE if canvas is None else canvas.relative_box,
         ),
         loras=select_loras(request.loras, model),
         seed=seed,
     )
     state.size, state.canvas = (request.width, request.height), canvas
-    told = (*_warnings(prompts, canvas), *_profile_warnings(request), *_aspect_warning(request, shown, entry))
-    state.warnings = (*told, *state.warnings)
+    warnings = (*_warnings(prompts, canvas), *reader.warnings, *_aspect_warning(request, shown, entry))
+    state.warnings = (*warnings, *state.warnings)
     return state
 
 
@@ -214,11 +216,11 @@ def finish(state: RenderState) -> Image.Image:
     return picture if picture.size == state.size else picture.resize(state.size, Image.Resampling.LANCZOS)
 
 
-def _opened(references: Sequence[Reference]) -> list[Image.Image]:
+def _opened(references: Sequence[Reference], reader: PictureReader) -> list[Image.Image]:
     pictures = []
     for number, reference in enumerate(references):
         with part_at_fault(f"references[{number}]"):
-            pictures.append(open_reference(reference))
+            pictures.append(reader.image(reference, f"reference image {number + 1}"))
     return pictures
 
 
@@ -227,7 +229,7 @@ def _warnings(prompts: list[tuple[str, EncodedPrompt]], canvas: Canvas | None) -
         if encoded.dropped:
             yield f"The {name} was too long: its last {encoded.dropped} tokens were dropped."
     if canvas is not None and canvas.mask_empty:
-        yield "The mask is black everywhere, so nothing was drawn: the seed image is returned."
+        yield "The mask is black everywhere, so nothing was rendered: the seed image is returned."
 
 
 def _aspect_warning(request: RenderRequest, shown: tuple[int, int] | None, entry: ModelEntry) -> Iterator[str]:
@@ -235,17 +237,6 @@ def _aspect_warning(request: RenderRequest, shown: tuple[int, int] | None, entry
     size = request.width, request.height
     if shown is not None and size == edit_size(*shown, entry) and not keeps_aspect(*size, shown):
         yield f"The reference image is {shown[0]}×{shown[1]} pixels. The image has another aspect: {size[0]}×{size[1]}."
-
-
-def _profile_warnings(request: RenderRequest) -> Iterator[str]:
-    pictures = {f"reference image {number}": picture for number, picture in enumerate(request.references, 1)}
-    pictures |= {f"control image {number}": use.control_image for number, use in enumerate(request.controls, 1)}
-    pictures |= {
-        name: picture for name, picture in (("seed image", request.seed_image), ("mask", request.mask)) if picture
-    }
-    for name, picture in pictures.items():
-        if problem := profile_problem(picture):
-            yield f"The color profile of the {name} {problem}: its colors count as sRGB."
 
 
 def _guided(state: RenderState, sample: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:

@@ -13,7 +13,7 @@ from pipelines.conditioning import encode_picture
 from pipelines.controlnet.residuals import Control
 from pipelines.editing.canvas import WHOLE, RelativeBox
 from pipelines.errors import ControlError, LoadError, part_at_fault
-from pipelines.images import open_reference
+from pipelines.images import PictureReader
 from pipelines.models.checkpoint import Checkpoint, LoadedModel
 from pipelines.models.loader import load_network
 from pipelines.request import ControlUse
@@ -23,11 +23,17 @@ _SHARED_CONFIG = ("patch_size", "in_channels", "num_attention_heads", "attention
 
 
 def prepare_controls(
-    uses: Sequence[ControlUse], width: int, height: int, steps: int, model: LoadedModel, box: RelativeBox = WHOLE
+    uses: Sequence[ControlUse],
+    width: int,
+    height: int,
+    steps: int,
+    model: LoadedModel,
+    reader: PictureReader,
+    box: RelativeBox = WHOLE,
 ) -> tuple[Control, ...]:
-    """Load the nets and encode their control images, scaled to the size in pixels that is drawn.
+    """Load the nets and encode their control images, scaled to the rendered size in pixels.
 
-    A control image shows the whole picture. Where only a `box` of the picture is drawn, the same box of the control
+    A control image shows the whole picture. Where only a `box` of the picture is rendered, the same box of the control
     image is used. Nets that can never act in a render of `steps` steps are not loaded. Raises `ControlError` and
     `PictureError`.
     """
@@ -38,7 +44,8 @@ def prepare_controls(
         with part_at_fault(f"controls[{number}]"):
             net = load_controlnet(use, model)
         with part_at_fault(f"controls[{number}].control_image"):
-            latents = _encode_control_image(use, width, height, box, model)
+            image = reader.image(use.control_image, f"control image {number + 1}")
+            latents = _encode_control_image(image, width, height, box, model)
         controls.append(Control(net, latents, use.weight, use.mode, use.start, use.end))
     return tuple(controls)
 
@@ -63,9 +70,8 @@ def load_controlnet(use: ControlUse, model: LoadedModel) -> QwenImageControlNetM
 
 
 def _encode_control_image(
-    use: ControlUse, width: int, height: int, box: RelativeBox, model: LoadedModel
+    image: Image.Image, width: int, height: int, box: RelativeBox, model: LoadedModel
 ) -> torch.Tensor:
-    image = open_reference(use.control_image)
     left, top, right, bottom = box
     pixels = (left * image.width, top * image.height, right * image.width, bottom * image.height)
     scaled = image.resize((width, height), Image.Resampling.LANCZOS, pixels)  # LANCZOS as in diffusers' pipelines

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from pipelines.errors import part_at_fault
-from pipelines.images import open_mask, open_reference
+from pipelines.images import PictureReader
 from pipelines.request import Outpaint, RenderRequest
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom, in pixels
@@ -75,15 +75,15 @@ class Canvas:
         return whole
 
 
-def make_canvas(request: RenderRequest) -> Canvas | None:
+def make_canvas(request: RenderRequest, reader: PictureReader) -> Canvas | None:
     """Make the canvas of a request, or return None if it has no seed image. Raises `PictureError`."""
     if request.seed_image is None:
         return None
     size = (request.width, request.height)
     with part_at_fault("mask"):
-        mask = None if request.mask is None else open_mask(request.mask)
+        mask = None if request.mask is None else reader.mask(request.mask, "mask")
     with part_at_fault("seed_image"):
-        seed = open_reference(request.seed_image)
+        seed = reader.image(request.seed_image, "seed image")
     if request.outpaint is None:
         picture = _resize_picture(seed, size)
         mask = None if mask is None else _resize_mask(mask, size)

@@ -16,6 +16,7 @@ from PIL import Image
 
 from pipelines.controlnet.nets import prepare_controls
 from pipelines.controlnet.residuals import Control
+from pipelines.images import PictureReader
 from pipelines.models.checkpoint import Checkpoint, LoadedModel
 from pipelines.models.loader import load
 from pipelines.request import ControlUse, Reference, RenderRequest, Sampler
@@ -135,7 +136,7 @@ def check(
     ]
     latents, expected = theirs(model, weights, changed, scale, monkeypatch)
     with torch.inference_mode():
-        controls = prepare_controls(changed, WIDTH, HEIGHT, STEPS, LoadedModel(model))
+        controls = prepare_controls(changed, WIDTH, HEIGHT, STEPS, LoadedModel(model), PictureReader())
     tolerance = CLOSE[model.dtype]
     for control, each in zip(controls, latents, strict=True):
         torch.testing.assert_close(control.control_latents, each, atol=tolerance, rtol=tolerance)

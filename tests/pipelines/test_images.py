@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pipelines import images
 from pipelines.errors import PictureError
-from pipelines.images import open_mask, open_reference, profile_problem
+from pipelines.image_files import open_image
+from pipelines.images import PictureReader
 from pipelines.request import Reference
 from tests.odd_images import BLUE as SCENE_BLUE
 from tests.odd_images import PLACES, SIZE, OddImage, grey_profile, png_16, save, scene, shows_scene
@@ -23,7 +25,7 @@ def opened(tmp_path: Path, image: Image.Image, image_format: str = "PNG", **opti
 def reopened(tmp_path: Path, data: bytes) -> Image.Image:
     path = tmp_path / "reference"
     path.write_bytes(data)
-    return open_reference(Reference(path, "", 1, 1))
+    return PictureReader().image(Reference(path, "", 1, 1), "picture")
 
 
 def colours(picture: Image.Image) -> list[tuple[int, ...]]:
@@ -105,7 +107,7 @@ def test_black_and_white_and_print_colours(tmp_path: Path) -> None:
 
 def test_a_file_that_is_gone(tmp_path: Path) -> None:
     with pytest.raises(PictureError, match="gone"):
-        open_reference(Reference(tmp_path / "gone", "", 1, 1))
+        PictureReader().image(Reference(tmp_path / "gone", "", 1, 1), "picture")
 
 
 def file_of(tmp_path: Path, data: bytes) -> Reference:
@@ -116,7 +118,7 @@ def file_of(tmp_path: Path, data: bytes) -> Reference:
 
 @pytest.mark.parametrize("odd", [pytest.param(odd, id=odd.name) for odd in shows_scene()])
 def test_an_odd_file_is_read_as_every_viewer_shows_it(tmp_path: Path, odd: OddImage) -> None:
-    shown = open_reference(file_of(tmp_path, odd.data))
+    shown = PictureReader().image(file_of(tmp_path, odd.data), "picture")
     assert (shown.mode, shown.size, shown.info) == ("RGB", SIZE, {})
     wanted = scene().convert("L").convert("RGB") if odd.grey else scene()
     for place in PLACES:
@@ -125,14 +127,14 @@ def test_an_odd_file_is_read_as_every_viewer_shows_it(tmp_path: Path, odd: OddIm
 
 @pytest.mark.parametrize("grey", [True, False])
 def test_the_transparent_color_of_16_bits_lies_on_white(tmp_path: Path, grey: bool) -> None:
-    shown = open_reference(file_of(tmp_path, png_16(grey=grey, key=True)))
+    shown = PictureReader().image(file_of(tmp_path, png_16(grey=grey, key=True)), "picture")
     assert shown.getpixel((10, 6)) == WHITE
     wanted = scene().convert("L").convert("RGB") if grey else scene()
     assert shown.getpixel((38, 6)) == wanted.getpixel((38, 6))
 
 
 def test_the_transparent_part_of_a_mask_is_black(tmp_path: Path) -> None:
-    mask = open_mask(file_of(tmp_path, png_16(key=True)))
+    mask = PictureReader().mask(file_of(tmp_path, png_16(key=True)), "mask")
     assert mask[6, 10] == 0
     assert mask[6, 38] == pytest.approx(np.asarray(Image.new("RGB", (1, 1), SCENE_BLUE).convert("L")).item() / 255)
 
@@ -140,10 +142,24 @@ def test_the_transparent_part_of_a_mask_is_black(tmp_path: Path) -> None:
 @pytest.mark.parametrize("mode", ["I", "F"])
 def test_samples_of_32_bits_are_refused(tmp_path: Path, mode: str) -> None:
     with pytest.raises(PictureError, match="samples of 32 bits"):
-        open_reference(file_of(tmp_path, save(Image.new(mode, (4, 4)), "TIFF")))
+        PictureReader().image(file_of(tmp_path, save(Image.new(mode, (4, 4)), "TIFF")), "picture")
 
 
-def test_the_problem_of_a_profile_is_told(tmp_path: Path) -> None:
-    assert profile_problem(file_of(tmp_path, save(scene(), "PNG"))) is None
-    told = profile_problem(file_of(tmp_path, save(scene(), "PNG", icc_profile=grey_profile())))
-    assert told == "is made for L images, and this one is RGB"
+def test_a_profile_that_cannot_be_used_leaves_a_warning(tmp_path: Path) -> None:
+    reader = PictureReader()
+    reader.image(file_of(tmp_path, save(scene(), "PNG")), "seed image")
+    assert reader.warnings == []
+    wrong = file_of(tmp_path, save(scene(), "PNG", icc_profile=grey_profile()))
+    reader.image(wrong, "seed image")
+    reader.mask(wrong, "mask")
+    assert reader.warnings == [
+        f"The color profile of the {name} is made for L images, and this one is RGB: its colors count as sRGB."
+        for name in ("seed image", "mask")
+    ]
+
+
+def test_a_file_is_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded = []
+    monkeypatch.setattr(images, "open_image", lambda path: decoded.append(path) or open_image(path))
+    PictureReader().image(file_of(tmp_path, save(scene(), "PNG", icc_profile=grey_profile())), "seed image")
+    assert len(decoded) == 1

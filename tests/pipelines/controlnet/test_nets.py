@@ -8,11 +8,13 @@ from PIL import Image
 
 from pipelines.catalog.catalog import Mode
 from pipelines.controlnet.nets import prepare_controls
-from pipelines.editing.canvas import WHOLE
+from pipelines.controlnet.residuals import Control
+from pipelines.editing.canvas import WHOLE, RelativeBox
 from pipelines.errors import ControlError
+from pipelines.images import PictureReader
 from pipelines.models.checkpoint import LoadedModel
 from pipelines.render import advance, prepare
-from pipelines.request import RenderRequest, Sampler, SolverName
+from pipelines.request import ControlUse, RenderRequest, Sampler, SolverName
 from tests.control import save_controlnet
 from tests.pipelines.controlnet.renders import HEIGHT, WIDTH, begun, drawn, ended, entry, picture, use
 
@@ -26,6 +28,10 @@ CHANGES: list[dict[str, Any]] = [
     {"mode": "prompt"},
     {"mode": "controlnet"},
 ]
+
+
+def prepared(model: LoadedModel, *uses: ControlUse, box: RelativeBox = WHOLE) -> tuple[Control, ...]:
+    return prepare_controls(uses, WIDTH, HEIGHT, 3, model, PictureReader(), box)
 
 
 class TestEffect:
@@ -47,7 +53,9 @@ class TestEffect:
             rings.crop((20, 10, 50, 30)).save(folder / "part.png")
         half = (20 / 60, 10 / 40, 50 / 60, 30 / 40)
         of_part, cut, of_all = (
-            prepare_controls([use(folder, image=image)], WIDTH, HEIGHT, 3, model, box)[0].control_latents
+            prepare_controls([use(folder, image=image)], WIDTH, HEIGHT, 3, model, PictureReader(), box)[
+                0
+            ].control_latents
             for image, box in (("rings", half), ("part", WHOLE), ("rings", WHOLE))
         )
         # At the edges of the box, resampling sees pixels beyond it.
@@ -62,7 +70,9 @@ class TestEffect:
         )
         assert painted.canvas is not None
         assert painted.canvas.relative_box != WHOLE
-        expected = prepare_controls([use(folder)], WIDTH, HEIGHT, 3, model, painted.canvas.relative_box)
+        expected = prepare_controls(
+            [use(folder)], WIDTH, HEIGHT, 3, model, PictureReader(), painted.canvas.relative_box
+        )
         assert torch.equal(painted.controls[0].control_latents, expected[0].control_latents)
 
     def test_different_nets_at_once(self, model: LoadedModel, folder: Path) -> None:
@@ -131,7 +141,7 @@ class TestSharing:
 class TestLoading:
     def test_only_the_most_recently_used_stay(self, model: LoadedModel, folder: Path) -> None:
         def load(*layers: int) -> None:
-            prepare_controls([use(folder, count) for count in layers], WIDTH, HEIGHT, 3, model)
+            prepared(model, *(use(folder, count) for count in layers))
 
         load(1, 2)
         kept, _ = model.memory.values("controlnet")

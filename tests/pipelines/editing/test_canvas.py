@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pipelines.editing.canvas import Canvas, _box_around, make_canvas
+from pipelines.images import PictureReader
 from pipelines.request import Outpaint, Reference, RenderRequest, Sampler
 
 WIDTH, HEIGHT = 64, 48
@@ -28,7 +29,7 @@ def asked(**changes: Any) -> RenderRequest:
 def canvas_of(tmp_path: Path, seed: Image.Image, mask: Image.Image | None = None, **changes: Any) -> Canvas:
     mask_reference = None if mask is None else saved(mask, tmp_path / "mask.png")
     request = asked(seed_image=saved(seed, tmp_path / "seed.png"), mask=mask_reference, **changes)
-    canvas = make_canvas(request)
+    canvas = make_canvas(request, PictureReader())
     assert canvas is not None
     assert canvas.picture.size == (request.width, request.height)
     return canvas
@@ -41,7 +42,7 @@ def spot(box: tuple[int, int, int, int], size: tuple[int, int] = (WIDTH, HEIGHT)
 
 
 def test_without_a_seed_image_there_is_no_canvas() -> None:
-    assert make_canvas(asked()) is None
+    assert make_canvas(asked(), PictureReader()) is None
 
 
 class TestSeedImage:

@@ -9,6 +9,7 @@ from PIL import Image
 from pipelines.editing.canvas import make_canvas
 from pipelines.editing.faces import face_request, find_faces
 from pipelines.generate import generate
+from pipelines.images import PictureReader
 from pipelines.models.checkpoint import Checkpoint, LoadedModel
 from pipelines.request import FaceRefinement, Reference
 from tests.pipelines.test_render import asked, entry
@@ -59,7 +60,7 @@ class TestRequest:
             4,
             0.5,
         )
-        canvas = make_canvas(refining)
+        canvas = make_canvas(refining, PictureReader())
         assert canvas is not None
         assert canvas.mask is not None
         assert canvas.mask[60:180, 70:190].min() > 0.1  # with its padding, and soft at the edge
@@ -69,7 +70,7 @@ class TestRequest:
 
     def test_a_face_at_the_edge(self, photo: Image.Image, tmp_path: Path) -> None:
         refining = face_request(photo, (0, 0, 40, 50), asked(width=256, height=304), HOW, tmp_path)
-        assert make_canvas(refining) is not None
+        assert make_canvas(refining, PictureReader()) is not None
 
 
 class TestDrawing:

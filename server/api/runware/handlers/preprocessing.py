@@ -1,7 +1,7 @@
 """The controlNetPreprocess task: a picture in, a control image for a ControlNet out.
 
-Control images take filters and moments, so they are made at once, in a thread, one at a time; nothing waits in the
-queue. Knows no transport.
+A control image takes moments on the CPU. It is made at once in a thread, one at a time, and never queued. Knows no
+transport.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from dataclasses import replace
 from PIL import Image
 
 from pipelines.controlnet.preprocessors import KINDS, NEED_A_NETWORK, imitates_network, preprocess, shrink
-from pipelines.images import open_reference
+from pipelines.images import PictureReader
 from pipelines.request import Reference
 from server.api.client import Client
 from server.api.image_urls import own_image
@@ -61,9 +61,9 @@ class Preprocessing:
             text = own_image(task.inputImage, client.base_url) or task.inputImage.strip()
             picture = await self._resolve(text, client)
             expires = time.time() + (self._options.result_ttl if task.ttl is None else task.ttl)
-            made = await self._make(task, picture, client.owner, expires)
+            made, found = await self._make(task, picture, client.owner, expires)
             input_uuid = text if re.match(UUID_PATTERN, text) else picture.uuid
-            done = replace(done, picture_uuid=made.uuid, input_uuid=input_uuid)
+            done = replace(done, picture_uuid=made.uuid, input_uuid=input_uuid, warnings=(*warnings, *found))
             await self._tasks.finish(done, expires)
         if asynchronous:
             yield acknowledgement(TaskRef(task.taskType, task.taskUUID))
@@ -90,19 +90,25 @@ class Preprocessing:
         except MediaError as error:
             raise error.for_parameter("inputImage") from error
 
-    async def _make(self, task: ControlNetPreprocess, picture: Media, owner: str, expires: float) -> Media:
+    async def _make(
+        self, task: ControlNetPreprocess, picture: Media, owner: str, expires: float
+    ) -> tuple[Media, list[str]]:
+        """The stored control image, and warnings about its source."""
+        reader = PictureReader()
         async with self._one_at_a_time:
-            guide, data = await asyncio.to_thread(_drawn, task, picture)
+            control_image, data = await asyncio.to_thread(_preprocessed, task, picture, reader)
         encoding = _encoding(task)
-        kept = Picture(encoding.mime, encoding.extension, *guide.size)
-        return await self._media.add(data, kept, kind="result", owner=owner, expires=expires)
+        kept = Picture(encoding.mime, encoding.extension, *control_image.size)
+        media = await self._media.add(data, kept, kind="result", owner=owner, expires=expires)
+        return media, reader.warnings
 
 
-def _drawn(task: ControlNetPreprocess, picture: Media) -> tuple[Image.Image, bytes]:
-    source = open_reference(Reference(picture.path, picture.sha256, picture.width, picture.height))
+def _preprocessed(task: ControlNetPreprocess, picture: Media, reader: PictureReader) -> tuple[Image.Image, bytes]:
+    """The control image, and its encoded file."""
+    source = reader.image(Reference(picture.path, picture.sha256, picture.width, picture.height), "input image")
     low, high = task.lowThresholdCanny, task.highThresholdCanny
-    guide = preprocess(shrink(source, task.width, task.height), task.preProcessorType, low=low, high=high)
-    return guide, encode(guide, _encoding(task))
+    control_image = preprocess(shrink(source, task.width, task.height), task.preProcessorType, low=low, high=high)
+    return control_image, encode(control_image, _encoding(task))
 
 
 def _encoding(task: ControlNetPreprocess) -> Encoding:
@@ -125,7 +131,7 @@ def _warnings(task: ControlNetPreprocess) -> list[str]:
     warnings = []
     kind = task.preProcessorType
     if imitates_network(kind):
-        warnings.append(f"preProcessorType '{kind}' is drawn with filters here, not with the network of that name.")
+        warnings.append(f"preProcessorType '{kind}' is made with filters here, not with the network of that name.")
     if kind != "canny":
         given = [name for name in _CANNY_ONLY if name in task.model_fields_set]
         warnings += [f"{name} is ignored: it applies to canny only." for name in given]

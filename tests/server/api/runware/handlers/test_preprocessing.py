@@ -16,6 +16,7 @@ from pipelines.controlnet.preprocessors import NEED_A_NETWORK, preprocess
 from server.app import create_app
 from server.settings import Settings
 from tests.fakes import FakeWorker, picture
+from tests.odd_images import grey_profile, save, scene
 from tests.server.conftest import error_of, new_task, post
 
 NAMES = ["controlNetPreprocess", "imageControlNetPreProcess"]
@@ -49,6 +50,12 @@ def test_a_guide_is_kept_and_told(client: TestClient, reference: str, name: str)
     with Image.open(io.BytesIO(picture())) as source:
         expected = preprocess(source, "canny")
     assert np.array_equal(np.asarray(guide), np.asarray(expected))
+
+
+def test_a_profile_that_cannot_be_used_leaves_a_warning(client: TestClient) -> None:
+    data = save(scene(), "PNG", icc_profile=grey_profile())
+    response = post(client, sent("data:image/png;base64," + base64.b64encode(data).decode()))
+    assert "The color profile of the input image is made for L images" in response.headers["Ownware-Warnings"]
 
 
 @pytest.mark.parametrize(("output_format", "mime"), [(None, "jpeg"), ("PNG", "png"), ("WEBP", "webp")])
