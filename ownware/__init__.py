@@ -12,8 +12,6 @@ import importlib
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-from accel.kernels.openmp import wait_passively
-
 if TYPE_CHECKING:
     from ownware.api import edit, generate
     from ownware.image_options import Control
@@ -40,7 +38,6 @@ def __getattr__(name: str) -> Any:
     """Import a public name on its first use."""
     if name not in _MODULES:
         raise AttributeError(f"module 'ownware' has no attribute '{name}'")
-    wait_passively()  # before the module imports torch
     return getattr(importlib.import_module(_MODULES[name]), name)
 
 

@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from accel.kernels.openmp import wait_passively
 from ownware.commands import bench, calibrate
 from ownware.commands.replay import replay
 from ownware.commands.serve import serve
@@ -44,5 +43,4 @@ app.add_typer(bench.app, name="bench")
 
 def main() -> None:
     """Entry point of the `ownware` command."""
-    wait_passively()
     app()

@@ -12,6 +12,7 @@ from pathlib import Path
 from PIL import Image
 
 from accel.cache.report import CacheReport
+from accel.kernels.threads import compute_threads
 from pipelines.catalog.catalog import ModelEntry
 from pipelines.editing.faces import face_request, find_faces
 from pipelines.errors import PromptError
@@ -41,6 +42,15 @@ def generate(
     `report` is called before the first step and after each one. While faces are refined, it is told that all steps are
     done. Raises `RenderError`, with the part of the request at fault.
     """
+    checkpoint = model.checkpoint
+    weights = sum(parameter.numel() for parameter in checkpoint.transformer.parameters())
+    with compute_threads(weights, checkpoint.device):
+        return _generate(request, index, model, entry, report)
+
+
+def _generate(
+    request: RenderRequest, index: int, model: LoadedModel, entry: ModelEntry, report: Report
+) -> GeneratedImage:
     state = prepare(request, index, model, entry)
     report(0, state.total)
     while state.step < state.total:

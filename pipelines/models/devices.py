@@ -30,7 +30,7 @@ def device_name(device: str) -> str:
     kind = torch.device(device)
     if kind.type == "cuda":
         return f"{device} ({torch.cuda.get_device_name(kind)})"
-    return f"{device} ({torch.get_num_threads()} threads)"
+    return f"{device} (up to {torch.get_num_threads()} threads)"
 
 
 def free_memory() -> None:

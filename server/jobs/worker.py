@@ -16,7 +16,6 @@ from typing import Protocol
 
 import structlog
 
-from accel.kernels.openmp import wait_passively
 from pipelines.catalog.catalog import Catalog
 from pipelines.errors import Fault, RenderError
 from pipelines.request import RenderRequest
@@ -77,7 +76,6 @@ def main(connection: Connection, device: str, catalog: Catalog, log_level: str) 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _end_later)
     configure_logs(log_level)
-    wait_passively()
     if device == "cpu" and hasattr(os, "nice"):
         os.nice(NICENESS_ON_CPU)
     if all(entry.embedded for entry in catalog.entries):

@@ -1,4 +1,3 @@
-import os
 import subprocess
 import sys
 from importlib.metadata import version
@@ -6,7 +5,6 @@ from importlib.metadata import version
 import pytest
 
 import ownware
-from accel.kernels.openmp import PASSIVE
 
 
 def test_the_version_is_the_installed_one() -> None:
@@ -18,13 +16,6 @@ def test_importing_the_package_imports_nothing_heavy() -> None:
     code = f"import sys, ownware; print(ownware.__version__, sorted(set({heavy}) & sys.modules.keys()))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == f"{ownware.__version__} []\n"
-
-
-def test_openmp_is_set_up_before_torch_is_loaded() -> None:
-    code = "import os, ownware; ownware.Control; print(os.environ.get('OMP_WAIT_POLICY'))"
-    environment = {name: value for name, value in os.environ.items() if name not in PASSIVE}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
-    assert done.stdout == "PASSIVE\n"
 
 
 def test_every_public_name_is_there() -> None:

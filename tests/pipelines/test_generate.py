@@ -47,6 +47,18 @@ def test_it_is_the_render_of_all_steps(model: LoadedModel) -> None:
     assert (generated.seed, generated.warnings, generated.cache) == (request.seed + 1, (), None)
 
 
+def test_a_small_model_is_computed_with_one_thread(model: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    heard: list[int] = []
+    try:
+        generate(asked(steps=2), 0, model, entry("text_to_image"), lambda *_: heard.append(torch.get_num_threads()))
+        assert (heard, torch.get_num_threads()) == ([1, 1, 1], 2)
+    finally:
+        torch.set_num_threads(threads)
+
+
 def test_every_step_is_reported(model: LoadedModel) -> None:
     heard: list[tuple[int, int]] = []
     generate(asked(steps=3), 0, model, entry("text_to_image"), lambda *steps: heard.append(steps))

@@ -163,7 +163,6 @@ def test_the_process_yields_to_the_server_and_leaves_interrupts_to_it(
     monkeypatch: pytest.MonkeyPatch, device: str, niceness: list[int], embedded: bool
 ) -> None:
     loaded: list[Any] = []
-    passive: list[bool] = []
     nice: list[int] = []
     handlers: dict[int, Any] = {}
 
@@ -173,7 +172,6 @@ def test_the_process_yields_to_the_server_and_leaves_interrupts_to_it(
 
     monkeypatch.setattr(worker, "ImageWriter", load)
     monkeypatch.setattr(worker, "configure_logs", lambda level: None)
-    monkeypatch.setattr(worker, "wait_passively", lambda: passive.append(True))
     monkeypatch.setattr(os, "nice", nice.append)
     monkeypatch.setattr(signal, "signal", handlers.__setitem__)
     monkeypatch.delenv("HF_HUB_DISABLE_PROGRESS_BARS", raising=False)
@@ -182,7 +180,6 @@ def test_the_process_yields_to_the_server_and_leaves_interrupts_to_it(
     worker.main(connection, device, catalog, "info")
     assert kinds(connection.sent) == [Ready]
     assert loaded == [(device, catalog)]
-    assert passive == [True]
     assert nice == niceness
     assert handlers == {signal.SIGINT: signal.SIG_IGN, signal.SIGTERM: worker._end_later}
     assert os.environ.pop("HF_HUB_DISABLE_PROGRESS_BARS", None) == ("1" if embedded else None)
