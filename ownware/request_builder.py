@@ -39,11 +39,9 @@ from pipelines.limits import (
     MAX_STEPS,
     MAX_TRUE_CFG_SCALE,
     MIN_MASK_MARGIN,
-    same_aspect,
-    size_like,
 )
 from pipelines.request import ControlMode, ControlUse, LoraUse, Reference, RenderRequest, Sampler, SolverName
-from pipelines.sizes import edit_size
+from pipelines.sizes import edit_size, same_aspect, size_like
 from server.api.runware.schema.objects import AcceleratorOptions
 from server.api.runware.schema.schedulers import NEAREST, SAMPLERS, scheduler_name
 from server.api.runware.translate.caches import CACHES, cache_plan

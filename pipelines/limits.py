@@ -3,8 +3,6 @@
 The wire's schema, the Python API, the command options and the pipelines import them. Plain numbers.
 """
 
-import math
-
 # Pixels. A token covers 16 × 16 pixels, so every side is a multiple of that.
 SIDE_MULTIPLE = 16
 MIN_SIDE, MAX_SIDE = 128, 2048
@@ -18,26 +16,8 @@ MIN_MASK_MARGIN, MAX_MASK_MARGIN = 32, 128  # pixels
 DEFAULT_STRENGTH = 0.8  # of a seed image: the vendor's
 # A picture is scaled to an area, and Qwen2.5-VL takes no picture whose sides differ by more than 1:200 after that.
 MAX_ASPECT = 100
-# A mask made for a scaled copy of the seed image has its aspect up to rounding.
-ASPECT_TOLERANCE = 0.02
 
 
 def is_side(pixels: int) -> bool:
     """Whether a picture may have a side of this length."""
     return MIN_SIDE <= pixels <= MAX_SIDE and pixels % SIDE_MULTIPLE == 0
-
-
-def nearest_side(pixels: float) -> int:
-    """The legal side next to a length."""
-    return min(MAX_SIDE, max(MIN_SIDE, SIDE_MULTIPLE * round(pixels / SIDE_MULTIPLE)))
-
-
-def size_like(width: int, height: int, area: int) -> tuple[int, int]:
-    """A size of about `area` pixels with the aspect of width × height, each side a legal one."""
-    scale = math.sqrt(area / (width * height))
-    return nearest_side(width * scale), nearest_side(height * scale)
-
-
-def same_aspect(width: int, height: int, other_width: int, other_height: int) -> bool:
-    """Whether two sizes have the same aspect, up to rounding."""
-    return abs(width * other_height / (height * other_width) - 1) <= ASPECT_TOLERANCE

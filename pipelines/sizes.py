@@ -6,6 +6,8 @@ from pipelines.catalog.catalog import ModelEntry
 from pipelines.limits import MAX_SIDE, MIN_SIDE, SIDE_MULTIPLE
 
 REFERENCE_MULTIPLE = 32  # pixels, of both sides of a scaled reference (diffusers: calculate_dimensions)
+# A mask made for a scaled copy of the seed image has its aspect up to rounding.
+ASPECT_TOLERANCE = 0.02
 
 
 def scaled_size(width: int, height: int, area: int, multiple: int = REFERENCE_MULTIPLE) -> tuple[int, int]:
@@ -58,3 +60,19 @@ def native_size(
         return fitted_size(*reference, entry.native_area)
     multiple = SIDE_MULTIPLE if entry.mode == "text_to_image" else REFERENCE_MULTIPLE
     return scaled_size(width, height, entry.native_area, multiple)
+
+
+def nearest_side(pixels: float) -> int:
+    """The legal side next to a length."""
+    return min(MAX_SIDE, max(MIN_SIDE, SIDE_MULTIPLE * round(pixels / SIDE_MULTIPLE)))
+
+
+def size_like(width: int, height: int, area: int) -> tuple[int, int]:
+    """A size of about `area` pixels with the aspect of width × height, each side a legal one."""
+    scale = math.sqrt(area / (width * height))
+    return nearest_side(width * scale), nearest_side(height * scale)
+
+
+def same_aspect(width: int, height: int, other_width: int, other_height: int) -> bool:
+    """Whether two sizes have the same aspect, up to rounding."""
+    return abs(width * other_height / (height * other_width) - 1) <= ASPECT_TOLERANCE

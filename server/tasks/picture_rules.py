@@ -5,7 +5,8 @@ The same for all dialects; errors name the client's parameters.
 
 from collections.abc import Iterator, Mapping
 
-from pipelines.limits import MAX_ASPECT, MAX_SIDE, MIN_SIDE, SIDE_MULTIPLE, is_side, same_aspect
+from pipelines.limits import MAX_ASPECT, MAX_SIDE, MIN_SIDE, SIDE_MULTIPLE, is_side
+from pipelines.sizes import same_aspect
 from server.errors import ApiError, IncompatibleParameters, InvalidParameter, TaskRejected
 from server.media.store import Media
 from server.tasks.spec import TaskSpec

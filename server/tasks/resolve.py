@@ -8,9 +8,8 @@ from collections.abc import Iterator, Mapping
 
 from accel.cache.plan import CachePlan
 from pipelines.catalog.profiles import CalibrationKey, Profiles
-from pipelines.limits import same_aspect
 from pipelines.request import ControlUse, Reference, RenderRequest
-from pipelines.sizes import edit_size
+from pipelines.sizes import edit_size, same_aspect
 from server.tasks.picture_rules import Pictures
 from server.tasks.spec import TaskSpec
 

@@ -1,3 +1,4 @@
+import math
 from dataclasses import replace
 
 import pytest
@@ -6,8 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.catalog.catalog import Mode, load_catalog
-from pipelines.limits import MAX_SIDE, MIN_SIDE, is_side
-from pipelines.sizes import edit_size, keeps_aspect, native_size, reference_size, scaled_size
+from pipelines.limits import MAX_SIDE, MIN_SIDE, SIDE_MULTIPLE, is_side
+from pipelines.sizes import (
+    edit_size,
+    keeps_aspect,
+    native_size,
+    nearest_side,
+    reference_size,
+    same_aspect,
+    scaled_size,
+    size_like,
+)
 
 EDIT = next(entry for entry in load_catalog().entries if entry.mode == "edit")
 SIDES = st.integers(16, 4096)
@@ -86,3 +96,32 @@ def test_an_aspect_is_kept_within_one_multiple() -> None:
     assert keeps_aspect(2048, 416, (1500, 300))
     assert keeps_aspect(416, 2048, (300, 1500))
     assert not keeps_aspect(2048, 128, (3000, 30))
+
+
+@pytest.mark.parametrize("pixels", [128, 144, 1024, 2048])
+def test_a_legal_side_is_its_own_nearest(pixels: int) -> None:
+    assert nearest_side(pixels) == pixels
+
+
+@given(st.floats(0, 10_000))
+def test_the_nearest_side_is_legal_and_near(pixels: float) -> None:
+    side = nearest_side(pixels)
+    assert is_side(side)
+    assert abs(side - min(MAX_SIDE, max(MIN_SIDE, pixels))) <= SIDE_MULTIPLE / 2
+
+
+@given(st.integers(1, 20_000), st.integers(1, 20_000))
+def test_any_size_has_a_legal_one_of_its_aspect(width: int, height: int) -> None:
+    new_width, new_height = size_like(width, height, 1024 * 1024)
+    for side in (new_width, new_height):
+        assert 128 <= side <= 2048
+        assert side % 16 == 0
+    if 1 / 3 < width / height < 3:
+        assert math.isclose(new_width / new_height, width / height, rel_tol=0.03)
+        assert math.isclose(new_width * new_height, 1024 * 1024, rel_tol=0.03)
+
+
+@given(st.integers(16, 2048), st.integers(16, 2048), st.integers(2, 9))
+def test_a_scaled_copy_has_the_same_aspect(width: int, height: int, factor: int) -> None:
+    assert same_aspect(width, height, factor * width, factor * height)
+    assert not same_aspect(width, height, width, 2 * height)
