@@ -1,7 +1,10 @@
-"""Recommends the fastest measured setting that meets constraints on similarity. Pure; imports no torch."""
+"""Recommends the fastest measured way to render that meets constraints on similarity: a cache, or fewer steps.
+
+Pure; imports no torch.
+"""
 
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from benchmarks.step_caches.summary import Group, Row, Spread
@@ -32,34 +35,32 @@ class Constraints:
 class Recommendation:
     """The rows to tell the user about; each is None when there is none.
 
-    `setting` is the fastest accepted cache of the wire. `fewer_steps` is the fastest accepted row without a cache.
+    `winner` is the fastest accepted row that a task can ask for: a cache of the wire, or fewer steps without a cache.
+    Of rows that are equally fast within the noise, it is the most similar. `runner_up` is the best of the other kind.
     `off_wire` is a faster accepted strategy that the wire does not offer. `nearest` is the cache of highest SSIM.
     """
 
-    setting: Row | None
-    fewer_steps: Row | None
+    winner: Row | None
+    runner_up: Row | None
     off_wire: Row | None
     nearest: Row | None
 
-    @property
-    def fewer_steps_win(self) -> bool:
-        """Whether fewer steps alone are at least as fast as the setting."""
-        if self.fewer_steps is None:
-            return False
-        return self.setting is None or _speed(self.fewer_steps) >= _speed(self.setting)
-
 
 def recommend(group: Group, constraints: Constraints) -> Recommendation:
-    """The recommendation from a group's complete rows."""
+    """The recommendation from a group's complete rows. Only a group that is not `noisy` gives a reliable one."""
     caches = [row for row in group.complete if row.kind == "cache" and row.flag is None]
-    accepted = [row for row in group.complete if constraints.accept(row)]
-    setting = _fastest(row for row in accepted if row in caches and row.on_wire)
-    off_wire = _fastest(row for row in accepted if row in caches and not row.on_wire)
-    if off_wire is not None and setting is not None and _speed(off_wire) <= _speed(setting):
+    shorter = [row for row in group.complete if row.kind == "fewer_steps" and _speed(row) > 1 + group.noise]
+    accepted = [row for row in (*caches, *shorter) if constraints.accept(row)]
+    winner = _best([row for row in accepted if row.on_wire or row.kind == "fewer_steps"], group.noise, constraints.mean)
+    off_wire = _best(
+        [row for row in accepted if row.kind == "cache" and not row.on_wire], group.noise, constraints.mean
+    )
+    if off_wire is not None and winner is not None and not _faster(off_wire, winner, group.noise):
         off_wire = None
+    others = [row for row in accepted if winner and row.kind != winner.kind and (row.on_wire or row.kind != "cache")]
     return Recommendation(
-        setting=setting,
-        fewer_steps=_fastest(row for row in accepted if row.kind == "fewer_steps"),
+        winner=winner,
+        runner_up=_best(others, group.noise, constraints.mean),
         off_wire=off_wire,
         nearest=max(caches, key=lambda row: _value(row.ssim, constraints.mean), default=None),
     )
@@ -79,8 +80,15 @@ def _beats(one: Row, other: Row) -> bool:
     return first != second and all(a >= b for a, b in zip(first, second, strict=True))
 
 
-def _fastest(rows: Iterable[Row]) -> Row | None:
-    return max(rows, key=_speed, default=None)
+def _best(rows: Sequence[Row], noise: float, mean: bool) -> Row | None:
+    """The most similar of the rows that are as fast as the fastest within the noise."""
+    fastest = max(rows, key=_speed, default=None)
+    equal = [row for row in rows if fastest is not None and not _faster(fastest, row, noise)]
+    return max(equal, key=lambda row: (_value(row.ssim, mean), _speed(row)), default=None)
+
+
+def _faster(one: Row, other: Row, noise: float) -> bool:
+    return _speed(one) > _speed(other) * (1 + noise)
 
 
 def _speed(row: Row) -> float:

@@ -1,12 +1,12 @@
 """The measurements of the step-cache benchmark, and the JSON-lines file that keeps them.
 
-A measurement is identified by its `Case`; a case in the file is not measured again. Plain data; imports no torch. Some
-keys of the file are older than the names in the code: the aliases keep every committed file readable.
+A measurement is identified by its `Case`; runs of a case that are in the file are not repeated. Plain data; imports no
+torch. Some keys of the file are older than the names in the code: the aliases keep every committed file readable.
 """
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Annotated
@@ -20,6 +20,7 @@ from benchmarks.step_caches.variants import Kind, OptionValue
 
 # Equal images have no finite PSNR; one grey level in one of a megapixel's values makes 113 dB.
 PSNR_OF_EQUALS = 120.0
+_SECONDS = Field(gt=0, allow_inf_nan=False)
 
 
 class ResultsError(ValueError):
@@ -52,9 +53,9 @@ class Case:
     prompt: str
     references: tuple[str, ...]
     seed: int
-    steps: int
+    steps: Annotated[int, Field(ge=1)]
     kind: Kind
-    executed: int
+    executed: Annotated[int, Field(ge=1)]
     plan: CachePlan | None
 
     @property
@@ -71,10 +72,10 @@ class Run:
     often the loop waited for a number from the device.
     """
 
-    loop: float
-    request: float
+    loop: Annotated[float, _SECONDS]
+    request: Annotated[float, _SECONDS]
     peak_mib: int | None
-    host_syncs: Annotated[int, Field(alias="host_reads")]
+    host_syncs: Annotated[int, Field(alias="host_reads", ge=0)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +85,9 @@ class Similarity:
     `psnr` is in dB, 120 for equal images; `ssim` is at most 1; `flip` is the mean of its map, from 0 (equal) to 1.
     """
 
-    psnr: float
-    ssim: float
-    flip: float
+    psnr: Annotated[float, Field(allow_inf_nan=False)]
+    ssim: Annotated[float, Field(ge=-1, le=1)]
+    flip: Annotated[float, Field(ge=0, le=1)]
     text: Annotated[str | None, Field(alias="read")] = None
     baseline_text: Annotated[str | None, Field(alias="twin_read")] = None
 
@@ -101,12 +102,18 @@ class Measurement:
     options: Annotated[dict[str, OptionValue], Field(alias="knobs")]
     on_wire: bool
     words: tuple[str, ...]
-    runs: tuple[Run, ...]
+    runs: Annotated[tuple[Run, ...], Field(min_length=1)]
     baselines: Annotated[tuple[Run, ...], Field(alias="twins")]
     similarity: Annotated[Similarity, Field(alias="likeness")]
     decisions: tuple[Decision, ...]
     versions: dict[str, str]
     date: str
+
+    def __post_init__(self) -> None:
+        if len(self.runs) != len(self.baselines):
+            raise ValueError("twins: each run needs one")
+        if self.case.kind == "cache" and {each.step for each in self.decisions} != set(range(self.case.executed)):
+            raise ValueError("decisions: each step of a cache needs one")
 
     @property
     def loop_speedup(self) -> float:
@@ -126,31 +133,42 @@ class Measurement:
 
 _CASE = TypeAdapter(Case)
 _MEASUREMENT = TypeAdapter(Measurement)
+_FIRST_BYTES = b'{"case":'
 
 
 class ResultsFile:
-    """A JSON-lines file that grows by one measurement at a time. An incomplete last line is dropped."""
+    """A JSON-lines file that grows by one measurement at a time. The last line of a case counts."""
 
     def __init__(self, path: Path) -> None:
-        """Raises `ResultsError` when the file cannot be read, `OSError` when a folder is in its place."""
+        """Drops a line that a kill cut off. Raises `ResultsError` for a file that cannot be read, or is another one."""
         self._path = path
-        self._keys: set[str] = set()
+        self._found: dict[str, Measurement] = {}
         if path.exists():
-            content = path.read_bytes()
+            content = _read_bytes(path)
             complete = content.rfind(b"\n") + 1
+            self._found = dict(_parse_lines(path, content[:complete]))
             if complete < len(content):
+                if not self._found and not _FIRST_BYTES.startswith(content[: len(_FIRST_BYTES)]):
+                    raise ResultsError(f"{path}: these are no results")
                 path.write_bytes(content[:complete])
-            self._keys = {measurement.case.key for measurement in read_results(path)}
         path.parent.mkdir(parents=True, exist_ok=True)
 
-    def __contains__(self, case: Case) -> bool:
-        return case.key in self._keys
+    def repeats(self, case: Case) -> int:
+        """How often the file's measurement of a case was rendered; 0 without one."""
+        found = self._found.get(case.key)
+        return 0 if found is None else len(found.runs)
 
     def append(self, measurement: Measurement) -> None:
-        """Write a measurement at once, so that it survives a kill."""
+        """Write a measurement at once, so that it survives a kill. It is joined with the earlier runs of its case."""
+        if (earlier := self._found.get(measurement.case.key)) is not None:
+            measurement = replace(
+                measurement,
+                runs=(*earlier.runs, *measurement.runs),
+                baselines=(*earlier.baselines, *measurement.baselines),
+            )
         with self._path.open("a", encoding="utf-8") as file:
             file.write(to_line(measurement) + "\n")
-        self._keys.add(measurement.case.key)
+        self._found[measurement.case.key] = measurement
 
 
 def to_line(measurement: Measurement) -> str:
@@ -159,17 +177,22 @@ def to_line(measurement: Measurement) -> str:
 
 
 def read_results(path: Path) -> tuple[Measurement, ...]:
-    """All measurements of a file. Raises `ResultsError`."""
-    return tuple(_read_lines(path))
+    """The measurements of a file, each case once. Raises `ResultsError`."""
+    return tuple(dict(_parse_lines(path, _read_bytes(path))).values())
 
 
-def _read_lines(path: Path) -> Iterator[Measurement]:
+def _read_bytes(path: Path) -> bytes:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        return path.read_bytes()
+    except OSError as error:
         raise ResultsError(f"{path}: {error}") from error
-    for number, line in enumerate(lines, 1):
+
+
+def _parse_lines(path: Path, content: bytes) -> Iterator[tuple[str, Measurement]]:
+    """Key and measurement of each line. JSON escapes no line separator of Unicode, so only newlines end a line."""
+    for number, line in enumerate(content.removesuffix(b"\n").split(b"\n") if content else (), 1):
         try:
-            yield _MEASUREMENT.validate_json(line)
+            measurement = _MEASUREMENT.validate_json(line)
         except ValidationError as error:
             raise ResultsError(f"{path}, line {number}: {validation_message(error)}") from error
+        yield measurement.case.key, measurement

@@ -49,16 +49,17 @@ def make_samples(
 
 
 def run(measurer: "Measurer", samples: Sequence[Sample], results: ResultsFile, images: Path, repeats: int) -> int:
-    """Measure the samples that the file lacks. Returns their number."""
-    missing = [s for s in samples if measurer.case(s.variant, s.prompt, s.seed, s.steps) not in results]
+    """Render each sample until the file has `repeats` runs of it. Returns the number of samples that lacked some."""
+    lacking = [(s, repeats - results.repeats(measurer.case(s.variant, s.prompt, s.seed, s.steps))) for s in samples]
+    missing = [(sample, count) for sample, count in lacking if count > 0]
     if not missing:
         return 0
     images.mkdir(parents=True, exist_ok=True)
-    first = missing[0]
+    first, _ = missing[0]
     measurer.render(measurer.request(first.prompt, first.seed, first.steps))  # warms the libraries up
     with typer.progressbar(missing, label="results", file=sys.stderr, item_show_func=_describe) as bar:
-        for sample in bar:
-            measurement, image = measurer.measure(sample.variant, sample.prompt, sample.seed, sample.steps, repeats)
+        for sample, count in bar:
+            measurement, image = measurer.measure(sample.variant, sample.prompt, sample.seed, sample.steps, count)
             save_image(image, image_path(images, measurement.case))
             results.append(measurement)
     return len(missing)
@@ -74,5 +75,5 @@ def save_image(image: Image.Image, path: Path) -> None:
     image.save(path, "WEBP", quality=IMAGE_QUALITY)
 
 
-def _describe(sample: Sample | None) -> str | None:
-    return None if sample is None else f"{sample.variant.name}: {sample.prompt.text[:40]}"
+def _describe(item: tuple[Sample, int] | None) -> str | None:
+    return None if item is None else f"{item[0].variant.name}: {item[0].prompt.text[:40]}"

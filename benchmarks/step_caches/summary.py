@@ -14,6 +14,8 @@ from benchmarks.step_caches.variants import Kind, OptionValue
 
 # A smaller speed-up counts as none, even on a quiet machine.
 MIN_NOISE = 0.02
+# Neighbouring settings are 5 to 10 % apart: beyond this noise, their order by speed is chance.
+MAX_NOISE = 0.10
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,24 @@ class Group:
     rows: tuple[Row, ...]
     measurements: tuple[Measurement, ...]
     noise: float
+
+    @property
+    def noisy(self) -> bool:
+        """Whether the clock varied too much to order the rows by speed."""
+        return self.noise > MAX_NOISE
+
+    @property
+    def repeats(self) -> int:
+        """How often each image was rendered at least."""
+        return min(len(measurement.runs) for measurement in self.measurements)
+
+    @property
+    def noise_advice(self) -> str:
+        """What to do about timings that are noisy."""
+        return (
+            f"Equal runs differ by up to {100 * self.noise:.0f} % in time, and above {100 * MAX_NOISE:.0f} % the order "
+            f"by speed is chance. Measure again with --repeats {2 * self.repeats + 1} while the machine is idle."
+        )
 
     @property
     def prompts(self) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""`ownware bench recommend`: print the fastest measured setting that meets constraints on similarity."""
+"""`ownware bench recommend`: print the fastest measured way to render that meets constraints on similarity."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from benchmarks.step_caches.recommend import Constraints, Recommendation
     from benchmarks.step_caches.summary import Group, Row
 
-NONE_MEETS = 1
+NO_RECOMMENDATION = 1
 
 
 def recommend(
@@ -28,7 +28,7 @@ def recommend(
     device: Annotated[str | None, typer.Option(help="Where several were measured, as the results name it.")] = None,
     results: Annotated[Path, typer.Option(help="The JSON lines.")] = FOLDER / RESULTS,
 ) -> None:
-    """Print the acceleratorOptions of the fastest measured setting that stays similar to the uncached image."""
+    """Print what a task has to ask for to be fastest and stay similar: acceleratorOptions, or fewer steps."""
     from benchmarks.step_caches import recommend as recommendations
     from benchmarks.step_caches.results import ResultsError
     from ownware.cache_benchmark import BenchError
@@ -42,11 +42,16 @@ def recommend(
         group = _choose_group(read_groups(results), model, steps, pixels, device)
     except (BenchError, OptionError, ResultsError) as error:
         fail(str(error))
+    if group.noisy:
+        print_messages([f"{_describe_group(group)}: no recommendation. {group.noise_advice}"])
+        raise typer.Exit(NO_RECOMMENDATION)
     recommendation = recommendations.recommend(group, constraints)
     print_messages(_report_lines(recommendation, group, constraints))
-    if recommendation.setting is None:
-        raise typer.Exit(NONE_MEETS)
-    typer.echo(json.dumps({"acceleratorOptions": recommendation.setting.options}))
+    winner = recommendation.winner
+    if winner is None:
+        raise typer.Exit(NO_RECOMMENDATION)
+    parameters = {"acceleratorOptions": winner.options} if winner.kind == "cache" else {"steps": winner.executed}
+    typer.echo(json.dumps(parameters))
 
 
 def _choose_group(
@@ -74,20 +79,30 @@ def _choose_group(
 
 
 def _report_lines(recommendation: "Recommendation", group: "Group", constraints: "Constraints") -> Iterator[str]:
-    where = f"{group.setup.model}, {group.steps} steps, {group.cases} images"
+    where = _describe_group(group)
     statistic = "on average" if constraints.mean else "on the worst image"
-    setting, nearest = recommendation.setting, recommendation.nearest
-    if setting is not None:
-        yield f"{where}: {_speed(setting)}, SSIM {setting.ssim.worst:.3f} on the worst image."
+    winner, runner_up, nearest = recommendation.winner, recommendation.runner_up, recommendation.nearest
+    if winner is not None:
+        yield f"{where}: {_speed(winner)}, SSIM {winner.ssim.worst:.3f} on the worst image."
     else:
         yield f"{where}: no setting meets the constraints {statistic}."
         if nearest is not None:
             value = nearest.ssim.mean if constraints.mean else nearest.ssim.worst
             yield f"The nearest is {nearest.name}, with an SSIM of {value:.3f}."
+    if winner is not None and runner_up is not None:
+        other = "The best cache is" if winner.kind == "fewer_steps" else "Without a cache, fewer steps reach"
+        tie = "the clock cannot tell the two apart, and the more similar one is taken"
+        apart = abs(winner.loop_speedup.mean / runner_up.loop_speedup.mean - 1) > group.noise
+        yield f"{other} {_speed(runner_up)}{'' if apart else f'; {tie}'}."
+    elif winner is not None and winner.kind == "fewer_steps":
+        yield "These are fewer steps without a cache; no cache meets the constraints."
     if recommendation.off_wire is not None:
-        yield f"The strategy {_speed(recommendation.off_wire)} is faster, but the API does not offer it."
-    if recommendation.fewer_steps is not None and recommendation.fewer_steps_win:
-        yield f"Without a cache, {_speed(recommendation.fewer_steps)}, which is at least as fast."
+        what = "meets them" if winner is None else "is faster"
+        yield f"The strategy {_speed(recommendation.off_wire)} {what}, but the API does not offer it."
+
+
+def _describe_group(group: "Group") -> str:
+    return f"{group.setup.model}, {group.steps} steps, {group.cases} images"
 
 
 def _speed(row: "Row") -> str:

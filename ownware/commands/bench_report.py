@@ -50,6 +50,9 @@ def write_reports(out: Path, results: Path, readme: Path | None = None, plot: Pa
         fail(f"--readme: {error}")
     except (BenchError, ResultsError, OSError) as error:
         fail(str(error))
+    for group in groups:
+        if group.noisy:
+            print_message(f"{group.setup.model}, {group.steps} steps: {group.noise_advice}")
     print_message(str(page))
 
 

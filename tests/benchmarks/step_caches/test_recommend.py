@@ -1,3 +1,6 @@
+from typing import Any
+
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,9 +17,16 @@ MEASURED = st.lists(
 )
 
 
-def group_of(measured: list[tuple[str, float, list[float]]]) -> Group:
+def group_of(measured: list[tuple[Any, float, list[float]]]) -> Group:
     return group_measurements(
-        measurement(f"{kind} {number}", kind=kind, speedup=speed, ssim=ssim, prompt=str(prompt), executed=number + 1)  # pyright: ignore[reportArgumentType]
+        measurement(
+            f"{kind} {number}",
+            kind=kind,
+            speedup=speed,
+            ssim=ssim,
+            prompt=str(prompt),
+            executed=20 if kind == "cache" else number + 1,
+        )
         for number, (kind, speed, similarity) in enumerate(measured)
         for prompt, ssim in enumerate(similarity)
     )[0]
@@ -24,38 +34,34 @@ def group_of(measured: list[tuple[str, float, list[float]]]) -> Group:
 
 @settings(max_examples=40)
 @given(measured=MEASURED, least=SIMILARITY)
-def test_the_fastest_that_holds_on_the_worst_prompt(measured: list, least: float) -> None:
-    recommendation = recommend(group_of(measured), Constraints(min_ssim=least))
-    holding = [speed for kind, speed, similarity in measured if kind == "cache" and min(similarity) >= least]
-    assert (recommendation.setting is not None) == bool(holding)
-    if recommendation.setting is not None:
-        assert recommendation.setting.ssim.worst >= least
-        assert abs(recommendation.setting.loop_speedup.mean - max(holding)) < 1e-9
+def test_the_winner_holds_on_the_worst_prompt_and_lost_to_nothing(measured: list, least: float) -> None:
+    group = group_of(measured)
+    recommendation = recommend(group, Constraints(min_ssim=least))
+    holding = [(speed, min(similarity)) for _, speed, similarity in measured if min(similarity) >= least]
+    assert (recommendation.winner is not None) == bool(holding)
+    if (winner := recommendation.winner) is not None:
+        equal = [ssim for speed, ssim in holding if max(holding)[0] <= speed * (1 + group.noise)]
+        assert winner.loop_speedup.mean * (1 + group.noise) >= max(holding)[0]
+        assert winner.ssim.worst == max(equal)
 
 
 @settings(max_examples=40)
 @given(measured=MEASURED, least=SIMILARITY)
-def test_fewer_steps_win_when_they_are_as_fast(measured: list, least: float) -> None:
+def test_the_runner_up_is_of_the_other_kind(measured: list, least: float) -> None:
     recommendation = recommend(group_of(measured), Constraints(min_ssim=least))
-    shorter = [speed for kind, speed, similarity in measured if kind == "fewer_steps" and min(similarity) >= least]
-    caches = [speed for kind, speed, similarity in measured if kind == "cache" and min(similarity) >= least]
-    assert recommendation.fewer_steps_win == (bool(shorter) and (not caches or max(shorter) >= max(caches)))
+    kinds = {kind for kind, _, similarity in measured if min(similarity) >= least}
+    found = {row.kind for row in (recommendation.winner, recommendation.runner_up) if row is not None}
+    assert found == kinds
 
 
 @settings(max_examples=40)
 @given(measured=MEASURED, first=SIMILARITY, second=SIMILARITY)
 def test_a_stricter_demand_is_never_faster(measured: list, first: float, second: float) -> None:
     group = group_of(measured)
-    loose, strict = (recommend(group, Constraints(min_ssim=least)).setting for least in sorted((first, second)))
-    assert strict is None or (loose is not None and loose.loop_speedup.mean >= strict.loop_speedup.mean)
-
-
-@settings(max_examples=40)
-@given(measured=MEASURED, least=SIMILARITY)
-def test_what_holds_on_the_worst_prompt_holds_on_average(measured: list, least: float) -> None:
-    group = group_of(measured)
-    worst, mean = (recommend(group, Constraints(min_ssim=least, mean=mean)).setting for mean in (False, True))
-    assert worst is None or (mean is not None and mean.loop_speedup.mean >= worst.loop_speedup.mean)
+    loose, strict = (recommend(group, Constraints(min_ssim=least)).winner for least in sorted((first, second)))
+    assert strict is None or (
+        loose is not None and loose.loop_speedup.mean * (1 + group.noise) >= strict.loop_speedup.mean
+    )
 
 
 @settings(max_examples=40)
@@ -88,15 +94,35 @@ def test_a_setting_that_missed_a_prompt_is_not_compared() -> None:
     recommendation = recommend(
         group_measurements([*whole, measurement("fast", speedup=3.0, prompt="a")])[0], Constraints(min_ssim=0.9)
     )
-    assert recommendation.setting is not None
-    assert recommendation.setting.name == "slow"
+    assert recommendation.winner is not None
+    assert recommendation.winner.name == "slow"
 
 
-def test_a_setting_that_is_not_faster_is_never_chosen() -> None:
-    group = group_measurements(
-        [measurement("idle", speedup=1.0), measurement("no reuse", speedup=1.5, pattern="CCCC")]
-    )[0]
-    assert recommend(group, Constraints(min_ssim=0.5)).setting is None
+def test_fewer_steps_win_over_a_cache_that_is_slower() -> None:
+    """The printed setting lost to fewer steps: these results are those of a public report."""
+    rows = [
+        measurement("teaCache 0.2", speedup=1.41, ssim=0.993),
+        measurement("14 steps", kind="fewer_steps", executed=14, speedup=1.47, ssim=0.996),
+    ]
+    recommendation = recommend(group_measurements(rows)[0], Constraints(min_ssim=0.99))
+    assert recommendation.winner is not None
+    assert recommendation.runner_up is not None
+    assert (recommendation.winner.name, recommendation.runner_up.name) == ("14 steps", "teaCache 0.2")
+
+
+def test_of_two_that_the_clock_cannot_tell_apart_the_more_similar_is_taken() -> None:
+    rows = [measurement("faster", speedup=2.02, ssim=0.95), measurement("closer", speedup=2.0, ssim=0.98)]
+    recommendation = recommend(group_measurements(rows)[0], Constraints(min_ssim=0.9))
+    assert recommendation.winner is not None
+    assert recommendation.winner.name == "closer"
+
+
+@pytest.mark.parametrize("kind", ["cache", "fewer_steps"])
+def test_what_is_not_faster_is_never_chosen(kind: Any) -> None:
+    slow = measurement("idle", kind=kind, speedup=1.0, executed=20 if kind == "cache" else 18)
+    no_reuse = measurement("no reuse", speedup=1.5, pattern="C")
+    recommendation = recommend(group_measurements([slow, no_reuse])[0], Constraints(min_ssim=0.5))
+    assert recommendation.winner is None
 
 
 def test_a_strategy_that_the_wire_lacks_is_named_when_it_is_faster() -> None:
@@ -105,7 +131,7 @@ def test_a_strategy_that_the_wire_lacks_is_named_when_it_is_faster() -> None:
         group_measurements([measurement("fb", speedup=2.0), beyond])[0], Constraints(min_ssim=0.9)
     )
     assert (
-        recommendation.setting and recommendation.setting.name,
+        recommendation.winner and recommendation.winner.name,
         recommendation.off_wire and recommendation.off_wire.name,
     ) == ("fb", "meancache")
     slower = measurement("meancache", speedup=1.5, on_wire=False)

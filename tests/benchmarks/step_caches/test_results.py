@@ -1,5 +1,7 @@
+import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,11 +16,29 @@ FIRST, SECOND = measurement("one"), measurement("two", prompt="a blue star")
 def test_what_is_written_is_read(tmp_path: Path) -> None:
     file = ResultsFile(tmp_path / "new" / "results.jsonl")
     for each in (FIRST, SECOND):
-        assert each.case not in file
+        assert file.repeats(each.case) == 0
         file.append(each)
-        assert each.case in file
+        assert file.repeats(each.case) == 1
     assert read_results(tmp_path / "new" / "results.jsonl") == (FIRST, SECOND)
-    assert SECOND.case in ResultsFile(tmp_path / "new" / "results.jsonl")
+    assert ResultsFile(tmp_path / "new" / "results.jsonl").repeats(SECOND.case) == 1
+
+
+def test_more_runs_of_a_case_are_joined(tmp_path: Path) -> None:
+    file = ResultsFile(tmp_path / "results.jsonl")
+    for each in (FIRST, SECOND, FIRST):
+        file.append(each)
+    joined, other = read_results(tmp_path / "results.jsonl")
+    assert (joined.runs, joined.baselines) == (2 * FIRST.runs, 2 * FIRST.baselines)
+    assert other == SECOND
+    assert ResultsFile(tmp_path / "results.jsonl").repeats(FIRST.case) == 2
+
+
+@pytest.mark.parametrize("prompt", ["a\u2028b", "a\u0085b", "a\x0bb", "红\nblue"])
+def test_a_prompt_may_have_any_line_separator(prompt: str, tmp_path: Path) -> None:
+    file = ResultsFile(tmp_path / "results.jsonl")
+    file.append(measurement(prompt=prompt))
+    file.append(SECOND)
+    assert [each.case.prompt for each in read_results(tmp_path / "results.jsonl")] == [prompt, SECOND.case.prompt]
 
 
 @pytest.mark.parametrize("cut", [1, 40, 400])
@@ -26,8 +46,7 @@ def test_a_line_that_a_kill_cut_off_is_dropped(cut: int, tmp_path: Path) -> None
     path = tmp_path / "results.jsonl"
     path.write_text(to_line(FIRST) + "\n" + to_line(SECOND)[:-cut], encoding="utf-8")
     file = ResultsFile(path)
-    assert FIRST.case in file
-    assert SECOND.case not in file
+    assert (file.repeats(FIRST.case), file.repeats(SECOND.case)) == (1, 0)
     file.append(SECOND)
     assert read_results(path) == (FIRST, SECOND)
 
@@ -62,7 +81,7 @@ def test_a_speed_up_is_the_median_of_neighbours() -> None:
 
 
 def test_a_step_is_reused_when_both_branches_are() -> None:
-    both = decisions("CRRC")
+    both = decisions("CRRC" + 16 * "C")
     assert replace(FIRST, decisions=both).reused_steps == 2
     one = tuple(replace(d, reason="threshold") if (d.step, d.branch) == (1, "uncond") else d for d in both)
     assert replace(FIRST, decisions=one).reused_steps == 1
@@ -75,6 +94,42 @@ def test_a_line_that_is_no_result_is_named(tmp_path: Path) -> None:
         read_results(path)
     with pytest.raises(ResultsError, match="No such file"):
         read_results(tmp_path / "nothing")
+
+
+def broken(**changes: Any) -> str:
+    return json.dumps(json.loads(to_line(FIRST)) | changes)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("", "Invalid JSON"),
+        ("[]", "Input should be"),
+        (broken(runs=[], twins=[]), "runs: "),
+        (broken(twins=[]), "twins: each run needs one"),
+        (broken(runs=[{"loop": 0, "request": 1, "peak_mib": None, "host_reads": 0}]), "runs.0.loop: "),
+        (broken(runs=[{"loop": -1, "request": 1, "peak_mib": None, "host_reads": 0}]), "runs.0.loop: "),
+        (broken(runs=[{"loop": float("nan"), "request": 1, "peak_mib": None, "host_reads": 0}]), "runs.0.loop: "),
+        (broken(likeness={"psnr": 40, "ssim": 2, "flip": 0}), "likeness.ssim: "),
+        (broken(likeness={"psnr": float("inf"), "ssim": 1, "flip": 0}), "likeness.psnr: "),
+        (broken(decisions=[]), "decisions: each step of a cache needs one"),
+    ],
+)
+def test_a_broken_line_is_named(line: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "results.jsonl"
+    path.write_text(f"{to_line(FIRST)}\n{line}\n", encoding="utf-8")
+    with pytest.raises(ResultsError, match=r"results\.jsonl, line 2: ") as caught:
+        read_results(path)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"\x89PNG\r\n\x1a\nbytes", b"a letter without a newline", b"\xff\xfe{\n"])
+def test_another_file_is_left_as_it_is(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "picture.png"
+    path.write_bytes(content)
+    with pytest.raises(ResultsError, match=r"picture\.png"):
+        ResultsFile(path)
+    assert path.read_bytes() == content
 
 
 def test_committed_results_keep_their_keys() -> None:
