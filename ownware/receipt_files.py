@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pipelines.catalog.catalog import Catalog, ModelEntry
 from pipelines.catalog.fingerprint import file_digest, same_weights
-from pipelines.catalog.hub import local_file
+from pipelines.catalog.hub.cache import local_file
 from pipelines.receipt import Receipt, ReceiptError, fingerprint, pictures_of, read_receipt, with_files
 from pipelines.request import RenderRequest
 from server.media.metadata import embedded_text

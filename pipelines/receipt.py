@@ -17,7 +17,7 @@ from accel.cache.report import CacheReport
 from accel.validation_message import validation_message
 from pipelines.catalog.catalog import ModelEntry
 from pipelines.catalog.fingerprint import file_digest, folder_fingerprint
-from pipelines.catalog.hub import local_file, local_folder
+from pipelines.catalog.hub.cache import local_file, local_folder
 from pipelines.request import Reference, RenderRequest
 
 FORMAT = 1

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipelines.catalog.hub import hub_cache, local_folder
+from pipelines.catalog.hub.cache import hub_cache, local_folder
 from server.devices import card_bytes
 
 GB, GIB = 10**9, 2**30

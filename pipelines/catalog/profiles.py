@@ -15,7 +15,7 @@ from accel.cache.plan import CachePlan
 from accel.cache.profile import Profile, ProfileError, Recipe, load_profile, profile_names, read_profile
 from pipelines.catalog.catalog import EMBEDDED, Catalog, ModelEntry
 from pipelines.catalog.fingerprint import part_fingerprint
-from pipelines.catalog.hub import local_folder
+from pipelines.catalog.hub.cache import local_folder
 
 log = structlog.get_logger()
 

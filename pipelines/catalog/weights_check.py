@@ -7,7 +7,7 @@ import difflib
 from pathlib import Path
 
 from pipelines.catalog.catalog import EMBEDDED, Catalog, CatalogError, ModelEntry
-from pipelines.catalog.hub import local_folder
+from pipelines.catalog.hub.cache import local_folder
 
 _PARTS = ("transformer", "vae", "text_encoder", "tokenizer", "scheduler")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from pipelines.catalog.hub import local_file
+from pipelines.catalog.hub.download import fetch_file
 from pipelines.errors import LoraError
 from pipelines.lora.deltas import Delta
 from pipelines.lora.files import LoraFile, read_lora
@@ -91,7 +91,7 @@ def _hook(added: tuple[tuple[Delta, float], ...]) -> Hook:
 
 def _local_path(path: Path) -> Path:
     try:
-        return local_file(path, download=True)
+        return fetch_file(path)
     except OSError as error:
         raise LoraError(f"'{path}' cannot be downloaded from the hub ({_first_line(error)})") from error
     except ValueError as error:

@@ -20,6 +20,8 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLIm
 
 from accel.kernels.vector_math import choose_kernels
 from accel.weights.single_frame import SingleFrameVae
+from pipelines.catalog.hub.download import fetch_folder
+from pipelines.catalog.hub.errors import HubError
 from pipelines.catalog.templates import CONTROL_TOKENS
 from pipelines.errors import LoadError
 from pipelines.models.checkpoint import Checkpoint
@@ -42,7 +44,7 @@ _UNSUPPORTED_CONFIG = {
 
 def load(weights: str, device: torch.device, dtype: torch.dtype, *, with_vision: bool) -> Checkpoint:
     """Load every part of a diffusers folder, or of a hub repository. Raises `LoadError`."""
-    _check_folder(weights)
+    weights = _local_folder(weights)
     choose_kernels()
     with _part(weights, "transformer") as part:
         _check_config(weights, part)
@@ -71,12 +73,13 @@ def load(weights: str, device: torch.device, dtype: torch.dtype, *, with_vision:
 
 def load_network(kind: type[N], weights: str, device: torch.device, dtype: torch.dtype) -> N:
     """Load one network that has a folder, or a hub repository, of its own. Raises `LoadError`."""
-    _check_folder(weights)
+    weights = _local_folder(weights)
     with _part(weights, kind.__name__):
         return _to_device(_complete(kind, weights, None, torch_dtype=dtype), device)
 
 
-def _check_folder(weights: str) -> None:
+def _local_folder(weights: str) -> str:
+    """A folder as it is; of a hub repository the copy here, downloaded where it is not whole."""
     path = Path(weights)
     if path.is_file():
         kind = "GGUF" if path.suffix.lower() == ".gguf" else path.suffix.lstrip(".") or "unknown"
@@ -86,6 +89,10 @@ def _check_folder(weights: str) -> None:
         )
     if path.is_absolute() and not path.is_dir():
         raise LoadError(f"Weights '{weights}': there is no such folder.")
+    try:
+        return str(fetch_folder(weights))
+    except HubError as error:
+        raise LoadError(f"Weights '{weights}': {error}.") from error
 
 
 def _check_config(weights: str, part: str) -> None:

@@ -6,12 +6,15 @@ from pathlib import Path
 import pytest
 import torch
 from diffusers.models.controlnets.controlnet_qwenimage import QwenImageControlNetModel
+from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 
+from pipelines.catalog.hub.download import fetch_folder
 from pipelines.errors import LoadError
 from pipelines.models.checkpoint import Checkpoint
 from pipelines.models.loader import load, load_network
 from tests.control import save_controlnet
+from tests.hub import folder_files, serve_hub, use_hub
 
 CPU = torch.device("cpu")
 
@@ -144,3 +147,41 @@ def test_a_single_file_is_told_what_it_is(tmp_path: Path, name: str, kind: str) 
     (tmp_path / name).write_bytes(b"weights")
     with pytest.raises(LoadError, match=rf"this is a single file \({kind}\)\. Only folders in the diffusers layout"):
         load(str(tmp_path / name), CPU, torch.float32, with_vision=True)
+
+
+def test_a_sharded_repository_is_downloaded_and_then_loads_without_the_hub(
+    checkpoint: Checkpoint, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for part in ("transformer", "text_encoder"):
+        shutil.rmtree(folder / part)
+        getattr(checkpoint, part).save_pretrained(folder / part, max_shard_size="100KB")
+        assert len(list((folder / part).glob("*-of-*.safetensors"))) > 1
+    with serve_hub({"owner/sharded": folder_files(folder)}) as hub:
+        use_hub(monkeypatch, hub.url, tmp_path / "hub")
+        load("owner/sharded", CPU, torch.float32, with_vision=True)
+        hub.status, hub.requests = 503, []
+        loaded = load("owner/sharded", CPU, torch.float32, with_vision=True)
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+        load("owner/sharded", CPU, torch.float32, with_vision=True)
+        assert hub.requests == []
+    for (name, weight), other in zip(
+        checkpoint.transformer.named_parameters(), loaded.transformer.parameters(), strict=True
+    ):
+        assert torch.equal(weight, other), name
+
+
+def test_a_part_of_a_repository_is_refused_offline(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serve_hub({"owner/model": folder_files(folder)}) as hub:
+        use_hub(monkeypatch, hub.url, tmp_path / "hub")
+        copy = fetch_folder("owner/model")
+    (copy / "vae" / "diffusion_pytorch_model.safetensors").unlink()
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(LoadError, match=r"owner/model is not wholly here, and HF_HUB_OFFLINE=1 forbids"):
+        load("owner/model", CPU, torch.float32, with_vision=True)
+
+
+def test_a_relative_path_that_is_not_there_is_no_hub_name() -> None:
+    with pytest.raises(LoadError, match=r"^Weights '\./nowhere': there is no folder '\./nowhere', and it is no name"):
+        load("./nowhere", CPU, torch.float32, with_vision=True)

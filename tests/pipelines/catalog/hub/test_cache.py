@@ -4,7 +4,7 @@ import huggingface_hub.constants
 import pytest
 
 from pipelines.catalog.catalog import EMBEDDED, EMBEDDED_FOLDER
-from pipelines.catalog.hub import local_file, local_folder
+from pipelines.catalog.hub.cache import is_repository, local_file, local_folder, snapshot_folder, split_file
 
 
 @pytest.fixture(autouse=True)
@@ -34,8 +34,14 @@ class TestFolder:
         assert local_folder(str(tmp_path)) == tmp_path
 
     def test_a_hub_name_is_its_local_copy(self, hub_cache: Path) -> None:
-        snapshot = put_snapshot(hub_cache, "model_index.json")
+        snapshot = put_snapshot(hub_cache, "model.safetensors")
+        (snapshot / "config.json").write_text("{}")
         assert local_folder("owner/style") == snapshot
+
+    def test_a_part_of_a_copy_is_none(self, hub_cache: Path) -> None:
+        snapshot = put_snapshot(hub_cache, "config.json")
+        assert snapshot_folder("owner/style") == snapshot
+        assert local_folder("owner/style") is None
 
     @pytest.mark.parametrize("weights", ["owner/other", "/no/such/folder", "not a name!"])
     def test_none_without_a_local_copy(self, weights: str) -> None:
@@ -51,11 +57,29 @@ class TestFile:
         snapshot = put_snapshot(hub_cache, name)
         assert local_file(Path("owner/style") / name) == snapshot / name
 
+    def test_an_older_state_that_has_it(self, hub_cache: Path) -> None:
+        snapshot = put_snapshot(hub_cache, "style.safetensors")
+        (snapshot.parents[1] / "refs" / "main").write_text("1" * 40)
+        (snapshot.parent / ("1" * 40)).mkdir()
+        assert local_file(Path("owner/style/style.safetensors")) == snapshot / "style.safetensors"
+
     def test_a_file_without_a_local_copy(self) -> None:
-        with pytest.raises(OSError, match="disk cache"):
+        with pytest.raises(OSError, match="is not in the hub's cache"):
             local_file(Path("owner/other/style.safetensors"))
 
     @pytest.mark.parametrize("name", ["style.safetensors", "owner/style.safetensors"])
     def test_a_path_that_is_no_hub_name(self, name: str) -> None:
         with pytest.raises(ValueError, match="neither a file nor a file of a hub repository"):
             local_file(Path(name))
+
+
+@pytest.mark.parametrize("name", ["Qwen/Qwen-Image", "a/b", "city96/Qwen-Image-gguf"])
+def test_names_of_repositories(name: str) -> None:
+    assert is_repository(name)
+    assert split_file(f"{name}/deep/file.gguf") == (name, "deep/file.gguf")
+
+
+@pytest.mark.parametrize("name", ["./nowhere", "../a", "a", "/a/b", "a/b/c", "~/models", "a/..", ""])
+def test_what_is_no_name_of_a_repository(name: str) -> None:
+    assert not is_repository(name)
+    assert split_file(name) in (None, ("a/b", "c"))
