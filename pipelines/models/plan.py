@@ -29,9 +29,9 @@ class ComponentPlan:
 class WeightsPlan:
     """What is loaded, in which precision, and where it stays.
 
-    With `tables` the modulation layers are evaluated once for each sigma list, and leave the card. With `vae_tiled` the
-    VAE works on one strip of the image after the other. `peak_bytes` is the most that the card holds with the planned
-    workload, and `host_bytes` what stays in host memory. `seconds_per_step` is computed from bandwidths and arithmetic;
+    With `tables` the modulation layers are evaluated once for each sigma list, and leave the card. `peak_bytes` is the
+    most that the card holds with the planned workload, and `host_bytes` what stays in host memory. `adapter_bytes` is
+    the room on the card for LoRAs, None for no limit. `seconds_per_step` is computed from bandwidths and arithmetic;
     None where the device's speed is unknown. `reasons` say in sentences why the plan is as it is.
     """
 
@@ -39,9 +39,9 @@ class WeightsPlan:
     text_encoder: ComponentPlan
     vae: ComponentPlan
     tables: bool = False
-    vae_tiled: bool = False
     peak_bytes: int = 0
     host_bytes: int = 0
+    adapter_bytes: int | None = None
     seconds_per_step: float | None = None
     reasons: tuple[str, ...] = ()
 
@@ -53,4 +53,5 @@ class WeightsPlan:
 
 def resident_plan(precision: Precision) -> WeightsPlan:
     """Everything on the device in one precision: the plan of a CPU, in fp32, and of a card with room for all."""
-    return WeightsPlan(*(ComponentPlan(precision),) * 3)
+    component = ComponentPlan(precision)
+    return WeightsPlan(component, component, component)

@@ -12,7 +12,6 @@ def test_a_resident_plan_streams_nothing(precision: Precision) -> None:
     assert {part.precision for part in parts} == {precision}
     assert not any(part.streamed_bytes for part in parts)
     assert not plan.tables
-    assert not plan.vae_tiled
     assert plan.exact == (precision in EXACT)
 
 
