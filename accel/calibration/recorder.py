@@ -10,7 +10,7 @@ from collections.abc import Hashable, Sequence
 import torch
 from diffusers.models.transformers.transformer_qwenimage import QwenImageTransformer2DModel
 
-from accel.block_runner import BlockRunner
+from accel.block_runner import RESIDENT, BlockRunner, WeightAccess
 from accel.cache.plan import CachePlan
 from accel.cache.report import Branch
 from accel.cache.session import Forward
@@ -55,13 +55,16 @@ class Recorder:
         forwards: Sequence[Forward],
         step: int,
         controls: Hashable = None,
+        weights: WeightAccess = RESIDENT,
     ) -> list[torch.Tensor]:
         """As `CacheSession.evaluate`, without reuse. Raises `FloatingPointError` on NaN and infinity."""
         self._evaluation = self._evaluation + 1 if step == self._step else 0
         self._step = step
         outputs = []
         for forward in forwards:
-            runner = BlockRunner(transformer, tokens, timestep, forward.embeds, shapes, forward.control_residuals)
+            runner = BlockRunner(
+                transformer, tokens, timestep, forward.embeds, shapes, forward.control_residuals, weights
+            )
             self._record(runner, forward.branch, timestep)
             outputs.append(runner.output())
         return outputs

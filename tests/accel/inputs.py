@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from accel.block_runner import BlockRunner
+from accel.block_runner import RESIDENT, BlockRunner, WeightAccess
 from accel.cache.curves import Polynomial
 from accel.cache.gate import Gate
 from accel.cache.report import Branch
@@ -70,7 +70,13 @@ def make_session(strategy: Strategy, gate: Gate = OPEN_GATE) -> CacheSession:
 
 
 def evaluate(
-    session: CacheSession, transformer: Any, inputs: Inputs, step: int, *branches: Branch, controls: Any = None
+    session: CacheSession,
+    transformer: Any,
+    inputs: Inputs,
+    step: int,
+    *branches: Branch,
+    controls: Any = None,
+    weights: WeightAccess = RESIDENT,
 ) -> list[torch.Tensor]:
     """The outputs of a session, by default for the branch with the prompt."""
     forwards = [Forward(branch, inputs.embeds(branch), lambda: inputs.residuals) for branch in branches or ("cond",)]
@@ -83,6 +89,7 @@ def evaluate(
             forwards=forwards,
             step=step,
             controls=controls,
+            weights=weights,
         )
 
 
