@@ -12,16 +12,9 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
-from diffusers.models.transformers.transformer_qwenimage import QwenImageTransformer2DModel
 
-from accel.block_runner import (
-    RESIDENT,
-    BlockRunner,
-    ControlResiduals,
-    WeightAccess,
-    no_control_residuals,
-    run_together,
-)
+from accel.block_runner import BlockRunner, run_together
+from accel.cache.evaluation import Evaluation, Forward
 from accel.cache.gate import Gate
 from accel.cache.memory import BranchMemory, measure_distances
 from accel.cache.plan import CacheName, CachePlan
@@ -30,15 +23,6 @@ from accel.cache.strategies.base import DistanceMetric, FixedSchedule, PastForwa
 from accel.cache.strategies.table import STRATEGIES
 
 _Hidden = tuple[torch.Tensor, torch.Tensor]  # of the image and of the text
-
-
-@dataclass(frozen=True, slots=True)
-class Forward:
-    """One branch of guidance: its prompt [1, words, width] and the function that computes its ControlNet residuals."""
-
-    branch: Branch
-    embeds: torch.Tensor
-    control_residuals: ControlResiduals = no_control_residuals
 
 
 @dataclass(slots=True)
@@ -73,33 +57,18 @@ class CacheSession:
         self._blocks_run = self._blocks_skipped = 0
         self._seconds = 0.0
 
-    def evaluate(
-        self,
-        transformer: QwenImageTransformer2DModel,
-        *,
-        tokens: torch.Tensor,
-        timestep: torch.Tensor,
-        shapes: Sequence[tuple[int, int, int]],
-        forwards: Sequence[Forward],
-        step: int,
-        controls: Hashable = None,
-        weights: WeightAccess = RESIDENT,
-    ) -> list[torch.Tensor]:
+    def evaluate(self, evaluation: Evaluation) -> list[torch.Tensor]:
         """The transformer's outputs for the image's own tokens, one [1, noise tokens, channels] for each forward.
 
-        All forwards have the same `tokens` [1, tokens, channels], `shapes` of the grids, and `timestep` [1]. `step`
-        counts the executed steps from 0. A sampler may evaluate several times in a step; each time has its own memory.
-        `controls` identifies the active ControlNets. When it changes, nothing is reused.
+        Each evaluation of a step has its own memory. When the active ControlNets change, nothing is reused.
         """
         started = time.perf_counter()
-        self._evaluation = self._evaluation + 1 if step == self._step else 0
-        self._step = step
-        runners = [
-            BlockRunner(transformer, tokens, timestep, each.embeds, shapes, each.control_residuals, weights)
-            for each in forwards
-        ]
+        forwards, controls = evaluation.forwards, evaluation.controls
+        self._evaluation = self._evaluation + 1 if evaluation.step == self._step else 0
+        self._step = evaluation.step
+        runners = [evaluation.runner(forward) for forward in forwards]
         signals = self._signals(runners)
-        distances, sigma = self._distances(forwards, signals, timestep)
+        distances, sigma = self._distances(forwards, signals, evaluation.timestep)
         decisions = [
             self._decide(forward.branch, distance, sigma, runner.layout, controls)
             for forward, distance, runner in zip(forwards, distances, runners, strict=True)
@@ -113,7 +82,7 @@ class CacheSession:
             for runner, decision, signal, distance in zip(runners, decisions, signals, distances, strict=True)
         ]
         outputs = self._run(passes, controls)
-        if step >= self._gate.total - 1:  # frees the memory for the decoder
+        if self._step >= self._gate.total - 1:  # frees the memory for the decoder
             self._memories.clear()
         self._seconds += time.perf_counter() - started
         return outputs

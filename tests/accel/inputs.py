@@ -8,9 +8,10 @@ import torch
 
 from accel.block_runner import RESIDENT, BlockRunner, WeightAccess
 from accel.cache.curves import Polynomial
+from accel.cache.evaluation import Evaluation, Forward
 from accel.cache.gate import Gate
 from accel.cache.report import Branch
-from accel.cache.session import CacheSession, Forward
+from accel.cache.session import CacheSession
 from accel.cache.strategies.base import Strategy
 
 DEPTH, WIDTH = 5, 32
@@ -81,15 +82,9 @@ def evaluate(
     """The outputs of a session, by default for the branch with the prompt."""
     forwards = [Forward(branch, inputs.embeds(branch), lambda: inputs.residuals) for branch in branches or ("cond",)]
     with torch.inference_mode():
+        timestep = torch.tensor([inputs.time])
         return session.evaluate(
-            transformer,
-            tokens=inputs.tokens,
-            timestep=torch.tensor([inputs.time]),
-            shapes=inputs.shapes,
-            forwards=forwards,
-            step=step,
-            controls=controls,
-            weights=weights,
+            Evaluation(transformer, inputs.tokens, timestep, inputs.shapes, forwards, step, controls, weights)
         )
 
 
