@@ -42,7 +42,7 @@ class LocalModels:
 
 def load_model(device: str, entry: ModelEntry) -> "LoadedModel":
     """Load a model for a command, and say so first: it takes seconds, and minutes for the 20B. Raises `LoadError`."""
-    print_message(f"loading {entry.name} ({entry.weights}) on {device} …")
+    print_message(f"loading {entry.name} ({entry.files}) on {device} …")
     from pipelines.models.model_cache import ModelCache
 
     return ModelCache(device).get(entry)

@@ -12,7 +12,15 @@ from pathlib import Path
 from pipelines.catalog.catalog import Catalog, ModelEntry
 from pipelines.catalog.fingerprint import file_digest, same_weights
 from pipelines.catalog.hub.cache import local_file
-from pipelines.receipt import Receipt, ReceiptError, fingerprint, pictures_of, read_receipt, with_files
+from pipelines.receipt import (
+    Receipt,
+    ReceiptError,
+    fingerprint,
+    model_fingerprint,
+    pictures_of,
+    read_receipt,
+    with_files,
+)
 from pipelines.request import RenderRequest
 from server.media.metadata import embedded_text
 from server.settings import Settings
@@ -61,7 +69,7 @@ def locate_files(
     entry = catalog.find(receipt.request.model)
     if entry is None:
         raise ReplayError(f"{receipt.request.model} is not in the catalogue")
-    _expect_weights(receipt.model.name, receipt.model.digest, fingerprint(entry.weights))
+    _expect_weights(receipt.model.name, receipt.model.digest, model_fingerprint(entry.files))
     with_paths = with_files(
         receipt.request,
         _locate_images(receipt, images, settings),

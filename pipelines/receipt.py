@@ -4,6 +4,7 @@ The worker makes it, writes it into the image, and the server keeps it. It conta
 requests; imports no torch.
 """
 
+import hashlib
 import platform
 from dataclasses import dataclass, replace
 from functools import cache
@@ -16,7 +17,8 @@ from pydantic import TypeAdapter, ValidationError
 from accel.cache.report import CacheReport
 from accel.validation_message import validation_message
 from pipelines.catalog.catalog import ModelEntry
-from pipelines.catalog.fingerprint import file_digest, folder_fingerprint
+from pipelines.catalog.component_files import ComponentFiles
+from pipelines.catalog.fingerprint import file_digest, file_fingerprint, folder_fingerprint
 from pipelines.catalog.hub.cache import local_file, local_folder
 from pipelines.request import Reference, RenderRequest
 
@@ -78,7 +80,7 @@ def make_receipt(
         format=FORMAT,
         request=without_paths(replace(request, seed=seed, count=1)),
         encoding=encoding,
-        model=WeightsRef(_public_name(entry.weights), fingerprint(entry.weights)),
+        model=WeightsRef(_public_name(entry.weights), model_fingerprint(entry.files)),
         loras=tuple(WeightsRef(lora.name, _lora_digest(lora.path)) for lora in request.loras),
         controlnets=tuple(WeightsRef(control.name, fingerprint(control.weights)) for control in request.controls),
         device=device,
@@ -129,6 +131,30 @@ def with_files(
             for control in request.controls
         ),
     )
+
+
+@cache
+def model_fingerprint(files: ComponentFiles) -> str | None:
+    """The fingerprint of a model's weights, of which some may have files of their own. None when some are not here."""
+    if not files.replaced:
+        return fingerprint(files.weights)
+    folder = local_folder(files.weights, files.replaced)
+    own = [component_fingerprint(files.own(component) or "") for component in files.replaced]
+    if folder is None or None in own:
+        return None
+    rest = folder_fingerprint(folder, without=files.replaced)
+    parts = (f"{component} {digest}" for component, digest in zip(files.replaced, own, strict=True))
+    return hashlib.sha256("\n".join((rest, *parts)).encode()).hexdigest()
+
+
+def component_fingerprint(name: str) -> str | None:
+    """The fingerprint of the file or folder of one component; None when it is not on this machine."""
+    if (folder := local_folder(name)) is not None:
+        return folder_fingerprint(folder)
+    try:
+        return file_fingerprint(local_file(Path(name)))
+    except (OSError, ValueError):
+        return None
 
 
 @cache

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from pipelines.catalog.catalog import BUILT_IN, Catalog, CatalogError, load_catalog
 from pipelines.catalog.hub.cache import local_folder
-from pipelines.catalog.weights_check import check_weights
+from pipelines.models.weights_check import check_weights
 from server.capacity import Need, shortages
 from server.settings import Settings
 

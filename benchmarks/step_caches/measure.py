@@ -25,7 +25,7 @@ from pipelines.catalog.catalog import ModelEntry
 from pipelines.generate import generate
 from pipelines.models.checkpoint import Checkpoint, LoadedModel
 from pipelines.models.devices import device_name
-from pipelines.receipt import fingerprint
+from pipelines.receipt import model_fingerprint
 from pipelines.request import RenderRequest
 
 _DIGITS = 4
@@ -55,7 +55,7 @@ class Measurer:
         """The setup of every measurement made here."""
         return Setup(
             model=self.entry.air,
-            weights=fingerprint(self.entry.weights),
+            weights=model_fingerprint(self.entry.files),
             device=device_name(str(self.checkpoint.device)),
             dtype=str(self.checkpoint.dtype).removeprefix("torch."),
             width=self.width,

@@ -14,6 +14,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
+from pipelines.catalog.component_files import COMPONENTS, ComponentFiles
 from pipelines.catalog.schedules import UNCHANGED, LoraSchedule, SigmaSchedule, file_schedule
 from pipelines.limits import MAX_ADAPTER_WEIGHT, MAX_STEPS, MAX_TRUE_CFG_SCALE
 from pipelines.request import Sampler
@@ -48,6 +49,7 @@ class ModelEntry:
     constants. `native_area` is for weights that were trained at one size: they render at that size, and the image is
     scaled afterwards. `profile` is the name of a TeaCache profile.
     `schedule` is for weights that are distilled themselves.
+    `transformer`, `text_encoder` and `vae` are files or folders that replace those of `weights`.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -67,6 +69,14 @@ class ModelEntry:
     native_area: Area | None = None
     profile: str | None = None
     schedule: SigmaSchedule = UNCHANGED
+    transformer: str | None = None
+    text_encoder: str | None = None
+    vae: str | None = None
+
+    @property
+    def files(self) -> ComponentFiles:
+        """Where its components come from."""
+        return ComponentFiles(self.weights, self.transformer, self.text_encoder, self.vae)
 
     @property
     def embedded(self) -> bool:
@@ -123,6 +133,7 @@ class Catalog:
     def with_embedded_weights(self) -> "Catalog":
         """This catalogue with the embedded checkpoint for every identifier, and with its LoRA and ControlNet."""
         embedded: dict[str, Any] = {"weights": EMBEDDED, "profile": None, "schedule": UNCHANGED}
+        embedded |= dict.fromkeys(COMPONENTS)
         entries = tuple(replace(entry, **embedded) for entry in self.entries)
         return _with_embedded_abilities(replace(self, entries=entries))
 
@@ -208,13 +219,27 @@ def _recognize(row: Adapter) -> Adapter:
 
 
 def _resolve_path(row: Row, folder: Path) -> Row:
-    """A row with absolute weights if a file or folder of that name lies beside the catalogue, else a hub name."""
-    beside = folder / Path(row.weights).expanduser()
-    slugs = tuple(slug.lower() for slug in row.slugs)
-    if row.weights != EMBEDDED and beside.exists():
-        found = beside.resolve()
-        return replace(row, slugs=slugs, weights=EMBEDDED if found == EMBEDDED_FOLDER.resolve() else str(found))
-    return replace(row, slugs=slugs)
+    """A row with absolute paths to the files and folders that lie beside the catalogue; other names are the hub's."""
+    row = replace(row, slugs=tuple(slug.lower() for slug in row.slugs), weights=_absolute(row.weights, folder))
+    if not isinstance(row, ModelEntry):
+        return row
+    own = {each: _absolute(name, folder) for each in COMPONENTS if (name := row.files.own(each)) is not None}
+    return replace(row, **own)
+
+
+def _absolute(name: str, folder: Path) -> str:
+    """A path that is there, or that can be nothing else, as an absolute one; the name of a hub repository as it is."""
+    path = folder / Path(name).expanduser()
+    if name == EMBEDDED or not (path.exists() or is_path(name)):
+        return name
+    found = path.resolve()
+    return EMBEDDED if found == EMBEDDED_FOLDER.resolve() else str(found)
+
+
+def is_path(name: str) -> bool:
+    """Whether a name is written as a path. A name of the hub has an owner and a repository."""
+    path = Path(name)
+    return path.is_absolute() or name[:1] in (".", "~") or len(path.parts) < 2
 
 
 def _with_embedded_abilities(catalog: Catalog) -> Catalog:

@@ -4,7 +4,7 @@ Knows the file system; imports no torch.
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from functools import lru_cache
 from pathlib import Path
 
@@ -27,14 +27,19 @@ def file_digest(path: Path) -> str:
     return _file_digest(path, stat.st_size, stat.st_mtime_ns)
 
 
-def folder_fingerprint(folder: Path) -> str:
+def folder_fingerprint(folder: Path, without: Collection[str] = ()) -> str:
     """A SHA-256 of the names, sizes and contents of the weights and configurations in a folder.
 
     Files beside subfolders of models are documentation, and are left out. Of files above 64 MiB, only the first and the
-    last MiB are hashed.
+    last MiB are hashed. `without` names subfolders whose weights are not used.
     """
-    paths = _weight_files(folder)
+    paths = [path for path in _weight_files(folder) if path.relative_to(folder).parts[0] not in without]
     return _fingerprint(folder, [path for path in paths if path.parent != folder] or paths)
+
+
+def file_fingerprint(path: Path) -> str:
+    """The same for a single file."""
+    return _fingerprint(path.parent, [path])
 
 
 def same_weights(one: str, other: str) -> bool:

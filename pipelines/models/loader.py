@@ -1,10 +1,10 @@
-"""From a folder in the diffusers layout, or a hub name, to networks on a device.
+"""From the files of a model's components to networks on a device.
 
 Real and embedded weights go through the same code. Knows no request.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
@@ -20,11 +20,20 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLIm
 
 from accel.kernels.vector_math import choose_kernels
 from accel.weights.single_frame import SingleFrameVae
-from pipelines.catalog.hub.download import fetch_folder
+from pipelines.catalog.catalog import is_path
+from pipelines.catalog.component_files import ComponentFiles
+from pipelines.catalog.hub.cache import is_repository
+from pipelines.catalog.hub.download import fetch_file, fetch_folder
 from pipelines.catalog.hub.errors import HubError
 from pipelines.catalog.templates import CONTROL_TOKENS
 from pipelines.errors import LoadError
 from pipelines.models.checkpoint import Checkpoint
+from pipelines.models.formats.fill import build_empty, fill
+from pipelines.models.formats.place import Placement
+from pipelines.models.formats.transformer import open_transformer
+from pipelines.models.formats.weight_files import read_json
+from pipelines.models.plan import WeightsPlan, resident_plan
+from pipelines.progress import show_progress
 
 N = TypeVar("N", bound=torch.nn.Module)
 
@@ -34,31 +43,35 @@ _COMPUTED_BUFFERS = re.compile(r"(^|\.)(position_ids|rotary(_pos)?_emb\.inv_freq
 _QUANTIZED = re.compile(
     r"(^|\.)(scaled_fp8|scale_(weight|input)|(weight|input)_scale|comfy_quant|absmax|quant_(map|state\b.*))$"
 )
-# Switches of a transformer's configuration that need an input which is never given.
-_UNSUPPORTED_CONFIG = {
-    "use_additional_t_cond": "these are weights of Qwen-Image-Layered, which is not supported",
-    "use_layer3d_rope": "these are weights of Qwen-Image-Layered, which is not supported",
-    "guidance_embeds": "weights with distilled guidance (guidance_embeds) are not supported",
-}
 
 
-def load(weights: str, device: torch.device, dtype: torch.dtype, *, with_vision: bool) -> Checkpoint:
-    """Load every part of a diffusers folder, or of a hub repository. Raises `LoadError`."""
-    weights = _local_folder(weights)
+def load(
+    files: ComponentFiles | str,
+    device: torch.device,
+    dtype: torch.dtype,
+    *,
+    with_vision: bool,
+    plan: WeightsPlan | None = None,
+) -> Checkpoint:
+    """Load every component of a model. Raises `LoadError`.
+
+    A string names weights that hold them all. Without a `plan` everything is on the device, in `dtype`.
+    """
+    files = ComponentFiles(files) if isinstance(files, str) else files
+    folder = str(_folder(files))
     choose_kernels()
-    with _part(weights, "transformer") as part:
-        _check_config(weights, part)
-        transformer = _to_device(_complete(QwenImageTransformer2DModel, weights, part, torch_dtype=dtype), device)
-    with _part(weights, "vae") as part:
-        vae = _to_device(SingleFrameVae(_complete(AutoencoderKLQwenImage, weights, part, torch_dtype=dtype)), device)
-    with _part(weights, "text_encoder") as part:
-        text_encoder = _to_device(_complete(Qwen2_5_VLForConditionalGeneration, weights, part, dtype=dtype), device)
-    with _part(weights, "tokenizer") as part:
-        tokenizer = _tokenizer(weights, part)
-    with _part(weights, "processor") as part:
-        image_processor = _image_processor(weights, part, required=with_vision)
-    with _part(weights, "scheduler") as part:
-        scheduler = cast("dict[str, Any]", FlowMatchEulerDiscreteScheduler.load_config(weights, subfolder=part))
+    plan = plan or resident_plan("fp32" if dtype == torch.float32 else "bf16")
+    transformer = load_transformer(files, Placement(device, dtype, plan.transformer.precision, in_a_block))
+    with _part(files.weights, "vae") as part:
+        vae = _to_device(SingleFrameVae(_complete(AutoencoderKLQwenImage, folder, part, torch_dtype=dtype)), device)
+    with _part(files.weights, "text_encoder") as part:
+        text_encoder = _to_device(_complete(Qwen2_5_VLForConditionalGeneration, folder, part, dtype=dtype), device)
+    with _part(files.weights, "tokenizer") as part:
+        tokenizer = _tokenizer(folder, part)
+    with _part(files.weights, "processor") as part:
+        image_processor = _image_processor(folder, part, required=with_vision)
+    with _part(files.weights, "scheduler") as part:
+        scheduler = cast("dict[str, Any]", FlowMatchEulerDiscreteScheduler.load_config(folder, subfolder=part))
     return Checkpoint(
         transformer=transformer,
         vae=vae,
@@ -71,36 +84,60 @@ def load(weights: str, device: torch.device, dtype: torch.dtype, *, with_vision:
     )
 
 
+def load_transformer(files: ComponentFiles, placement: Placement) -> QwenImageTransformer2DModel:
+    """Load the transformer in whatever format its files have. Raises `LoadError`."""
+    own = files.transformer
+    with _part(own or files.weights, "transformer"):
+        base = _folder(files) / "transformer"
+        path = base if own is None else _component_path(own, "transformer")
+        config = base / "config.json"
+        found = open_transformer(path, read_json(config) if config.is_file() else None)
+        size = sum(entry.tensor.size for entry in found.weights.values())
+        with show_progress(f"loading the transformer ({found.format})", size) as advance:
+            return fill(build_empty(lambda: _transformer(found.config)), found.weights, placement, advance)
+
+
+def in_a_block(name: str) -> bool:
+    """Whether a layer of the transformer is quantized: embeddings and the last layer are small, and stay precise."""
+    return name.startswith("transformer_blocks.")
+
+
+def _transformer(config: Mapping[str, Any]) -> QwenImageTransformer2DModel:
+    return cast("QwenImageTransformer2DModel", QwenImageTransformer2DModel.from_config(dict(config)))
+
+
 def load_network(kind: type[N], weights: str, device: torch.device, dtype: torch.dtype) -> N:
     """Load one network that has a folder, or a hub repository, of its own. Raises `LoadError`."""
-    weights = _local_folder(weights)
+    folder = str(_folder(ComponentFiles(weights)))
     with _part(weights, kind.__name__):
-        return _to_device(_complete(kind, weights, None, torch_dtype=dtype), device)
+        return _to_device(_complete(kind, folder, None, torch_dtype=dtype), device)
 
 
-def _local_folder(weights: str) -> str:
-    """A folder as it is; of a hub repository the copy here, downloaded where it is not whole."""
-    path = Path(weights)
+def _folder(files: ComponentFiles) -> Path:
+    """The folder of a model's weights, downloaded if they are a hub repository. Raises `LoadError`."""
+    weights = files.weights
+    path = Path(weights).expanduser()
     if path.is_file():
-        kind = "GGUF" if path.suffix.lower() == ".gguf" else path.suffix.lstrip(".") or "unknown"
         raise LoadError(
-            f"Weights '{weights}': this is a single file ({kind}). "
-            "Only folders in the diffusers layout and hub repositories can be loaded."
+            f"Weights '{weights}': this is a single file, and no whole model; name a folder or a hub repository as "
+            "`weights`, and the file as `transformer`, `text_encoder` or `vae`."
         )
-    if path.is_absolute() and not path.is_dir():
+    if path.is_dir():
+        return path
+    if path.is_absolute():
         raise LoadError(f"Weights '{weights}': there is no such folder.")
     try:
-        return str(fetch_folder(weights))
+        return fetch_folder(weights, files.replaced)
     except HubError as error:
         raise LoadError(f"Weights '{weights}': {error}.") from error
 
 
-def _check_config(weights: str, part: str) -> None:
-    """Raise `ValueError` for a transformer of another kind, before its weights are read."""
-    config = cast("dict[str, Any]", QwenImageTransformer2DModel.load_config(weights, subfolder=part))
-    for name, reason in _UNSUPPORTED_CONFIG.items():
-        if config.get(name):
-            raise ValueError(reason)
+def _component_path(name: str, part: str) -> Path:
+    """The file or folder of one component. A folder may hold a whole model, of which this is a part."""
+    path = Path(name).expanduser()
+    if not path.exists() and not is_path(name):
+        path = fetch_folder(name) if is_repository(name) else fetch_file(path)
+    return path / part if (path / part).is_dir() else path
 
 
 def _to_device(network: N, device: torch.device) -> N:
@@ -109,9 +146,11 @@ def _to_device(network: N, device: torch.device) -> N:
 
 @contextmanager
 def _part(weights: str, name: str) -> Iterator[str]:
-    """Whatever the libraries raise about one part of the folder becomes a `LoadError` that names it."""
+    """Whatever is raised about one part of a model becomes a `LoadError` that names it."""
     try:
         yield name
+    except LoadError:
+        raise
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
         raise LoadError(f"Weights '{weights}': {name} cannot be loaded: {_first_line(error)}") from error
 

@@ -4,7 +4,7 @@ from typing import get_args
 
 import torch
 
-from pipelines.catalog.catalog import EMBEDDED_FOLDER, ModelEntry
+from pipelines.catalog.catalog import ModelEntry
 from pipelines.errors import LoadError
 from pipelines.models.checkpoint import LoadedModel
 from pipelines.models.devices import check_device, default_dtype
@@ -23,15 +23,14 @@ class ModelCache:
 
     def get(self, entry: ModelEntry) -> LoadedModel:
         """The model of an entry, loaded if need be. Raises `LoadError`."""
-        weights = str(EMBEDDED_FOLDER) if entry.embedded else entry.weights
         with_vision = entry.mode != "text_to_image"
 
         def make() -> LoadedModel:
-            return LoadedModel(load(weights, self._device, self._dtype, with_vision=with_vision))
+            return LoadedModel(load(entry.files, self._device, self._dtype, with_vision=with_vision))
 
-        model = self._memory.get("checkpoint", weights, make)
+        model = self._memory.get("checkpoint", entry.files, make)
         if with_vision and model.checkpoint.image_processor is None:
-            raise LoadError(f"Weights '{weights}' have no processor, so they draw from text but cannot edit.")
+            raise LoadError(f"Weights '{entry.weights}' have no processor, so they draw from text but cannot edit.")
         return model
 
     def usage(self) -> dict[Kind, int]:

@@ -17,6 +17,7 @@ from server.media.files import write_file
 from server.media.metadata import fits
 
 if TYPE_CHECKING:
+    from pipelines.catalog.component_files import ComponentFiles
     from pipelines.models.checkpoint import LoadedModel
 
 log = structlog.get_logger()
@@ -28,13 +29,13 @@ class ImageWriter:
     """The models of one device. The first model of the catalogue is loaded at once. Raises `RenderError`."""
 
     def __init__(self, device: str, catalog: Catalog) -> None:
-        log.info("loading", device=device, model=catalog.entries[0].air, weights=catalog.entries[0].weights)
+        log.info("loading", device=device, model=catalog.entries[0].air, weights=str(catalog.entries[0].files))
         from pipelines.models.devices import device_name
         from pipelines.models.model_cache import ModelCache
 
         self._catalog = catalog
         self._models = ModelCache(device)
-        self._weights: str | None = catalog.entries[0].weights
+        self._files: ComponentFiles | None = catalog.entries[0].files
         self._models.get(catalog.entries[0])
         self.description = device_name(device)
 
@@ -77,12 +78,12 @@ class ImageWriter:
 
     def _load(self, entry: ModelEntry) -> "LoadedModel":
         """The model of an entry. The log says when other weights are loaded, because that takes a while."""
-        if entry.weights == self._weights:
+        if entry.files == self._files:
             return self._models.get(entry)
-        self._weights = None  # the weights before are dropped, whether or not these can be loaded
-        log.info("loading", device=self.description, model=entry.air, weights=entry.weights)
+        self._files = None  # the weights before are dropped, whether or not these can be loaded
+        log.info("loading", device=self.description, model=entry.air, weights=str(entry.files))
         started = time.monotonic()
         model = self._models.get(entry)
-        self._weights = entry.weights
+        self._files = entry.files
         log.info("loaded", device=self.description, model=entry.air, seconds=round(time.monotonic() - started, 1))
         return model

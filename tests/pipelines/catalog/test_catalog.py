@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.catalog.catalog import BUILT_IN, EMBEDDED_FOLDER, REFERENCES, CatalogError, load_catalog
+from pipelines.catalog.catalog import BUILT_IN, EMBEDDED_FOLDER, REFERENCES, Catalog, CatalogError, load_catalog
+from pipelines.catalog.component_files import ComponentFiles
 from pipelines.catalog.schedules import LoraSchedule
 from pipelines.request import Sampler
 
@@ -71,6 +72,18 @@ def test_a_folder_beside_the_file_is_resolved_and_a_hub_name_is_left(tmp_path: P
     assert hub.weights == "owner/name"
     assert hub.slugs == ("other",)
     assert embedded.embedded
+
+
+def test_paths_of_components_count_from_the_file(tmp_path: Path) -> None:
+    (tmp_path / "q4.gguf").touch()
+    keys = 'transformer = "q4.gguf"\ntext_encoder = "./nowhere"\nvae = "owner/name/vae.safetensors"\n'
+    entry, plain = load_catalog(written(tmp_path, row() + keys + row("mine:2@1", "Other"))).entries
+    folder = tmp_path.resolve()
+    assert entry.files == ComponentFiles(
+        "owner/name", str(folder / "q4.gguf"), str(folder / "nowhere"), "owner/name/vae.safetensors"
+    )
+    assert plain.files.replaced == ()
+    assert Catalog((entry,)).with_embedded_weights().entries[0].files.replaced == ()
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ def test_entries_of_the_same_weights_share_them(folder: Path) -> None:
 
 def test_the_old_model_is_dropped_before_the_new_one_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
     events: list[str] = []
-    monkeypatch.setattr(model_cache, "load", lambda weights, *_, **__: events.append(weights))
+    monkeypatch.setattr(model_cache, "load", lambda files, *_, **__: events.append(files.weights))
     monkeypatch.setattr(memory, "free_memory", lambda: events.append("freed"))
     models = ModelCache("cpu")
     for name in "aabba":

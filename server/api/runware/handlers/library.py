@@ -114,7 +114,7 @@ def _lora_row(lora: Adapter) -> Item:
 
 
 def _row(entry: ModelEntry) -> Item:
-    comment = f"Weights: {entry.weights}."
+    comment = f"Weights: {entry.files}."
     if entry.embedded:
         comment = (
             "Demonstration: the embedded checkpoint has the same architecture and a five-thousandth of the weights. "

@@ -1,11 +1,12 @@
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from pipelines.catalog import weights_check
 from pipelines.catalog.catalog import BUILT_IN, EMBEDDED, Adapter, Catalog, CatalogError, load_catalog
-from pipelines.catalog.weights_check import check_weights
+from pipelines.models import weights_check
+from pipelines.models.weights_check import check_weights
 
 TEXT, EDIT, _ = load_catalog().entries
 PARTS = ("transformer", "vae", "text_encoder", "tokenizer", "scheduler")
@@ -19,13 +20,23 @@ def nothing_downloaded(monkeypatch: pytest.MonkeyPatch) -> None:
 def folder(path: Path, *parts: str) -> Path:
     for part in parts:
         (path / part).mkdir(parents=True)
+    if "transformer" in parts:
+        (path / "transformer" / "config.json").write_text("{}")
+        write_header(path / "transformer" / "model.safetensors", "transformer_blocks.0.img_mod.1.weight")
     return path
 
 
-def problem(catalog: Catalog, tmp_path: Path) -> str:
+def write_header(path: Path, name: str) -> Path:
+    """A safetensors file of one tensor."""
+    text = json.dumps({name: {"dtype": "U8", "shape": [1], "data_offsets": [0, 1]}}).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + b"\0")
+    return path
+
+
+def problem(catalog: Catalog, tmp_path: Path, key: str = "weights") -> str:
     with pytest.raises(CatalogError) as caught:
         check_weights(catalog, tmp_path / "models.toml")
-    start, _, told = str(caught.value).partition(": weights: ")
+    start, _, told = str(caught.value).partition(f": {key}: ")
     assert start.startswith(f"{tmp_path / 'models.toml'}: ")
     return told
 
@@ -67,7 +78,14 @@ class TestModel:
         path = tmp_path / "model.safetensors"
         path.touch()
         told = problem(Catalog((replace(TEXT, weights=str(path)),)), tmp_path)
-        assert told.startswith(f"'{path}' is a single file; only folders")
+        assert told.startswith(f"'{path}' is a single file, not a whole model; name it as `transformer`, ")
+
+    def test_a_shard_that_is_missing(self, tmp_path: Path) -> None:
+        here = folder(tmp_path / "here", *PARTS)
+        index = here / "transformer" / "model.safetensors.index.json"
+        index.write_text(json.dumps({"weight_map": {"a": "model-00002-of-00002.safetensors"}}))
+        told = problem(Catalog((replace(TEXT, weights=str(here)),)), tmp_path)
+        assert told.endswith("1 of 1 shards are missing, such as model-00002-of-00002.safetensors; download them")
 
     def test_another_folder(self, tmp_path: Path) -> None:
         outer = folder(tmp_path / "outer", "snapshots/abc/transformer")
@@ -81,6 +99,36 @@ class TestModel:
         here = folder(tmp_path / "here", *PARTS)
         told = problem(Catalog((replace(EDIT, weights=str(here)),)), tmp_path)
         assert told == f"'{here}' is no folder in the diffusers layout: it has no processor/"
+
+
+class TestComponent:
+    def test_what_a_file_replaces_may_be_missing_in_the_folder(self, tmp_path: Path) -> None:
+        here = folder(tmp_path / "here", *PARTS[1:])
+        file = write_header(tmp_path / "bf16.safetensors", "transformer_blocks.0.img_mod.1.weight")
+        vae = write_header(tmp_path / "vae.safetensors", "decoder.conv1.weight")
+        hub = "owner/repository/fp8.safetensors"
+        for row in (
+            replace(TEXT, weights=str(here), transformer=str(file)),
+            replace(TEXT, weights=str(here), transformer="bf16.safetensors", vae=str(vae)),
+            replace(TEXT, weights=str(here), transformer=hub, text_encoder="owner/repository"),
+        ):
+            check_weights(Catalog((row,)), tmp_path / "models.toml")
+
+    def test_a_file_that_is_not_there(self, tmp_path: Path) -> None:
+        near = write_header(tmp_path / "qwen_fp8.safetensors", "a")
+        row = replace(TEXT, weights=EMBEDDED, transformer="qwen-fp8.safetensors")
+        told = problem(Catalog((row,)), tmp_path, "transformer")
+        assert told == f"there is no file or folder '{tmp_path}/qwen-fp8.safetensors'; the nearest is '{near}'"
+
+    def test_a_file_of_something_else(self, tmp_path: Path) -> None:
+        path = write_header(tmp_path / "ink.safetensors", "transformer_blocks.0.attn.to_q.lora_down.weight")
+        told = problem(Catalog((replace(TEXT, weights=EMBEDDED, transformer=str(path)),)), tmp_path, "transformer")
+        assert told.startswith(f"'{path}' cannot be loaded: it is a LoRA, not a transformer")
+
+    def test_a_damaged_file(self, tmp_path: Path) -> None:
+        (tmp_path / "vae.safetensors").write_bytes(b"<!doctype html>")
+        row = replace(TEXT, weights=EMBEDDED, vae=str(tmp_path / "vae.safetensors"))
+        assert "is a page of HTML" in problem(Catalog((row,)), tmp_path, "vae")
 
 
 class TestLora:

@@ -1,0 +1,36 @@
+"""Which files the components of a model are loaded from.
+
+Names and paths only; knows no format, and imports no torch.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Component = Literal["transformer", "text_encoder", "vae"]
+COMPONENTS: tuple[Component, ...] = ("transformer", "text_encoder", "vae")
+
+
+@dataclass(frozen=True, slots=True)
+class ComponentFiles:
+    """`weights` is a diffusers folder or a hub repository, and holds whatever has no file or folder of its own.
+
+    A component of its own is a file, a folder, `owner/repository` or `owner/repository/file` on the hub.
+    """
+
+    weights: str
+    transformer: str | None = None
+    text_encoder: str | None = None
+    vae: str | None = None
+
+    def own(self, component: Component) -> str | None:
+        """Where a component comes from, if not from `weights`."""
+        return getattr(self, component)
+
+    @property
+    def replaced(self) -> tuple[Component, ...]:
+        """The components that do not come from `weights`."""
+        return tuple(component for component in COMPONENTS if self.own(component) is not None)
+
+    def __str__(self) -> str:
+        """`weights`, and the components that come from elsewhere."""
+        return ", ".join((self.weights, *(f"{component} {self.own(component)}" for component in self.replaced)))

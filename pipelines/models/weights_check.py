@@ -1,0 +1,121 @@
+"""Checks that the local weights of a models file are there, and are of the kind that their row needs.
+
+Reads names of files and folders, and the headers of the transformer's files. Names of hub repositories are not checked,
+because that needs the network. Imports no torch.
+"""
+
+import difflib
+from collections.abc import Iterator
+from pathlib import Path
+
+from pipelines.catalog.catalog import EMBEDDED, Catalog, CatalogError, ModelEntry, is_path
+from pipelines.catalog.component_files import COMPONENTS, Component
+from pipelines.catalog.hub.cache import local_folder
+from pipelines.models.formats.headers import FormatError
+from pipelines.models.formats.transformer import open_transformer
+from pipelines.models.formats.weight_files import open_weights
+
+_PARTS = ("transformer", "vae", "text_encoder", "tokenizer", "scheduler")
+
+
+def check_weights(catalog: Catalog, models_file: Path) -> None:
+    """Raise `CatalogError` for a row whose local weights are missing, or are something else."""
+    for place, problem in _problems(catalog, models_file.parent):
+        if problem is not None:
+            raise CatalogError(f"{models_file}: {place}: {problem}")
+
+
+def _problems(catalog: Catalog, folder: Path) -> Iterator[tuple[str, str | None]]:
+    for row in catalog.entries:
+        yield f"models: {row.air}: weights", _model_problem(row, folder)
+        for component in row.files.replaced:
+            yield f"models: {row.air}: {component}", _component_problem(row, component, folder)
+    for row in catalog.loras:
+        yield f"loras: {row.air}: weights", _lora_problem(row.weights, folder)
+    for row in catalog.controlnets:
+        yield f"controlnets: {row.air}: weights", _controlnet_problem(row.weights, folder)
+
+
+def _model_problem(entry: ModelEntry, folder: Path) -> str | None:
+    if entry.weights == EMBEDDED:
+        return None
+    path = folder / Path(entry.weights).expanduser()
+    if not path.is_dir():
+        return _folder_problem(entry.weights, path, folder)
+    parts = _PARTS if entry.mode == "text_to_image" else (*_PARTS, "processor")
+    needed = [part for part in parts if part not in entry.files.replaced]
+    lacking = ", ".join(f"{part}/" for part in needed if not (path / part).is_dir())
+    if lacking:
+        inside = sorted(
+            (*path.glob("*/transformer"), *path.glob("snapshots/*/transformer"))
+        )  # a hub cache's own layout
+        nearest = f"; '{inside[0].parent}' looks like one" if inside else ""
+        return f"'{path}' is no folder in the diffusers layout: it has no {lacking}{nearest}"
+    return None if entry.transformer is not None else _transformer_problem(path / "transformer")
+
+
+def _component_problem(entry: ModelEntry, component: Component, folder: Path) -> str | None:
+    name = entry.files.own(component) or ""
+    path = folder / Path(name).expanduser()
+    if path.is_dir() and (path / component).is_dir():
+        path /= component
+    if path.exists():
+        return _transformer_problem(path) if component == "transformer" else _weights_problem(path)
+    if is_path(name) or _looks_local(name, folder):
+        return f"there is no file or folder '{path}'{_nearest(path)}"
+    return None
+
+
+def _transformer_problem(path: Path) -> str | None:
+    try:
+        open_transformer(path)
+    except (FormatError, OSError) as error:
+        return f"'{path}' cannot be loaded: {error}"
+    return None
+
+
+def _weights_problem(path: Path) -> str | None:
+    try:
+        open_weights(path)
+    except (FormatError, OSError) as error:
+        return f"'{path}' cannot be loaded: {error}"
+    return None
+
+
+def _controlnet_problem(weights: str, folder: Path) -> str | None:
+    path = folder / Path(weights).expanduser()
+    if not path.is_dir():
+        return _folder_problem(weights, path, folder)
+    return None if (path / "config.json").is_file() else f"'{path}' is no ControlNet: it has no config.json"
+
+
+def _lora_problem(weights: str, folder: Path) -> str | None:
+    path = folder / Path(weights).expanduser()
+    if path.is_dir():
+        return f"'{path}' is a folder, and a LoRA is a safetensors file"
+    if path.is_file() or (len(Path(weights).parts) > 2 and not _looks_local(weights, folder)):
+        return None  # owner/repository/file on the hub
+    return f"there is no file '{path}'{_nearest(path)}"
+
+
+def _folder_problem(weights: str, path: Path, folder: Path) -> str | None:
+    """Why something that is no folder here cannot be used; None for a hub name."""
+    if path.is_file():
+        names = ", ".join(f"`{component}`" for component in COMPONENTS)
+        return f"'{path}' is a single file, not a whole model; name it as {names}, and a folder as `weights`"
+    is_hub_name = len(Path(weights).parts) == 2 and not _looks_local(weights, folder)
+    if is_hub_name or local_folder(weights) is not None:
+        return None
+    return f"there is no folder '{path}'{_nearest(path)}"
+
+
+def _looks_local(weights: str, folder: Path) -> bool:
+    """Whether weights that are not here are a path and no name of the hub: their first folder is here."""
+    path = Path(weights)
+    return path.is_absolute() or weights[:1] in (".", "~") or (folder / path.parts[0]).is_dir()
+
+
+def _nearest(path: Path) -> str:
+    there = [each.name for each in path.parent.iterdir()] if path.parent.is_dir() else []
+    near = difflib.get_close_matches(path.name, there, n=1)
+    return f"; the nearest is '{path.parent / near[0]}'" if near else ""
