@@ -1,15 +1,21 @@
-"""Runs the Qwen-Image transformer block by block. The only file that names transformer blocks.
+"""Runs the Qwen-Image transformer block by block.
 
 `BlockRunner` does what `QwenImageTransformer2DModel.forward` of diffusers 0.42 does, in the same order. A run over all
 blocks therefore gives the same bits. Knows the transformer; knows no cache and no step.
 """
 
 from collections.abc import Callable, Hashable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from functools import cached_property
 from math import ceil, prod
 
 import torch
 from diffusers.models.transformers.transformer_qwenimage import QwenImageTransformer2DModel, QwenImageTransformerBlock
+
+from accel.block_forward import BlockModulation, block_forward, compute_modulation, time_embedding
+from accel.weights.modulation_tables import StepModulation
+from accel.weights.streaming import WeightStream
 
 # Computes the residuals of all ControlNets, [1, tokens, width] each; None where no ControlNet acts. It is called when
 # the first block runs, so a forward that runs no block runs no ControlNet either.
@@ -18,6 +24,21 @@ ControlResiduals = Callable[[], Sequence[torch.Tensor] | None]
 
 def no_control_residuals() -> None:
     """The residuals of no ControlNet."""
+
+
+@dataclass(frozen=True, slots=True)
+class WeightAccess:
+    """Where the blocks of a forward have their weights from. Without anything, from the transformer itself.
+
+    `stream` copies them to the device. `modulation` returns the modulation of all blocks, in place of their modulation
+    layers; it is called when the first block needs it.
+    """
+
+    stream: WeightStream | None = None
+    modulation: Callable[[], StepModulation] | None = None
+
+
+RESIDENT = WeightAccess()
 
 
 class BlockRunner:
@@ -35,6 +56,7 @@ class BlockRunner:
         embeds: torch.Tensor,
         shapes: Sequence[tuple[int, int, int]],
         control_residuals: ControlResiduals = no_control_residuals,
+        weights: WeightAccess = RESIDENT,
     ) -> None:
         """`tokens` [1, tokens, channels] on the grids `shapes`, `timestep` [1], `embeds` [1, words, width].
 
@@ -43,6 +65,7 @@ class BlockRunner:
         self._transformer = transformer
         self._tokens, self._timestep, self._embeds, self._shapes = tokens, timestep, embeds, shapes
         self._compute_control_residuals = control_residuals
+        self._weights = weights
         self.position = 0
         self.noise_tokens = prod(shapes[0])
 
@@ -77,10 +100,7 @@ class BlockRunner:
 
     @cached_property
     def _time_embedding(self) -> torch.Tensor:
-        timestep = self._timestep.to(self._image_input.dtype)
-        if self._transformer.zero_cond_t:  # reference images count as clean: their timestep is 0
-            timestep = torch.cat([timestep, timestep * 0])
-        return self._transformer.time_text_embed(timestep, self._image_input)
+        return time_embedding(self._transformer, self._timestep.to(self._image_input.dtype))
 
     @cached_property
     def _modulate_index(self) -> torch.Tensor | None:
@@ -98,20 +118,40 @@ class BlockRunner:
     def _control_residuals(self) -> Sequence[torch.Tensor] | None:
         return self._compute_control_residuals()
 
+    @cached_property
+    def _step_modulation(self) -> StepModulation | None:
+        return None if self._weights.modulation is None else self._weights.modulation()
+
     def run_to(self, end: int) -> None:
         """Run the blocks from `position` up to, but not including, block `end`."""
-        for number in range(self.position, end):
-            self.text, self.image = self._transformer.transformer_blocks[number](
-                hidden_states=self.image,
-                encoder_hidden_states=self.text,
-                encoder_hidden_states_mask=None,
-                temb=self._time_embedding,
-                image_rotary_emb=self._rotary_embedding,
-                modulate_index=self._modulate_index,
-            )
-            if residuals := self._control_residuals:
-                self.image = self.image + residuals[number // ceil(self.depth / len(residuals))]
-            self.position = number + 1
+        run_together([self], end)
+
+    def run_block(self) -> None:
+        """Run the next block. Its weights are on the device."""
+        block = self._block(self.position)
+        modulation = self._modulation(self.position)
+        self.text, self.image = block_forward(
+            block, self.image, self.text, modulation, self._rotary_embedding, self._modulate_index
+        )
+        if residuals := self._control_residuals:
+            self.image = self.image + residuals[self.position // ceil(self.depth / len(residuals))]
+        self.position += 1
+
+    def loaded(self, number: int, end: int) -> AbstractContextManager[None]:
+        """Have the weights of a block on the device inside a `with`, and prepare for those before block `end`."""
+        stream = self._weights.stream
+        return nullcontext() if stream is None else stream.loaded(number, end)
+
+    def _modulation(self, number: int) -> BlockModulation:
+        if self._step_modulation is not None:
+            return self._step_modulation.block(number)
+        return compute_modulation(self._block(number), self._time_embedding)
+
+    def _block(self, number: int) -> QwenImageTransformerBlock:
+        block = self._transformer.transformer_blocks[number]
+        if not isinstance(block, QwenImageTransformerBlock):
+            raise TypeError(f"{type(block).__name__} is not a transformer block of Qwen-Image")
+        return block
 
     def skip_to(self, position: int, image: torch.Tensor, text: torch.Tensor | None = None) -> None:
         """Skip to after block `position`, using the given hidden states.
@@ -131,14 +171,28 @@ class BlockRunner:
 
         Raises `TypeError` unless the block is one of Qwen-Image.
         """
-        block = self._transformer.transformer_blocks[0]
-        if not isinstance(block, QwenImageTransformerBlock):
-            raise TypeError(f"{type(block).__name__} is not a transformer block of Qwen-Image")
+        block = self._block(0)
         normed = block.img_norm1(self._image_input[:, : self.noise_tokens])
         index = None if self._modulate_index is None else self._modulate_index[:, : self.noise_tokens]
-        return block._modulate(normed, block.img_mod(self._time_embedding).chunk(2, dim=-1)[0], index)[0]
+        with self.loaded(0, 1):
+            modulation = self._modulation(0)
+        return block._modulate(normed, modulation.image.chunk(2, dim=-1)[0], index)[0]
 
     def output(self) -> torch.Tensor:
         """The transformer's output for the image's own tokens, [1, noise tokens, channels], after the last block."""
         time = self._time_embedding.chunk(2)[0] if self._transformer.zero_cond_t else self._time_embedding
         return self._transformer.proj_out(self._transformer.norm_out(self.image, time))[:, : self.noise_tokens]
+
+
+def run_together(runners: Sequence[BlockRunner], end: int) -> None:
+    """Run the blocks of several forwards of one transformer up to, but not including, block `end`.
+
+    Each block runs for all of them before the next one, so its weights are needed on the device only once.
+    """
+    if not runners:
+        return
+    for number in range(min(runner.position for runner in runners), end):
+        with runners[0].loaded(number, end):
+            for runner in runners:
+                if runner.position == number:
+                    runner.run_block()

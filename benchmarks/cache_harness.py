@@ -12,10 +12,11 @@ from typing import Any
 
 import torch
 
+from accel.cache.evaluation import Evaluation, Forward
 from accel.cache.gate import Gate
 from accel.cache.plan import CacheName
 from accel.cache.report import Branch
-from accel.cache.session import CacheSession, Forward
+from accel.cache.session import CacheSession
 from accel.cache.strategies.base import Strategy
 from benchmarks.random_models import TRUE_CFG_SCALE, RandomModels
 from pipelines.latents import grid
@@ -83,13 +84,10 @@ class Harness:
         """The velocity through a session of ours."""
 
         def velocity(sample: torch.Tensor, sigma: float, step: int) -> torch.Tensor:
+            forwards = [Forward(branch, embeds) for branch, embeds in self.prompts.items()]
+            timestep = self._timestep(sample, sigma)
             cond, uncond = session.evaluate(
-                self.transformer,
-                tokens=sample,
-                timestep=self._timestep(sample, sigma),
-                shapes=[self._shape],
-                forwards=[Forward(branch, embeds) for branch, embeds in self.prompts.items()],
-                step=step,
+                Evaluation(self.transformer, sample, timestep, [self._shape], forwards, step)
             )
             return apply_cfg(cond, uncond, TRUE_CFG_SCALE)
 

@@ -3,20 +3,21 @@
 They use the pipelines, models and settings of the server, so an equal task gives equal bytes. `ownware` exports them.
 """
 
+import difflib
 import os
 import tempfile
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Unpack
 
 from PIL import Image
 from pydantic import ValidationError
 
 from accel.validation_message import validation_message
 from ownware.image_inputs import ImageInputs
-from ownware.image_options import Control, ImageInput, ImageOptions, LoraChoice
+from ownware.image_options import Arguments, ImageInput, ImageOptions
 from ownware.image_result import DEFAULT_QUALITY, ImageResult
 from ownware.local_models import LocalModels
 from ownware.options import OptionError
@@ -26,7 +27,6 @@ from pipelines.errors import RenderError
 from pipelines.models.devices import device_name
 from pipelines.models.model_cache import ModelCache
 from pipelines.receipt import make_receipt
-from pipelines.request import Outpaint
 from server.settings import Settings, unknown_variables
 
 Weights = Literal["auto", "embedded", "catalog"]
@@ -40,25 +40,10 @@ _RENDERING = threading.Lock()
 def generate(
     prompt: str,
     *,
-    model: str | None = None,
-    negative_prompt: str | None = None,
-    width: int | None = None,
-    height: int | None = None,
-    steps: int | None = None,
-    scheduler: str | None = None,
-    true_cfg_scale: float | None = None,
-    seed: int | None = None,
-    seed_image: ImageInput | None = None,
-    strength: float | None = None,
-    mask: ImageInput | None = None,
-    mask_margin: int | None = None,
-    outpaint: Outpaint | None = None,
-    loras: Sequence[LoraChoice] = (),
-    controls: Sequence[Control] = (),
-    cache: Mapping[str, object] | None = None,
     weights: Weights | None = None,
     device: str | None = None,
     on_step: OnStep | None = None,
+    **options: Unpack[Arguments],
 ) -> ImageResult:
     """Render an image from a prompt.
 
@@ -69,6 +54,11 @@ def generate(
 
     Args:
         prompt: What the image shows.
+        weights: "embedded" for the checkpoint that needs no download, "catalog" for what the models file names,
+            "auto" for the catalogue when there is a GPU. Default: OWNWARE_WEIGHTS, else "auto".
+        device: "auto", "cpu" or "cuda:0". Default: OWNWARE_DEVICES, else "auto".
+        on_step: Called with the steps done and their total before the first step and after each one. It may raise an
+            exception to stop the image.
         model: AIR identifier or slug of the catalogue. Default: its first text-to-image model.
         negative_prompt: What the image should not show. It has no effect when guidance is off.
         width: Pixels, a multiple of 16 from 128 to 2048. Default: 1024, with the embedded checkpoint 256.
@@ -85,62 +75,24 @@ def generate(
         loras: Names of the catalogue or paths of files, each alone or as `(name, weight)`.
         controls: ControlNets with their control images.
         cache: A step cache, as `acceleratorOptions` of the API: `{"fbCache": True}`. Default: none.
-        weights: "embedded" for the checkpoint that needs no download, "catalog" for what the models file names,
-            "auto" for the catalogue when there is a GPU. Default: OWNWARE_WEIGHTS, else "auto".
-        device: "auto", "cpu" or "cuda:0". Default: OWNWARE_DEVICES, else "auto".
-        on_step: Called with the steps done and their total before the first step and after each one. It may raise an
-            exception to stop the image.
 
     Raises:
+        TypeError: An argument is unknown.
         ValueError: An option cannot be used; the message names it.
         pipelines.errors.LoadError: The weights cannot be loaded.
         pipelines.errors.ResultError: The result is no picture, because it has numbers that are not finite.
     """
-    options = ImageOptions(
-        prompt=prompt,
-        model=model,
-        negative_prompt=negative_prompt,
-        width=width,
-        height=height,
-        steps=steps,
-        scheduler=scheduler,
-        true_cfg_scale=true_cfg_scale,
-        seed=seed,
-        seed_image=seed_image,
-        strength=strength,
-        mask=mask,
-        mask_margin=mask_margin,
-        outpaint=outpaint,
-        loras=loras,
-        controls=controls,
-        cache=cache,
-    )
-    return _render(options, weights, device, on_step)
+    return _render(_checked(options, prompt), weights, device, on_step)
 
 
 def edit(
     images: ImageInput | Sequence[ImageInput],
     prompt: str,
     *,
-    model: str | None = None,
-    negative_prompt: str | None = None,
-    width: int | None = None,
-    height: int | None = None,
-    steps: int | None = None,
-    scheduler: str | None = None,
-    true_cfg_scale: float | None = None,
-    seed: int | None = None,
-    seed_image: ImageInput | None = None,
-    strength: float | None = None,
-    mask: ImageInput | None = None,
-    mask_margin: int | None = None,
-    outpaint: Outpaint | None = None,
-    loras: Sequence[LoraChoice] = (),
-    controls: Sequence[Control] = (),
-    cache: Mapping[str, object] | None = None,
     weights: Weights | None = None,
     device: str | None = None,
     on_step: OnStep | None = None,
+    **options: Unpack[Arguments],
 ) -> ImageResult:
     """Edit one image, or combine up to three, as a prompt says.
 
@@ -154,27 +106,7 @@ def edit(
     several = (images,) if isinstance(images, str | Path | Image.Image) else tuple(images)
     if not several:
         raise OptionError("images", "give at least one image")
-    options = ImageOptions(
-        prompt=prompt,
-        images=several,
-        model=model,
-        negative_prompt=negative_prompt,
-        width=width,
-        height=height,
-        steps=steps,
-        scheduler=scheduler,
-        true_cfg_scale=true_cfg_scale,
-        seed=seed,
-        seed_image=seed_image,
-        strength=strength,
-        mask=mask,
-        mask_margin=mask_margin,
-        outpaint=outpaint,
-        loras=loras,
-        controls=controls,
-        cache=cache,
-    )
-    return _render(options, weights, device, on_step)
+    return _render(_checked(options, prompt, several), weights, device, on_step)
 
 
 def _render(options: ImageOptions, weights: Weights | None, device: str | None, on_step: OnStep | None) -> ImageResult:
@@ -201,6 +133,15 @@ def _render(options: ImageOptions, weights: Weights | None, device: str | None, 
             generated.cache,
         )
     return ImageResult(generated.image, generated.seed, receipt, (*warnings, *generated.warnings))
+
+
+def _checked(options: Arguments, prompt: str, images: tuple[ImageInput, ...] = ()) -> ImageOptions:
+    """The options of a call. Raises `TypeError` for an unknown name."""
+    for name in options.keys() - Arguments.__annotations__.keys():
+        near = difflib.get_close_matches(name, Arguments.__annotations__, n=1)
+        hint = f". Did you mean '{near[0]}'?" if near else ""
+        raise TypeError(f"unexpected keyword argument '{name}'{hint}")
+    return ImageOptions(prompt=prompt, images=images, **options)
 
 
 def _settings(weights: Weights | None, device: str | None) -> Settings:

@@ -43,14 +43,14 @@ class BenchmarkOptions:
 
 @dataclass(frozen=True, slots=True)
 class Benchmark:
-    """What to measure, with every option resolved. `left_out` has a sentence for each setting that cannot act."""
+    """What to measure, with every option resolved. `notes` says which settings cannot act, and their warnings."""
 
     entry: ModelEntry
     device: str
     width: int
     height: int
     samples: tuple[Sample, ...]
-    left_out: tuple[str, ...]
+    notes: tuple[str, ...]
 
 
 def check_packages() -> None:
@@ -72,13 +72,13 @@ def plan_benchmark(options: BenchmarkOptions, settings: Settings) -> Benchmark:
     cache_settings = load_settings(options.settings or DEFAULT)
     profiles = Profiles(models.catalog, settings.profiles)
     area = entry.native_area or width * height
-    variants, left_out = {}, []
+    variants, notes = {}, []
     for count in counts:
         params = partial(profiles.choose, entry, CalibrationKey(count, entry.true_cfg_scale > 1, area))
-        variants[count], silent = make_variants(cache_settings, entry, count, settings.threshold_direction, params)
-        left_out += silent
+        variants[count], said = make_variants(cache_settings, entry, count, settings.threshold_direction, params)
+        notes += said
     samples = make_samples(variants, prompts, parse_integers("--seeds", options.seeds, 0, MAX_SEED))
-    return Benchmark(entry, models.device, width, height, tuple(samples), tuple(left_out))
+    return Benchmark(entry, models.device, width, height, tuple(samples), tuple(notes))
 
 
 def run_benchmark(benchmark: Benchmark, results: ResultsFile, images: Path, repeats: int) -> int:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypedDict
 
 from PIL import Image
 
@@ -25,6 +26,27 @@ class Control:
     mode: ControlMode = "balanced"
     start: int = 0
     end: int | None = None
+
+
+class Arguments(TypedDict, total=False):
+    """The keyword arguments that `ownware.generate` and `ownware.edit` share. `generate` describes each."""
+
+    model: str | None
+    negative_prompt: str | None
+    width: int | None
+    height: int | None
+    steps: int | None
+    scheduler: str | None
+    true_cfg_scale: float | None
+    seed: int | None
+    seed_image: ImageInput | None
+    strength: float | None
+    mask: ImageInput | None
+    mask_margin: int | None
+    outpaint: Outpaint | None
+    loras: Sequence[LoraChoice]
+    controls: Sequence[Control]
+    cache: Mapping[str, object] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

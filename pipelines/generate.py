@@ -12,6 +12,7 @@ from pathlib import Path
 from PIL import Image
 
 from accel.cache.report import CacheReport
+from accel.kernels.attention import attention_kernel, choose_attention
 from accel.kernels.threads import compute_threads
 from pipelines.catalog.catalog import ModelEntry
 from pipelines.editing.faces import face_request, find_faces
@@ -44,7 +45,8 @@ def generate(
     """
     checkpoint = model.checkpoint
     weights = sum(parameter.numel() for parameter in checkpoint.transformer.parameters())
-    with compute_threads(weights, checkpoint.device):
+    attention = choose_attention(checkpoint.device, checkpoint.dtype)
+    with compute_threads(weights, checkpoint.device), attention_kernel(attention.kernel):
         return _generate(request, index, model, entry, report)
 
 

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from accel.cache.session import CacheSession, Forward, open_session
+from accel.cache.evaluation import Evaluation, Forward
+from accel.cache.session import CacheSession, open_session
 from accel.calibration.recorder import Recorder
 from pipelines.catalog.catalog import ModelEntry
 from pipelines.conditioning import (
@@ -275,13 +276,7 @@ def _velocities(
         if (watching := state.recorder or state.cache) is not None:
             acting = tuple(control.start <= state.step < control.end for control in state.controls)
             return watching.evaluate(
-                transformer,
-                tokens=tokens,
-                timestep=timestep,
-                shapes=shapes,
-                forwards=forwards,
-                step=state.step,
-                controls=acting,
+                Evaluation(transformer, tokens, timestep, shapes, forwards, state.step, controls=acting)
             )
         predicted = [
             transformer(

@@ -9,12 +9,12 @@ import math
 import time
 from collections import deque
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
-from diffusers.models.transformers.transformer_qwenimage import QwenImageTransformer2DModel
 
-from accel.block_runner import BlockRunner, ControlResiduals, no_control_residuals
+from accel.block_runner import BlockRunner, run_together
+from accel.cache.evaluation import Evaluation, Forward
 from accel.cache.gate import Gate
 from accel.cache.memory import BranchMemory, measure_distances
 from accel.cache.plan import CacheName, CachePlan
@@ -22,14 +22,20 @@ from accel.cache.report import Branch, CacheReport, Decision, Reason
 from accel.cache.strategies.base import DistanceMetric, FixedSchedule, PastForward, Predictor, Strategy
 from accel.cache.strategies.table import STRATEGIES
 
+_Hidden = tuple[torch.Tensor, torch.Tensor]  # of the image and of the text
 
-@dataclass(frozen=True, slots=True)
-class Forward:
-    """One branch of guidance: its prompt [1, words, width] and the function that computes its ControlNet residuals."""
 
-    branch: Branch
-    embeds: torch.Tensor
-    control_residuals: ControlResiduals = no_control_residuals
+@dataclass(slots=True)
+class _Pass:
+    """One branch during an evaluation, with its hidden states around the blocks that a reused forward skips."""
+
+    runner: BlockRunner
+    decision: Decision
+    signal: torch.Tensor
+    keep_history: bool
+    before: _Hidden = field(init=False)
+    after: _Hidden = field(init=False)
+    output: torch.Tensor | None = None
 
 
 class CacheSession:
@@ -51,31 +57,18 @@ class CacheSession:
         self._blocks_run = self._blocks_skipped = 0
         self._seconds = 0.0
 
-    def evaluate(
-        self,
-        transformer: QwenImageTransformer2DModel,
-        *,
-        tokens: torch.Tensor,
-        timestep: torch.Tensor,
-        shapes: Sequence[tuple[int, int, int]],
-        forwards: Sequence[Forward],
-        step: int,
-        controls: Hashable = None,
-    ) -> list[torch.Tensor]:
+    def evaluate(self, evaluation: Evaluation) -> list[torch.Tensor]:
         """The transformer's outputs for the image's own tokens, one [1, noise tokens, channels] for each forward.
 
-        All forwards have the same `tokens` [1, tokens, channels], `shapes` of the grids, and `timestep` [1]. `step`
-        counts the executed steps from 0. A sampler may evaluate several times in a step; each time has its own memory.
-        `controls` identifies the active ControlNets. When it changes, nothing is reused.
+        Each evaluation of a step has its own memory. When the active ControlNets change, nothing is reused.
         """
         started = time.perf_counter()
-        self._evaluation = self._evaluation + 1 if step == self._step else 0
-        self._step = step
-        runners = [
-            BlockRunner(transformer, tokens, timestep, each.embeds, shapes, each.control_residuals) for each in forwards
-        ]
+        forwards, controls = evaluation.forwards, evaluation.controls
+        self._evaluation = self._evaluation + 1 if evaluation.step == self._step else 0
+        self._step = evaluation.step
+        runners = [evaluation.runner(forward) for forward in forwards]
         signals = self._signals(runners)
-        distances, sigma = self._distances(forwards, signals, timestep)
+        distances, sigma = self._distances(forwards, signals, evaluation.timestep)
         decisions = [
             self._decide(forward.branch, distance, sigma, runner.layout, controls)
             for forward, distance, runner in zip(forwards, distances, runners, strict=True)
@@ -84,14 +77,12 @@ class CacheSession:
             common = next((decision for decision in decisions if not decision.reused), decisions[0])
             decisions = [replace(common, branch=forward.branch) for forward in forwards]
         self._decisions += decisions
-        outputs = []
-        for runner, decision, signal, distance in zip(runners, decisions, signals, distances, strict=True):
-            if decision.reused:
-                outputs.append(self._reuse(runner, decision, signal))
-            else:
-                usable = distance is None or math.isfinite(distance)
-                outputs.append(self._compute(runner, decision.branch, signal, controls, keep_history=usable))
-        if step >= self._gate.total - 1:  # frees the memory for the decoder
+        passes = [
+            _Pass(runner, decision, signal, keep_history=distance is None or math.isfinite(distance))
+            for runner, decision, signal, distance in zip(runners, decisions, signals, distances, strict=True)
+        ]
+        outputs = self._run(passes, controls)
+        if self._step >= self._gate.total - 1:  # frees the memory for the decoder
             self._memories.clear()
         self._seconds += time.perf_counter() - started
         return outputs
@@ -106,8 +97,7 @@ class CacheSession:
     def _signals(self, runners: Sequence[BlockRunner]) -> list[torch.Tensor]:
         if self._strategy.one_decision_for_cfg:
             return [self._strategy.signal(runners[0])] * len(runners)
-        for runner in runners:
-            runner.run_to(self._strategy.front)
+        run_together(runners, self._strategy.front)
         return [self._strategy.signal(runner) for runner in runners]
 
     def _distances(
@@ -141,18 +131,34 @@ class CacheSession:
             reason = "reuse" if score < self._strategy.threshold else "threshold"
         return Decision(self._step, self._evaluation, branch, reason, _finite(distance), _finite(score))
 
-    def _compute(
-        self, runner: BlockRunner, branch: Branch, signal: torch.Tensor, controls: Hashable, *, keep_history: bool
-    ) -> torch.Tensor:
-        """Run all blocks and remember the forward. The history is dropped when its layout or controls differ."""
-        front, end = self._strategy.front, runner.depth - self._strategy.back
-        self._blocks_run += runner.depth
-        runner.run_to(front)
-        image_before, text_before = runner.image, runner.text
-        runner.run_to(end)
-        image_after, text_after = runner.image, runner.text
-        runner.run_to(runner.depth)
-        output = runner.output()
+    def _run(self, passes: Sequence[_Pass], controls: Hashable) -> list[torch.Tensor]:
+        """Compute or reuse each branch. All branches go through a block before the next one runs."""
+        computed = [each for each in passes if not each.decision.reused]
+        depth = passes[0].runner.depth
+        front, end = self._strategy.front, depth - self._strategy.back
+        run_together([each.runner for each in computed], front)
+        for each in computed:
+            each.before = each.runner.image, each.runner.text
+        run_together([each.runner for each in computed], end)
+        for each in computed:
+            each.after = each.runner.image, each.runner.text
+        for each in passes:
+            if each.decision.reused:
+                each.output = self._reuse(each, end)
+        run_together([each.runner for each in passes if each.output is None], depth)
+        outputs = [each.runner.output() if each.output is None else each.output for each in passes]
+        for each, output in zip(passes, outputs, strict=True):
+            if not each.decision.reused:
+                self._remember(each, output, controls)
+            blocks_run = front + self._strategy.back if each.decision.reused else depth
+            self._blocks_run += blocks_run
+            self._blocks_skipped += depth - blocks_run
+        return outputs
+
+    def _remember(self, done: _Pass, output: torch.Tensor, controls: Hashable) -> None:
+        """Remember a computed forward. The history is dropped when its layout or controls differ."""
+        runner, branch = done.runner, done.decision.branch
+        (image_before, text_before), (image_after, text_after) = done.before, done.after
         text_residual = None
         if self._predicts_output:
             value = output
@@ -162,27 +168,30 @@ class CacheSession:
             own = slice(0, runner.noise_tokens)
             value = image_after[:, own] - image_before[:, own]
         memory = self._memory(branch)
-        if memory is not None and keep_history and (memory.layout, memory.controls) == (runner.layout, controls):
+        fits = memory is not None and (memory.layout, memory.controls) == (runner.layout, controls)
+        if memory is not None and fits and done.keep_history:
             history = memory.history
         else:
             history = deque[PastForward](maxlen=self._predictor.history_length if self._predictor else 1)
-        history.append(PastForward(self._step, signal, value))
-        self._memories[self._evaluation, branch] = BranchMemory(signal, history, text_residual, runner.layout, controls)
-        return output
+        history.append(PastForward(self._step, done.signal, value))
+        self._memories[self._evaluation, branch] = BranchMemory(
+            done.signal, history, text_residual, runner.layout, controls
+        )
 
-    def _reuse(self, runner: BlockRunner, decision: Decision, signal: torch.Tensor) -> torch.Tensor:
-        """Use the cached or predicted value instead of the skippable blocks."""
-        front, end = self._strategy.front, runner.depth - self._strategy.back
-        self._blocks_run += front + self._strategy.back
-        self._blocks_skipped += end - front
-        memory = self._memories[self._evaluation, decision.branch]
+    def _reuse(self, reused: _Pass, end: int) -> torch.Tensor | None:
+        """Use the cached or predicted value instead of the skippable blocks.
+
+        Returns the output if that is what is predicted. Otherwise the runner is behind the skipped blocks.
+        """
+        runner, signal = reused.runner, reused.signal
+        memory = self._memories[self._evaluation, reused.decision.branch]
         value = memory.history[-1].value
         if self._predictor is not None:
             value = self._predictor.predict(self._step, signal, tuple(memory.history), self._sigmas)
             if self._predictor.keeps_predictions:
                 memory.history.append(PastForward(self._step, signal, value))
         memory.run += 1
-        memory.accumulated = decision.score or 0.0
+        memory.accumulated = reused.decision.score or 0.0
         if self._strategy.compares_to == "last":
             memory.signal = signal
         if self._predicts_output:
@@ -191,8 +200,7 @@ class CacheSession:
             runner.skip_to(runner.depth, runner.image[:, : runner.noise_tokens] + value)
         else:
             runner.skip_to(end, runner.image + value, runner.text + memory.text_residual)
-            runner.run_to(runner.depth)
-        return runner.output()
+        return None
 
 
 def open_session(plan: CachePlan, *, steps: int, sigmas: Sequence[float], depth: int) -> CacheSession:

@@ -5,15 +5,13 @@ A recorder belongs to one image and replaces its cache session. The transformer'
 
 import math
 from collections import deque
-from collections.abc import Hashable, Sequence
 
 import torch
-from diffusers.models.transformers.transformer_qwenimage import QwenImageTransformer2DModel
 
 from accel.block_runner import BlockRunner
+from accel.cache.evaluation import Evaluation
 from accel.cache.plan import CachePlan
 from accel.cache.report import Branch
-from accel.cache.session import Forward
 from accel.cache.strategies.base import relative_l1
 from accel.cache.strategies.dbcache import from_plan
 from accel.calibration.traces import LAGS, Observation
@@ -45,24 +43,14 @@ class Recorder:
         """All observations so far, in order."""
         return tuple(self._observations)
 
-    def evaluate(
-        self,
-        transformer: QwenImageTransformer2DModel,
-        *,
-        tokens: torch.Tensor,
-        timestep: torch.Tensor,
-        shapes: Sequence[tuple[int, int, int]],
-        forwards: Sequence[Forward],
-        step: int,
-        controls: Hashable = None,
-    ) -> list[torch.Tensor]:
+    def evaluate(self, evaluation: Evaluation) -> list[torch.Tensor]:
         """As `CacheSession.evaluate`, without reuse. Raises `FloatingPointError` on NaN and infinity."""
-        self._evaluation = self._evaluation + 1 if step == self._step else 0
-        self._step = step
+        self._evaluation = self._evaluation + 1 if evaluation.step == self._step else 0
+        self._step = evaluation.step
         outputs = []
-        for forward in forwards:
-            runner = BlockRunner(transformer, tokens, timestep, forward.embeds, shapes, forward.control_residuals)
-            self._record(runner, forward.branch, timestep)
+        for forward in evaluation.forwards:
+            runner = evaluation.runner(forward)
+            self._record(runner, forward.branch, evaluation.timestep)
             outputs.append(runner.output())
         return outputs
 

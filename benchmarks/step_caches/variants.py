@@ -4,17 +4,20 @@ A cache setting is the wire's `acceleratorOptions`, translated by the server's o
 offer, a strategy with the fields of a `CachePlan`. Imports no torch.
 """
 
+import difflib
 import tomllib
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, StrictBool, StrictStr, TypeAdapter, ValidationError
 
-from accel.cache.plan import CachePlan
-from accel.cache.profile import profile_names
+from accel.cache.plan import CacheName, CachePlan
+from accel.cache.profile import ProfileError, load_profile, profile_names
 from accel.validation_message import validation_message
 from pipelines.catalog.catalog import ModelEntry
+from pipelines.catalog.profiles import recipe_of
+from pipelines.limits import MAX_STEPS
 from server.api.runware.schema.objects import AcceleratorOptions
 from server.api.runware.translate.caches import CACHES, ParamsFinder, ThresholdDirection, cache_plan, cache_window
 
@@ -53,7 +56,20 @@ class CacheSetting:
         if self.wire is not None:
             return cache_plan(self.wire, entry, steps, direction, params)
         start, end = cache_window(AcceleratorOptions(), steps)
-        return _PLAN.validate_python({"start": start, "end": end, "max_run": _MAX_RUN} | self.fields), ()
+        plan = _PLAN.validate_python({"start": start, "end": end, "max_run": _MAX_RUN} | self.fields)
+        if max(plan.start, 1) >= min(plan.end, steps - 1):
+            reason = f"No step from {plan.start} up to {plan.end} can be reused: the first and the last never are."
+            return None, (reason,)
+        return plan, ()
+
+    def check_profile(self, entry: ModelEntry) -> None:
+        """Raise `SettingsError` when the profile was measured on other weights than those of this machine."""
+        name, recipe = self.fields.get("profile"), recipe_of(entry.weights)
+        if name is not None and recipe is not None:
+            try:
+                load_profile(name).require_recipe(recipe, name)
+            except ProfileError as error:
+                raise SettingsError(f"setting '{self.name}': {error}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +86,25 @@ class Variant:
 
 
 _MAX_RUN = AcceleratorOptions().cacheMaxConsecutiveSteps
+
+
+@dataclass(frozen=True, slots=True)
+class _StrategyRow:
+    """The fields of a `CachePlan` that a row may set, in TOML's own types."""
+
+    strategy: CacheName
+    threshold: Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)]
+    start: Annotated[int, Field(ge=0, strict=True)] = 0
+    end: Annotated[int, Field(ge=1, strict=True)] = MAX_STEPS
+    max_run: Annotated[int, Field(ge=1, strict=True)] = 1
+    profile: StrictStr | None = None
+    extrapolate: StrictBool = False
+
+
 _PLAN = TypeAdapter(CachePlan)
-_PLAN_FIELDS = {field.name for field in fields(CachePlan)}
+_ROW = TypeAdapter(_StrategyRow)
+_ROW_FIELDS = {field.name for field in fields(_StrategyRow)}
+_EXTRAPOLATING = ("fbcache", "dbcache")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,10 +139,10 @@ def make_variants(
     direction: ThresholdDirection,
     params: ParamsFinder | None = None,
 ) -> tuple[list[Variant], list[str]]:
-    """The variants at `steps` steps, and a sentence for each setting whose cache stays off there.
+    """The variants at `steps` steps, and what the user should know: which settings cannot act there, and warnings.
 
     The noise floors and the curve of fewer steps come first, so that an interrupted run has them. `params` finds
-    TeaCache's parameters, as for `cache_plan`.
+    TeaCache's parameters, as for `cache_plan`. Raises `SettingsError` for a profile of other weights.
     """
     variants = [
         Variant("uncached", "uncached, once more", "uncached", steps, None, {}),
@@ -117,16 +150,23 @@ def make_variants(
     ]
     shorter = sorted({round(share * steps) for share in FEWER_STEPS_SHARES} - {0, steps}, reverse=True)
     variants += [Variant("fewer_steps", f"{n} steps", "fewer steps", n, None, {"steps": n}) for n in shorter]
-    left_out = []
+    notes = []
+    names: dict[CachePlan, str] = {}
     for setting in settings:
+        setting.check_profile(entry)
         plan, warnings = setting.plan(entry, steps, direction, params)
+        where = f"{setting.name} at {steps} steps"
         if plan is None:
-            left_out.append(f"{setting.name} at {steps} steps: {' '.join(warnings)}")
+            notes.append(f"not measured: {where}: {' '.join(warnings)}")
             continue
+        if (same := names.setdefault(plan, setting.name)) != setting.name:
+            notes.append(f"not measured: {where}: it does the same as {same}.")
+            continue
+        notes += [f"{where}: {warning}" for warning in warnings]
         on_wire = setting.wire is not None
         family = next((name for name in CACHES if setting.options.get(name)), plan.strategy)
         variants.append(Variant("cache", setting.name, family, steps, plan, setting.options, on_wire))
-    return variants, left_out
+    return variants, notes
 
 
 def _setting(row: dict[str, Any], where: str) -> CacheSetting:
@@ -146,17 +186,33 @@ def _setting(row: dict[str, Any], where: str) -> CacheSetting:
         if len(caches) != 1:
             raise SettingsError(f"{where}.acceleratorOptions: switch one cache on, not {len(caches)}")
         return CacheSetting(name or _wire_name(wire, caches[0]), wire, {})
-    if unknown := sorted(row.keys() - _PLAN_FIELDS):
-        known = ", ".join(sorted({"acceleratorOptions", "name"} | _PLAN_FIELDS))
-        raise SettingsError(f"{where}: there is no '{unknown[0]}'; there are {known}")
+    if unknown := sorted(row.keys() - _ROW_FIELDS):
+        known = sorted({"acceleratorOptions", "name"} | _ROW_FIELDS)
+        near = difflib.get_close_matches(unknown[0], known, n=1)
+        hint = f"did you mean '{near[0]}'?" if near else f"there are {', '.join(known)}"
+        raise SettingsError(f"{where}: there is no '{unknown[0]}'; {hint}")
     try:
-        plan = _PLAN.validate_python({"start": 0, "end": 1, "max_run": 1} | row)
+        plan = _ROW.validate_python(row)
     except ValidationError as error:
         raise SettingsError(f"{where}: {validation_message(error)}") from error
-    if plan.profile is not None and plan.profile not in profile_names():
-        raise SettingsError(f"{where}.profile: there is no '{plan.profile}'; there are {', '.join(profile_names())}")
+    _check_fields(plan, where)
     others = {key: value for key, value in row.items() if key != "strategy"}
     return CacheSetting(name or _default_name(row["strategy"], others), None, row)
+
+
+def _check_fields(row: _StrategyRow, where: str) -> None:
+    """Raise `SettingsError` for fields that contradict each other, or that the strategy does not read."""
+    profiles = ", ".join(profile_names())
+    if row.strategy == "teacache" and row.profile is None:
+        raise SettingsError(f"{where}: strategy 'teacache' needs a profile; there are {profiles}")
+    if row.strategy != "teacache" and row.profile is not None:
+        raise SettingsError(f"{where}.profile: only strategy 'teacache' reads a profile")
+    if row.profile is not None and row.profile not in profile_names():
+        raise SettingsError(f"{where}.profile: there is no '{row.profile}'; there are {profiles}")
+    if row.extrapolate and row.strategy not in _EXTRAPOLATING:
+        raise SettingsError(f"{where}.extrapolate: only {' and '.join(_EXTRAPOLATING)} extrapolate")
+    if row.start >= row.end:
+        raise SettingsError(f"{where}: start {row.start} is not before end {row.end}")
 
 
 def _wire_name(options: AcceleratorOptions, cache: str) -> str:

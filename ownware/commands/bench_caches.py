@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from ownware.commands.bench_report import FOLDER, IMAGES, Out, Results, results_path, write_reports
-from ownware.console import fail, print_message
+from ownware.console import fail, print_message, print_messages
 from ownware.server_options import read_settings
 
 INTERRUPTED = 130
@@ -45,8 +45,7 @@ def caches(
         check_packages()
         benchmark = plan_benchmark(options, server_settings)
         file = ResultsFile(path)
-        for sentence in benchmark.left_out:
-            print_message(f"not measured: {sentence}")
+        print_messages(benchmark.notes)
         new = run_benchmark(benchmark, file, out / IMAGES, repeats)
     except (
         BenchError,

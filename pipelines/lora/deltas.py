@@ -1,7 +1,7 @@
 """The mathematics of adapters: what LoRA, LoHa, LoKr, DoRA, OFT and full differences add to the output of a module.
 
-A delta is a function of the input and the output of a module, and never writes to the module. Knows tensors; knows no
-files, no names, and no weight of a request.
+A delta is a function of the input and the output of a module, and never writes to the module. So it acts on quantized
+layers too, and stays in the dtype of their input. Knows tensors; knows no files, no names, and no weight of a request.
 """
 
 from dataclasses import dataclass, fields, is_dataclass, replace
@@ -10,6 +10,8 @@ from typing import Any, Protocol, cast
 import torch
 from torch import nn
 from torch.nn import functional
+
+from accel.weights.quantized.base import AnyLinear, dense_weight
 
 
 class Delta(Protocol):
@@ -118,7 +120,7 @@ class DoRA:
     def __call__(self, module: nn.Module, sample: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
         """See `Delta`."""
         if self.by_input:
-            base = functional.linear(sample * self.gain_minus_one, _linear(module).weight)
+            base = functional.linear(sample * self.gain_minus_one, dense_weight(_linear(module)).to(sample.dtype))
             return base + self.delta(module, sample * self.gain, output)
         base = _without_bias(module, output)
         return self.gain_minus_one * base + self.gain * self.delta(module, sample, output)
@@ -190,5 +192,5 @@ def _without_bias(module: nn.Module, output: torch.Tensor) -> torch.Tensor:
     return output if bias is None else output - bias
 
 
-def _linear(module: nn.Module) -> nn.Linear:
-    return cast("nn.Linear", module)
+def _linear(module: nn.Module) -> AnyLinear:
+    return cast("AnyLinear", module)

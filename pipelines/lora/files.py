@@ -16,6 +16,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
+from accel.weights.quantized.base import AnyLinear, dense_weight
 from pipelines.errors import LoraError
 from pipelines.lora.deltas import (
     OFT,
@@ -117,7 +118,7 @@ def _make_deltas(name: str, transformer: nn.Module, weights: Weights, alphas: _A
         raise LoraError(f"its weights of {name} do not fit this model: {shapes} on {module}")
     if is_norm(name):
         return [NormDiff(weights["diff"], float(getattr(module, "eps")))]  # noqa: B009  a Module's attribute
-    return _linear_deltas(name, cast("nn.Linear", module), weights, alphas)
+    return _linear_deltas(name, cast("AnyLinear", module), weights, alphas)
 
 
 def _fits_norm(module: nn.Module, weights: Weights) -> bool:
@@ -125,7 +126,7 @@ def _fits_norm(module: nn.Module, weights: Weights) -> bool:
 
 
 def _fits_linear(module: nn.Module, weights: Weights) -> bool:
-    if not isinstance(module, nn.Linear):
+    if not isinstance(module, AnyLinear):
         return False
     size = (module.out_features, module.in_features)
     legal = {"alpha": [(), (1,)], "magnitude": [size[:1], (size[0], 1), (1, size[1])], "diff": [size]}
@@ -158,7 +159,7 @@ def _block_size(elements: int) -> int:
     return size if elements and size * (size - 1) // 2 == elements else 0
 
 
-def _linear_deltas(name: str, linear: nn.Linear, weights: Weights, alphas: _Alphas) -> list[Delta]:
+def _linear_deltas(name: str, linear: AnyLinear, weights: Weights, alphas: _Alphas) -> list[Delta]:
     made: list[Delta] = []
     if "diff" in weights:
         made.append(WeightDiff(weights["diff"]))
@@ -170,7 +171,7 @@ def _linear_deltas(name: str, linear: nn.Linear, weights: Weights, alphas: _Alph
         made.append(rotation)
     inner = _make_factored(name, weights, alphas)
     if inner is not None:
-        made.append(_make_dora(name, linear, inner, weights["magnitude"]) if "magnitude" in weights else inner)
+        made.append(_make_dora(linear, inner, weights["magnitude"]) if "magnitude" in weights else inner)
     return made
 
 
@@ -219,10 +220,8 @@ def _minus_identity(matrices: torch.Tensor) -> torch.Tensor:
     return matrices - torch.eye(matrices.shape[-1], device=matrices.device)
 
 
-def _make_dora(name: str, linear: nn.Linear, inner: LoRA | LoHa | LoKr, magnitude: torch.Tensor) -> DoRA:
-    if not linear.weight.is_floating_point():
-        raise LoraError(f"it is a DoRA, which needs the weights of {name} as numbers, and they are quantized")
-    adapted = linear.weight.float() + inner.delta_weight()
+def _make_dora(linear: AnyLinear, inner: LoRA | LoHa | LoKr, magnitude: torch.Tensor) -> DoRA:
+    adapted = dense_weight(linear).to(magnitude.device, torch.float32) + inner.delta_weight()
     by_input = magnitude.ndim == 2 and magnitude.shape[1] != 1
     lengths = torch.linalg.vector_norm(adapted, dim=0 if by_input else 1)
     gain = magnitude.flatten() / lengths.clamp_min(torch.finfo(torch.float32).eps)

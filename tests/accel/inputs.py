@@ -6,11 +6,12 @@ from typing import Any
 
 import torch
 
-from accel.block_runner import BlockRunner
+from accel.block_runner import RESIDENT, BlockRunner, WeightAccess
 from accel.cache.curves import Polynomial
+from accel.cache.evaluation import Evaluation, Forward
 from accel.cache.gate import Gate
 from accel.cache.report import Branch
-from accel.cache.session import CacheSession, Forward
+from accel.cache.session import CacheSession
 from accel.cache.strategies.base import Strategy
 
 DEPTH, WIDTH = 5, 32
@@ -70,19 +71,20 @@ def make_session(strategy: Strategy, gate: Gate = OPEN_GATE) -> CacheSession:
 
 
 def evaluate(
-    session: CacheSession, transformer: Any, inputs: Inputs, step: int, *branches: Branch, controls: Any = None
+    session: CacheSession,
+    transformer: Any,
+    inputs: Inputs,
+    step: int,
+    *branches: Branch,
+    controls: Any = None,
+    weights: WeightAccess = RESIDENT,
 ) -> list[torch.Tensor]:
     """The outputs of a session, by default for the branch with the prompt."""
     forwards = [Forward(branch, inputs.embeds(branch), lambda: inputs.residuals) for branch in branches or ("cond",)]
     with torch.inference_mode():
+        timestep = torch.tensor([inputs.time])
         return session.evaluate(
-            transformer,
-            tokens=inputs.tokens,
-            timestep=torch.tensor([inputs.time]),
-            shapes=inputs.shapes,
-            forwards=forwards,
-            step=step,
-            controls=controls,
+            Evaluation(transformer, inputs.tokens, timestep, inputs.shapes, forwards, step, controls, weights)
         )
 
 

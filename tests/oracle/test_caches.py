@@ -15,9 +15,10 @@ from diffusers.hooks.first_block_cache import FirstBlockCacheConfig
 from diffusers.pipelines.qwenimage.pipeline_qwenimage import QwenImagePipeline
 from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
 
+from accel.cache.evaluation import Evaluation, Forward
 from accel.cache.gate import Gate
 from accel.cache.report import CacheReport
-from accel.cache.session import CacheSession, Forward
+from accel.cache.session import CacheSession
 from accel.cache.strategies.base import Strategy
 from accel.cache.strategies.dbcache import DBCache
 from pipelines.latents import grid, noise
@@ -167,14 +168,8 @@ class TestWhereTheLibrariesAreWrong:
 
     def ours(self, session: CacheSession, model: Any, tokens: torch.Tensor, step: int, added: Any = None) -> Any:
         with torch.inference_mode():
-            return session.evaluate(
-                model,
-                tokens=tokens,
-                timestep=torch.tensor([0.5]),
-                shapes=[self.SHAPE],
-                forwards=[Forward("cond", embeddings_of(model), lambda: added)],
-                step=step,
-            )[0]
+            forwards = [Forward("cond", embeddings_of(model), lambda: added)]
+            return session.evaluate(Evaluation(model, tokens, torch.tensor([0.5]), [self.SHAPE], forwards, step))[0]
 
     def session(self, threshold: float) -> CacheSession:
         return CacheSession("fbcache", DBCache(threshold, front=1), Gate(9, 0, 9, 9))

@@ -149,6 +149,12 @@ class TestErrors:
         with pytest.raises(ValueError, match="steps: 99 is not from 1 to 50"):
             ownware.generate(PROMPT, **dict(SMALL, steps=99))
 
+    def test_an_unknown_argument(self) -> None:
+        with pytest.raises(TypeError, match=r"unexpected keyword argument 'heigth'. Did you mean 'height'\?"):
+            ownware.generate(PROMPT, **SMALL, heigth=128)  # pyright: ignore[reportCallIssue]
+        with pytest.raises(TypeError, match="unexpected keyword argument 'images'"):
+            ownware.generate(PROMPT, **SMALL, images=())  # pyright: ignore[reportCallIssue]
+
     def test_no_image(self) -> None:
         with pytest.raises(ValueError, match="images: give at least one image"):
             ownware.edit([], "make it red", **SMALL)

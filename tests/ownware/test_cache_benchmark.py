@@ -21,7 +21,7 @@ def test_the_defaults_are_the_models(tmp_path: Path) -> None:
     assert (benchmark.entry.air, benchmark.device) == ("runware:108@1", "cpu")
     assert (benchmark.width, benchmark.height) == (256, 256)
     assert {sample.steps for sample in benchmark.samples} == {benchmark.entry.steps}
-    assert benchmark.left_out == ()
+    assert benchmark.notes == ()
 
 
 @pytest.mark.parametrize(("seeds", "count"), [("1", 1), ("1,2,3", 3)])
@@ -32,5 +32,5 @@ def test_every_variant_is_measured_on_every_prompt_and_seed(seeds: str, count: i
 
 
 def test_a_setting_that_cannot_act_is_named(tmp_path: Path) -> None:
-    (sentence,) = plan(tmp_path, steps="8,20", size="128x256").left_out
-    assert sentence.startswith("fbCache at 8 steps: ")
+    (sentence,) = plan(tmp_path, steps="8,20", size="128x256").notes
+    assert sentence.startswith("not measured: fbCache at 8 steps: ")

@@ -1,8 +1,9 @@
-import inspect
+import re
 from dataclasses import fields
+from typing import Unpack, get_type_hints
 
 import ownware
-from ownware.image_options import Control, ImageOptions
+from ownware.image_options import Arguments, Control, ImageOptions
 from pipelines.request import ControlUse, RenderRequest
 
 # What the API calls otherwise, because it takes something else: images for files, a name for a sampler.
@@ -23,6 +24,13 @@ def test_a_control_is_named_as_the_fields_of_its_use() -> None:
 
 def test_both_functions_take_every_option() -> None:
     options = {field.name for field in fields(ImageOptions)}
-    how = {"weights", "device", "on_step"}
-    assert set(inspect.signature(ownware.generate).parameters) == options - {"images"} | how
-    assert set(inspect.signature(ownware.edit).parameters) == options | how
+    assert set(Arguments.__annotations__) == options - {"prompt", "images"}
+    for function, own in ((ownware.generate, {"prompt"}), (ownware.edit, {"prompt", "images"})):
+        hints = get_type_hints(function, include_extras=True)
+        assert hints.pop("options") == Unpack[Arguments]
+        assert set(hints) == own | {"weights", "device", "on_step", "return"}
+
+
+def test_generate_describes_every_argument() -> None:
+    described = set(re.findall(r"^        (\w+): ", ownware.generate.__doc__ or "", re.MULTILINE))
+    assert described >= {"prompt", "weights", "device", "on_step", *Arguments.__annotations__}

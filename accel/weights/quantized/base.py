@@ -49,6 +49,14 @@ class QuantizedLinear(nn.Module, ABC):
         return super()._apply(move, recurse)
 
 
+AnyLinear = nn.Linear | QuantizedLinear
+
+
+def dense_weight(linear: AnyLinear) -> torch.Tensor:
+    """Return the weight [out, in]: that of a Linear itself, or a dense copy of a quantized one in float32."""
+    return linear.dequantize() if isinstance(linear, QuantizedLinear) else linear.weight
+
+
 def row_scales(rows: torch.Tensor, largest: float) -> torch.Tensor:
     """Return the scale [rows, 1] in float32 that maps the largest magnitude of each row to `largest`."""
     return rows.abs().amax(dim=-1, keepdim=True).float().clamp_min(AMAX_FLOOR) / largest

@@ -1,5 +1,6 @@
 """Sessions over a random transformer of five blocks: what is computed, what is reused, and what is remembered."""
 
+import copy
 import math
 from dataclasses import replace
 from typing import Any
@@ -7,18 +8,23 @@ from typing import Any
 import pytest
 import torch
 
+from accel.block_runner import RESIDENT, WeightAccess
 from accel.cache.gate import Gate
 from accel.cache.plan import CachePlan
-from accel.cache.session import open_session
+from accel.cache.session import CacheSession, open_session
 from accel.cache.strategies.base import Strategy
 from accel.cache.strategies.dbcache import DBCache
 from accel.cache.strategies.dicache import DiCache
 from accel.cache.strategies.easycache import EasyCache
+from accel.cache.strategies.meancache import MeanCache
 from accel.cache.strategies.teacache import TeaCache
+from accel.weights.modulation_tables import make_table
+from accel.weights.placement import place_transformer
 from tests.accel.inputs import (
     DEPTH,
     IDENTITY,
     NOISE_TOKENS,
+    OPEN_GATE,
     Inputs,
     evaluate,
     full_forward,
@@ -27,6 +33,7 @@ from tests.accel.inputs import (
     random_tensor,
     reasons,
 )
+from tests.accel.weights.fake_device import FakeEngine
 
 ROUNDING = 5e-5  # of float32, over a whole forward
 
@@ -73,7 +80,8 @@ class TestReuse:
     @ANY
     def test_blocks_are_counted(self, transformer: Any, strategy: Strategy) -> None:
         session, runs = make_session(strategy), []
-        handles = [block.register_forward_hook(lambda *_: runs.append(1)) for block in transformer.transformer_blocks]
+        attentions = [block.attn for block in transformer.transformer_blocks]
+        handles = [attention.register_forward_hook(lambda *_: runs.append(1)) for attention in attentions]
         for step in range(2):
             evaluate(session, transformer, make_inputs(), step)
         for handle in handles:
@@ -214,6 +222,71 @@ class TestMemory:
                 inputs.tokens[0, 0, 0] = math.nan
             evaluate(session, transformer, inputs, step, controls=step if change == "controls" and step == 2 else None)
             assert len(session._memories[0, "cond"].history) == (1, 2, 1)[step]
+
+
+class TestStreamedWeights:
+    """Streaming and tables change no bit, no decision, and copy only what runs."""
+
+    def outputs(
+        self, transformer: Any, strategy: Strategy, weights: WeightAccess, *, references: bool = True
+    ) -> tuple[list[torch.Tensor], list[str]]:
+        session, found = CacheSession("dbcache", strategy, OPEN_GATE, [1.0, 0.7, 0.5, 0.2, 0.0]), []
+        for step in range(4):
+            inputs = make_inputs(0.5, moved=0.02 * (step % 3), references=references, controls=2)
+            found += evaluate(session, transformer, inputs, step, "cond", "uncond", weights=weights)
+        return found, reasons(session)
+
+    @pytest.mark.parametrize("tables", [False, True])
+    @pytest.mark.parametrize(
+        "strategy",
+        [*STRATEGIES, DiCache(1e9), EasyCache(1e9), MeanCache(0.5), DBCache(0.05, front=1)],
+        ids=["F1B0", "F3B0", "F2B2", "tea", "di", "easy", "mean", "some"],
+    )
+    def test_bits_and_decisions_stay(self, transformer: Any, strategy: Strategy, tables: bool) -> None:
+        expected, decisions = self.outputs(transformer, strategy, RESIDENT)
+        model, engine = copy.deepcopy(transformer), FakeEngine()
+        with torch.inference_mode():
+            placement = place_transformer(model, torch.device("cpu"), streamed_bytes=1, tables=tables, engine=engine)
+            modulation = None
+            if placement.modulation is not None:
+                table = make_table(model, [torch.tensor([0.5])], placement.modulation)
+                modulation = lambda: table.steps[0.5]  # noqa: E731
+        streamed, again = self.outputs(model, strategy, WeightAccess(placement.blocks, modulation))
+        assert again == decisions
+        assert all(map(torch.equal, streamed, expected))
+        assert not engine.overwritten_while_read()
+
+    def test_both_branches_share_each_copy_and_a_reused_step_copies_what_it_runs(self, transformer: Any) -> None:
+        model, engine = copy.deepcopy(transformer), FakeEngine()
+        stream = place_transformer(model, torch.device("cpu"), streamed_bytes=10**9, engine=engine).blocks
+        assert stream is not None
+        session, copies = make_session(DBCache(1e9, front=3)), []
+        for step in range(3):
+            inputs = make_inputs(moved=0.01 * step)
+            evaluate(session, model, inputs, step, "cond", "uncond", weights=WeightAccess(stream))
+            copies.append(len(engine.copies) - sum(copies))
+        assert reasons(session)[2:] == ["reuse"] * 4
+        assert copies == [DEPTH + 2, 1, 2]  # the first two are copied ahead, and one of them stays
+
+    def test_after_an_interruption_the_next_image_is_right(self, transformer: Any) -> None:
+        model, engine = copy.deepcopy(transformer), FakeEngine()
+        stream = place_transformer(model, torch.device("cpu"), streamed_bytes=10**9, engine=engine).blocks
+        weights = WeightAccess(stream)
+
+        def interrupt(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        for block in model.transformer_blocks:
+            handle = block.attn.register_forward_hook(interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                evaluate(
+                    make_session(DBCache(1e9, front=1)), model, make_inputs(), 0, "cond", "uncond", weights=weights
+                )
+            handle.remove()
+            assert all(map(torch.equal, model.state_dict().values(), transformer.state_dict().values()))
+        (output,) = evaluate(make_session(DBCache(1e9, front=1)), model, make_inputs(), 0, weights=weights)
+        assert torch.equal(output, full_forward(transformer, make_inputs()))
+        assert not engine.overwritten_while_read()
 
 
 class TestOpenSession:
