@@ -6,7 +6,7 @@ lets control tokens in the user's text act. Knows templates and encoders; knows 
 """
 
 import hashlib
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -20,6 +20,7 @@ from pipelines.errors import LoadError, PromptError
 from pipelines.latents import PATCH, encode_pixels, grid
 from pipelines.models.checkpoint import Checkpoint, LoadedModel
 from pipelines.models.memory import without_surplus
+from pipelines.models.prompt_store import EncodedPrompt
 from pipelines.sizes import reference_size, scaled_size
 
 # The most tokens of user text in the models' training (diffusers: tokenizer_max_length).
@@ -38,14 +39,6 @@ class EncodedReferences:
     shapes: tuple[tuple[int, int, int], ...]
     seen: tuple[Image.Image, ...]
     key: Hashable
-
-
-@dataclass(frozen=True, slots=True)
-class EncodedPrompt:
-    """The hidden states [1, tokens, width] of a prompt, and the number of tokens that were too many."""
-
-    embeds: torch.Tensor
-    dropped: int
 
 
 def encode_references(
@@ -87,12 +80,31 @@ def encode_prompt(
     if token := find_control_token(text):
         raise PromptError(f"the prompt contains the control token {token}")
     key = ("prompt", entry.mode, text, references.key if references else None)
-    return model.memory.get("embedding", key, lambda: _encode_prompt(text, references, model.checkpoint, entry))
+
+    def encode() -> EncodedPrompt:
+        return _encode_prompt(text, references, model.checkpoint, entry)
+
+    def make() -> EncodedPrompt:
+        if model.prompts is None:
+            return encode()
+        return model.prompts.get(_contents(text, references, entry), model.checkpoint.device, encode)
+
+    return model.memory.get("embedding", key, make)
 
 
 def pixel_hash(picture: Image.Image) -> Hashable:
     """Cache key: the size, and a hash of the pixels."""
     return (picture.size, hashlib.blake2b(picture.tobytes(), digest_size=16).digest())
+
+
+def _contents(text: str, references: EncodedReferences | None, entry: ModelEntry) -> Iterator[bytes]:
+    """All that an encoding is made from besides the encoder."""
+    template = TEMPLATES[entry.mode]
+    yield from (part.encode() for part in (template.prefix, template.picture, template.tail, str(MAX_PROMPT_TOKENS)))
+    yield text.encode("utf-8", "surrogatepass")
+    for picture in references.seen if references else ():
+        yield repr((picture.mode, picture.size)).encode()
+        yield picture.tobytes()
 
 
 def _resized(picture: Image.Image, size: tuple[int, int]) -> Image.Image:

@@ -17,7 +17,6 @@ from accel.cache.session import CacheSession, open_session
 from accel.calibration.recorder import Recorder
 from pipelines.catalog.catalog import ModelEntry
 from pipelines.conditioning import (
-    EncodedPrompt,
     EncodedReferences,
     encode_picture,
     encode_prompt,
@@ -33,6 +32,7 @@ from pipelines.latents import PATCH, decode_tokens, grid, noise, step_noise
 from pipelines.limits import MAX_SEED
 from pipelines.lora.apply import NO_LORAS, LoraSet, apply_loras, select_loras
 from pipelines.models.checkpoint import Checkpoint, LoadedModel
+from pipelines.models.prompt_store import EncodedPrompt
 from pipelines.request import Reference, RenderRequest
 from pipelines.sampling.guidance import apply_cfg
 from pipelines.sampling.sigmas import flow_sigmas, scheduler_config

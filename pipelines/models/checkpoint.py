@@ -14,6 +14,7 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLIm
 
 from accel.weights.single_frame import SingleFrameVae
 from pipelines.models.memory import ByteBudgetCache
+from pipelines.models.prompt_store import ModelPrompts
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,11 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
-    """A checkpoint in use. `memory` keeps its embeddings, LoRAs and ControlNets from one request to the next."""
+    """A checkpoint in use. `memory` keeps its embeddings, LoRAs and ControlNets from one request to the next.
+
+    `prompts` keeps encodings on disk; None where none are kept.
+    """
 
     checkpoint: Checkpoint
+    prompts: ModelPrompts | None = None
     memory: ByteBudgetCache = field(default_factory=ByteBudgetCache, repr=False, compare=False)

@@ -1,4 +1,6 @@
 from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
 
 import pytest
 import torch
@@ -9,6 +11,7 @@ from pipelines.catalog.templates import CONTROL_TOKENS, TEMPLATES
 from pipelines.conditioning import MAX_PROMPT_TOKENS, encode_prompt, encode_references
 from pipelines.errors import LoadError, PromptError
 from pipelines.models.checkpoint import Checkpoint, LoadedModel
+from pipelines.models.prompt_store import ModelPrompts, PromptStore
 
 WIDE = Image.linear_gradient("L").resize((90, 60)).convert("RGB")
 TALL = Image.radial_gradient("L").resize((40, 80)).convert("RGB")
@@ -107,3 +110,38 @@ class TestReferences:
         blind = LoadedModel(replace(loaded.checkpoint, image_processor=None))
         with pytest.raises(LoadError, match="no image processor"):
             encode_prompt("make it green", references, blind, entry("edit"))
+
+
+class TestOnDisk:
+    @pytest.fixture
+    def kept(self, checkpoint: Checkpoint, tmp_path: Path) -> LoadedModel:
+        return LoadedModel(checkpoint, ModelPrompts(PromptStore(tmp_path, 10**9), "an encoder"))
+
+    def restarted(self, kept: LoadedModel) -> LoadedModel:
+        """The same model without a text encoder, and with nothing in memory."""
+        return LoadedModel(replace(kept.checkpoint, text_encoder=cast("Any", None)), kept.prompts)
+
+    def test_a_known_prompt_needs_no_text_encoder(self, kept: LoadedModel, loaded: LoadedModel) -> None:
+        encode_prompt("a red circle", None, kept, entry("text_to_image"))
+        found = encode_prompt("a red circle", None, self.restarted(kept), entry("text_to_image"))
+        assert torch.equal(found.embeds, encode_prompt("a red circle", None, loaded, entry("text_to_image")).embeds)
+
+    def test_a_known_prompt_with_pictures_needs_none_either(self, kept: LoadedModel, loaded: LoadedModel) -> None:
+        references = encode_references([WIDE, TALL], loaded, entry("edit_plus"))
+        made = encode_prompt("make it green " * 300, references, kept, entry("edit_plus"))
+        found = encode_prompt("make it green " * 300, references, self.restarted(kept), entry("edit_plus"))
+        assert torch.equal(found.embeds, made.embeds)
+        assert found.dropped == made.dropped > 0
+
+    @pytest.mark.parametrize(
+        ("text", "picture", "mode"),
+        [("a blue circle", WIDE, "edit"), ("a red circle", TALL, "edit"), ("a red circle", WIDE, "edit_plus")],
+    )
+    def test_another_text_picture_or_template_is_encoded(
+        self, kept: LoadedModel, loaded: LoadedModel, text: str, picture: Image.Image, mode: Mode
+    ) -> None:
+        references = encode_references([WIDE], loaded, entry("edit"))
+        encode_prompt("a red circle", references, kept, entry("edit"))
+        references = encode_references([picture], loaded, entry(mode))
+        with pytest.raises(AttributeError, match="NoneType"):
+            encode_prompt(text, references, self.restarted(kept), entry(mode))
