@@ -13,9 +13,8 @@ import torch
 from torch import nn
 
 from accel.weights.copy_engine import CopyEngine, Event
+from accel.weights.host_block import HostBlock, weights_of
 
-# Device memory is aligned for the widest vector loads of matrix products.
-_ALIGNMENT = 256
 BUFFERS = 2
 
 
@@ -41,7 +40,7 @@ class WeightStream:
         """
         self._repeated = repeated
         self._engine = engine
-        self._blocks = {number: _HostBlock(blocks[number], engine) for number in sorted(streamed)}
+        self._blocks = {number: HostBlock(weights_of(blocks[number]), engine) for number in sorted(streamed)}
         self._depth = len(blocks)
         self._slots: list[_Slot] = []
         self.copied_bytes = 0
@@ -119,47 +118,3 @@ class _Slot:
     used: Event
     copied: Event = None
     block: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """Where a tensor lies in the buffer of its block: the first byte, and its layout."""
-
-    offset: int
-    dtype: torch.dtype
-    shape: torch.Size
-    stride: tuple[int, ...]
-
-    def view(self, buffer: torch.Tensor) -> torch.Tensor:
-        """The tensor in a buffer."""
-        size = self.shape.numel() * self.dtype.itemsize
-        return buffer[self.offset : self.offset + size].view(self.dtype).as_strided(self.shape, self.stride)
-
-
-class _HostBlock:
-    """The weights of a block in one buffer of host memory."""
-
-    def __init__(self, modules: Sequence[nn.Module], engine: CopyEngine) -> None:
-        found = (tensor for module in modules for tensor in (*module.parameters(), *module.buffers()))
-        self.tensors = list({id(tensor): tensor for tensor in found}.values())
-        self._places: list[_Place] = []
-        offset = 0
-        for tensor in self.tensors:
-            stride = torch.empty_like(tensor, device="meta").stride()  # dense, in the order of the original
-            self._places.append(_Place(offset, tensor.dtype, tensor.shape, stride))
-            offset += -(-tensor.nbytes // _ALIGNMENT) * _ALIGNMENT
-        self.buffer = engine.allocate_host(offset)
-        self._home = [place.view(self.buffer) for place in self._places]
-        for tensor, home in zip(self.tensors, self._home, strict=True):
-            home.copy_(tensor.data)
-            tensor.data = home
-
-    def bind(self, buffer: torch.Tensor) -> None:
-        """Let the modules use the weights in a buffer on the device."""
-        for tensor, place in zip(self.tensors, self._places, strict=True):
-            tensor.data = place.view(buffer)
-
-    def unbind(self) -> None:
-        """Let the modules have the weights in host memory again."""
-        for tensor, home in zip(self.tensors, self._home, strict=True):
-            tensor.data = home
