@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ownware.commands import bench, calibrate
+from ownware.commands.models import app as models
 from ownware.commands.replay import replay
 from ownware.commands.serve import serve
 from ownware.commands.simulate import simulate
@@ -39,6 +40,7 @@ app.command(**PASS_THROUGH)(replay)
 app.command()(simulate)
 app.add_typer(calibrate.app, name="calibrate")
 app.add_typer(bench.app, name="bench")
+app.add_typer(models.app, name="models")
 
 
 def main() -> None:

@@ -1,71 +1,90 @@
-"""What the weights of a model take, and whether this machine has it: GPU memory, host memory and disk.
+"""What a model takes on this machine, by its plan: GPU memory, host memory and disk.
 
-A plain check before anything is downloaded or loaded. Imports no torch.
+It is known before anything is downloaded or loaded. Imports no torch.
 """
 
-import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipelines.catalog.catalog import ModelEntry
 from pipelines.catalog.hub.cache import hub_cache, local_folder
-from server.devices import card_bytes
+from pipelines.models.plan import WeightsPlan
+from pipelines.models.planning.cards import CPU, GIB, Card, Host
+from pipelines.models.planning.entries import PlanOptions, plan_entry, usual_workload
+from pipelines.models.planning.host_memory import free_host_memory
+from pipelines.models.planning.planner import PlanError
+from pipelines.models.planning.report import plan_lines
+from server.devices import find_cards
 
-GB, GIB = 10**9, 2**30
-_PARTS = ("transformer", "text_encoder", "vae")
-# Bytes in bfloat16 of weights that are not here yet: transformer, text encoder, and VAE of Qwen-Image.
-_FULL_SIZE = (40_860_000_000, 16_580_000_000, 250_000_000)
-# A container's limit of memory; "max" where there is none.
-_CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
+GB = 10**9
+# Bytes in bfloat16 of a repository of Qwen-Image: transformer, text encoder, and VAE.
+_DOWNLOAD_BYTES = 40_860_000_000 + 16_580_000_000 + 250_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Need:
-    """What one model takes, in bytes. `cards` and `host` are what it needs while it loads and renders."""
+class Capacity:
+    """How a model fits this machine.
 
-    weights: str
+    `plan` is None where nothing fits the card, and `refusal` says why. `shortages` are what the machine has too little
+    of all the same. `download` is in bytes.
+    """
+
+    entry: ModelEntry
+    card: Card
+    host: Host
     download: int
-    card: int
-    host: int
+    plan: WeightsPlan | None
+    refusal: str | None = None
+    shortages: tuple[str, ...] = ()
 
-    @classmethod
-    def of(cls, weights: str, devices: Sequence[str]) -> "Need":
-        """The need of weights on these devices. A worker process for each device loads all of them."""
-        folder = local_folder(weights)
-        sizes = _FULL_SIZE if folder is None else tuple(_part_bytes(folder / part) for part in _PARTS)
-        on_cpu = sum(device == "cpu" for device in devices)
-        # Each part passes through host memory on its way to a card. A CPU calculates in float32, twice the size.
-        host = max(sizes) * (len(devices) - on_cpu) + 2 * sum(sizes) * on_cpu
-        return cls(weights, 0 if folder else sum(sizes), sum(sizes) if on_cpu < len(devices) else 0, host)
+    @property
+    def problem(self) -> str | None:
+        """Why the model may not run here, in words; None when it fits."""
+        if self.refusal is not None:
+            return f"{self.entry.weights}: {self.refusal}"
+        return f"{self}, but {' and '.join(self.shortages)}" if self.shortages else None
+
+    def lines(self) -> tuple[str, ...]:
+        """The plan for a terminal; nothing for the CPU, where all is resident."""
+        if self.plan is None or self.card == CPU:
+            return ()
+        first, *others = plan_lines(self.plan, self.card, self.host, usual_workload(self.entry))
+        return (f"{self.entry.name} ({self.entry.air}) {first}", *others)
 
     def __str__(self) -> str:
         parts = [f"{self.download / GB:.0f} GB of download"] if self.download else []
-        parts += [f"{self.card / GIB:.0f} GiB of GPU memory"] if self.card else []
-        return f"{self.weights} takes {', '.join((*parts, f'{self.host / GIB:.0f} GiB of host memory'))}"
+        if self.plan is not None:
+            parts += [f"{self.plan.peak_bytes / GIB:.0f} GiB of GPU memory"] if self.plan.peak_bytes else []
+            parts.append(f"{self.plan.host_bytes / GIB:.0f} GiB of host memory")
+        return f"{self.entry.weights} takes {', '.join(parts)}"
 
 
-def shortages(need: Need) -> tuple[str, ...]:
-    """What this machine has too little of, in words; empty when the weights fit."""
-    cards = min(card_bytes(), default=None)
-    found = [
-        ("the GPU", cards, need.card),
-        ("the host", _host_bytes(), need.host),
-        (f"the disk of {hub_cache()}", _free_disk_bytes(hub_cache()), need.download),
-    ]
-    return tuple(
-        f"{place} has {there / GIB:.0f} GiB" for place, there, needed in found if there is not None and there < needed
-    )
+def plan_capacity(entry: ModelEntry, devices: Sequence[str], options: PlanOptions) -> Capacity | None:
+    """How a model fits the smallest card of these devices, or the CPU. None where the cards cannot be told.
+
+    Each worker loads the model of its own, so they share the host memory.
+    """
+    on_cpu = all(device == "cpu" for device in devices)
+    cards = () if on_cpu else find_cards()
+    if not (on_cpu or cards):
+        return None
+    card = CPU if on_cpu else options.limit(min(cards, key=lambda each: each.memory))
+    host = Host((options.host_memory or free_host_memory()) // len(devices))
+    download = 0 if local_folder(entry.weights) else _DOWNLOAD_BYTES
+    try:
+        plan = plan_entry(entry, card, host, options.wishes)
+    except PlanError as error:
+        return Capacity(entry, card, host, download, None, refusal=str(error))
+    return Capacity(entry, card, host, download, plan, shortages=tuple(_shortages(plan, host, download)))
 
 
-def _part_bytes(folder: Path) -> int:
-    return sum(file.stat().st_size for file in folder.glob("*.safetensors"))
-
-
-def _host_bytes() -> int:
-    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    limit = _CGROUP_LIMIT.read_text().strip() if _CGROUP_LIMIT.exists() else "max"
-    return min(total, int(limit)) if limit.isdecimal() else total
+def _shortages(plan: WeightsPlan, host: Host, download: int) -> Iterator[str]:
+    if plan.host_bytes > host.memory:
+        yield f"the host has {host.memory / GIB:.0f} GiB"
+    if download and (free := _free_disk_bytes(hub_cache())) < download:
+        yield f"the disk of {hub_cache()} has {free / GIB:.0f} GiB"
 
 
 def _free_disk_bytes(folder: Path) -> int:

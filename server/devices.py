@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
 
+from pipelines.models.planning.cards import Card, make_card
+
 # A driver's own files: with one of them there may be a GPU that nvidia-smi does not list.
 _DRIVERS = ("/dev/nvidiactl", "/dev/dxg", "/dev/nvmap", "/dev/kfd")
 
@@ -49,10 +51,21 @@ def find_devices(wanted: tuple[str, ...]) -> tuple[str, ...]:
     return wanted
 
 
-def card_bytes() -> tuple[int, ...]:
-    """The memory of each NVIDIA GPU that nvidia-smi lists."""
-    lines = _nvidia_smi("--query-gpu=memory.total", "--format=csv,noheader,nounits") or ()
-    return tuple(int(line) * 2**20 for line in lines if line.strip().isdecimal())
+def find_cards(*, whole: bool = False) -> tuple[Card, ...]:
+    """The NVIDIA GPUs that nvidia-smi lists, with the memory that is free, or with all of it if `whole`."""
+    lines = _nvidia_smi("--query-gpu=memory.total,memory.free,compute_cap,name", "--format=csv,noheader,nounits") or ()
+    return tuple(card for line in lines if (card := _read_card(line, whole)) is not None)
+
+
+def _read_card(line: str, whole: bool) -> Card | None:
+    """A line such as `24564, 24111, 8.9, NVIDIA GeForce RTX 4090`, with sizes in MiB. None without a size."""
+    total, free, capability, name = (word.strip() for word in (line + ",,,").split(",", 3))
+    size = total if whole or not free.isdecimal() else free
+    if not size.isdecimal():
+        return None
+    major, _, minor = capability.partition(".")
+    known = (int(major), int(minor)) if major.isdecimal() and minor.isdecimal() else None
+    return make_card(name.strip(" ,"), int(size) * 2**20, known)
 
 
 def _check(name: str) -> None:

@@ -19,15 +19,16 @@ import uvicorn
 from accel.cache.profile import ProfileError
 from pipelines.catalog.catalog import Catalog, CatalogError
 from server.app import MILLION, create_app
+from server.capacity import plan_capacity
 from server.data_lock import DataFolderInUse, lock_data_folder
-from server.devices import DeviceError, card_bytes, find_devices
+from server.devices import DeviceError, find_cards, find_devices
 from server.extras import install_command
 from server.greeting import greeting, local_url
 from server.jobs.queue import JobQueue
 from server.jobs.worker_process import WorkerProcess
 from server.listen import listen
 from server.logs import configure_logs
-from server.served_models import choose_catalog, missing_capacity
+from server.served_models import choose_catalog
 from server.settings import Settings
 
 log = structlog.get_logger()
@@ -53,10 +54,17 @@ def serve(settings: Settings) -> int:
     except CatalogError as error:
         typer.echo(f"ownware: {error}", err=True)
         return 2
-    if settings.devices == ("auto",) and devices == ("cpu",) and card_bytes():
+    if settings.devices == ("auto",) and devices == ("cpu",) and find_cards():
         log.warning("the GPU is not used: this torch is a build for the CPU only")
-    if missing := missing_capacity(catalog, devices):
-        log.warning(missing)
+    capacity = plan_capacity(catalog.entries[0], devices, settings.plan_options)
+    if capacity is not None and not capacity.entry.embedded:
+        if capacity.refusal is not None:
+            typer.echo(f"ownware: {capacity.problem}", err=True)
+            return 2
+        for line in capacity.lines():
+            typer.echo(line, err=True)
+        if capacity.problem is not None:
+            log.warning(capacity.problem)
     if not settings.api_keys:
         log.warning("any API key is accepted, and all clients share their tasks; OWNWARE_API_KEYS restricts them")
     with contextlib.ExitStack() as held:

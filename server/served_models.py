@@ -5,8 +5,9 @@ from dataclasses import replace
 
 from pipelines.catalog.catalog import BUILT_IN, Catalog, CatalogError, load_catalog
 from pipelines.catalog.hub.cache import local_folder
+from pipelines.models.planning.entries import PlanOptions
 from pipelines.models.weights_check import check_weights
-from server.capacity import Need, shortages
+from server.capacity import plan_capacity
 from server.settings import Settings
 
 
@@ -24,27 +25,21 @@ def choose_catalog(settings: Settings, devices: tuple[str, ...]) -> Catalog:
         catalog = catalog.with_embedded_weights()
         nothing_said = False
     check_weights(catalog, models_file)
-    return _without_download(catalog, devices) if nothing_said else catalog
-
-
-def missing_capacity(catalog: Catalog, devices: tuple[str, ...]) -> str | None:
-    """What the first model takes and this machine lacks, in words; None when it fits or is the embedded one."""
-    first = catalog.entries[0]
-    need = Need.of(first.weights, devices)
-    if first.embedded or not (short := shortages(need)):
-        return None
-    return f"{need}, but {' and '.join(short)}"
+    return _without_download(catalog, devices, settings.plan_options) if nothing_said else catalog
 
 
 @functools.cache  # the Python API asks for every image
-def _without_download(catalog: Catalog, devices: tuple[str, ...]) -> Catalog:
+def _without_download(catalog: Catalog, devices: tuple[str, ...], options: PlanOptions) -> Catalog:
     here = tuple(entry for entry in catalog.entries if local_folder(entry.weights) is not None)
     found = replace(catalog, entries=here or catalog.entries)
-    missing = missing_capacity(found, devices)
-    if here and missing is None:
+    capacity = plan_capacity(found.entries[0], devices, options)
+    problem = None if capacity is None else capacity.problem
+    if here and problem is None:
         return found
-    fit = missing or f"{Need.of(found.entries[0].weights, devices)}, and this machine has that"
+    if capacity is not None and capacity.refusal is not None:
+        raise CatalogError(str(problem))
+    fit = f"{capacity}, and this machine has that" if capacity else f"{found.entries[0].weights} is not here"
     raise CatalogError(
-        f"{fit}. --weights catalog {'loads' if here else 'downloads and loads'} it all the same; "
+        f"{problem or fit}. --weights catalog {'loads' if here else 'downloads and loads'} it all the same; "
         "--weights embedded serves the small demonstration model"
     )

@@ -13,6 +13,10 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from pipelines.models.planning.cards import GIB
+from pipelines.models.planning.entries import PlanOptions
+from pipelines.models.planning.planner import Wish, Wishes
+
 PREFIX = "OWNWARE_"
 
 
@@ -53,6 +57,19 @@ class Settings(BaseSettings):
     )
     devices: Annotated[tuple[str, ...], NoDecode] = Field(
         default=("auto",), description="Devices to render on, comma separated: auto, cpu, cuda:0, cuda:1 …"
+    )
+    vram: Literal["auto"] | Annotated[float, Field(gt=0)] = Field(
+        default="auto", description="GPU memory to use, in GiB; auto: all that is free."
+    )
+    precision: Wish = Field(
+        default="auto",
+        description="Of the transformer: auto, bf16, fp8, int8 or nf4. auto is exact where that is nearly as fast.",
+    )
+    encoder_precision: Wish = Field(
+        default="auto", description="Of the text encoder: auto, bf16, fp8, int8 or nf4. auto is exact where it fits."
+    )
+    exact_factor: float = Field(
+        default=1.3, ge=1, description="How many times slower than the fastest precision auto may be to stay exact."
     )
     face_refinement: bool = Field(
         default=False,
@@ -116,6 +133,12 @@ class Settings(BaseSettings):
             raise ValueError("must be an http or https address without query")
         _ = parts.port  # raises ValueError when it is no number or above 65535
         return value.rstrip("/")
+
+    @property
+    def plan_options(self) -> PlanOptions:
+        """How models are planned on a card."""
+        vram = None if self.vram == "auto" else int(self.vram * GIB)
+        return PlanOptions(vram, wishes=Wishes(self.precision, self.encoder_precision, self.exact_factor))
 
     @property
     def profiles(self) -> Path:

@@ -3,12 +3,12 @@ from pathlib import Path
 import pytest
 
 from server import devices
-from server.devices import DeviceError, TorchBuild, card_bytes, find_devices
+from server.devices import DeviceError, TorchBuild, find_cards, find_devices
 
 SMI = """#!/bin/sh
 case "$1" in
 --list-gpus) echo 'GPU 0: NVIDIA H200 (UUID: a)'; echo 'GPU 1: NVIDIA H200 (UUID: b)';;
-*) echo 81559; echo '[N/A]';;
+*) echo '81559, 80000, 9.0, NVIDIA H200'; echo '24564, [N/A], [N/A], Board, Rev 2'; echo '[N/A], [N/A], 8.9, X'; echo;;
 esac
 """
 
@@ -95,12 +95,15 @@ def test_a_name_that_is_no_device(name: str) -> None:
 
 
 @pytest.mark.usefixtures("two_gpus")
-def test_the_memory_of_the_cards() -> None:
-    assert card_bytes() == (81559 * 2**20,)
+def test_the_cards_and_their_free_memory() -> None:
+    first, second = find_cards()
+    assert (first.name, first.memory, first.generation) == ("NVIDIA H200", 80000 * 2**20, "hopper")
+    assert (second.name, second.memory, second.generation) == ("Board, Rev 2", 24564 * 2**20, "older")
+    assert find_cards(whole=True)[0].memory == 81559 * 2**20
 
 
-def test_without_nvidia_smi_no_memory_is_known() -> None:
-    assert card_bytes() == ()
+def test_without_nvidia_smi_no_card_is_known() -> None:
+    assert find_cards() == ()
 
 
 class TestTheInstalledBuild:

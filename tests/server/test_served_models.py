@@ -1,23 +1,25 @@
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pipelines.catalog.catalog import BUILT_IN, CatalogError, load_catalog
+from pipelines.catalog.catalog import BUILT_IN, CatalogError
+from pipelines.models.planning.cards import GIB, find_card
 from server import capacity, served_models
-from server.served_models import choose_catalog, missing_capacity
+from server.served_models import choose_catalog
 from server.settings import Settings
 
 
 @pytest.fixture
 def here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> set[str]:
-    """The hub names whose weights are on this machine, which has room for anything."""
+    """The hub names whose weights are on this machine, which has one card of 80 GiB and room for anything."""
     names: set[str] = set()
     served_models._without_download.cache_clear()
     for module in (served_models, capacity):
-        monkeypatch.setattr(module, "local_folder", lambda weights: tmp_path if weights in names else None)
-    monkeypatch.setattr(served_models, "shortages", lambda need: ())
+        monkeypatch.setattr(module, "local_folder", lambda weights, _=(): tmp_path if weights in names else None)
+    monkeypatch.setattr(capacity, "find_cards", lambda: (find_card("H100"),))
+    monkeypatch.setattr(capacity, "free_host_memory", lambda: 128 * GIB)
+    monkeypatch.setattr(capacity, "_free_disk_bytes", lambda folder: 10**15)
     return names
 
 
@@ -62,27 +64,27 @@ def test_nothing_is_downloaded_unasked(tmp_path: Path) -> None:
     with pytest.raises(CatalogError) as caught:
         choose_catalog(Settings(data_dir=tmp_path), ("cuda:0",))
     told = str(caught.value)
-    assert told.startswith("Qwen/Qwen-Image takes 58 GB of download, 54 GiB of GPU memory, 38 GiB of host memory, and ")
+    assert told.startswith("Qwen/Qwen-Image takes 58 GB of download, 49 GiB of GPU memory, 13 GiB of host memory, and ")
     assert "--weights catalog downloads and loads it all the same; --weights embedded" in told
 
 
-def test_nothing_that_does_not_fit_is_loaded_unasked(
-    here: set[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+@pytest.mark.usefixtures("here")
+def test_without_a_card_that_can_be_told_nothing_is_downloaded_either(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    here |= {"Qwen/Qwen-Image"}
-    monkeypatch.setattr(served_models, "shortages", lambda need: ("the GPU has 24 GiB", "the host has 8 GiB"))
-    with pytest.raises(
-        CatalogError, match=r"but the GPU has 24 GiB and the host has 8 GiB\. --weights catalog loads it"
-    ):
+    monkeypatch.setattr(capacity, "find_cards", tuple[Any, ...])
+    with pytest.raises(CatalogError, match=r"^Qwen/Qwen-Image is not here\. --weights catalog downloads"):
         choose_catalog(Settings(data_dir=tmp_path), ("cuda:0",))
 
 
-@pytest.mark.usefixtures("here")
-def test_what_was_asked_for_and_does_not_fit_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    catalog = load_catalog()
-    assert missing_capacity(catalog, ("cuda:0",)) is None
-    monkeypatch.setattr(served_models, "shortages", lambda need: ("the GPU has 24 GiB",))
-    missing = missing_capacity(replace(catalog, entries=catalog.entries[1:]), ("cuda:0",))
-    assert missing is not None
-    assert missing.startswith("Qwen/Qwen-Image-Edit takes ")
-    assert missing_capacity(catalog.with_embedded_weights(), ("cuda:0",)) is None
+def test_nothing_that_does_not_fit_is_loaded(here: set[str], tmp_path: Path) -> None:
+    here |= {"Qwen/Qwen-Image"}
+    with pytest.raises(CatalogError, match=r"^Qwen/Qwen-Image: 4\.0 GiB of GPU memory are too few for 1024×1024"):
+        choose_catalog(Settings(data_dir=tmp_path, vram=4), ("cuda:0",))
+
+
+def test_a_full_disk_is_told(here: set[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(capacity, "_free_disk_bytes", lambda folder: 8 * GIB)
+    monkeypatch.setattr(capacity, "hub_cache", lambda: tmp_path)
+    with pytest.raises(CatalogError, match=r"but the disk of .* has 8 GiB\. --weights catalog downloads and loads it"):
+        choose_catalog(Settings(data_dir=tmp_path), ("cuda:0",))

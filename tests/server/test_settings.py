@@ -4,6 +4,9 @@ import pytest
 from pydantic import ValidationError
 from pydantic_settings import CliApp
 
+from pipelines.models.planning.cards import GIB
+from pipelines.models.planning.entries import PlanOptions
+from pipelines.models.planning.planner import Wishes
 from server.settings import Settings, unknown_variables
 
 
@@ -31,6 +34,10 @@ def test_each_option_is_a_flag_and_a_variable(monkeypatch: pytest.MonkeyPatch) -
         "models": ("/a.toml", "/b.toml"),
         "weights": ("embedded", "catalog"),
         "devices": ("cpu", "cuda:0,cuda:1"),
+        "vram": ("12.5", "auto"),
+        "precision": ("fp8", "bf16"),
+        "encoder_precision": ("nf4", "int8"),
+        "exact_factor": ("1", "2"),
         "face_refinement": ("true", "true"),
         "lora_dir": ("/a", "/b"),
         "profile_dir": ("/a", "/b"),
@@ -91,3 +98,9 @@ def test_a_variable_that_is_no_option() -> None:
     (message,) = unknown_variables({"OWNWARE_PROT": "1", "OWNWARE_PORT": "1", "PATH": ""})
     assert message == "OWNWARE_PROT is no option of ownware; did you mean OWNWARE_PORT?"
     assert unknown_variables({"OWNWARE_XYZZY": "1"}) == ["OWNWARE_XYZZY is no option of ownware"]
+
+
+def test_the_options_of_the_plan() -> None:
+    assert Settings().plan_options == PlanOptions(None, wishes=Wishes("auto", "auto", 1.3))
+    options = Settings(vram=12.5, precision="fp8", encoder_precision="nf4", exact_factor=2).plan_options
+    assert options == PlanOptions(int(12.5 * GIB), wishes=Wishes("fp8", "nf4", 2))

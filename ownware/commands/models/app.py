@@ -1,0 +1,9 @@
+"""`ownware models`: the models of the models file, and their weights on this machine."""
+
+import typer
+
+from ownware.commands.models.plan import plan
+from ownware.server_options import PASS_THROUGH
+
+app = typer.Typer(help="Models and their weights: what is here, what is not, and what fits.", no_args_is_help=True)
+app.command(**PASS_THROUGH)(plan)

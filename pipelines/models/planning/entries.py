@@ -1,0 +1,68 @@
+"""Plans the models of a catalogue on a device: their sizes, their usual requests, and the options of the user.
+
+Looks at names, sizes and configurations of files, and reads no weights. Imports no torch.
+"""
+
+from dataclasses import dataclass, field, replace
+
+from pipelines.catalog.catalog import ModelEntry
+from pipelines.catalog.hub.cache import local_folder
+from pipelines.models.plan import ComponentPlan, Precision, WeightsPlan
+from pipelines.models.planning.cards import Card, Host
+from pipelines.models.planning.planner import Planner, Wish, Wishes
+from pipelines.models.planning.sizes import QWEN_IMAGE, WEIGHT_BYTES, ModelSizes, folder_sizes
+from pipelines.models.planning.workload import Workload
+
+
+@dataclass(frozen=True, slots=True)
+class PlanOptions:
+    """What the user sets: GPU memory and host memory in bytes, None for what is there, and wishes."""
+
+    vram: int | None = None
+    host_memory: int | None = None
+    wishes: Wishes = field(default_factory=Wishes)
+
+    def limit(self, card: Card) -> Card:
+        """The card with the memory that may be used."""
+        return card if self.vram is None else replace(card, memory=self.vram)
+
+
+def plan_entry(
+    entry: ModelEntry, card: Card, host: Host, wishes: Wishes, workload: Workload | None = None
+) -> WeightsPlan:
+    """The plan of a model on a card or on the CPU. Raises `PlanError` where it does not fit the card."""
+    sizes, workload = entry_sizes(entry), workload or usual_workload(entry)
+    return _cpu_plan(sizes, wishes) if card.generation == "cpu" else Planner(sizes, card, host, workload, wishes).plan()
+
+
+def usual_workload(entry: ModelEntry) -> Workload:
+    """The request that a model is planned for: its default size, and one reference image if it edits."""
+    area = entry.native_area or entry.output_area
+    side = round(area**0.5)
+    references = 0 if entry.mode == "text_to_image" else 1
+    return Workload(side, side, references, entry.reference_area, guided=entry.true_cfg_scale > 1)
+
+
+def entry_sizes(entry: ModelEntry) -> ModelSizes:
+    """The sizes of a model's components. Those of Qwen-Image where the weights are not here yet."""
+    folder = local_folder(entry.weights)
+    return QWEN_IMAGE if folder is None else folder_sizes(folder)
+
+
+def _cpu_plan(sizes: ModelSizes, wishes: Wishes) -> WeightsPlan:
+    """Everything in host memory. A CPU calculates in float32 unless the user wishes something else."""
+    transformer, encoder = sizes.transformer, sizes.text_encoder
+    blocks = transformer.blocks * (transformer.block + transformer.modulation)
+    parts = (
+        _cpu_component(wishes.precision, blocks, transformer.rest),
+        _cpu_component(wishes.encoder_precision, encoder.layers * encoder.layer, encoder.embeddings + encoder.vision),
+        ComponentPlan("fp32", 2 * sizes.vae_bytes),
+    )
+    size = sum(part.resident_bytes for part in parts)
+    return replace(WeightsPlan(*parts), host_bytes=size, reasons=("A CPU keeps everything in host memory.",))
+
+
+def _cpu_component(wish: Wish, quantized: int, others: int) -> ComponentPlan:
+    precision: Precision = "fp32" if wish == "auto" else wish
+    size = quantized * WEIGHT_BYTES[precision] + others * WEIGHT_BYTES["bf16" if precision == "bf16" else "fp32"]
+    return ComponentPlan(precision, int(size))

@@ -1,0 +1,8 @@
+from typer.testing import CliRunner
+
+from ownware.cli import app
+
+
+def test_the_help_lists_the_commands() -> None:
+    help_text = CliRunner().invoke(app, ["models", "--help"]).output
+    assert " plan " in help_text
