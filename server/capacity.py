@@ -72,7 +72,7 @@ def plan_capacity(entry: ModelEntry, devices: Sequence[str], options: PlanOption
         return None
     card = CPU if on_cpu else options.limit(min(cards, key=lambda each: each.memory))
     host = Host((options.host_memory or free_host_memory()) // len(devices))
-    download = 0 if local_folder(entry.weights) else _DOWNLOAD_BYTES
+    download = 0 if local_folder(entry.weights, entry.files.replaced) else _DOWNLOAD_BYTES
     try:
         plan = plan_entry(entry, card, host, options.wishes)
     except PlanError as error:

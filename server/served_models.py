@@ -30,7 +30,7 @@ def choose_catalog(settings: Settings, devices: tuple[str, ...]) -> Catalog:
 
 @functools.cache  # the Python API asks for every image
 def _without_download(catalog: Catalog, devices: tuple[str, ...], options: PlanOptions) -> Catalog:
-    here = tuple(entry for entry in catalog.entries if local_folder(entry.weights) is not None)
+    here = tuple(entry for entry in catalog.entries if local_folder(entry.weights, entry.files.replaced) is not None)
     found = replace(catalog, entries=here or catalog.entries)
     capacity = plan_capacity(found.entries[0], devices, options)
     problem = None if capacity is None else capacity.problem

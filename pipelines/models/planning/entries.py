@@ -4,14 +4,28 @@ Looks at names, sizes and configurations of files, and reads no weights. Imports
 """
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from pipelines.catalog.catalog import ModelEntry
 from pipelines.catalog.hub.cache import local_folder
 from pipelines.models.plan import ComponentPlan, Precision, WeightsPlan
 from pipelines.models.planning.cards import Card, Host
 from pipelines.models.planning.planner import Planner, Wish, Wishes
-from pipelines.models.planning.sizes import QWEN_IMAGE, WEIGHT_BYTES, ModelSizes, folder_sizes
+from pipelines.models.planning.sizes import QWEN_IMAGE, WEIGHT_BYTES, ModelSizes, Packed, folder_sizes
 from pipelines.models.planning.workload import Workload
+
+# Bytes of a weight by what names of files say: the sizes of published files over the number of parameters.
+_TAGS = {
+    "fp8": 1.0,
+    "q2_k": 0.37,
+    "q3_k_s": 0.44,
+    "q3_k": 0.48,
+    "q4": 0.64,
+    "q5": 0.74,
+    "q6_k": 0.83,
+    "q8_0": 1.08,
+}
+_LEAST_BF16 = 1.5  # bytes of a weight: a file with fewer is quantized
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +59,28 @@ def usual_workload(entry: ModelEntry) -> Workload:
 
 def entry_sizes(entry: ModelEntry) -> ModelSizes:
     """The sizes of a model's components. Those of Qwen-Image where the weights are not here yet."""
-    folder = local_folder(entry.weights)
-    return QWEN_IMAGE if folder is None else folder_sizes(folder)
+    files = entry.files
+    folder = local_folder(files.weights, files.replaced)
+    sizes = QWEN_IMAGE if folder is None else folder_sizes(folder)
+    if files.transformer is None:
+        return sizes
+    model = sizes.transformer
+    parameters = model.blocks * (model.block + model.modulation) + model.rest
+    return replace(sizes, transformer=replace(model, packed=stored_precision(files.transformer, parameters)))
+
+
+def stored_precision(name: str, parameters: int) -> Packed | None:
+    """What a file of this many parameters holds, by its size, or by its name if it is not here. None for bfloat16."""
+    path = Path(name)
+    gguf = path.suffix.lower() == ".gguf"
+    if path.is_file():
+        weight = path.stat().st_size / parameters
+    else:
+        tag = next((tag for tag in _TAGS if tag in path.name.lower()), None)
+        weight = _TAGS[tag] if tag else WEIGHT_BYTES["bf16"]
+    if gguf and weight < _LEAST_BF16:
+        return Packed("gguf", weight)
+    return Packed("fp8", WEIGHT_BYTES["fp8"]) if weight < _LEAST_BF16 else None
 
 
 def _cpu_plan(sizes: ModelSizes, wishes: Wishes) -> WeightsPlan:

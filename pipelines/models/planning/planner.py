@@ -28,9 +28,9 @@ _COPY_COST = 0.05
 # Matrix products against bfloat16. FP8 gains 1.2 to 1.3 on Hopper (torchao, Unsloth). bitsandbytes' int8 quantizes and
 # dequantizes activations in kernels of their own: an estimate.
 _GAIN: dict[Precision, float] = {"fp32": 0.5, "bf16": 1.0, "packed": 1.0, "fp8": 1.2, "int8": 0.8, "nf4": 1.0}
-# Bytes of card memory that are read and written to dequantize one weight for a forward. NF4 and stored FP8 take one
-# kernel, GGUF about ten elementwise ones: 70 to 80 % of its time (Unsloth).
-_TRAFFIC = {"nf4": 4.5, "fp8": 5.0, "gguf": 40.0}
+# Bytes of card memory that are read and written to dequantize one weight for a forward. NF4 takes one kernel, GGUF
+# about ten elementwise ones: 70 to 80 % of its time (Unsloth).
+_TRAFFIC = {"nf4": 4.5, "packed": 40.0}
 
 # From the most exact to the least. The first two give the same values.
 _RANKS: tuple[tuple[Precision, ...], ...] = (("bf16", "packed"), ("fp8",), ("int8",), ("nf4",))
@@ -104,9 +104,9 @@ class Planner:
                 continue
             if rank == ("fp8",) and not self.card.has_fp8:
                 continue
-            if packed is None:
+            if packed is None or packed.kind != "gguf":
                 yield tuple(each for each in rank if each != "packed")
-            elif rank[0] in ("bf16", "fp8"):  # a quantized file is not rounded to int8 or NF4 unasked
+            elif rank[0] in ("bf16", "fp8"):  # GGUF is quantized already: it is not rounded to int8 or NF4 unasked
                 yield rank
 
     def _candidates(self) -> Iterator[_Candidate]:
@@ -183,8 +183,7 @@ class Planner:
     def _compute_seconds(self, precision: Precision) -> float:
         model, work = self.sizes.transformer, self.workload
         forwards = (2 if work.guided else 1) * work.results
-        kind = model.packed.kind if precision == "packed" and model.packed else precision
-        traffic = (0 if precision == "fp8" else _TRAFFIC.get(kind, 0)) * model.blocks * model.block * forwards
+        traffic = _TRAFFIC.get(precision, 0) * model.blocks * model.block * forwards
         flops = self.card.flops * (_GAIN[precision] if self.card.has_bf16 else _GAIN["fp32"])
         return work.flops(model) / flops + traffic / self.card.bandwidth
 

@@ -1,13 +1,14 @@
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from pipelines.catalog.catalog import EMBEDDED, ModelEntry, load_catalog
 from pipelines.models.planning import entries
 from pipelines.models.planning.cards import CPU, GIB, Card, Host, find_card
-from pipelines.models.planning.entries import PlanOptions, entry_sizes, plan_entry, usual_workload
+from pipelines.models.planning.entries import PlanOptions, entry_sizes, plan_entry, stored_precision, usual_workload
 from pipelines.models.planning.planner import PlanError, Wishes
-from pipelines.models.planning.sizes import QWEN_IMAGE
+from pipelines.models.planning.sizes import QWEN_IMAGE, Packed
 
 TEXT, EDIT, EDIT_PLUS = load_catalog().entries[:3]
 HOST = Host(64 * GIB)
@@ -65,3 +66,38 @@ def test_options_limit_the_card(card: Card) -> None:
     assert PlanOptions(vram=4 * GIB).limit(card) == replace(card, memory=4 * GIB)
     with pytest.raises(PlanError):
         plan_entry(TEXT, PlanOptions(vram=4 * GIB).limit(card), HOST, Wishes())
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "weight"),
+    [
+        ("qwen_image_fp8_e4m3fn.safetensors", "fp8", 1.0),
+        ("city96/Qwen-Image-gguf/qwen-image-Q4_K_M.gguf", "gguf", 0.64),
+        ("qwen-image-Q8_0.gguf", "gguf", 1.08),
+    ],
+)
+def test_the_name_of_a_file_says_what_it_holds(name: str, kind: str, weight: float) -> None:
+    packed = entry_sizes(replace(TEXT, transformer=name)).transformer.packed
+    assert packed is not None
+    assert (packed.kind, packed.weight_bytes) == (kind, weight)
+
+
+@pytest.mark.parametrize("name", ["qwen_image_bf16.safetensors", "qwen-image-BF16.gguf", "Qwen/Other"])
+def test_a_file_of_whole_numbers_is_not_packed(name: str) -> None:
+    assert entry_sizes(replace(TEXT, transformer=name)).transformer.packed is None
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "expected"),
+    [
+        ("a.gguf", 600, Packed("gguf", 0.6)),
+        ("a.safetensors", 1003, Packed("fp8", 1)),
+        ("a_fp8.safetensors", 2000, None),
+        ("a.gguf", 2000, None),
+    ],
+)
+def test_the_size_of_a_file_counts_more_than_its_name(
+    tmp_path: Path, name: str, size: int, expected: Packed | None
+) -> None:
+    (tmp_path / name).write_bytes(b"0" * size)
+    assert stored_precision(str(tmp_path / name), 1000) == expected

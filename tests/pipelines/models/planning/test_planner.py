@@ -113,12 +113,19 @@ def test_a_q4_file_is_dequantized_into_bf16_where_that_is_faster() -> None:
     assert short.exact
 
 
-@pytest.mark.parametrize("packed", [Q4, FP8_FILE])
 @pytest.mark.parametrize("host", [32, 64, 128])
 @pytest.mark.parametrize("card", [card for card in COMMON_CARDS if card.memory >= 12 * GIB], ids=lambda card: card.name)
-def test_a_quantized_file_is_not_rounded_into_int8_or_nf4_unasked(card: Card, host: int, packed: Packed) -> None:
-    made = plan(card, host, sizes=packed_transformer(packed))
+def test_a_gguf_is_not_rounded_into_int8_or_nf4_unasked(card: Card, host: int) -> None:
+    made = plan(card, host, sizes=packed_transformer(Q4))
     assert made.transformer.precision in (*EXACT, "fp8")
+
+
+def test_an_fp8_file_stays_fp8_where_the_host_is_too_small_for_bf16() -> None:
+    sizes = packed_transformer(FP8_FILE)
+    assert plan("RTX 4090", 64, sizes=sizes).transformer.precision == "bf16"
+    short = plan("RTX 4080", 32, sizes=sizes)
+    assert short.transformer.precision == "fp8"
+    assert "packed" not in {plan(card, sizes=sizes).transformer.precision for card in COMMON_CARDS}
 
 
 @pytest.mark.parametrize("wish", ["auto", "nf4"])
