@@ -283,7 +283,7 @@ def main() -> None:
     renderer = Renderer(scoring.load())
     scoring.save_scores(evaluate(renderer, scoring.count))
     if scoring.sheet:
-        contact_sheet(renderer).save(scoring.sheet)
+        scoring.save_sheet(contact_sheet(renderer))
 
 
 if __name__ == "__main__":

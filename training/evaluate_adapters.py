@@ -96,7 +96,7 @@ def main() -> None:
     }
     scoring.save_scores(scores)
     if scoring.sheet:
-        contact_sheet(renderer, scoring.weights).save(scoring.sheet)
+        scoring.save_sheet(contact_sheet(renderer, scoring.weights))
 
 
 if __name__ == "__main__":

@@ -9,10 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from pipelines.catalog.catalog import EMBEDDED_FOLDER
 from pipelines.models.checkpoint import Checkpoint
 from pipelines.models.loader import load
+from pipelines.receipt import fingerprint
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +43,19 @@ class Scoring:
         return load(str(self.weights), torch.device("cpu"), torch.float32, with_vision=True)
 
     def save_scores(self, scores: dict[str, dict[str, float]]) -> None:
-        """Print the scores, and replace those of the same names in the file."""
+        """Print the scores, and replace those of the same names in the file. Scores of other weights are dropped."""
         for name, values in scores.items():
             print(f"{name:28s}", "  ".join(f"{key} {value}" for key, value in values.items()))
         if self.out:
+            weights = fingerprint(str(self.weights))
             found = json.loads(self.out.read_text()) if self.out.is_file() else {}
+            if found.get("weights") != weights:
+                found = {"weights": weights}
             self.out.write_text(json.dumps(found | scores, indent=1) + "\n")
+
+    def save_sheet(self, sheet: Image.Image) -> None:
+        """Write a contact sheet. Its text chunk `weights` has the fingerprint of the weights that were scored."""
+        if self.sheet:
+            text = PngInfo()
+            text.add_text("weights", str(fingerprint(str(self.weights))))
+            sheet.save(self.sheet, "PNG", pnginfo=text)

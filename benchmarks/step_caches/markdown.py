@@ -15,7 +15,7 @@ class PageError(ValueError):
 
 
 def table(group: Group) -> str:
-    """The main table of a group, followed by a description of what was measured."""
+    """The weights' fingerprint as a comment, the main table of a group, and a description of what was measured."""
     lines = [f"| {' | '.join(_HEADINGS)} |", "|---" * len(_HEADINGS) + "|"]
     best = pareto_front(group.complete)
     for row in cells.ordered(group.complete):
@@ -30,19 +30,19 @@ def table(group: Group) -> str:
             cells.flip(row.flip),
         )
         lines.append(f"| {' | '.join(columns)} |")
-    return "\n".join([*lines, "", description(group)])
+    return "\n".join([f"<!-- weights: {group.setup.weights} -->", *lines, "", description(group)])
 
 
 def description(group: Group) -> str:
     """Model, size, device and meaning of the columns, in a few sentences."""
     setup = group.setup
     size = f"{setup.width} × {setup.height} pixels"
-    advice = f" {group.noise_advice}" if group.noisy else ""
+    clock = group.noise_advice if group.noisy else f"The timings vary by {100 * group.noise:.0f} %."
     return (
         f"`{setup.model}` (weights {(setup.weights or 'unknown')[:8]}), {group.steps} steps, {size}, {group.cases} "
         f"images a row, {setup.dtype} on {setup.device}. Each value is the mean over the images, with the worst image "
         f"in brackets. Everything is compared with the uncached image of {group.steps} steps. In bold: no other row is "
-        f"both faster and more similar. The timings vary by {100 * group.noise:.0f} %.{advice}"
+        f"both faster and more similar. {clock}"
     )
 
 

@@ -24,10 +24,11 @@ if TYPE_CHECKING:
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#8c564b")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _GREY = "#e6e6e6"
-# The reasons of `accel.cache.report`: reuse is dark, the cache's own decision light, a rule grey.
+# The reasons of `accel.cache.report`: reuse is dark, the cache's own decision or timetable light, a rule grey.
 _REASONS = {
     "reuse": "#0072b2",
     "threshold": "#f6c36b",
+    "timetable": "#fbe3b5",
     "first": "#d9d9d9",
     "last": "#d9d9d9",
     "window": "#ececec",

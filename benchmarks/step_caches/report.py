@@ -63,7 +63,7 @@ def write_report(groups: Sequence[Group], images: Path, folder: Path) -> Path:
 
 def save_front(group: Group, path: Path) -> None:
     """Write the plot of speed and similarity alone, for another page."""
-    path.write_bytes(_png(front_figure(group)))
+    path.write_bytes(_png(front_figure(group), group))
 
 
 def _section(number: int, group: Group, images: Path, folder: Path) -> dict[str, object]:
@@ -72,7 +72,7 @@ def _section(number: int, group: Group, images: Path, folder: Path) -> dict[str,
     figures = {"front": front_figure(group), "timelines": timeline_figure(group), "options": option_figure(group)}
     for name, figure in figures.items():
         if figure is not None:
-            data = _png(figure)
+            data = _png(figure, group)
             (folder / f"{name}{suffix}.png").write_bytes(data)
             plots[name] = _data_uri(data, "png")
     rows = cells.ordered(group.complete)
@@ -120,9 +120,10 @@ def _thumbnail(measurement: Measurement, images: Path) -> Thumbnail:
     return Thumbnail(name, source, measurement.similarity.ssim, measurement.similarity.text)
 
 
-def _png(figure: Figure) -> bytes:
+def _png(figure: Figure, group: Group) -> bytes:
+    """The figure as PNG. Its text chunk `weights` has the fingerprint of the weights that were measured."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": None})
+    figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": None, "weights": str(group.setup.weights)})
     return buffer.getvalue()
 
 

@@ -4,7 +4,8 @@
     python -m docs.figures.parameters --out docs/figures/parameters.png [--url http://127.0.0.1:8000] [--key KEY]
 
 Sends the tasks to a running server, so the figure shows what a client gets. The input pictures are drawn here, in the
-style of the embedded checkpoint's training data.
+style of the embedded checkpoint's training data. The figure's text chunk `weights` has the fingerprint of the weights,
+as the receipts of the pictures say it.
 """
 
 import argparse
@@ -12,6 +13,7 @@ import base64
 import io
 import math
 import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,10 @@ from typing import Any
 import httpx2
 import matplotlib
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
+from PIL.PngImagePlugin import PngInfo
+
+from pipelines.receipt import read_receipt
+from server.media.metadata import KEYWORD
 
 SIDE, THUMB = 256, 160  # pixels of a picture, and of its tile in the figure
 COLUMNS, LABEL, FRAME = 3, 30, 10
@@ -259,6 +265,17 @@ def contact_sheet(pairs: dict[str, tuple[Image.Image, Image.Image]]) -> Image.Im
     return sheet
 
 
+def weights_of(pictures: Iterable[Image.Image]) -> str:
+    """Return the fingerprint of the weights that all pictures were drawn with, from the receipts of the PNGs.
+
+    Exits when they differ, or when there is none.
+    """
+    found = {read_receipt(picture.info[KEYWORD]).model.digest for picture in pictures if KEYWORD in picture.info}
+    if len(found) != 1 or None in found:
+        raise SystemExit(f"the pictures are not of one set of weights, but of {found}")
+    return str(found.pop())
+
+
 def main() -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -272,7 +289,9 @@ def main() -> None:
             first, second = (render(web, options.url, task) for task in pair.tasks)
             pairs[pair.label] = (first, second)
             print(pair.label, flush=True)
-    contact_sheet(pairs).quantize(256).save(options.out, optimize=True)
+    text = PngInfo()
+    text.add_text("weights", weights_of(picture for pictures in pairs.values() for picture in pictures))
+    contact_sheet(pairs).quantize(256).save(options.out, optimize=True, pnginfo=text)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ def test_the_numbers(group: Group) -> None:
     lines = table(group).splitlines()
     assert "| **fast** | 2.35× (2.35) | 2.09× (2.09) | 4 of 20 | 0.988 (0.988) | 31.3 (31.3) | 0.012 (0.012) |" in lines
     assert "| *again* | 1.01× (1.01) | 1.01× (1.01) | – | 1.000 (1.000) | equal | 0.000 (0.000) |" in lines
+    assert lines[0] == f"<!-- weights: {'f' * 64} -->"
     assert len({line.count("|") for line in lines if line.startswith("|")}) == 1
     assert lines[-1].startswith("`runware:108@1` (weights ffffffff), 20 steps, 256 × 256 pixels, 1 image")
 
@@ -43,3 +44,10 @@ def test_a_page_without_the_markers_is_left_alone(text: str, tmp_path: Path) -> 
     with pytest.raises(PageError, match=re.escape(str(page))):
         insert_table(page, "| new |")
     assert page.read_text(encoding="utf-8") == text
+
+
+def test_a_table_of_noisy_timings_says_so() -> None:
+    noisy = measurement("again", kind="uncached", speedup=1.49)
+    (group,) = group_measurements([noisy, measurement("fast")])
+    assert "Equal runs differ by up to 49 % in time" in table(group)
+    assert "Measure again with --repeats 3" in table(group)

@@ -1,7 +1,9 @@
+from typing import get_args
+
 import numpy as np
 
-from accel.cache.report import Decision
-from benchmarks.step_caches.plots import curves_of, front_figure, option_figure, timeline_figure
+from accel.cache.report import Decision, Reason
+from benchmarks.step_caches.plots import _REASONS, curves_of, front_figure, option_figure, timeline_figure
 from benchmarks.step_caches.summary import group_measurements
 from tests.rows import measurement
 
@@ -48,3 +50,9 @@ def test_reasons_that_nobody_expects_are_drawn_too() -> None:
 def test_without_curves_there_are_no_knobs() -> None:
     assert option_figure(group_measurements([measurement()])[0]) is None
     assert timeline_figure(group_measurements([measurement("again", kind="uncached")])[0]).axes
+
+
+def test_every_reason_of_a_healthy_run_has_a_colour() -> None:
+    faults = {"no_memory", "controls", "shape", "not_finite"}
+    reasons = {name for part in get_args(Reason) for name in (get_args(part) or (part,))}
+    assert reasons - faults == set(_REASONS)

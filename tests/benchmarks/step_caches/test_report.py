@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from benchmarks.step_caches.report import write_report
+from benchmarks.step_caches.report import save_front, write_report
 from benchmarks.step_caches.runner import image_path, save_image
 from benchmarks.step_caches.summary import group_measurements
 from tests.rows import measurement
@@ -95,3 +95,12 @@ def test_every_setting_has_its_row(page: str) -> None:
     assert table.count("<tr") == len(RESULTS) + 1
     for each in RESULTS:
         assert f"<td>{each.name}<" in table
+
+
+def test_every_plot_carries_the_fingerprint_of_its_weights(tmp_path: Path) -> None:
+    groups = group_measurements(RESULTS)
+    write_report(groups, tmp_path, tmp_path)
+    save_front(groups[0], tmp_path / "alone.png")
+    for plot in tmp_path.glob("*.png"):
+        with Image.open(plot) as picture:
+            assert picture.info["weights"] == groups[0].setup.weights

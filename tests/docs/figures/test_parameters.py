@@ -1,12 +1,16 @@
 import io
 import json
+from dataclasses import replace
 
 import httpx2
 import numpy as np
 import pytest
 from PIL import Image
 
-from docs.figures.parameters import COLUMNS, FRAME, LABEL, PAIRS, THUMB, Pair, contact_sheet, render
+from docs.figures.parameters import COLUMNS, FRAME, LABEL, PAIRS, THUMB, Pair, contact_sheet, render, weights_of
+from pipelines.catalog.catalog import load_catalog
+from pipelines.receipt import WeightsRef, make_receipt
+from pipelines.request import RenderRequest
 
 
 def test_the_second_task_has_the_parameters_of_the_first() -> None:
@@ -56,3 +60,23 @@ def test_the_sheet_shows_pairs_and_the_differences_of_equal_sizes() -> None:
     assert sheet[top, place].tolist() == [0, 0, 0]  # no difference
     assert sheet[top, width + place].tolist() == [255, 255, 255]  # no tile for pictures of different sizes
     assert sheet[top, 2 * width + place].tolist() == [255, 0, 255]
+
+
+def drawn_with(digest: str | None) -> Image.Image:
+    """A picture with the receipt of these weights."""
+    entry = load_catalog().entries[0]
+    request = RenderRequest(entry.air, "a", None, 64, 64, 4, entry.sampler, 4.0, 1)
+    receipt = replace(make_receipt(request, 1, ("PNG", 95), entry, "cpu", "float32"), model=WeightsRef("w", digest))
+    picture = Image.new("RGB", (8, 8))
+    picture.info["ownware"] = receipt.to_json()
+    return picture
+
+
+def test_the_weights_are_those_of_the_receipts() -> None:
+    assert weights_of([drawn_with("a"), Image.new("RGB", (8, 8)), drawn_with("a")]) == "a"
+
+
+@pytest.mark.parametrize("digests", [("a", "b"), (None,), ()])
+def test_pictures_of_several_weights_make_no_figure(digests: tuple[str | None, ...]) -> None:
+    with pytest.raises(SystemExit, match="not of one set of weights"):
+        weights_of(drawn_with(digest) for digest in digests)
