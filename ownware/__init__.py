@@ -3,7 +3,7 @@
     import ownware
 
     ownware.generate("a large red circle at the center on a white background", seed=7).save("circle.png")
-    ownware.edit("circle.png", "change the background to yellow", seed=7).save("yellow.png")
+    ownware.edit("circle.png", "change the background to green", seed=7).save("green.png")
 
 The package imports torch when the first image is rendered.
 """

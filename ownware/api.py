@@ -96,7 +96,7 @@ def edit(
 ) -> ImageResult:
     """Edit one image, or combine up to three, as a prompt says.
 
-        result = ownware.edit("photo.jpg", "change the background to yellow", seed=7)
+        result = ownware.edit("photo.jpg", "change the background to green", seed=7)
         result.save("edited.jpg")
 
     `images` are paths or PIL images. `model` is by default the first of the catalogue that takes their number. The size

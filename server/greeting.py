@@ -11,7 +11,7 @@ from server.settings import Settings
 
 # The prompt and the seed of the README. A test renders them.
 PROMPT = "a large red circle at the center on a white background"
-EDIT_PROMPT = "change the background to yellow"
+EDIT_PROMPT = "change the background to green"
 SIDE, SEED = 512, 7
 _UUID = "'$(cat /proc/sys/kernel/random/uuid 2>/dev/null || uuidgen)'"  # the shell makes it anew for each try
 

@@ -67,24 +67,6 @@ def test_every_page_is_in_the_index() -> None:
     assert set((ROOT / "docs").rglob("*.md")) - linked == {ROOT / "docs" / "README.md"}
 
 
-class TestPrompts:
-    """A prompt that leaves one of these open draws a blob on the embedded checkpoint."""
-
-    SIZE, COLOUR = "small|medium|large", "red|orange|yellow|green|blue|purple|pink|black|gray|white"
-    SHAPE, PLACE = "circle|square|triangle|star|cross|ring", "(?:top |bottom )?(?:left|right)|center|top|bottom"
-    DRAW = re.compile(rf"an? ({SIZE}) ({COLOUR}) ({SHAPE}) at the ({PLACE}) on an? ({COLOUR}) background")
-    EDIT = re.compile(rf".*\b({SIZE}) ({COLOUR}) ({SHAPE})\b.*")
-    EDITS = ("runware:108@20", "runware:108@22")
-    PRINTED = (ROOT / "server" / "run.py", ROOT / "server" / "api" / "openapi.py")
-    FILES = (*PAGES, *sorted((ROOT / "examples").rglob("*.*")), *PRINTED)
-
-    @pytest.mark.parametrize("page", [file for file in FILES if "rompt" in text_of(file)], ids=name_of)
-    def test_they_name_size_colour_shape_and_place(self, page: Path) -> None:
-        shown = re.findall(r"[pP]rompt\"?\s*[=:]\s*\"([^\"]+)\"|(?:SOURCE|PROMPT) = \"([^\"]+)\"", text_of(page))
-        for prompt in map("".join, shown):
-            assert self.DRAW.fullmatch(prompt) or self.EDIT.fullmatch(prompt), prompt
-
-
 @EVERY_PAGE
 def test_the_json_of_a_page_is_what_the_server_takes(page: Path) -> None:
     for code in blocks(page, "json"):

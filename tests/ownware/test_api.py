@@ -15,6 +15,7 @@ from pipelines.catalog.catalog import CatalogError
 from pipelines.errors import ResultError
 from server.settings import Settings
 from tests.docs.pages import ROOT, blocks
+from tests.docs.prompts import CIRCLE, Seen, expected
 from tests.fakes import picture
 from tests.live import API_KEY, LiveServer
 from tests.server.conftest import new_task
@@ -130,6 +131,7 @@ def test_steps_are_reported_and_can_stop_the_image() -> None:
     assert ownware.generate(PROMPT, **SMALL).image.size == (128, 128)
 
 
+@pytest.mark.slow
 def test_the_page_runs_as_it_is_printed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -138,9 +140,16 @@ def test_the_page_runs_as_it_is_printed(
     names: dict[str, Any] = {}
     for code in blocks(ROOT / "docs" / "how-to" / "python-api.md", "python"):
         exec(code, names)
-    assert {path.name for path in tmp_path.iterdir()} == {"circle.png", "yellow.png", "half.png", "steered.png"}
-    circle, half = (Image.open(tmp_path / name).crop((0, 0, 128, 256)) for name in ("circle.png", "half.png"))
+    shown = {path.name: Image.open(path) for path in tmp_path.iterdir()}
+    assert shown.keys() == {"circle.png", "green.png", "half.png", "steered.png"}
+    assert Seen.read(shown["circle.png"]) == expected(CIRCLE)
+    assert Seen.read(shown["green.png"]) == expected("change the background to green")
+    assert Seen.read(names["square"].image) == expected("a medium green square at the center on a white background")
+    assert Seen.read(shown["steered.png"]) == expected("a large green circle at the center on a white background")
+    circle, half = (shown[name].crop((0, 0, 128, 256)) for name in ("circle.png", "half.png"))
     assert circle.tobytes() == half.tobytes()
+    right = Seen.read(shown["half.png"].crop((128, 0, 256, 256)))
+    assert (right.background, right.things[0][1]) == ("white", "blue")  # the seam mixes both colours
     assert "20 of 20" in capsys.readouterr().out
 
 

@@ -36,6 +36,7 @@ EXAMPLES: dict[str, list[dict[str, Any]]] = {
             "inputs": {"referenceImages": ["<UUID, URL, data URI or base64 of the image>"]},
             "positivePrompt": "make the large red circle blue",
             "steps": 8,
+            "seed": 7,
         }
     ],
     "Ask for an async result": [{"taskType": "getResponse", "taskUUID": _TASK_UUID}],
