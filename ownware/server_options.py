@@ -5,7 +5,10 @@
 
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from ownware.console import fail
 
@@ -14,6 +17,11 @@ if TYPE_CHECKING:
 
 # For `typer.Typer.command`: collect every flag that the command does not declare.
 PASS_THROUGH: dict[str, Any] = {"context_settings": {"allow_extra_args": True, "ignore_unknown_options": True}}
+
+# The option of the commands about models, which read the models file only.
+ModelsFile = Annotated[
+    Path | None, typer.Option("--models", help="A models file of your own; default: OWNWARE_MODELS, else the built-in.")
+]
 
 
 def read_settings(arguments: Sequence[str]) -> "Settings":

@@ -2,8 +2,12 @@
 
 import typer
 
+from ownware.commands.models.list import list_models
 from ownware.commands.models.plan import plan
+from ownware.commands.models.pull import pull
 from ownware.server_options import PASS_THROUGH
 
 app = typer.Typer(help="Models and their weights: what is here, what is not, and what fits.", no_args_is_help=True)
+app.command("list")(list_models)
+app.command()(pull)
 app.command(**PASS_THROUGH)(plan)

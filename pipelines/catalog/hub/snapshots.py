@@ -38,8 +38,13 @@ def model_files(names: Iterable[str], without: Collection[str] = ()) -> tuple[st
 
 
 def part_files(names: Iterable[str], part: str) -> tuple[str, ...]:
-    """The files of one part."""
-    return tuple(name for name in model_files(names) if name.startswith(f"{part}/"))
+    """The files of one part; none when there is no such part.
+
+    The list of all parts comes along. A copy without it would look whole.
+    """
+    files = model_files(names)
+    found = tuple(name for name in files if name.startswith(f"{part}/"))
+    return (*(name for name in files if name == MODEL_INDEX), *found) if found else ()
 
 
 def missing_files(folder: Path, without: Collection[str] = ()) -> tuple[str, ...]:

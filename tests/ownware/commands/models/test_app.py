@@ -5,4 +5,5 @@ from ownware.cli import app
 
 def test_the_help_lists_the_commands() -> None:
     help_text = CliRunner().invoke(app, ["models", "--help"]).output
-    assert " plan " in help_text
+    for command in ("list", "pull", "plan"):
+        assert f" {command} " in help_text

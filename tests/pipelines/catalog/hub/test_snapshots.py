@@ -30,9 +30,11 @@ def test_the_embedded_checkpoint_is_whole_and_made_of_its_files() -> None:
     assert "transformer/diffusion_pytorch_model.safetensors" in chosen
     assert "tokenizer/tokenizer.json" in chosen
     assert not {"samples.png", "scores.json", "loras/outlines.safetensors"} & set(chosen)
-    assert part_files(names, "vae") == ("vae/config.json", "vae/diffusion_pytorch_model.safetensors") or part_files(
-        names, "vae"
-    ) == ("vae/diffusion_pytorch_model.safetensors", "vae/config.json")
+    assert set(part_files(names, "vae")) == {
+        "model_index.json",
+        "vae/config.json",
+        "vae/diffusion_pytorch_model.safetensors",
+    }
 
 
 @pytest.mark.parametrize("part", ["transformer", "vae", "text_encoder", "tokenizer", "scheduler", "processor"])
@@ -98,7 +100,8 @@ def test_files_of_a_repository() -> None:
     ]
     assert model_files(names) == (names[1], *names[2:5], names[7], names[8])
     assert model_files(names, ["transformer"]) == (names[1], names[2], names[3], names[7], names[8])
-    assert part_files(names, "tokenizer") == ("tokenizer/merges.txt",)
+    assert part_files(names, "tokenizer") == ("model_index.json", "tokenizer/merges.txt")
+    assert part_files(names, "vae") == ()
 
 
 def test_files_of_a_repository_of_one_network() -> None:
