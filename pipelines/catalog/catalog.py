@@ -10,7 +10,7 @@ import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -20,6 +20,7 @@ from pipelines.limits import MAX_ADAPTER_WEIGHT, MAX_STEPS, MAX_TRUE_CFG_SCALE
 from pipelines.request import Sampler
 
 Mode = Literal["text_to_image", "edit", "edit_plus"]
+Architecture = Literal["qwen_image", "qwen_image_edit"]
 Area = Annotated[int, Field(gt=0)]
 
 BUILT_IN = Path(__file__).with_name("models.toml")
@@ -29,7 +30,7 @@ EMBEDDED_FOLDER = Path(__file__).with_name("embedded")
 OUTLINES = Path("loras", "outlines.safetensors")
 EDGES = Path("controlnets", "edges")
 # Qwen-Image and Qwen-Image-Edit share one transformer class and its sizes, so a LoRA of one fits the other.
-LORA_ARCHITECTURES = ("qwen_image", "qwen_image_edit")
+LORA_ARCHITECTURES: tuple[str, ...] = get_args(Architecture)
 _EMBEDDED_AREA = 128 * 128  # pixels of its training images: training/dataset.py
 
 # The fewest and the most reference images of each mode. Qwen-Image-Edit-2509 was trained with up to three.
@@ -57,7 +58,7 @@ class ModelEntry:
     air: str
     name: str
     version: str
-    architecture: str
+    architecture: Architecture
     mode: Mode
     weights: str
     steps: Annotated[int, Field(ge=1, le=MAX_STEPS)]
@@ -145,6 +146,8 @@ _MODELS = TypeAdapter(Annotated[tuple[ModelEntry, ...], Field(min_length=1)])
 _ADAPTERS = TypeAdapter(tuple[Adapter, ...])
 _TABLES = ("models", "loras", "controlnets")
 Row = TypeVar("Row", ModelEntry, Adapter)
+# The keys of a model that take one of a few names.
+_CHOICES: dict[object, tuple[str, ...]] = {"mode": get_args(Mode), "architecture": LORA_ARCHITECTURES}
 
 
 def load_catalog(path: Path = BUILT_IN) -> Catalog:
@@ -164,6 +167,9 @@ def load_catalog(path: Path = BUILT_IN) -> Catalog:
     loras, controlnets = (_rows(path, text, document, kind, _ADAPTERS) for kind in ("loras", "controlnets"))
     if with_schedule := [row.air for row in controlnets if row.schedule is not None]:
         raise CatalogError(f"{path}: controlnets: {with_schedule[0]}: a ControlNet has no schedule")
+    for row in (*loras, *controlnets):
+        if near := _misspelt(row.architecture):
+            raise CatalogError(f"{path}: {row.air}: architecture: '{row.architecture}'; the nearest is '{near}'")
     loras = tuple(_recognize(row) for row in loras)
     names = [name for row in (*models, *loras, *controlnets) for name in _names(row)]
     repeated = sorted({name for name in names if names.count(name) > 1})
@@ -199,6 +205,8 @@ def _describe(error: ValidationError, text: str, document: dict[str, Any], kind:
     if unknown is not None:
         keys = LoraSchedule if len(place) > 2 else ModelEntry if kind == "models" else Adapter
         message = f"there is no such key{_nearest(str(place[-1]), [field.name for field in fields(keys)])}"
+    elif place[-1] in _CHOICES and first["type"] == "literal_error":
+        message = f"'{first['input']}' is none of them{_nearest(str(first['input']), _CHOICES[place[-1]])}"
     return f"{path}{air}{_line(text, kind, int(place[0]))}: {message}"
 
 
@@ -211,6 +219,12 @@ def _line(text: str, table: str, number: int = 0) -> str:
 def _nearest(name: str, known: Sequence[str]) -> str:
     near = difflib.get_close_matches(name, known, n=1)
     return f"; the nearest is '{near[0]}'" if near else f"; there are {', '.join(known)}"
+
+
+def _misspelt(architecture: str) -> str | None:
+    """What an architecture was meant to be. One that is far from all may be listed, and is refused in a task."""
+    near = difflib.get_close_matches(architecture, LORA_ARCHITECTURES, n=1)
+    return near[0] if near and architecture not in LORA_ARCHITECTURES else None
 
 
 def _recognize(row: Adapter) -> Adapter:

@@ -153,6 +153,22 @@ def test_schedules(tmp_path: Path) -> None:
             row() + '[[loras]]\nair = "a:1@1"\nname = "a"\nweights = "a/b/c"\nschedule = { shft = 3 }',
             "loras.0.schedule.shft of a:1@1 (line 12): there is no such key; the nearest is 'shift'",
         ),
+        (
+            row().replace("text_to_image", "text2image"),
+            "models.0.mode of mine:1@1 (line 2): 'text2image' is none of them; the nearest is 'text_to_image'",
+        ),
+        (
+            row().replace("text_to_image", "zzz"),
+            "'zzz' is none of them; there are text_to_image, edit, edit_plus",
+        ),
+        (
+            row().replace('"qwen_image"', '"qwen-image"'),
+            "models.0.architecture of mine:1@1 (line 2): 'qwen-image' is none of them; the nearest is 'qwen_image'",
+        ),
+        (
+            row() + lora("loras") + 'architecture = "qwen_imge"',
+            "hub:1@1: architecture: 'qwen_imge'; the nearest is 'qwen_image'",
+        ),
         ("models = [3]", "models.0: Input should be a"),
     ],
 )
