@@ -20,6 +20,9 @@ from accel.weights.streaming import WeightStream
 # Computes the residuals of all ControlNets, [1, tokens, width] each; None where no ControlNet acts. It is called when
 # the first block runs, so a forward that runs no block runs no ControlNet either.
 ControlResiduals = Callable[[], Sequence[torch.Tensor] | None]
+# Computes what blockwise ControlNets add after a block, from the block's number and the image's own tokens behind it,
+# [1, noise tokens, width] both.
+AfterBlock = Callable[[int, torch.Tensor], torch.Tensor]
 
 
 def no_control_residuals() -> None:
@@ -57,15 +60,18 @@ class BlockRunner:
         shapes: Sequence[tuple[int, int, int]],
         control_residuals: ControlResiduals = no_control_residuals,
         weights: WeightAccess = RESIDENT,
+        after_block: AfterBlock | None = None,
     ) -> None:
         """`tokens` [1, tokens, channels] on the grids `shapes`, `timestep` [1], `embeds` [1, words, width].
 
-        Each of the `control_residuals` is added after ceil(depth / count) consecutive blocks.
+        Each of the `control_residuals` is added after ceil(depth / count) consecutive blocks. `after_block` sees the
+        tokens before these residuals are added.
         """
         self._transformer = transformer
         self._tokens, self._timestep, self._embeds, self._shapes = tokens, timestep, embeds, shapes
         self._compute_control_residuals = control_residuals
         self._weights = weights
+        self._after_block = after_block
         self.position = 0
         self.noise_tokens = prod(shapes[0])
 
@@ -133,8 +139,7 @@ class BlockRunner:
         self.text, self.image = block_forward(
             block, self.image, self.text, modulation, self._rotary_embedding, self._modulate_index
         )
-        if residuals := self._control_residuals:
-            self.image = self.image + residuals[self.position // ceil(self.depth / len(residuals))]
+        self.image = self._add_controls(self.image)
         self.position += 1
 
     def loaded(self, number: int, end: int) -> AbstractContextManager[None]:
@@ -146,6 +151,16 @@ class BlockRunner:
         if self._step_modulation is not None:
             return self._step_modulation.block(number)
         return compute_modulation(self._block(number), self._time_embedding)
+
+    def _add_controls(self, image: torch.Tensor) -> torch.Tensor:
+        """Add to the hidden states behind the current block what all ControlNets add there."""
+        added = image
+        if residuals := self._control_residuals:
+            added = image + residuals[self.position // ceil(self.depth / len(residuals))]
+        if self._after_block is not None:
+            more = self._after_block(self.position, image[:, : self.noise_tokens])
+            added = torch.cat([added[:, : self.noise_tokens] + more, added[:, self.noise_tokens :]], dim=1)
+        return added
 
     def _block(self, number: int) -> QwenImageTransformerBlock:
         block = self._transformer.transformer_blocks[number]

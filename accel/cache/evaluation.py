@@ -6,17 +6,18 @@ from dataclasses import dataclass
 import torch
 from diffusers.models.transformers.transformer_qwenimage import QwenImageTransformer2DModel
 
-from accel.block_runner import RESIDENT, BlockRunner, ControlResiduals, WeightAccess, no_control_residuals
+from accel.block_runner import RESIDENT, AfterBlock, BlockRunner, ControlResiduals, WeightAccess, no_control_residuals
 from accel.cache.report import Branch
 
 
 @dataclass(frozen=True, slots=True)
 class Forward:
-    """One branch of guidance: its prompt [1, words, width] and the function that computes its ControlNet residuals."""
+    """One branch of guidance: its prompt [1, words, width] and the functions that compute what ControlNets add."""
 
     branch: Branch
     embeds: torch.Tensor
     control_residuals: ControlResiduals = no_control_residuals
+    after_block: AfterBlock | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,4 +48,5 @@ class Evaluation:
             self.shapes,
             forward.control_residuals,
             self.weights,
+            forward.after_block,
         )

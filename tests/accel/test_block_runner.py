@@ -121,3 +121,43 @@ def test_the_layout_differs_with_the_grids_and_the_words(transformer: Any) -> No
     assert layout != edit.runner(transformer).layout
     shorter = inputs.embeds("cond")[:, :-1]
     assert layout != BlockRunner(transformer, inputs.tokens, torch.tensor([0.5]), shorter, inputs.shapes).layout
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("references", [False, True])
+@pytest.mark.parametrize("controls", [0, 2])
+def test_what_comes_after_a_block_sees_its_output_and_changes_the_noise_tokens_only(
+    transformer: Any, references: bool, controls: int
+) -> None:
+    inputs = make_inputs(references=references, controls=controls)
+    seen: list[torch.Tensor] = []
+    behind: list[torch.Tensor] = []
+
+    def after_block(number: int, image: torch.Tensor) -> torch.Tensor:
+        seen.append(image)
+        return image * (0.1 * number)
+
+    def output(_: Any, __: Any, streams: Any) -> Any:
+        text, image = streams
+        behind.append(image[:, :NOISE_TOKENS])
+        added = image[:, :NOISE_TOKENS] * (0.1 * (len(behind) - 1))
+        return text, torch.cat([image[:, :NOISE_TOKENS] + added, image[:, NOISE_TOKENS:]], dim=1)
+
+    runner = BlockRunner(
+        transformer,
+        inputs.tokens,
+        torch.tensor([0.5]),
+        inputs.embeds("cond"),
+        inputs.shapes,
+        lambda: inputs.residuals,
+        after_block=after_block,
+    )
+    runner.run_to(DEPTH)
+    handles = [block.register_forward_hook(output) for block in transformer.transformer_blocks]
+    expected = full_forward(transformer, inputs)
+    for handle in handles:
+        handle.remove()
+    assert len(seen) == DEPTH
+    torch.testing.assert_close(seen, behind)
+    torch.testing.assert_close(runner.output(), expected)
+    assert not torch.equal(runner.output(), full_forward(transformer, inputs))
