@@ -159,12 +159,11 @@ def component_fingerprint(name: str) -> str | None:
 
 @cache
 def fingerprint(weights: str) -> str | None:
-    """The fingerprint of a folder of weights or of a hub repository's local copy; None when there is neither.
+    """The fingerprint of a folder or file of weights, or of the local copy of the hub's; None when there is none.
 
     Computed once in a process.
     """
-    folder = local_folder(weights)
-    return folder_fingerprint(folder) if folder else None
+    return component_fingerprint(weights)
 
 
 def _lora_digest(path: Path) -> str | None:

@@ -22,6 +22,7 @@ from pipelines.conditioning import (
     encode_prompt,
     encode_references,
 )
+from pipelines.controlnet.blockwise import BlockwiseControl, blockwise_residuals
 from pipelines.controlnet.nets import prepare_controls
 from pipelines.controlnet.residuals import Control, ControlResiduals, control_residuals
 from pipelines.editing.canvas import WHOLE, Canvas, make_canvas
@@ -70,7 +71,7 @@ class RenderState:
     inpainting: Inpainting | None = None
     loras: LoraSet = NO_LORAS
     warnings: tuple[str, ...] = ()
-    controls: tuple[Control, ...] = ()
+    controls: tuple[Control | BlockwiseControl, ...] = ()
     cache: CacheSession | None = None
     recorder: Recorder | None = None
     step: int = 0
@@ -125,6 +126,7 @@ def prepare(request: RenderRequest, index: int, model: LoadedModel, entry: Model
             model,
             reader,
             box=WHOLE if canvas is None else canvas.relative_box,
+            mask=None if canvas is None else canvas.scale_mask((width, height)),
         ),
         loras=select_loras(request.loras, model),
         seed=seed,
@@ -145,7 +147,7 @@ def begin(
     references: EncodedReferences | None = None,
     clean: torch.Tensor | None = None,
     mask: np.ndarray | None = None,
-    controls: tuple[Control, ...] = (),
+    controls: tuple[Control | BlockwiseControl, ...] = (),
     loras: LoraSet = NO_LORAS,
     seed: int = 0,
 ) -> RenderState:
@@ -246,7 +248,7 @@ def _guided(state: RenderState, sample: torch.Tensor, sigma: torch.Tensor) -> to
     @cache  # runs once for both branches, and never where a step cache skips all blocks
     def added() -> ControlResiduals:
         return control_residuals(
-            state.controls,
+            [control for control in state.controls if isinstance(control, Control)],
             state.step,
             sample=sample,
             timestep=_timestep(sample, sigma),
@@ -256,9 +258,12 @@ def _guided(state: RenderState, sample: torch.Tensor, sigma: torch.Tensor) -> to
             appended=0 if state.references is None else state.references.tokens.shape[1],
         )
 
-    forwards = [Forward("cond", state.cond, lambda: added().cond)]
+    blockwise = [control for control in state.controls if isinstance(control, BlockwiseControl)]
+    after_block = blockwise_residuals(blockwise, state.step, conditional=True)
+    forwards = [Forward("cond", state.cond, lambda: added().cond, after_block)]
     if state.uncond is not None:
-        forwards.append(Forward("uncond", state.uncond, lambda: added().uncond))
+        after_block = blockwise_residuals(blockwise, state.step, conditional=False)
+        forwards.append(Forward("uncond", state.uncond, lambda: added().uncond, after_block))
     velocity, *negative = _velocities(state, sample, sigma, forwards)
     return apply_cfg(velocity, negative[0], state.true_cfg_scale) if negative else velocity
 
@@ -271,26 +276,36 @@ def _velocities(
     if state.references is not None:
         tokens = torch.cat([tokens, state.references.tokens], dim=1)
         shapes += state.references.shapes
-    timestep, transformer = _timestep(sample, sigma), state.checkpoint.transformer
+    evaluation = Evaluation(
+        state.checkpoint.transformer,
+        tokens,
+        _timestep(sample, sigma),
+        shapes,
+        forwards,
+        state.step,
+        controls=tuple(control.start <= state.step < control.end for control in state.controls),
+    )
     with apply_loras(state.loras):
         if (watching := state.recorder or state.cache) is not None:
-            acting = tuple(control.start <= state.step < control.end for control in state.controls)
-            return watching.evaluate(
-                Evaluation(transformer, tokens, timestep, shapes, forwards, state.step, controls=acting)
-            )
-        predicted = [
-            transformer(
-                hidden_states=tokens,
-                timestep=timestep,
-                encoder_hidden_states=forward.embeds,
-                encoder_hidden_states_mask=None,
-                img_shapes=[shapes],
-                controlnet_block_samples=forward.control_residuals(),
-                return_dict=False,
-            )[0]
-            for forward in forwards
-        ]
-    return [each[:, : sample.shape[1]] for each in predicted]
+            return watching.evaluate(evaluation)
+        return [_predict(evaluation, forward)[:, : sample.shape[1]] for forward in forwards]
+
+
+def _predict(evaluation: Evaluation, forward: Forward) -> torch.Tensor:
+    """The transformer's output for one branch, with every block computed."""
+    if forward.after_block is not None:  # the transformer's own forward has no place for it
+        runner = evaluation.runner(forward)
+        runner.run_to(runner.depth)
+        return runner.output()
+    return evaluation.transformer(
+        hidden_states=evaluation.tokens,
+        timestep=evaluation.timestep,
+        encoder_hidden_states=forward.embeds,
+        encoder_hidden_states_mask=None,
+        img_shapes=[evaluation.shapes],
+        controlnet_block_samples=forward.control_residuals(),
+        return_dict=False,
+    )[0]
 
 
 def _timestep(sample: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:

@@ -7,6 +7,7 @@ from typing import Any, cast
 import torch
 from diffusers.models.controlnets.controlnet_qwenimage import QwenImageControlNetModel
 from diffusers.models.transformers.transformer_qwenimage import QwenImageTransformer2DModel
+from safetensors.torch import save_file
 from torch import nn
 
 from pipelines.models.checkpoint import Checkpoint
@@ -30,6 +31,34 @@ def save_controlnet(checkpoint: Checkpoint, folder: Path, layers: int, seed: int
     """Write a net in the diffusers layout, and return its folder."""
     random_controlnet(checkpoint, layers, seed, **changes).save_pretrained(folder)
     return str(folder)
+
+
+def blockwise_weights(
+    checkpoint: Checkpoint, seed: int, *, depth: int | None = None, width: int | None = None, extra: int = 0
+) -> dict[str, torch.Tensor]:
+    """Random weights by the key table of DiffSynth-Studio's blockwise nets. `extra` channels are those of a mask."""
+    config = checkpoint.transformer.config
+    depth = config["num_layers"] if depth is None else depth
+    width = width or config["num_attention_heads"] * config["attention_head_dim"]
+    shapes: dict[str, list[int]] = {"img_in.weight": [width, config["in_channels"] + extra], "img_in.bias": [width]}
+    for number in range(depth):
+        block = f"controlnet_blocks.{number}"
+        shapes |= {f"{block}.{norm}.weight": [width] for norm in ("x_rms", "y_rms")}
+        for linear in ("input_proj", "output_proj"):
+            shapes |= {f"{block}.{linear}.weight": [width, width], f"{block}.{linear}.bias": [width]}
+    random = torch.Generator().manual_seed(seed)
+    return {
+        name: torch.randn(shape, generator=random) / shape[-1] ** 0.5
+        if len(shape) > 1
+        else torch.rand(shape, generator=random)
+        for name, shape in shapes.items()
+    }
+
+
+def save_blockwise(checkpoint: Checkpoint, path: Path, seed: int, **changes: Any) -> str:
+    """Write a blockwise net as a single file, and return its path."""
+    save_file(blockwise_weights(checkpoint, seed, **changes), path)
+    return str(path)
 
 
 def deeper(checkpoint: Checkpoint, blocks: int, *, zero_cond_t: bool = False) -> Checkpoint:

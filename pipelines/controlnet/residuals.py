@@ -1,4 +1,4 @@
-"""Runs the ControlNets of a render, and sums the residuals that they add to the transformer's blocks.
+"""Runs InstantX's ControlNets of a render, and sums the residuals that they add to the transformer's blocks.
 
 Several nets of different depths can act in one render. Each net runs once for a sample, on the noise tokens and the
 positive prompt (as in diffusers' QwenImageControlNetPipeline), for both branches of guidance. Knows latents and nets;
@@ -18,8 +18,9 @@ from pipelines.request import ControlMode
 class Control:
     """A ControlNet of one render, ready to run.
 
-    `control_latents` is the control image, packed as latents [1, tokens, 4z] of the grid of the rendered image. The net
-    acts in the steps `start` ≤ step < `end`. `weight` is not zero.
+    `control_latents` is the control image, packed as latents [1, tokens, 4z] of the grid of the rendered image. A net
+    for inpainting has four channels more, of the packed mask. The net acts in the steps `start` ≤ step < `end`.
+    `weight` is not zero.
     """
 
     net: QwenImageControlNetModel
@@ -70,7 +71,8 @@ def control_residuals(
             return_dict=False,
         )
         if control.mode == "prompt":
-            residuals = scale_by_depth(residuals)
+            scales = depth_scales(len(residuals))
+            residuals = [residual * scale for residual, scale in zip(residuals, scales, strict=True)]
         cond.append(residuals)
         if control.mode != "controlnet":
             uncond.append(residuals)
@@ -78,14 +80,13 @@ def control_residuals(
     return ControlResiduals(summed, summed if len(uncond) == len(cond) else _sum_nets(uncond, blocks, appended))
 
 
-def scale_by_depth(residuals: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-    """Scale the residuals of a net, from a tenth for its first block to one for its last.
+def depth_scales(count: int) -> list[float]:
+    """The factors of the residuals of a net in the mode `prompt`, from a tenth for the first block to one for the last.
 
     This is diffusers' `guess_mode` (controlnet.py). The first ControlNet has 0.825^(12 − i) for its 13 residuals, which
     is a tenth at i = 0 as well. Here the curve spans any number of residuals.
     """
-    scales = torch.logspace(-1, 0, len(residuals)).tolist()
-    return [residual * scale for residual, scale in zip(residuals, scales, strict=True)]
+    return torch.logspace(-1, 0, count).tolist()
 
 
 def _sum_nets(nets: Sequence[Sequence[torch.Tensor]], blocks: int, appended: int) -> list[torch.Tensor] | None:

@@ -49,6 +49,13 @@ class Canvas:
         part = self.picture.crop(self.box)
         return part if part.size == size else part.resize(size, Image.Resampling.LANCZOS)
 
+    def scale_mask(self, size: tuple[int, int]) -> np.ndarray | None:
+        """Return the mask of the part that is drawn, scaled to a size in pixels."""
+        if self.mask is None:
+            return None
+        left, top, right, bottom = self.box
+        return _resize_mask(self.mask[top:bottom, left:right], size)
+
     def downsample_mask(self, rows: int, columns: int) -> np.ndarray | None:
         """Return the mask of the part on a grid [rows, columns]. Each cell has the maximum of its pixels."""
         if self.mask is None:

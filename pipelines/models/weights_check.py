@@ -16,6 +16,7 @@ from pipelines.models.formats.transformer import open_transformer
 from pipelines.models.formats.weight_files import open_weights
 
 _PARTS = ("transformer", "vae", "text_encoder", "tokenizer", "scheduler")
+_SINGLE_FILE = ".safetensors"
 
 
 def check_weights(catalog: Catalog, models_file: Path) -> None:
@@ -84,18 +85,28 @@ def _weights_problem(path: Path) -> str | None:
 
 def _controlnet_problem(weights: str, folder: Path) -> str | None:
     path = folder / Path(weights).expanduser()
+    if path.suffix == _SINGLE_FILE:
+        return None if path.is_file() or _is_hub_file(weights, folder) else f"there is no file '{path}'{_nearest(path)}"
+    if path.is_file():
+        return f"'{path}' is no {_SINGLE_FILE} file"
     if not path.is_dir():
         return _folder_problem(weights, path, folder)
-    return None if (path / "config.json").is_file() else f"'{path}' is no ControlNet: it has no config.json"
+    has_weights = any((path / name).is_file() for name in ("config.json", "model.safetensors"))
+    return None if has_weights else f"'{path}' is no ControlNet: it has no config.json and no model.safetensors"
 
 
 def _lora_problem(weights: str, folder: Path) -> str | None:
     path = folder / Path(weights).expanduser()
     if path.is_dir():
         return f"'{path}' is a folder, and a LoRA is a safetensors file"
-    if path.is_file() or (len(Path(weights).parts) > 2 and not _looks_local(weights, folder)):
-        return None  # owner/repository/file on the hub
+    if path.is_file() or _is_hub_file(weights, folder):
+        return None
     return f"there is no file '{path}'{_nearest(path)}"
+
+
+def _is_hub_file(weights: str, folder: Path) -> bool:
+    """Whether weights that are not here are owner/repository/file on the hub."""
+    return len(Path(weights).parts) > 2 and not _looks_local(weights, folder)
 
 
 def _folder_problem(weights: str, path: Path, folder: Path) -> str | None:

@@ -20,7 +20,7 @@ from pipelines.receipt import make_receipt, read_receipt
 from pipelines.render import RenderState, advance, prepare
 from pipelines.request import ControlUse, LoraUse, Reference, RenderRequest, Sampler, SolverName
 from tests.adapters import named, random_adapter, write
-from tests.control import deeper, save_controlnet
+from tests.control import deeper, save_blockwise, save_controlnet
 from tests.fakes import picture
 
 SPECIAL: dict[CacheName, CachePlan] = {
@@ -167,6 +167,12 @@ def two(model: LoadedModel, use: ControlUse, tmp_path_factory: pytest.TempPathFa
     return use, replace(use, name="other", weights=other, weight=0.5, mode="controlnet")
 
 
+@pytest.fixture(scope="module")
+def blockwise(model: LoadedModel, use: ControlUse, tmp_path_factory: pytest.TempPathFactory) -> ControlUse:
+    path = tmp_path_factory.mktemp("blockwise") / "canny.safetensors"
+    return replace(use, name="blockwise", weights=save_blockwise(model.checkpoint, path, seed=3))
+
+
 class TestControlNets:
     @EACH
     def test_a_threshold_of_zero_is_no_cache(
@@ -174,6 +180,31 @@ class TestControlNets:
     ) -> None:
         cached = ended(begun(model, replace(plan, threshold=0.0), controls=two))
         assert torch.equal(cached, uncached(controls=two))
+
+    @EACH
+    def test_a_threshold_of_zero_is_no_cache_for_blockwise_nets(
+        self, model: LoadedModel, uncached: Uncached, use: ControlUse, blockwise: ControlUse, plan: CachePlan
+    ) -> None:
+        both = (replace(blockwise, mode="controlnet"), use)
+        cached = ended(begun(model, replace(plan, threshold=0.0), controls=both))
+        assert torch.equal(cached, uncached(controls=both))
+        assert not torch.equal(cached, uncached(controls=(use,)))
+
+    @EACH
+    def test_a_blockwise_net_runs_behind_the_blocks_that_run(
+        self, model: LoadedModel, blockwise: ControlUse, plan: CachePlan
+    ) -> None:
+        state, runs = begun(model, wide(plan), controls=(blockwise,)), 0
+
+        def count(*_: Any) -> None:
+            nonlocal runs
+            runs += 1
+
+        handles = [block.register_forward_hook(count) for block in state.controls[0].net.controlnet_blocks]  # pyright: ignore
+        assert ended(state).isfinite().all()
+        for handle in handles:
+            handle.remove()
+        assert runs == report(state).blocks_run
 
     @EACH
     def test_a_net_is_run_where_a_block_is_and_once_for_both_branches(

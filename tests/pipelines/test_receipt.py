@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.catalog.catalog import load_catalog
-from pipelines.receipt import Receipt, ReceiptError, make_receipt, pictures_of, read_receipt, with_files
+from pipelines.receipt import Receipt, ReceiptError, fingerprint, make_receipt, pictures_of, read_receipt, with_files
 from pipelines.request import ControlUse, LoraUse, Outpaint, Reference, RenderRequest, Sampler
 
 ENTRY = load_catalog().with_embedded_weights().entries[0]
@@ -86,3 +86,11 @@ def test_what_is_no_receipt(text: str) -> None:
 def test_another_format(receipt: Receipt) -> None:
     with pytest.raises(ReceiptError, match="format 2"):
         read_receipt(json.dumps(json.loads(receipt.to_json()) | {"format": 2}))
+
+
+def test_a_single_file_has_a_fingerprint(tmp_path: Path) -> None:
+    path = tmp_path / "net.safetensors"
+    path.write_bytes(b"net")
+    assert fingerprint(str(path)) is not None
+    assert fingerprint(str(tmp_path / "none.safetensors")) is None
+    assert fingerprint("owner/none") is None

@@ -6,7 +6,13 @@ import pytest
 
 from pipelines.catalog import fingerprint
 from pipelines.catalog.catalog import EMBEDDED_FOLDER
-from pipelines.catalog.fingerprint import file_digest, folder_fingerprint, part_fingerprint, same_weights
+from pipelines.catalog.fingerprint import (
+    file_digest,
+    file_fingerprint,
+    folder_fingerprint,
+    part_fingerprint,
+    same_weights,
+)
 
 
 @pytest.fixture
@@ -83,3 +89,12 @@ def test_the_embedded_checkpoint_is_the_same_as_before_its_configuration_was_men
     assert same_weights(former, here)
     assert same_weights(here, former)
     assert not same_weights("0" * 64, here)
+
+
+def test_of_a_single_file(tmp_path: Path) -> None:
+    path = tmp_path / "net.safetensors"
+    path.write_bytes(b"one")
+    before = file_fingerprint(path)
+    assert file_fingerprint(path) == before
+    path.write_bytes(b"two")
+    assert file_fingerprint(path) != before

@@ -1,7 +1,8 @@
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -15,7 +16,7 @@ from pipelines.images import PictureReader
 from pipelines.models.checkpoint import LoadedModel
 from pipelines.render import advance, prepare
 from pipelines.request import ControlUse, RenderRequest, Sampler, SolverName
-from tests.control import save_controlnet
+from tests.control import save_blockwise, save_controlnet
 from tests.pipelines.controlnet.renders import HEIGHT, WIDTH, begun, drawn, ended, entry, picture, use
 
 CHANGES: list[dict[str, Any]] = [
@@ -30,8 +31,10 @@ CHANGES: list[dict[str, Any]] = [
 ]
 
 
-def prepared(model: LoadedModel, *uses: ControlUse, box: RelativeBox = WHOLE) -> tuple[Control, ...]:
-    return prepare_controls(uses, WIDTH, HEIGHT, 3, model, PictureReader(), box)
+def prepared(
+    model: LoadedModel, *uses: ControlUse, box: RelativeBox = WHOLE, mask: np.ndarray | None = None
+) -> tuple[Control, ...]:
+    return cast("tuple[Control, ...]", prepare_controls(uses, WIDTH, HEIGHT, 3, model, PictureReader(), box, mask))
 
 
 class TestEffect:
@@ -53,9 +56,7 @@ class TestEffect:
             rings.crop((20, 10, 50, 30)).save(folder / "part.png")
         half = (20 / 60, 10 / 40, 50 / 60, 30 / 40)
         of_part, cut, of_all = (
-            prepare_controls([use(folder, image=image)], WIDTH, HEIGHT, 3, model, PictureReader(), box)[
-                0
-            ].control_latents
+            prepared(model, use(folder, image=image), box=box)[0].control_latents
             for image, box in (("rings", half), ("part", WHOLE), ("rings", WHOLE))
         )
         # At the edges of the box, resampling sees pixels beyond it.
@@ -70,10 +71,10 @@ class TestEffect:
         )
         assert painted.canvas is not None
         assert painted.canvas.relative_box != WHOLE
-        expected = prepare_controls(
-            [use(folder)], WIDTH, HEIGHT, 3, model, PictureReader(), painted.canvas.relative_box
-        )
-        assert torch.equal(painted.controls[0].control_latents, expected[0].control_latents)
+        (expected,) = prepared(model, use(folder), box=painted.canvas.relative_box)
+        (control,) = painted.controls
+        assert isinstance(control, Control)
+        assert torch.equal(control.control_latents, expected.control_latents)
 
     def test_different_nets_at_once(self, model: LoadedModel, folder: Path) -> None:
         two, three = use(folder, 2), use(folder, 3, "slope", weight=0.7)
@@ -105,7 +106,9 @@ class TestControlImage:
         small = replace(entry("text_to_image"), native_area=64 * 64)
         request = RenderRequest("", "a", None, 256, 256, 1, Sampler(), 1.0, 0, controls=(use(folder),))
         state = prepare(request, 0, model, small)
-        assert state.controls[0].control_latents.shape == (1, 16, 64) == state.latents.shape
+        (control,) = state.controls
+        assert isinstance(control, Control)
+        assert control.control_latents.shape == (1, 16, 64) == state.latents.shape
         assert ended(state).isfinite().all()
 
     def test_it_is_seen_as_it_is_shown(self, model: LoadedModel, folder: Path, tmp_path: Path) -> None:
@@ -115,8 +118,77 @@ class TestControlImage:
         with Image.open(plain.control_image.path) as image:
             image.transpose(Image.Transpose.ROTATE_180).save(tmp_path / "turned.png", exif=exif)
         turned = replace(plain, control_image=replace(plain.control_image, path=tmp_path / "turned.png"))
-        one, other = (begun(model, use).controls[0].control_latents for use in (plain, turned))
+        one, other = (prepared(model, use)[0].control_latents for use in (plain, turned))
         assert torch.equal(one, other)
+
+
+@pytest.fixture(scope="module", params=["instantx", "blockwise"])
+def inpainting(
+    request: pytest.FixtureRequest, model: LoadedModel, folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> ControlUse:
+    """A net that reads a mask."""
+    made = tmp_path_factory.mktemp("inpainting")
+    if request.param == "instantx":
+        weights = save_controlnet(model.checkpoint, made, 2, seed=1, extra_condition_channels=4)
+    else:
+        weights = save_blockwise(model.checkpoint, made / "net.safetensors", seed=1, extra=4)
+    return replace(use(folder), name="inpainting", weights=weights)
+
+
+class TestInpainting:
+    @pytest.fixture
+    def painted(self, folder: Path) -> dict[str, Any]:
+        """A seed image with a mask that is white on the left half."""
+        mask = Image.new("L", (WIDTH, HEIGHT))
+        mask.paste(255, (0, 0, WIDTH // 2, HEIGHT))
+        mask.save(folder / "left.png")
+        return {"seed_image": picture(folder, "slope"), "mask": picture(folder, "left")}
+
+    def test_the_mask_shows(self, model: LoadedModel, inpainting: ControlUse, painted: dict[str, Any]) -> None:
+        one = drawn(model, inpainting, **painted)
+        assert one.isfinite().all()
+        assert not torch.equal(one, drawn(model, **painted))
+        other = prepared(model, inpainting, mask=np.zeros((HEIGHT, WIDTH), np.float32))
+        state = begun(model, inpainting, **painted)
+        state.controls = other
+        assert not torch.equal(one, ended(state))
+
+    def test_what_is_masked_is_not_seen(
+        self, model: LoadedModel, folder: Path, painted: dict[str, Any], tmp_path: Path
+    ) -> None:
+        net = use(folder)
+        weights = save_controlnet(model.checkpoint, tmp_path / "net", 2, seed=1, extra_condition_channels=4)
+        with Image.open(folder / "rings.png") as rings:
+            changed = rings.resize((WIDTH, HEIGHT))
+        changed.paste((200, 30, 90), (0, 0, WIDTH // 2, HEIGHT))
+        changed.save(folder / "changed.png")
+        with Image.open(folder / "rings.png") as rings:
+            rings.resize((WIDTH, HEIGHT)).save(folder / "same.png")
+        one, other = (
+            begun(model, replace(net, weights=weights, control_image=picture(folder, name)), **painted).controls[0]
+            for name in ("same", "changed")
+        )
+        assert isinstance(one, Control)
+        assert isinstance(other, Control)
+        assert torch.equal(one.control_latents, other.control_latents)
+        kept = one.control_latents[0, :, 64:].reshape(HEIGHT // 16, WIDTH // 16, 4)
+        assert not kept[:, : WIDTH // 32].any()
+        assert (kept[:, WIDTH // 32 :] == 1).all()
+
+    def test_a_margin_cuts_the_mask_too(
+        self, model: LoadedModel, inpainting: ControlUse, painted: dict[str, Any], folder: Path
+    ) -> None:
+        mask = Image.new("L", (WIDTH, HEIGHT))
+        mask.paste(255, (16, 16, 32, 32))
+        mask.save(folder / "spot.png")
+        state = begun(model, inpainting, **painted | {"mask": picture(folder, "spot")}, mask_margin=2)
+        assert state.canvas is not None
+        assert state.canvas.relative_box != WHOLE
+        assert ended(state).isfinite().all()
+
+    def test_a_seed_image_without_a_mask(self, model: LoadedModel, inpainting: ControlUse, folder: Path) -> None:
+        with pytest.raises(ControlError, match="made for inpainting and needs a mask"):
+            begun(model, inpainting, seed_image=picture(folder, "slope"))
 
 
 class TestSharing:
@@ -156,7 +228,8 @@ class TestLoading:
             ({"joint_attention_dim": 48}, "joint_attention_dim is 48"),
             ({"in_channels": 32}, "in_channels is 32"),
             ({"patch_size": 4}, "patch_size is 4"),
-            ({"extra_condition_channels": 4}, "made for inpainting"),
+            ({"extra_condition_channels": 4}, "made for inpainting and needs a mask: give a seed image with one"),
+            ({"extra_condition_channels": 8}, "reads 8 channels beside the image's; a mask has 4"),
             ({"num_layers": 0}, "no layers"),
         ],
         ids=str,
@@ -168,6 +241,24 @@ class TestLoading:
         with pytest.raises(ControlError, match=f"ControlNet 'odd': .*{reason}") as caught:
             begun(model, replace(use(folder), weight=0), replace(use(folder), name="odd", weights=weights))
         assert caught.value.path == "controls[1]"
+
+    @pytest.mark.parametrize(
+        ("changes", "reason"),
+        [
+            ({"width": 48}, "its width is 48, the model's is 32"),
+            ({"depth": 4}, "it has 4 blocks, the model has 5"),
+            ({"extra": 4}, "made for inpainting and needs a mask"),
+            ({"extra": 1}, "reads 1 channels beside the image's; a mask has 4"),
+        ],
+        ids=str,
+    )
+    def test_blockwise_nets_that_do_not_fit(
+        self, model: LoadedModel, folder: Path, tmp_path: Path, changes: dict[str, Any], reason: str
+    ) -> None:
+        weights = save_blockwise(model.checkpoint, tmp_path / "net.safetensors", seed=1, **changes)
+        with pytest.raises(ControlError, match=f"ControlNet 'odd': .*{reason}") as caught:
+            begun(model, replace(use(folder), name="odd", weights=weights))
+        assert caught.value.path == "controls[0]"
 
     @pytest.mark.parametrize("damage", ["missing folder", "empty folder", "cut file", "missing weights", "other model"])
     def test_broken_folders(self, model: LoadedModel, weights: Path, folder: Path, tmp_path: Path, damage: str) -> None:

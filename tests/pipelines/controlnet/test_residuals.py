@@ -5,7 +5,7 @@ from typing import Any, cast
 import pytest
 import torch
 
-from pipelines.controlnet.residuals import ControlResiduals, control_residuals, scale_by_depth
+from pipelines.controlnet.residuals import ControlResiduals, control_residuals, depth_scales
 from pipelines.models.checkpoint import Checkpoint, LoadedModel
 from pipelines.request import ControlUse
 from tests.control import deeper
@@ -60,7 +60,7 @@ class TestModes:
         assert ratios == pytest.approx([0.1, 0.1, 10**-0.5, 10**-0.5, 1.0], rel=1e-4)
 
     def test_thirteen_residuals_are_scaled_as_in_the_first_controlnet(self) -> None:
-        softly = [float(sample) for sample in scale_by_depth([torch.ones(1)] * 13)]
+        softly = depth_scales(13)
         assert softly == pytest.approx([0.825 ** (12 - i) for i in range(13)], rel=0.006)
 
     def test_mixed_modes_are_told_apart(self, model: LoadedModel, folder: Path) -> None:

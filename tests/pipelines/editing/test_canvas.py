@@ -41,6 +41,22 @@ def spot(box: tuple[int, int, int, int], size: tuple[int, int] = (WIDTH, HEIGHT)
     return mask
 
 
+def test_the_mask_of_the_drawn_part_at_the_size_it_is_drawn_at(tmp_path: Path) -> None:
+    whole = canvas_of(tmp_path, NOISE, spot((16, 8, 32, 24)))
+    assert whole.mask is not None
+    scaled = whole.scale_mask((WIDTH, HEIGHT))
+    assert scaled is not None
+    assert np.array_equal(scaled, whole.mask)
+    part = canvas_of(tmp_path, NOISE, spot((16, 8, 32, 24)), mask_margin=4)
+    larger = part.scale_mask((128, 96))
+    assert larger is not None
+    assert larger.shape == (96, 128)
+    assert larger[48, 64] == 1
+    assert larger[0, 0] == 0
+    assert larger.mean() > scaled.mean()
+    assert canvas_of(tmp_path, NOISE).scale_mask((WIDTH, HEIGHT)) is None
+
+
 def test_without_a_seed_image_there_is_no_canvas() -> None:
     assert make_canvas(asked(), PictureReader()) is None
 

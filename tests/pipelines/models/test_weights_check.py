@@ -157,4 +157,21 @@ class TestControlNet:
 
     def test_a_folder_of_something_else(self, tmp_path: Path) -> None:
         told = problem(Catalog((TEXT,), (), (Adapter("a", "a", str(tmp_path)),)), tmp_path)
-        assert told == f"'{tmp_path}' is no ControlNet: it has no config.json"
+        assert told == f"'{tmp_path}' is no ControlNet: it has no config.json and no model.safetensors"
+
+    def test_single_files_and_folders_of_diffsynth_are_right(self, tmp_path: Path) -> None:
+        (tmp_path / "canny.safetensors").touch()
+        (folder(tmp_path / "depth", "x") / "model.safetensors").touch()
+        names = ("canny.safetensors", str(tmp_path / "depth"), "owner/repository/inpaint.safetensors")
+        nets = tuple(Adapter(name, name, name) for name in names)
+        check_weights(Catalog((TEXT,), (), nets), tmp_path / "models.toml")
+
+    def test_a_file_that_is_not_there(self, tmp_path: Path) -> None:
+        (tmp_path / "canny.safetensors").touch()
+        told = problem(Catalog((TEXT,), (), (Adapter("a", "a", "cany.safetensors"),)), tmp_path)
+        assert told == f"there is no file '{tmp_path}/cany.safetensors'; the nearest is '{tmp_path}/canny.safetensors'"
+
+    def test_a_file_of_another_kind(self, tmp_path: Path) -> None:
+        (tmp_path / "canny.gguf").touch()
+        told = problem(Catalog((TEXT,), (), (Adapter("a", "a", "canny.gguf"),)), tmp_path)
+        assert told == f"'{tmp_path}/canny.gguf' is no .safetensors file"
