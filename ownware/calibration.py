@@ -1,7 +1,7 @@
 """Calibrates TeaCache for a model: renders prompts in full, records traces, and fits a profile to them."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING
 import typer
 from PIL import Image
 
-from accel.cache.profile import FORMAT, Fit, Profile
-from accel.calibration.fit import HOLD_OUT_EVERY, CalibrationError, fit_curves
+from accel.cache.profile import FORMAT, Fit, Measured, Profile
+from accel.calibration.fit import HOLD_OUT_EVERY, MIN_HELD_OUT, CalibrationError, fit_curves
 from accel.calibration.traces import FORMAT as TRACE_FORMAT
-from accel.calibration.traces import Header, Trace
+from accel.calibration.traces import Header, Trace, TraceFile
+from ownware.console import print_message
 from ownware.local_models import load_model
 from ownware.options import OptionError, parse_integers, parse_numbers, parse_size
 from pipelines.catalog.catalog import BUILT_IN, EMBEDDED_FOLDER, ModelEntry
 from pipelines.catalog.fingerprint import file_digest
-from pipelines.catalog.profiles import recipe_of
+from pipelines.catalog.profiles import AREA_RATIO, recipe_of
 from pipelines.catalog.templates import find_control_token
 from pipelines.errors import RenderError
 from pipelines.limits import MAX_STEPS
@@ -75,19 +76,69 @@ def load_prompts(path: Path | None, entry: ModelEntry) -> tuple[Prompt, ...]:
     return prompts
 
 
-def record_traces(
-    options: CalibrationOptions, entry: ModelEntry, prompts: Sequence[Prompt], device: str
-) -> tuple[Header, tuple[Trace, ...]]:
-    """Render every prompt at every setting and record the traces.
+def compare_with(
+    existing: Profile, options: CalibrationOptions, entry: ModelEntry, prompts: Sequence[Prompt], dtype: str
+) -> tuple[str, ...]:
+    """What an existing profile of the same weights was measured on that this calibration leaves out."""
+    lacking = []
+    if existing.recipe is None or existing.recipe != recipe_of(entry.weights):
+        return ()
+    if (measured := existing.measured) is not None:
+        if measured.prompts > len(prompts):
+            lacking.append(f"{measured.prompts} prompts and not {len(prompts)}")
+        if (measured.mode, measured.dtype) != (entry.mode, dtype):
+            lacking.append(f"{measured.mode} in {measured.dtype} and not {entry.mode} in {dtype}")
+    guided = {scale > 1 for scale in options.guidance}
+    for fit in existing.fits:
+        covered = fit.steps in options.steps and fit.guided in guided
+        if not covered or not 1 / AREA_RATIO <= fit.area / _area(options, entry) <= AREA_RATIO:
+            lacking.append(f"{fit.steps} steps with guidance {'on' if fit.guided else 'off'} at {fit.area} pixels")
+    return tuple(lacking)
 
-    Raises `CalibrationError` when the model cannot be loaded or does not render.
+
+def find_gaps(options: CalibrationOptions, entry: ModelEntry, prompts: Sequence[Prompt]) -> tuple[str, ...]:
+    """What the model is used for by default and this calibration does not measure."""
+    gaps = []
+    if len(prompts) < MIN_HELD_OUT * HOLD_OUT_EVERY:
+        gaps.append(f"{len(prompts)} prompts are too few for an R²: {MIN_HELD_OUT * HOLD_OUT_EVERY} give one")
+    if entry.steps not in options.steps:
+        gaps.append(f"the model's own {entry.steps} steps are not measured")
+    if (entry.true_cfg_scale > 1) not in {scale > 1 for scale in options.guidance}:
+        gaps.append(f"the model's own guidance of {entry.true_cfg_scale:g} is not measured")
+    own_area = entry.native_area or entry.output_area
+    if not 1 / AREA_RATIO <= _area(options, entry) / own_area <= AREA_RATIO:
+        gaps.append(f"{_area(options, entry)} pixels are measured, and the model's own are {own_area}")
+    return tuple(gaps)
+
+
+def rendering_dtype(device: str) -> str:
+    """The type of the numbers that models render with on a device."""
+    import torch
+
+    from pipelines.models.devices import default_dtype
+
+    return str(default_dtype(torch.device(device))).removeprefix("torch.")
+
+
+def record_traces(
+    options: CalibrationOptions, entry: ModelEntry, prompts: Sequence[Prompt], device: str, partial: Path
+) -> tuple[Header, tuple[Trace, ...]]:
+    """Render every prompt at every setting and record the traces. Each image is written to `partial` at once.
+
+    Images that `partial` has from an earlier run are not rendered again. Raises `CalibrationError` when the model
+    cannot be loaded or does not render.
     """
     try:
         model = load_model(device, entry)
         recipe = recipe_of(entry.weights)
         if recipe is None:
             raise CalibrationError(f"weights '{entry.weights}': there is no transformer or no scheduler folder")
-        return Header(TRACE_FORMAT, entry.air, recipe), tuple(_record(options, entry, prompts, model))
+        dtype = str(model.checkpoint.dtype).removeprefix("torch.")
+        header = Header(TRACE_FORMAT, entry.air, recipe, dtype, options.size)
+        file = TraceFile(partial, header)
+        if len(file):
+            print_message(f"{partial}: {len(file)} images of an earlier run are taken up")
+        return header, tuple(_record(options, entry, prompts, model, file))
     except (RenderError, ValueError, FloatingPointError) as error:
         raise CalibrationError(str(error)) from error
 
@@ -102,8 +153,10 @@ def fit_profile(
         for scale in options.guidance
     }
     source = _source(options, entry, len(prompts))
-    profile = Profile(FORMAT, source, False, FACTOR, tuple(fits.values()), header.recipe, header.recipe.digest)
-    return profile, tuple(_quality(found, scale) for (_, scale), found in fits.items())
+    measured = Measured(len(prompts), entry.mode, str(header.dtype))
+    recipe = header.recipe
+    profile = Profile(FORMAT, source, False, FACTOR, tuple(fits.values()), recipe, recipe.digest, measured)
+    return profile, tuple(_quality(found, scale, len(prompts)) for (_, scale), found in fits.items())
 
 
 def _read_prompts(path: Path, entry: ModelEntry) -> Iterator[Prompt]:
@@ -124,31 +177,54 @@ def _read_prompts(path: Path, entry: ModelEntry) -> Iterator[Prompt]:
         yield instruction.strip(), (Reference(image_path, file_digest(image_path), width, height),)
 
 
+def _area(options: CalibrationOptions, entry: ModelEntry) -> int:
+    width, height = options.size
+    return entry.native_area or width * height
+
+
 def _record(
-    options: CalibrationOptions, entry: ModelEntry, prompts: Sequence[Prompt], model: "LoadedModel"
+    options: CalibrationOptions, entry: ModelEntry, prompts: Sequence[Prompt], model: "LoadedModel", file: TraceFile
 ) -> Iterator[Trace]:
     """One trace a prompt and setting. Every setting has the same seeds, so that only the setting differs."""
-    from accel.calibration.recorder import Recorder
-    from pipelines.render import advance, prepare
-
-    width, height = options.size
     runs = [(steps, scale, n) for steps in options.steps for scale in options.guidance for n in range(len(prompts))]
     total = sum(steps for steps, _, _ in runs)
     with typer.progressbar(length=total, label=f"{len(runs)} images, steps", file=sys.stderr) as bar:
         for steps, scale, number in runs:
             text, references = prompts[number]
-            seed = SEED + number
-            request = RenderRequest(
-                entry.air, text, None, width, height, steps, entry.sampler, scale, seed, references=references
-            )
-            state = prepare(request, 0, model, entry)
-            recorder = state.recorder = Recorder()
-            _, rows, columns = state.shape
-            while state.step < state.total:
-                advance([state])
-                bar.update(1)
-            side = model.checkpoint.vae.spatial_compression_ratio * 2
-            yield Trace(text, seed, steps, scale, columns * side, rows * side, recorder.observations)
+            key = (text, tuple(reference.sha256 for reference in references), SEED + number, steps, scale)
+            if (trace := file.find(key)) is not None:
+                bar.update(steps)
+            else:
+                trace = _render_trace(options, entry, prompts[number], (SEED + number, steps, scale), model, bar.update)
+                file.append(trace)
+            yield trace
+
+
+def _render_trace(
+    options: CalibrationOptions,
+    entry: ModelEntry,
+    prompt: Prompt,
+    how: tuple[int, int, float],
+    model: "LoadedModel",
+    advanced: Callable[[int], None],
+) -> Trace:
+    """Render one image with a seed, steps and guidance scale, and return what was recorded."""
+    from accel.calibration.recorder import Recorder
+    from pipelines.render import advance, prepare
+
+    (text, references), (seed, steps, scale), (width, height) = prompt, how, options.size
+    request = RenderRequest(
+        entry.air, text, None, width, height, steps, entry.sampler, scale, seed, references=references
+    )
+    state = prepare(request, 0, model, entry)
+    recorder = state.recorder = Recorder()
+    _, rows, columns = state.shape
+    while state.step < state.total:
+        advance([state])
+        advanced(1)
+    side = model.checkpoint.vae.spatial_compression_ratio * 2
+    digests = tuple(reference.sha256 for reference in references)
+    return Trace(text, seed, steps, scale, columns * side, rows * side, recorder.observations, digests)
 
 
 def _source(options: CalibrationOptions, entry: ModelEntry, prompts: int) -> str:
@@ -161,10 +237,14 @@ def _source(options: CalibrationOptions, entry: ModelEntry, prompts: int) -> str
     )
 
 
-def _quality(found: Fit, scale: float) -> str:
+def _quality(found: Fit, scale: float, prompts: int) -> str:
     table, polynomial = (curve.r2 if curve else None for curve in (found.table, found.polynomial))
     used = "table" if found.curve is found.table else "polynomial"
+    held_out = prompts // HOLD_OUT_EVERY
+    where = f"{found.steps} steps, guidance {scale:g}"
+    if table is None:
+        return f"{where}: the {used} over sigma is used; {held_out} held-out prompts are too few for an R²"
     return (
-        f"{found.steps} steps, guidance {scale:g}: R² on held-out prompts {table} for the table over sigma, "
-        f"{polynomial} for the polynomial; the {used} is used"
+        f"{where}: R² on {held_out} held-out prompts {table} for the table over sigma, {polynomial} for the "
+        f"polynomial; the {used} is used"
     )

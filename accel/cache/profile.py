@@ -53,6 +53,17 @@ class Recipe:
 
 
 @dataclass(frozen=True, slots=True)
+class Measured:
+    """What a profile was measured on: the number of prompts, the model's mode, and the type of the numbers."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    prompts: int
+    mode: str
+    dtype: str
+
+
+@dataclass(frozen=True, slots=True)
 class Fit:
     """The curves for one kind of render: its `steps`, guidance on or off, and its area in pixels."""
 
@@ -83,7 +94,8 @@ class Profile:
     """The fits of one model.
 
     The threshold is `factor` times the wire's teaCacheDistance. `source` says who measured, and what. Borrowed profiles
-    were measured by other code and have no recipe. All other profiles have a recipe and its hash.
+    were measured by other code and have no recipe. All other profiles have a recipe and its hash. `measured` is None in
+    files that are older than it.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -95,6 +107,7 @@ class Profile:
     fits: tuple[Fit, ...]
     recipe: Recipe | None = None
     recipe_hash: str | None = None
+    measured: Measured | None = None
 
     def __post_init__(self) -> None:
         if self.format != FORMAT:
@@ -176,6 +189,9 @@ def write_profile(path: Path, profile: Profile) -> None:
     if recipe is not None:
         lines += [f"recipe_hash = {_toml_string(recipe.digest)}", "", "[recipe]"]
         lines += [f"{name} = {_toml_string(value)}" for name, value in asdict(recipe).items()]
+    if (measured := profile.measured) is not None:
+        lines += ["", "[measured]", f"prompts = {measured.prompts}"]
+        lines += [f"mode = {_toml_string(measured.mode)}", f"dtype = {_toml_string(measured.dtype)}"]
     for fit in profile.fits:
         lines += ["", "[[fits]]", f"steps = {fit.steps}", f"guided = {_toml_bool(fit.guided)}", f"area = {fit.area}"]
         for name, curve in (("polynomial", fit.polynomial), ("table", fit.table)):
@@ -183,7 +199,9 @@ def write_profile(path: Path, profile: Profile) -> None:
                 lines.append(f"[fits.{name}]")
                 lines += [f"{key} = {_toml_number(value)}" for key, value in asdict(curve).items() if value is not None]
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    unfinished = path.with_suffix(".unfinished")  # a kill must not leave half a profile: no server starts with one
+    unfinished.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    unfinished.replace(path)
 
 
 def _toml_string(value: str) -> str:

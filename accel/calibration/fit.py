@@ -14,6 +14,7 @@ from accel.cache.profile import Fit
 from accel.calibration.traces import Trace
 
 HOLD_OUT_EVERY = 5  # every fifth prompt is held out
+MIN_HELD_OUT = 3  # fewer held-out prompts do not score a curve: one alone gave an R² of 0.998
 DEGREE = 4  # of the polynomial without a constant term, as in the published profiles
 # Curves that explain less decide like chance: one with 0.09 had a cliff instead of a knee (vllm-omni #5840).
 MIN_R2 = 0.6
@@ -39,28 +40,31 @@ class _Changes:
 def fit_curves(traces: Sequence[Trace]) -> Fit:
     """Fit both curves to one image of each prompt, in the order of the prompts. All have equal steps and guidance.
 
-    Raises `CalibrationError` when there are too few prompts, or when neither curve explains enough.
+    R² is left out where fewer than `MIN_HELD_OUT` prompts score it. Raises `CalibrationError` when there are too few
+    prompts, or when neither curve explains enough.
     """
     if len(traces) < HOLD_OUT_EVERY:
         raise CalibrationError(f"{len(traces)} prompts; at least {HOLD_OUT_EVERY} are needed, of which one is held out")
+    held_out_count = len(traces) // HOLD_OUT_EVERY
     fitted = _changes([trace for number, trace in enumerate(traces, 1) if number % HOLD_OUT_EVERY])
     held_out = _changes(traces[HOLD_OUT_EVERY - 1 :: HOLD_OUT_EVERY])
     max_distance = _round(_MARGIN * fitted.input.max())
     table, polynomial = _fit_table(fitted, max_distance), _fit_polynomial(fitted, max_distance)
     first = traces[0]
-    fit = Fit(
+    polynomial_r2, table_r2 = (_r2(curve, held_out) for curve in (Polynomial(*polynomial), Table(*table)))
+    if (best := max(polynomial_r2, table_r2)) < MIN_R2:
+        raise CalibrationError(
+            f"at {first.steps} steps and guidance {first.guidance:g}, the better curve explains only {best} of "
+            f"the variance on {held_out_count} held-out prompts; below {MIN_R2} a curve decides like chance"
+        )
+    scored = held_out_count >= MIN_HELD_OUT
+    return Fit(
         steps=first.steps,
         guided=first.guided,
         area=round(sum(trace.area for trace in traces) / len(traces)),
-        polynomial=Polynomial(*polynomial, r2=_r2(Polynomial(*polynomial), held_out)),
-        table=Table(*table, r2=_r2(Table(*table), held_out)),
+        polynomial=Polynomial(*polynomial, r2=polynomial_r2 if scored else None),
+        table=Table(*table, r2=table_r2 if scored else None),
     )
-    if (fit.curve.r2 or 0.0) < MIN_R2:
-        raise CalibrationError(
-            f"at {first.steps} steps and guidance {first.guidance:g}, the better curve explains only {fit.curve.r2} of "
-            f"the variance on held-out prompts; below {MIN_R2} a curve decides like chance"
-        )
-    return fit
 
 
 def _r2(curve: Curve, changes: _Changes) -> float:

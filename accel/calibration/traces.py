@@ -50,7 +50,10 @@ class Observation:
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """One image of `steps` executed steps and `width` × `height` pixels. Guidance is off at a scale of 1."""
+    """One image of `steps` executed steps and `width` × `height` pixels. Guidance is off at a scale of 1.
+
+    `references` are the SHA-256 of the images that it edits.
+    """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
@@ -61,6 +64,12 @@ class Trace:
     width: int
     height: int
     observations: tuple[Observation, ...]
+    references: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What tells two images of one calibration apart."""
+        return self.prompt, self.references, self.seed, self.steps, self.guidance
 
     @property
     def guided(self) -> bool:
@@ -75,17 +84,56 @@ class Trace:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What all images of a file share."""
+    """What all images of a file share. `size` is the size in pixels that was asked for."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     trace_format: int
     model: str
     recipe: Recipe
+    dtype: str | None = None
+    size: tuple[int, int] | None = None
 
 
 _HEADER, _TRACE = TypeAdapter(Header), TypeAdapter(Trace)
 Line = TypeVar("Line", Header, Trace)
+
+
+class TraceFile:
+    """A trace file that grows by one image at a time, so that a calibration survives a kill."""
+
+    def __init__(self, path: Path, header: Header) -> None:
+        """Takes up the images of an earlier run with the same header; others are dropped when the first is written."""
+        self.path = path
+        self._header = header
+        self._traces = self._earlier()
+
+    def __len__(self) -> int:
+        return len(self._traces)
+
+    def find(self, key: tuple[object, ...]) -> Trace | None:
+        """The trace of an image by `Trace.key`."""
+        return self._traces.get(key)
+
+    def append(self, trace: Trace) -> None:
+        """Write a trace at once. Raises `OSError`."""
+        if not self._traces:
+            write_traces(self.path, self._header, ())
+        with self.path.open("ab") as file:
+            file.write(_TRACE.dump_json(trace) + b"\n")
+        self._traces[trace.key] = trace
+
+    def _earlier(self) -> dict[tuple[object, ...], Trace]:
+        """The traces of the file. A line that a kill cut off is cut from the file."""
+        try:
+            content = self.path.read_bytes()
+            complete = content.rfind(b"\n") + 1
+            if complete < len(content):
+                self.path.write_bytes(content[:complete])
+            header, traces = read_traces(self.path)
+        except (OSError, TraceError):
+            return {}
+        return {trace.key: trace for trace in traces} if header == self._header else {}
 
 
 def write_traces(path: Path, header: Header, traces: Sequence[Trace]) -> None:
@@ -98,10 +146,11 @@ def write_traces(path: Path, header: Header, traces: Sequence[Trace]) -> None:
 def read_traces(path: Path) -> tuple[Header, tuple[Trace, ...]]:
     """Read a trace file. Raises `TraceError`."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise TraceError(f"{path}: {error}") from error
-    if not lines:
+    lines = text.removesuffix("\n").split("\n")  # JSON escapes no other line separator
+    if not text:
         raise TraceError(f"{path}: the file is empty")
     header = _parse(_HEADER, path, 1, lines[0])
     if header.trace_format != FORMAT:

@@ -22,6 +22,9 @@ log = structlog.get_logger()
 BORROWED = "qwen_image"
 # A profile is valid for areas up to this ratio apart, such as 1024² and 1328² pixels.
 AREA_RATIO = 2.0
+# Beyond this ratio of steps, the changes from step to step are unlike the measured ones. The profile is used with a
+# warning.
+STEPS_RATIO = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,8 +156,14 @@ def _require_measured(profile: Profile, name: str, key: CalibrationKey) -> None:
 
 
 def _caveats(entry: ModelEntry, profile: Profile, name: str, key: CalibrationKey) -> Iterator[str]:
-    if entry.mode != "text_to_image" and (profile.borrowed or entry.embedded):
-        yield f"The profile '{name}' was measured on text to image, not on edits."
+    shipped_mode = "text_to_image" if profile.borrowed or entry.embedded else entry.mode
+    mode = shipped_mode if profile.measured is None else profile.measured.mode
+    if mode != entry.mode:
+        what = "text to image, not on edits" if mode == "text_to_image" else f"{mode}, not on {entry.mode}"
+        yield f"The profile '{name}' was measured on {what}."
+    steps = sorted({fit.steps for fit in profile.fits})
+    if not any(1 / STEPS_RATIO <= count / key.steps <= STEPS_RATIO for count in steps):
+        yield f"The profile '{name}' was measured at {', '.join(map(str, steps))} steps, not at {key.steps}."
     if profile.borrowed and not key.guided:
         yield f"The profile '{name}' was measured with guidance on."
     if key.loras:

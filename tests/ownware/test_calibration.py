@@ -1,13 +1,16 @@
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from accel.cache.profile import Measured, Recipe, load_profile
 from accel.calibration.fit import CalibrationError
-from ownware.calibration import CalibrationOptions, load_prompts
+from ownware.calibration import CalibrationOptions, compare_with, find_gaps, load_prompts
 from ownware.options import OptionError
 from pipelines.catalog.catalog import load_catalog
+from pipelines.catalog.profiles import recipe_of
 
 PLAIN, EDIT, _ = load_catalog().entries
 EMBEDDED = load_catalog().with_embedded_weights().entries[0]
@@ -75,3 +78,55 @@ def test_an_edit_needs_images(tmp_path: Path) -> None:
     path.write_text("none.png\tpaint it red\n")
     with pytest.raises(OSError, match=r"none\.png"):
         load_prompts(path, EDIT)
+
+
+EXISTING = replace(
+    load_profile("embedded"), recipe=recipe_of("embedded"), measured=Measured(20, "text_to_image", "float32")
+)
+FULL = CalibrationOptions.parse(None, "20,28", "256", "4,1")
+
+
+@pytest.mark.parametrize(
+    ("options", "prompts", "dtype", "lacking"),
+    [
+        (FULL, 20, "float32", []),
+        (FULL, 30, "float32", []),
+        (FULL, 6, "float32", ["20 prompts and not 6"]),
+        (FULL, 20, "bfloat16", ["text_to_image in float32 and not text_to_image in bfloat16"]),
+        (parse("20", "256", "4,1"), 20, "float32", ["28 steps with guidance on", "28 steps with guidance off"]),
+        (parse("20,28", "256", "4"), 20, "float32", ["20 steps with guidance off", "28 steps with guidance off"]),
+    ],
+)
+def test_what_an_existing_profile_has_more(
+    options: CalibrationOptions, prompts: int, dtype: str, lacking: list[str]
+) -> None:
+    found = compare_with(EXISTING, options, EMBEDDED, [("a", ())] * prompts, dtype)
+    assert len(found) == len(lacking)
+    assert all(sentence.startswith(start) for sentence, start in zip(found, lacking, strict=True))
+
+
+def test_another_size_is_not_covered() -> None:
+    plain = replace(EMBEDDED, native_area=None)
+    existing = replace(EXISTING, fits=(replace(EXISTING.fits[0], area=1024 * 1024),))
+    assert compare_with(existing, parse("20", "512", "4"), plain, [("a", ())] * 20, "float32") == (
+        "20 steps with guidance on at 1048576 pixels",
+    )
+    assert compare_with(existing, parse("20", "1328", "4"), plain, [("a", ())] * 20, "float32") == ()
+
+
+def test_a_profile_of_other_weights_keeps_nothing_back() -> None:
+    other = Recipe("x", "y")
+    existing = replace(EXISTING, recipe=other, recipe_hash=other.digest)
+    assert compare_with(existing, parse("4", "256", "1"), EMBEDDED, [("a", ())] * 5, "float32") == ()
+
+
+def test_what_is_not_measured_of_the_default_use_is_said() -> None:
+    prompts = [("a", ())] * 30
+    assert find_gaps(parse("20", "1024", "4"), replace(PLAIN, steps=20, true_cfg_scale=4.0), prompts) == ()
+    gaps = find_gaps(parse("8", "512", "1"), replace(PLAIN, steps=20, true_cfg_scale=4.0), prompts[:6])
+    assert [gap.split(" are ")[0].split(" is ")[0] for gap in gaps] == [
+        "6 prompts",
+        "the model's own 20 steps",
+        "the model's own guidance of 4",
+        "262144 pixels",
+    ]

@@ -8,6 +8,7 @@ from accel.cache.profile import (
     FOLDER,
     FORMAT,
     Fit,
+    Measured,
     Profile,
     ProfileError,
     Recipe,
@@ -161,3 +162,10 @@ def test_another_recipe_is_refused_naming_the_fields() -> None:
     with pytest.raises(ProfileError, match="not on this machine"):
         PROFILE.require_recipe(None, "own")
     load_profile("qwen_image").require_recipe(None, "qwen_image")
+
+
+@pytest.mark.parametrize("measured", [None, Measured(20, "text_to_image", "float32")])
+def test_what_it_was_measured_on_is_kept(measured: Measured | None, tmp_path: Path) -> None:
+    write_profile(tmp_path / "own.toml", replace(PROFILE, measured=measured))
+    assert read_profile(tmp_path / "own.toml").measured == measured
+    assert [path.name for path in tmp_path.iterdir()] == ["own.toml"]

@@ -14,7 +14,7 @@ SIGMAS = np.linspace(1.0, 0.05, 12)
 Truth = Callable[[float, float], float]  # of the input's change and sigma
 
 
-def traces(truth: Truth, count: int = 10, noise: float = 0.0, guidance: float = 1.0) -> list[Trace]:
+def traces(truth: Truth, count: int = 15, noise: float = 0.0, guidance: float = 1.0) -> list[Trace]:
     rng = np.random.default_rng(3)
     made = []
     for number in range(count):
@@ -85,3 +85,12 @@ def test_traces_of_one_step_have_no_changes() -> None:
     first_steps = [replace(trace, observations=trace.observations[:1]) for trace in traces(lambda x, sigma: x)]
     with pytest.raises(CalibrationError, match="no two steps"):
         fit_curves(first_steps)
+
+
+@pytest.mark.parametrize(("prompts", "scored"), [(5, False), (14, False), (15, True), (20, True)])
+def test_r2_needs_several_held_out_prompts(prompts: int, scored: bool) -> None:
+    found = fit_curves(traces(lambda x, sigma: x * (1 + 2 * sigma), count=prompts))
+    assert found.table is not None
+    assert found.polynomial is not None
+    assert [curve.r2 is not None for curve in (found.table, found.polynomial)] == [scored, scored]
+    assert found.curve is found.table

@@ -1,10 +1,11 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from accel.cache.profile import Recipe
-from accel.calibration.traces import Header, Observation, Trace, TraceError, read_traces, write_traces
+from accel.calibration.traces import Header, Observation, Trace, TraceError, TraceFile, read_traces, write_traces
 
 HEADER = Header(1, "runware:108@1", Recipe("a", "b"))
 SEEN = (
@@ -68,3 +69,49 @@ def test_a_file_that_is_no_trace(tmp_path: Path, data: bytes) -> None:
         read_traces(tmp_path / "a.jsonl")
     with pytest.raises(TraceError, match=r"b\.jsonl"):
         read_traces(tmp_path / "b.jsonl")
+
+
+OTHER = replace(TRACE, seed=2)
+
+
+@pytest.mark.parametrize("cut", [b"", b"{", b'{"prompt":"a'])
+def test_an_interrupted_file_is_taken_up(cut: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "new" / "a.jsonl"
+    TraceFile(path, HEADER).append(TRACE)
+    with path.open("ab") as file:
+        file.write(cut)
+    taken_up = TraceFile(path, HEADER)
+    assert (len(taken_up), taken_up.find(TRACE.key), taken_up.find(OTHER.key)) == (1, TRACE, None)
+    taken_up.append(OTHER)
+    assert read_traces(path) == (HEADER, (TRACE, OTHER))
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        replace(HEADER, model="x"),
+        replace(HEADER, recipe=Recipe("x", "b")),
+        replace(HEADER, dtype="bfloat16"),
+        replace(HEADER, size=(64, 64)),
+    ],
+)
+def test_images_of_other_weights_sizes_and_types_are_dropped(header: Header, tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    TraceFile(path, HEADER).append(TRACE)
+    other = TraceFile(path, header)
+    assert len(other) == 0
+    other.append(OTHER)
+    assert read_traces(path) == (header, (OTHER,))
+
+
+def test_everything_that_decides_over_an_image_is_in_its_key() -> None:
+    changed = [
+        replace(TRACE, **change)
+        for change in ({"prompt": "x"}, {"references": ("x",)}, {"seed": 9}, {"steps": 9}, {"guidance": 4.0})
+    ]
+    assert len({trace.key for trace in (TRACE, *changed)}) == 6
+
+
+def test_a_prompt_may_have_any_line_separator(tmp_path: Path) -> None:
+    write_traces(tmp_path / "a.jsonl", HEADER, [replace(TRACE, prompt="a\u2028b"), TRACE])
+    assert len(read_traces(tmp_path / "a.jsonl")[1]) == 2

@@ -1,12 +1,14 @@
 """`ownware calibrate teacache`, as a user runs it."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
-from accel.cache.profile import read_profile
+from accel.cache.profile import FOLDER, Measured, read_profile
 from accel.calibration.traces import read_traces
+from ownware import calibration
 from ownware.cli import app
 from pipelines.catalog.catalog import EMBEDDED, load_catalog
 from pipelines.catalog.profiles import CalibrationKey, Profiles, recipe_of
@@ -45,9 +47,12 @@ def test_it_writes_a_profile_that_the_model_then_runs_with(prompts: Path, tmp_pa
     profile = read_profile(path)
     assert profile.recipe == recipe_of(EMBEDDED)
     assert [(fit.steps, fit.guided) for fit in profile.fits] == [(10, False), (12, False)]
+    assert profile.measured == Measured(len(PROMPTS), "text_to_image", "float32")
     for fit in profile.fits:
-        assert (fit.curve.r2 or 0) >= 0.6
-        assert f"{fit.steps} steps, guidance 1: R² on held-out prompts {fit.table and fit.table.r2}" in said
+        assert fit.curve.r2 is None
+        assert f"{fit.steps} steps, guidance 1: the table over sigma is used; 1 held-out prompts are too few" in said
+    assert "measured on less than the model is used for: the model's own 20 steps are not measured" in said
+    assert "measured on less than the model is used for: the model's own guidance of 4 is not measured" in said
     catalog = load_catalog().with_embedded_weights()
     params, warnings = Profiles(catalog, data / "profiles").choose(catalog.entries[0], CalibrationKey(10, False, 16384))
     assert warnings == ()
@@ -87,4 +92,46 @@ def test_weights_that_cannot_be_loaded_leave_no_profile_behind(prompts: Path, tm
     options = ["--models", str(models), "--devices", "cpu", "--prompts", str(prompts), "--data-dir", str(tmp_path)]
     code, said = ownware("calibrate", "teacache", "--model", "a:1@1", *options)
     assert (code, "nothing" in said) == (2, True)
-    assert not list((tmp_path / "profiles").iterdir())  # an empty one would end the next start of the server
+    assert not list((tmp_path / "profiles").glob("*"))  # an empty one would end the next start of the server
+
+
+def test_an_interrupted_calibration_goes_on_where_it_was(
+    prompts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "own.toml"
+    options = ["--prompts", str(prompts), "--steps", "4", "--guidance", "1", "--size", "128", "--out", str(out)]
+    rendered = []
+    whole = calibration._render_trace
+
+    def counted(*arguments: Any) -> Any:
+        if len(rendered) == 2:
+            raise KeyboardInterrupt
+        rendered.append(arguments[2])
+        return whole(*arguments)
+
+    monkeypatch.setattr(calibration, "_render_trace", counted)
+    code, said = ownware("calibrate", "teacache", *MODEL, *options, "--data-dir", str(tmp_path))
+    partial = tmp_path / "own.partial.jsonl"
+    assert (code, out.exists()) == (130, False)
+    assert f"interrupted; {partial} keeps the images so far" in said
+    assert len(read_traces(partial)[1]) == 2
+
+    monkeypatch.setattr(
+        calibration, "_render_trace", lambda *arguments: rendered.append(arguments[2]) or whole(*arguments)
+    )
+    code, said = ownware("calibrate", "teacache", *MODEL, *options, "--data-dir", str(tmp_path))
+    assert "2 images of an earlier run are taken up" in said
+    assert [text for text, _ in rendered] == list(PROMPTS)
+    assert (code, partial.exists()) in ((0, False), (1, True))  # four steps may be too few for a curve
+
+
+def test_a_profile_that_was_measured_on_more_is_kept(prompts: Path, tmp_path: Path) -> None:
+    out = tmp_path / "own.toml"
+    shipped = (FOLDER / "embedded.toml").read_text(encoding="utf-8")
+    out.write_text(shipped, encoding="utf-8")
+    options = ["--prompts", str(prompts), "--steps", "20", "--guidance", "4", "--out", str(out)]
+    code, said = ownware("calibrate", "teacache", *MODEL, *options, "--data-dir", str(tmp_path))
+    assert code == 2
+    assert f"{out} was measured on more: 20 steps with guidance off at 16384 pixels; 28 steps" in said
+    assert "give --replace" in said
+    assert out.read_text(encoding="utf-8") == shipped
