@@ -91,7 +91,7 @@ def serve(settings: Settings) -> int:
 
 
 def _serve(settings: Settings, catalog: Catalog, devices: Sequence[str], sockets: list[socket.socket]) -> int:
-    workers = [WorkerProcess(device, catalog, settings.log_level) for device in devices]
+    workers = [WorkerProcess(device, catalog, settings.model_options, settings.log_level) for device in devices]
     try:
         app = create_app(settings, catalog, workers)
     except ProfileError as error:

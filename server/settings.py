@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from pipelines.models.options import ModelOptions, PromptFolder
 from pipelines.models.planning.cards import GIB
 from pipelines.models.planning.entries import PlanOptions
 from pipelines.models.planning.planner import Wish, Wishes
@@ -103,6 +104,11 @@ class Settings(BaseSettings):
     max_queue: int = Field(default=200, ge=1, description="Tasks that may wait before new ones are refused.")
     max_body_mb: int = Field(default=100, ge=1, description="Largest request body, in millions of bytes.")
     max_image_megapixels: int = Field(default=64, ge=1, description="Largest input image, in millions of pixels.")
+    prompt_cache_mb: int = Field(
+        default=2000,
+        ge=0,
+        description="Prompt encodings to keep in the data folder, in millions of bytes; 0 keeps none.",
+    )
     fetch_timeout: float = Field(default=10.0, gt=0, description="Seconds to wait for an input image's URL.")
     max_lora_mb: int = Field(default=4000, ge=1, description="Largest LoRA to install, in millions of bytes.")
     lora_timeout: float = Field(default=1800.0, gt=0, description="Seconds that the download of a LoRA may take.")
@@ -144,6 +150,12 @@ class Settings(BaseSettings):
     def profiles(self) -> Path:
         """The folder of the user's own TeaCache profiles."""
         return self.profile_dir or self.data_dir / "profiles"
+
+    @property
+    def model_options(self) -> ModelOptions:
+        """How the workers keep models."""
+        budget = self.prompt_cache_mb * 10**6
+        return ModelOptions(PromptFolder(self.data_dir / "prompts", budget) if budget else None)
 
     @field_validator("data_dir", "models", "lora_dir", "profile_dir")
     @classmethod

@@ -6,17 +6,22 @@ import torch
 
 from pipelines.catalog.catalog import ModelEntry
 from pipelines.errors import LoadError
-from pipelines.models.checkpoint import LoadedModel
+from pipelines.models.checkpoint import Checkpoint, LoadedModel
 from pipelines.models.devices import check_device, default_dtype
+from pipelines.models.encoder_identity import encoder_identity
 from pipelines.models.loader import load
 from pipelines.models.memory import ByteBudgetCache, Kind
+from pipelines.models.options import DEFAULT_OPTIONS, ModelOptions
+from pipelines.models.plan import resident_plan
+from pipelines.models.prompt_store import ModelPrompts, PromptStore
 
 
 class ModelCache:
     """Loads models when they are asked for, and drops the one before. Raises `LoadError` without the device."""
 
-    def __init__(self, device: str) -> None:
+    def __init__(self, device: str, options: ModelOptions = DEFAULT_OPTIONS) -> None:
         self._device = torch.device(device)
+        self._options = options
         check_device(self._device)
         self._dtype = default_dtype(self._device)
         self._memory = ByteBudgetCache()
@@ -26,12 +31,20 @@ class ModelCache:
         with_vision = entry.mode != "text_to_image"
 
         def make() -> LoadedModel:
-            return LoadedModel(load(entry.files, self._device, self._dtype, with_vision=with_vision))
+            checkpoint = load(entry.files, self._device, self._dtype, with_vision=with_vision)
+            return LoadedModel(checkpoint, self._prompts(entry, checkpoint))
 
         model = self._memory.get("checkpoint", entry.files, make)
         if with_vision and model.checkpoint.image_processor is None:
             raise LoadError(f"Weights '{entry.weights}' have no processor, so they draw from text but cannot edit.")
         return model
+
+    def _prompts(self, entry: ModelEntry, checkpoint: Checkpoint) -> ModelPrompts | None:
+        folder = self._options.prompts
+        precision = resident_plan("fp32" if self._dtype == torch.float32 else "bf16").text_encoder.precision
+        if folder is None or (encoder := encoder_identity(entry.files, checkpoint, precision)) is None:
+            return None
+        return ModelPrompts(PromptStore(folder.path, folder.budget), encoder)
 
     def usage(self) -> dict[Kind, int]:
         """The bytes kept of each kind: the models, and what their memories hold."""

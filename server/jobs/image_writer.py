@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from pipelines.catalog.catalog import Catalog, ModelEntry
+from pipelines.models.options import ModelOptions
 from server.jobs.messages import ImageWritten, Output, RenderJob
 from server.media.encode import encode
 from server.media.files import write_file
@@ -28,13 +29,13 @@ AfterStep = Callable[[int, int], None]  # steps done, and steps in all; may rais
 class ImageWriter:
     """The models of one device. The first model of the catalogue is loaded at once. Raises `RenderError`."""
 
-    def __init__(self, device: str, catalog: Catalog) -> None:
+    def __init__(self, device: str, catalog: Catalog, options: ModelOptions) -> None:
         log.info("loading", device=device, model=catalog.entries[0].air, weights=str(catalog.entries[0].files))
         from pipelines.models.devices import device_name
         from pipelines.models.model_cache import ModelCache
 
         self._catalog = catalog
-        self._models = ModelCache(device)
+        self._models = ModelCache(device, options)
         self._files: ComponentFiles | None = catalog.entries[0].files
         self._models.get(catalog.entries[0])
         self.description = device_name(device)

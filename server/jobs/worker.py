@@ -18,6 +18,7 @@ import structlog
 
 from pipelines.catalog.catalog import Catalog
 from pipelines.errors import Fault, RenderError
+from pipelines.models.options import ModelOptions
 from pipelines.request import RenderRequest
 from server.errors import Failure
 from server.jobs.image_writer import AfterStep, ImageWriter
@@ -70,7 +71,7 @@ class Writer(Protocol):
         ...
 
 
-def main(connection: Connection, device: str, catalog: Catalog, log_level: str) -> None:
+def main(connection: Connection, device: str, catalog: Catalog, options: ModelOptions, log_level: str) -> None:
     """Load the first model of the catalogue, then serve jobs until the connection closes."""
     # Ctrl-C and a SIGTERM to the group reach both processes. The API process decides, and ends this one in time.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -80,7 +81,7 @@ def main(connection: Connection, device: str, catalog: Catalog, log_level: str) 
         os.nice(NICENESS_ON_CPU)
     if all(entry.embedded for entry in catalog.entries):
         os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"  # loading takes a moment: bars are for the real weights
-    serve(connection, device, functools.partial(ImageWriter, device, catalog))
+    serve(connection, device, functools.partial(ImageWriter, device, catalog, options))
 
 
 def _end_later(*_: object) -> None:

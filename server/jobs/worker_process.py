@@ -14,6 +14,7 @@ from multiprocessing.process import BaseProcess
 import structlog
 
 from pipelines.catalog.catalog import Catalog
+from pipelines.models.options import ModelOptions
 from server.jobs import worker
 from server.jobs.backend import WorkerDied, WorkerStartFailed
 from server.jobs.messages import Cancel, Outcome, Ready, RenderJob, Reply, StartFailed, Stop
@@ -25,17 +26,19 @@ STOP_GRACE_SECONDS = 5.0
 # Then the system gets this long to end the process.
 TERMINATION_SECONDS = 2.0
 
-WorkerMain = Callable[[Connection, str, Catalog, str], None]
+WorkerMain = Callable[[Connection, str, Catalog, ModelOptions, str], None]
 
 
 class WorkerProcess:
     """One worker on one device, as a process that runs `main`. Implements `backend.Worker`."""
 
-    def __init__(self, device: str, catalog: Catalog, log_level: str, main: WorkerMain = worker.main) -> None:
+    def __init__(
+        self, device: str, catalog: Catalog, options: ModelOptions, log_level: str, main: WorkerMain = worker.main
+    ) -> None:
         self.device = device
         self.description = device
         self._main = main
-        self._arguments = (device, catalog, log_level)
+        self._arguments = (device, catalog, options, log_level)
         self._process: BaseProcess | None = None
         self._connection: Connection | None = None
         self._replies: asyncio.Queue[Reply | None] = asyncio.Queue()

@@ -4,6 +4,7 @@ import pytest
 from pydantic import ValidationError
 from pydantic_settings import CliApp
 
+from pipelines.models.options import PromptFolder
 from pipelines.models.planning.cards import GIB
 from pipelines.models.planning.entries import PlanOptions
 from pipelines.models.planning.planner import Wishes
@@ -50,6 +51,7 @@ def test_each_option_is_a_flag_and_a_variable(monkeypatch: pytest.MonkeyPatch) -
         "max_image_megapixels": ("1", "2"),
         "fetch_timeout": ("1.5", "2"),
         "max_lora_mb": ("1", "2"),
+        "prompt_cache_mb": ("0", "1"),
         "lora_timeout": ("1.5", "2"),
         "threshold_direction": ("library", "documented"),
         "log_level": ("debug", "error"),
@@ -104,3 +106,8 @@ def test_the_options_of_the_plan() -> None:
     assert Settings().plan_options == PlanOptions(None, wishes=Wishes("auto", "auto", 1.3))
     options = Settings(vram=12.5, precision="fp8", encoder_precision="nf4", exact_factor=2).plan_options
     assert options == PlanOptions(int(12.5 * GIB), wishes=Wishes("fp8", "nf4", 2))
+
+
+def test_prompt_encodings_are_kept_in_the_data_folder(tmp_path: Path) -> None:
+    assert Settings(data_dir=tmp_path).model_options.prompts == PromptFolder(tmp_path / "prompts", 2_000_000_000)
+    assert Settings(data_dir=tmp_path, prompt_cache_mb=0).model_options.prompts is None

@@ -1,6 +1,7 @@
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from pipelines.models import memory, model_cache
 from pipelines.models.checkpoint import LoadedModel
 from pipelines.models.memory import storage_bytes
 from pipelines.models.model_cache import ModelCache
+from pipelines.models.options import ModelOptions, PromptFolder
 
 
 def entry(mode: Mode, weights: str | Path = "embedded") -> ModelEntry:
@@ -74,3 +76,17 @@ def test_usage_tells_weights_from_what_was_made_with_them(folder: Path) -> None:
     assert models.usage() == {"checkpoint": weights, "controlnet": 0, "lora": 0, "embedding": embeds.nbytes}
     assert storage_bytes(model) == weights  # a model's memory is told by kind, and not as part of its weights
     assert storage_bytes(LoadedModel(model.checkpoint)) == weights
+
+
+@torch.inference_mode()
+def test_a_prompt_is_known_after_a_restart(folder: Path, tmp_path: Path) -> None:
+    options = ModelOptions(PromptFolder(tmp_path / "prompts", 10**6))
+    row = entry("text_to_image", folder)
+    made = encode_prompt("a red circle", None, ModelCache("cpu", options).get(row), row)
+    again = ModelCache("cpu", options).get(row)
+    without_encoder = replace(again, checkpoint=replace(again.checkpoint, text_encoder=cast("Any", None)))
+    assert torch.equal(encode_prompt("a red circle", None, without_encoder, row).embeds, made.embeds)
+
+
+def test_without_a_folder_no_prompt_is_kept(folder: Path) -> None:
+    assert ModelCache("cpu").get(entry("text_to_image", folder)).prompts is None

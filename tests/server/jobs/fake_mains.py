@@ -6,17 +6,18 @@ from multiprocessing.connection import Connection
 
 from pipelines.catalog.catalog import Catalog
 from pipelines.errors import LoadError
+from pipelines.models.options import ModelOptions
 from server.jobs.messages import Ready
 from server.jobs.worker import serve
 from tests.fakes import FakeWriter
 
 
-def render(connection: Connection, device: str, catalog: Catalog, log_level: str) -> None:
+def render(connection: Connection, device: str, catalog: Catalog, options: ModelOptions, log_level: str) -> None:
     """Serve as the real worker does."""
     serve(connection, device, FakeWriter)
 
 
-def fail_to_start(connection: Connection, device: str, catalog: Catalog, log_level: str) -> None:
+def fail_to_start(connection: Connection, device: str, catalog: Catalog, options: ModelOptions, log_level: str) -> None:
     """Report that the weights are missing."""
 
     def load() -> FakeWriter:
@@ -25,11 +26,13 @@ def fail_to_start(connection: Connection, device: str, catalog: Catalog, log_lev
     serve(connection, device, load)
 
 
-def end_at_once(connection: Connection, device: str, catalog: Catalog, log_level: str) -> None:
+def end_at_once(connection: Connection, device: str, catalog: Catalog, options: ModelOptions, log_level: str) -> None:
     """End without a word."""
 
 
-def ignore_terminate(connection: Connection, device: str, catalog: Catalog, log_level: str) -> None:
+def ignore_terminate(
+    connection: Connection, device: str, catalog: Catalog, options: ModelOptions, log_level: str
+) -> None:
     """Never read the connection again, and end for SIGKILL only."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     connection.send(Ready("stubborn device", 0.0))

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.catalog.catalog import Catalog
+from pipelines.models.options import DEFAULT_OPTIONS
 from server.jobs.backend import Worker, WorkerDied, WorkerStartFailed
 from server.jobs.messages import Cancelled, Finished, ImageWritten, Output, Progress, RenderJob
 from server.jobs.worker_process import WorkerProcess
@@ -24,7 +25,7 @@ def fake() -> FakeWorker:
 
 
 def process() -> WorkerProcess:
-    return WorkerProcess("cpu", Catalog(()), "error", fake_mains.render)
+    return WorkerProcess("cpu", Catalog(()), DEFAULT_OPTIONS, "error", fake_mains.render)
 
 
 def fake_that_cannot_start() -> FakeWorker:
@@ -34,7 +35,7 @@ def fake_that_cannot_start() -> FakeWorker:
 
 
 def process_that_cannot_start() -> WorkerProcess:
-    return WorkerProcess("cpu", Catalog(()), "error", fake_mains.fail_to_start)
+    return WorkerProcess("cpu", Catalog(()), DEFAULT_OPTIONS, "error", fake_mains.fail_to_start)
 
 
 @pytest.fixture(params=[fake, process], ids=["fake", "process"])

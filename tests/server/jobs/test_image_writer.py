@@ -8,6 +8,7 @@ from PIL import Image
 
 from pipelines.catalog.catalog import Catalog, load_catalog
 from pipelines.errors import LoadError
+from pipelines.models.options import DEFAULT_OPTIONS
 from pipelines.request import RenderRequest, Sampler
 from server.jobs import image_writer
 from server.jobs.image_writer import ImageWriter
@@ -27,7 +28,7 @@ def catalog(weights: Path) -> Catalog:
 
 @pytest.fixture(scope="module")
 def writer(catalog: Catalog) -> ImageWriter:
-    return ImageWriter("cpu", catalog)
+    return ImageWriter("cpu", catalog, DEFAULT_OPTIONS)
 
 
 def ignore(step: int, steps: int) -> None:
@@ -86,7 +87,7 @@ def test_the_log_says_when_other_weights_are_loaded(
     monkeypatch.setattr(image_writer.log, "info", lambda event, **values: lines.append((event, values["model"])))
     (first,) = catalog.entries
     others = tuple(replace(first, air=f"a:{n}@1", weights=path) for n, path in ((1, str(weights)), (2, f"{weights}/")))
-    writer = ImageWriter("cpu", Catalog((first, *others)))
+    writer = ImageWriter("cpu", Catalog((first, *others)), DEFAULT_OPTIONS)
     output = Output(0, tmp_path / "0.png")
     for air in ("a:1@1", "a:2@1", "a:2@1"):
         writer.write(RenderJob(1, replace(REQUEST, model=air), PNG, (output,)), output, ignore)
@@ -102,10 +103,10 @@ def test_a_model_that_is_no_longer_served(writer: ImageWriter, tmp_path: Path) -
 
 def test_a_device_that_does_not_exist(catalog: Catalog) -> None:
     with pytest.raises(RuntimeError, match="graphics"):
-        ImageWriter("graphics", catalog)
+        ImageWriter("graphics", catalog, DEFAULT_OPTIONS)
 
 
 def test_weights_that_are_missing(catalog: Catalog, tmp_path: Path) -> None:
     missing = Catalog((replace(catalog.entries[0], weights=str(tmp_path / "nothing")),))
     with pytest.raises(LoadError, match="nothing"):
-        ImageWriter("cpu", missing)
+        ImageWriter("cpu", missing, DEFAULT_OPTIONS)

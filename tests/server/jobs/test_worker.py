@@ -12,6 +12,7 @@ import pytest
 
 from pipelines.catalog.catalog import Catalog, load_catalog
 from pipelines.errors import ControlError, LoadError, LoraError, PromptError, RenderError, ResultError
+from pipelines.models.options import DEFAULT_OPTIONS
 from server.errors import Failure
 from server.jobs import worker
 from server.jobs.messages import (
@@ -177,9 +178,9 @@ def test_the_process_yields_to_the_server_and_leaves_interrupts_to_it(
     monkeypatch.delenv("HF_HUB_DISABLE_PROGRESS_BARS", raising=False)
     catalog: Catalog = load_catalog().with_embedded_weights() if embedded else load_catalog()
     connection: Any = ScriptedConnection(Stop())
-    worker.main(connection, device, catalog, "info")
+    worker.main(connection, device, catalog, DEFAULT_OPTIONS, "info")
     assert kinds(connection.sent) == [Ready]
-    assert loaded == [(device, catalog)]
+    assert loaded == [(device, catalog, DEFAULT_OPTIONS)]
     assert nice == niceness
     assert handlers == {signal.SIGINT: signal.SIG_IGN, signal.SIGTERM: worker._end_later}
     assert os.environ.pop("HF_HUB_DISABLE_PROGRESS_BARS", None) == ("1" if embedded else None)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.catalog.catalog import Catalog
+from pipelines.models.options import DEFAULT_OPTIONS
 from server.jobs import worker_process
 from server.jobs.backend import WorkerDied
 from server.jobs.messages import Finished, Output, RenderJob
@@ -23,7 +24,7 @@ ENDLESS = 10**9
 
 
 def process_of(main: WorkerMain) -> WorkerProcess:
-    return WorkerProcess("cpu", Catalog(()), "error", main)
+    return WorkerProcess("cpu", Catalog(()), DEFAULT_OPTIONS, "error", main)
 
 
 @pytest.fixture
