@@ -1,0 +1,159 @@
+"""What the rows of the GPU benchmark share: models of random weights in one precision at a time, and one timed render.
+
+Knows the loop and the models; knows no row.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import torch
+
+from accel.kernels.attention import attention_kernel, choose_attention
+from accel.weights.quantized.quantize import quantize
+from benchmarks.budget import Figures
+from benchmarks.gpu.arithmetic import Work, forward_work
+from benchmarks.gpu.ceilings import Ceilings, Shapes, measure, synchronize
+from benchmarks.random_models import NEGATIVE_TOKENS, PROMPT_TOKENS, SEED, TRUE_CFG_SCALE, ModelSize, RandomModels
+from pipelines.latents import grid
+from pipelines.models.devices import default_dtype, free_memory
+from pipelines.render import RenderState, advance, begin, finish
+from pipelines.request import RenderRequest, Sampler
+
+# What others divide by on an H100 and an H200: the dense bfloat16 rate that they sustain (sglang #33536).
+SUSTAINED_RATE = 790e12
+WARM_UP_STEPS = 2
+
+Precision = Literal["unquantized", "fp8"]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A text-to-image render: `side` pixels, `steps`, with guidance or without, decoded or latents alone."""
+
+    side: int
+    steps: int
+    guidance: bool = True
+    picture: bool = False
+
+
+class Bench:
+    """Models on one device. Only those of one precision exist at a time."""
+
+    def __init__(self, size: ModelSize, device: torch.device) -> None:
+        self.size, self.device = size, device
+        self._precision: Precision | None = None
+        self._models: RandomModels | None = None
+        self._latents: dict[tuple[Case, Precision], torch.Tensor] = {}
+
+    @cached_property
+    def ceilings(self) -> Ceilings:
+        """The device's own rates, measured when they are first asked for."""
+        config = self.size.transformer
+        head, heads = config.get("attention_head_dim", 128), config.get("num_attention_heads", 24)
+        tokens = (self.size.side // 16) ** 2
+        width = head * heads
+        copied = 512 if self.device.type == "cuda" else 8
+        return measure(
+            self.device,
+            default_dtype(self.device),
+            Shapes(tokens, width, 4 * width, heads, tokens + PROMPT_TOKENS, copied),
+        )
+
+    def models(self, precision: Precision = "unquantized") -> RandomModels:
+        """The models, built anew when another precision was built before."""
+        if self._models is None or self._precision != precision:
+            self._models = None
+            free_memory()
+            self._models = RandomModels.build(self.size, self.device)
+            if precision != "unquantized":
+                quantize(self._models.checkpoint.transformer, precision, skip=is_modulation)
+            self._precision = precision
+        return self._models
+
+    def render(self, case: Case, precision: Precision = "unquantized") -> Figures:
+        """Render a case once, after some steps that warm up. Returns its figures."""
+        models = self.models(precision)
+        started = time.perf_counter()
+        with self.kernels():
+            state = self._begin(models, Case(case.side, WARM_UP_STEPS, case.guidance))
+            self._run(state)
+            first = time.perf_counter() - started
+            self._reset_peak()
+            started = time.perf_counter()
+            state = self._begin(models, case)
+            self._run(state)
+            if case.picture:
+                finish(state)
+            synchronize(self.device)
+            seconds = time.perf_counter() - started
+        self._latents[case, precision] = state.latents
+        work = self.work(case.side, case.guidance) * case.steps
+        found = {"first_seconds": round(first, 2), "finite": bool(torch.isfinite(state.latents).all())}
+        return self.figures(seconds, case.steps, work) | found | self._difference(case)
+
+    def work(self, side: int, guidance: bool, reference_tokens: int = 0) -> Work:
+        """The work of one step."""
+        _, rows, columns = grid(side, side, self.models(self._precision or "unquantized").checkpoint.vae)
+        tokens = rows * columns + reference_tokens
+        work = forward_work(self.size.transformer, tokens, PROMPT_TOKENS)
+        return work + forward_work(self.size.transformer, tokens, NEGATIVE_TOKENS) if guidance else work
+
+    def figures(self, seconds: float, steps: int, work: Work) -> Figures:
+        """The figures of a timed render: seconds, and the shares of the work's least time."""
+        return {
+            "seconds": round(seconds, 4),
+            "steps": steps,
+            "seconds_per_step": round(seconds / steps, 5),
+            "tflops": round(work.total / seconds / 1e12, 1),
+            "share_of_790": round(work.total / seconds / SUSTAINED_RATE, 3),
+            "floor_seconds": round(self.ceilings.least_seconds(work), 4),
+            "share_of_ceilings": round(self.ceilings.least_seconds(work) / seconds, 3),
+            "peak_gib": self._peak_gib(),
+        }
+
+    @contextmanager
+    def kernels(self) -> Iterator[None]:
+        """Inside the block attention has the device's fastest kernel, as a render of the server has."""
+        with attention_kernel(choose_attention(self.device, default_dtype(self.device)).kernel):
+            yield
+
+    def _begin(self, models: RandomModels, case: Case) -> RenderState:
+        scale = TRUE_CFG_SCALE if case.guidance else 1.0
+        return begin(
+            RenderRequest("", "", None, case.side, case.side, case.steps, Sampler(), scale, SEED),
+            models.checkpoint,
+            noise=models.noise(case.side),
+            cond=models.prompt(),
+            uncond=models.negative_prompt() if case.guidance else None,
+        )
+
+    def _run(self, state: RenderState) -> None:
+        while state.step < state.total:
+            advance([state])
+        synchronize(self.device)
+
+    def _difference(self, case: Case) -> Figures:
+        """How far quantized latents are from the unquantized ones of the same case, relative to those."""
+        exact, quantized = self._latents.get((case, "unquantized")), self._latents.get((case, "fp8"))
+        if exact is None or quantized is None:
+            return {}
+        difference = (exact.float() - quantized.float()).norm() / exact.float().norm()
+        return {"latents_relative_difference": round(difference.item(), 5)}
+
+    def _reset_peak(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self.device)
+
+    def _peak_gib(self) -> float | None:
+        if self.device.type != "cuda":
+            return None
+        return round(torch.cuda.max_memory_allocated(self.device) / 2**30, 2)
+
+
+def is_modulation(name: str) -> bool:
+    """Whether a Linear computes the modulation. Its product has one row, which gains nothing from FP8."""
+    return "img_mod" in name or "txt_mod" in name

@@ -1,0 +1,101 @@
+"""What the device itself can do: the rate of the largest product, of attention, and of copies from the host.
+
+Measured in the run that compares with it, because clocks and power limits differ from card to card. Knows no model.
+"""
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch.nn.functional import linear, scaled_dot_product_attention
+
+from accel.kernels.attention import attention_kernel, choose_attention
+from benchmarks.gpu.arithmetic import Work
+
+REPEATS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Shapes:
+    """The shapes that are measured: those of one image of 1024 x 1024 pixels in the 20B model."""
+
+    rows: int = 4096
+    width: int = 3072
+    hidden: int = 12288
+    heads: int = 24
+    tokens: int = 4160
+    copied_mib: int = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Ceilings:
+    """Operations a second of the product and of attention, and bytes a second from pinned host memory.
+
+    `product_fp8` is None where the device has no FP8.
+    """
+
+    product: float
+    attention: float
+    copy: float
+    product_fp8: float | None
+
+    def least_seconds(self, work: Work) -> float:
+        """The seconds of some work if nothing but products and attention took time."""
+        return work.products / self.product + work.attention / self.attention
+
+
+def measure(device: torch.device, dtype: torch.dtype, shapes: Shapes) -> Ceilings:
+    """Measure a device. A CPU has no FP8 product that is worth comparing with."""
+    rows = torch.randn(shapes.rows, shapes.width, device=device, dtype=dtype)
+    weight = torch.randn(shapes.hidden, shapes.width, device=device, dtype=dtype)
+    product_work = 2 * shapes.rows * shapes.width * shapes.hidden
+    head = shapes.width // shapes.heads
+    query = torch.randn(1, shapes.heads, shapes.tokens, head, device=device, dtype=dtype)
+    attention_work = 4 * shapes.tokens**2 * shapes.width
+    host = torch.empty(shapes.copied_mib * 2**20, dtype=torch.uint8, pin_memory=device.type == "cuda")
+    target = torch.empty_like(host, device=device)
+    with attention_kernel(choose_attention(device, dtype).kernel):
+        attention = _seconds(lambda: scaled_dot_product_attention(query, query, query), device)
+    return Ceilings(
+        product=product_work / _seconds(lambda: linear(rows, weight), device),
+        attention=attention_work / attention,
+        copy=host.nbytes / _seconds(lambda: target.copy_(host, non_blocking=True), device),
+        product_fp8=_fp8_rate(rows, weight, product_work),
+    )
+
+
+def _fp8_rate(rows: torch.Tensor, weight: torch.Tensor, work: int) -> float | None:
+    device = rows.device
+    if device.type != "cuda" or torch.cuda.get_device_capability(device) < (8, 9):
+        return None
+    left, right = rows.to(torch.float8_e4m3fn), weight.to(torch.float8_e4m3fn)
+    scale = torch.nn.functional.ScalingType.RowWise
+    row_scale = torch.ones(rows.shape[0], 1, device=device)
+    column_scale = torch.ones(1, weight.shape[0], device=device)
+
+    def product() -> torch.Tensor:
+        return torch.nn.functional.scaled_mm(
+            left, right.t(), row_scale, scale, column_scale, scale, output_dtype=rows.dtype, use_fast_accum=True
+        )
+
+    return work / _seconds(product, device)
+
+
+def _seconds(work: Callable[[], object], device: torch.device) -> float:
+    """The median of some runs, after one that warms up."""
+    found = []
+    for _ in range(REPEATS + 1):
+        synchronize(device)
+        started = time.perf_counter()
+        work()
+        synchronize(device)
+        found.append(time.perf_counter() - started)
+    return statistics.median(found[1:])
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait until the device has finished its queue."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

@@ -1,0 +1,132 @@
+"""The rows of the GPU benchmark, the most valuable first.
+
+Knows what is compared; knows no time limit and no file.
+"""
+
+from dataclasses import asdict
+from functools import partial
+
+from accel.cache.strategies.dbcache import DBCache
+from accel.kernels.attention import choose_attention
+from benchmarks.budget import Figures, Row
+from benchmarks.cache_harness import SCHEDULE, STEPS, Harness
+from benchmarks.caches import run_cache_dit, run_diffusers, run_ours
+from benchmarks.gpu.bench import Bench, Case, Precision
+from benchmarks.gpu.profile import profile_by_class
+from benchmarks.pipeline import Comparison, difference, seconds
+from benchmarks.records import installed_version
+from benchmarks.scenarios import Scenario
+from pipelines.models.devices import default_dtype
+
+DIFFERENCE_STEPS = 2  # enough to see a wrong loop, and short
+
+
+def rows(bench: Bench, steps: int) -> list[Row]:
+    """All rows. `steps` are those of the long renders: 50 for the published figures."""
+    side = bench.size.side
+    long, short = Case(side, steps), Case(side, 8, guidance=False, picture=True)
+    share = steps / 50
+    return [
+        Row("ceilings of the device", partial(_ceilings, bench), 10),
+        Row("ours", partial(bench.render, long), 15 + 20 * share),
+        Row("profile of one step", partial(_profile, bench, "unquantized"), 5),
+        Row("diffusers", partial(_diffusers, bench, long), 5 + 22 * share),
+        Row("ours, fp8", partial(bench.render, long, "fp8"), 15 + 16 * share),
+        Row("profile of one step, fp8", partial(_profile, bench, "fp8"), 5),
+        Row("ours, 8 steps without guidance, decoded", partial(bench.render, short), 15),
+        Row("ours, half the side, 20 steps, decoded", partial(bench.render, Case(side // 2, 20, picture=True)), 6),
+        *_cache_rows(bench),
+        Row("ours, 1.3 times the side", partial(bench.render, Case(_larger(side), steps)), 35 * share + 5),
+        *_comparison_rows(bench),
+    ]
+
+
+def _ceilings(bench: Bench) -> Figures:
+    attention = choose_attention(bench.device, default_dtype(bench.device))
+    kernels = {name: round(milliseconds, 3) for name, milliseconds in attention.milliseconds.items()}
+    rates = {f"{name}_per_second": value for name, value in asdict(bench.ceilings).items()}
+    return rates | {"attention_kernel": attention.kernel, "attention_ms": kernels, "warning": attention.warning}
+
+
+def _diffusers(bench: Bench, case: Case) -> Figures:
+    """Diffusers' unmodified pipeline, with the kernels that torch chooses for it."""
+    comparison = Comparison(bench.models())
+    few = Scenario("difference", "text_to_image", case.side, DIFFERENCE_STEPS, picture=False)
+    apart = difference(comparison, few)  # warms up too
+    scenario = Scenario("diffusers", "text_to_image", case.side, case.steps, picture=case.picture)
+    taken = seconds(comparison, comparison.diffusers, scenario)
+    work = bench.work(case.side, case.guidance) * case.steps
+    return bench.figures(taken, case.steps, work) | {"latents_largest_difference": apart}
+
+
+def _profile(bench: Bench, precision: Precision) -> Figures:
+    harness = Harness(bench.models(precision))
+    with bench.kernels():
+        harness.time_step(harness.velocity, harness.noise(), 0)
+        return profile_by_class(lambda: harness.time_step(harness.velocity, harness.noise(), 0), bench.device)
+
+
+def _cache_rows(bench: Bench) -> list[Row]:
+    """One schedule of reused steps for all, so that seconds do not depend on what random weights decide."""
+
+    def uncached(harness: Harness) -> list[float]:
+        return harness.time_loop(harness.velocity)
+
+    def front(harness: Harness) -> int:
+        return max(2, round(8 / 60 * harness.depth))
+
+    sides = {
+        "uncached": uncached,
+        "ours, first block cache": lambda harness: run_ours(harness, "fbcache", DBCache(float("inf"), front=1)),
+        "diffusers, first block cache": run_diffusers,
+        "ours, DBCache": lambda harness: run_ours(harness, "dbcache", DBCache(float("inf"), front=front(harness))),
+    }
+    if installed_version("cache-dit"):
+        sides["cache-dit, DBCache"] = lambda harness: run_cache_dit(harness, front(harness))
+
+    def measure(name: str) -> Figures:
+        harness = Harness(bench.models())
+        with bench.kernels():
+            sides[name](harness)
+            taken = sides[name](harness)
+        by_letter = {letter: [taken[i] for i in range(STEPS) if SCHEDULE[i] == letter] for letter in "CR"}
+        return {
+            "seconds": round(sum(taken), 4),
+            "steps": STEPS,
+            "schedule": SCHEDULE,
+            "computed_step": round(min(by_letter["C"]), 5),
+            "reused_step": round(min(by_letter["R"]), 5),
+        }
+
+    return [Row(f"step cache: {name}", partial(measure, name), 12) for name in sides]
+
+
+def _comparison_rows(bench: Bench) -> list[Row]:
+    """Edits and a ControlNet, ours beside diffusers."""
+    side = bench.size.side
+    scenarios = (
+        Scenario("edit, 1 reference", "edit", side, 8, references=1),
+        Scenario("edit, 3 references", "edit_plus", side, 8, references=3),
+        Scenario("ControlNet", "text_to_image", side, 8, start="control image"),
+    )
+
+    def measure(scenario: Scenario) -> Figures:
+        comparison = Comparison(bench.models())
+        with bench.kernels():
+            apart = difference(comparison, scenario)
+            ours = seconds(comparison, comparison.ours, scenario)
+        theirs = seconds(comparison, comparison.diffusers, scenario)
+        return {
+            "seconds": round(ours, 4),
+            "diffusers_seconds": round(theirs, 4),
+            "ratio": round(ours / theirs, 3),
+            "steps": scenario.steps,
+            "picture_largest_difference": apart,
+        }
+
+    return [Row(scenario.name, partial(measure, scenario), 25) for scenario in scenarios]
+
+
+def _larger(side: int) -> int:
+    """About 1.3 times a side, a multiple of 16: 1328 for 1024, as Qwen-Image's own examples have it."""
+    return round(1328 / 1024 * side / 16) * 16

@@ -1,0 +1,50 @@
+from typing import Any
+
+import pytest
+import torch
+
+from benchmarks.gpu.bench import Bench, Case, is_modulation
+from benchmarks.gpu.ceilings import Ceilings
+from benchmarks.random_models import ModelSize
+
+CASE = Case(64, 2)
+
+
+@pytest.fixture(scope="module")
+def bench() -> Bench:
+    bench = Bench(ModelSize.load("small"), torch.device("cpu"))
+    bench.__dict__["ceilings"] = Ceilings(1e12, 1e12, 1e9, None)
+    return bench
+
+
+@pytest.fixture(scope="module")
+def figures(bench: Bench) -> dict[str, Any]:
+    return bench.render(CASE)
+
+
+def test_a_render_has_its_figures(bench: Bench, figures: dict[str, Any]) -> None:
+    assert figures["finite"]
+    assert figures["steps"] == 2
+    assert figures["seconds_per_step"] == pytest.approx(figures["seconds"] / 2, rel=0.01)
+    floor = bench.ceilings.least_seconds(bench.work(64, guidance=True) * 2)
+    assert figures["floor_seconds"] == pytest.approx(floor, abs=1e-4)
+
+
+def test_quantized_latents_are_compared_with_the_exact_ones(bench: Bench, figures: dict[str, Any]) -> None:
+    assert "latents_relative_difference" not in figures
+    quantized = bench.render(CASE, "fp8")
+    assert 0 < quantized["latents_relative_difference"] < 0.2
+
+
+def test_guidance_is_about_twice_the_work(bench: Bench) -> None:
+    guided, plain = bench.work(64, guidance=True), bench.work(64, guidance=False)
+    assert plain.total < guided.total < 2 * plain.total
+
+
+def test_a_decoded_case_without_guidance(bench: Bench) -> None:
+    assert bench.render(Case(64, 1, guidance=False, picture=True))["finite"]
+
+
+def test_modulation_layers_are_told_by_name() -> None:
+    assert is_modulation("transformer_blocks.3.img_mod.1")
+    assert not is_modulation("transformer_blocks.3.img_mlp.net.2")

@@ -1,0 +1,40 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks.gpu import __main__ as command
+
+
+def test_each_row_is_printed_and_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "gpu.jsonl"
+    options = ["--tiny", "--device", "cpu", "--steps", "2", "--only", "half the side", "--out", str(out)]
+    command.main(options)
+    (line,) = [json.loads(text) for text in out.read_text().splitlines()]
+    assert line["row"] == "ours, half the side, 20 steps, decoded"
+    assert (line["full_size"], line["dtype"], line["card"]) == (False, "float32", "cpu")
+    assert capsys.readouterr().out.startswith(line["row"])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--device", "cpu"], "the full size needs a CUDA device"),
+        (["--tiny", "--device", "cpu", "--only", "nothing"], "no row has nothing in its name"),
+    ],
+)
+def test_options_that_cannot_be_carried_out(
+    capsys: pytest.CaptureFixture[str], options: list[str], message: str
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        command.main(options)
+    assert ended.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_the_committed_page_is_that_of_the_committed_lines(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    committed = command.PAGE.read_text(encoding="utf-8")
+    monkeypatch.setattr(command, "PAGE", page)
+    command.main(["report"])
+    assert page.read_text(encoding="utf-8") == committed

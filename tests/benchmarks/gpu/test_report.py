@@ -1,0 +1,70 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.gpu.report import load_lines, report
+
+SETUP = {"full_size": True, "card": "NVIDIA H100", "driver": "580.1", "torch": "2.13.0", "diffusers": "0.42.1"}
+RENDER = {"seconds": 18.5, "steps": 50, "seconds_per_step": 0.37, "share_of_790": 0.474, "share_of_ceilings": 0.56}
+
+
+def written(path: Path, *lines: dict[str, Any]) -> Path:
+    path.write_text("".join(json.dumps(SETUP | line) + "\n" for line in lines))
+    return path
+
+
+def test_nothing_measured_is_said(tmp_path: Path) -> None:
+    assert load_lines(tmp_path / "gpu.jsonl") == []
+    assert "Nothing has been measured yet" in report([])
+
+
+def test_the_latest_full_size_line_of_a_row_counts(tmp_path: Path) -> None:
+    path = written(
+        tmp_path / "gpu.jsonl",
+        {"row": "ours", **RENDER},
+        {"row": "ours", **RENDER, "seconds": 12.0},
+        {"row": "tiny", **RENDER, "full_size": False},
+        {"row": "diffusers", "skipped": "takes about 27 s"},
+    )
+    assert [(line["row"], line["seconds"]) for line in load_lines(path)] == [("ours", 12.0)]
+
+
+@pytest.mark.parametrize("text", ["{", '{"row": "ours"}', "[1]"])
+def test_a_damaged_line_is_named(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "gpu.jsonl"
+    path.write_text(text + "\n")
+    with pytest.raises(ValueError, match=r"gpu.jsonl:1: this is no line of the benchmark"):
+        load_lines(path)
+
+
+def test_the_page_has_each_kind_of_figure(tmp_path: Path) -> None:
+    ceilings = {
+        "product_per_second": 672e12,
+        "attention_per_second": 631e12,
+        "copy_per_second": 55e9,
+        "product_fp8_per_second": 1100e12,
+        "attention_kernel": "cudnn",
+    }
+    lines = load_lines(
+        written(
+            tmp_path / "gpu.jsonl",
+            {"row": "ceilings of the device", **ceilings},
+            {"row": "ours", **RENDER},
+            {"row": "profile of one step", "by_class": {"products": 0.2, "copies": 0.01}},
+            {"row": "step cache: ours", "computed_step": 0.3, "reused_step": 0.03},
+            {"row": "edit", "seconds": 1.0, "steps": 8, "diffusers_seconds": 2.0, "ratio": 0.5},
+            {"row": "ours, fp8", "failed": "RuntimeError: no kernel"},
+        )
+    )
+    page = report(lines)
+    assert "## NVIDIA H100" in page
+    assert "The largest product runs at 672 TFLOP/s" in page
+    assert "with cudnn" in page
+    assert "An FP8 product runs at 1100 TFLOP/s." in page
+    assert "| ours | 50 | 18.5 | 0.37 | 0.474 | 0.56 | not measured |" in page
+    assert "| copies | 0.01 |" in page
+    assert "| step cache: ours | 0.3 | 0.03 |" in page
+    assert "| edit | 8 | 1 | 2 | 0.5 |" in page
+    assert "- ours, fp8: RuntimeError: no kernel" in page

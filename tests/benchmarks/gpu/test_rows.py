@@ -1,0 +1,33 @@
+import pytest
+import torch
+
+from benchmarks.gpu.bench import Bench
+from benchmarks.gpu.rows import rows
+from benchmarks.random_models import ModelSize
+
+
+@pytest.fixture(scope="module")
+def bench() -> Bench:
+    return Bench(ModelSize.load("small"), torch.device("cpu"))
+
+
+def test_the_most_valuable_rows_come_first(bench: Bench) -> None:
+    names = [row.name for row in rows(bench, 50)]
+    assert names[:4] == ["ceilings of the device", "ours", "profile of one step", "diffusers"]
+    assert len(set(names)) == len(names)
+
+
+def test_long_renders_take_the_longer_the_more_steps(bench: Bench) -> None:
+    few, many = ({row.name: row.expected_seconds for row in rows(bench, steps)} for steps in (10, 50))
+    assert few["diffusers"] < many["diffusers"]
+    assert few["ceilings of the device"] == many["ceilings of the device"]
+
+
+@pytest.mark.slow
+def test_every_row_can_be_measured(bench: Bench) -> None:
+    found = {row.name: row.measure() for row in rows(bench, 2)}
+    assert found["ours"]["finite"]
+    assert found["ours, fp8"]["latents_relative_difference"] > 0
+    assert found["diffusers"]["latents_largest_difference"] < 1e-4
+    assert found["edit, 3 references"]["picture_largest_difference"] <= 1
+    assert found["profile of one step"]["by_class"]["products"] > 0
