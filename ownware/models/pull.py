@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
+from rich.filesize import decimal
+
 from ownware.console import print_message
 from pipelines.catalog.hub.download import download
 from pipelines.catalog.hub.errors import HubError
-from pipelines.catalog.hub.repository import GB, HubFile, Repository, bytes_to_download, list_repository
+from pipelines.catalog.hub.repository import HubFile, Repository, bytes_to_download, list_repository
 from pipelines.catalog.hub.snapshots import part_files
 from pipelines.catalog.sources import Source
 
@@ -29,8 +31,8 @@ def pull_source(source: Source, part: str | None = None) -> Path:
         print_message(f"{source.name} is here, and was not brought up to date: {error}")
         return here
     files = source.files_of(repository) if part is None else _files_of_part(repository, part)
-    total, missing = sum(file.size for file in files) / GB, bytes_to_download(repository, files) / GB
-    print_message(f"{source.name}: {len(files)} files, {total:.1f} GB, of which {missing:.1f} GB are to be downloaded")
+    total, missing = sum(file.size for file in files), bytes_to_download(repository, files)
+    print_message(f"{source.name}: {len(files)} files, {decimal(total)}, of which {decimal(missing)} are not here")
     folder = download(repository, files)
     return folder if source.file is None else folder / source.file
 

@@ -69,8 +69,12 @@ class Source:
 
 
 def sources(row: Row) -> tuple[Source, ...]:
-    """The sources of a row, the largest first."""
-    return (Source(row.weights),)
+    """The sources of a row: the weights, and then each component that comes from elsewhere."""
+    if not isinstance(row, ModelEntry):
+        return (Source(row.weights),)
+    files = row.files
+    own = (name for component in files.replaced if (name := files.own(component)) is not None)
+    return (Source(files.weights, files.replaced), *(Source(name) for name in own))
 
 
 def missing_sources(row: Row) -> tuple[Source, ...]:

@@ -77,7 +77,9 @@ def download(repository: Repository, files: Sequence[HubFile]) -> Path:
                 show(repository, file)
         if missing := [file for file in files if not repository.shown(file).is_file()]:
             _check_disk(repository, missing)
-            _transfer_all(repository, missing)
+            _transfer_all(repository, tuple({file.digest: file for file in missing}.values()))
+        for file in missing:  # several may have the same content
+            show(repository, file)
         _point_branch(repository)
     return repository.snapshot
 

@@ -19,7 +19,7 @@ MODEL = Source(NAME)
 def test_a_model(hub: FakeHub, capsys: pytest.CaptureFixture[str]) -> None:
     folder = pull_source(MODEL)
     assert folder == local_folder(NAME)
-    assert capsys.readouterr().err == f"ownware: {NAME}: 8 files, 0.0 GB, of which 0.0 GB are to be downloaded\n"
+    assert capsys.readouterr().err == f"ownware: {NAME}: 8 files, 6.0 MB, of which 6.0 MB are not here\n"
 
 
 def test_what_is_here_is_brought_up_to_date(hub: FakeHub) -> None:

@@ -23,7 +23,7 @@ def test_a_pull_survives_a_broken_connection_and_a_second_one_finds_all(tmp_path
         folder = Path(done.stdout.strip())
         assert (folder / FIRST).read_bytes() == FILES[FIRST]
         assert "the connection broke off: going on" in done.stderr
-        assert f"{NAME}: 8 files, 0.0 GB" in done.stderr
+        assert f"{NAME}: 8 files, 6.0 MB" in done.stderr
         transferred = sum("resolve" in request for request in hub.requests)
         assert pull(hub.url, tmp_path, NAME).stdout == done.stdout
         assert sum("resolve" in request for request in hub.requests) == transferred

@@ -1,0 +1,88 @@
+"""Opens every file of a row, and says in a line what would be loaded. Reads headers only, and imports no torch."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.filesize import decimal
+
+from pipelines.catalog.catalog import Adapter, Catalog, ModelEntry
+from pipelines.catalog.component_files import COMPONENTS, Component
+from pipelines.catalog.hub.snapshots import PARTS
+from pipelines.catalog.sources import Row, Source, missing_sources
+from pipelines.models.formats.headers import FormatError, TensorEntry
+from pipelines.models.formats.transformer import open_transformer
+from pipelines.models.formats.weight_files import open_weights, read_json
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What the check of a row has found. `state` is "right", "wrong", or "not here"."""
+
+    air: str
+    state: str
+    text: str
+
+
+def check_row(row: Row, catalog: Catalog) -> Finding:
+    """Open the files of a row. A row whose weights are not all here is told so, and nothing is opened."""
+    if missing := missing_sources(row):
+        names = ", ".join(source.name for source in missing)
+        return Finding(row.air, "not here", f"{names} is not wholly here; `ownware models pull {row.air}` downloads it")
+    try:
+        text = "; ".join(_model(row) if isinstance(row, ModelEntry) else _adapter(row, row in catalog.loras))
+    except FormatError as error:
+        return Finding(row.air, "wrong", str(error))
+    except OSError as error:
+        return Finding(row.air, "wrong", f"cannot be read: {error}")
+    return Finding(row.air, "right", text)
+
+
+def _model(entry: ModelEntry) -> Iterator[str]:
+    files = entry.files
+    base = Source(files.weights, files.replaced).local()
+    if base is None:
+        raise FormatError(f"there is no '{files.weights}'")
+    for component in COMPONENTS:
+        own = files.own(component)
+        path = base / component if own is None else _path(own)
+        path = path / component if (path / component).is_dir() else path  # a folder of a whole model
+        yield _component(component, path, base / component / "config.json")
+    needed = [
+        part for part in PARTS if part not in COMPONENTS and (part != "processor" or entry.mode != "text_to_image")
+    ]
+    for part in needed:
+        if not any((base / part).glob("*.json")):
+            raise FormatError(f"'{base}' has no {part}")
+    yield f"from {base}"
+
+
+def _component(component: Component, path: Path, base_config: Path) -> str:
+    if component != "transformer":
+        return f"{component.replace('_', ' ')} {_describe(open_weights(path).tensors.values())}"
+    found = open_transformer(path, read_json(base_config) if base_config.is_file() else None)
+    size = decimal(sum(entry.tensor.size for entry in found.weights.values()))
+    marks = ", zero_cond_t" if found.config.get("zero_cond_t") else ""
+    return f"transformer {found.format} {size}, {found.config.get('num_layers')} blocks{marks}"
+
+
+def _adapter(row: Adapter, is_lora: bool) -> Iterator[str]:
+    tensors = open_weights(_path(row.weights)).tensors
+    yield f"{'LoRA' if is_lora else 'ControlNet'} {_describe(tensors.values())}, {len(tensors)} tensors"
+    yield f"from {_path(row.weights)}"
+
+
+def _describe(tensors: Iterable[TensorEntry]) -> str:
+    """The type that most of the bytes have, and the bytes of all."""
+    sizes: Counter[str] = Counter()
+    for tensor in tensors:
+        sizes[tensor.kind] += tensor.size
+    return f"{sizes.most_common(1)[0][0] if sizes else 'empty'} {decimal(sizes.total())}"
+
+
+def _path(name: str) -> Path:
+    """The place of weights that are here."""
+    if (path := Source(name).local()) is None:
+        raise FormatError(f"there is no '{name}'")
+    return path
