@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from accel.block_runner import RESIDENT, WeightAccess, run_together
 from accel.cache.evaluation import Evaluation, Forward
 from accel.cache.session import CacheSession, open_session
 from accel.calibration.recorder import Recorder
@@ -33,8 +34,11 @@ from pipelines.latents import PATCH, decode_tokens, grid, noise, step_noise
 from pipelines.limits import MAX_SEED
 from pipelines.lora.apply import NO_LORAS, LoraSet, apply_loras, select_loras
 from pipelines.models.checkpoint import Checkpoint, LoadedModel
+from pipelines.models.memory import ByteBudgetCache
+from pipelines.models.modulation import RenderModulation
 from pipelines.models.prompt_store import EncodedPrompt
 from pipelines.request import Reference, RenderRequest
+from pipelines.sampling.evaluations import expected_timesteps, timestep_of
 from pipelines.sampling.guidance import apply_cfg
 from pipelines.sampling.sigmas import flow_sigmas, scheduler_config
 from pipelines.sampling.solvers.base import Solver
@@ -53,7 +57,8 @@ class RenderState:
     `cond` and `uncond` are prompt embeddings [1, tokens, width]; `uncond` is None when guidance is off. `references`
     are clean tokens that follow the image's own in the sequence. `canvas` is the seed image with its mask, and
     `inpainting` keeps masked latents equal to it. `controls` are ControlNets. `cache` decides which steps are computed
-    in full; without one, all are. A `recorder` replaces it for calibration.
+    in full; without one, all are. A `recorder` replaces it for calibration. `modulation` replaces the layers that
+    compute the modulation, where these are not on the device.
     """
 
     checkpoint: Checkpoint
@@ -74,6 +79,7 @@ class RenderState:
     controls: tuple[Control | BlockwiseControl, ...] = ()
     cache: CacheSession | None = None
     recorder: Recorder | None = None
+    modulation: RenderModulation | None = None
     step: int = 0
 
     @property
@@ -130,6 +136,7 @@ def prepare(request: RenderRequest, index: int, model: LoadedModel, entry: Model
         ),
         loras=select_loras(request.loras, model),
         seed=seed,
+        memory=model.memory,
     )
     state.size, state.canvas = (request.width, request.height), canvas
     warnings = (*_warnings(prompts, canvas), *reader.warnings, *_aspect_warning(request, shown, entry))
@@ -150,10 +157,12 @@ def begin(
     controls: tuple[Control | BlockwiseControl, ...] = (),
     loras: LoraSet = NO_LORAS,
     seed: int = 0,
+    memory: ByteBudgetCache | None = None,
 ) -> RenderState:
     """The state before the first step, from what `prepare` has encoded and loaded.
 
-    `clean` are packed latents like the noise, `mask` is [2·rows, 2·columns] in 0…1, one value a latent pixel.
+    `clean` are packed latents like the noise, `mask` is [2·rows, 2·columns] in 0…1, one value a latent pixel. `memory`
+    keeps tables of the modulation for other renders.
     """
     shape = grid(request.width, request.height, checkpoint.vae)
     tokens = shape[1] * shape[2]
@@ -172,6 +181,10 @@ def begin(
         latents = add_noise(clean, noise, sigmas[0])
         if mask is not None:
             inpainting = Inpainting(clean, noise, pack_mask(mask, _channels(checkpoint)).to(checkpoint.device))
+    modulation = None
+    if checkpoint.placed is not None and (stream := checkpoint.placed.modulation) is not None:
+        timesteps = expected_timesteps(request.sampler, sigmas, checkpoint.dtype)
+        modulation = RenderModulation(checkpoint, stream, memory or ByteBudgetCache(), timesteps, loras.modulation)
     return RenderState(
         checkpoint=checkpoint,
         size=(request.width, request.height),
@@ -189,6 +202,7 @@ def begin(
         loras=loras,
         warnings=loras.warnings,
         cache=session,
+        modulation=modulation,
     )
 
 
@@ -251,7 +265,7 @@ def _guided(state: RenderState, sample: torch.Tensor, sigma: torch.Tensor) -> to
             [control for control in state.controls if isinstance(control, Control)],
             state.step,
             sample=sample,
-            timestep=_timestep(sample, sigma),
+            timestep=timestep_of(sample, sigma),
             embeds=state.cond,
             shape=state.shape,
             blocks=state.checkpoint.transformer.config["num_layers"],
@@ -276,42 +290,50 @@ def _velocities(
     if state.references is not None:
         tokens = torch.cat([tokens, state.references.tokens], dim=1)
         shapes += state.references.shapes
+    timestep = timestep_of(sample, sigma)
     evaluation = Evaluation(
         state.checkpoint.transformer,
         tokens,
-        _timestep(sample, sigma),
+        timestep,
         shapes,
         forwards,
         state.step,
         controls=tuple(control.start <= state.step < control.end for control in state.controls),
+        weights=_weights(state, timestep),
     )
     with apply_loras(state.loras):
         if (watching := state.recorder or state.cache) is not None:
             return watching.evaluate(evaluation)
-        return [_predict(evaluation, forward)[:, : sample.shape[1]] for forward in forwards]
+        return [output[:, : sample.shape[1]] for output in _predict(evaluation)]
 
 
-def _predict(evaluation: Evaluation, forward: Forward) -> torch.Tensor:
-    """The transformer's output for one branch, with every block computed."""
-    if forward.after_block is not None:  # the transformer's own forward has no place for it
-        runner = evaluation.runner(forward)
-        runner.run_to(runner.depth)
-        return runner.output()
-    return evaluation.transformer(
-        hidden_states=evaluation.tokens,
-        timestep=evaluation.timestep,
-        encoder_hidden_states=forward.embeds,
-        encoder_hidden_states_mask=None,
-        img_shapes=[evaluation.shapes],
-        controlnet_block_samples=forward.control_residuals(),
-        return_dict=False,
-    )[0]
+def _predict(evaluation: Evaluation) -> list[torch.Tensor]:
+    """The transformer's outputs for all branches, with every block computed."""
+    # The transformer's own forward has no place for blockwise ControlNets, and needs all weights on the device.
+    if evaluation.weights != RESIDENT or any(forward.after_block is not None for forward in evaluation.forwards):
+        runners = [evaluation.runner(forward) for forward in evaluation.forwards]
+        run_together(runners, runners[0].depth)
+        return [runner.output() for runner in runners]
+    return [
+        evaluation.transformer(
+            hidden_states=evaluation.tokens,
+            timestep=evaluation.timestep,
+            encoder_hidden_states=forward.embeds,
+            encoder_hidden_states_mask=None,
+            img_shapes=[evaluation.shapes],
+            controlnet_block_samples=forward.control_residuals(),
+            return_dict=False,
+        )[0]
+        for forward in evaluation.forwards
+    ]
 
 
-def _timestep(sample: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
-    """The models' timestep [1] of a sigma."""
-    # Rounded to the latents' dtype before the division, as diffusers' pipelines do.
-    return (sigma * 1000).expand(1).to(sample) / 1000
+def _weights(state: RenderState, timestep: torch.Tensor) -> WeightAccess:
+    """Where the blocks have their weights from in an evaluation at a timestep [1]."""
+    if state.checkpoint.placed is None:
+        return RESIDENT
+    modulation = None if state.modulation is None else cache(partial(state.modulation.at, timestep))
+    return WeightAccess(state.checkpoint.placed.blocks, modulation)
 
 
 def _channels(checkpoint: Checkpoint) -> int:

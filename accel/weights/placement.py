@@ -3,7 +3,7 @@
 Knows the transformer's parts and bytes; knows no card and no plan.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import torch
@@ -44,7 +44,7 @@ class PlacementReport:
 
 
 @dataclass(frozen=True, slots=True)
-class Placement:
+class PlacedWeights:
     """The streams of a transformer. `blocks` is None where all blocks are resident, `modulation` without tables."""
 
     report: PlacementReport
@@ -52,28 +52,55 @@ class Placement:
     modulation: WeightStream | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class HostShare:
+    """What of a transformer waits in host memory: some of its blocks, and with `tables` all modulation layers."""
+
+    blocks: int = 0
+    tables: bool = False
+
+    def numbers(self, depth: int) -> tuple[int, ...]:
+        """The numbers of the blocks that wait, of a transformer of `depth` blocks.
+
+        They are spread evenly, so that the resident blocks between them give each copy time. The last block is one of
+        them, and the first ones are not, because a copy starts with the step.
+        """
+        count = min(self.blocks, depth)
+        return tuple((index + 1) * depth // count - 1 for index in range(count))
+
+    def waits(self, name: str, depth: int) -> bool:
+        """Whether a module waits, by its name in the transformer."""
+        kind, _, rest = name.partition(".")
+        number, _, layer = rest.partition(".")
+        if kind != "transformer_blocks" or not number.isdecimal():
+            return False
+        if layer.partition(".")[0] in MODULATION_LAYERS and self.tables:
+            return True
+        return int(number) in self.numbers(depth)
+
+
+EVERYTHING_RESIDENT = HostShare()
+
+
 def place_transformer(
     transformer: QwenImageTransformer2DModel,
     device: torch.device,
+    share: HostShare = EVERYTHING_RESIDENT,
     *,
-    streamed_bytes: int = 0,
-    tables: bool = False,
     engine: CopyEngine | None = None,
-) -> Placement:
+) -> PlacedWeights:
     """Move the transformer to a device, except for what waits in host memory. Its weights may be anywhere before.
 
-    At least `streamed_bytes` of its blocks are streamed, or all blocks. With `tables` the modulation layers wait too.
     Raises `MemoryError` where the host memory cannot be had.
     """
     engine = engine or make_engine(device)
     blocks = [list(block.children()) for block in transformer.transformer_blocks]
     modulation = None
-    if tables:
+    if share.tables:
         layers = [[block.get_submodule(name) for name in MODULATION_LAYERS] for block in transformer.transformer_blocks]
-        everywhere = range(len(layers))
-        modulation = WeightStream(layers, everywhere, engine, repeated=False)
+        modulation = WeightStream(layers, range(len(layers)), engine, repeated=False)
         blocks = [[part for part in block if part not in own] for block, own in zip(blocks, layers, strict=True)]
-    streamed = streamed_blocks([module_bytes(block) for block in blocks], streamed_bytes)
+    streamed = share.numbers(len(blocks))
     stream = WeightStream(blocks, streamed, engine) if streamed else None
     streams = [each for each in (stream, modulation) if each is not None]
     host = sum(sum(each.bytes_by_block.values()) for each in streams)
@@ -85,27 +112,9 @@ def place_transformer(
         host_gib=host / 2**30,
         streamed_blocks=len(streamed),
         blocks=len(blocks),
-        tables=tables,
+        tables=share.tables,
     )
-    return Placement(report, stream, modulation)
-
-
-def streamed_blocks(sizes: Sequence[int], wanted: int) -> tuple[int, ...]:
-    """The numbers of the fewest blocks that have `wanted` bytes together, or of all blocks.
-
-    They are spread evenly, so that the resident blocks between them give each copy time. The last block is one of them,
-    and the first ones are not, because a copy starts with the step.
-    """
-    for count in range(len(sizes)):
-        numbers = tuple((index + 1) * len(sizes) // count - 1 for index in range(count))
-        if sum(sizes[number] for number in numbers) >= wanted:
-            return numbers
-    return tuple(range(len(sizes)))
-
-
-def module_bytes(modules: Sequence[nn.Module]) -> int:
-    """The bytes of all weights of some modules."""
-    return sum(tensor.nbytes for module in modules for tensor in (*module.parameters(), *module.buffers()))
+    return PlacedWeights(report, stream, modulation)
 
 
 def _move_others(module: nn.Module, device: torch.device, waiting: Collection[int]) -> int:

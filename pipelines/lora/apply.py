@@ -4,7 +4,7 @@ All requests share the transformer, so nothing of a LoRA may stay on it. Forward
 always removed after it. No weight is ever written to.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ from pipelines.catalog.hub.download import fetch_file
 from pipelines.errors import LoraError
 from pipelines.lora.deltas import Delta
 from pipelines.lora.files import LoraFile, read_lora
+from pipelines.lora.keys import changes_modulation
 from pipelines.models.checkpoint import LoadedModel
 from pipelines.request import LoraUse
 
@@ -24,10 +25,14 @@ Hook = Callable[[nn.Module, tuple[torch.Tensor, ...], torch.Tensor], torch.Tenso
 
 @dataclass(frozen=True, slots=True)
 class LoraSet:
-    """The LoRAs of one request: a hook for each module that they change, and the warnings of their files."""
+    """The LoRAs of one request: a hook for each module that they change, and the warnings of their files.
+
+    `modulation` identifies those that change the modulation of the blocks, with their weights.
+    """
 
     hooks: tuple[tuple[nn.Module, Hook], ...] = ()
     warnings: tuple[str, ...] = ()
+    modulation: Hashable = ()
 
 
 NO_LORAS = LoraSet()
@@ -37,6 +42,7 @@ def select_loras(uses: Sequence[LoraUse], model: LoadedModel) -> LoraSet:
     """Make the hooks of a request's LoRAs. Raises `LoraError`, with the LoRA at fault."""
     deltas: dict[str, list[tuple[Delta, float]]] = {}
     warnings = []
+    modulation = []
     for number, use in enumerate(uses):
         try:
             file = load_lora(use.path, model)
@@ -46,24 +52,22 @@ def select_loras(uses: Sequence[LoraUse], model: LoadedModel) -> LoraSet:
         if use.weight != 0:
             for name, added in file.deltas.items():
                 deltas.setdefault(name, []).extend((delta, use.weight) for delta in added)
+            if any(map(changes_modulation, file.deltas)):
+                modulation.append((_file_key(_local_path(use.path)), use.weight))
     transformer = model.checkpoint.transformer
     hooks = tuple((transformer.get_submodule(name), _hook(tuple(added))) for name, added in deltas.items())
-    return LoraSet(hooks, tuple(dict.fromkeys(warnings)))
+    return LoraSet(hooks, tuple(dict.fromkeys(warnings)), tuple(modulation))
 
 
 def load_lora(path: Path, model: LoadedModel) -> LoraFile:
     """Return the deltas of a file for a model, cached by its size and time of change. Raises `LoraError`."""
     local = _local_path(path)
-    try:
-        stat = local.stat()
-    except OSError as error:
-        raise LoraError(f"there is no file '{local}'") from error
     checkpoint = model.checkpoint
 
     def read() -> LoraFile:
         return read_lora(local, checkpoint.transformer, checkpoint.device, checkpoint.dtype)
 
-    return model.memory.get("lora", (local, stat.st_mtime_ns, stat.st_size), read)
+    return model.memory.get("lora", _file_key(local), read)
 
 
 @contextmanager
@@ -87,6 +91,15 @@ def _hook(added: tuple[tuple[Delta, float], ...]) -> Hook:
         return total
 
     return add
+
+
+def _file_key(path: Path) -> Hashable:
+    """Cache key: the path, the time of change and the size."""
+    try:
+        stat = path.stat()
+    except OSError as error:
+        raise LoraError(f"there is no file '{path}'") from error
+    return path, stat.st_mtime_ns, stat.st_size
 
 
 def _local_path(path: Path) -> Path:

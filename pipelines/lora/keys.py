@@ -26,6 +26,9 @@ _OUTER_LINEARS = (
 _BLOCK_NORMS = "attn.norm_q attn.norm_k attn.norm_added_q attn.norm_added_k".split()
 _OUTER_NORMS = ["txt_norm"]
 
+# What computes the modulation of the blocks from the timestep.
+_MODULATION = re.compile(r"time_text_embed\..+|transformer_blocks\.\d+\.(img|txt)_mod\..+")
+
 _IN_BLOCK = {name.replace(".", "_"): name for name in _BLOCK_LINEARS + _BLOCK_NORMS}
 _OUTSIDE = {name.replace(".", "_"): name for name in _OUTER_LINEARS + _OUTER_NORMS}
 NORMS = frozenset(_BLOCK_NORMS + _OUTER_NORMS)
@@ -137,6 +140,11 @@ def is_norm(module: str) -> bool:
     """Whether a module is a norm rather than a Linear."""
     block = _BLOCK.fullmatch(module)
     return (block["inner"] if block else module) in NORMS
+
+
+def changes_modulation(module: str) -> bool:
+    """Whether a module is one of those that compute the modulation of the blocks from the timestep."""
+    return _MODULATION.fullmatch(module) is not None
 
 
 def _without_prefix(name: str) -> str | None:

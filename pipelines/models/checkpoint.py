@@ -12,6 +12,7 @@ from diffusers.models.transformers.transformer_qwenimage import QwenImageTransfo
 from transformers import Qwen2_5_VLForConditionalGeneration, Qwen2Tokenizer
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
+from accel.weights.placement import PlacedWeights
 from accel.weights.single_frame import SingleFrameVae
 from pipelines.models.memory import ByteBudgetCache
 from pipelines.models.prompt_store import ModelPrompts
@@ -21,7 +22,8 @@ from pipelines.models.prompt_store import ModelPrompts
 class Checkpoint:
     """The networks of a model and their configurations, on one device. Shared by all requests, and never changed.
 
-    `image_processor` is None for text-to-image weights, whose folder has none.
+    `image_processor` is None for text-to-image weights, whose folder has none. `placed` says where the transformer's
+    weights are; None means on the device.
     """
 
     transformer: QwenImageTransformer2DModel
@@ -32,6 +34,7 @@ class Checkpoint:
     scheduler: Mapping[str, Any]
     device: torch.device
     dtype: torch.dtype
+    placed: PlacedWeights | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ Real and embedded weights go through the same code. Knows no request.
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar, cast
@@ -19,6 +20,7 @@ from transformers import Qwen2_5_VLForConditionalGeneration, Qwen2Tokenizer
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
 from accel.kernels.vector_math import choose_kernels
+from accel.weights.placement import EVERYTHING_RESIDENT, MODULATION_LAYERS, HostShare, place_transformer
 from accel.weights.single_frame import SingleFrameVae
 from pipelines.catalog.catalog import is_path
 from pipelines.catalog.component_files import ComponentFiles
@@ -61,7 +63,13 @@ def load(
     folder = str(_folder(files))
     choose_kernels()
     plan = plan or resident_plan("fp32" if dtype == torch.float32 else "bf16")
-    transformer = load_transformer(files, Placement(device, dtype, plan.transformer.precision, in_a_block))
+    share = HostShare(plan.transformer.streamed_blocks, plan.tables)
+    precision = plan.transformer.precision
+    # Blocks of GGUF stay as they are, because they also take less host memory.
+    chosen = beside_the_modulation if share.tables and precision != "packed" else in_a_block
+    with _part(files.transformer or files.weights, "transformer"):
+        transformer = load_transformer(files, Placement(device, dtype, precision, chosen), share)
+        placed = place_transformer(transformer, device, share)
     with _part(files.weights, "vae") as part:
         vae = _to_device(SingleFrameVae(_complete(AutoencoderKLQwenImage, folder, part, torch_dtype=dtype)), device)
     with _part(files.weights, "text_encoder") as part:
@@ -81,25 +89,39 @@ def load(
         scheduler=MappingProxyType(scheduler),
         device=device,
         dtype=dtype,
+        placed=placed,
     )
 
 
-def load_transformer(files: ComponentFiles, placement: Placement) -> QwenImageTransformer2DModel:
-    """Load the transformer in whatever format its files have. Raises `LoadError`."""
+def load_transformer(
+    files: ComponentFiles, placement: Placement, share: HostShare = EVERYTHING_RESIDENT
+) -> QwenImageTransformer2DModel:
+    """Load the transformer in whatever format its files have. Raises `LoadError`.
+
+    The layers of the `share` wait in host memory.
+    """
     own = files.transformer
     with _part(own or files.weights, "transformer"):
         base = _folder(files) / "transformer"
         path = base if own is None else _component_path(own, "transformer")
         config = base / "config.json"
         found = open_transformer(path, read_json(config) if config.is_file() else None)
+        network = build_empty(lambda: _transformer(found.config))
+        depth = len(network.transformer_blocks)
+        placement = replace(placement, waits=lambda name: share.waits(name, depth))
         size = sum(entry.tensor.size for entry in found.weights.values())
         with show_progress(f"loading the transformer ({found.format})", size) as advance:
-            return fill(build_empty(lambda: _transformer(found.config)), found.weights, placement, advance)
+            return fill(network, found.weights, placement, advance)
 
 
 def in_a_block(name: str) -> bool:
     """Whether a layer of the transformer is quantized: embeddings and the last layer are small, and stay precise."""
     return name.startswith("transformer_blocks.")
+
+
+def beside_the_modulation(name: str) -> bool:
+    """Whether a layer is quantized where tables take the modulation off the device: its layers stay precise."""
+    return in_a_block(name) and not any(layer in name.split(".") for layer in MODULATION_LAYERS)
 
 
 def _transformer(config: Mapping[str, Any]) -> QwenImageTransformer2DModel:
@@ -151,7 +173,7 @@ def _part(weights: str, name: str) -> Iterator[str]:
         yield name
     except LoadError:
         raise
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError, MemoryError, SafetensorError) as error:
         raise LoadError(f"Weights '{weights}': {name} cannot be loaded: {_first_line(error)}") from error
 
 

@@ -17,12 +17,14 @@ class ComponentPlan:
     """The precision of one component, and its bytes on the card and in host memory.
 
     `resident_bytes` stay on the card. `streamed_bytes` wait in pinned host memory, and are copied each time they are
-    used: those of the transformer once a step, those of the text encoder once for each new prompt.
+    used: those of the transformer once a step, those of the text encoder once for each new prompt. `streamed_blocks`
+    is how many blocks of the transformer these are.
     """
 
     precision: Precision
     resident_bytes: int = 0
     streamed_bytes: int = 0
+    streamed_blocks: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,11 +36,16 @@ def fill(network: N, weights: Mapping[str, WeightEntry], placement: Placement, a
         for full, key in own.items():
             stored[key] = read_stored(weights[full], placement.device)
             advance(weights[full].tensor.size)
-        if isinstance(module, nn.Linear) and (replaced := place_linear(name, module, stored, placement)) is not module:
-            network.set_submodule(name, replaced)
-            continue
-        for key, each in stored.items():
-            module.register_parameter(key, nn.Parameter(each.dense(placement.dtype), requires_grad=False))
+        placed = module
+        if isinstance(module, nn.Linear):
+            placed = place_linear(name, module, stored, placement)
+            if placed is not module:
+                network.set_submodule(name, placed)
+        else:
+            for key, each in stored.items():
+                module.register_parameter(key, nn.Parameter(each.dense(placement.dtype), requires_grad=False))
+        if placement.waits(name):
+            placed.to("cpu")
     return network.eval()
 
 

@@ -21,17 +21,23 @@ def _every_layer(name: str) -> bool:
     return True
 
 
+def _no_layer(name: str) -> bool:
+    """Accept no name."""
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class Placement:
     """Where weights go, what the network calculates in, and the precision of the Linear layers that `chosen` accepts.
 
-    The other Linear layers are as precise as `dtype`.
+    The other Linear layers are as precise as `dtype`. The modules that `waits` accepts go on to host memory.
     """
 
     device: torch.device
     dtype: torch.dtype
     precision: Precision
     chosen: Callable[[str], bool] = _every_layer
+    waits: Callable[[str], bool] = _no_layer
 
 
 def place_linear(name: str, linear: nn.Linear, stored: Mapping[str, StoredTensor], placement: Placement) -> nn.Module:

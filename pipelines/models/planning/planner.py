@@ -151,7 +151,9 @@ class Planner:
         streamed = (model.blocks - resident) * block
         buffers = _BUFFERS * block if streamed else 0
         return WeightsPlan(
-            transformer=ComponentPlan(precision, outside + resident * block + buffers, streamed),
+            transformer=ComponentPlan(
+                precision, outside + resident * block + buffers, streamed, model.blocks - resident
+            ),
             text_encoder=ComponentPlan(encoder, text if encoder_resident else 0, 0 if encoder_resident else text),
             vae=ComponentPlan("bf16", self.sizes.vae_bytes),
             tables=tables,

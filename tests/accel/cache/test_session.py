@@ -19,7 +19,7 @@ from accel.cache.strategies.easycache import EasyCache
 from accel.cache.strategies.meancache import MeanCache
 from accel.cache.strategies.teacache import TeaCache
 from accel.weights.modulation_tables import make_table
-from accel.weights.placement import place_transformer
+from accel.weights.placement import HostShare, place_transformer
 from tests.accel.inputs import (
     DEPTH,
     IDENTITY,
@@ -246,7 +246,7 @@ class TestStreamedWeights:
         expected, decisions = self.outputs(transformer, strategy, RESIDENT)
         model, engine = copy.deepcopy(transformer), FakeEngine()
         with torch.inference_mode():
-            placement = place_transformer(model, torch.device("cpu"), streamed_bytes=1, tables=tables, engine=engine)
+            placement = place_transformer(model, torch.device("cpu"), HostShare(1, tables), engine=engine)
             modulation = None
             if placement.modulation is not None:
                 table = make_table(model, [torch.tensor([0.5])], placement.modulation)
@@ -258,7 +258,7 @@ class TestStreamedWeights:
 
     def test_both_branches_share_each_copy_and_a_reused_step_copies_what_it_runs(self, transformer: Any) -> None:
         model, engine = copy.deepcopy(transformer), FakeEngine()
-        stream = place_transformer(model, torch.device("cpu"), streamed_bytes=10**9, engine=engine).blocks
+        stream = place_transformer(model, torch.device("cpu"), HostShare(DEPTH), engine=engine).blocks
         assert stream is not None
         session, copies = make_session(DBCache(1e9, front=3)), []
         for step in range(3):
@@ -270,7 +270,7 @@ class TestStreamedWeights:
 
     def test_after_an_interruption_the_next_image_is_right(self, transformer: Any) -> None:
         model, engine = copy.deepcopy(transformer), FakeEngine()
-        stream = place_transformer(model, torch.device("cpu"), streamed_bytes=10**9, engine=engine).blocks
+        stream = place_transformer(model, torch.device("cpu"), HostShare(DEPTH), engine=engine).blocks
         weights = WeightAccess(stream)
 
         def interrupt(*_: object) -> None:

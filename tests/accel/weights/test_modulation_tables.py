@@ -9,7 +9,7 @@ import torch
 from accel.block_forward import compute_modulation, time_embedding
 from accel.block_runner import BlockRunner, WeightAccess
 from accel.weights.modulation_tables import ModulationTable, make_table
-from accel.weights.placement import place_transformer
+from accel.weights.placement import HostShare, place_transformer
 from tests.accel.inputs import NOISE_TOKENS, make_inputs
 from tests.accel.weights.fake_device import FakeEngine
 
@@ -22,7 +22,7 @@ def typed(request: pytest.FixtureRequest, transformer: Any) -> Any:
 
 
 def tables(transformer: Any, times: tuple[float, ...] = TIMES) -> ModulationTable:
-    placement = place_transformer(transformer, torch.device("cpu"), tables=True, engine=FakeEngine())
+    placement = place_transformer(transformer, torch.device("cpu"), HostShare(tables=True), engine=FakeEngine())
     assert placement.modulation is not None
     timesteps = [torch.tensor([time], dtype=transformer.dtype) for time in times]
     with torch.inference_mode():
@@ -76,7 +76,7 @@ def test_timesteps_that_round_alike_share_a_row(typed: Any) -> None:
 
 def test_the_layers_leave_the_device_when_the_table_is_made(transformer: Any) -> None:
     engine, model = FakeEngine(), copy.deepcopy(transformer)
-    placement = place_transformer(model, torch.device("cpu"), tables=True, engine=engine)
+    placement = place_transformer(model, torch.device("cpu"), HostShare(tables=True), engine=engine)
     assert placement.modulation is not None
     with torch.inference_mode():
         make_table(model, [torch.tensor([time]) for time in TIMES], placement.modulation)

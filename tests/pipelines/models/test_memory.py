@@ -65,7 +65,7 @@ class TestBytes:
         memory.get("embedding", "a", maker.make("embedding"))
         memory.get("lora", "a", maker.make("lora"))
         assert maker.made == ["embedding", "lora"]
-        assert memory.usage() == {"checkpoint": 0, "controlnet": 0, "lora": 40, "embedding": 40}
+        assert memory.usage() == {"checkpoint": 0, "controlnet": 0, "lora": 40, "embedding": 40, "modulation": 0}
 
 
 class TestEntries:

@@ -73,7 +73,13 @@ def test_usage_tells_weights_from_what_was_made_with_them(folder: Path) -> None:
         for network in (model.checkpoint.transformer, model.checkpoint.vae, model.checkpoint.text_encoder)
         for weight in {id(weight): weight for weight in (*network.parameters(), *network.buffers())}.values()
     )
-    assert models.usage() == {"checkpoint": weights, "controlnet": 0, "lora": 0, "embedding": embeds.nbytes}
+    assert models.usage() == {
+        "checkpoint": weights,
+        "controlnet": 0,
+        "lora": 0,
+        "embedding": embeds.nbytes,
+        "modulation": 0,
+    }
     assert storage_bytes(model) == weights  # a model's memory is told by kind, and not as part of its weights
     assert storage_bytes(LoadedModel(model.checkpoint)) == weights
 

@@ -1,0 +1,35 @@
+"""The timesteps at which the model is evaluated.
+
+A solver may evaluate between two sigmas of the schedule. A run over a sample of one number tells where, because no
+solver here chooses its sigmas by the sample. Knows solvers; knows no model.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+
+from pipelines.request import Sampler
+from pipelines.sampling.solvers.registry import make_solver
+
+
+def timestep_of(sample: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+    """The models' timestep [1] of a sigma, in the sample's dtype and on its device."""
+    # Rounded to the latents' dtype before the division, as diffusers' pipelines do.
+    return (sigma * 1000).expand(1).to(sample) / 1000
+
+
+@torch.inference_mode()
+def expected_timesteps(sampler: Sampler, sigmas: torch.Tensor, dtype: torch.dtype) -> Sequence[torch.Tensor]:
+    """The timesteps [1] of all evaluations of a render, in order. `sigmas` are on the device of the render."""
+    timesteps: list[torch.Tensor] = []
+
+    def velocity(sample: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+        timesteps.append(timestep_of(sample, sigma))
+        return torch.zeros_like(sample)
+
+    solver = make_solver(sampler, torch.zeros_like)
+    sample = torch.zeros(1, 1, 1, dtype=dtype, device=sigmas.device)
+    for sigma, sigma_next in pairwise(sigmas):
+        sample = solver.step(velocity, sample, sigma, sigma_next)
+    return timesteps
