@@ -67,7 +67,7 @@ class RandomModels:
 
     @classmethod
     def build(cls, size: ModelSize, device: torch.device) -> "RandomModels":
-        """Weights are drawn on the device: the full size would take minutes on a CPU."""
+        """Make the weights on the device: the full size would take minutes on a CPU."""
         dtype = default_dtype(device)
         with init_empty_weights(include_buffers=False):
             transformer = QwenImageTransformer2DModel(**size.transformer)
@@ -109,8 +109,8 @@ class RandomModels:
 
     def noise(self, side: int) -> torch.Tensor:
         """Packed noise of an image of side × side pixels [1, tokens, 4z]."""
-        drawn = noise(grid(side, side, self.checkpoint.vae), 16, SEED)
-        return drawn.to(self.device, self.checkpoint.dtype)
+        latents = noise(grid(side, side, self.checkpoint.vae), 16, SEED)
+        return latents.to(self.device, self.checkpoint.dtype)
 
     def synchronize(self) -> None:
         """Wait until the device has finished its queue."""
@@ -118,5 +118,5 @@ class RandomModels:
             torch.cuda.synchronize(self.device)
 
     def _embeddings(self, seed: int, tokens: int) -> torch.Tensor:
-        drawn = torch.randn((1, tokens, self.context), generator=torch.Generator().manual_seed(seed))
-        return drawn.to(self.device, self.checkpoint.dtype)
+        latents = torch.randn((1, tokens, self.context), generator=torch.Generator().manual_seed(seed))
+        return latents.to(self.device, self.checkpoint.dtype)

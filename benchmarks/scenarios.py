@@ -14,7 +14,7 @@ SCENARIOS = Path(__file__).with_name("scenarios.toml")
 
 @dataclass(frozen=True)
 class Scenario:
-    """One request. `picture` tells whether the latents are decoded, `start` what the image starts from."""
+    """One request. `picture` says whether the latents are decoded, `start` what the image starts from."""
 
     name: str
     mode: Mode

@@ -1,4 +1,4 @@
-"""Make a control image from a picture, then draw with a ControlNet.
+"""Make a control image from a picture, then render with a ControlNet.
 
 pip install runware-sdk
 python examples/controlnet.py

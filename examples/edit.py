@@ -1,4 +1,4 @@
-"""Edit a picture: a file of yours, or a picture that this program draws first.
+"""Edit a picture: a file of yours, or a picture that this program renders first.
 
 pip install runware-sdk
 python examples/edit.py [photo.jpg]
@@ -13,7 +13,7 @@ from runware import Runware, file_to_data_uri
 BASE_URL = os.environ.get("BASE_URL", "http://127.0.0.1:8000")
 API_KEY = os.environ.get("RUNWARE_API_KEY", "any")
 
-DRAW = {
+GENERATE = {
     "taskType": "imageInference",
     "model": "runware:108@1",
     "positivePrompt": "a large red circle at the center on a white background",
@@ -36,9 +36,9 @@ async def main() -> None:
         if len(sys.argv) > 1:
             reference = file_to_data_uri(sys.argv[1])
         else:
-            (drawn,) = await runware.run(DRAW)
-            print(drawn["imageURL"])
-            reference = drawn["imageUUID"]
+            (image,) = await runware.run(GENERATE)
+            print(image["imageURL"])
+            reference = image["imageUUID"]
         (edited,) = await runware.run(EDIT | {"inputs": {"referenceImages": [reference]}})
         print(edited["imageURL"])
 

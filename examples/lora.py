@@ -1,4 +1,4 @@
-"""Draw the same prompt without and with a LoRA.
+"""Render the same prompt without and with a LoRA.
 
 pip install runware-sdk
 python examples/lora.py

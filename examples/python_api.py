@@ -1,4 +1,4 @@
-"""Draw and edit without a server: the same pipelines in this process. Writes three files into the current folder.
+"""Render and edit without a server: the same pipelines in this process. Writes three files into the current folder.
 
 .venv/bin/python examples/python_api.py
 """

@@ -1,4 +1,4 @@
-"""Draw with a step cache and print how many steps it reused.
+"""Render with a step cache and print how many steps it reused.
 
 pip install runware-sdk
 python examples/step_cache.py

@@ -1,4 +1,4 @@
-// Draw a picture from a prompt and print its URL.
+// Render a picture from a prompt and print its URL.
 //
 //   npm install --no-save @runware/sdk-js
 //   node examples/text_to_image.mjs

@@ -1,4 +1,4 @@
-"""Draw a picture from a prompt and print its URL.
+"""Render a picture from a prompt and print its URL.
 
 pip install runware-sdk
 python examples/text_to_image.py

@@ -27,7 +27,7 @@ from pipelines.request import Reference, RenderRequest
 if TYPE_CHECKING:
     from pipelines.models.checkpoint import LoadedModel
 
-# Varied subjects, lettering and two languages; the embedded checkpoint knows only what it was trained on.
+# Varied subjects, text and two languages. The embedded checkpoint knows only what it was trained on.
 PROMPTS = BUILT_IN.with_name("prompts.txt")
 FACTOR = 0.6  # from teaCacheDistance to the threshold: the default of 0.5 becomes 0.3, as for the borrowed profile
 MIN_STEPS, MAX_SCALE = 4, 50

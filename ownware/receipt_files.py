@@ -34,7 +34,7 @@ class ReplayError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ReceiptSource:
-    """A receipt, and the SHA-256 of its image file; None when the source does not tell it."""
+    """A receipt, and the SHA-256 of its image file; None when the source does not state it."""
 
     receipt: Receipt
     sha256: str | None

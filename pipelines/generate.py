@@ -40,7 +40,7 @@ def generate(
 ) -> GeneratedImage:
     """Generate image `index` of a request.
 
-    `report` is called before the first step and after each one. While faces are refined, it is told that all steps are
+    `report` is called before the first step and after each one. While faces are refined, it is called with all steps
     done. Raises `RenderError`, with the part of the request at fault.
     """
     checkpoint = model.checkpoint

@@ -31,8 +31,8 @@ def noise(shape: tuple[int, int, int], channels: int, seed: int) -> torch.Tensor
     """
     _, rows, columns = shape
     generator = _generator(seed)
-    drawn = torch.randn((1, 1, channels, rows * PATCH, columns * PATCH), generator=generator, dtype=torch.float32)
-    return pack(drawn)
+    values = torch.randn((1, 1, channels, rows * PATCH, columns * PATCH), generator=generator, dtype=torch.float32)
+    return pack(values)
 
 
 def step_noise(seed: int) -> Callable[[torch.Tensor], torch.Tensor]:

@@ -12,7 +12,7 @@ from pipelines.catalog.catalog import ModelEntry
 from pipelines.errors import ResultError
 from pipelines.request import RenderRequest
 
-# Icons and textures of one color may be wanted, so smaller pictures are not told.
+# Icons and textures of one color may be wanted, so smaller pictures leave no warning.
 FLAT_PIXELS = 1_000_000
 
 

@@ -23,7 +23,7 @@ class DeviceError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class TorchBuild:
-    """The installed build of torch. `has_gpu_code` tells a build for CUDA or ROCm from one for the CPU only."""
+    """The installed build of torch. `has_gpu_code` is true for CUDA and ROCm, and false for the CPU only."""
 
     version: str
     has_gpu_code: bool
@@ -34,8 +34,8 @@ class TorchBuild:
         spec = importlib.util.find_spec("torch")
         if spec is None or spec.origin is None:
             raise DeviceError("torch is not installed")
-        told = runpy.run_path(str(Path(spec.origin).with_name("version.py")))
-        return cls(told["__version__"], bool(told.get("cuda") or told.get("hip")))
+        constants = runpy.run_path(str(Path(spec.origin).with_name("version.py")))
+        return cls(constants["__version__"], bool(constants.get("cuda") or constants.get("hip")))
 
 
 def find_devices(wanted: tuple[str, ...]) -> tuple[str, ...]:
@@ -86,7 +86,7 @@ def _check(name: str) -> None:
 
 
 def _gpu_count() -> int | None:
-    """How many GPUs a process sees; None where that cannot be told without torch."""
+    """The number of GPUs that a process sees. None if only torch could say."""
     lines = _nvidia_smi("--list-gpus")
     if lines is None:
         return None if any(Path(path).exists() for path in _DRIVERS) else 0

@@ -19,7 +19,7 @@
     ├── InternalServerError       500     internalServerError     a bug; the log has the trace, the client never
     └── ServiceUnavailable        503     serviceUnavailable      starting or stopping
 
-    MediaError                    a picture that cannot be used; whoever asked for it knows which parameter it was
+    MediaError                    a picture that cannot be used; the caller adds the parameter
     TaskRejected                  one task, all the errors found in it
 
     Failure                       why an accepted task ended without its images: data, kept with the job
@@ -191,7 +191,7 @@ class ServiceUnavailable(ApiError):
 class MediaError(Exception):
     """A picture that cannot be used, in words for its sender.
 
-    `missing` tells a picture that was here and has expired, or never was, from one that cannot be read.
+    `missing` is true for a picture that has expired or never existed, and false for one that cannot be read.
     """
 
     def __init__(self, message: str, *, missing: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""Opens the sockets of the server before anything is loaded, so that a port in use is told at once."""
+"""Opens the sockets of the server before anything is loaded, so that a port in use is reported at once."""
 
 import contextlib
 import socket

@@ -25,7 +25,7 @@ class Metrics:
             return Histogram(f"ownware_{name}", text, labels, buckets=buckets, registry=self._registry)
 
         self._tasks = counter("tasks", "Tasks that ended.", "model", "state")
-        self._images = counter("images", "Images drawn.", "model")
+        self._images = counter("images", "Images rendered.", "model")
         self._seconds = histogram("render_seconds", "Seconds from an image's start to its file.", _SECONDS, "model")
         self._steps = counter("steps", "Denoising steps, computed or reused.", "model", "cache", "outcome")
         self._forwards = counter(

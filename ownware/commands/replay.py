@@ -1,4 +1,4 @@
-"""`ownware replay`: render an image again from its receipt, and tell whether the bytes are the same.
+"""`ownware replay`: render an image again from its receipt, and report whether the bytes are the same.
 
 Runs in the command's own process, with the models and the data folder of the settings.
 """

@@ -1,6 +1,6 @@
-"""The picture an image is drawn onto, in pixels: seed image, mask, margin and outpainting.
+"""The canvas of an image in pixels: seed image, mask, margin and outpainting.
 
-A canvas is made once for a request. The renderer draws the part of it that may change, at the size the model draws. The
+A canvas is made once for a request. The model renders the part of it that may change, at its own size. The
 canvas then pastes the result back. Pixels that may not change are those of the seed image. Knows pictures; knows no
 latents.
 """
@@ -22,10 +22,10 @@ WHOLE: RelativeBox = (0.0, 0.0, 1.0, 1.0)
 
 @dataclass(frozen=True, slots=True)
 class Canvas:
-    """The picture before it is drawn on, at the requested size.
+    """The picture before rendering, at the requested size.
 
-    `mask` is [H, W] in 0…1, 1 where the picture is drawn anew, or None where all of it may change. `box` is the part
-    that is drawn. It holds every pixel whose mask is not 0.
+    `mask` is [H, W] in 0…1, 1 where the picture changes, or None where all of it may change. `box` is the part
+    that is rendered. It holds every pixel whose mask is not 0.
     """
 
     picture: Image.Image
@@ -45,7 +45,7 @@ class Canvas:
         return left / width, top / height, right / width, bottom / height
 
     def crop(self, size: tuple[int, int]) -> Image.Image:
-        """Return the part that is drawn, scaled to a size in pixels."""
+        """Return the rendered part, scaled to a size in pixels."""
         part = self.picture.crop(self.box)
         return part if part.size == size else part.resize(size, Image.Resampling.LANCZOS)
 
@@ -68,10 +68,10 @@ class Canvas:
             part = np.maximum.reduceat(part, edges, axis=axis)
         return part
 
-    def paste_back(self, drawn: Image.Image) -> Image.Image:
-        """Return the whole picture with the drawn part pasted in through the mask."""
+    def paste_back(self, rendered: Image.Image) -> Image.Image:
+        """Return the whole picture with the rendered part pasted in through the mask."""
         left, top, right, bottom = self.box
-        part = drawn.resize((right - left, bottom - top), Image.Resampling.LANCZOS)
+        part = rendered.resize((right - left, bottom - top), Image.Resampling.LANCZOS)
         if self.mask is None:
             return part
         before = np.asarray(self.picture.crop(self.box), dtype=np.float32)

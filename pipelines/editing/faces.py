@@ -1,4 +1,4 @@
-"""Face refinement: find the faces in a finished picture, and make the request that draws one of them again, larger.
+"""Face refinement: find the faces in a finished picture, and make the request that renders one of them again, larger.
 
 A refinement is an ordinary request with a seed image, a soft mask and a margin, so it runs in the same denoising loop.
 Knows pictures and requests; imports no torch.
@@ -19,7 +19,7 @@ from pipelines.request import FaceRefinement, Reference, RenderRequest
 if TYPE_CHECKING:
     from nudenet import NudeDetector
 
-# Pixels around a face that are drawn with it: the default of A1111's ADetailer ("inpaint only masked padding").
+# Pixels around a face that are rendered with it: the default of A1111's ADetailer ("inpaint only masked padding").
 MARGIN = 32
 # NudeNet's detector scores a clear frontal face 0.5 to 0.9. The scale of a request's `confidence` comes from detectors
 # that score it 0.9 and more.
@@ -39,7 +39,7 @@ def find_faces(picture: Image.Image, confidence: float) -> tuple[Box, ...]:
 def face_request(
     picture: Image.Image, box: Box, request: RenderRequest, how: FaceRefinement, folder: Path
 ) -> RenderRequest:
-    """Make the request that draws one face of a picture again. Writes the picture and the mask into `folder`.
+    """Make the request that renders one face of a picture again. Writes the picture and the mask into `folder`.
 
     ControlNets and step caches are left out, because their windows refer to the steps of the first request.
     """

@@ -12,9 +12,9 @@ from starlette.requests import Request
 class Client:
     """The sender of a task.
 
-    `owner` tells the tasks and images of one key from those of another. `base_url` is our address as the sender reached
-    it. `listens` is true on a WebSocket: results of async tasks are pushed there, and those of sync tasks are sent one
-    by one. Over HTTP there is one answer. `gone` is set when the sender has hung up and will not come back.
+    `owner` separates the tasks and images of one key from those of another. `base_url` is our address as the sender
+    reached it. `listens` is true on a WebSocket: results of async tasks are pushed there, and those of sync tasks are
+    sent one by one. Over HTTP there is one answer. `gone` is set when the sender has hung up and will not come back.
     """
 
     owner: str

@@ -14,7 +14,7 @@ def image_url(base_url: str, image_uuid: str, extension: str) -> str:
 
 
 def own_image(text: str, base_url: str) -> str | None:
-    """The UUID in a URL of ours, which is looked up rather than fetched; None for any other text."""
+    """The UUID in a URL of this server, which needs no download. None for any other text."""
     if not text.startswith(f"{base_url}{IMAGE_ROUTE}/"):
         return None
     return PurePosixPath(text).stem

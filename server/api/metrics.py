@@ -37,7 +37,7 @@ class CountRequests:
 
 
 def router(metrics: Metrics, waiting: Callable[[], Awaitable[int]]) -> APIRouter:
-    """The route of these counters. `waiting` tells how many tasks wait."""
+    """The route of these counters. `waiting` returns the number of waiting tasks."""
     routes = APIRouter(tags=["health"])
 
     @routes.get("/metrics", summary="Counters for Prometheus", response_class=Response)

@@ -22,18 +22,18 @@ def router(jobs: JobStore, media: MediaStore) -> APIRouter:
 
     @routes.get(RECEIPT_ROUTE + "/{image_uuid}", tags=["receipts"], summary="How an image was made")
     async def receipt(image_uuid: str) -> dict[str, Any]:
-        """The resolved request, seed, weights, versions and timings; `ownware replay` draws the same bytes from it."""
+        """The resolved request, seed, weights, versions and timings. `ownware replay` renders the same bytes."""
         result, found = await jobs.result(image_uuid), await media.get(image_uuid.lower(), owner=None)
         if result is None or found is None:
-            raise NotFound("No image with this UUID was drawn here, or it has expired.", code="imageNotFound")
-        told = {} if result.cache is None else {"cache": cache_json(result.cache)}
+            raise NotFound("No image with this UUID was rendered here, or it has expired.", code="imageNotFound")
+        cache = {} if result.cache is None else {"cache": cache_json(result.cache)}
         return {
             "imageUUID": result.image_uuid,
             "sha256": found.sha256,
             "created": round(found.created, 3),
             "seconds": round(result.seconds, 4),
             "receipt": json.loads(result.receipt),
-            **told,
+            **cache,
         }
 
     return routes

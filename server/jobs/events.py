@@ -70,7 +70,7 @@ class JobEvents:
                 del self._watchers[key]
 
     def publish(self, event: ResultReady | Ended) -> None:
-        """Tell the observer and the watchers of the event's job."""
+        """Pass an event to the observer and to the watchers of its job."""
         if self._observer is not None:
             if isinstance(event, ResultReady):
                 self._observer.record_image(event.job, event.result)
@@ -80,7 +80,7 @@ class JobEvents:
             events.put_nowait(event)
 
     def announce_stop(self) -> None:
-        """Tell all watchers that no more events will come."""
+        """Announce to all watchers that no more events come."""
         for watchers in self._watchers.values():
             for events in watchers:
                 events.put_nowait(Stopping())

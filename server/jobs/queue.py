@@ -79,13 +79,13 @@ class JobQueue:
         await asyncio.gather(*(supervisor.stop() for supervisor in self._supervisors))
 
     async def submit(self, submission: Submission) -> Job:
-        """Accept a job: on disk when this returns.
+        """Accept a job. It is on disk when this returns.
 
         Raises `ConflictTaskUUID`, `RateLimitExceeded`, or `ServiceUnavailable` when a worker could not start and none
         is ready.
         """
         if self.failure is not None and not self.ready:
-            raise ServiceUnavailable(f"No renderer: {self.failure}", code="modelNotReady")
+            raise ServiceUnavailable(f"No worker can start: {self.failure}", code="modelNotReady")
         job = await self._store.accept(submission, limit=self._limit)
         for supervisor in self._supervisors:
             supervisor.wake()
@@ -128,7 +128,7 @@ class JobQueue:
         return self._events.watch(key)
 
     def announce_stop(self) -> None:
-        """Tell all watchers that no more events will come, and let the workers end."""
+        """Announce to all watchers that no more events come, and let the workers end."""
         self._events.announce_stop()
         for supervisor in self._supervisors:
             supervisor.announce_stop()

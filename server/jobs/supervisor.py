@@ -97,7 +97,7 @@ class Supervisor:
             try:
                 job = await self._store.claim()
             except Exception:
-                log.exception("no task can be taken from the disk")
+                log.exception("no task can be read from the database")
                 await asyncio.sleep(RESTART_PAUSE_SECONDS)
                 continue
             if job is not None:
@@ -115,11 +115,11 @@ class Supervisor:
                 elif isinstance(reply, Outcome):
                     await self._recorder.end(job, reply)
         except WorkerDied:
-            if not self._stopping:  # else it goes on at the next start
-                await self._recorder.fail(job, "The renderer ended while it drew this task.")
+            if not self._stopping:  # else the task continues at the next start
+                await self._recorder.fail(job, "The worker process ended during this task.")
             raise
         except Exception:
-            message = "The result of this task could not be kept. The server's log has the details."
+            message = "The result of this task could not be stored. The server's log has the details."
             await self._recorder.fail(job, message)
             raise
         finally:

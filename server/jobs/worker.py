@@ -171,4 +171,4 @@ def _describe(error: Exception, request: RenderRequest) -> str:
     if type(error).__name__ == "OutOfMemoryError":
         size = f"{request.width}×{request.height}"
         return f"The device ran out of memory at {size}. Try a smaller size or fewer reference images."
-    return "The renderer failed on this task. The server's log has the details."
+    return "The worker failed on this task. The server's log has the details."

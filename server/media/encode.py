@@ -1,6 +1,6 @@
 """Encodes finished images. The same image and text give the same bytes.
 
-Knows formats and qualities. Runs in worker processes, and for guides in the API process.
+Knows formats and qualities. Runs in worker processes, and for control images in the API process.
 """
 
 import io

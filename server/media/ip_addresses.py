@@ -1,4 +1,4 @@
-"""Tells public IP addresses from private ones. Pure: resolves and connects to nothing."""
+"""Separates public IP addresses from private ones. Pure: resolves no name."""
 
 import ipaddress
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network

@@ -37,7 +37,7 @@ TaskEvent = Accepted | ResultReady | Ended
 
 
 class TaskService:
-    """Accepts tasks, and tells what becomes of each."""
+    """Accepts tasks, and yields the events of each."""
 
     def __init__(self, ids: TaskIds, queue: JobQueue, inputs: InputImages, options: TaskOptions) -> None:
         self._ids = ids
@@ -48,7 +48,7 @@ class TaskService:
     async def run(self, spec: TaskSpec, *, listens: bool, gone: asyncio.Event) -> AsyncIterator[TaskEvent]:
         """Accept a task and yield its events up to its end, or only `Accepted` where nobody waits or listens.
 
-        `listens` says whether the client can be told later, as over a WebSocket. A task that its client waits for is
+        `listens` says whether the client gets later events, as over a WebSocket. A task that its client waits for is
         cancelled when `gone` is set before a worker has begun it. Raises `TaskRejected` or another `ApiError` before
         anything is accepted, and `ServiceUnavailable` when the server stops while the client waits.
         """

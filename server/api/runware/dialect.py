@@ -1,4 +1,4 @@
-"""Runware's dialect: imageInference tasks in, acknowledgements, result items and error objects out."""
+"""Runware's dialect: parses imageInference tasks; renders acknowledgements, results and errors."""
 
 from dataclasses import replace
 
@@ -28,7 +28,7 @@ class RunwareDialect:
         self._options = options
 
     def parse(self, request: WireTask, client: Client) -> TaskSpec:
-        """What an imageInference task asks for. Raises `TaskRejected` or another `ApiError`."""
+        """The spec of an imageInference task. Raises `TaskRejected` or another `ApiError`."""
         catalog = self._loras.catalog(client.owner)
         normalized, contradictions = normalize(request, catalog)
         passed: list[str] = []
@@ -52,11 +52,11 @@ class RunwareDialect:
         return replace(spec, warnings=(*spec.warnings, *ignored_warnings(ignored), *passed))
 
     def acknowledge(self, job: Job) -> Answer:
-        """Exactly the task's type and UUID."""
+        """The task's type and UUID only."""
         return acknowledgement(job_ref(job))
 
     async def result(self, job: Job, image: Result, client: Client) -> Answer:
-        """One image, as a client that waits for it gets it. Raises `NotFound` when its file has expired."""
+        """One image, for a client that waits. Raises `NotFound` when its file has expired."""
         item = await image_item(job, image, self._media, client.base_url, status=False)
         return Answer(data=(item,), warnings=job.submission.warnings)
 

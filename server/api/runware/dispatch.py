@@ -1,6 +1,6 @@
-"""One task in, its answers out: the part of the Runware surface that HTTP and WebSocket share.
+"""Dispatches a task to the handler of its type. HTTP and WebSocket share it.
 
-Every way a task can fail ends here as an error object that names the task; nothing gets past as an exception.
+Every failure of a task becomes an error object here. No exception leaves this module.
 """
 
 import json
@@ -28,7 +28,7 @@ from server.errors import ApiError, InternalServerError, InvalidRequest, TaskRej
 
 log = structlog.get_logger()
 
-# More than any client batches, and few enough that taking them up does not hold up other callers.
+# More than any client batches, and few enough that other clients are not delayed.
 MAX_TASKS = 1000
 MAX_NESTING = 200  # the limit of pydantic's parser
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]|[\ud800-\udfff]")
@@ -64,7 +64,7 @@ class RunwareApi:
         }
 
     async def handle(self, raw: Any, client: Client) -> AsyncIterator[Answer]:
-        """Answer one task: one answer, or over a listening client as many as there is something to say."""
+        """Answer one task. A listening client may get several answers."""
         ref = task_ref(raw)
         documentation = f"{client.base_url}/docs"
         try:
@@ -93,14 +93,14 @@ def parse_tasks(body: bytes | str) -> list[Any]:
     if not isinstance(tasks, list):
         raise InvalidRequest("The request must be a JSON array of task objects.")
     if not tasks:
-        raise InvalidRequest("The request holds no task.")
+        raise InvalidRequest("The request has no task.")
     if len(tasks) > MAX_TASKS:
-        raise InvalidRequest(f"The request holds {len(tasks)} tasks; at most {MAX_TASKS} can be sent at once.")
+        raise InvalidRequest(f"The request has {len(tasks)} tasks. At most {MAX_TASKS} can be sent at once.")
     return tasks
 
 
 def _parse_json(body: bytes | str) -> Any:
-    """Parse JSON, also with half a surrogate pair in a string: `check_texts` refuses its task alone."""
+    """Parse JSON that may have half a surrogate pair in a string. `check_texts` refuses that task later."""
     try:
         return from_json(body, allow_inf_nan=False)
     except (ValueError, TypeError):  # a TypeError for a string that cannot be encoded
@@ -117,12 +117,12 @@ def _parse_json(body: bytes | str) -> Any:
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number of JSON")
+    raise ValueError(f"{name} is not a JSON number")
 
 
 def task_ref(raw: Any) -> TaskRef:
-    """The task an answer belongs to, as far as the client told it in a usable form."""
+    """The type and the UUID of a raw task. None for a part that is missing or unusable."""
     if not isinstance(raw, dict):
         return TaskRef()
-    told = [raw.get(name) for name in ("taskType", "taskUUID")]
-    return TaskRef(*(value if isinstance(value, str) and is_text(value) else None for value in told))
+    sent = [raw.get(name) for name in ("taskType", "taskUUID")]
+    return TaskRef(*(value if isinstance(value, str) and is_text(value) else None for value in sent))

@@ -1,6 +1,6 @@
-"""`GET /docs`: gives the examples of "Try it out" a fresh taskUUID each time they are sent.
+"""`GET /docs`: sends each example of "Try it out" with a fresh taskUUID.
 
-A task UUID can be used once, so an example with a fixed one would work only once.
+A task UUID can be used once. An example with a fixed one would work only once.
 """
 
 import json
@@ -33,7 +33,7 @@ _BUNDLE = "SwaggerUIBundle({"
 
 
 def install_fresh_ids(app: FastAPI, examples: Iterable[list[dict[str, Any]]]) -> None:
-    """Let the page replace the ids of the examples whenever it sends one."""
+    """Make the page replace the ids of the examples each time it sends one."""
     ids = sorted({task["taskUUID"] for tasks in examples for task in tasks})
     script = _SCRIPT % json.dumps(ids)
     page = next(route for route in app.routes if getattr(route, "path", None) == "/docs")

@@ -1,6 +1,6 @@
 """`POST /v1`: an array of tasks in, one JSON object out.
 
-Knows bodies, headers and status codes; what a task means is `api`'s business.
+Knows bodies, headers and status codes; knows no task type but authentication.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ class RunwareHttp:
         self._notices_hang_up = services.options.cancel_for_gone_clients
 
     async def post(self, request: Request) -> Response:
-        """Answer one request; every outcome is a JSON object with `data`, `errors` or both."""
+        """Answer one request with a JSON object of `data`, `errors` or both."""
         try:
             tasks = parse_tasks(await read_body(request, self._max_body))
         except ApiError as error:
@@ -59,7 +59,7 @@ class RunwareHttp:
         return json_response(answers)
 
     async def _collect(self, task: Any, client: Client) -> Answer:
-        """Wait for all a task has to say."""
+        """Collect all answers of a task into one."""
         answers = [answer async for answer in self._api.handle(task, client)]
         return Answer(
             data=tuple(item for answer in answers for item in answer.data),
@@ -70,7 +70,7 @@ class RunwareHttp:
 
 
 def json_response(answers: Sequence[Answer]) -> Response:
-    """Render answers; warnings go into a header, because clients reject unknown keys in result items."""
+    """Render answers. Warnings go into a header, because clients reject unknown keys in result items."""
     status, body = http_body(answers)
     headers = {}
     if warnings := list(dict.fromkeys(text for answer in answers for text in answer.warnings)):
@@ -78,7 +78,7 @@ def json_response(answers: Sequence[Answer]) -> Response:
     if status in (429, 503):
         headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
     if status == 413:
-        headers["Connection"] = "close"  # the rest of the body is not going to be read
+        headers["Connection"] = "close"  # the rest of the body is not read
     return Response(_dump(body), status, headers, media_type="application/json")
 
 
@@ -87,7 +87,7 @@ def _dump(body: Item) -> str:
 
 
 def _key(request: Request, logins: list[dict[str, Any]]) -> str | None:
-    """The key of the header, else of an authentication task anywhere in the array."""
+    """The API key of the header, else of an authentication task in the array."""
     if key := bearer_key(request.headers):
         return key
     keys = [login.get("apiKey") for login in logins]

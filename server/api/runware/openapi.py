@@ -1,6 +1,6 @@
-"""The OpenAPI description of Runware's API: the tasks that are really accepted, with examples that work when sent.
+"""The OpenAPI description of Runware's API, with examples that can be sent.
 
-Built from the same types that validate the tasks.
+It is built from the types that validate the tasks.
 """
 
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from server.api.runware.schema.tasks import TASKS
 _TASK_UUID = "7b1f6f0e-2c3b-4a55-9d43-0a4a0f3e7b10"
 REF = "#/components/schemas/{model}"
 
-# In the place of a model stands its mode.
+# `model` is a mode here. `describe` replaces it by the first served model of that mode.
 EXAMPLES: dict[str, list[dict[str, Any]]] = {
     "Text to image": [
         {
@@ -40,7 +40,7 @@ EXAMPLES: dict[str, list[dict[str, Any]]] = {
         }
     ],
     "Ask for an async result": [{"taskType": "getResponse", "taskUUID": _TASK_UUID}],
-    "Make a guide for a ControlNet": [
+    "Make a control image for a ControlNet": [
         {
             "taskType": "controlNetPreprocess",
             "taskUUID": "9b6b3a39-61c7-4b5f-9a0e-3f0f4f6f7a13",
@@ -120,7 +120,7 @@ def describe(document: dict[str, Any], catalog: Catalog) -> None:
 
 
 def _examples(catalog: Catalog) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """Those that work when sent: of each mode, the first model that is served."""
+    """The examples whose mode is served, with the first model of that mode."""
     for name, (task,) in EXAMPLES.items():
         if "model" not in task:
             yield name, [task]

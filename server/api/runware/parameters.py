@@ -1,8 +1,8 @@
-"""Runware's names for the parts of a task, for errors that are found behind the wire."""
+"""Runware's parameter names for the neutral paths of errors."""
 
 import re
 
-# The neutral name of a part, and the parameter; a number in brackets stays where it is.
+# Each neutral path and its parameter. A number in brackets is kept.
 _NAMES = {
     "task_id": "taskUUID",
     "api_key": "apiKey",
@@ -18,7 +18,7 @@ _NAMES = {
 
 
 def parameter_of(path: str) -> str:
-    """`loras[1]` → `lora[1].model`. Other paths are returned as they are: both sides call `width` so."""
+    """The parameter of a neutral path: `loras[1]` → `lora[1].model`. Other paths are the same on the wire."""
     number = re.search(r"\[\d+\]", path)
     if number is None:
         return _NAMES.get(path, path)

@@ -1,6 +1,6 @@
-"""What leaves on the wire: error objects, result items, acknowledgements, and the body of an HTTP answer.
+"""Error objects, acknowledgements, and the body of an HTTP answer.
 
-ApiKeys that do not apply are omitted, never null or empty: clients fail on `"errors": []` and on a null cost. Knows no
+Keys that do not apply are omitted, never null or empty: clients fail on `"errors": []` and on a null cost. Knows no
 transport and no database.
 """
 
@@ -16,21 +16,21 @@ Item = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class TaskRef:
-    """The task an item or an error belongs to, as far as the client told it."""
+    """The task of an item or an error. None for a part that the client did not send."""
 
     task_type: str | None = None
     task_uuid: str | None = None
 
     @property
     def keys(self) -> Item:
-        """`taskType` and `taskUUID`, as far as known."""
+        """`taskType` and `taskUUID`, without the unknown ones."""
         known = {"taskType": self.task_type, "taskUUID": self.task_uuid}
         return {key: value for key, value in known.items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What one task is answered: items, errors, or both; `status` is what HTTP says if nothing else succeeds."""
+    """The answer of one task: items, errors, or both. `status` is the HTTP status if no task succeeds."""
 
     data: tuple[Item, ...] = ()
     errors: tuple[Item, ...] = ()
@@ -39,7 +39,7 @@ class Answer:
 
 
 def error_object(error: ApiError | Failure, ref: TaskRef, *, documentation: str | None = None) -> Item:
-    """One error as the vendor shapes it: code, message, parameter, its range, and the task."""
+    """One error in the vendor's format: code, message, parameter, its range, and the task."""
     item: Item = {"code": error.code, "message": error.message}
     if error.path is not None:
         item["parameter"] = parameter_of(error.path)
@@ -61,20 +61,20 @@ def refusal(errors: Iterable[ApiError | Failure], ref: TaskRef, *, documentation
 
 
 def ignored_warnings(parameters: Iterable[str]) -> tuple[str, ...]:
-    """A warning for each unknown parameter that the server was told to ignore."""
+    """A warning for each unknown parameter that the server is set to ignore."""
     return tuple(f"{name} is ignored: the API has no such parameter." for name in parameters)
 
 
 def acknowledgement(ref: TaskRef) -> Answer:
-    """The answer of an accepted async task: exactly its type and UUID, for any further key reads as a result."""
+    """The answer of an accepted async task: its type and UUID only. Clients read any other key as a result."""
     return Answer(data=(ref.keys,))
 
 
 def http_body(answers: Sequence[Answer]) -> tuple[int, Item]:
     """Join the answers of one request into a status and a body.
 
-    Anything that succeeded makes it a 200 without the singular `error`, which one client takes for a failure of the
-    whole; a request of which nothing succeeded has the first error's status, and repeats that error as `error`.
+    If a task succeeded, the status is 200, and there is no singular `error`: one client reads that as a failure of the
+    whole request. Otherwise the status is that of the first error, and `error` repeats it.
     """
     data = [item for answer in answers for item in answer.data]
     errors = [item for answer in answers for item in answer.errors]

@@ -1,6 +1,6 @@
-"""Result items: what a job's images look like on the wire.
+"""Result items: the images of a job on the wire.
 
-Reads the finished files; draws nothing and decides nothing.
+Reads the finished files. Renders nothing.
 """
 
 import asyncio
@@ -15,12 +15,12 @@ from server.tasks.picture_tasks import PictureTask
 
 
 def job_ref(job: Job) -> TaskRef:
-    """The task of a job; one that came in another dialect is an imageInference in this one."""
+    """The task of a job. A job of another dialect is an imageInference here."""
     return TaskRef(job.submission.task.get("taskType", "imageInference"), job.submission.task_uuid)
 
 
 async def image_item(job: Job, result: Result, media: MediaStore, base_url: str, *, status: bool) -> Item:
-    """One image, in the form the task asked for. Raises `NotFound` when its file has expired."""
+    """One image in the task's output type. Raises `NotFound` when its file has expired."""
     task, encoding = job.submission.task, job.submission.encoding
     item: Item = job_ref(job).keys
     if status:
@@ -36,12 +36,12 @@ async def image_item(job: Job, result: Result, media: MediaStore, base_url: str,
         item |= await media_item("image", found, kind, base_url)
     item["seed"] = result.seed
     if task.get("includeCost"):
-        item["cost"] = 0.0  # your own GPU bills nobody
+        item["cost"] = 0.0  # your own GPU costs nothing
     return item
 
 
 async def media_item(name: str, media: Media, kind: str, base_url: str) -> Item:
-    """A stored picture in one of the three output types, under a name such as `image` or `guideImage`."""
+    """A stored picture in one of the three output types. The name is `image`, `media` or `guideImage`."""
     if kind == "URL":
         return {f"{name}URL": image_url(base_url, media.uuid, media.path.suffix[1:])}
     text = base64.b64encode(await asyncio.to_thread(media.path.read_bytes)).decode("ascii")
@@ -51,7 +51,7 @@ async def media_item(name: str, media: Media, kind: str, base_url: str) -> Item:
 
 
 async def job_answer(job: Job, media: MediaStore, base_url: str) -> Answer:
-    """Everything an ended job has to say: all its images, and the error that ended it."""
+    """All images of an ended job, and its error if it has one."""
     items: list[Item] = []
     errors: list[Item] = []
     try:
@@ -67,7 +67,7 @@ async def job_answer(job: Job, media: MediaStore, base_url: str) -> Answer:
 async def picture_answer(task: PictureTask, media: MediaStore, base_url: str, *, status: bool) -> Answer:
     """The stored picture of an upload or a preprocessing task. Raises `NotFound` when it has been deleted.
 
-    `status` says how far the task is, as `getResponse` does.
+    `status` adds the state of the task, as for `getResponse`.
     """
     wire = task.task
     item: Item = TaskRef(wire["taskType"], wire["taskUUID"]).keys

@@ -1,6 +1,6 @@
-"""WebSocket sessions: what is still to be sent to a client, kept for a while when its connection drops.
+"""WebSocket sessions: undelivered frames, kept for a while when the connection drops.
 
-Knows frames as text and how to hand one over (`send`), and nothing else of sockets.
+Knows frames as text and a function that sends one; knows no socket.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ Send = Callable[[str], Awaitable[bool]]
 
 
 class Session:
-    """An ordered outbox that survives its connection. At most one connection delivers it, the newest."""
+    """An ordered outbox that survives its connection. The newest connection delivers it."""
 
     def __init__(self, owner: str) -> None:
         self.uuid = str(uuid.uuid4())
@@ -26,19 +26,19 @@ class Session:
         self._writer: asyncio.Task[None] | None = None
 
     def put(self, frame: str) -> None:
-        """Add a frame, whether or not a connection is there to take it."""
+        """Add a frame. It waits if there is no connection."""
         self._frames.append(frame)
         self._waiting.set()
 
     def connect(self, send: Send) -> None:
-        """Deliver over this connection from now on. `send` says whether the frame went out."""
+        """Deliver over this connection from now on. `send` returns whether the frame was sent."""
         if self._writer is not None:
             self._writer.cancel()
         self._send = send
         self._writer = asyncio.create_task(self._deliver(send))
 
     def disconnect(self, send: Send) -> bool:
-        """Stop delivering over this connection. False when another has taken over."""
+        """Stop delivering over this connection. Returns false if a newer one delivers already."""
         if self._send is not send or self._writer is None:
             return False
         self._writer.cancel()
@@ -51,12 +51,12 @@ class Session:
                 self._waiting.clear()
                 await self._waiting.wait()
             if not await send(self._frames[0]):
-                return  # it stays first in line for the next connection
+                return  # the frame stays first for the next connection
             self._frames.popleft()
 
 
 class Sessions:
-    """The sessions that can be resumed."""
+    """All sessions that can be resumed."""
 
     def __init__(self, kept_seconds: float = KEPT_SECONDS) -> None:
         self._kept_seconds = kept_seconds
@@ -64,12 +64,12 @@ class Sessions:
         self._expiries: dict[str, asyncio.TimerHandle] = {}
 
     def holds(self, owner: str, session_uuid: str | None) -> bool:
-        """Whether the owner can resume the session of that UUID."""
+        """Whether the owner has a session of that UUID."""
         session = self._sessions.get(session_uuid or "")
         return session is not None and session.owner == owner
 
     def open(self, owner: str, wanted: str | None) -> Session:
-        """Resume the owner's session of that UUID, or start a new one; an unknown UUID is no error."""
+        """Resume the owner's session of that UUID, or start a new one. An unknown UUID is no error."""
         session = self._sessions[wanted] if wanted is not None and self.holds(owner, wanted) else None
         if session is None:
             session = Session(owner)
@@ -79,7 +79,7 @@ class Sessions:
         return session
 
     def leave(self, session: Session, send: Send) -> None:
-        """A connection is gone; forget its session if none comes back in time."""
+        """Disconnect a connection. Its session is forgotten unless it is resumed in time."""
         if session.disconnect(send):
             loop = asyncio.get_running_loop()
             self._expiries[session.uuid] = loop.call_later(self._kept_seconds, self._forget, session.uuid)

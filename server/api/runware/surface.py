@@ -25,7 +25,7 @@ from server.errors import ApiError
 
 
 class RunwareSurface:
-    """See `server.api.dialect.Surface`. Other paths than its own answer in this dialect too."""
+    """See `server.api.dialect.Surface`. Paths of no dialect answer in this one too."""
 
     schema: ClassVar[str] = upload_rows.SCHEMA
     paths: ClassVar[tuple[str, ...]] = ("/v1", "/v1/", "/")
@@ -47,22 +47,22 @@ class RunwareSurface:
         self._socket = RunwareSocket(api, services, Sessions())
 
     def add_routes(self, app: FastAPI) -> None:
-        """Serve tasks on each path; the documentation shows one."""
+        """Serve tasks on each path. The documentation shows one."""
         for path in self.paths:
             app.add_api_route(path, self._http.post, methods=["POST"], include_in_schema=path == "/v1")
             app.add_api_websocket_route(path, self._socket.serve)
         install_fresh_ids(app, openapi.EXAMPLES.values())
 
     def describe(self, document: dict[str, Any]) -> None:
-        """Add the tasks that are accepted, and the answers."""
+        """Add the accepted tasks and the answers."""
         openapi.describe(document, self._loras.catalog(""))
 
     def error_response(self, *errors: ApiError) -> Response:
-        """The body that Runware's clients read."""
+        """An error response in Runware's format."""
         return json_response([refusal(errors, TaskRef())])
 
     async def open(self) -> None:
-        """Go on with the uploads of an earlier process."""
+        """Resume the uploads of an earlier process."""
         await self._uploads.open()
 
     async def close(self) -> None:

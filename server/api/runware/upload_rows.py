@@ -1,6 +1,6 @@
-"""Uploads of LoRAs: the stages of each one, and its row, so that a restart neither loses nor forgets any.
+"""Uploads of LoRAs: the stages of each upload, and its row in the database.
 
-Knows rows and the items of the answers, not how files are fetched.
+A restart loses none. Knows rows and the items of answers; knows no download.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ _IDS = IdClaims("lora")
 
 
 class Upload:
-    """One upload under way or ended: the items so far, and the error that ended it."""
+    """One upload, running or ended: the items so far, and the error that ended it."""
 
     def __init__(self, task: ModelUpload) -> None:
         self.task_uuid = task.taskUUID
@@ -49,23 +49,23 @@ class Upload:
         self._wake_followers()
 
     def fail(self, error: ApiError) -> None:
-        """Note the error that ends the upload. Followers learn of it from `end`."""
+        """Record the error that ends the upload. `end` wakes the followers."""
         self.error = error
         self._add("failed", error.message)
 
     def end(self) -> None:
-        """Let followers finish: no more items come."""
+        """Let the followers finish. No more items come."""
         self.ended = True
         self._wake_followers()
 
     async def follow(self) -> AsyncIterator[Item]:
-        """The items as they come, up to the end."""
-        told = 0
+        """Yield the items as they come, until the upload ends."""
+        sent = 0
         while True:
             news = self._news
-            while told < len(self.items):
-                yield self.items[told]
-                told += 1
+            while sent < len(self.items):
+                yield self.items[sent]
+                sent += 1
             if self.ended:
                 return
             await news.wait()
@@ -80,7 +80,7 @@ class Upload:
 
 @dataclass(frozen=True, slots=True)
 class KeptUpload:
-    """What a row says: whose upload of what, and how it is."""
+    """An upload with its owner and its task, as a row has them."""
 
     owner: str
     task: ModelUpload
@@ -88,13 +88,13 @@ class KeptUpload:
 
 
 class UploadRows:
-    """The uploads of one database, the newest `KEPT_UPLOADS` of them."""
+    """The newest `KEPT_UPLOADS` uploads of one database."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def begin(self, owner: str, task: ModelUpload) -> None:
-        """Keep an upload that is about to start, in the place of a failed one. Raises `ConflictTaskUUID`."""
+        """Insert an upload before it starts. Replaces a failed one. Raises `ConflictTaskUUID`."""
         row = (owner, task.taskUUID, task.model_dump_json(), time.time())
 
         def work(connection: sqlite3.Connection) -> None:
@@ -110,7 +110,7 @@ class UploadRows:
         await self._database.run(work)
 
     async def end(self, owner: str, upload: Upload) -> None:
-        """Keep how an upload ended."""
+        """Store the items and the error of an ended upload."""
         row = (json.dumps(upload.items), _as_text(upload.error), owner, upload.task_uuid)
 
         def work(connection: sqlite3.Connection) -> None:
@@ -122,7 +122,7 @@ class UploadRows:
         await self._database.run(work)
 
     async def all(self) -> list[KeptUpload]:
-        """Every upload, the oldest first; of those that had not ended, none of the stages."""
+        """Every upload, the oldest first. One that had not ended has no stages."""
 
         def work(connection: sqlite3.Connection) -> list[KeptUpload]:
             return [_kept(row) for row in connection.execute("SELECT * FROM uploads ORDER BY created")]

@@ -1,7 +1,7 @@
 """The WebSocket at `/v1`: arrays of tasks in, one frame for each answer out.
 
-A connection authenticates first and is then tied to a session, so that results finished while it was away reach it
-when it comes back. A closed socket cancels nothing: clients return for their results.
+A connection authenticates first and joins a session. A session delivers the results that were finished while its client
+was away. A closed socket cancels no task.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ log = structlog.get_logger()
 
 
 class RunwareSocket:
-    """The WebSocket side of the Runware surface."""
+    """Serves the WebSocket connections."""
 
     def __init__(self, api: RunwareApi, services: Services, sessions: Sessions) -> None:
         self._api = api
@@ -67,7 +67,7 @@ class RunwareSocket:
                 self._start(task, connection.session, connection.base_url)
 
     def _start(self, task: Any, session: Session, base: str) -> None:
-        """Run a task beside the connection: pings are answered meanwhile, and it outlives the socket."""
+        """Run a task beside the connection, so that pings are answered meanwhile. It outlives the socket."""
         running = asyncio.create_task(self._answer(task, session, base))
         self._tasks.add(running)
         running.add_done_callback(self._tasks.discard)
@@ -98,7 +98,7 @@ class RunwareSocket:
         self._join(connection, session)
 
     def _join(self, connection: "_Connection", session: Session) -> None:
-        """Deliver a session's frames over this connection, which has just told its client about it."""
+        """Deliver a session's frames over this connection. Its client has the session's UUID by now."""
         if connection.session is session:
             return
         if connection.session is not None:
@@ -108,20 +108,20 @@ class RunwareSocket:
 
 
 class _Connection:
-    """One socket, and the session it delivers for once it has authenticated."""
+    """One socket, and its session once it has authenticated."""
 
     def __init__(self, websocket: WebSocket, base: str) -> None:
         self.websocket = websocket
         self.base_url = base
         self.session: Session | None = None
-        self.send_text = self._send_text  # one object for the connection's life: the session compares it
+        self.send_text = self._send_text  # always the same object, because the session compares it
 
     async def send(self, answer: Answer) -> None:
-        """Send something that no session needs to keep."""
+        """Send an answer that no session keeps."""
         await self.send_text(frame(answer))
 
     async def _send_text(self, text: str) -> bool:
-        """Send a frame; false when the connection has closed, which the reader notices by itself."""
+        """Send a frame. Returns false if the connection has closed; the reader notices that itself."""
         try:
             await self.websocket.send_text(text)
         except (RuntimeError, WebSocketDisconnect):
@@ -130,7 +130,7 @@ class _Connection:
 
 
 def frame(answer: Answer) -> str:
-    """One answer as a frame: empty members are left out, and of several errors a frame carries the first."""
+    """One answer as a frame. Empty members are omitted, and only the first error is sent."""
     body: Item = {}
     if answer.data:
         body["data"] = list(answer.data)
@@ -140,7 +140,7 @@ def frame(answer: Answer) -> str:
 
 
 def _login_failure(error: ApiError) -> str:
-    """Both the plural and the singular form, and no taskUUID: each client understands another part of it."""
+    """The frame of a failed login: `errors` and `error`, without a taskUUID. Each client reads another part."""
     item = error_object(error, TaskRef("authentication"))
     return _dump({"errors": [item], "error": item})
 

@@ -1,8 +1,7 @@
-"""Normalization: rewrites what real clients send in the spelling of the published pages.
+"""Normalization: rewrites a raw task in the documented spelling.
 
-Works on one raw task before validation, and returns a new task. It reports two spellings of one parameter that
-contradict each other, and parameters that have no counterpart on these models; every other value is left to validation.
-Each rule names the client that made it necessary.
+Runs before validation and returns a new task. Reports contradicting spellings of one parameter, and parameters of other
+model families. Checks no other value. Each rule names the client that made it necessary.
 """
 
 from collections.abc import Mapping
@@ -16,7 +15,7 @@ from server.errors import ApiError, IncompatibleParameters, UnsupportedParameter
 # The vendor prints 2^63 rounded to a double as the largest seed.
 PRINTED_MAX_SEED = 9223372036854776000
 
-# Parameters of other model families. Clients send their neutral values; any other value asks for something real.
+# Parameters of other model families. Clients send neutral values of them. Any other value asks for an effect.
 _FOREIGN = (
     "acceleration useCache resolution usePromptWeighting promptWeighting clipSkip vae refiner embeddings ipAdapters "
     "lycoris providerSettings watermark hiresFix layerDiffuse"
@@ -50,7 +49,7 @@ def normalize(task: WireTask, catalog: Catalog) -> tuple[WireTask, list[ApiError
 
 
 def normalize_preprocess(task: WireTask) -> tuple[WireTask, list[ApiError]]:
-    """Rewrite one preprocessing task in the documented spelling, and say where it contradicts itself.
+    """Rewrite one preprocessing task in the documented spelling. Returns the task and its contradictions.
 
     The vendor's newest SDK names each preprocessor as a model, and puts the picture under `inputs`.
     """
@@ -73,7 +72,7 @@ def normalize_preprocess(task: WireTask) -> tuple[WireTask, list[ApiError]]:
 
 
 def plain(value: Any) -> Any:
-    """Undo two freedoms of JSON, at every depth: null means absent (the old Python SDK sends it), 20.0 means 20."""
+    """Remove nulls and make whole floats integers, at every depth. The old Python SDK sends null for no value."""
     if isinstance(value, Mapping):
         return {key: plain(item) for key, item in value.items() if item is not None}
     if isinstance(value, list):
@@ -95,7 +94,7 @@ def _drop_foreign(task: WireTask, errors: list[ApiError]) -> None:
 
 
 def _move_inputs(task: WireTask, catalog: Catalog, errors: list[ApiError]) -> None:
-    """Both placements are published: the schema says `inputs.*`, all its edit examples use the top level."""
+    """Move pictures into `inputs`. The vendor's schema has them there, and its edit examples at the top level."""
     given = task.get("inputs", {})
     if not isinstance(given, dict):
         return
@@ -121,14 +120,14 @@ def _move_inputs(task: WireTask, catalog: Catalog, errors: list[ApiError]) -> No
 
 
 def _edits(task: WireTask, catalog: Catalog) -> bool:
-    """Whether the task's model takes reference images. Validation refuses an unknown model later."""
+    """Whether the task's model takes reference images. True for an unknown model, which validation refuses later."""
     model = task.get("model")
     entry = catalog.find(model) if isinstance(model, str) else None
     return entry is None or REFERENCES[entry.mode][1] > 0
 
 
 def _move_settings(task: WireTask, errors: list[ApiError]) -> None:
-    """`trueCFGScale` stands at the top level for other families; `ultralytics` did so in older documentation."""
+    """Move `trueCFGScale` and `ultralytics` from the top level, where other families and older pages have them."""
     for outer, name in (("settings", "trueCFGScale"), ("advancedFeatures", "ultralytics")):
         given = task.get(outer, {})
         if name in task and isinstance(given, dict):
@@ -167,14 +166,17 @@ def _soften_values(task: WireTask) -> None:
             del task[name]
 
 
-def _merge(target: dict[str, Any], name: str, value: Any, said_as: str, stands_as: str, errors: list[ApiError]) -> None:
+def _merge(
+    target: dict[str, Any], name: str, value: Any, sent_as: str, documented: str, errors: list[ApiError]
+) -> None:
+    """Set a parameter that may have another spelling. Two different values are an error."""
     if value is None:
         return
     if name in target and target[name] != value:
         errors.append(
             IncompatibleParameters(
-                f"'{said_as}' and '{stands_as}' are the same parameter and have different values.",
-                parameter=(stands_as, said_as),
+                f"'{sent_as}' and '{documented}' are the same parameter and have different values.",
+                parameter=(documented, sent_as),
             )
         )
         return

@@ -1,7 +1,7 @@
-"""The rules of imageInference that one field cannot tell: between fields, and between a field and the model.
+"""Cross-field validation of imageInference, and validation against the model.
 
-`check` runs every rule and collects what it finds; each rule is a generator of errors. What is well-formed but has no
-effect yet is refused last, by name, because a parameter that is silently ignored is worse than an error.
+`check` runs every rule and collects the errors. Each rule is a generator of errors. A valid parameter without effect is
+refused by name: an error is better than a parameter that is silently ignored.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -33,7 +33,7 @@ def check(task: ImageInference, entry: ModelEntry, catalog: Catalog) -> None:
 
 
 def check_faces(task: ImageInference, *, refined: bool) -> None:
-    """Raise `UnsupportedParameter` when faces are to be refined and the server does not."""
+    """Raise `UnsupportedParameter` if the task refines faces and the server does not."""
     if task.advancedFeatures.ultralytics is not None and not refined:
         message = (
             "'advancedFeatures.ultralytics' is documented for other model families. This server refines the faces "
@@ -63,7 +63,7 @@ def _references(task: ImageInference, entry: ModelEntry, catalog: Catalog) -> It
     if most == 0:
         editor = next((other.air for other in catalog.entries if REFERENCES[other.mode][1] > 0), None)
         takes_it = f"an edit model such as {editor} takes it" if editor else "no served model takes it"
-        yield UnsupportedParameter(f"'{name}' is no parameter of {entry.air}; {takes_it}.", parameter=name)
+        yield UnsupportedParameter(f"'{name}' is no parameter of {entry.air}: {takes_it}.", parameter=name)
         return
     wanted = "exactly one image" if least == most else f"{least} to {most} images"
     details = {"type": "array", "min": least, "max": most}
@@ -189,7 +189,7 @@ def _painting(task: ImageInference, entry: ModelEntry, catalog: Catalog) -> Iter
 
 
 def without_effect(given: Mapping[str, object]) -> Iterator[ApiError]:
-    """Refuse, by name, each parameter that asks for something this server does not do."""
+    """Yield an error for each parameter that asks for something without effect on this server."""
     for name, value in given.items():
         if value:
             yield UnsupportedParameter(f"'{name}' is valid, but has no effect on this server.", parameter=name)

@@ -1,6 +1,6 @@
-"""Names parameters in errors as the client sent them.
+"""Renames parameters in errors to the names that the client sent.
 
-Normalization renames parameters before they are checked, so the checks know the documented names only.
+Normalization renames parameters before the checks, so errors have the documented names.
 """
 
 from collections.abc import Iterator, Sequence
@@ -9,7 +9,7 @@ from server.api.runware.check.normalize import ACCELERATOR_ALIASES
 from server.api.runware.schema.tasks import WireTask
 from server.errors import ApiError
 
-# documented name → names that normalization takes for it
+# Each documented name, and the other names that normalization accepts for it.
 _SPELLINGS: dict[str, tuple[str, ...]] = {
     "safety.checkContent": ("checkNSFW",),
     "settings.trueCFGScale": ("trueCFGScale",),
@@ -25,20 +25,20 @@ _SPELLINGS: dict[str, tuple[str, ...]] = {
 
 
 def as_sent(errors: Sequence[ApiError], task: WireTask) -> Sequence[ApiError]:
-    """The errors of a task, changed so that they name its parameters as the raw task does."""
+    """Change the errors of a task so that they have the parameter names of the raw task."""
     for error in errors:
         names = (error.parameter,) if isinstance(error.parameter, str) else error.parameter or ()
         renamed = {name: sent for name in names for sent in _sent(name, task)}
         for name, sent in renamed.items():
             error.message = error.message.replace(f"'{name}'", f"'{sent}'")
-        told = tuple(renamed.get(name, name) for name in names)
+        sent_names = tuple(renamed.get(name, name) for name in names)
         if renamed:
-            error.parameter = told[0] if isinstance(error.parameter, str) else told
+            error.parameter = sent_names[0] if isinstance(error.parameter, str) else sent_names
     return errors
 
 
 def _sent(name: str, task: WireTask) -> Iterator[str]:
-    """The name that the task has for a documented one, if that is another."""
+    """The task's own name for a documented one. Nothing if it is the same."""
     for documented, spellings in _SPELLINGS.items():
         rest = name.removeprefix(documented)
         if (rest == name or rest[:1] not in ("", ".", "[")) or _has(task, documented.partition("[")[0]):

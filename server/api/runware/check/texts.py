@@ -1,7 +1,7 @@
 """Checks that every string of a task can be encoded as UTF-8. Knows no schema.
 
-JSON can spell half a surrogate pair, as clients do that cut a text inside an emoji. No tokenizer, database or answer
-can hold it.
+JSON can contain half a surrogate pair. Clients that cut a text inside an emoji send one. No tokenizer, database or
+answer can hold it.
 """
 
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ _REASON = "It holds half a surrogate pair, which is no character."
 
 
 def check_texts(task: dict[str, Any]) -> None:
-    """Raise `TaskRejected`, which names the parameters whose strings hold half a surrogate pair."""
+    """Raise `TaskRejected` if a string has half a surrogate pair. The errors name the parameters."""
     if errors := list(islice(_errors(task), MAX_FINDINGS)):
         raise TaskRejected(*errors)
 

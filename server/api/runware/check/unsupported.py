@@ -1,6 +1,6 @@
-"""Parameters of the vendor's schema without effect here, which a server may let pass with a warning.
+"""Lets parameters without effect pass with a warning, if the server is set to.
 
-A client that was made for the vendor's service then needs no change.
+A client of the vendor's service then needs no change.
 """
 
 from collections.abc import Iterable
@@ -14,9 +14,9 @@ _DELIVERY = ("webhookURL", "uploadEndpoint")
 
 
 def let_pass(task: WireTask, raw: WireTask, errors: Iterable[ApiError]) -> tuple[WireTask, list[ApiError], list[str]]:
-    """Take what has no effect out of a normalized task.
+    """Remove the parameters without effect from a normalized task.
 
-    Returns the task, the errors that are left, and a warning for each parameter, named as the raw task names it.
+    Returns the task, the remaining errors, and a warning for each parameter, with its name in the raw task.
     """
     safety = task.get("safety")
     checks = safety if isinstance(safety, dict) else {}

@@ -1,7 +1,6 @@
-"""From a raw task to a typed one, or to errors in the vendor's words.
+"""Schema validation: turns a raw task into a typed one, or into errors in the vendor's format.
 
-Turns pydantic's findings into error objects that name the parameter, its type and its range. Knows the schema, not
-the models.
+Each error names the parameter, its type and its range. Knows the schema; knows no model.
 """
 
 import difflib
@@ -24,7 +23,7 @@ from server.errors import (
 )
 from server.media.web_address import WebAddressError
 
-# A task of a megabyte can hold a hundred thousand mistakes; describing them all would hold up every other client.
+# A task of a megabyte can hold a hundred thousand mistakes. Describing them all would block other clients.
 MAX_FINDINGS = 20
 LONGEST_NAME = 64
 
@@ -51,8 +50,8 @@ def task_model(task: WireTask) -> type[WireModel]:
 def validate(model: type[M], task: WireTask, *, ignore_unknown: bool) -> tuple[M, list[str]]:
     """Check one task against its schema.
 
-    Returns the typed task and the unknown parameters that were ignored. Raises `TaskRejected` with one error for each
-    finding, unknown names last, and of very many only the first.
+    Returns the typed task and the ignored unknown parameters. Raises `TaskRejected` with one error for each finding, up
+    to `MAX_FINDINGS`. Unknown names come last.
     """
     try:
         return model.model_validate(task), []
@@ -65,13 +64,13 @@ def validate(model: type[M], task: WireTask, *, ignore_unknown: bool) -> tuple[M
         return model.model_validate(task, extra="ignore"), ignored
     kept = others if ignore_unknown else others + unknown
     errors: dict[str, ApiError] = {}
-    for finding in kept[:MAX_FINDINGS]:  # a union reports each of its branches; one error a parameter is enough
+    for finding in kept[:MAX_FINDINGS]:  # a union reports each of its branches; one error is enough
         errors.setdefault(_path(finding["loc"]), _as_error(model, finding))
     raise TaskRejected(*errors.values())
 
 
 def expectation(model: type[BaseModel], parameter: str) -> dict[str, Any]:
-    """What a parameter may be: type, min, max, multiplier, default, allowedValues, as far as they apply."""
+    """The constraints of a parameter: type, min, max, multiplier, default, allowedValues. Only those that apply."""
     node, root = _schema(model), _schema(model)
     for name in parameter.replace("[", ".[").split("."):
         node = _resolve(node, root)
@@ -98,7 +97,7 @@ def expectation(model: type[BaseModel], parameter: str) -> dict[str, Any]:
 
 
 def describe(expected: dict[str, Any]) -> str:
-    """Say an expectation in words: "an integer between 128 and 2048, in multiples of 16"."""
+    """Describe constraints: "an integer between 128 and 2048, in multiples of 16"."""
     kind = expected.get("type", "value")
     if values := expected.get("allowedValues"):
         return f"one of: {', '.join(str(value) for value in values)}"

@@ -1,4 +1,4 @@
-"""The tasks accountManagement and ping: usage of a key, and a sign of life."""
+"""The tasks accountManagement and ping: usage of a key, and an answer at once."""
 
 import time
 from collections.abc import AsyncIterator
@@ -14,14 +14,14 @@ DAY = 86_400
 
 
 class Account:
-    """Counts the images that a key has had rendered."""
+    """Answers accountManagement and ping."""
 
     def __init__(self, services: Services) -> None:
         self._jobs = services.jobs
         self._ignore_unknown = services.options.ignore_unknown
 
     async def account_management(self, raw: WireTask, client: Client) -> AsyncIterator[Answer]:
-        """Usage of the client's key, in images; the balance is a number because clients expect one."""
+        """The usage of the client's key, in images. The balance is 0, because clients expect a number."""
         task, _ = validate(AccountManagement, plain(raw), ignore_unknown=self._ignore_unknown)
         now = time.time()
         periods = {

@@ -1,4 +1,4 @@
-"""The imageInference task: what its client is sent, event by event. Knows no transport."""
+"""The imageInference task: turns the events of a job into answers. Knows no transport."""
 
 from collections.abc import AsyncIterator
 
@@ -21,10 +21,10 @@ class Inference:
         self._media = media
 
     async def __call__(self, raw: WireTask, client: Client) -> AsyncIterator[Answer]:
-        """Answer a sync task with each image and at most one error; an async one with an acknowledgement.
+        """Answer a sync task with each image and at most one error, and an async task with an acknowledgement.
 
-        A client that listens gets all of an async task in one answer once it has ended. Raises `TaskRejected` or
-        another `ApiError` before anything is accepted.
+        A listening client gets all images of an async task in one answer when it has ended. Raises `TaskRejected` or
+        another `ApiError` before the task is accepted.
         """
         spec = self._dialect.parse(raw, client)
         async for event in self._tasks.run(spec, listens=client.listens, gone=client.gone):

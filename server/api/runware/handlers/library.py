@@ -22,12 +22,12 @@ class ModelLibrary:
         self._ignore_unknown = services.options.ignore_unknown
 
     async def __call__(self, raw: WireTask, client: Client) -> AsyncIterator[Answer]:
-        """The served models and LoRAs that fit the filters, and how many there are."""
+        """Answer with the models, LoRAs and ControlNets that match the filters, and their number."""
         task, _ = validate(ModelSearch, plain(raw), ignore_unknown=self._ignore_unknown)
         if unsupported := [name for name in ("conditioning", "capabilities") if getattr(task, name)]:
             raise TaskRejected(
                 *(
-                    UnsupportedParameter(f"'{name}' is not known of the models served here.", parameter=name)
+                    UnsupportedParameter(f"'{name}' is not recorded for the models served here.", parameter=name)
                     for name in unsupported
                 )
             )
@@ -35,7 +35,7 @@ class ModelLibrary:
         key = task.sort.removeprefix("-")
         if key == "name":
             found.sort(key=lambda row: row["name"], reverse=key != task.sort)
-        elif key.endswith("UnixTimestamp"):  # only uploads have one; by any other key they are all equal
+        elif key.endswith("UnixTimestamp"):  # only uploads have one; no other sort key changes the order
             found.sort(key=lambda row: row.get("addedUnixTimestamp", 0), reverse=key != task.sort)
         page = found[task.offset : task.offset + task.limit]
         yield Answer(
@@ -52,7 +52,7 @@ class ModelLibrary:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """A row of modelSearch and what the filters ask of it beyond that."""
+    """A row of modelSearch, with what the filters need besides."""
 
     row: Item
     words: str
@@ -101,14 +101,14 @@ def _lora_row(lora: Adapter) -> Item:
         "defaultWeight": lora.weight,
     }
     if isinstance(lora, InstalledLora):
-        told = {
+        texts = {
             "heroImage": lora.hero_image,
             "positiveTriggerWords": lora.positive_trigger_words,
             "negativeTriggerWords": lora.negative_trigger_words,
             "shortDescription": lora.short_description,
             "comment": lora.comment,
         }
-        row |= {name: text for name, text in told.items() if text is not None}
+        row |= {name: text for name, text in texts.items() if text is not None}
         row |= {"tags": list(lora.tags), "private": lora.private, "addedUnixTimestamp": int(lora.created)}
     return row
 
@@ -118,7 +118,7 @@ def _row(entry: ModelEntry) -> Item:
     if entry.embedded:
         comment = (
             "Demonstration: the embedded checkpoint has the same architecture and a five-thousandth of the weights. "
-            "It was trained on flat shapes and short words on plain backgrounds, and draws nothing else."
+            "It was trained on flat shapes and short words on plain backgrounds. It generates nothing else."
         )
     return {
         "air": entry.air,

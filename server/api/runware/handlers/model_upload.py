@@ -1,7 +1,7 @@
-"""The modelUpload task: fetch a LoRA from a URL, look at it, keep it, and say how far it is.
+"""The modelUpload task: downloads a LoRA, checks it, installs it, and reports each stage.
 
-An upload goes on when its client has gone, and starts again with a server that was stopped meanwhile; getResponse finds
-it. Knows no transport.
+An upload continues when its client has gone. It starts again after a restart of the server. getResponse finds it. Knows
+no transport.
 """
 
 import asyncio
@@ -47,7 +47,7 @@ _OF_CHECKPOINTS = ("type", "defaultScheduler", "defaultSteps", "defaultCFG", "de
 
 
 class ModelUploads:
-    """Installs LoRAs."""
+    """Answers modelUpload."""
 
     def __init__(self, services: Services) -> None:
         self._loras = services.loras
@@ -59,13 +59,13 @@ class ModelUploads:
         self._running: set[asyncio.Task[None]] = set()
 
     async def open(self) -> None:
-        """Remember the uploads of earlier processes, and start again those that had not ended."""
+        """Load the uploads of earlier processes. Starts those again that had not ended."""
         for kept in await self._rows.all():
             self._remember(kept.owner, kept.upload)
             if kept.upload.ended:
                 continue
             lora = self._lora(kept.task, kept.owner)
-            if self._loras.has(lora):  # only the row that says so was missing
+            if self._loras.has(lora):  # it was installed, and only its row was not updated
                 kept.upload.add_stage("ready", _READY, air=lora.air)
                 await self._rows.end(kept.owner, kept.upload)
                 kept.upload.end()
@@ -73,7 +73,7 @@ class ModelUploads:
                 self._start(kept.task, lora, kept.upload)
 
     async def __call__(self, raw: WireTask, client: Client) -> AsyncIterator[Answer]:
-        """Answer each stage as it is reached; to a client who gets one answer only, all of them or the error."""
+        """Answer each stage as it is reached. A client that does not listen gets all stages at once, or the error."""
         task, ignored = self._validate(raw)
         await self._ids.check_free(client.owner, task.taskUUID)
         lora = self._lora(task, client.owner)
@@ -103,7 +103,7 @@ class ModelUploads:
             yield Answer(errors=(error_object(upload.error, upload.ref, documentation=documentation),))
 
     def find(self, owner: str, task_uuid: str) -> Answer | None:
-        """What an upload has to say so far, or None when there is none of that UUID."""
+        """The stages of an upload so far. None for an unknown UUID."""
         upload = self._uploads.get((owner, task_uuid.lower()))
         if upload is None:
             return None
@@ -111,7 +111,7 @@ class ModelUploads:
         return Answer(tuple(upload.items) or (upload.ref.keys | {"status": "processing"},), errors)
 
     async def close(self) -> None:
-        """Give up what is under way."""
+        """Cancel the running uploads."""
         for task in self._running:
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
@@ -119,7 +119,7 @@ class ModelUploads:
     def _validate(self, raw: WireTask) -> tuple[ModelUpload, list[str]]:
         raw = plain(raw)
         without_effect = [
-            UnsupportedParameter(f"'{name}' is for checkpoints; only LoRAs can be installed.", parameter=name)
+            UnsupportedParameter(f"'{name}' is for checkpoints. Only LoRAs can be installed.", parameter=name)
             for name in _OF_CHECKPOINTS
             if name in raw
         ]
@@ -171,25 +171,25 @@ class ModelUploads:
         except LoraNameTaken as error:
             upload.fail(_name_taken(error))
         except asyncio.CancelledError:
-            upload.error = ServiceUnavailable("The server is stopping; it starts the upload again when it is back.")
+            upload.error = ServiceUnavailable("The server is stopping. It starts the upload again at its next start.")
             upload.end()
             raise
         except Exception:
             log.exception("upload failed", task=task.taskUUID)
-            upload.fail(InternalServerError("The LoRA could not be kept. The server's log has the details."))
+            upload.fail(InternalServerError("The LoRA could not be stored. The server's log has the details."))
         try:
             await self._rows.end(lora.owner, upload)
-        except sqlite3.Error:  # the next start begins it again, and finds the LoRA installed or fails in the same way
+        except sqlite3.Error:  # the next start begins it again
             log.exception("the end of an upload cannot be recorded", task=task.taskUUID)
-        upload.end()  # only now: a client that learns of a failure may send the task again at once
+        upload.end()  # last, because a client may repeat a failed task at once
 
     async def _install(self, task: ModelUpload, lora: InstalledLora, upload: Upload) -> None:
-        upload.add_stage("validated", "The request is valid; the file is being downloaded.")
+        upload.add_stage("validated", "The request is valid. The file is being downloaded.")
         path = Path(lora.weights)
         draft = path.with_suffix(DRAFT_ENDING)
         try:
             await self._fetch(task.downloadURL, draft)
-            upload.add_stage("downloaded", "The file is here and is a LoRA for Qwen-Image.")
+            upload.add_stage("downloaded", "The file is a LoRA for Qwen-Image.")
             await asyncio.to_thread(_put_in_place, draft, path)
             schedule = await asyncio.to_thread(file_schedule, lora.weights, *_names(task))
             await self._loras.install(replace(lora, schedule=schedule))
@@ -198,12 +198,12 @@ class ModelUploads:
                 with contextlib.suppress(OSError):
                     file.unlink(missing_ok=True)
             raise
-        upload.add_stage("stored", "The LoRA is kept.")
+        upload.add_stage("stored", "The LoRA is stored.")
         upload.add_stage("ready", _READY, air=lora.air)
         log.info("LoRA installed", air=lora.air, file=path.name)
 
     async def _fetch(self, url: str, draft: Path) -> None:
-        """Download a file and look at its names. Raises `InvalidParameter`."""
+        """Download a file and check its tensor names. Raises `InvalidParameter`."""
         await asyncio.to_thread(draft.parent.mkdir, parents=True, exist_ok=True)
         try:
             await self._fetcher.download(url, draft)
@@ -216,7 +216,7 @@ class ModelUploads:
 
 
 def _names(task: ModelUpload) -> tuple[str, ...]:
-    """What may tell which LoRA an upload is."""
+    """The texts by which a known LoRA is recognized."""
     return (task.downloadURL, task.name, task.uniqueIdentifier or "", task.air or "")
 
 
@@ -231,12 +231,12 @@ def _name_taken(error: LoraNameTaken) -> InvalidParameter:
 
 
 def _put_in_place(draft: Path, path: Path) -> None:
-    """Let a file appear under its name only when all of it is on disk."""
+    """Move a file to its final name when all of it is on disk."""
     with draft.open("rb") as file:
         os.fsync(file.fileno())
     put_in_place(draft, path)
 
 
 def _slug(text: str) -> str:
-    """A name as it can stand in an AIR identifier."""
+    """A text in the characters of an AIR identifier."""
     return re.sub(r"[^\w.-]+", "-", text.strip().lower()).strip("-") or "lora"

@@ -1,4 +1,4 @@
-"""The tasks imageUpload and mediaStorage: keep a picture for later tasks, or delete one."""
+"""The tasks imageUpload and mediaStorage: store a picture for later tasks, or delete one."""
 
 import time
 from collections.abc import AsyncIterator
@@ -17,7 +17,7 @@ from server.tasks.picture_tasks import PictureTask
 
 
 class Pictures:
-    """Keeps and deletes the pictures of clients."""
+    """Answers imageUpload and mediaStorage."""
 
     def __init__(self, services: Services) -> None:
         self._tasks = services.pictures
@@ -26,12 +26,12 @@ class Pictures:
         self._ignore_unknown = services.options.ignore_unknown
 
     async def image_upload(self, raw: WireTask, client: Client) -> AsyncIterator[Answer]:
-        """Keep a picture, and answer with its UUID and URL."""
+        """Store a picture. Answers with its UUID and URL."""
         task, _ = validate(ImageUpload, plain(raw), ignore_unknown=self._ignore_unknown)
         yield await self._upload(task, "image", task.image, client)
 
     async def media_storage(self, raw: WireTask, client: Client) -> AsyncIterator[Answer]:
-        """Keep or delete a picture."""
+        """Store or delete a picture."""
         task, _ = validate(MediaStorage, plain(raw), ignore_unknown=self._ignore_unknown)
         if task.operation == "upload":
             yield await self._upload(task, "media", task.media, client)

@@ -1,4 +1,4 @@
-"""The controlNetPreprocess task: a picture in, a control image for a ControlNet out.
+"""The controlNetPreprocess task: turns a picture into a control image for a ControlNet.
 
 A control image takes moments on the CPU. It is made at once in a thread, one at a time, and never queued. Knows no
 transport.
@@ -42,7 +42,7 @@ _CANNY_ONLY = ("lowThresholdCanny", "highThresholdCanny")
 
 
 class Preprocessing:
-    """Makes control images."""
+    """Answers controlNetPreprocess."""
 
     def __init__(self, services: Services) -> None:
         self._tasks = services.pictures
@@ -52,7 +52,7 @@ class Preprocessing:
         self._one_at_a_time = asyncio.Lock()  # a burst of large pictures must not fill the memory
 
     async def __call__(self, raw: WireTask, client: Client) -> AsyncIterator[Answer]:
-        """Answer with the control image; an async task with an acknowledgement first, and only that over HTTP."""
+        """Answer with the control image. An async task gets an acknowledgement first, and over HTTP only that."""
         task, warnings = self._validate(raw)
         asynchronous = task.deliveryMethod == "async"
         kept = task.model_dump(include={"taskType", "taskUUID", "outputType", "includeCost"})

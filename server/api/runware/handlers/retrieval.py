@@ -1,6 +1,6 @@
-"""The tasks that look back: getResponse and getTaskDetails.
+"""The tasks getResponse and getTaskDetails: results and details of earlier tasks.
 
-Reads jobs; changes nothing.
+Reads jobs and changes none.
 """
 
 from collections.abc import AsyncIterator
@@ -19,7 +19,7 @@ from server.jobs.job import Job
 
 
 class Retrieval:
-    """Finds earlier tasks again, sync ones too: a client that lost its connection asks for those as well."""
+    """Answers getResponse and getTaskDetails. They find sync tasks too, for a client that lost its connection."""
 
     def __init__(self, services: Services, uploads: ModelUploads) -> None:
         self._ids = services.ids
@@ -30,9 +30,9 @@ class Retrieval:
         self._ignore_unknown = services.options.ignore_unknown
 
     async def get_response(self, raw: WireTask, client: Client) -> AsyncIterator[Answer]:
-        """Everything a task has to say so far, whatever kind of task it is. Raises `NotFound`.
+        """Answer with the results so far of a task of any kind. Raises `NotFound`.
 
-        The images of a job come together, once all are done: one client would return the first image twice and the
+        All images of a job come together at its end. One client would else return the first image twice, and the
         second never.
         """
         task = self._validated(GetResponse, raw)
@@ -45,7 +45,7 @@ class Retrieval:
             yield await self._job_so_far(await self._job(task, client), client)
 
     async def get_task_details(self, raw: WireTask, client: Client) -> AsyncIterator[Answer]:
-        """The request, the response so far, warnings and timings of a task."""
+        """Answer with the request, the response so far, the warnings and the timings of a task."""
         task = self._validated(GetTaskDetails, raw)
         job = await self._job(task, client)
         answer = await job_answer(job, self._media, client.base_url)
@@ -67,7 +67,7 @@ class Retrieval:
         yield Answer(data=(item,))
 
     async def _job(self, task: Task, client: Client) -> Job:
-        """The job of a task. Raises `NotFound` when its id means none."""
+        """The job of a task. Raises `NotFound`."""
         is_job = await self._ids.kind(client.owner, task.taskUUID) == "job"
         job = await self._queue.find(client.owner, task.taskUUID) if is_job else None
         if job is None:
@@ -86,7 +86,7 @@ class Retrieval:
 
 
 def _timings(job: Job) -> Item:
-    """Seconds: waiting in the queue, inside the worker for each image, and from acceptance to the end."""
+    """The seconds in the queue, in the worker for each image, and from acceptance to the end."""
     timings: Item = {"render": [round(result.seconds, 4) for result in job.results]}
     if job.started is not None:
         timings["queue"] = round(job.started - job.created, 4)

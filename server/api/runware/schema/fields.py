@@ -1,6 +1,6 @@
-"""The scalar types of the wire: ranges, steps, patterns and lists. Knows values; knows no object and no task.
+"""The scalar types of the wire: ranges, multiples, patterns and lists. Knows no object and no task.
 
-Values are validated strictly: no "1024" for 1024.
+Validation is strict: "1024" is no integer.
 """
 
 from typing import Annotated, Literal
@@ -20,7 +20,7 @@ from pipelines.limits import (
 from server.api.runware.schema.schedulers import SCHEDULERS, scheduler_name
 from server.media.web_address import parse_web_address
 
-MAX_TTL = 100 * 366 * 86_400  # a lifetime; beyond some size it is no number of seconds that can be stored
+MAX_TTL = 100 * 366 * 86_400  # a century; a much larger number of seconds cannot be stored
 AIR_PATTERN = r"^[\w.-]+:[\w.:-]+@[\w.-]+$"
 UUID_PATTERN = r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
 
@@ -52,7 +52,7 @@ Hundredths = Annotated[Number, Field(multiple_of=0.01)]
 Unit = Annotated[Hundredths, Field(ge=0, le=1)]
 Prompt = Annotated[StrictStr, Field(min_length=1, max_length=MAX_PROMPT)]
 Size = Annotated[Integer, Field(ge=MIN_SIDE, le=MAX_SIDE, multiple_of=SIDE_MULTIPLE)]
-GuideSize = Annotated[Integer, Field(ge=64, le=MAX_SIDE)]
+ControlImageSize = Annotated[Integer, Field(ge=64, le=MAX_SIDE)]
 Steps = Annotated[Integer, Field(ge=1, le=MAX_STEPS)]
 Seed = Annotated[Integer, Field(ge=0, le=MAX_SEED)]
 GreyLevel = Annotated[Integer, Field(ge=0, le=255)]

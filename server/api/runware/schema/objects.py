@@ -1,4 +1,4 @@
-"""The objects that tasks of the wire consist of. Knows names, types and defaults; knows no task."""
+"""The objects within the tasks of the wire. Knows names, types and defaults; knows no task."""
 
 from typing import Annotated, Literal
 
@@ -17,7 +17,7 @@ from server.api.runware.schema.fields import (
 
 
 class WireModel(BaseModel):
-    """An object of the wire: unknown names are errors."""
+    """An object of the wire. Unknown names are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -30,46 +30,49 @@ class Safety(WireModel):
 
 
 class AcceleratorOptions(WireModel):
-    """Step caches, one at a time, and when they may act (docs/reference/step-caches.md)."""
+    """Step caches and the steps in which they act (docs/reference/step-caches.md). One at a time."""
 
-    fbCache: StrictBool = Field(default=False, description="Watch what the first block changes.")
+    fbCache: StrictBool = Field(default=False, description="Compare the residual of the first block.")
     fbCacheThreshold: Unit = Field(default=0.25, description="Lower: more reuse (see --threshold-direction).")
-    teaCache: StrictBool = Field(default=False, description="Watch the first block's input.")
+    teaCache: StrictBool = Field(default=False, description="Compare the input of the first block.")
     teaCacheDistance: Unit = Field(default=0.5, description="Higher: more reuse.")
-    dbCache: StrictBool = Field(default=False, description="Watch what the first few blocks change.")
+    dbCache: StrictBool = Field(default=False, description="Compare the residual of the first few blocks.")
     dbCacheThreshold: Unit = Field(default=0.25, description="Lower: more reuse (see --threshold-direction).")
     dbCacheSkipInterval: Annotated[Integer, Field(ge=1)] = Field(
-        default=5, description="Steps in a row that dbCache may reuse, if cacheMaxConsecutiveSteps allows as many."
+        default=5, description="Consecutive steps that dbCache may reuse. cacheMaxConsecutiveSteps limits it too."
     )
     cacheStartStep: Annotated[Integer, Field(ge=0)] | None = Field(
-        default=None, description="First of the executed steps that may be reused. Default: 3, of 28 or more 4."
+        default=None, description="First executed step that may be reused. Default: 3, of 28 or more 4."
     )
     cacheEndStep: Annotated[Integer, Field(ge=1)] | None = Field(
-        default=None, description="First step that may not be reused any more. Default: the last, of 28 or fewer two."
+        default=None,
+        description="First step after the window. Default: the last step, of 28 or fewer the last but one.",
     )
     cacheStartStepPercentage: Percentage | None = Field(default=None, description="Of the executed steps.")
     cacheEndStepPercentage: EndPercentage | None = Field(default=None, description="Of the executed steps.")
     cacheMaxConsecutiveSteps: Annotated[Integer, Field(ge=1, le=5)] = Field(
-        default=3, description="Steps in a row that may be reused."
+        default=3, description="Consecutive steps that may be reused."
     )
 
 
 class Lora(WireModel):
-    """One adapter and how strongly it acts."""
+    """One LoRA and its weight."""
 
     model: Annotated[StrictStr, Field(min_length=1)]
-    weight: Weight = Field(default=1.0, description="Default: what the LoRA was installed with, else 1.")
+    weight: Weight = Field(default=1.0, description="Default: the LoRA's own default weight, else 1.")
     transformer: Literal["high", "low", "both"] = Field(
-        default="both", description="Without meaning: these models have one transformer."
+        default="both", description="Without effect: these models have one transformer."
     )
 
 
 class ControlNet(WireModel):
-    """One control model, its guide image and the steps in which it acts."""
+    """One ControlNet, its control image and the steps in which it acts."""
 
     model: Annotated[StrictStr, Field(min_length=1)]
     guideImage: ImageText
-    weight: Weight | None = Field(default=None, description="0 switches it off. Default: the ControlNet's, mostly 1.")
+    weight: Weight | None = Field(
+        default=None, description="0 switches it off. Default: the ControlNet's own weight, else 1."
+    )
     controlMode: Literal["balanced", "controlnet", "prompt"] = Field(
         default="balanced",
         description="prompt: weaker in the first blocks; controlnet: not on the branch of the negative prompt.",
@@ -81,7 +84,7 @@ class ControlNet(WireModel):
 
 
 class Outpaint(WireModel):
-    """Pixels to add on each side of the seedImage, whose own pixels stay; blur eases each new edge in, outside it."""
+    """Pixels to add on each side of the seedImage. Its own pixels stay. blur softens each new edge, outside it."""
 
     top: Annotated[Integer, Field(ge=0)] = 0
     right: Annotated[Integer, Field(ge=0)] = 0
@@ -91,19 +94,19 @@ class Outpaint(WireModel):
 
 
 class Inputs(WireModel):
-    """Pictures the task starts from: UUID, URL, data URI or base64."""
+    """Input pictures: UUID, URL, data URI or base64."""
 
-    referenceImages: tuple[ImageText, ...] = Field(default=(), description="What to edit; for edit models.")
+    referenceImages: tuple[ImageText, ...] = Field(default=(), description="Pictures to edit. For edit models.")
     seedImage: ImageText | None = Field(
-        default=None, description="What the picture starts from, scaled to width and height."
+        default=None, description="Picture to start from. It is scaled to width and height."
     )
     maskImage: ImageText | None = Field(
         default=None,
-        description="White where the seedImage is drawn anew, black where its pixels stay exactly as they are.",
+        description="White where the seedImage changes, black where its pixels stay exactly as they are.",
     )
     strength: Unit | None = Field(
         default=None,
-        description="How much of the seedImage is drawn anew: 0 returns it, 1 starts from noise alone. Default: 0.8, "
+        description="How much of the seedImage changes: 0 returns it, 1 starts from noise alone. Default: 0.8, "
         "with outpaint 1. Ignored without a seedImage.",
     )
 
@@ -113,12 +116,12 @@ class InferenceSettings(WireModel):
 
     # The page names no range.
     trueCFGScale: Annotated[Number, Field(le=MAX_TRUE_CFG_SCALE)] | None = Field(
-        default=None, description="Wins over CFGScale; 1 or less: no guidance."
+        default=None, description="Overrides CFGScale. 1 or less switches guidance off."
     )
 
 
 class Ultralytics(WireModel):
-    """Draw each face of the finished image again, larger; for servers started with --face-refinement."""
+    """Render each face of the finished image again, larger. For servers started with --face-refinement."""
 
     CFGScale: Annotated[Number, Field(ge=0, le=50, multiple_of=0.1)] = 8.0
     confidence: Unit = 0.9

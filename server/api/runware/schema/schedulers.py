@@ -1,6 +1,6 @@
 """The 75 scheduler names of the wire, with the solver and the schedule of each.
 
-A table and nothing else. The vendor's documentation of the names is short. A name without an order means the usual
+The vendor's documentation of the names is short. A name without an order means the usual
 second order of the method. `docs/reference/schedulers.md` shows the table to users.
 """
 
@@ -11,7 +11,7 @@ _SCHEDULES: dict[str, ScheduleName] = {
     "Karras": "karras",
     "Exponential": "exponential",
     "Beta": "beta",
-    # Equal steps of sigma, without the model's shift for the image's size; the rest respace those.
+    # Equal steps of sigma, without the model's shift. The others respace those.
     "Uniform": "uniform",
     "Uniform Karras": "uniform_karras",
     "Uniform Exponential": "uniform_exponential",
@@ -39,12 +39,12 @@ _SINGLE: dict[str, Sampler] = {
     "Default": Sampler(),  # the scheduler that the models are published with
     "DDIM": Sampler("euler"),  # deterministic DDIM of a rectified flow is Euler's step
     "DDIMScheduler": Sampler("euler"),
-    "DDPMScheduler": Sampler("ddpm"),  # the posterior of the flow's own noising
+    "DDPMScheduler": Sampler("ddpm"),  # the posterior of the flow's forward process
     "DEISMultistepScheduler": Sampler("deis"),
-    "DPMSolverMultistepInverse": Sampler("dpmpp_2m"),  # makes noise of a picture; it is run forwards
+    "DPMSolverMultistepInverse": Sampler("dpmpp_2m"),  # the original turns a picture into noise; here it runs forwards
     "DPMSolverMultistepScheduler": Sampler("dpmpp_2m"),
     "DPMSolverSinglestepScheduler": Sampler("dpmpp_2s"),
-    # EDM's preconditioning has no place on a flow; its schedule is Karras'.
+    # EDM's preconditioning does not apply to a flow. Its schedule is Karras'.
     "EDMDPMSolverMultistepScheduler": Sampler("dpmpp_2m", "karras"),
     "EDMEulerScheduler": Sampler("euler", "karras"),
     "Euler a": Sampler("euler_a"),
@@ -68,7 +68,7 @@ _COMBINED = {
     for schedule in schedules.split("|")
 }
 
-# The names of the vendor's list, in its spelling; they are compared with letter case ignored.
+# The names of the vendor's list, in its spelling. Letter case is ignored.
 SAMPLERS: dict[str, Sampler] = dict(sorted({**_SINGLE, **_COMBINED}.items(), key=lambda item: item[0].lower()))
 SCHEDULERS: tuple[str, ...] = tuple(SAMPLERS)
 
@@ -83,5 +83,5 @@ _BY_LOWER_CASE = {name.lower(): name for name in SCHEDULERS}
 
 
 def scheduler_name(value: str) -> str | None:
-    """The listed spelling of a name, or None when it is not on the list."""
+    """The listed spelling of a name, or None if it is not listed."""
     return _BY_LOWER_CASE.get(value.strip().lower())

@@ -1,7 +1,6 @@
-"""The tasks of the wire as types: names, types, ranges, steps and defaults, and nothing that needs a second field.
+"""The tasks of the wire as types: names, types, ranges and defaults.
 
-Attributes are spelt as on the wire, so that this page reads like the vendor's. Rules between fields, and between
-a field and the model, are in `rules`.
+Attributes have the wire's names. `check.rules` has the rules between fields, and between a field and the model.
 """
 
 from typing import Annotated, Any, Literal
@@ -12,8 +11,8 @@ from pipelines.controlnet.preprocessors import CANNY_HIGH, CANNY_LOW
 from pipelines.limits import MAX_MASK_MARGIN, MIN_MASK_MARGIN
 from server.api.runware.schema.fields import (
     AIR_PATTERN,
+    ControlImageSize,
     GreyLevel,
-    GuideSize,
     Hundredths,
     ImageText,
     Integer,
@@ -45,7 +44,7 @@ from server.api.runware.schema.objects import (
     WireModel,
 )
 
-NO_EFFECT = "Validated, then refused with unsupportedParameter if it asks for anything: it has no effect yet."
+NO_EFFECT = "Validated, then refused with unsupportedParameter if it asks for something. It has no effect."
 
 ModelOrder = Literal[
     "_score",
@@ -61,23 +60,23 @@ ModelOrder = Literal[
 
 
 class Task(WireModel):
-    """What every task has."""
+    """The fields of every task."""
 
-    taskUUID: TaskUUID = Field(description="UUID of the task, unique, and echoed in everything about it.")
+    taskUUID: TaskUUID = Field(description="UUID of the task. It is unique, and every answer repeats it.")
     deliveryMethod: Literal["sync", "async"] = Field(
         default="sync",
-        description="async: imageInference is acknowledged at once; other tasks are answered at once anyway.",
+        description="async: imageInference is acknowledged at once. Other tasks are always answered at once.",
     )
 
 
 class ImageInference(Task):
-    """Draw images from a prompt, or edit reference images as it says."""
+    """Generate images from a prompt, or edit reference images by one."""
 
     taskType: Literal["imageInference"]
     model: Annotated[StrictStr, Field(min_length=1)] = Field(description="AIR identifier or slug of a served model.")
-    positivePrompt: Prompt = Field(description="What to draw, or how to edit.")
+    positivePrompt: Prompt = Field(description="What the image shows, or how to edit.")
     negativePrompt: Prompt | None = Field(
-        default=None, description="What to keep out; without effect when guidance is off."
+        default=None, description="What the image does not show. Without effect when guidance is off."
     )
     width: Size | None = Field(default=None, description="Pixels. Required for text to image, with height.")
     height: Size | None = Field(default=None, description="Pixels. Required for text to image, with width.")
@@ -88,7 +87,7 @@ class ImageInference(Task):
         description="Solver and schedule (docs/reference/schedulers.md). Default: the model's own, Euler.",
     )
     CFGScale: Annotated[Hundredths, Field(ge=1, le=20)] | None = Field(
-        default=None, description="Guidance scale; 1 switches guidance off."
+        default=None, description="Guidance scale. 1 switches guidance off."
     )
     inputs: Inputs = Inputs()
     settings: InferenceSettings = InferenceSettings()
@@ -102,58 +101,58 @@ class ImageInference(Task):
     uploadEndpoint: WebAddress | None = Field(default=None, description=NO_EFFECT)
     safety: Safety = Field(default=Safety(), description=NO_EFFECT)
     acceleratorOptions: AcceleratorOptions = AcceleratorOptions()
-    lora: tuple[Lora, ...] = Field(default=(), description="Adapters that act together, on this task only.")
-    controlNet: tuple[ControlNet, ...] = Field(default=(), description="ControlNets, which act together.")
+    lora: tuple[Lora, ...] = Field(default=(), description="LoRAs. They act together, on this task only.")
+    controlNet: tuple[ControlNet, ...] = Field(default=(), description="ControlNets. They act together.")
     maskMargin: Annotated[Integer, Field(ge=MIN_MASK_MARGIN, le=MAX_MASK_MARGIN)] | None = Field(
-        default=None, description="Draw only the masked part with so many pixels around it, at the full size."
+        default=None, description="Render only the masked part at the full size, with this many pixels around it."
     )
     outpaint: Outpaint | None = Field(
-        default=None, description="Extend the seedImage; width and height are those of the extended image."
+        default=None, description="Extend the seedImage. width and height are those of the extended image."
     )
     advancedFeatures: AdvancedFeatures = AdvancedFeatures()
 
 
 class GetResponse(Task):
-    """Ask for the results of an earlier task; taskUUID is that task's."""
+    """Get the results of an earlier task. taskUUID is that task's."""
 
     taskType: Literal["getResponse"]
 
 
 class GetTaskDetails(Task):
-    """Ask for the request, response, warnings and timings of an earlier task; taskUUID is that task's."""
+    """Get the request, response, warnings and timings of an earlier task. taskUUID is that task's."""
 
     taskType: Literal["getTaskDetails"]
 
 
 class ImageUpload(Task):
-    """Keep an image, to be named by its UUID in later tasks."""
+    """Store an image. Later tasks name it by its UUID."""
 
     taskType: Literal["imageUpload"]
     image: ImageText
 
 
 class ControlNetPreprocess(Task):
-    """Turn an image into a guide for a ControlNet."""
+    """Turn an image into a control image for a ControlNet."""
 
     taskType: Literal["controlNetPreprocess", "imageControlNetPreProcess"]
     inputImage: ImageText
     preProcessorType: PreprocessorName
-    width: GuideSize | None = Field(default=None, description="Pixels. A wider image is shrunk to it.")
-    height: GuideSize | None = Field(default=None, description="Pixels. A higher image is shrunk to it.")
-    lowThresholdCanny: GreyLevel = Field(default=CANNY_LOW, description="Less than highThresholdCanny; canny only.")
-    highThresholdCanny: GreyLevel = Field(default=CANNY_HIGH, description="More than lowThresholdCanny; canny only.")
+    width: ControlImageSize | None = Field(default=None, description="Pixels. A wider image is shrunk to it.")
+    height: ControlImageSize | None = Field(default=None, description="Pixels. A higher image is shrunk to it.")
+    lowThresholdCanny: GreyLevel = Field(default=CANNY_LOW, description="Less than highThresholdCanny. Canny only.")
+    highThresholdCanny: GreyLevel = Field(default=CANNY_HIGH, description="More than lowThresholdCanny. Canny only.")
     includeHandsAndFaceOpenPose: StrictBool = Field(default=False, description="Ignored: openpose is not served.")
     outputType: OutputType = "URL"
     outputFormat: OutputFormat = "JPG"
     outputQuality: OutputQuality = 95
-    ttl: Lifetime | None = Field(default=None, description="Seconds until the guide expires.")
+    ttl: Lifetime | None = Field(default=None, description="Seconds until the control image expires.")
     includeCost: StrictBool = False
     webhookURL: WebAddress | None = Field(default=None, description=NO_EFFECT)
     uploadEndpoint: WebAddress | None = Field(default=None, description=NO_EFFECT)
 
 
 class MediaStorage(Task):
-    """Keep or delete an image."""
+    """Store or delete an image."""
 
     taskType: Literal["mediaStorage"]
     operation: Literal["upload", "delete"]
@@ -169,13 +168,13 @@ class ModelUpload(Task):
     format: Literal["safetensors"] = "safetensors"
     name: ShortText
     version: ShortText
-    downloadURL: WebAddress = Field(description="Where the file is; it is fetched once, and kept.")
+    downloadURL: WebAddress = Field(description="URL of the file. It is fetched once, and stored.")
     air: Annotated[StrictStr, Field(pattern=AIR_PATTERN, max_length=255)] | None = Field(
-        default=None, description="What tasks call it by. Default: made of name and version."
+        default=None, description="Identifier for tasks. Default: made of name and version."
     )
-    uniqueIdentifier: ShortText | None = Field(default=None, description="Another name for tasks to call it by.")
-    defaultWeight: Weight = Field(default=1.0, description="Its weight in tasks that say none.")
-    private: StrictBool = Field(default=True, description="Whether only this key finds and uses it.")
+    uniqueIdentifier: ShortText | None = Field(default=None, description="Another identifier for tasks.")
+    defaultWeight: Weight = Field(default=1.0, description="Its weight in tasks that give none.")
+    private: StrictBool = Field(default=True, description="Whether only this API key finds and uses it.")
     tags: Annotated[tuple[ShortText, ...], Field(max_length=100)] = ()
     heroImageURL: WebAddress | None = None
     positiveTriggerWords: LongText | None = None
@@ -203,14 +202,14 @@ class ModelSearch(Task):
 
 
 class AccountManagement(Task):
-    """What the vendor tells about an account; here there is no money, only usage."""
+    """Get the usage of an API key. There is no balance here."""
 
     taskType: Literal["accountManagement"]
     operation: Literal["getDetails"]
 
 
 class Ping(WireModel):
-    """Ask whether anybody is there."""
+    """Check the connection."""
 
     taskType: Literal["ping"]
     taskUUID: TaskUUID | None = None
@@ -218,7 +217,7 @@ class Ping(WireModel):
 
 
 class Authentication(WireModel):
-    """Present a key, and on a WebSocket the session to resume."""
+    """Authenticate with an API key, and resume a WebSocket session."""
 
     taskType: Literal["authentication"]
     taskUUID: TaskUUID | None = None

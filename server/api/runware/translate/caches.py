@@ -1,7 +1,6 @@
-"""`acceleratorOptions` into a `CachePlan`: what each of the wire's twelve options does here.
+"""Turns the twelve `acceleratorOptions` into a `CachePlan`.
 
-Pure. Inside, a threshold is always one that allows more reuse the higher it is; which way the wire counts is decided
-here and nowhere else.
+Pure. A higher threshold of a plan allows more reuse. Only this module knows the direction of the wire's thresholds.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,7 +12,7 @@ from server.api.runware.schema.objects import AcceleratorOptions
 from server.api.runware.translate.windows import step_window
 from server.tasks.options import ThresholdDirection
 
-# by the option that switches each on; the options that only it reads
+# Each cache by its switch, then the options that only it reads.
 CACHES: dict[str, CacheName] = {"fbCache": "fbcache", "teaCache": "teacache", "dbCache": "dbcache"}
 _OWN = {
     "fbCache": ("fbCacheThreshold",),
@@ -22,14 +21,14 @@ _OWN = {
 }
 _WINDOW = ("cacheStartStep", "cacheEndStep", "cacheStartStepPercentage", "cacheEndStepPercentage")
 
-# What TeaCache runs with, None when it cannot, and what the sender should know about it.
+# Returns the parameters of TeaCache, None if it cannot run, and the warnings for the sender.
 ParamsFinder = Callable[[], tuple[TeaCacheParams | None, tuple[str, ...]]]
 
-# Where both readings of a threshold agree: the wire's default, so that it means the same in both.
+# Both directions agree here. It is the wire's default, so the default means the same in both.
 FIXED_POINT = 0.25
-# What 0 means where lower is more reuse: twice the highest threshold that anyone uses on Qwen-Image, or more.
+# The threshold of 0 where lower means more reuse: twice the highest value in use for Qwen-Image, or more.
 MOST_REUSE = 0.6
-# Steps of a shorter schedule lie too far apart for one to stand in for the next.
+# The steps of a shorter schedule are too far apart for reuse.
 LEAST_STEPS = 10
 # The changes from step to step are largest at both ends of a schedule, on Qwen-Image over its first three transitions
 # and its last two at 20 steps (raw data of IonDen/mlx-teacache).
@@ -40,10 +39,10 @@ WARM_UP, LONG_WARM_UP = 3, 4
 def choose_cache(
     options: AcceleratorOptions, executed: int, direction: ThresholdDirection
 ) -> tuple[CachePlan | None, tuple[str, ...]]:
-    """The cache that a legal task asks for, None for none, and what its sender should know.
+    """The cache plan of a legal task, None for no cache, and the warnings for the sender.
 
-    `executed` is how many steps are run, fewer than asked for where a seed image skips some. The threshold of a
-    TeaCache plan is still teaCacheDistance: `TeaCacheParams.fit` turns it into the threshold of a model.
+    `executed` is the number of executed steps. With a seed image there are fewer than asked for. The threshold of a
+    TeaCache plan is teaCacheDistance. `TeaCacheParams.fit` turns it into the threshold of a model.
     """
     chosen = next((name for name in CACHES if getattr(options, name)), None)
     warnings = list(_ignored(options, chosen))
@@ -51,12 +50,12 @@ def choose_cache(
         return None, tuple(warnings)
     where = f"acceleratorOptions.{chosen}"
     if executed < LEAST_STEPS and not _given(options, _WINDOW):
-        reason = f"{executed} steps are run, and below {LEAST_STEPS} they lie too far apart to reuse one another"
+        reason = f"{executed} steps are run, and below {LEAST_STEPS} they are too far apart for reuse"
         return None, (*warnings, f"{where} is ignored: {reason}. A window, such as cacheStartStep, switches it on.")
     start, end = cache_window(options, executed)
     if max(start, 1) >= min(end, executed - 1):
         reason = f"no step from {start} up to {end} of the {executed} that are run can be reused"
-        return None, (*warnings, f"{where} is ignored: {reason}; the first and the last never are.")
+        return None, (*warnings, f"{where} is ignored: {reason}. The first and the last never are.")
     max_run = options.cacheMaxConsecutiveSteps
     if chosen == "teaCache":
         threshold = options.teaCacheDistance
@@ -73,25 +72,24 @@ def cache_plan(
     entry: ModelEntry,
     executed: int,
     direction: ThresholdDirection,
-    figures: ParamsFinder | None = None,
+    find_params: ParamsFinder | None = None,
 ) -> tuple[CachePlan | None, tuple[str, ...]]:
-    """The cache of `choose_cache` as it runs on a model.
+    """The plan of `choose_cache` with the TeaCache parameters of a model.
 
-    `figures` are asked for when TeaCache is chosen; without it, those that come with the code for the model at its own
-    guidance.
+    `find_params` is called when TeaCache is chosen. Without it, the model's built-in profile is used.
     """
     plan, warnings = choose_cache(options, executed, direction)
     if plan is None or plan.strategy != "teacache":
         return plan, warnings
-    params, said = (figures or _shipped(entry, executed))()
-    warnings += tuple(f"acceleratorOptions.teaCache: {sentence}" for sentence in said)
+    params, notes = (find_params or _built_in(entry, executed))()
+    warnings += tuple(f"acceleratorOptions.teaCache: {sentence}" for sentence in notes)
     return None if params is None else params.fit(plan), warnings
 
 
 def residual_threshold(value: float, direction: ThresholdDirection) -> float:
-    """From fbCacheThreshold or dbCacheThreshold, 0 to 1, to one that allows more reuse the higher it is.
+    """The threshold of a plan for fbCacheThreshold or dbCacheThreshold, 0 to 1. Higher allows more reuse.
 
-    As the API documents it, a lower value reuses more; in the libraries, a higher one does.
+    As the API documents it, a lower value reuses more. In the libraries, a higher one does.
     """
     if direction == "library":
         return value
@@ -112,13 +110,13 @@ def cache_window(options: AcceleratorOptions, executed: int) -> tuple[int, int]:
     )
 
 
-def _shipped(entry: ModelEntry, steps: int) -> ParamsFinder:
+def _built_in(entry: ModelEntry, steps: int) -> ParamsFinder:
     render = CalibrationKey(steps, entry.true_cfg_scale > 1, entry.native_area or entry.output_area)
     return lambda: Profiles(Catalog(())).choose(entry, render)
 
 
 def _ignored(options: AcceleratorOptions, chosen: str | None) -> Iterator[str]:
-    """What is said of a cache that is not switched on."""
+    """A warning for each option of a cache that is not switched on."""
     for cache, names in _OWN.items():
         if cache != chosen:
             for name in _given(options, names):

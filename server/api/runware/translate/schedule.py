@@ -1,6 +1,6 @@
-"""The schedule of a task: its own values, else what its LoRAs were made for, else the model's.
+"""The schedule of a task: its own values, else those of its LoRAs, else the model's.
 
-Pure. A LoRA of weight 0 has no say, because its picture is the one without it.
+Pure. A LoRA of weight 0 does not count, because the picture is the same without it.
 """
 
 from dataclasses import dataclass, replace
@@ -15,7 +15,7 @@ from server.api.runware.schema.tasks import ImageInference
 
 @dataclass(frozen=True, slots=True)
 class TaskSchedule:
-    """The schedule that a task is run with."""
+    """The resolved schedule of a task."""
 
     steps: int
     true_cfg_scale: float
@@ -40,7 +40,7 @@ def resolve_schedule(task: ImageInference, entry: ModelEntry, catalog: Catalog) 
 
 
 def resolve_steps(task: ImageInference, entry: ModelEntry, catalog: Catalog) -> int:
-    """The steps of a task, also of one whose LoRAs conflict."""
+    """The steps of a task. A task whose LoRAs conflict has its own, else the model's."""
     try:
         return resolve_schedule(task, entry, catalog).steps
     except ScheduleConflict:
@@ -48,7 +48,7 @@ def resolve_steps(task: ImageInference, entry: ModelEntry, catalog: Catalog) -> 
 
 
 def lora_schedules(task: ImageInference, catalog: Catalog) -> dict[int, LoraSchedule]:
-    """What the acting LoRAs of a task were made for, by their numbers in it."""
+    """The schedules of the acting LoRAs of a task, by their numbers in it."""
     found = {}
     for number, asked in enumerate(task.lora):
         row = catalog.find_lora(asked.model)

@@ -1,6 +1,6 @@
-"""From a validated imageInference task to a `TaskSpec`: names are looked up, and the wire's units translated.
+"""Turns a validated imageInference task into a `TaskSpec`: looks up names and translates units.
 
-Pure. The decisions that the wire leaves open are made here. Knows no picture but the text that names it.
+Pure. Makes the decisions that the wire leaves open (docs/decisions). Knows a picture only as the text that names it.
 """
 
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ from server.tasks.spec import ControlSpec, TaskSpec
 def to_spec(
     task: ImageInference, entry: ModelEntry, catalog: Catalog, client: Client, direction: ThresholdDirection
 ) -> TaskSpec:
-    """The spec of a task that `check.rules` has found legal on this model."""
+    """The spec of a task that `check.rules` has accepted for this model."""
     schedule, strength = resolve_schedule(task, entry, catalog), _strength(task)
     steps, scale = schedule.steps, schedule.true_cfg_scale
     executed = executed_steps(steps, None if task.inputs.seedImage is None else strength)
@@ -74,19 +74,19 @@ def control_window(control: ControlNet, steps: int) -> tuple[int, int]:
 
 
 def _picture(text: str, client: Client) -> str:
-    """The text that names a picture; a URL of our own becomes the UUID in it, which needs no fetching."""
+    """The text that names a picture. A URL of this server becomes its UUID, which needs no download."""
     return own_image(text, client.base_url) or text
 
 
 def _strength(task: ImageInference) -> float:
-    """Of a seed image; what outpainting adds has nothing to keep, so it is drawn from noise unless the task says."""
+    """The strength of a seed image. The new parts of outpainting start from noise unless the task says otherwise."""
     if task.inputs.strength is not None:
         return task.inputs.strength
     return 1.0 if task.outpaint else DEFAULT_STRENGTH
 
 
 def _loras(task: ImageInference, catalog: Catalog) -> tuple[LoraUse, ...]:
-    """What `lora` names, in its order; `transformer` tells two transformers apart, and these models have one."""
+    """The LoRAs of a task, in its order. `transformer` has no effect: these models have one."""
     uses = []
     for asked in task.lora:
         if (row := catalog.find_lora(asked.model)) is None:
@@ -96,7 +96,7 @@ def _loras(task: ImageInference, catalog: Catalog) -> tuple[LoraUse, ...]:
 
 
 def _faces(task: ImageInference) -> FaceRefinement | None:
-    """With the task's own prompts unless the refinement has others."""
+    """The face refinement of a task. Its prompts are the task's unless it has others."""
     asked = task.advancedFeatures.ultralytics
     if asked is None:
         return None
@@ -151,4 +151,4 @@ def _warnings(
     if task.inputs.seedImage is None and task.inputs.strength is not None:
         yield "inputs.strength is ignored: it applies to a seedImage only."
     if task.inputs.seedImage is not None and executed == 0:
-        yield "inputs.strength is 0, so nothing is drawn: the seed image is returned."
+        yield "inputs.strength is 0, so nothing is rendered: the seed image is returned."

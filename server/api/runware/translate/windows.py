@@ -1,12 +1,12 @@
-"""From the wire's two ways of naming a window of steps, absolute and in percent, to executed steps."""
+"""Turns a window of steps, absolute or in percent, into executed steps."""
 
 Bounds = tuple[int | None, int | None]  # start and end, None where not given
 
 
 def step_window(executed: int, steps: Bounds, percentages: Bounds, default: tuple[int, int]) -> tuple[int, int]:
-    """The executed steps start ≤ step < end. A percentage takes in every step that it touches.
+    """The executed steps start ≤ step < end. A percentage includes every step that it touches.
 
-    `executed` is the number of steps that are run: a seed image skips some of those asked for.
+    `executed` is the number of executed steps. With a seed image there are fewer than asked for.
     """
     start, end = default
     start_percentage, end_percentage = percentages

@@ -322,4 +322,4 @@ def test_the_disk_being_full_is_no_mystery(client: TestClient, web: str, tmp_pat
     (tmp_path / "data" / "loras").write_text("a file where the folder should be")
     response = post(client, upload(web))
     assert response.status_code == 500
-    assert "could not be kept" in error_of(response)["message"]
+    assert "could not be stored" in error_of(response)["message"]
