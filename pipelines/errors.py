@@ -6,6 +6,7 @@
     ├── ControlError         adapter   a ControlNet that cannot be loaded, or made for another model
     ├── PictureError         input     a picture that can no longer be opened
     ├── PromptError          input     a prompt that the tokenizer would misread
+    ├── SizeError            size      a request that takes more memory than the device has
     └── ResultError          result    latents or pixels that are not finite numbers
 
 Messages are fit for the sender. Knows no wire format, and imports no torch.
@@ -15,9 +16,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import ClassVar, Literal
 
-# What is at fault: the served model, an adapter that the request names, something that the request brought along, or
-# the result of them all.
-Fault = Literal["weights", "adapter", "input", "result"]
+# What is at fault: the served model, an adapter that the request names, something that the request brought along, its
+# size, or the result of them all.
+Fault = Literal["weights", "adapter", "input", "size", "result"]
 
 
 class RenderError(Exception):
@@ -62,6 +63,12 @@ class PromptError(RenderError):
     """A prompt cannot be encoded; the message says why."""
 
     fault = "input"
+
+
+class SizeError(RenderError):
+    """A request takes more memory than the device has; the message says how much."""
+
+    fault = "size"
 
 
 class ResultError(RenderError):

@@ -90,12 +90,19 @@ class FakeWorker:
 
 
 class FakeWriter:
-    """Writes flat pictures as `FakeWorker` does, in as many steps as the request says. An `error` is raised instead."""
+    """Writes flat pictures as `FakeWorker` does, in as many steps as the request says. An `error` is raised instead.
+
+    `freed` counts how often its memory was freed.
+    """
 
     description = "fake device"
 
     def __init__(self, error: Exception | None = None) -> None:
         self.error = error
+        self.freed = 0
+
+    def free_memory(self) -> None:
+        self.freed += 1
 
     def write(self, job: RenderJob, output: Output, after_step: AfterStep) -> ImageWritten:
         if self.error is not None:

@@ -82,6 +82,12 @@ class ByteBudgetCache:
         """What is kept of a kind, the most recently used last."""
         return tuple(value for value, _ in self._entries[kind].values())
 
+    def clear(self) -> None:
+        """Drop everything."""
+        for kind, entries in self._entries.items():
+            entries.clear()
+            self._usage[kind] = 0
+
     def usage(self) -> dict[Kind, int]:
         """The bytes kept of each kind."""
         return dict(self._usage)

@@ -7,7 +7,7 @@ import torch
 from pipelines.catalog.catalog import ModelEntry
 from pipelines.errors import LoadError
 from pipelines.models.checkpoint import Checkpoint, LoadedModel
-from pipelines.models.devices import check_device, default_dtype
+from pipelines.models.devices import check_device, default_dtype, free_memory
 from pipelines.models.encoder_identity import encoder_identity
 from pipelines.models.loader import load
 from pipelines.models.memory import ByteBudgetCache, Kind
@@ -45,6 +45,14 @@ class ModelCache:
         if folder is None or (encoder := encoder_identity(entry.files, checkpoint, precision)) is None:
             return None
         return ModelPrompts(PromptStore(folder.path, folder.budget), encoder)
+
+    def free_memory(self, *, models: bool) -> None:
+        """Drop what the models keep beside their weights, or the `models` too: they are loaded again when asked for."""
+        for model in self._memory.values("checkpoint"):
+            model.memory.clear()
+        if models:
+            self._memory.clear()
+        free_memory()
 
     def usage(self) -> dict[Kind, int]:
         """The bytes kept of each kind: the models, and what their memories hold."""

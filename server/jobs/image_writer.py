@@ -39,6 +39,7 @@ class ImageWriter:
         self._files: ComponentFiles | None = catalog.entries[0].files
         self._models.get(catalog.entries[0])
         self.description = device_name(device)
+        self._ran_out = False  # since the last image
 
     def write(self, job: RenderJob, output: Output, after_step: AfterStep) -> ImageWritten:
         """Render an image and write its file.
@@ -64,6 +65,7 @@ class ImageWriter:
             warnings += ("The prompts are too long for a JPG to carry the receipt; /v1/receipts has it.",)
         data = encode(image, job.encoding, receipt if in_file else None)
         write_file(output.path, data)
+        self._ran_out = False
         return ImageWritten(
             job_id=job.job_id,
             index=output.index,
@@ -76,6 +78,17 @@ class ImageWriter:
             warnings=warnings,
             cache=generated.cache,
         )
+
+    def free_memory(self) -> None:
+        """Drop what is kept beside the weights. The weights go too if it is the second time without an image between.
+
+        The next image then loads them anew.
+        """
+        log.warning("the device ran out of memory", device=self.description, weights_dropped=self._ran_out)
+        self._models.free_memory(models=self._ran_out)
+        if self._ran_out:
+            self._files = None
+        self._ran_out = not self._ran_out
 
     def _load(self, entry: ModelEntry) -> "LoadedModel":
         """The model of an entry. The log says when other weights are loaded, because that takes a while."""

@@ -9,6 +9,7 @@ import gc
 import os
 import signal
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
@@ -28,6 +29,7 @@ from server.jobs.messages import (
     Failed,
     Finished,
     ImageWritten,
+    Outcome,
     Output,
     Progress,
     Ready,
@@ -49,6 +51,7 @@ _FAILURES: dict[Fault, tuple[str, int]] = {
     "weights": ("modelNotReady", 503),
     "adapter": ("invalidModel", 400),
     "input": ("inferenceError", 500),
+    "size": ("valueTooLarge", 413),
     "result": ("inferenceError", 500),
 }
 
@@ -68,6 +71,10 @@ class Writer(Protocol):
 
     def write(self, job: RenderJob, output: Output, after_step: AfterStep) -> ImageWritten:
         """Render one image."""
+        ...
+
+    def free_memory(self) -> None:
+        """Free all that the next image does not need, because the device ran out of memory."""
         ...
 
 
@@ -132,24 +139,32 @@ class RenderLoop:
                 self._render(message)
 
     def _render(self, job: RenderJob) -> None:
+        outcome, ran_out = self._outcome(job)
+        if ran_out:
+            self._writer.free_memory()
+        self._connection.send(outcome)
+
+    def _outcome(self, job: RenderJob) -> tuple[Outcome, bool]:
+        """How a job ended, and whether the device ran out of memory."""
         try:
             for output in job.outputs:
                 self._check_cancel(job)
                 after_step = functools.partial(self._after_step, job, output)
                 self._connection.send(self._writer.write(job, output, after_step))
         except _Cancelled:
-            self._connection.send(Cancelled(job.job_id))
+            return Cancelled(job.job_id), False
         except (_Stopped, EOFError, BrokenPipeError, ConnectionResetError):
             raise
         except RenderError as error:
             log.info("render refused", job=job.job_id, reason=str(error), path=error.path)
             code, status = _FAILURES[error.fault]
-            self._connection.send(Failed(job.job_id, Failure(code, str(error), status, error.path)))
+            return Failed(job.job_id, Failure(code, str(error), status, error.path)), False
         except Exception as error:
             log.exception("render failed", job=job.job_id)
-            self._connection.send(Failed(job.job_id, Failure("inferenceError", _describe(error, job.request), 500)))
-        else:
-            self._connection.send(Finished(job.job_id))
+            failure = Failure("inferenceError", _describe(error, job.request), 500)
+            traceback.clear_frames(error.__traceback__)  # they hold the tensors of the render
+            return Failed(job.job_id, failure), _ran_out(error)
+        return Finished(job.job_id), False
 
     def _after_step(self, job: RenderJob, output: Output, step: int, steps: int) -> None:
         self._check_cancel(job)
@@ -166,9 +181,14 @@ class RenderLoop:
                 raise _Cancelled
 
 
+def _ran_out(error: Exception) -> bool:
+    """Whether an error is torch's about the memory of a device, or Python's about that of the host."""
+    return type(error).__name__ == "OutOfMemoryError" or isinstance(error, MemoryError)
+
+
 def _describe(error: Exception, request: RenderRequest) -> str:
     """The message for the client about an unforeseen error."""
-    if type(error).__name__ == "OutOfMemoryError":
+    if _ran_out(error):
         size = f"{request.width}×{request.height}"
         return f"The device ran out of memory at {size}. Try a smaller size or fewer reference images."
     return "The worker failed on this task. The server's log has the details."

@@ -236,8 +236,7 @@ class Planner:
 
     def _refusal(self) -> str:
         """Say what the smallest plan would take."""
-        work = self.workload
-        what = f"{work.width}×{work.height}" + (f" with {work.references} references" if work.references else "")
+        what = self.workload
         on_card = [found.plan for found in self._candidates()]
         if not on_card:
             return (

@@ -13,7 +13,7 @@ from pipelines.models.planning.workload import Workload
 
 def plan_lines(plan: WeightsPlan, card: Card, host: Host, workload: Workload) -> Iterator[str]:
     """The plan, one line for each component and each reason."""
-    yield f"on {_card(card)} with {_gib(host.memory)} of host memory, for {_workload(workload)}:"
+    yield f"on {_card(card)} with {_gib(host.memory)} of host memory, for {workload}:"
     transformer, encoder, vae = plan.transformer, plan.text_encoder, plan.vae
     streamed = f", {_gib(transformer.streamed_bytes)} streamed a step" if transformer.streamed_bytes else ""
     yield f"  transformer   {transformer.precision:<7}{_gib(transformer.resident_bytes)} resident{streamed}"
@@ -69,19 +69,6 @@ def _component(part: ComponentPlan) -> dict[str, Any]:
 
 def _card(card: Card) -> str:
     return f"{card.name} ({_gib(card.memory)})" if card.memory else card.name
-
-
-def _workload(workload: Workload) -> str:
-    more = [f"{workload.width}×{workload.height}"]
-    for count, one, many in (
-        (workload.references, "reference", "references"),
-        (workload.controls, "ControlNet", "ControlNets"),
-    ):
-        if count:
-            more.append(f"{count} {one if count == 1 else many}")
-    if workload.results > 1:
-        more.append(f"{workload.results} results together")
-    return ", ".join(more)
 
 
 def _gib(size: float) -> str:

@@ -70,3 +70,10 @@ class Workload:
         linear = 2 * transformer.blocks * transformer.block / 2 * self.tokens
         attention = 4 * transformer.blocks * transformer.width * self.tokens**2
         return (2 if self.guided else 1) * self.results * (linear + attention)
+
+    def __str__(self) -> str:
+        counts = ((self.references, "reference image"), (self.controls, "ControlNet"))
+        parts = [f"{count} {name}{'s' if count > 1 else ''}" for count, name in counts if count]
+        if self.results > 1:
+            parts.append(f"{self.results} results together")
+        return f"{self.width}×{self.height}" + (f" with {' and '.join(parts)}" if parts else "")

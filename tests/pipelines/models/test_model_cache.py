@@ -96,3 +96,15 @@ def test_a_prompt_is_known_after_a_restart(folder: Path, tmp_path: Path) -> None
 
 def test_without_a_folder_no_prompt_is_kept(folder: Path) -> None:
     assert ModelCache("cpu").get(entry("text_to_image", folder)).prompts is None
+
+
+@pytest.mark.parametrize("models", [False, True])
+def test_memory_is_freed_with_or_without_the_weights(folder: Path, models: bool) -> None:
+    cache = ModelCache("cpu")
+    drawing = cache.get(entry("text_to_image", folder))
+    encode_prompt("a", None, drawing, entry("text_to_image", folder))
+    assert cache.usage()["embedding"]
+    cache.free_memory(models=models)
+    assert cache.usage()["embedding"] == 0
+    assert bool(cache.usage()["checkpoint"]) != models
+    assert (cache.get(entry("text_to_image", folder)) is drawing) != models

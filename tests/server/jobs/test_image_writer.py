@@ -1,14 +1,18 @@
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
+from pipelines import generate
 from pipelines.catalog.catalog import Catalog, load_catalog
 from pipelines.errors import LoadError
 from pipelines.models.options import DEFAULT_OPTIONS
+from pipelines.render import RenderState
 from pipelines.request import RenderRequest, Sampler
 from server.jobs import image_writer
 from server.jobs.image_writer import ImageWriter
@@ -110,3 +114,29 @@ def test_weights_that_are_missing(catalog: Catalog, tmp_path: Path) -> None:
     missing = Catalog((replace(catalog.entries[0], weights=str(tmp_path / "nothing")),))
     with pytest.raises(LoadError, match="nothing"):
         ImageWriter("cpu", missing, DEFAULT_OPTIONS)
+
+
+def test_after_the_device_ran_out_of_memory_the_next_job_runs(
+    catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = ImageWriter("cpu", catalog, DEFAULT_OPTIONS)
+    outputs = [Output(0, tmp_path / f"{number}.png") for number in range(4)]
+    jobs = [RenderJob(1, REQUEST, PNG, (output,)) for output in outputs]
+    before = writer.write(jobs[0], outputs[0], ignore).sha256
+    real, weights = generate.advance, writer._models.usage()["checkpoint"]
+
+    def run_out(states: Sequence[RenderState]) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    kept: list[int] = []
+    for _ in range(2):
+        monkeypatch.setattr(generate, "advance", run_out)
+        with pytest.raises(torch.OutOfMemoryError):
+            writer.write(jobs[1], outputs[1], ignore)
+        writer.free_memory()
+        kept.append(writer._models.usage()["checkpoint"])
+        assert not writer._models.usage()["embedding"]
+    monkeypatch.setattr(generate, "advance", real)
+    assert kept == [weights, 0]  # the second time in a row the weights go too
+    assert [writer.write(jobs[n], outputs[n], ignore).sha256 for n in (2, 3)] == [before, before]
+    assert not outputs[1].path.exists()

@@ -3,6 +3,7 @@
 import gc
 import os
 import signal
+import weakref
 from collections import deque
 from dataclasses import replace
 from pathlib import Path
@@ -11,10 +12,11 @@ from typing import Any, cast
 import pytest
 
 from pipelines.catalog.catalog import Catalog, load_catalog
-from pipelines.errors import ControlError, LoadError, LoraError, PromptError, RenderError, ResultError
+from pipelines.errors import ControlError, LoadError, LoraError, PromptError, RenderError, ResultError, SizeError
 from pipelines.models.options import DEFAULT_OPTIONS
 from server.errors import Failure
 from server.jobs import worker
+from server.jobs.image_writer import AfterStep
 from server.jobs.messages import (
     Cancel,
     Cancelled,
@@ -123,6 +125,7 @@ def test_a_stop_ends_the_process_in_the_middle_of_a_job(job: RenderJob) -> None:
         (LoadError("why"), Failure("modelNotReady", "why", 503)),
         (PromptError("why", "prompt"), Failure("inferenceError", "why", 500, "prompt")),
         (ResultError("why"), Failure("inferenceError", "why", 500)),
+        (SizeError("why", "width"), Failure("valueTooLarge", "why", 413, "width")),
     ],
 )
 def test_what_cannot_be_rendered_says_why(job: RenderJob, error: RenderError, failure: Failure) -> None:
@@ -134,18 +137,40 @@ class OutOfMemoryError(RuntimeError):
 
 
 @pytest.mark.parametrize(
-    ("error", "words"),
+    ("error", "words", "freed"),
     [
-        (OutOfMemoryError("CUDA out of memory"), "ran out of memory at 128×256"),
-        (ZeroDivisionError("a secret of ours"), "The server's log has the details."),
+        (OutOfMemoryError("CUDA out of memory"), "ran out of memory at 128×256", 2),
+        (MemoryError("cannot pin"), "ran out of memory at 128×256", 2),
+        (ZeroDivisionError("a secret of ours"), "The server's log has the details.", 0),
     ],
 )
-def test_an_unforeseen_error_fails_the_job_only(job: RenderJob, error: Exception, words: str) -> None:
-    first, second = serve(job, LATER, replace(job, job_id=2), writer=FakeWriter(error))
+def test_an_unforeseen_error_fails_the_job_only(job: RenderJob, error: Exception, words: str, freed: int) -> None:
+    writer = FakeWriter(error)
+    first, second = serve(job, LATER, replace(job, job_id=2), writer=writer)
     assert (first.failure.code, first.failure.status) == ("inferenceError", 500)
     assert words in first.failure.message
     assert "secret" not in first.failure.message
     assert second.job_id == 2
+    assert writer.freed == freed
+
+
+def test_after_an_error_nothing_of_the_render_is_held(job: RenderJob) -> None:
+    tensors: list[weakref.ref[set[int]]] = []
+
+    class Greedy(FakeWriter):
+        def write(self, job: RenderJob, output: Output, after_step: AfterStep) -> ImageWritten:
+            tensor = {1}
+            tensors.append(weakref.ref(tensor))
+            raise OutOfMemoryError("CUDA out of memory")
+
+        def free_memory(self) -> None:
+            gc.collect()  # as the real one does
+            assert tensors[0]() is None
+            super().free_memory()
+
+    writer = Greedy()
+    assert kinds(serve(job, writer=writer)) == [Failed]
+    assert writer.freed == 1
 
 
 @pytest.mark.parametrize("error", [LoadError("why"), RuntimeError("why")])

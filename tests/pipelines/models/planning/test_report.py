@@ -19,7 +19,7 @@ def test_a_plan_in_words_and_as_json(name: str, place: str) -> None:
     plan = Planner(QWEN_IMAGE, card, HOST, WORK, Wishes()).plan()
     text = "\n".join(plan_lines(plan, card, HOST, WORK))
     assert f"on {name} ({card.memory / GIB:.1f} GiB) with 64.0 GiB of host memory" in text
-    assert "for 1328×800, 1 reference, 2 ControlNets, 2 results together:" in text
+    assert "for 1328×800 with 1 reference image and 2 ControlNets and 2 results together:" in text
     assert ("streamed a step" in text) == ("waits in host memory" in text) == (place == "host")
     assert "(computed, not measured)" in text
     assert all(reason in text for reason in plan.reasons)

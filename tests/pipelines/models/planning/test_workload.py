@@ -39,3 +39,8 @@ def test_a_controlnet_of_five_blocks_takes_over_three_gib() -> None:
 
 def test_results_that_advance_together_take_the_time_of_each() -> None:
     assert Workload(results=3).flops(QWEN_IMAGE.transformer) == 3 * Workload().flops(QWEN_IMAGE.transformer)
+
+
+def test_a_workload_in_words() -> None:
+    assert str(Workload(1328, 800)) == "1328×800"
+    assert str(Workload(references=2, controls=1)) == "1024×1024 with 2 reference images and 1 ControlNet"

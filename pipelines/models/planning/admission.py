@@ -1,0 +1,56 @@
+"""Refuses a request that cannot fit the card before it starts: by the plan, and by the peaks of the requests before.
+
+Knows plans and workloads; knows no card's driver.
+"""
+
+from pipelines.errors import SizeError
+from pipelines.models.plan import WeightsPlan
+from pipelines.models.planning.cards import GIB
+from pipelines.models.planning.workload import Workload
+
+# A learned factor stays near the computed one: a peak may have had other causes.
+_LEAST, _MOST = 0.5, 2.0
+
+
+class Admission:
+    """The requests that one loaded model can take on its card.
+
+    The peak of a request is that of the plan, with the request's own working memory. The working memory is computed,
+    and corrected by what was measured.
+    """
+
+    def __init__(self, plan: WeightsPlan, planned: Workload, memory: int) -> None:
+        """`planned` is the workload of the plan. `memory` is that of the card in bytes, 0 for no limit."""
+        self._weights = plan.peak_bytes - planned.denoise_bytes
+        self._memory = memory
+        self._factor: float | None = None
+        self._failed: int | None = None  # the smallest working memory that ran out
+
+    def expected_peak(self, work: Workload) -> int:
+        """The bytes that a request will take of the card, with all weights."""
+        return self._weights + int(work.denoise_bytes * (self._factor or 1.0))
+
+    def check(self, work: Workload) -> None:
+        """Raise `SizeError` for a request that does not fit, and for one larger than a request that ran out."""
+        if not self._memory:
+            return
+        peak = self.expected_peak(work)
+        if self._failed is not None and work.denoise_bytes > self._failed:
+            peak = max(peak, self._memory + 1)
+        if peak > self._memory:
+            raise SizeError(
+                f"{work} takes about {peak / GIB:.1f} GiB of GPU memory, and {self._memory / GIB:.1f} GiB may be used. "
+                "Use a smaller size or fewer pictures.",
+                "width",
+            )
+
+    def record(self, work: Workload, peak: int) -> None:
+        """Learn from the measured peak of a request that succeeded. The highest one so far counts."""
+        factor = min(_MOST, max(_LEAST, (peak - self._weights) / work.denoise_bytes))
+        self._factor = factor if self._factor is None else max(factor, self._factor)
+        if self._failed is not None and work.denoise_bytes >= self._failed:
+            self._failed = None
+
+    def record_failure(self, work: Workload) -> None:
+        """Learn that a request ran out of memory. One of the same size may be tried again, a larger one may not."""
+        self._failed = min(work.denoise_bytes, self._failed or work.denoise_bytes)

@@ -1,0 +1,73 @@
+import pytest
+
+from pipelines.errors import SizeError
+from pipelines.models.plan import WeightsPlan, resident_plan
+from pipelines.models.planning.admission import Admission
+from pipelines.models.planning.cards import GIB, Host, find_card
+from pipelines.models.planning.planner import Planner, Wishes
+from pipelines.models.planning.sizes import QWEN_IMAGE
+from pipelines.models.planning.workload import Workload
+
+PLANNED = Workload()
+SMALL, LARGE = Workload(512, 512), Workload(2048, 2048)
+MEMORY = 24 * GIB
+
+
+@pytest.fixture
+def plan() -> WeightsPlan:
+    card = find_card("RTX 4090")
+    assert card is not None
+    return Planner(QWEN_IMAGE, card, Host(64 * GIB), PLANNED, Wishes()).plan()
+
+
+@pytest.fixture
+def admission(plan: WeightsPlan) -> Admission:
+    return Admission(plan, PLANNED, MEMORY)
+
+
+def test_what_was_planned_is_taken(admission: Admission, plan: WeightsPlan) -> None:
+    admission.check(PLANNED)
+    admission.check(SMALL)
+    assert admission.expected_peak(PLANNED) == plan.peak_bytes
+
+
+def test_what_cannot_fit_is_refused_with_what_it_takes(admission: Admission) -> None:
+    message = r"2048×2048 takes about 2\d\.\d GiB of GPU memory, and 24\.0 GiB may be used\. Use a smaller size"
+    with pytest.raises(SizeError, match=message) as caught:
+        admission.check(LARGE)
+    assert caught.value.path == "width"
+
+
+def test_measured_peaks_correct_the_computed_ones(admission: Admission, plan: WeightsPlan) -> None:
+    admission.record(SMALL, plan.peak_bytes - PLANNED.denoise_bytes + 2 * SMALL.denoise_bytes)
+    with pytest.raises(SizeError):
+        admission.check(PLANNED)
+
+
+def test_small_measured_peaks_let_larger_requests_pass(admission: Admission, plan: WeightsPlan) -> None:
+    larger = Workload(1280, 1280)
+    with pytest.raises(SizeError):
+        admission.check(larger)
+    admission.record(PLANNED, plan.peak_bytes - PLANNED.denoise_bytes // 2)
+    admission.check(larger)
+    admission.record(PLANNED, 0)  # a peak without the weights is wrong, so the higher one still counts
+    admission.check(larger)
+
+
+def test_larger_requests_than_one_that_ran_out_are_refused_until_it_succeeds(
+    admission: Admission, plan: WeightsPlan
+) -> None:
+    admission.record_failure(SMALL)
+    admission.check(SMALL)
+    with pytest.raises(SizeError, match=r"takes about 24\.0 GiB"):
+        admission.check(PLANNED)
+    admission.record(SMALL, plan.peak_bytes)
+    admission.record_failure(PLANNED)
+    admission.check(SMALL)
+
+
+def test_a_device_without_memory_of_its_own_takes_everything() -> None:
+    admission = Admission(resident_plan("fp32"), PLANNED, 0)
+    admission.check(LARGE)
+    admission.record_failure(SMALL)
+    admission.check(LARGE)
