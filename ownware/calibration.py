@@ -81,7 +81,7 @@ def compare_with(
 ) -> tuple[str, ...]:
     """What an existing profile of the same weights was measured on that this calibration leaves out."""
     lacking = []
-    if existing.recipe is None or existing.recipe != recipe_of(entry.weights):
+    if existing.recipe is None or existing.recipe != recipe_of(entry.files):
         return ()
     if (measured := existing.measured) is not None:
         if measured.prompts > len(prompts):
@@ -130,9 +130,9 @@ def record_traces(
     """
     try:
         model = load_model(device, entry)
-        recipe = recipe_of(entry.weights)
+        recipe = recipe_of(entry.files)
         if recipe is None:
-            raise CalibrationError(f"weights '{entry.weights}': there is no transformer or no scheduler folder")
+            raise CalibrationError(f"weights '{entry.files}': there is no transformer or no scheduler folder")
         dtype = str(model.checkpoint.dtype).removeprefix("torch.")
         header = Header(TRACE_FORMAT, entry.air, recipe, dtype, options.size)
         file = TraceFile(partial, header)

@@ -4,7 +4,6 @@ The worker makes it, writes it into the image, and the server keeps it. It conta
 requests; imports no torch.
 """
 
-import hashlib
 import platform
 from dataclasses import dataclass, replace
 from functools import cache
@@ -17,9 +16,9 @@ from pydantic import TypeAdapter, ValidationError
 from accel.cache.report import CacheReport
 from accel.validation_message import validation_message
 from pipelines.catalog.catalog import ModelEntry
-from pipelines.catalog.component_files import ComponentFiles
-from pipelines.catalog.fingerprint import file_digest, file_fingerprint, folder_fingerprint
-from pipelines.catalog.hub.cache import local_file, local_folder
+from pipelines.catalog.fingerprint import file_digest
+from pipelines.catalog.hub.cache import local_file
+from pipelines.catalog.model_fingerprint import fingerprint, model_fingerprint
 from pipelines.request import Reference, RenderRequest
 
 FORMAT = 1
@@ -131,39 +130,6 @@ def with_files(
             for control in request.controls
         ),
     )
-
-
-@cache
-def model_fingerprint(files: ComponentFiles) -> str | None:
-    """The fingerprint of a model's weights, of which some may have files of their own. None when some are not here."""
-    if not files.replaced:
-        return fingerprint(files.weights)
-    folder = local_folder(files.weights, files.replaced)
-    own = [component_fingerprint(files.own(component) or "") for component in files.replaced]
-    if folder is None or None in own:
-        return None
-    rest = folder_fingerprint(folder, without=files.replaced)
-    parts = (f"{component} {digest}" for component, digest in zip(files.replaced, own, strict=True))
-    return hashlib.sha256("\n".join((rest, *parts)).encode()).hexdigest()
-
-
-def component_fingerprint(name: str) -> str | None:
-    """The fingerprint of the file or folder of one component; None when it is not on this machine."""
-    if (folder := local_folder(name)) is not None:
-        return folder_fingerprint(folder)
-    try:
-        return file_fingerprint(local_file(Path(name)))
-    except (OSError, ValueError):
-        return None
-
-
-@cache
-def fingerprint(weights: str) -> str | None:
-    """The fingerprint of a folder or file of weights, or of the local copy of the hub's; None when there is none.
-
-    Computed once in a process.
-    """
-    return component_fingerprint(weights)
 
 
 def _lora_digest(path: Path) -> str | None:

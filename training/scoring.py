@@ -13,9 +13,9 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from pipelines.catalog.catalog import EMBEDDED_FOLDER
+from pipelines.catalog.model_fingerprint import fingerprint
 from pipelines.models.checkpoint import Checkpoint
 from pipelines.models.loader import load
-from pipelines.receipt import fingerprint
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,10 @@ from accel.cache.curves import Curve
 from accel.cache.plan import CachePlan
 from accel.cache.profile import Profile, ProfileError, Recipe, load_profile, profile_names, read_profile
 from pipelines.catalog.catalog import EMBEDDED, Catalog, ModelEntry
+from pipelines.catalog.component_files import ComponentFiles
 from pipelines.catalog.fingerprint import part_fingerprint
 from pipelines.catalog.hub.cache import local_folder
+from pipelines.catalog.model_fingerprint import component_fingerprint
 
 log = structlog.get_logger()
 
@@ -62,7 +64,7 @@ class Profiles:
         A model's own profile is the one that its row names, else the one that `ownware calibrate` writes to `folder`.
         """
         self._own: dict[str, tuple[str, Profile]] = {}
-        self._recipes: dict[str, Recipe] = {}
+        self._recipes: dict[ComponentFiles, Recipe] = {}
         self._refused: set[str] = set()
         for entry in catalog.entries:
             if (found := _own_profile(entry, folder)) is not None:
@@ -73,7 +75,7 @@ class Profiles:
         warnings: list[str] = []
         for name, profile in self._candidates(entry):
             try:
-                profile.require_recipe(self._recipe(entry.weights), name)
+                profile.require_recipe(self._recipe(entry.files), name)
                 _require_measured(profile, name, key)
             except ProfileError as error:
                 warnings.append(f"{error}.")
@@ -89,7 +91,7 @@ class Profiles:
     def warn_refused(self, catalog: Catalog) -> None:
         """Log each user profile that its model will refuse. Weights that are not downloaded yet cannot be checked."""
         for entry in catalog.entries:
-            if (own := self._own.get(entry.air)) and (recipe := self._recipe(entry.weights)) is not None:
+            if (own := self._own.get(entry.air)) and (recipe := self._recipe(entry.files)) is not None:
                 try:
                     own[1].require_recipe(recipe, own[0])
                 except ProfileError as error:
@@ -101,12 +103,12 @@ class Profiles:
         shipped = EMBEDDED if entry.embedded else BORROWED
         yield shipped, load_profile(shipped)
 
-    def _recipe(self, weights: str) -> Recipe | None:
-        if weights not in self._recipes:  # None is not kept, because weights may be downloaded later
-            if (recipe := recipe_of(weights)) is None:
+    def _recipe(self, files: ComponentFiles) -> Recipe | None:
+        if files not in self._recipes:  # None is not kept, because weights may be downloaded later
+            if (recipe := recipe_of(files)) is None:
                 return None
-            self._recipes[weights] = recipe
-        return self._recipes[weights]
+            self._recipes[files] = recipe
+        return self._recipes[files]
 
     def _log_once(self, entry: ModelEntry, reason: str) -> None:
         if reason not in self._refused:
@@ -114,12 +116,13 @@ class Profiles:
             log.warning("TeaCache profile refused", model=entry.air, reason=reason)
 
 
-def recipe_of(weights: str) -> Recipe | None:
+def recipe_of(files: ComponentFiles) -> Recipe | None:
     """The recipe that a profile measured on these weights is valid for; None unless they are on this machine."""
-    folder = local_folder(weights)
+    folder = local_folder(files.weights, files.replaced)
     if folder is None:
         return None
-    transformer, schedule = (part_fingerprint(folder, part) for part in ("transformer", "scheduler"))
+    own, schedule = files.transformer, part_fingerprint(folder, "scheduler")
+    transformer = part_fingerprint(folder, "transformer") if own is None else component_fingerprint(own)
     return None if transformer is None or schedule is None else Recipe(transformer, schedule)
 
 

@@ -11,9 +11,10 @@ from accel.cache.profile import load_profile
 from accel.calibration.traces import read_traces
 from benchmarks.step_caches.results import read_results
 from pipelines.catalog.catalog import EMBEDDED, EMBEDDED_FOLDER
+from pipelines.catalog.component_files import ComponentFiles
 from pipelines.catalog.fingerprint import same_weights
+from pipelines.catalog.model_fingerprint import fingerprint
 from pipelines.catalog.profiles import recipe_of
-from pipelines.receipt import fingerprint
 from tests.docs.pages import ROOT, text_of
 
 RESULTS = ROOT / "benchmarks" / "results" / "step-caches-cpu.jsonl"
@@ -52,7 +53,7 @@ def test_a_part_is_of_the_weights_that_ship(part: str, weights: str, command: st
 
 def test_the_profile_and_the_example_traces_are_of_the_weights_that_ship() -> None:
     header, _ = read_traces(ROOT / "docs" / "embedded.traces.jsonl")
-    assert header.recipe == load_profile(EMBEDDED).recipe == recipe_of(EMBEDDED), "run `make profile`"
+    assert header.recipe == load_profile(EMBEDDED).recipe == recipe_of(ComponentFiles(EMBEDDED)), "run `make profile`"
 
 
 def test_every_figure_of_the_pages_says_its_weights() -> None:

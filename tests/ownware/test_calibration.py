@@ -10,6 +10,7 @@ from accel.calibration.fit import CalibrationError
 from ownware.calibration import CalibrationOptions, compare_with, find_gaps, load_prompts
 from ownware.options import OptionError
 from pipelines.catalog.catalog import load_catalog
+from pipelines.catalog.component_files import ComponentFiles
 from pipelines.catalog.profiles import recipe_of
 
 PLAIN, EDIT, _ = load_catalog().entries
@@ -81,7 +82,9 @@ def test_an_edit_needs_images(tmp_path: Path) -> None:
 
 
 EXISTING = replace(
-    load_profile("embedded"), recipe=recipe_of("embedded"), measured=Measured(20, "text_to_image", "float32")
+    load_profile("embedded"),
+    recipe=recipe_of(ComponentFiles("embedded")),
+    measured=Measured(20, "text_to_image", "float32"),
 )
 FULL = CalibrationOptions.parse(None, "20,28", "256", "4,1")
 

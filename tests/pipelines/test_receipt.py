@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from pipelines.catalog.catalog import load_catalog
-from pipelines.receipt import Receipt, ReceiptError, fingerprint, make_receipt, pictures_of, read_receipt, with_files
+from pipelines.catalog.model_fingerprint import fingerprint
+from pipelines.receipt import Receipt, ReceiptError, make_receipt, pictures_of, read_receipt, with_files
 from pipelines.request import ControlUse, LoraUse, Outpaint, Reference, RenderRequest, Sampler
 
 ENTRY = load_catalog().with_embedded_weights().entries[0]

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from pipelines.catalog.catalog import EMBEDDED_FOLDER
-from pipelines.receipt import fingerprint
+from pipelines.catalog.model_fingerprint import fingerprint
 from training.scoring import Scoring
 
 

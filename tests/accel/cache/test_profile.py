@@ -18,6 +18,7 @@ from accel.cache.profile import (
     write_profile,
 )
 from pipelines.catalog.catalog import EMBEDDED
+from pipelines.catalog.component_files import ComponentFiles
 from pipelines.catalog.profiles import recipe_of
 
 RECIPE = Recipe("a" * 64, "b" * 64)
@@ -56,7 +57,7 @@ def test_there_is_one_for_each_kind_of_weights() -> None:
 
 
 def test_the_embedded_profile_was_measured_on_the_embedded_weights() -> None:
-    assert load_profile("embedded").recipe == recipe_of(EMBEDDED), (
+    assert load_profile("embedded").recipe == recipe_of(ComponentFiles(EMBEDDED)), (
         "the embedded checkpoint has changed since its TeaCache profile was measured: run `make profile`"
     )
 

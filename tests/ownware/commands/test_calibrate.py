@@ -1,5 +1,6 @@
 """`ownware calibrate teacache`, as a user runs it."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ from accel.cache.profile import FOLDER, Measured, read_profile
 from accel.calibration.traces import read_traces
 from ownware import calibration
 from ownware.cli import app
-from pipelines.catalog.catalog import EMBEDDED, load_catalog
+from pipelines.catalog.catalog import EMBEDDED, EMBEDDED_FOLDER, load_catalog
+from pipelines.catalog.component_files import ComponentFiles
 from pipelines.catalog.profiles import CalibrationKey, Profiles, recipe_of
 
 MODEL = ["--model", "runware:108@1", "--weights", "embedded", "--devices", "cpu"]
@@ -45,7 +47,7 @@ def test_it_writes_a_profile_that_the_model_then_runs_with(prompts: Path, tmp_pa
     path = data / "profiles" / "embedded.toml"
     assert str(path) in said
     profile = read_profile(path)
-    assert profile.recipe == recipe_of(EMBEDDED)
+    assert profile.recipe == recipe_of(ComponentFiles(EMBEDDED))
     assert [(fit.steps, fit.guided) for fit in profile.fits] == [(10, False), (12, False)]
     assert profile.measured == Measured(len(PROMPTS), "text_to_image", "float32")
     for fit in profile.fits:
@@ -83,7 +85,8 @@ def test_mistakes_are_named_by_option(options: list[str], said: str, tmp_path: P
 
 
 def test_weights_that_cannot_be_loaded_leave_no_profile_behind(prompts: Path, tmp_path: Path) -> None:
-    for part in ("transformer", "vae", "text_encoder", "tokenizer", "scheduler"):
+    shutil.copytree(EMBEDDED_FOLDER / "transformer", tmp_path / "nothing" / "transformer")  # the start checks this one
+    for part in ("vae", "text_encoder", "tokenizer", "scheduler"):
         (tmp_path / "nothing" / part).mkdir(parents=True)
     models = tmp_path / "models.toml"
     row = {"air": "a:1@1", "name": "a", "version": "1", "architecture": "qwen_image", "mode": "text_to_image"}

@@ -10,6 +10,7 @@ from structlog.testing import capture_logs
 from accel.cache.curves import Table
 from accel.cache.profile import FORMAT, Fit, Profile, ProfileError, load_profile, write_profile
 from pipelines.catalog.catalog import BUILT_IN, EMBEDDED, EMBEDDED_FOLDER, Catalog, load_catalog
+from pipelines.catalog.component_files import ComponentFiles
 from pipelines.catalog.profiles import CalibrationKey, Profiles, profile_file, recipe_of
 
 CATALOG = load_catalog()
@@ -33,7 +34,7 @@ def catalog(weights: Path) -> Catalog:
 
 
 def save(folder: Path, weights: Path | str, name: str = "runware-108-1.toml", **changes: object) -> Profile:
-    recipe = recipe_of(str(weights))
+    recipe = recipe_of(ComponentFiles(str(weights)))
     assert recipe is not None
     fits = (Fit(20, True, 1024 * 1024, table=TABLE),)
     profile = replace(Profile(FORMAT, "here", False, 0.5, fits, recipe, recipe.digest), **changes)
@@ -50,6 +51,16 @@ def test_a_profile_of_ones_own_goes_before_the_borrowed_one(catalog: Catalog, we
     params, said = Profiles(catalog, tmp_path).choose(entry, RENDER)
     assert params is not None
     assert (params.name, params.factor, params.curve, said) == ("runware-108-1", 0.5, TABLE, ())
+
+
+def test_a_transformer_of_its_own_has_a_recipe_of_its_own(weights: Path, tmp_path: Path) -> None:
+    file = tmp_path / "bf16.safetensors"
+    shutil.copy(weights / "transformer" / "diffusion_pytorch_model.safetensors", file)
+    whole, own = recipe_of(ComponentFiles(str(weights))), recipe_of(ComponentFiles(str(weights), str(file)))
+    assert whole is not None
+    assert own is not None
+    assert (own.schedule, own.weights == whole.weights) == (whole.schedule, False)
+    assert recipe_of(ComponentFiles(str(weights), str(tmp_path / "nowhere"))) is None
 
 
 def test_embedded_weights_of_any_models_file_have_theirs(tmp_path: Path) -> None:
@@ -133,7 +144,7 @@ def test_embedded_weights_that_changed_are_computed_in_full(tmp_path: Path) -> N
     recipe = load_profile(EMBEDDED).recipe
     assert recipe is not None
     profiles = Profiles(Catalog((SMALL,)), tmp_path)
-    profiles._recipes[EMBEDDED] = replace(recipe, weights="0" * 64)
+    profiles._recipes[ComponentFiles(EMBEDDED)] = replace(recipe, weights="0" * 64)
     params, said = profiles.choose(SMALL, replace(RENDER, area=128 * 128))
     assert params is None
     assert "recipe.weights" in said[0]

@@ -9,10 +9,14 @@ from diffusers.models.controlnets.controlnet_qwenimage import QwenImageControlNe
 from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 
+from pipelines.catalog.catalog import EMBEDDED, load_catalog
+from pipelines.catalog.component_files import ComponentFiles
 from pipelines.catalog.hub.download import fetch_folder
 from pipelines.errors import LoadError
-from pipelines.models.checkpoint import Checkpoint
+from pipelines.generate import generate
+from pipelines.models.checkpoint import Checkpoint, LoadedModel
 from pipelines.models.loader import load, load_network
+from pipelines.request import RenderRequest, Sampler
 from tests.control import save_controlnet
 from tests.hub import folder_files, serve_hub, use_hub
 
@@ -113,6 +117,22 @@ def test_what_is_wrong_is_said_in_one_line(folder: Path, spoil: Callable[[Path],
         load(str(folder), CPU, torch.float32, with_vision=True)
     assert str(folder) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_picture_does_not_depend_on_the_format_of_the_file(trained: Checkpoint, tmp_path: Path) -> None:
+    """The same bytes in ComfyUI's layout draw the same picture."""
+    state = {
+        f"model.diffusion_model.{name}": each.bfloat16() for name, each in trained.transformer.state_dict().items()
+    }
+    save_file(state, tmp_path / "bf16.safetensors")
+    files = ComponentFiles(EMBEDDED, transformer=str(tmp_path / "bf16.safetensors"))
+    entry = load_catalog().with_embedded_weights().entries[0]
+    request = RenderRequest(entry.air, "a red circle", None, 64, 64, 2, Sampler(), 1.0, 1)
+    drawn = [
+        generate(request, 0, LoadedModel(checkpoint), entry, lambda *_: None).image.tobytes()
+        for checkpoint in (trained, load(files, CPU, torch.float32, with_vision=True))
+    ]
+    assert drawn[0] == drawn[1]
 
 
 def test_text_to_image_needs_no_processor(folder: Path) -> None:
