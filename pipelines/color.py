@@ -1,4 +1,4 @@
-"""Brings images into sRGB through the profile in their file, or the gamma that a PNG states.
+"""Brings images into sRGB through the profile or the code points in their file, or the gamma that a PNG states.
 
 The models see sRGB, and results are sRGB without a profile, as every viewer assumes. Knows colors; knows no files.
 """
@@ -7,6 +7,9 @@ from functools import lru_cache
 
 import numpy as np
 from PIL import Image, ImageCms
+
+from pipelines.color_codes import ColorCodes, codes_to_srgb
+from pipelines.image_files import COLOR_CODES
 
 # Of mathematics, not of a display: what a PNG states whose numbers are sRGB.
 _SRGB_GAMMA = 1 / 2.2
@@ -33,6 +36,8 @@ def to_srgb(image: Image.Image) -> Image.Image:
             raise ValueError("the transform returned no image")
     elif plain.mode == "LAB":
         rgb = ImageCms.profileToProfile(plain, ImageCms.createProfile("LAB"), _SRGB, outputMode="RGB") or plain
+    elif (codes := _codes(plain)) is not None:
+        rgb = codes_to_srgb(plain.convert("RGB"), codes)
     else:
         rgb = _from_gamma(plain.convert("RGB"), plain.info)
     if alpha is not None:
@@ -42,15 +47,21 @@ def to_srgb(image: Image.Image) -> Image.Image:
 
 
 def color_problem(image: Image.Image) -> str | None:
-    """Why an image's profile cannot be used. None without a profile, and with a good one."""
+    """Why an image's profile or code points cannot be used. None without any, and with good ones."""
     profile = image.info.get("icc_profile")
     if not profile:
-        return None
+        codes = _codes(image)
+        return None if codes is None else codes.problem
     kind, _ = _profile(profile)
     if kind is None:
         return "is damaged"
     mode = _without_alpha(image).mode
     return None if kind == mode else f"is made for {kind} images, and this one is {mode}"
+
+
+def _codes(image: Image.Image) -> ColorCodes | None:
+    codes = image.info.get(COLOR_CODES)
+    return ColorCodes(*codes) if isinstance(codes, tuple) else None
 
 
 def _without_alpha(image: Image.Image) -> Image.Image:

@@ -7,6 +7,7 @@ workflow texts of image editors do.
 import io
 import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pillow_heif
@@ -19,7 +20,12 @@ WIDE_MODES = frozenset({"I", "F"})
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _TEXT_CHUNKS = frozenset({b"tEXt", b"zTXt", b"iTXt"})
+_HEAD = 2**16  # bytes of an AVIF or HEIF in which its boxes are looked for
 _MAX_PROFILE = 2**20  # Pillow's limit for the unpacked chunk: PngImagePlugin.MAX_TEXT_CHUNK
+
+_BOX = b"colrnclx"  # of AVIF and HEIF, before the code points of primaries and transfer, two bytes each
+# The key of an image's `info` under which its color's code points are: (primaries, transfer).
+COLOR_CODES = "color_codes"
 
 pillow_heif.register_heif_opener()
 
@@ -30,21 +36,42 @@ def open_image(source: Path | bytes) -> Image.Image:
     Raises what Pillow raises: `PIL.UnidentifiedImageError` for other data, `OSError` for a damaged file.
     """
     data = source if isinstance(source, bytes) else source.read_bytes()
+    codes = None
     if data.startswith(_PNG_SIGNATURE):
-        data = b"".join(_without_text(data))
-    return Image.open(io.BytesIO(data), formats=FORMATS)
+        chunks = list(_chunks(data))
+        codes = next(((c.data[0], c.data[1]) for c in chunks if c.kind == b"cICP" and len(c.data) == 4), None)
+        # Code points go before a profile: PNG, third edition, 4.3.
+        kept = [c.whole for c in chunks if _is_read(c) and not (codes and c.kind == b"iCCP")]
+        data = b"".join((_PNG_SIGNATURE, *kept))
+    elif data[4:8] == b"ftyp" and (place := data.find(_BOX, 0, _HEAD)) >= 0:
+        start = place + len(_BOX)
+        codes = int.from_bytes(data[start : start + 2], "big"), int.from_bytes(data[start + 2 : start + 4], "big")
+    image = Image.open(io.BytesIO(data), formats=FORMATS)
+    if codes is not None:
+        image.info[COLOR_CODES] = codes
+    return image
 
 
-def _without_text(png: bytes) -> Iterator[bytes]:
-    """The parts of a PNG without its text chunks, and without a profile that is too large to be unpacked."""
-    yield _PNG_SIGNATURE
+@dataclass(frozen=True, slots=True)
+class _Chunk:
+    kind: bytes
+    data: bytes
+    whole: bytes
+
+
+def _chunks(png: bytes) -> Iterator[_Chunk]:
+    """The chunks of a PNG. The last one may be cut off."""
     start = len(_PNG_SIGNATURE)
     while start + 8 <= len(png):
         length, kind = int.from_bytes(png[start : start + 4], "big"), png[start + 4 : start + 8]
         end = start + 12 + length  # length, kind, data, checksum
-        if kind not in _TEXT_CHUNKS and not (kind == b"iCCP" and _too_large(png[start + 8 : end - 4])):
-            yield png[start:end]
+        yield _Chunk(kind, png[start + 8 : end - 4], png[start:end])
         start = end
+
+
+def _is_read(chunk: _Chunk) -> bool:
+    """Whether a chunk goes on to Pillow: no text, and no profile that is too large to be unpacked."""
+    return chunk.kind not in _TEXT_CHUNKS and not (chunk.kind == b"iCCP" and _too_large(chunk.data))
 
 
 def _too_large(profile_chunk: bytes) -> bool:

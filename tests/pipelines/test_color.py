@@ -5,7 +5,20 @@ import pytest
 from PIL import Image
 
 from pipelines.color import color_problem, to_srgb
-from tests.odd_images import BLUE, GREEN, RED, grey_profile, in_p3, p3_profile, save, scene, srgb_profile
+from pipelines.image_files import open_image
+from tests.odd_images import (
+    BLUE,
+    GREEN,
+    RED,
+    chunk,
+    grey_profile,
+    in_p3,
+    p3_profile,
+    save,
+    scene,
+    srgb_profile,
+    with_chunks,
+)
 
 
 def reopened(image: Image.Image, profile: bytes) -> Image.Image:
@@ -60,3 +73,41 @@ def test_a_good_profile_is_no_problem(profile: bytes) -> None:
 
 def test_no_profile_is_no_problem() -> None:
     assert color_problem(scene()) is None
+
+
+def with_codes(image: Image.Image, *codes: int, **options: object) -> bytes:
+    return with_chunks(save(image, "PNG", **options), chunk(b"cICP", bytes((*codes, 0, 1))))
+
+
+@pytest.mark.parametrize("image_format", ["PNG", "HEIF", "AVIF"])
+def test_code_points_are_read_like_the_profile_of_the_same_space(image_format: str) -> None:
+    with_profile = to_srgb(reopened(in_p3(scene()), p3_profile()))
+    if image_format == "PNG":
+        data = with_codes(in_p3(scene()), 12, 4)
+    else:
+        data = save(Image.fromarray(np.asarray(in_p3(scene()))), image_format, quality=95)
+        place = data.index(b"colrnclx") + 8
+        data = data[:place] + bytes((0, 12, 0, 4)) + data[place + 4 :]
+    with open_image(data) as image:
+        assert color_problem(image) is None
+        found = to_srgb(image)
+    difference = np.abs(np.asarray(found, np.int16) - np.asarray(with_profile, np.int16))
+    assert np.median(difference) <= 3  # AVIF and HEIF store rounded luma and chroma
+    assert found.info == {}
+
+
+def test_code_points_go_before_a_profile_in_a_png() -> None:
+    with open_image(with_codes(scene(), 1, 13, icc_profile=p3_profile())) as image:
+        assert to_srgb(image).tobytes() == scene().tobytes()
+
+
+def test_code_points_that_cannot_be_used_are_told() -> None:
+    with open_image(with_codes(scene(), 9, 16)) as image:
+        assert color_problem(image) == "has the high dynamic range of PQ"
+        assert to_srgb(image).tobytes() == scene().tobytes()
+
+
+def test_a_grey_image_with_code_points_stays_grey() -> None:
+    with open_image(with_codes(Image.new("L", (1, 1), 93), 12, 4)) as image:
+        red, green, blue = pixel(to_srgb(image), 0, 0)
+    assert (red, green, blue) == pytest.approx((93, 93, 93), abs=2)
