@@ -41,7 +41,7 @@ def plan_json(plan: WeightsPlan, card: Card, host: Host, workload: Workload) -> 
             "controlNets": workload.controls,
             "numberResults": workload.results,
         },
-        "transformer": _component(plan.transformer),
+        "transformer": {**_component(plan.transformer), "streamedBlocks": plan.transformer.streamed_blocks},
         "textEncoder": {**_component(plan.text_encoder), "place": encoder_place(plan)},
         "vae": {**_component(plan.vae), "tiled": False, "decodeBytes": workload.decode_bytes},
         "modulationTables": plan.tables,

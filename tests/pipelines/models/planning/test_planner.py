@@ -60,6 +60,8 @@ def test_exact_bf16_on_common_cards(card: str, resident: float, streamed: float,
     assert made.transformer.resident_bytes / GIB == pytest.approx(resident, abs=0.6)
     assert made.transformer.streamed_bytes / GIB == pytest.approx(streamed, abs=0.8)
     assert bool(made.text_encoder.streamed_bytes) == encoder_waits
+    block = 2 * QWEN_IMAGE.transformer.block
+    assert made.transformer.streamed_blocks * block == made.transformer.streamed_bytes
 
 
 @pytest.mark.parametrize(("card", "most"), [("RTX 4090", 1.05), ("RTX 4080", 1.25), ("RTX 4070", 1.6)])
