@@ -72,6 +72,16 @@ class Settings(BaseSettings):
     exact_factor: float = Field(
         default=1.3, ge=1, description="How many times slower than the fastest precision auto may be to stay exact."
     )
+    streamed_blocks: Literal["auto"] | Annotated[int, Field(ge=0)] = Field(
+        default="auto",
+        description="Blocks of the transformer that wait in host memory and are copied in each step: a number; auto: "
+        "as planned, none on a CPU.",
+    )
+    modulation_tables: Literal["auto", "on", "off"] = Field(
+        default="auto",
+        description="Compute the layers that depend on the step alone once, and keep them in host memory. auto: as "
+        "planned, off on a CPU.",
+    )
     face_refinement: bool = Field(
         default=False,
         description="Let advancedFeatures.ultralytics redraw the faces in a finished image; needs the extra faces.",
@@ -155,7 +165,11 @@ class Settings(BaseSettings):
     def model_options(self) -> ModelOptions:
         """How the workers keep models."""
         budget = self.prompt_cache_mb * 10**6
-        return ModelOptions(PromptFolder(self.data_dir / "prompts", budget) if budget else None)
+        return ModelOptions(
+            PromptFolder(self.data_dir / "prompts", budget) if budget else None,
+            None if self.streamed_blocks == "auto" else self.streamed_blocks,
+            None if self.modulation_tables == "auto" else self.modulation_tables == "on",
+        )
 
     @field_validator("data_dir", "models", "lora_dir", "profile_dir")
     @classmethod

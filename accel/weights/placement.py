@@ -33,11 +33,9 @@ class PlacementReport:
     tables: bool
 
     def __str__(self) -> str:
-        parts = [f"{self.resident_gib:.2f} GiB on the device"]
+        parts = [f"{_size(self.resident_gib)} on the device"]
         if self.streamed_blocks:
-            parts.append(
-                f"{self.streamed_gib:.2f} GiB streamed a step ({self.streamed_blocks} of {self.blocks} blocks)"
-            )
+            parts.append(f"{_size(self.streamed_gib)} streamed a step ({self.streamed_blocks} of {self.blocks} blocks)")
         if self.tables:
             parts.append("modulation from tables")
         return ", ".join(parts)
@@ -125,3 +123,7 @@ def _move_others(module: nn.Module, device: torch.device, waiting: Collection[in
             tensor.data = tensor.data.to(device)
             size += tensor.nbytes
     return size
+
+
+def _size(gib: float) -> str:
+    return f"{gib:.2f} GiB" if gib >= 0.1 else f"{gib * 1024:.1f} MiB"

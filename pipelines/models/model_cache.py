@@ -24,6 +24,7 @@ class ModelCache:
         self._options = options
         check_device(self._device)
         self._dtype = default_dtype(self._device)
+        self._plan = options.adjust(resident_plan("fp32" if self._dtype == torch.float32 else "bf16"))
         self._memory = ByteBudgetCache()
 
     def get(self, entry: ModelEntry) -> LoadedModel:
@@ -31,7 +32,7 @@ class ModelCache:
         with_vision = entry.mode != "text_to_image"
 
         def make() -> LoadedModel:
-            checkpoint = load(entry.files, self._device, self._dtype, with_vision=with_vision)
+            checkpoint = load(entry.files, self._device, self._dtype, with_vision=with_vision, plan=self._plan)
             return LoadedModel(checkpoint, self._prompts(entry, checkpoint))
 
         model = self._memory.get("checkpoint", entry.files, make)
@@ -41,7 +42,7 @@ class ModelCache:
 
     def _prompts(self, entry: ModelEntry, checkpoint: Checkpoint) -> ModelPrompts | None:
         folder = self._options.prompts
-        precision = resident_plan("fp32" if self._dtype == torch.float32 else "bf16").text_encoder.precision
+        precision = self._plan.text_encoder.precision
         if folder is None or (encoder := encoder_identity(entry.files, checkpoint, precision)) is None:
             return None
         return ModelPrompts(PromptStore(folder.path, folder.budget), encoder)

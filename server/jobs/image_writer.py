@@ -37,8 +37,8 @@ class ImageWriter:
         self._catalog = catalog
         self._models = ModelCache(device, options)
         self._files: ComponentFiles | None = catalog.entries[0].files
-        self._models.get(catalog.entries[0])
         self.description = device_name(device)
+        self._say_what_waits(catalog.entries[0], self._models.get(catalog.entries[0]))
         self._ran_out = False  # since the last image
 
     def write(self, job: RenderJob, output: Output, after_step: AfterStep) -> ImageWritten:
@@ -100,4 +100,11 @@ class ImageWriter:
         model = self._models.get(entry)
         self._files = entry.files
         log.info("loaded", device=self.description, model=entry.air, seconds=round(time.monotonic() - started, 1))
+        self._say_what_waits(entry, model)
         return model
+
+    def _say_what_waits(self, entry: ModelEntry, model: "LoadedModel") -> None:
+        """Log where the transformer's weights are, unless all of them are on the device."""
+        placed = model.checkpoint.placed
+        if placed is not None and placed.report.host_gib:
+            log.info("weights in host memory", device=self.description, model=entry.air, placed=str(placed.report))

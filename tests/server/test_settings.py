@@ -39,6 +39,8 @@ def test_each_option_is_a_flag_and_a_variable(monkeypatch: pytest.MonkeyPatch) -
         "precision": ("fp8", "bf16"),
         "encoder_precision": ("nf4", "int8"),
         "exact_factor": ("1", "2"),
+        "streamed_blocks": ("6", "auto"),
+        "modulation_tables": ("on", "off"),
         "face_refinement": ("true", "true"),
         "lora_dir": ("/a", "/b"),
         "profile_dir": ("/a", "/b"),
@@ -111,3 +113,11 @@ def test_the_options_of_the_plan() -> None:
 def test_prompt_encodings_are_kept_in_the_data_folder(tmp_path: Path) -> None:
     assert Settings(data_dir=tmp_path).model_options.prompts == PromptFolder(tmp_path / "prompts", 2_000_000_000)
     assert Settings(data_dir=tmp_path, prompt_cache_mb=0).model_options.prompts is None
+
+
+def test_what_waits_in_host_memory_is_the_plans_unless_it_is_said() -> None:
+    options = Settings().model_options
+    assert (options.streamed_blocks, options.tables) == (None, None)
+    options = Settings(streamed_blocks=6, modulation_tables="on").model_options
+    assert (options.streamed_blocks, options.tables) == (6, True)
+    assert Settings(modulation_tables="off").model_options.tables is False

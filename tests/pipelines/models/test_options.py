@@ -2,6 +2,7 @@ import pickle
 from pathlib import Path
 
 from pipelines.models.options import DEFAULT_OPTIONS, ModelOptions, PromptFolder
+from pipelines.models.plan import resident_plan
 
 
 def test_options_travel_to_a_process() -> None:
@@ -11,3 +12,15 @@ def test_options_travel_to_a_process() -> None:
 
 def test_by_default_no_prompt_is_kept() -> None:
     assert DEFAULT_OPTIONS.prompts is None
+
+
+def test_without_options_the_plan_stays() -> None:
+    plan = resident_plan("bf16")
+    assert DEFAULT_OPTIONS.adjust(plan) is plan
+
+
+def test_the_user_decides_what_waits_in_host_memory() -> None:
+    plan = ModelOptions(streamed_blocks=3, tables=True).adjust(resident_plan("bf16"))
+    assert (plan.transformer.streamed_blocks, plan.tables) == (3, True)
+    plan = ModelOptions(streamed_blocks=0, tables=False).adjust(plan)
+    assert plan == resident_plan("bf16")

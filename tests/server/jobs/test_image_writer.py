@@ -1,5 +1,6 @@
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from PIL import Image
 from pipelines import generate
 from pipelines.catalog.catalog import Catalog, load_catalog
 from pipelines.errors import LoadError
-from pipelines.models.options import DEFAULT_OPTIONS
+from pipelines.models.options import DEFAULT_OPTIONS, ModelOptions
 from pipelines.render import RenderState
 from pipelines.request import RenderRequest, Sampler
 from server.jobs import image_writer
@@ -96,6 +97,17 @@ def test_the_log_says_when_other_weights_are_loaded(
     for air in ("a:1@1", "a:2@1", "a:2@1"):
         writer.write(RenderJob(1, replace(REQUEST, model=air), PNG, (output,)), output, ignore)
     assert lines == [("loading", first.air), ("loading", "a:2@1"), ("loaded", "a:2@1")]
+
+
+def test_the_log_says_what_waits_in_host_memory(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines: list[tuple[str, str | None]] = []
+    monkeypatch.setattr(image_writer.log, "info", lambda event, **values: lines.append((event, values.get("placed"))))
+    ImageWriter("cpu", catalog, ModelOptions(streamed_blocks=1, tables=True))
+    event, placed = lines[-1]
+    assert event == "weights in host memory"
+    assert re.fullmatch(
+        r"\d\.\d MiB on the device, \d\.\d MiB streamed a step \(1 of \d blocks\), modulation from tables", placed or ""
+    )
 
 
 def test_a_model_that_is_no_longer_served(writer: ImageWriter, tmp_path: Path) -> None:
