@@ -20,18 +20,15 @@ from ownware.image_options import Control, ImageOptions, LoraChoice
 from ownware.local_models import LocalModels
 from ownware.options import OptionError, default_side, number, side, whole_number
 from pipelines.catalog.catalog import LORA_ARCHITECTURES, REFERENCES, Catalog, ModelEntry
-from pipelines.catalog.profiles import CalibrationKey, Profiles
+from pipelines.catalog.profiles import Profiles
 from pipelines.catalog.schedules import (
     LoraSchedule,
     ScheduleConflict,
-    SigmaSchedule,
-    combine_schedules,
     differences,
     file_schedule,
 )
 from pipelines.catalog.templates import find_control_token
 from pipelines.limits import (
-    DEFAULT_STRENGTH,
     MAX_ADAPTER_WEIGHT,
     MAX_MASK_MARGIN,
     MAX_PROMPT,
@@ -41,7 +38,16 @@ from pipelines.limits import (
     MIN_MASK_MARGIN,
 )
 from pipelines.request import ControlMode, ControlUse, LoraUse, Reference, RenderRequest, Sampler, SolverName
-from pipelines.sizes import edit_size, same_aspect, size_like
+from pipelines.resolver import (
+    ResolvedSchedule,
+    calibration_key,
+    extended_size,
+    resolve_schedule,
+    resolve_strength,
+    size_from_pictures,
+    stretched_pictures,
+)
+from pipelines.sizes import same_aspect, size_like
 from server.api.runware.schema.objects import AcceleratorOptions
 from server.api.runware.schema.schedulers import NEAREST, SAMPLERS, scheduler_name
 from server.api.runware.translate.caches import CACHES, cache_plan
@@ -62,23 +68,22 @@ def build_request(
     width, height = _size(options, entry, references, seed_image)
     loras = {n: _lora(f"loras[{n}]", choice, models.catalog) for n, choice in enumerate(options.loras)}
     schedules = {n: schedule for n, (use, schedule) in loras.items() if schedule is not None and use.weight != 0}
-    made_for = _combine(schedules, options)
-    default_scale = entry.true_cfg_scale if made_for.true_cfg_scale is None else made_for.true_cfg_scale
-    scale = _or_default("true_cfg_scale", options.true_cfg_scale, default_scale, MAX_TRUE_CFG_SCALE)
-    default_steps = made_for.steps or entry.steps
+    schedule = _schedule(options, entry, schedules)
+    scale = schedule.true_cfg_scale
+    strength = None if options.strength is None else number("strength", options.strength, 0, 1)
     request = RenderRequest(
         model=entry.air,
         prompt=options.prompt,
         negative_prompt=options.negative_prompt if scale > 1 else None,
         width=width,
         height=height,
-        steps=default_steps if options.steps is None else whole_number("steps", options.steps, 1, MAX_STEPS),
-        sampler=_sampler(options.scheduler, entry, made_for),
+        steps=schedule.steps,
+        sampler=schedule.sampler,
         true_cfg_scale=scale,
         seed=secrets.randbits(32) if options.seed is None else whole_number("seed", options.seed, 0, MAX_SEED),
         references=references,
         seed_image=seed_image,
-        strength=_or_default("strength", options.strength, 1.0 if options.outpaint else DEFAULT_STRENGTH, 1),
+        strength=resolve_strength(strength, options.outpaint),
         mask=mask,
         mask_margin=options.mask_margin,
         outpaint=options.outpaint,
@@ -143,43 +148,35 @@ def _size(
     if (options.width is None) != (options.height is None):
         raise OptionError("width" if options.width is None else "height", "give both width and height, or neither")
     if options.outpaint is not None and seed_image is not None:
-        sides = options.outpaint
-        extended = seed_image.width + sides.left + sides.right, seed_image.height + sides.top + sides.bottom
+        extended = extended_size(seed_image, options.outpaint)
         if extended == (seed_image.width, seed_image.height) or given not in ((None, None), extended):
             raise OptionError("outpaint", f"extends seed_image to {extended[0]}×{extended[1]} pixels, not to {given}")
         return side("outpaint", extended[0]), side("outpaint", extended[1])
     if options.width is not None and options.height is not None:
         return side("width", options.width), side("height", options.height)
-    if references:
-        shown = references[-1]  # with several, diffusers' edit-plus pipeline follows the last one
-        return edit_size(shown.width, shown.height, entry)
+    if (size := size_from_pictures(entry, references, seed_image, None)) is not None:
+        return size
     default = default_side(entry)
     return (default, default) if seed_image is None else size_like(seed_image.width, seed_image.height, default**2)
 
 
-def _or_default(option: str, value: float | None, default: float, maximum: float) -> float:
-    return default if value is None else number(option, value, 0, maximum)
-
-
-def _combine(schedules: Mapping[int, LoraSchedule], options: ImageOptions) -> LoraSchedule:
-    given = {name for name in ("steps", "true_cfg_scale") if getattr(options, name) is not None}
+def _schedule(options: ImageOptions, entry: ModelEntry, loras: Mapping[int, LoraSchedule]) -> ResolvedSchedule:
+    scale = options.true_cfg_scale
     try:
-        return combine_schedules(schedules, given)
+        return resolve_schedule(
+            entry,
+            loras,
+            steps=None if options.steps is None else whole_number("steps", options.steps, 1, MAX_STEPS),
+            true_cfg_scale=None if scale is None else number("true_cfg_scale", scale, 0, MAX_TRUE_CFG_SCALE),
+            sampler=None if options.scheduler is None else _named_sampler(options.scheduler),
+        )
     except ScheduleConflict as conflict:
         message = f"cannot act together with loras[{conflict.first}]: {conflict}"
         raise OptionError(f"loras[{conflict.second}]", message) from conflict
 
 
-def _sampler(name: str | None, entry: ModelEntry, made_for: SigmaSchedule) -> Sampler:
-    shift = entry.schedule.shift if made_for.shift is None else made_for.shift
-    terminal = entry.schedule.terminal if made_for.terminal is None else made_for.terminal
-    return replace(_named_sampler(name), shift=shift, terminal=terminal)
-
-
-def _named_sampler(name: str | None) -> Sampler:
+def _named_sampler(name: str) -> Sampler:
     """The sampler of a wire name such as `DPM++ 2M Karras`, or of a solver such as `dpmpp_2m`."""
-    if name is None:
-        return Sampler()
     if (listed := scheduler_name(name)) is not None:
         return SAMPLERS[listed]
     solvers: dict[str, SolverName] = {solver: solver for solver in get_args(SolverName)}
@@ -243,8 +240,8 @@ def _cache(
         raise OptionError("cache", validation_message(error)) from error
     if sum(getattr(options, name) for name in CACHES) > 1:
         raise OptionError("cache", f"only one of {', '.join(CACHES)} can be used at a time")
-    area = entry.native_area or request.width * request.height
-    key = CalibrationKey(request.steps, request.true_cfg_scale > 1, area, loras=bool(request.loras))
+    size = request.width, request.height
+    key = calibration_key(entry, request.steps, request.true_cfg_scale, size, loras=bool(request.loras))
     params = partial(Profiles(catalog, settings.profiles).choose, entry, key)
     return cache_plan(options, entry, request.executed_steps, settings.threshold_direction, params)
 
@@ -260,14 +257,8 @@ def _warnings(options: ImageOptions, request: RenderRequest, schedules: Mapping[
     for n, control in enumerate(request.controls):
         if control.start >= control.end:
             yield f"controls[{n}] acts in none of the executed steps."
-        image = control.control_image
-        if not same_aspect(image.width, image.height, request.width, request.height):
-            size = f"{request.width}×{request.height}"
-            yield f"controls[{n}].image has {image.width}×{image.height} pixels: it is stretched to {size}."
-    seed = request.seed_image
-    if seed is None:
-        return
-    if request.executed_steps == 0:
+    for path, image in stretched_pictures(request):
+        name = path.replace(".control_image", ".image")
+        yield f"{name} has {image.width}×{image.height} pixels: it is stretched to {request.width}×{request.height}."
+    if request.seed_image is not None and request.executed_steps == 0:
         yield "strength is 0, so nothing is rendered: the seed image is returned."
-    if request.outpaint is None and not same_aspect(seed.width, seed.height, request.width, request.height):
-        yield f"seed_image has {seed.width}×{seed.height} pixels: it is stretched to {request.width}×{request.height}."

@@ -7,9 +7,9 @@ import secrets
 from collections.abc import Iterator, Mapping
 
 from accel.cache.plan import CachePlan
-from pipelines.catalog.profiles import CalibrationKey, Profiles
+from pipelines.catalog.profiles import Profiles
 from pipelines.request import ControlUse, Reference, RenderRequest
-from pipelines.sizes import edit_size, same_aspect
+from pipelines.resolver import calibration_key, size_from_pictures, stretched_pictures
 from server.tasks.picture_rules import Pictures
 from server.tasks.spec import TaskSpec
 
@@ -17,8 +17,8 @@ from server.tasks.spec import TaskSpec
 def to_request(spec: TaskSpec, pictures: Pictures, profiles: Profiles) -> tuple[RenderRequest, tuple[str, ...]]:
     """The request of a task, and the warnings that its pictures and its size give rise to."""
     images = {path: Reference(m.path, m.sha256, m.width, m.height) for path, m in pictures.items()}
-    width, height = _size(spec, pictures)
-    cache, warnings = _cache(spec, width * height, profiles)
+    width, height = _size(spec, images)
+    cache, warnings = _cache(spec, (width, height), profiles)
     request = RenderRequest(
         model=spec.model.air,
         prompt=spec.prompt,
@@ -44,26 +44,26 @@ def to_request(spec: TaskSpec, pictures: Pictures, profiles: Profiles) -> tuple[
     return request, (*_stretched(spec, request), *warnings)
 
 
-def _size(spec: TaskSpec, pictures: Pictures) -> tuple[int, int]:
+def _size(spec: TaskSpec, images: Mapping[str, Reference]) -> tuple[int, int]:
     if spec.width is not None and spec.height is not None:
         return spec.width, spec.height
-    seed_image, sides = pictures.get("seed_image"), spec.outpaint
-    if sides is not None and seed_image is not None:
-        return seed_image.width + sides.left + sides.right, seed_image.height + sides.top + sides.bottom
-    # With several references, diffusers' edit-plus pipeline follows the last one.
-    last = pictures[f"references[{len(spec.references) - 1}]"]
-    return edit_size(last.width, last.height, spec.model)
+    references = [images[f"references[{number}]"] for number in range(len(spec.references))]
+    size = size_from_pictures(spec.model, references, images.get("seed_image"), spec.outpaint)
+    if size is None:
+        raise LookupError("a task without a size and without pictures was accepted")
+    return size
 
 
-def _cache(spec: TaskSpec, area: int, profiles: Profiles) -> tuple[CachePlan | None, Iterator[str] | tuple[str, ...]]:
-    """The step cache; TeaCache's with the figures that were measured on the model, or none when there are none."""
+def _cache(
+    spec: TaskSpec, size: tuple[int, int], profiles: Profiles
+) -> tuple[CachePlan | None, Iterator[str] | tuple[str, ...]]:
+    """The step cache. TeaCache has the parameters of the model, or does not run if there are none."""
     if spec.cache is None or spec.cache.strategy != "teacache":
         return spec.cache, ()
-    entry = spec.model
-    key = CalibrationKey(spec.steps, spec.true_cfg_scale > 1, entry.native_area or area, loras=bool(spec.loras))
-    params, warnings = profiles.choose(entry, key)
-    said = (f"{spec.parameter('cache')}: {warning}" for warning in warnings)
-    return (None if params is None else params.fit(spec.cache)), said
+    key = calibration_key(spec.model, spec.steps, spec.true_cfg_scale, size, loras=bool(spec.loras))
+    params, problems = profiles.choose(spec.model, key)
+    warnings = (f"{spec.parameter('cache')}: {problem}" for problem in problems)
+    return (None if params is None else params.fit(spec.cache)), warnings
 
 
 def _controls(spec: TaskSpec, images: Mapping[str, Reference]) -> tuple[ControlUse, ...]:
@@ -82,11 +82,6 @@ def _controls(spec: TaskSpec, images: Mapping[str, Reference]) -> tuple[ControlU
 
 
 def _stretched(spec: TaskSpec, request: RenderRequest) -> Iterator[str]:
-    """A warning for each image that covers the whole picture and has another aspect."""
-    images = {f"controls[{number}].control_image": use.control_image for number, use in enumerate(request.controls)}
-    if request.seed_image is not None and request.outpaint is None:
-        images["seed_image"] = request.seed_image
-    for path, image in images.items():
-        if not same_aspect(image.width, image.height, request.width, request.height):
-            size = f"{request.width}×{request.height}"
-            yield f"{spec.parameter(path)} is {image.width}×{image.height} pixels, so it is stretched to {size}."
+    for path, image in stretched_pictures(request):
+        size = f"{request.width}×{request.height}"
+        yield f"{spec.parameter(path)} is {image.width}×{image.height} pixels, so it is stretched to {size}."

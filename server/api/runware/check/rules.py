@@ -12,7 +12,7 @@ from pipelines.catalog.templates import find_control_token
 from server.api.runware.check.validation import describe, expectation
 from server.api.runware.schema.tasks import ImageInference
 from server.api.runware.translate.caches import CACHES
-from server.api.runware.translate.schedule import resolve_schedule, resolve_steps
+from server.api.runware.translate.schedule import resolve_steps, task_schedule
 from server.errors import (
     ApiError,
     IncompatibleParameters,
@@ -109,7 +109,7 @@ def _beyond(where: str, low: str, start: int | None, end: int | None, steps: int
 
 def _lora_schedules(task: ImageInference, entry: ModelEntry, catalog: Catalog) -> Iterator[ApiError]:
     try:
-        resolve_schedule(task, entry, catalog)
+        task_schedule(task, entry, catalog)
     except ScheduleConflict as conflict:
         names = tuple(f"lora[{number}].model" for number in (conflict.first, conflict.second))
         message = f"'{names[0]}' and '{names[1]}' cannot act together: {conflict}."

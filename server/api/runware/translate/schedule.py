@@ -3,46 +3,29 @@
 Pure. A LoRA of weight 0 does not count, because the picture is the same without it.
 """
 
-from dataclasses import dataclass, replace
-
 from pipelines.catalog.catalog import Adapter, Catalog, ModelEntry
-from pipelines.catalog.schedules import LoraSchedule, ScheduleConflict, combine_schedules
-from pipelines.request import Sampler
+from pipelines.catalog.schedules import LoraSchedule, ScheduleConflict
+from pipelines.resolver import ResolvedSchedule, resolve_schedule
 from server.api.runware.schema.objects import Lora
 from server.api.runware.schema.schedulers import SAMPLERS
 from server.api.runware.schema.tasks import ImageInference
 
 
-@dataclass(frozen=True, slots=True)
-class TaskSchedule:
-    """The resolved schedule of a task."""
-
-    steps: int
-    true_cfg_scale: float
-    sampler: Sampler
-
-
-def resolve_schedule(task: ImageInference, entry: ModelEntry, catalog: Catalog) -> TaskSchedule:
+def task_schedule(task: ImageInference, entry: ModelEntry, catalog: Catalog) -> ResolvedSchedule:
     """Resolve the schedule of a task. Raises `ScheduleConflict`, with the numbers of two LoRAs."""
-    scale = _given_scale(task)
-    given = {key for key, value in (("steps", task.steps), ("true_cfg_scale", scale)) if value is not None}
-    loras = combine_schedules(lora_schedules(task, catalog), given)
-    sampler = entry.sampler
-    if loras.shift is not None:
-        sampler = replace(sampler, shift=loras.shift)
-    if loras.terminal is not None:
-        sampler = replace(sampler, terminal=loras.terminal)
-    if task.scheduler:
-        named = SAMPLERS[task.scheduler]
-        sampler = replace(sampler, solver=named.solver, schedule=named.schedule)
-    default = entry.true_cfg_scale if loras.true_cfg_scale is None else loras.true_cfg_scale
-    return TaskSchedule(task.steps or loras.steps or entry.steps, default if scale is None else scale, sampler)
+    return resolve_schedule(
+        entry,
+        lora_schedules(task, catalog),
+        steps=task.steps,
+        true_cfg_scale=_given_scale(task),
+        sampler=SAMPLERS[task.scheduler] if task.scheduler else None,
+    )
 
 
 def resolve_steps(task: ImageInference, entry: ModelEntry, catalog: Catalog) -> int:
     """The steps of a task. A task whose LoRAs conflict has its own, else the model's."""
     try:
-        return resolve_schedule(task, entry, catalog).steps
+        return task_schedule(task, entry, catalog).steps
     except ScheduleConflict:
         return task.steps or entry.steps
 

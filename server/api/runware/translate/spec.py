@@ -9,8 +9,8 @@ from pathlib import Path
 
 from pipelines.catalog.catalog import Catalog, ModelEntry
 from pipelines.catalog.schedules import differences
-from pipelines.limits import DEFAULT_STRENGTH
 from pipelines.request import FaceRefinement, LoraUse, Outpaint, executed_steps
+from pipelines.resolver import ResolvedSchedule, resolve_strength
 from server.api.client import Client
 from server.api.image_urls import own_image
 from server.api.runware.parameters import parameter_of
@@ -18,7 +18,7 @@ from server.api.runware.schema.objects import ControlNet
 from server.api.runware.schema.schedulers import NEAREST
 from server.api.runware.schema.tasks import ImageInference
 from server.api.runware.translate.caches import choose_cache
-from server.api.runware.translate.schedule import TaskSchedule, lora_schedules, lora_weight, resolve_schedule
+from server.api.runware.translate.schedule import lora_schedules, lora_weight, task_schedule
 from server.api.runware.translate.windows import step_window
 from server.media.encode import Encoding
 from server.tasks.options import ThresholdDirection
@@ -29,7 +29,9 @@ def to_spec(
     task: ImageInference, entry: ModelEntry, catalog: Catalog, client: Client, direction: ThresholdDirection
 ) -> TaskSpec:
     """The spec of a task that `check.rules` has accepted for this model."""
-    schedule, strength = resolve_schedule(task, entry, catalog), _strength(task)
+    schedule = task_schedule(task, entry, catalog)
+    outpaint = Outpaint(**task.outpaint.model_dump()) if task.outpaint else None
+    strength = resolve_strength(task.inputs.strength, outpaint)
     steps, scale = schedule.steps, schedule.true_cfg_scale
     executed = executed_steps(steps, None if task.inputs.seedImage is None else strength)
     controls = tuple(_control(control, executed, catalog, client) for control in task.controlNet)
@@ -56,7 +58,7 @@ def to_spec(
         strength=strength,
         mask=_picture(task.inputs.maskImage, client) if task.inputs.maskImage else None,
         mask_margin=task.maskMargin,
-        outpaint=Outpaint(**task.outpaint.model_dump()) if task.outpaint else None,
+        outpaint=outpaint,
         loras=_loras(task, catalog),
         controls=controls,
         faces=_faces(task),
@@ -76,13 +78,6 @@ def control_window(control: ControlNet, steps: int) -> tuple[int, int]:
 def _picture(text: str, client: Client) -> str:
     """The text that names a picture. A URL of this server becomes its UUID, which needs no download."""
     return own_image(text, client.base_url) or text
-
-
-def _strength(task: ImageInference) -> float:
-    """The strength of a seed image. The new parts of outpainting start from noise unless the task says otherwise."""
-    if task.inputs.strength is not None:
-        return task.inputs.strength
-    return 1.0 if task.outpaint else DEFAULT_STRENGTH
 
 
 def _loras(task: ImageInference, catalog: Catalog) -> tuple[LoraUse, ...]:
@@ -129,7 +124,7 @@ def _control(control: ControlNet, executed: int, catalog: Catalog, client: Clien
 
 def _warnings(
     task: ImageInference,
-    schedule: TaskSchedule,
+    schedule: ResolvedSchedule,
     executed: int,
     controls: tuple[ControlSpec, ...],
     catalog: Catalog,

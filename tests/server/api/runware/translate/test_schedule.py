@@ -8,8 +8,9 @@ import pytest
 from pipelines.catalog.catalog import Adapter, load_catalog
 from pipelines.catalog.schedules import LoraSchedule, ScheduleConflict, SigmaSchedule
 from pipelines.request import Sampler
+from pipelines.resolver import ResolvedSchedule
 from server.api.runware.check import rules
-from server.api.runware.translate.schedule import TaskSchedule, resolve_schedule, resolve_steps
+from server.api.runware.translate.schedule import resolve_steps, task_schedule
 from server.errors import TaskRejected
 from tests.server.api.runware.translate.test_spec import ENTRY, spec, task
 
@@ -28,37 +29,42 @@ def loras(*names: str, weight: float | None = None) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({}, TaskSchedule(20, 4.0, Sampler())),
-        (loras("ink"), TaskSchedule(20, 4.0, Sampler())),
-        (loras("ink", "eight"), TaskSchedule(8, 1.0, SHIFTED)),
-        (loras("eight", "eight"), TaskSchedule(8, 1.0, SHIFTED)),
-        (loras("eight") | {"steps": 6}, TaskSchedule(6, 1.0, SHIFTED)),
-        (loras("eight", "four") | {"steps": 6}, TaskSchedule(6, 1.0, SHIFTED)),
-        (loras("eight") | {"CFGScale": 2}, TaskSchedule(8, 2.0, SHIFTED)),
-        (loras("eight") | {"CFGScale": 2, "settings": {"trueCFGScale": 3}}, TaskSchedule(8, 3.0, SHIFTED)),
-        (loras("eight", weight=0), TaskSchedule(20, 4.0, Sampler())),
-        (loras("idle"), TaskSchedule(20, 4.0, Sampler())),
-        (loras("idle", weight=1), TaskSchedule(8, 1.0, SHIFTED)),
-        (loras("four") | {"scheduler": "UniPC Karras"}, TaskSchedule(4, 1.0, Sampler("unipc_2", "karras", 3.0, 0.0))),
+        ({}, ResolvedSchedule(20, 4.0, Sampler())),
+        (loras("ink"), ResolvedSchedule(20, 4.0, Sampler())),
+        (loras("ink", "eight"), ResolvedSchedule(8, 1.0, SHIFTED)),
+        (loras("eight", "eight"), ResolvedSchedule(8, 1.0, SHIFTED)),
+        (loras("eight") | {"steps": 6}, ResolvedSchedule(6, 1.0, SHIFTED)),
+        (loras("eight", "four") | {"steps": 6}, ResolvedSchedule(6, 1.0, SHIFTED)),
+        (loras("eight") | {"CFGScale": 2}, ResolvedSchedule(8, 2.0, SHIFTED)),
+        (loras("eight") | {"CFGScale": 2, "settings": {"trueCFGScale": 3}}, ResolvedSchedule(8, 3.0, SHIFTED)),
+        (loras("eight", weight=0), ResolvedSchedule(20, 4.0, Sampler())),
+        (loras("idle"), ResolvedSchedule(20, 4.0, Sampler())),
+        (loras("idle", weight=1), ResolvedSchedule(8, 1.0, SHIFTED)),
+        (
+            loras("four") | {"scheduler": "UniPC Karras"},
+            ResolvedSchedule(4, 1.0, Sampler("unipc_2", "karras", 3.0, 0.0)),
+        ),
     ],
 )
-def test_the_task_wins_over_its_loras_and_they_over_the_model(changes: dict[str, Any], expected: TaskSchedule) -> None:
-    assert resolve_schedule(task(**changes), ENTRY, CATALOG) == expected
+def test_the_task_wins_over_its_loras_and_they_over_the_model(
+    changes: dict[str, Any], expected: ResolvedSchedule
+) -> None:
+    assert task_schedule(task(**changes), ENTRY, CATALOG) == expected
     found = spec(CATALOG, **changes)
-    assert TaskSchedule(found.steps, found.true_cfg_scale, found.sampler) == expected
+    assert ResolvedSchedule(found.steps, found.true_cfg_scale, found.sampler) == expected
     assert resolve_steps(task(**changes), ENTRY, CATALOG) == expected.steps
 
 
 def test_a_model_has_a_schedule_of_its_own() -> None:
     entry = replace(ENTRY, schedule=SigmaSchedule(2.5, 0.1))
-    assert resolve_schedule(task(), entry, CATALOG).sampler == Sampler(shift=2.5, terminal=0.1)
-    assert resolve_schedule(task(**loras("eight")), entry, CATALOG).sampler == SHIFTED
+    assert task_schedule(task(), entry, CATALOG).sampler == Sampler(shift=2.5, terminal=0.1)
+    assert task_schedule(task(**loras("eight")), entry, CATALOG).sampler == SHIFTED
 
 
 def test_two_that_conflict_are_refused_by_name() -> None:
     conflicting = task(**loras("ink", "four", "eight"))
     with pytest.raises(ScheduleConflict):
-        resolve_schedule(conflicting, ENTRY, CATALOG)
+        task_schedule(conflicting, ENTRY, CATALOG)
     assert resolve_steps(conflicting, ENTRY, CATALOG) == 20
     with pytest.raises(TaskRejected) as rejected:
         rules.check(conflicting, ENTRY, CATALOG)
