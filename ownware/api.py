@@ -8,6 +8,7 @@ import os
 import tempfile
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Literal, Unpack
@@ -26,6 +27,7 @@ from pipelines import generate as pipeline
 from pipelines.errors import RenderError
 from pipelines.models.devices import device_name
 from pipelines.models.model_cache import ModelCache
+from pipelines.models.options import ModelOptions
 from pipelines.receipt import make_receipt
 from server.settings import Settings, unknown_variables
 
@@ -117,7 +119,7 @@ def _render(options: ImageOptions, weights: Weights | None, device: str | None, 
         request, entry, warnings = build_request(options, models, settings, inputs)
         try:
             with _RENDERING:
-                loaded = _model_cache(models.device).get(entry)
+                loaded = _model_cache(models.device, replace(settings.model_options, prompts=None)).get(entry)
                 generated = pipeline.generate(request, 0, loaded, entry, on_step or _ignore_step)
         except RenderError as error:
             if error.fault in ("weights", "result"):
@@ -129,7 +131,7 @@ def _render(options: ImageOptions, weights: Weights | None, device: str | None, 
             ("PNG", DEFAULT_QUALITY),
             entry,
             device_name(models.device),
-            str(loaded.checkpoint.dtype).removeprefix("torch."),
+            loaded.precision,
             generated.cache,
         )
     return ImageResult(generated.image, generated.seed, receipt, (*warnings, *generated.warnings))
@@ -156,9 +158,9 @@ def _settings(weights: Weights | None, device: str | None) -> Settings:
 
 
 @cache
-def _model_cache(device: str) -> ModelCache:
-    """The loaded model of a device; another model takes its place."""
-    return ModelCache(device)
+def _model_cache(device: str, options: ModelOptions) -> ModelCache:
+    """The loaded models of a device."""
+    return ModelCache(device, options)
 
 
 def _ignore_step(step: int, total: int) -> None:

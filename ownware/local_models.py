@@ -1,7 +1,7 @@
 """The models that this machine can render with, for the commands and the Python API. Imports no torch."""
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ownware.console import print_message
@@ -45,7 +45,7 @@ def load_model(device: str, entry: ModelEntry) -> "LoadedModel":
     print_message(f"loading {entry.name} ({entry.files}) on {device} …")
     from pipelines.models.model_cache import ModelCache
 
-    return ModelCache(device).get(entry)
+    return ModelCache(device, replace(Settings().model_options, prompts=None)).get(entry)
 
 
 @functools.cache

@@ -58,8 +58,7 @@ def _generate(
     while state.step < state.total:
         advance([state])
         report(state.step, state.total)
-    precision = str(model.checkpoint.dtype).removeprefix("torch.")
-    with explain_failure(request, entry, precision):
+    with explain_failure(request, entry, model.precision):
         image = finish(state)
     cache = None if state.cache is None else state.cache.report()
     warnings = (*state.warnings, *_cache_warnings(cache))
@@ -67,7 +66,7 @@ def _generate(
         warnings += (flat,)
     if request.faces is not None:
         after_step = partial(report, state.total, state.total)
-        with explain_failure(request, entry, precision):
+        with explain_failure(request, entry, model.precision):
             refined = _refine_faces(image, request.faces, request, index, model, entry, after_step)
         if refined is None:
             warnings += ("No face was found, so none was refined.",)

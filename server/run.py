@@ -91,7 +91,8 @@ def serve(settings: Settings) -> int:
 
 
 def _serve(settings: Settings, catalog: Catalog, devices: Sequence[str], sockets: list[socket.socket]) -> int:
-    workers = [WorkerProcess(device, catalog, settings.model_options, settings.log_level) for device in devices]
+    options = settings.model_options.shared_by(len(devices))
+    workers = [WorkerProcess(device, catalog, options, settings.log_level) for device in devices]
     try:
         app = create_app(settings, catalog, workers)
     except ProfileError as error:

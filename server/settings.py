@@ -166,9 +166,10 @@ class Settings(BaseSettings):
         """How the workers keep models."""
         budget = self.prompt_cache_mb * 10**6
         return ModelOptions(
-            PromptFolder(self.data_dir / "prompts", budget) if budget else None,
-            None if self.streamed_blocks == "auto" else self.streamed_blocks,
-            None if self.modulation_tables == "auto" else self.modulation_tables == "on",
+            plan=self.plan_options,
+            prompts=PromptFolder(self.data_dir / "prompts", budget) if budget else None,
+            streamed_blocks=None if self.streamed_blocks == "auto" else self.streamed_blocks,
+            tables=None if self.modulation_tables == "auto" else self.modulation_tables == "on",
         )
 
     @field_validator("data_dir", "models", "lora_dir", "profile_dir")

@@ -73,8 +73,7 @@ def _render(receipt: "Receipt", request: "RenderRequest", entry: "ModelEntry", d
     from server.media.metadata import fits
 
     model = load_model(device, entry)
-    dtype = str(model.checkpoint.dtype).removeprefix("torch.")
-    now = make_receipt(request, request.seed, receipt.encoding, entry, device_name(device), dtype)
+    now = make_receipt(request, request.seed, receipt.encoding, entry, device_name(device), model.precision)
     for name, then, here in _differences(receipt, now):
         print_message(f"{name} was {then} and is {here}, so the bytes may differ")
     with typer.progressbar(length=request.executed_steps, label="steps", file=sys.stderr) as bar:

@@ -15,6 +15,7 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLIm
 from accel.weights.placement import PlacedWeights
 from accel.weights.single_frame import SingleFrameVae
 from pipelines.models.memory import ByteBudgetCache
+from pipelines.models.plan import WeightsPlan
 from pipelines.models.prompt_store import ModelPrompts
 
 
@@ -41,9 +42,21 @@ class Checkpoint:
 class LoadedModel:
     """A checkpoint in use. `memory` keeps its embeddings, LoRAs and ControlNets from one request to the next.
 
-    `prompts` keeps encodings on disk; None where none are kept.
+    `plan` is what it was loaded by; None means all on the device, in the checkpoint's dtype. `prompts` keeps encodings
+    on disk; None where none are kept.
     """
 
     checkpoint: Checkpoint
+    plan: WeightsPlan | None = None
     prompts: ModelPrompts | None = None
     memory: ByteBudgetCache = field(default_factory=ByteBudgetCache, repr=False, compare=False)
+
+    @property
+    def precision(self) -> str:
+        """What it calculates in, for receipts and messages, such as `bfloat16` or `bfloat16, transformer fp8`."""
+        dtype = str(self.checkpoint.dtype).removeprefix("torch.")
+        if self.plan is None:
+            return dtype
+        parts = (("transformer", self.plan.transformer), ("text encoder", self.plan.text_encoder))
+        quantized = [f"{name} {part.precision}" for name, part in parts if part.precision not in ("fp32", "bf16")]
+        return ", ".join((dtype, *quantized))

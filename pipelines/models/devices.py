@@ -8,11 +8,19 @@ import gc
 import torch
 
 from pipelines.errors import LoadError
+from pipelines.models.plan import Precision
+from pipelines.models.planning.cards import CPU, Card, make_card
 
 
 def default_dtype(device: torch.device) -> torch.dtype:
     """bfloat16 where it is fast; CPUs gain nothing from it at small widths, and lose precision."""
     return torch.float32 if device.type == "cpu" else torch.bfloat16
+
+
+def compute_dtype(precision: Precision, device: torch.device) -> torch.dtype:
+    """The dtype that a network in some precision calculates in. Quantized layers take that of the device."""
+    plain: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16}
+    return plain.get(precision) or default_dtype(device)
 
 
 def check_device(device: torch.device) -> None:
@@ -31,6 +39,14 @@ def device_name(device: str) -> str:
     if kind.type == "cuda":
         return f"{device} ({torch.cuda.get_device_name(kind)})"
     return f"{device} (up to {torch.get_num_threads()} threads)"
+
+
+def device_card(device: torch.device) -> Card:
+    """The card of a device with the memory that is free, for a plan; `CPU` for the CPU."""
+    if device.type == "cpu":
+        return CPU
+    free, _ = torch.cuda.mem_get_info(device)
+    return make_card(torch.cuda.get_device_name(device), free, torch.cuda.get_device_capability(device))
 
 
 def free_memory() -> None:

@@ -7,12 +7,16 @@ import torch
 from pipelines.catalog.catalog import ModelEntry
 from pipelines.errors import LoadError
 from pipelines.models.checkpoint import Checkpoint, LoadedModel
-from pipelines.models.devices import check_device, default_dtype, free_memory
+from pipelines.models.devices import check_device, compute_dtype, device_card, free_memory
 from pipelines.models.encoder_identity import encoder_identity
 from pipelines.models.loader import load
 from pipelines.models.memory import ByteBudgetCache, Kind
 from pipelines.models.options import DEFAULT_OPTIONS, ModelOptions
-from pipelines.models.plan import resident_plan
+from pipelines.models.plan import WeightsPlan
+from pipelines.models.planning.cards import CPU, Host
+from pipelines.models.planning.entries import plan_entry
+from pipelines.models.planning.host_memory import free_host_memory
+from pipelines.models.planning.planner import PlanError
 from pipelines.models.prompt_store import ModelPrompts, PromptStore
 
 
@@ -23,8 +27,6 @@ class ModelCache:
         self._device = torch.device(device)
         self._options = options
         check_device(self._device)
-        self._dtype = default_dtype(self._device)
-        self._plan = options.adjust(resident_plan("fp32" if self._dtype == torch.float32 else "bf16"))
         self._memory = ByteBudgetCache()
 
     def get(self, entry: ModelEntry) -> LoadedModel:
@@ -32,17 +34,29 @@ class ModelCache:
         with_vision = entry.mode != "text_to_image"
 
         def make() -> LoadedModel:
-            checkpoint = load(entry.files, self._device, self._dtype, with_vision=with_vision, plan=self._plan)
-            return LoadedModel(checkpoint, self._prompts(entry, checkpoint))
+            plan = self._plan(entry)
+            dtype = compute_dtype(plan.transformer.precision, self._device)
+            checkpoint = load(entry.files, self._device, dtype, with_vision=with_vision, plan=plan)
+            return LoadedModel(checkpoint, plan, self._prompts(entry, checkpoint, plan))
 
         model = self._memory.get("checkpoint", entry.files, make)
         if with_vision and model.checkpoint.image_processor is None:
             raise LoadError(f"Weights '{entry.weights}' have no processor, so they draw from text but cannot edit.")
         return model
 
-    def _prompts(self, entry: ModelEntry, checkpoint: Checkpoint) -> ModelPrompts | None:
+    def _plan(self, entry: ModelEntry) -> WeightsPlan:
+        options = self._options.plan
+        card = device_card(self._device)
+        host = Host(options.host_memory or free_host_memory())
+        try:
+            plan = plan_entry(entry, card if card == CPU else options.limit(card), host, options.wishes)
+        except PlanError as error:
+            raise LoadError(f"Weights '{entry.files}': {error}") from error
+        return self._options.adjust(plan)
+
+    def _prompts(self, entry: ModelEntry, checkpoint: Checkpoint, plan: WeightsPlan) -> ModelPrompts | None:
         folder = self._options.prompts
-        precision = self._plan.text_encoder.precision
+        precision = plan.text_encoder.precision
         if folder is None or (encoder := encoder_identity(entry.files, checkpoint, precision)) is None:
             return None
         return ModelPrompts(PromptStore(folder.path, folder.budget), encoder)

@@ -3,10 +3,12 @@
 Plain values, which travel to the worker processes. Imports no torch.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pipelines.models.plan import WeightsPlan
+from pipelines.models.planning.entries import PlanOptions
+from pipelines.models.planning.host_memory import free_host_memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,11 +21,12 @@ class PromptFolder:
 
 @dataclass(frozen=True, slots=True)
 class ModelOptions:
-    """`prompts` keeps encodings from one start to the next; None keeps none.
+    """`plan` is what the plan of each model may use. `prompts` keeps encodings for the next start; None keeps none.
 
     `streamed_blocks` and `tables` replace what the plan of a model says; None leaves it.
     """
 
+    plan: PlanOptions = field(default_factory=PlanOptions)
     prompts: PromptFolder | None = None
     streamed_blocks: int | None = None
     tables: bool | None = None
@@ -33,6 +36,13 @@ class ModelOptions:
         if self.streamed_blocks is not None:
             plan = replace(plan, transformer=replace(plan.transformer, streamed_blocks=self.streamed_blocks))
         return plan if self.tables is None else replace(plan, tables=self.tables)
+
+    def shared_by(self, workers: int) -> "ModelOptions":
+        """The options of each of several workers, which share the host memory."""
+        if workers == 1:
+            return self
+        host = (self.plan.host_memory or free_host_memory()) // workers
+        return replace(self, plan=replace(self.plan, host_memory=host))
 
 
 DEFAULT_OPTIONS = ModelOptions()

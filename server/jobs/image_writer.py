@@ -58,8 +58,9 @@ class ImageWriter:
         generated = generate(job.request, output.index, model, entry, after_step)
         image, seed, warnings = generated.image, generated.seed, generated.warnings
         encoding = (job.encoding.format, job.encoding.quality)
-        dtype = str(model.checkpoint.dtype).removeprefix("torch.")
-        receipt = make_receipt(job.request, seed, encoding, entry, self.description, dtype, generated.cache).to_json()
+        receipt = make_receipt(
+            job.request, seed, encoding, entry, self.description, model.precision, generated.cache
+        ).to_json()
         in_file = fits(receipt, job.encoding.format)
         if not in_file:
             warnings += ("The prompts are too long for a JPG to carry the receipt; /v1/receipts has it.",)

@@ -115,11 +115,11 @@ class TestReferences:
 class TestOnDisk:
     @pytest.fixture
     def kept(self, checkpoint: Checkpoint, tmp_path: Path) -> LoadedModel:
-        return LoadedModel(checkpoint, ModelPrompts(PromptStore(tmp_path, 10**9), "an encoder"))
+        return LoadedModel(checkpoint, prompts=ModelPrompts(PromptStore(tmp_path, 10**9), "an encoder"))
 
     def restarted(self, kept: LoadedModel) -> LoadedModel:
         """The same model without a text encoder, and with nothing in memory."""
-        return LoadedModel(replace(kept.checkpoint, text_encoder=cast("Any", None)), kept.prompts)
+        return LoadedModel(replace(kept.checkpoint, text_encoder=cast("Any", None)), prompts=kept.prompts)
 
     def test_a_known_prompt_needs_no_text_encoder(self, kept: LoadedModel, loaded: LoadedModel) -> None:
         encode_prompt("a red circle", None, kept, entry("text_to_image"))

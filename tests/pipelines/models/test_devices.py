@@ -4,12 +4,36 @@ import pytest
 import torch
 
 from pipelines.errors import LoadError
-from pipelines.models.devices import check_device, default_dtype, device_name, free_memory
+from pipelines.models.devices import (
+    check_device,
+    compute_dtype,
+    default_dtype,
+    device_card,
+    device_name,
+    free_memory,
+)
+from pipelines.models.planning.cards import CPU, GIB
 
 
 def test_default_dtype() -> None:
     assert default_dtype(torch.device("cpu")) == torch.float32
     assert default_dtype(torch.device("cuda:1")) == torch.bfloat16
+
+
+def test_a_quantized_network_calculates_in_the_dtype_of_the_device() -> None:
+    cpu, gpu = torch.device("cpu"), torch.device("cuda")
+    assert [compute_dtype("fp32", device) for device in (cpu, gpu)] == [torch.float32] * 2
+    assert [compute_dtype("bf16", device) for device in (cpu, gpu)] == [torch.bfloat16] * 2
+    assert [compute_dtype("nf4", device) for device in (cpu, gpu)] == [torch.float32, torch.bfloat16]
+
+
+def test_the_card_of_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (20 * GIB, 24 * GIB))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "NVIDIA GeForce RTX 4090")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (8, 9))
+    card = device_card(torch.device("cuda:0"))
+    assert (card.generation, card.memory) == ("ada", 20 * GIB)
+    assert device_card(torch.device("cpu")) == CPU
 
 
 def test_a_cpu_is_named_with_its_threads() -> None:

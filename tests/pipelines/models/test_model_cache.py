@@ -6,6 +6,7 @@ from typing import Any, cast
 import pytest
 import torch
 
+from accel.weights.quantized.quantize import describe_linears
 from pipelines.catalog.catalog import Mode, ModelEntry, load_catalog
 from pipelines.conditioning import encode_prompt
 from pipelines.errors import LoadError
@@ -14,6 +15,9 @@ from pipelines.models.checkpoint import LoadedModel
 from pipelines.models.memory import storage_bytes
 from pipelines.models.model_cache import ModelCache
 from pipelines.models.options import ModelOptions, PromptFolder
+from pipelines.models.planning.cards import GIB, make_card
+from pipelines.models.planning.entries import PlanOptions
+from pipelines.models.planning.planner import Wish, Wishes
 
 
 def entry(mode: Mode, weights: str | Path = "embedded") -> ModelEntry:
@@ -86,7 +90,7 @@ def test_usage_tells_weights_from_what_was_made_with_them(folder: Path) -> None:
 
 @torch.inference_mode()
 def test_a_prompt_is_known_after_a_restart(folder: Path, tmp_path: Path) -> None:
-    options = ModelOptions(PromptFolder(tmp_path / "prompts", 10**6))
+    options = ModelOptions(prompts=PromptFolder(tmp_path / "prompts", 10**6))
     row = entry("text_to_image", folder)
     made = encode_prompt("a red circle", None, ModelCache("cpu", options).get(row), row)
     again = ModelCache("cpu", options).get(row)
@@ -108,3 +112,24 @@ def test_memory_is_freed_with_or_without_the_weights(folder: Path, models: bool)
     assert cache.usage()["embedding"] == 0
     assert bool(cache.usage()["checkpoint"]) != models
     assert (cache.get(entry("text_to_image", folder)) is drawing) != models
+
+
+@pytest.mark.parametrize("precision", ["fp8", "int8", "nf4"])
+def test_a_wished_precision_is_carried_out(precision: Wish) -> None:
+    options = ModelOptions(PlanOptions(wishes=Wishes(precision)))
+    model = ModelCache("cpu", options).get(entry("text_to_image"))
+    forms = describe_linears(model.checkpoint.transformer.transformer_blocks).layers
+    assert [form.split("/")[0] for form in forms] == [precision]
+    assert model.precision == f"float32, transformer {precision}"
+
+
+def test_without_a_wish_a_cpu_calculates_in_float32() -> None:
+    model = ModelCache("cpu").get(entry("text_to_image"))
+    assert dict(describe_linears(model.checkpoint.transformer).layers) == {"float32": 90}
+    assert model.precision == "float32"
+
+
+def test_a_model_that_does_not_fit_is_refused_before_it_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model_cache, "device_card", lambda device: make_card("small", 3 * GIB, (8, 6)))
+    with pytest.raises(LoadError, match=r"Weights 'Qwen/Qwen-Image': .*3\.0 GiB"):
+        ModelCache("cpu").get(entry("text_to_image", "Qwen/Qwen-Image"))
