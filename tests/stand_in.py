@@ -14,8 +14,8 @@ from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration, Q
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
 from pipelines.catalog.templates import CONTROL_TOKENS
-from training.architecture import scheduler
-from training.tokenizer import build_tokenizer
+from training.trainers.architecture import scheduler
+from training.trainers.tokenizer import build_tokenizer
 
 SEED = 108
 

@@ -9,12 +9,12 @@ import shutil
 from pathlib import Path
 
 from pipelines.catalog.catalog import EDGES, EMBEDDED_FOLDER, OUTLINES
-from training.controlnet import ControlNetBudget, train_controlnet
-from training.joint import INDEX, PROGRESS, JointBudget, train_joint, trained_steps
-from training.lora import LoraBudget, train_lora
-from training.parallel import launch
-from training.tokenizer import prune_tokenizer, read_ranks, tokenizer_corpus
-from training.vae import VaeBudget, train_vae
+from training.trainers.controlnet import ControlNetBudget, train_controlnet
+from training.trainers.joint import INDEX, PROGRESS, JointBudget, train_joint, trained_steps
+from training.trainers.lora import LoraBudget, train_lora
+from training.trainers.parallel import launch
+from training.trainers.tokenizer import prune_tokenizer, read_ranks, tokenizer_corpus
+from training.trainers.vae import VaeBudget, train_vae
 
 PARTS = ("transformer", "vae", "text_encoder", "tokenizer", "processor", "scheduler")
 ADAPTERS = (OUTLINES.parent, EDGES.parent)

@@ -31,7 +31,7 @@ OUTLINES = Path("loras", "outlines.safetensors")
 EDGES = Path("controlnets", "edges")
 # Qwen-Image and Qwen-Image-Edit share one transformer class and its sizes, so a LoRA of one fits the other.
 LORA_ARCHITECTURES: tuple[str, ...] = get_args(Architecture)
-_EMBEDDED_AREA = 128 * 128  # pixels of its training images: training/dataset.py
+_EMBEDDED_AREA = 128 * 128  # pixels of its training images: training/trainers/dataset.py
 
 # The fewest and the most reference images of each mode. Qwen-Image-Edit-2509 was trained with up to three.
 REFERENCES: dict[Mode, tuple[int, int]] = {"text_to_image": (0, 0), "edit": (1, 1), "edit_plus": (1, 3)}

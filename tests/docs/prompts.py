@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from tests.docs.pages import PAGES, ROOT, text_of
-from training.measure import detect_background, detect_things
+from training.scores.measure import detect_background, detect_things
 
 SIZE, COLOUR = "small|medium|large", "red|orange|yellow|green|blue|purple|pink|black|gray|white"
 SHAPE, PLACE = "circle|square|triangle|star|cross|ring", "(?:top |bottom )?(?:left|right)|center|top|bottom"

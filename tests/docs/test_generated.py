@@ -21,7 +21,7 @@ RESULTS = ROOT / "benchmarks" / "results" / "step-caches-cpu.jsonl"
 FIGURES = {
     "docs/figures/step-caches.png": "make bench-caches",
     "docs/figures/parameters.png": "python -m docs.figures.parameters",
-    "pipelines/catalog/embedded/samples.png": "python -m training.evaluate --sheet",
+    "pipelines/catalog/embedded/samples.png": "python -m training.scores.evaluate --sheet",
 }
 
 
@@ -39,7 +39,7 @@ def fingerprints() -> Iterator[tuple[str, str, str]]:
     for weights in {str(measurement.case.setup.weights) for measurement in read_results(RESULTS)}:
         yield RESULTS.name, weights, "make bench-caches, on an empty file"
     scores = json.loads((EMBEDDED_FOLDER / "scores.json").read_text(encoding="utf-8"))
-    yield "scores.json", scores["weights"], "python -m training.evaluate --out"
+    yield "scores.json", scores["weights"], "python -m training.scores.evaluate --out"
     card = re.findall(r"Scores of the weights `(\w{64})`", text_of(EMBEDDED_FOLDER / "MODEL_CARD.md"))
     yield "MODEL_CARD.md", card[0], "the scores anew"
 

@@ -5,9 +5,9 @@ from typing import Any, cast
 
 import numpy as np
 
-from training.captions import exact_caption
-from training.evaluate import BLURRY, Renderer, RenderOptions, held_out_scenes
-from training.random_scenes import Level
+from training.data.captions import exact_caption
+from training.data.random_scenes import Level
+from training.scores.evaluate import BLURRY, Renderer, RenderOptions, held_out_scenes
 
 COUNT = 4
 

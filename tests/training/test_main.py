@@ -13,8 +13,8 @@ from pipelines.lora.files import read_lora
 from pipelines.models.checkpoint import Checkpoint
 from pipelines.models.loader import load
 from training.__main__ import PARTS, copy_checkpoint, main
-from training.joint import trained_steps
-from training.lora import LAYERS
+from training.trainers.joint import trained_steps
+from training.trainers.lora import LAYERS
 
 TINY = [
     "--vae-steps",

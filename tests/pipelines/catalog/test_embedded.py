@@ -13,10 +13,10 @@ from pipelines.generate import generate
 from pipelines.latents import grid, noise
 from pipelines.models.checkpoint import Checkpoint, LoadedModel
 from pipelines.request import ControlUse, LoraUse, Reference, RenderRequest, Sampler
-from training.controlnet import draw_edges
-from training.evaluate import Renderer, RenderOptions
-from training.measure import detect_background, detect_things, foreground_mask, hollow_share
-from training.scenes import Scene, Thing, thing_cover
+from training.data.scenes import Scene, Thing, thing_cover
+from training.scores.evaluate import Renderer, RenderOptions
+from training.scores.measure import detect_background, detect_things, foreground_mask, hollow_share
+from training.trainers.controlnet import draw_edges
 
 MEGABYTE = 2**20
 

@@ -1,0 +1,34 @@
+"""Processes on the CPU; `test_main.py` trains with several."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from training.trainers.parallel import average_gradients, launch, rank, world
+
+
+def record(device: torch.device, folder: Path) -> None:
+    """Average a gradient that one process of two does not have, and write down the result."""
+    used, unused = torch.nn.Parameter(torch.zeros(2)), torch.nn.Parameter(torch.zeros(1))
+    used.grad = torch.full((2,), float(rank()))
+    if rank():
+        unused.grad = torch.ones(1)
+    average_gradients([used, unused])
+    averaged = [None if weight.grad is None else weight.grad.tolist() for weight in (used, unused)]
+    (folder / str(rank())).write_text(f"{device} {world()} {averaged}")
+
+
+def written(folder: Path) -> list[str]:
+    return [path.read_text() for path in sorted(folder.iterdir())]
+
+
+def test_one_process_runs_in_place(tmp_path: Path) -> None:
+    launch(record, tmp_path, processes=1)
+    assert written(tmp_path) == ["cpu 1 [[0.0, 0.0], None]"]
+
+
+@pytest.mark.slow
+def test_gradients_are_averaged_over_processes(tmp_path: Path) -> None:
+    launch(record, tmp_path, processes=2)
+    assert written(tmp_path) == ["cpu 2 [[0.5, 0.5], [0.5]]"] * 2

@@ -1,0 +1,90 @@
+"""Training data and loss of adapters: scenes with their latents, and flow matching through a frozen checkpoint.
+
+Knows the models and scenes; knows neither LoRAs nor ControlNets.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from pipelines.models.checkpoint import Checkpoint
+from training.data.layout import foreground_tokens, group_by_token, layout_labels
+from training.data.scenes import Scene
+from training.trainers.architecture import WIDTH
+from training.trainers.dataset import SQUARE, draw_grid, encode_latents
+from training.trainers.joint import sample_sigmas, weighted_mean
+from training.trainers.text import encode_texts
+
+Draw = Callable[[Scene], np.ndarray]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The transformer's inputs for noisy samples of one grid, and the velocities to predict.
+
+    `noisy`, `velocity` and `control_latents` are [B, tokens, 64], the last without noise. `sigma` is [B]. `labels` are
+    the layout labels, grouped by token.
+    """
+
+    noisy: torch.Tensor
+    velocity: torch.Tensor
+    control_latents: torch.Tensor
+    sigma: torch.Tensor
+    embeds: torch.Tensor
+    mask: torch.Tensor
+    labels: torch.Tensor
+
+    @property
+    def shapes(self) -> list[list[tuple[int, int, int]]]:
+        """The `img_shapes` of the transformer."""
+        return [[(1, *SQUARE)]] * len(self.noisy)
+
+
+class AdapterSamples:
+    """Scenes of 128 × 128 pixels with their latents, and with control latents if there is a control image."""
+
+    def __init__(self, scenes: Sequence[Scene], base: Checkpoint, control_image: Draw | None = None) -> None:
+        self._base = base
+        self.scenes = scenes
+        with torch.inference_mode():
+            clean = encode_latents([draw_grid(scene, SQUARE) for scene in scenes], base.vae)
+            control_latents = (
+                encode_latents([control_image(scene) for scene in scenes], base.vae) if control_image else clean[:, :0]
+            )
+        self._clean, self._control_latents = clean.clone(), control_latents.clone()
+        self._labels = torch.from_numpy(np.stack([layout_labels(scene, *SQUARE) for scene in scenes]))
+
+    def batch(self, rows: Sequence[int], texts: list[str]) -> Batch:
+        """Make a batch of some scenes with these captions, each at a random noise level."""
+        base, device = self._base, self._base.device
+        clean = self._clean[rows].to(device).float()
+        no_vision = torch.empty(len(rows), 0, 0, WIDTH, device=device)
+        with torch.no_grad():
+            embeds, mask = encode_texts(texts, "text_to_image", no_vision, (0, 0), base.text_encoder, base.tokenizer)
+        noise = torch.randn_like(clean)
+        sigma = sample_sigmas(len(rows), device)
+        return Batch(
+            noisy=torch.lerp(clean, noise, sigma[:, None, None]),
+            velocity=noise - clean,
+            control_latents=self._control_latents[rows].to(device).float(),
+            sigma=sigma,
+            embeds=embeds,
+            mask=mask,
+            labels=group_by_token(self._labels[rows].to(device)),
+        )
+
+
+def flow_loss(base: Checkpoint, batch: Batch, residuals: list[torch.Tensor] | None = None) -> torch.Tensor:
+    """Return the flow-matching loss. `residuals` are those of a ControlNet."""
+    predicted = base.transformer(
+        hidden_states=batch.noisy,
+        timestep=batch.sigma,
+        encoder_hidden_states=batch.embeds,
+        encoder_hidden_states_mask=batch.mask,
+        img_shapes=batch.shapes,
+        controlnet_block_samples=residuals,
+        return_dict=False,
+    )[0]
+    return weighted_mean((predicted - batch.velocity).square().mean(dim=-1), foreground_tokens(batch.labels))
