@@ -51,7 +51,7 @@ class Wishes:
 
 @dataclass(frozen=True, slots=True)
 class _Candidate:
-    """One combination that fits the card, and the host memory that it needs."""
+    """One combination that fits the card. `rank` and `encoder_rank` are places in the list of precisions."""
 
     plan: WeightsPlan
     rank: int
@@ -59,9 +59,9 @@ class _Candidate:
     prompt_seconds: float
 
     @property
-    def cost(self) -> tuple[int, float, float]:
-        assert self.plan.seconds_per_step is not None
-        return self.encoder_rank, self.plan.seconds_per_step, self.prompt_seconds
+    def inexactness(self) -> tuple[int, int]:
+        """Grows with what is rounded. Two components that are rounded a little count as one that is rounded more."""
+        return self.rank + self.encoder_rank, self.rank
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,41 +79,36 @@ class Planner:
         fitting = [found for found in self._candidates() if found.plan.host_bytes <= self._host_room]
         if not fitting:
             raise PlanError(self._refusal())
-        best = self._best_of_each_rank(fitting)
+        best = _fastest_of_each_exactness(fitting)
         fastest = min(self._compute_seconds(precision) for precision in self._precisions())
         limit = self.wishes.exact_factor * fastest
-        chosen = next((found for found in best if _seconds(found) <= limit), best[-1])
+        smallest = min(best, key=lambda found: (-found.rank, found.encoder_rank))
+        chosen = next(found for found in best if _seconds(found) <= limit or found is smallest)
         return replace(chosen.plan, reasons=tuple(self._reasons(chosen, best, limit)))
-
-    @staticmethod
-    def _best_of_each_rank(found: Sequence[_Candidate]) -> list[_Candidate]:
-        """The cheapest candidate of each precision that fits, the most exact first."""
-        ranks = sorted({each.rank for each in found})
-        return [min((each for each in found if each.rank == rank), key=lambda each: each.cost) for rank in ranks]
 
     def _precisions(self) -> tuple[Precision, ...]:
         ranks = self._ranks(self.wishes.precision, self.sizes.transformer.packed)
-        return tuple(precision for rank in ranks for precision in rank)
+        return tuple(precision for _, rank in ranks for precision in rank)
 
-    def _ranks(self, wish: Wish, packed: Packed | None) -> Iterator[tuple[Precision, ...]]:
-        """The precisions to consider, by exactness."""
-        for rank in _RANKS:
+    def _ranks(self, wish: Wish, packed: Packed | None) -> Iterator[tuple[int, tuple[Precision, ...]]]:
+        """The precisions to consider, with their places in the list."""
+        for place, rank in enumerate(_RANKS):
             if wish != "auto":
                 if wish in rank:
-                    yield (wish,)
+                    yield place, (wish,)
                 continue
             if rank == ("fp8",) and not self.card.has_fp8:
                 continue
             if packed is None or packed.kind != "gguf":
-                yield tuple(each for each in rank if each != "packed")
+                yield place, tuple(each for each in rank if each != "packed")
             elif rank[0] in ("bf16", "fp8"):  # GGUF is quantized already: it is not rounded to int8 or NF4 unasked
-                yield rank
+                yield place, rank
 
     def _candidates(self) -> Iterator[_Candidate]:
         transformer, encoder = self.sizes.transformer, self.sizes.text_encoder
-        for rank, precisions in enumerate(self._ranks(self.wishes.precision, transformer.packed)):
+        for rank, precisions in self._ranks(self.wishes.precision, transformer.packed):
             for precision in precisions:
-                for encoder_rank, kinds in enumerate(self._ranks(self.wishes.encoder_precision, encoder.packed)):
+                for encoder_rank, kinds in self._ranks(self.wishes.encoder_precision, encoder.packed):
                     for kind in kinds:
                         for tables in (True, False):
                             for resident in (True, False):
@@ -226,9 +221,12 @@ class Planner:
 
     def _why_not_exact(self, chosen: _Candidate, best: Sequence[_Candidate], limit: float) -> str:
         name, seconds = chosen.plan.transformer.precision, _seconds(chosen)
-        exact = next((found for found in best if found.rank == 0), None)
+        exact = next((found for found in best if found.rank == 0 and found.inexactness < chosen.inexactness), None)
         if exact is None:
-            return f"{name} rounds the weights: exact bf16 does not fit into the memory of the card and of the host."
+            return (
+                f"{name} rounds the weights: exact bf16 does not fit into the memory of the card and of the host, "
+                "or would round the text encoder more."
+            )
         return (
             f"{name} rounds the weights and takes {seconds:.2f} s a step: exact bf16 would take "
             f"{_seconds(exact):.2f} s, more than {limit:.2f} s. --precision bf16 keeps it exact."
@@ -262,6 +260,14 @@ class Planner:
             else:
                 small = middle
         return large
+
+
+def _fastest_of_each_exactness(found: Sequence[_Candidate]) -> list[_Candidate]:
+    """The most exact first."""
+    best: dict[tuple[int, int], _Candidate] = {}
+    for each in sorted(found, key=lambda each: (_seconds(each), each.prompt_seconds)):
+        best.setdefault(each.inexactness, each)
+    return [best[key] for key in sorted(best)]
 
 
 def _seconds(candidate: _Candidate) -> float:

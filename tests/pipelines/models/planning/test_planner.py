@@ -77,7 +77,7 @@ def test_streaming_exact_bf16_costs_little(card: str, most: float) -> None:
     ("card", "host", "precision"),
     [
         ("RTX 4090", 16, "fp8"),
-        ("RTX 3090", 16, "int8"),  # Ampere multiplies no FP8
+        ("RTX 3090", 16, "nf4"),  # Ampere multiplies no FP8
         ("RTX 4080", 16, "nf4"),
         ("RTX 4080", 32, "fp8"),
         ("RTX 3060", 32, "int8"),
@@ -89,6 +89,12 @@ def test_a_host_without_room_for_exact_weights_rounds_them_and_says_so(
     made = plan(card, host)
     assert made.transformer.precision == precision
     assert "rounds the weights: exact bf16 does not fit" in made.reasons[0]
+
+
+def test_a_rounded_transformer_goes_before_an_encoder_that_is_rounded_more() -> None:
+    made = plan("RTX 4090", 32)
+    assert (made.transformer.precision, made.text_encoder.precision) == ("fp8", "bf16")
+    assert plan("RTX 4090", 32, wishes=Wishes("bf16")).text_encoder.precision == "nf4"
 
 
 def test_a_slow_link_makes_exactness_cost_too_much() -> None:
@@ -181,8 +187,13 @@ def found(card: Card, host: int, work: Workload, sizes: ModelSizes) -> WeightsPl
         return None
 
 
-def rank(made: WeightsPlan) -> int:
-    return 0 if made.transformer.precision in EXACT else ORDER.index(made.transformer.precision)
+def inexactness(made: WeightsPlan) -> tuple[int, int]:
+    """Grows with what is rounded: bf16 and packed have the same values."""
+    places = [
+        0 if part.precision in EXACT else ORDER.index(part.precision) - 1
+        for part in (made.transformer, made.text_encoder)
+    ]
+    return sum(places), places[0]
 
 
 @given(CARDS, HOSTS, WORK, SIZES)
@@ -203,10 +214,8 @@ def test_more_memory_never_gives_a_less_exact_plan_nor_a_slower_one_of_equal_exa
     large = found(replace(card, memory=card.memory + int(more * GIB)), host + more_host, work, sizes)
     if small is not None:
         assert large is not None
-        assert rank(large) <= rank(small)
-        if rank(large) == rank(small) and ORDER.index(large.text_encoder.precision) == ORDER.index(
-            small.text_encoder.precision
-        ):
+        assert inexactness(large) <= inexactness(small)
+        if inexactness(large) == inexactness(small):
             assert small.seconds_per_step is not None
             assert large.seconds_per_step is not None
             assert large.seconds_per_step <= small.seconds_per_step + 1e-9
