@@ -3,6 +3,7 @@
 #   make test    install into .venv with the test tools, run the fast tests
 # `make test-all` adds the slow tests and draws more examples.
 # `make embedded` trains the embedded checkpoint anew, and goes on where it was interrupted.
+# `make test-chaos` mistreats real server processes: closed logs, full disks, kills.
 # `make profile` measures the embedded checkpoint's TeaCache profile, and has to follow whenever its weights change.
 # `make test-clients` also needs npm: it runs the vendor's other clients against a server of ours.
 # `make serve ARGS="--port 9000"` passes flags on to `ownware serve`.
@@ -15,9 +16,9 @@ ARGS ?=
 PYTEST := $(BIN)/python -m pytest --numprocesses logical --maxprocesses 8 --dist worksteal
 
 # The threads of one process wait for each other, and there is a process per core.
-test test-all coverage test-clients: export OMP_NUM_THREADS := 1
+test test-all test-chaos coverage test-clients: export OMP_NUM_THREADS := 1
 
-.PHONY: serve test test-all coverage test-clients check bench bench-caches embedded profile clean
+.PHONY: serve test test-all test-chaos coverage test-clients check bench bench-caches embedded profile clean
 
 serve: $(VENV)/.serve
 	@exec $(BIN)/ownware serve $(ARGS)
@@ -26,11 +27,15 @@ test: $(VENV)/.test
 	$(PYTEST) $(ARGS)
 
 test-all: $(VENV)/.test
-	$(PYTEST) -m "not clients" --hypothesis-profile thorough $(ARGS)
+	$(PYTEST) -m "not clients and not chaos" --hypothesis-profile thorough $(ARGS)
+
+# Two servers at a time. Each waits for a bounded time, so a server that hangs fails its test.
+test-chaos: $(VENV)/.test
+	$(BIN)/python -m pytest tests/chaos -m chaos --numprocesses 2 $(ARGS)
 
 # Of lines and branches, in all processes.
 coverage: $(VENV)/.test
-	$(PYTEST) -m "not clients" --cov --cov-report= $(ARGS)
+	$(PYTEST) -m "not clients and not chaos" --cov --cov-report= $(ARGS)
 	$(BIN)/coverage report --include "accel/*" --fail-under 99
 	$(BIN)/coverage report --include "server/*" --fail-under 98
 

@@ -27,6 +27,7 @@ from server.greeting import greeting, local_url
 from server.jobs.queue import JobQueue
 from server.jobs.worker_process import WorkerProcess
 from server.listen import listen
+from server.log_stream import protect_standard_streams
 from server.logs import configure_logs
 from server.served_models import choose_catalog
 from server.settings import Settings
@@ -41,6 +42,7 @@ WEBSOCKET_PING_TIMEOUT = 60.0
 
 def serve(settings: Settings) -> int:
     """Serve until interrupted. Returns the process's exit status."""
+    protect_standard_streams()
     configure_logs(settings.log_level)
     if settings.face_refinement and importlib.util.find_spec("nudenet") is None:
         typer.echo(f"ownware: --face-refinement needs the face detector: {install_command('faces')}", err=True)
@@ -151,10 +153,10 @@ class _Server(uvicorn.Server):
 
     def _interrupt(self) -> None:
         """Begin to stop, which takes seconds at most. A second Ctrl-C changes nothing, so that no worker is left."""
-        if not self.should_exit:
-            typer.echo("\nStopping. Tasks that are not done go on at the next start.", err=True)
+        first, self.should_exit = not self.should_exit, True
         self._queue.announce_stop()
-        self.should_exit = True
+        if first:
+            typer.echo("\nStopping. Tasks that are not done go on at the next start.", err=True)
 
     async def _greet(self) -> int:
         await self._queue.started()

@@ -75,19 +75,21 @@ def calibrate_teacache(
         texts = load_prompts(options.prompts, entry)
         options = options.resolved(entry)
         out = out or settings.profiles / profile_file(entry)
-        partial = out.with_suffix(".partial.jsonl")
         for path in filter(None, (out, traces)):  # before hours of rendering
             _check_writable(path)
         if not replace:
             _keep_better(out, options, entry, texts, models.device)
-        print_messages(
-            f"measured on less than the model is used for: {gap}" for gap in find_gaps(options, entry, texts)
-        )
+    except (CalibrationError, CatalogError, OptionError, OSError, UnicodeDecodeError) as error:
+        print_message(str(error))
+        return IMPOSSIBLE
+    print_messages(f"measured on less than the model is used for: {gap}" for gap in find_gaps(options, entry, texts))
+    partial = out.with_suffix(".partial.jsonl")
+    try:
         header, recorded = record_traces(options, entry, texts, models.device, partial)
         if traces is not None:
             write_traces(traces, header, recorded)
             typer.echo(f"{traces}: traces of {len(recorded)} images")
-    except (CalibrationError, CatalogError, OptionError, OSError, UnicodeDecodeError) as error:
+    except (CalibrationError, OSError) as error:
         print_message(str(error))
         return IMPOSSIBLE
     except KeyboardInterrupt:

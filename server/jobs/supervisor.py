@@ -60,29 +60,41 @@ class Supervisor:
         await self._worker.stop()
 
     async def run(self) -> None:
-        """Render jobs until cancelled, or until the worker cannot start."""
-        while True:
+        """Render jobs until cancelled, until the server stops, or until the worker cannot start.
+
+        Whatever else ends the driving of the worker, `ready` is false and it begins again.
+        """
+        while self.start_failure is None and not self._stopping:
             try:
-                await self._worker.start(self._on_worker_end)
-                self.ready = True
-                self._started.set()
-                while True:
-                    await self._render(await self._next_job())
-            except WorkerStartFailed as error:
-                self.start_failure = str(error)
-                log.error("worker cannot start", device=self._worker.device, reason=str(error))
-                self._started.set()
-                return
-            except WorkerDied:
-                if self._stopping:
-                    return
-                log.error("worker died, starting it again", device=self._worker.device)
+                await self._drive()
             except Exception:
-                # The worker may be in the middle of a job. Its replies must not be read as those to the next job.
-                log.exception("task lost, starting its worker again", device=self._worker.device)
-                await self._worker.stop()
+                self.ready = False
+                log.exception("the driver of a worker failed, it begins again", device=self._worker.device)
+            if self.start_failure is None and not self._stopping:
+                await asyncio.sleep(RESTART_PAUSE_SECONDS)
+
+    async def _drive(self) -> None:
+        """Start the worker and render jobs until it ends."""
+        try:
+            await self._worker.start(self._on_worker_end)
+            self.ready = True
+            self._started.set()
+            while True:
+                await self._render(await self._next_job())
+        except WorkerStartFailed as error:
+            self.start_failure = str(error)
+            self._started.set()
+            log.error("worker cannot start", device=self._worker.device, reason=str(error))
+        except WorkerDied:
+            if not self._stopping:
+                log.error("worker died, starting it again", device=self._worker.device)
+        except Exception:
+            # The worker may be in the middle of a job. Its replies must not be read as those to the next job.
             self.ready = False
-            await asyncio.sleep(RESTART_PAUSE_SECONDS)
+            log.exception("task lost, starting its worker again", device=self._worker.device)
+            await self._worker.stop()
+        finally:
+            self.ready = False
 
     def _on_worker_end(self) -> None:
         self.ready = False

@@ -37,6 +37,7 @@ from server.jobs.messages import (
     StartFailed,
     Stop,
 )
+from server.log_stream import protect_standard_streams
 from server.logs import configure_logs
 
 log = structlog.get_logger()
@@ -83,6 +84,7 @@ def main(connection: Connection, device: str, catalog: Catalog, options: ModelOp
     # Ctrl-C and a SIGTERM to the group reach both processes. The API process decides, and ends this one in time.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _end_later)
+    protect_standard_streams()  # the libraries print while they load
     configure_logs(log_level)
     if device == "cpu" and hasattr(os, "nice"):
         os.nice(NICENESS_ON_CPU)

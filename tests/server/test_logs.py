@@ -1,3 +1,4 @@
+import io
 from collections.abc import Iterator
 
 import pytest
@@ -43,3 +44,23 @@ def test_a_traceback_shows_no_values_of_variables(capsys: pytest.CaptureFixture[
     printed = capsys.readouterr().err
     assert "ValueError: 6" in printed
     assert "secret" not in printed
+
+
+def test_a_value_that_cannot_be_shown_raises_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    class Broken:
+        def __repr__(self) -> str:
+            raise RuntimeError("no words")
+
+    configure_logs("info")
+    structlog.get_logger().info("task ended", value=Broken())
+    assert "task ended (its values cannot be shown: RuntimeError)" in capsys.readouterr().err
+
+
+def test_a_stream_that_cannot_be_written_raises_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full(io.StringIO):
+        def write(self, text: str) -> int:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("sys.stderr", Full())
+    configure_logs("info")
+    structlog.get_logger().info("task ended")

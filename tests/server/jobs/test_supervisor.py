@@ -182,3 +182,30 @@ async def test_a_worker_that_ends_with_the_server_is_no_error_and_its_job_goes_o
     job = await store.find(*work.key)
     assert job is not None
     assert (job.state, worker.starts) == ("running", 1)
+
+
+async def test_a_driver_that_fails_makes_the_worker_not_ready_and_begins_again(
+    worker: FakeWorker, store: WatchedStore, media: MediaStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopping the worker fails on top: the driver ended for ever, and the server still said that it was ready."""
+    monkeypatch.setattr(supervisor_module, "RESTART_PAUSE_SECONDS", 0.0)
+    readiness = []
+
+    async def broken_stop() -> None:
+        readiness.append(supervised.supervisor.ready)
+        raise OSError(28, "No space left on device")
+
+    async def broken_claim() -> Job | None:
+        monkeypatch.undo()
+        monkeypatch.setattr(supervisor_module, "RESTART_PAUSE_SECONDS", 0.0)
+        raise SystemError
+
+    monkeypatch.setattr(worker, "stop", broken_stop)
+    supervised = Supervised(worker, store, media)
+    await store.idle.wait()
+    monkeypatch.setattr(supervised.supervisor, "_next_job", broken_claim)
+    supervised.supervisor.wake()
+    await supervised.render(submission(1))
+    monkeypatch.setattr(supervised.supervisor, "_next_job", broken_claim)
+    assert (await supervised.render(submission(2))).state == "done"
+    supervised.task.cancel()
