@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -25,7 +27,7 @@ class LittleHost(HostEngine):
 
 
 @pytest.fixture
-def network() -> nn.Sequential:
+def network() -> Any:
     return nn.Sequential(make_linear(64, 64, seed=1), make_linear(64, 32, seed=2))
 
 
@@ -38,7 +40,7 @@ def weights(network: nn.Module) -> list[torch.Tensor]:
     return list(network.parameters())
 
 
-def test_a_network_that_comes_back_computes_the_same(network: nn.Sequential) -> None:
+def test_a_network_that_comes_back_computes_the_same(network: Any) -> None:
     expected, engine = network(ROWS), FakeEngine()
     parked = ParkedWeights(weights(network), engine)
     for _ in range(2):
@@ -49,7 +51,7 @@ def test_a_network_that_comes_back_computes_the_same(network: nn.Sequential) -> 
     assert parked.bytes == sum(weight.nbytes for weight in weights(network))
 
 
-def test_weights_are_copied_to_host_memory_once(network: nn.Sequential) -> None:
+def test_weights_are_copied_to_host_memory_once(network: Any) -> None:
     parked = ParkedWeights(weights(network), FakeEngine())
     assert parked.host_bytes == 0
     places = []
@@ -61,7 +63,7 @@ def test_weights_are_copied_to_host_memory_once(network: nn.Sequential) -> None:
     assert parked.host_bytes >= parked.bytes
 
 
-def test_what_is_said_twice_is_done_once(network: nn.Sequential) -> None:
+def test_what_is_said_twice_is_done_once(network: Any) -> None:
     engine = FakeEngine()
     parked = ParkedWeights(weights(network), engine)
     parked.unpark()
@@ -73,7 +75,7 @@ def test_what_is_said_twice_is_done_once(network: nn.Sequential) -> None:
     assert len(engine.copies) == 4
 
 
-def test_a_weight_that_waits_in_host_memory_anyway_stays(network: nn.Sequential) -> None:
+def test_a_weight_that_waits_in_host_memory_anyway_stays(network: Any) -> None:
     streamed = network[0].weight
     place = streamed.data_ptr()
     parked = ParkedWeights(weights(network), FakeEngine(), staying={id(streamed)})
@@ -83,7 +85,7 @@ def test_a_weight_that_waits_in_host_memory_anyway_stays(network: nn.Sequential)
 
 
 @pytest.mark.parametrize("blocks", [0, 1, 3])
-def test_without_host_memory_the_network_stays_whole(network: nn.Sequential, blocks: int) -> None:
+def test_without_host_memory_the_network_stays_whole(network: Any, blocks: int) -> None:
     expected = network(ROWS)
     parked = ParkedWeights(weights(network), LittleHost(blocks))
     with pytest.raises(MemoryError):
