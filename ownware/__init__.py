@@ -13,18 +13,18 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ownware.api import edit, generate
-    from ownware.image_options import Control
-    from ownware.image_result import ImageResult
+    from ownware.images.api import edit, generate
+    from ownware.images.options import Control
+    from ownware.images.result import ImageResult
     from pipelines.request import Outpaint
 
 __all__ = ["Control", "ImageResult", "Outpaint", "__version__", "edit", "generate"]
 
 _MODULES = {
-    "generate": "ownware.api",
-    "edit": "ownware.api",
-    "Control": "ownware.image_options",
-    "ImageResult": "ownware.image_result",
+    "generate": "ownware.images.api",
+    "edit": "ownware.images.api",
+    "Control": "ownware.images.options",
+    "ImageResult": "ownware.images.result",
     "Outpaint": "pipelines.request",
 }
 

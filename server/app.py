@@ -15,10 +15,10 @@ from starlette.responses import RedirectResponse, Response
 
 from pipelines.catalog.catalog import Catalog
 from pipelines.catalog.profiles import Profiles
-from server.api import health, images, metrics, receipts
 from server.api.auth import ApiKeys
 from server.api.exception_handlers import install_handlers
 from server.api.openapi import install_docs
+from server.api.routes import health, images, metrics, receipts
 from server.api.runware.http import WARNINGS_HEADER
 from server.api.runware.surface import RunwareSurface
 from server.api.services import Services

@@ -18,7 +18,7 @@ DRAW = re.compile(rf"an? ({SIZE}) ({COLOUR}) ({SHAPE}) at the ({PLACE}) on an? (
 FILES = (
     *PAGES,
     *sorted(path for path in (ROOT / "examples").rglob("*.*") if path.suffix in (".py", ".mjs", ".json")),
-    *(ROOT / name for name in ("ownware/__init__.py", "ownware/api.py", "server/greeting.py")),
+    *(ROOT / name for name in ("ownware/__init__.py", "ownware/images/api.py", "server/greeting.py")),
     ROOT / "server" / "api" / "runware" / "openapi.py",
 )
 

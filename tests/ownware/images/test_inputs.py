@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from ownware.image_inputs import ImageInputs
+from ownware.images.inputs import ImageInputs
 from ownware.options import OptionError
 
 PHOTO = Image.linear_gradient("L").resize((60, 40)).convert("RGB")

@@ -15,8 +15,8 @@ from pydantic import ValidationError
 
 from accel.cache.plan import CachePlan
 from accel.validation_message import validation_message
-from ownware.image_inputs import ImageInputs
-from ownware.image_options import Control, ImageOptions, LoraChoice
+from ownware.images.inputs import ImageInputs
+from ownware.images.options import Control, ImageOptions, LoraChoice
 from ownware.local_models import LocalModels
 from ownware.options import OptionError, default_side, number, side, whole_number
 from pipelines.catalog.catalog import LORA_ARCHITECTURES, REFERENCES, Catalog, ModelEntry

@@ -17,12 +17,12 @@ from PIL import Image
 from pydantic import ValidationError
 
 from accel.validation_message import validation_message
-from ownware.image_inputs import ImageInputs
-from ownware.image_options import Arguments, ImageInput, ImageOptions
-from ownware.image_result import DEFAULT_QUALITY, ImageResult
+from ownware.images.inputs import ImageInputs
+from ownware.images.options import Arguments, ImageInput, ImageOptions
+from ownware.images.request_builder import build_request
+from ownware.images.result import DEFAULT_QUALITY, ImageResult
 from ownware.local_models import LocalModels
 from ownware.options import OptionError
-from ownware.request_builder import build_request
 from pipelines import generate as pipeline
 from pipelines.errors import RenderError
 from pipelines.models.devices import device_name

@@ -3,7 +3,7 @@ from dataclasses import fields
 from typing import Unpack, get_type_hints
 
 import ownware
-from ownware.image_options import Arguments, Control, ImageOptions
+from ownware.images.options import Arguments, Control, ImageOptions
 from pipelines.request import ControlUse, RenderRequest
 
 # What the API calls otherwise, because it takes something else: images for files, a name for a sampler.

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from ownware.image_result import ImageResult
+from ownware.images.result import ImageResult
 from ownware.options import OptionError
 from ownware.receipt_files import read_source
 from pipelines.catalog.catalog import load_catalog

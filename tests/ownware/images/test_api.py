@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 import ownware
-from ownware import api
 from ownware.commands.replay import SAME, replay_receipt
+from ownware.images import api
 from pipelines.catalog.catalog import CatalogError
 from pipelines.errors import ResultError
 from server.settings import Settings

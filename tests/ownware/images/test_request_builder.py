@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from ownware.image_inputs import ImageInputs
-from ownware.image_options import Control, ImageOptions
+from ownware.images.inputs import ImageInputs
+from ownware.images.options import Control, ImageOptions
+from ownware.images.request_builder import build_request
 from ownware.local_models import LocalModels
 from ownware.options import OptionError
-from ownware.request_builder import build_request
 from pipelines.catalog.catalog import Adapter, load_catalog
 from pipelines.catalog.schedules import LoraSchedule
 from pipelines.request import LoraUse, Outpaint, RenderRequest, Sampler

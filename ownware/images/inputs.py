@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from ownware.image_options import ImageInput
+from ownware.images.options import ImageInput
 from ownware.options import OptionError
 from pipelines.catalog.fingerprint import file_digest
 from pipelines.limits import MAX_ASPECT
