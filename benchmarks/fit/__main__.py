@@ -1,0 +1,86 @@
+"""Tries whether the 20B model fits smaller cards, and how fast it is on them.
+
+    python -m benchmarks.fit [--minutes 8] [--only "16 GB" --only fp8] [--device cuda|cpu --tiny] [--out FILE]
+
+Cards of 48, 32, 24, 16 and 12 GB are emulated: torch may allocate no more. What waits in host memory is what the
+planner says. Weights are random and made on the card, so nothing is downloaded. Each row compares the latents with
+those of resident weights, and its seconds a step too. The most valuable rows come first. Each row's JSON line is
+written before the next row starts, so a run that is cut short still counts. `--tiny` tries all of it on small
+dimensions, and cannot limit a CPU's memory.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from benchmarks.budget import Budget, Row, run_rows, select_rows
+from benchmarks.fit.bench import Bench
+from benchmarks.fit.cards import Case
+from benchmarks.gpu.environment import environment
+from benchmarks.random_models import ModelSize
+from benchmarks.records import append_line
+from pipelines.models.plan import Precision
+
+RESULTS = Path(__file__).parents[1] / "results" / "fit.jsonl"
+_PRECISIONS: tuple[Precision, ...] = ("fp8", "nf4", "int8")
+_TINY_SIDE = 64
+# Seconds of a row at full size: weights are moved and pinned, and a few steps are run.
+_ROW_SECONDS = 25.0
+
+
+def rows(bench: Bench) -> list[Row]:
+    """All rows, the most valuable first: exact bf16 on the cards that people have, then the other precisions."""
+    cards = (24, 16, 12)
+    cases = [Case("bf16", None), *(Case("bf16", gib) for gib in cards)]
+    cases += [Case("bf16", None, 1), *(Case("bf16", gib, 1) for gib in cards)]
+    cases += [Case("bf16", gib) for gib in (32, 48)]
+    for precision in _PRECISIONS:
+        cases += [Case(precision, gib) for gib in (None, 16, 12, 24)]
+        cases += [Case(precision, 16, 1)]
+    cases += [Case("bf16", gib, 1) for gib in (32, 48)]
+    cases += [Case(precision, gib, 1) for precision in _PRECISIONS for gib in (24, 12)]
+    return [
+        Row("copies from pinned memory", bench.measure_link, 2),
+        *(Row(case.name, partial(bench.measure, case), _ROW_SECONDS) for case in cases),
+    ]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.fit", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--minutes", type=float, default=8, help="rows that no longer fit are skipped")
+    parser.add_argument("--only", action="append", default=[], help="only rows with this in their name; repeatable")
+    parser.add_argument("--steps", type=int, default=5, help="steps of each render, at least 2; the first warms up")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--tiny", action="store_true", help="small dimensions, to try the benchmark anywhere")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="file to append the JSON lines to")
+    options = parser.parse_args(sys.argv[1:] if arguments is None else list(arguments))
+    device = torch.device(options.device)
+    if device.type != "cuda" and not options.tiny:
+        parser.error("the full size needs a CUDA device; --tiny tries the benchmark without one")
+    if options.steps < 2:
+        parser.error("--steps must be at least 2: the first step warms up")
+    budget = Budget(options.minutes)
+    size = replace(ModelSize.load("small"), side=_TINY_SIDE) if options.tiny else ModelSize.load("full")
+    bench = Bench(size, device, options.steps)
+    try:
+        chosen = select_rows(rows(bench), options.only)
+    except ValueError as error:
+        parser.error(str(error))
+    setup = environment(device) | {"full_size": not options.tiny}
+    with torch.inference_mode():
+        for name, figures in run_rows(chosen, budget):
+            print(f"{name}: {json.dumps(figures)}", flush=True)
+            append_line(options.out, {"benchmark": "fit", "row": name, **figures, **setup})
+
+
+if __name__ == "__main__":
+    main()
