@@ -17,7 +17,9 @@ from accel.kernels.threads import compute_threads
 from pipelines.catalog.catalog import ModelEntry
 from pipelines.editing.faces import face_request, find_faces
 from pipelines.errors import PromptError
+from pipelines.models.admitted import admitted
 from pipelines.models.checkpoint import LoadedModel
+from pipelines.models.planning.entries import workload_of
 from pipelines.render import advance, finish, prepare
 from pipelines.request import FaceRefinement, RenderRequest
 from pipelines.result_checks import explain_failure, flat_warning
@@ -46,7 +48,8 @@ def generate(
     checkpoint = model.checkpoint
     weights = sum(parameter.numel() for parameter in checkpoint.transformer.parameters())
     attention = choose_attention(checkpoint.device, checkpoint.dtype)
-    with compute_threads(weights, checkpoint.device), attention_kernel(attention.kernel):
+    fits = admitted(model.admission, workload_of(request, entry), checkpoint.device)
+    with fits, compute_threads(weights, checkpoint.device), attention_kernel(attention.kernel):
         return _generate(request, index, model, entry, report)
 
 

@@ -16,6 +16,7 @@ from accel.weights.placement import PlacedWeights
 from accel.weights.single_frame import SingleFrameVae
 from pipelines.models.memory import ByteBudgetCache
 from pipelines.models.plan import WeightsPlan
+from pipelines.models.planning.admission import Admission
 from pipelines.models.prompt_store import ModelPrompts
 
 
@@ -43,13 +44,14 @@ class LoadedModel:
     """A checkpoint in use. `memory` keeps its embeddings, LoRAs and ControlNets from one request to the next.
 
     `plan` is what it was loaded by; None means all on the device, in the checkpoint's dtype. `prompts` keeps encodings
-    on disk; None where none are kept.
+    on disk; None where none are kept. `admission` refuses requests that cannot fit; None on a CPU.
     """
 
     checkpoint: Checkpoint
     plan: WeightsPlan | None = None
     prompts: ModelPrompts | None = None
     memory: ByteBudgetCache = field(default_factory=ByteBudgetCache, repr=False, compare=False)
+    admission: Admission | None = field(default=None, repr=False, compare=False)
 
     @property
     def precision(self) -> str:

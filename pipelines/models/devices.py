@@ -49,6 +49,13 @@ def device_card(device: torch.device) -> Card:
     return make_card(torch.cuda.get_device_name(device), free, torch.cuda.get_device_capability(device))
 
 
+def limit_memory(device: torch.device, size: int | None) -> None:
+    """Let torch use no more than `size` bytes of a card, so that the rest is free for other programs."""
+    if device.type == "cuda" and size is not None:
+        _, total = torch.cuda.mem_get_info(device)
+        torch.cuda.set_per_process_memory_fraction(min(1.0, size / total), device)
+
+
 def free_memory() -> None:
     """Give back what a dropped model held."""
     gc.collect()

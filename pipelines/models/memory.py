@@ -47,6 +47,22 @@ BUDGETS: Mapping[Kind, Budget] = MappingProxyType(
 )
 
 
+def budgets_within(size: int | None) -> Mapping[Kind, Budget]:
+    """The budgets of a model on a card that has `size` bytes for LoRAs, and a third of that for embeddings.
+
+    None means that the card has room for all. A small card keeps one ControlNet.
+    """
+    if size is None:
+        return BUDGETS
+    lora, embedding = (BUDGETS[kind].bytes or 0 for kind in ("lora", "embedding"))
+    small: dict[Kind, Budget] = {
+        "lora": Budget(bytes=min(lora, size)),
+        "embedding": Budget(bytes=min(embedding, size // 3)),
+        "controlnet": BUDGETS["controlnet"] if size >= lora // 2 else Budget(entries=1),
+    }
+    return MappingProxyType({**BUDGETS, **small})
+
+
 class ByteBudgetCache:
     """Values by kind and key; the least recently used of a kind leaves first.
 

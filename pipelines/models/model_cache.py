@@ -7,14 +7,15 @@ import torch
 from pipelines.catalog.catalog import ModelEntry
 from pipelines.errors import LoadError
 from pipelines.models.checkpoint import Checkpoint, LoadedModel
-from pipelines.models.devices import check_device, compute_dtype, device_card, free_memory
+from pipelines.models.devices import check_device, compute_dtype, device_card, free_memory, limit_memory
 from pipelines.models.encoder_identity import encoder_identity
 from pipelines.models.loader import load
-from pipelines.models.memory import ByteBudgetCache, Kind
+from pipelines.models.memory import ByteBudgetCache, Kind, budgets_within
 from pipelines.models.options import DEFAULT_OPTIONS, ModelOptions
-from pipelines.models.plan import WeightsPlan
-from pipelines.models.planning.cards import CPU, Host
-from pipelines.models.planning.entries import plan_entry
+from pipelines.models.plan import WeightsPlan, resident_plan
+from pipelines.models.planning.admission import Admission
+from pipelines.models.planning.cards import CPU, Card, Host
+from pipelines.models.planning.entries import plan_entry, usual_workload
 from pipelines.models.planning.host_memory import free_host_memory
 from pipelines.models.planning.planner import PlanError
 from pipelines.models.prompt_store import ModelPrompts, PromptStore
@@ -27,6 +28,7 @@ class ModelCache:
         self._device = torch.device(device)
         self._options = options
         check_device(self._device)
+        limit_memory(self._device, options.plan.vram)
         self._memory = ByteBudgetCache()
 
     def get(self, entry: ModelEntry) -> LoadedModel:
@@ -34,25 +36,30 @@ class ModelCache:
         with_vision = entry.mode != "text_to_image"
 
         def make() -> LoadedModel:
-            plan = self._plan(entry)
+            plan, card = self._plan(entry)
             dtype = compute_dtype(plan.transformer.precision, self._device)
             checkpoint = load(entry.files, self._device, dtype, with_vision=with_vision, plan=plan)
-            return LoadedModel(checkpoint, plan, self._prompts(entry, checkpoint, plan))
+            memory = ByteBudgetCache(budgets_within(plan.adapter_bytes))
+            admission = Admission(plan, usual_workload(entry), card.memory) if card.memory else None
+            return LoadedModel(checkpoint, plan, self._prompts(entry, checkpoint, plan), memory, admission)
 
         model = self._memory.get("checkpoint", entry.files, make)
         if with_vision and model.checkpoint.image_processor is None:
             raise LoadError(f"Weights '{entry.weights}' have no processor, so they draw from text but cannot edit.")
         return model
 
-    def _plan(self, entry: ModelEntry) -> WeightsPlan:
+    def _plan(self, entry: ModelEntry) -> tuple[WeightsPlan, Card]:
+        """The plan of an entry, and the card with the memory that it may use."""
         options = self._options.plan
-        card = device_card(self._device)
+        if self._device.type not in ("cpu", "cuda"):
+            return resident_plan("bf16"), CPU
+        card = options.limit(device_card(self._device))
         host = Host(options.host_memory or free_host_memory())
         try:
-            plan = plan_entry(entry, card if card == CPU else options.limit(card), host, options.wishes)
+            plan = plan_entry(entry, card, host, options.wishes)
         except PlanError as error:
             raise LoadError(f"Weights '{entry.files}': {error}") from error
-        return self._options.adjust(plan)
+        return self._options.adjust(plan), card
 
     def _prompts(self, entry: ModelEntry, checkpoint: Checkpoint, plan: WeightsPlan) -> ModelPrompts | None:
         folder = self._options.prompts

@@ -9,7 +9,7 @@ from pipelines.models.planning.cards import GIB
 from pipelines.models.planning.workload import Workload
 
 # A learned factor stays near the computed one: a peak may have had other causes.
-_LEAST, _MOST = 0.5, 2.0
+_LEAST, _MOST = 0.75, 2.0
 
 
 class Admission:
@@ -44,9 +44,9 @@ class Admission:
                 "width",
             )
 
-    def record(self, work: Workload, peak: int) -> None:
-        """Learn from the measured peak of a request that succeeded. The highest one so far counts."""
-        factor = min(_MOST, max(_LEAST, (peak - self._weights) / work.denoise_bytes))
+    def record(self, work: Workload, working: int) -> None:
+        """Learn from the working memory of a request that succeeded. The highest factor so far counts."""
+        factor = min(_MOST, max(_LEAST, working / work.denoise_bytes))
         self._factor = factor if self._factor is None else max(factor, self._factor)
         if self._failed is not None and work.denoise_bytes >= self._failed:
             self._failed = None

@@ -9,10 +9,11 @@ from pathlib import Path
 from pipelines.catalog.catalog import ModelEntry
 from pipelines.catalog.hub.cache import local_folder
 from pipelines.models.plan import ComponentPlan, Precision, WeightsPlan
-from pipelines.models.planning.cards import Card, Host
+from pipelines.models.planning.cards import CPU, Card, Host
 from pipelines.models.planning.planner import Planner, Wish, Wishes
 from pipelines.models.planning.sizes import QWEN_IMAGE, WEIGHT_BYTES, ModelSizes, Packed, folder_sizes
 from pipelines.models.planning.workload import Workload
+from pipelines.request import RenderRequest
 
 # Bytes of a weight by what names of files say: the sizes of published files over the number of parameters.
 _TAGS = {
@@ -38,7 +39,7 @@ class PlanOptions:
 
     def limit(self, card: Card) -> Card:
         """The card with the memory that may be used."""
-        return card if self.vram is None else replace(card, memory=self.vram)
+        return card if self.vram is None or card == CPU else replace(card, memory=self.vram)
 
 
 def plan_entry(
@@ -55,6 +56,22 @@ def usual_workload(entry: ModelEntry) -> Workload:
     side = round(area**0.5)
     references = 0 if entry.mode == "text_to_image" else 1
     return Workload(side, side, references, entry.reference_area, guided=entry.true_cfg_scale > 1)
+
+
+def workload_of(request: RenderRequest, entry: ModelEntry) -> Workload:
+    """What a request asks of the device. Its images are rendered one after the other."""
+    width, height = request.width, request.height
+    if entry.native_area is not None:
+        width = height = round(entry.native_area**0.5)
+    return Workload(
+        width,
+        height,
+        references=len(request.references),
+        reference_area=entry.reference_area,
+        controls=len(request.controls),
+        steps=request.executed_steps,
+        guided=request.true_cfg_scale > 1,
+    )
 
 
 def entry_sizes(entry: ModelEntry) -> ModelSizes:

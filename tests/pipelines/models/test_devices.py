@@ -11,6 +11,7 @@ from pipelines.models.devices import (
     device_card,
     device_name,
     free_memory,
+    limit_memory,
 )
 from pipelines.models.planning.cards import CPU, GIB
 
@@ -53,3 +54,16 @@ def test_a_device_that_torch_cannot_use(monkeypatch: pytest.MonkeyPatch, cuda: s
     check_device(torch.device("cuda:0"))
     with pytest.raises(LoadError, match=f"{words}, so it cannot use cuda:1"):
         check_device(torch.device("cuda:1"))
+
+
+def test_a_card_is_limited_to_what_may_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    fractions: list[tuple[float, torch.device]] = []
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (7, 8))
+    monkeypatch.setattr(
+        torch.cuda, "set_per_process_memory_fraction", lambda fraction, device: fractions.append((fraction, device))
+    )
+    card = torch.device("cuda:0")
+    for size in (None, 2, 16):
+        limit_memory(card, size)
+    limit_memory(torch.device("cpu"), 2)
+    assert fractions == [(0.25, card), (1.0, card)]

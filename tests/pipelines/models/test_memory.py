@@ -10,7 +10,7 @@ from torch import nn
 
 from pipelines.errors import LoadError
 from pipelines.models import memory as module
-from pipelines.models.memory import BUDGETS, Budget, ByteBudgetCache, storage_bytes, without_surplus
+from pipelines.models.memory import BUDGETS, Budget, ByteBudgetCache, budgets_within, storage_bytes, without_surplus
 
 
 class Maker:
@@ -129,3 +129,17 @@ class TestStorageBytes:
         assert torch.equal(part, whole[3:5])
         assert storage_bytes(part) == 32
         assert without_surplus(whole) is whole
+
+
+@pytest.mark.parametrize(
+    ("size", "lora", "embedding", "controlnets"),
+    [(None, 4_000_000_000, 512 * 2**20, 2), (3 * 10**9, 3 * 10**9, 512 * 2**20, 2), (3 * 10**8, 3 * 10**8, 10**8, 1)],
+)
+def test_a_small_card_keeps_less(size: int | None, lora: int, embedding: int, controlnets: int) -> None:
+    budgets = budgets_within(size)
+    assert (budgets["lora"].bytes, budgets["embedding"].bytes, budgets["controlnet"].entries) == (
+        lora,
+        embedding,
+        controlnets,
+    )
+    assert budgets["checkpoint"] == BUDGETS["checkpoint"]

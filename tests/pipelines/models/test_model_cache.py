@@ -9,7 +9,8 @@ import torch
 from accel.weights.quantized.quantize import describe_linears
 from pipelines.catalog.catalog import Mode, ModelEntry, load_catalog
 from pipelines.conditioning import encode_prompt
-from pipelines.errors import LoadError
+from pipelines.errors import LoadError, SizeError
+from pipelines.generate import generate
 from pipelines.models import memory, model_cache
 from pipelines.models.checkpoint import LoadedModel
 from pipelines.models.memory import storage_bytes
@@ -18,6 +19,7 @@ from pipelines.models.options import ModelOptions, PromptFolder
 from pipelines.models.planning.cards import GIB, make_card
 from pipelines.models.planning.entries import PlanOptions
 from pipelines.models.planning.planner import Wish, Wishes
+from tests.pipelines.test_render import asked
 
 
 def entry(mode: Mode, weights: str | Path = "embedded") -> ModelEntry:
@@ -133,3 +135,19 @@ def test_a_model_that_does_not_fit_is_refused_before_it_is_loaded(monkeypatch: p
     monkeypatch.setattr(model_cache, "device_card", lambda device: make_card("small", 3 * GIB, (8, 6)))
     with pytest.raises(LoadError, match=r"Weights 'Qwen/Qwen-Image': .*3\.0 GiB"):
         ModelCache("cpu").get(entry("text_to_image", "Qwen/Qwen-Image"))
+
+
+def test_a_request_that_does_not_fit_the_card_is_refused_before_it_starts(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(model_cache, "device_card", lambda device: make_card("small", 4 * GIB, (8, 6)))
+    row = entry("text_to_image", folder)
+    model = ModelCache("cpu").get(row)
+    assert model.plan is not None
+    assert model.plan.tables
+    steps: list[int] = []
+    with pytest.raises(SizeError, match=r"2048×2048 takes about \d\.\d GiB of GPU memory, and 4\.0 GiB may be used"):
+        generate(asked(width=2048, height=2048), 0, model, row, lambda step, _: steps.append(step))
+    assert not steps
+    generate(asked(width=64, height=64), 0, model, row, lambda step, _: steps.append(step))
+    assert steps

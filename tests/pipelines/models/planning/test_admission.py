@@ -38,30 +38,30 @@ def test_what_cannot_fit_is_refused_with_what_it_takes(admission: Admission) -> 
     assert caught.value.path == "width"
 
 
-def test_measured_peaks_correct_the_computed_ones(admission: Admission, plan: WeightsPlan) -> None:
-    admission.record(SMALL, plan.peak_bytes - PLANNED.denoise_bytes + 2 * SMALL.denoise_bytes)
+def test_measured_peaks_correct_the_computed_ones(admission: Admission) -> None:
+    admission.record(SMALL, 2 * SMALL.denoise_bytes)
     with pytest.raises(SizeError):
         admission.check(PLANNED)
 
 
-def test_small_measured_peaks_let_larger_requests_pass(admission: Admission, plan: WeightsPlan) -> None:
-    larger = Workload(1280, 1280)
+def test_small_measured_peaks_let_larger_requests_pass(admission: Admission) -> None:
+    larger = Workload(1152, 1152)
     with pytest.raises(SizeError):
         admission.check(larger)
-    admission.record(PLANNED, plan.peak_bytes - PLANNED.denoise_bytes // 2)
+    admission.record(PLANNED, PLANNED.denoise_bytes // 3)
     admission.check(larger)
-    admission.record(PLANNED, 0)  # a peak without the weights is wrong, so the higher one still counts
+    admission.record(PLANNED, 0)  # the highest one counts
     admission.check(larger)
+    with pytest.raises(SizeError):  # and it stays near the computed one
+        admission.check(LARGE)
 
 
-def test_larger_requests_than_one_that_ran_out_are_refused_until_it_succeeds(
-    admission: Admission, plan: WeightsPlan
-) -> None:
+def test_larger_requests_than_one_that_ran_out_are_refused_until_it_succeeds(admission: Admission) -> None:
     admission.record_failure(SMALL)
     admission.check(SMALL)
     with pytest.raises(SizeError, match=r"takes about 24\.0 GiB"):
         admission.check(PLANNED)
-    admission.record(SMALL, plan.peak_bytes)
+    admission.record(SMALL, SMALL.denoise_bytes)
     admission.record_failure(PLANNED)
     admission.check(SMALL)
 

@@ -6,9 +6,18 @@ import pytest
 from pipelines.catalog.catalog import EMBEDDED, ModelEntry, load_catalog
 from pipelines.models.planning import entries
 from pipelines.models.planning.cards import CPU, GIB, Card, Host, find_card
-from pipelines.models.planning.entries import PlanOptions, entry_sizes, plan_entry, stored_precision, usual_workload
+from pipelines.models.planning.entries import (
+    PlanOptions,
+    entry_sizes,
+    plan_entry,
+    stored_precision,
+    usual_workload,
+    workload_of,
+)
 from pipelines.models.planning.planner import PlanError, Wishes
 from pipelines.models.planning.sizes import QWEN_IMAGE, Packed
+from pipelines.models.planning.workload import Workload
+from pipelines.request import ControlUse, Reference, RenderRequest, Sampler
 
 TEXT, EDIT, EDIT_PLUS = load_catalog().entries[:3]
 HOST = Host(64 * GIB)
@@ -32,6 +41,16 @@ def test_the_usual_request_is_of_a_megapixel(entry: ModelEntry, references: int)
     work = usual_workload(entry)
     assert (work.width, work.height, work.references, work.guided) == (1024, 1024, references, True)
     assert not usual_workload(replace(entry, true_cfg_scale=1.0)).guided
+
+
+def test_the_workload_of_a_request() -> None:
+    picture = Reference(Path("a.png"), "0" * 64, 8, 8)
+    request = RenderRequest("a", "b", None, 1328, 800, 20, Sampler(), 4.0, 7, count=4, references=(picture, picture))
+    assert workload_of(request, EDIT_PLUS) == Workload(1328, 800, 2, EDIT_PLUS.reference_area, steps=20)
+    control = ControlUse("a", "b", picture)
+    controlled = replace(request, references=(), controls=(control,), true_cfg_scale=1.0)
+    assert workload_of(controlled, TEXT) == Workload(1328, 800, controls=1, steps=20, guided=False)
+    assert workload_of(controlled, replace(TEXT, native_area=128 * 128)).width == 128
 
 
 def test_weights_that_are_not_here_count_as_those_of_qwen_image() -> None:
