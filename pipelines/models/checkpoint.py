@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from diffusers.models.transformers.transformer_qwenimage import QwenImageTransformer2DModel
+from torch import nn
 from transformers import Qwen2_5_VLForConditionalGeneration, Qwen2Tokenizer
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
@@ -37,6 +38,11 @@ class Checkpoint:
     device: torch.device
     dtype: torch.dtype
     placed: PlacedWeights | None = None
+
+    @property
+    def sees(self) -> bool:
+        """Whether the text encoder has a vision tower. That of a GGUF file is in a file of its own."""
+        return not isinstance(self.text_encoder.model.visual, nn.Identity)
 
 
 @dataclass(frozen=True, slots=True)

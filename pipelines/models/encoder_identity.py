@@ -10,10 +10,12 @@ import torch
 import transformers
 
 from pipelines.catalog.component_files import ComponentFiles
-from pipelines.catalog.fingerprint import file_fingerprint, folder_fingerprint, part_fingerprint
+from pipelines.catalog.fingerprint import file_fingerprint, part_fingerprint
 from pipelines.catalog.hub.cache import local_file, local_folder
+from pipelines.catalog.model_fingerprint import component_fingerprint
 from pipelines.models.checkpoint import Checkpoint
 from pipelines.models.devices import device_name
+from pipelines.models.formats.text_encoder import find_mmproj
 
 # The layout of the files, and what is done to the encoder's output. Another number makes all encodings anew.
 _FORMAT = 1
@@ -45,12 +47,12 @@ def encoder_identity(files: ComponentFiles, checkpoint: Checkpoint, precision: s
 
 
 def _own_fingerprint(name: str) -> str | None:
-    if (folder := local_folder(name)) is not None:
-        return folder_fingerprint(folder)
-    try:
-        return file_fingerprint(local_file(Path(name)))
-    except (OSError, ValueError):
-        return None
+    """The fingerprint of a text encoder of its own. That of a GGUF file has its vision tower's beside it."""
+    weights = component_fingerprint(name)
+    if weights is None or not name.lower().endswith(".gguf"):
+        return weights
+    tower = find_mmproj(local_file(Path(name)))
+    return weights if tower is None else f"{weights} {file_fingerprint(tower.path)}"
 
 
 def _device(device: torch.device) -> str:

@@ -16,14 +16,14 @@ from diffusers.models.autoencoders.autoencoder_kl_qwenimage import AutoencoderKL
 from diffusers.models.transformers.transformer_qwenimage import QwenImageTransformer2DModel
 from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
 from safetensors import SafetensorError
-from transformers import Qwen2_5_VLForConditionalGeneration, Qwen2Tokenizer
+from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration, Qwen2Tokenizer
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
 from accel.kernels.vector_math import choose_kernels
 from accel.weights.placement import EVERYTHING_RESIDENT, MODULATION_LAYERS, HostShare, place_transformer
 from accel.weights.single_frame import SingleFrameVae
 from pipelines.catalog.catalog import is_path
-from pipelines.catalog.component_files import ComponentFiles
+from pipelines.catalog.component_files import Component, ComponentFiles
 from pipelines.catalog.hub.cache import is_repository
 from pipelines.catalog.hub.download import fetch_file, fetch_folder
 from pipelines.catalog.hub.errors import HubError
@@ -32,7 +32,9 @@ from pipelines.errors import LoadError
 from pipelines.models.checkpoint import Checkpoint
 from pipelines.models.formats.fill import build_empty, fill
 from pipelines.models.formats.place import Placement
+from pipelines.models.formats.text_encoder import NO_VISION, open_text_encoder
 from pipelines.models.formats.transformer import open_transformer
+from pipelines.models.formats.vae import open_vae
 from pipelines.models.formats.weight_files import read_json
 from pipelines.models.plan import WeightsPlan, resident_plan
 from pipelines.progress import show_progress
@@ -70,10 +72,9 @@ def load(
     with _part(files.transformer or files.weights, "transformer"):
         transformer = load_transformer(files, Placement(device, dtype, precision, chosen), share)
         placed = place_transformer(transformer, device, share)
-    with _part(files.weights, "vae") as part:
-        vae = _to_device(SingleFrameVae(_complete(AutoencoderKLQwenImage, folder, part, torch_dtype=dtype)), device)
-    with _part(files.weights, "text_encoder") as part:
-        text_encoder = _to_device(_complete(Qwen2_5_VLForConditionalGeneration, folder, part, dtype=dtype), device)
+    vae = load_vae(files, device, dtype)
+    encoder = Placement(device, dtype, plan.text_encoder.precision, in_a_layer)
+    text_encoder = load_text_encoder(files, encoder, with_vision=with_vision)
     with _part(files.weights, "tokenizer") as part:
         tokenizer = _tokenizer(folder, part)
     with _part(files.weights, "processor") as part:
@@ -102,10 +103,7 @@ def load_transformer(
     """
     own = files.transformer
     with _part(own or files.weights, "transformer"):
-        base = _folder(files) / "transformer"
-        path = base if own is None else _component_path(own, "transformer")
-        config = base / "config.json"
-        found = open_transformer(path, read_json(config) if config.is_file() else None)
+        found = open_transformer(*_path_and_config(files, "transformer"))
         network = build_empty(lambda: _transformer(found.config))
         depth = len(network.transformer_blocks)
         placement = replace(placement, waits=lambda name: share.waits(name, depth))
@@ -126,6 +124,46 @@ def beside_the_modulation(name: str) -> bool:
 
 def _transformer(config: Mapping[str, Any]) -> QwenImageTransformer2DModel:
     return cast("QwenImageTransformer2DModel", QwenImageTransformer2DModel.from_config(dict(config)))
+
+
+def load_vae(files: ComponentFiles, device: torch.device, dtype: torch.dtype) -> SingleFrameVae:
+    """Load the VAE in whatever format its files have, for single images. Raises `LoadError`."""
+    with _part(files.vae or files.weights, "vae") as part:
+        found = open_vae(*_path_and_config(files, part))
+        network = build_empty(
+            lambda: cast("AutoencoderKLQwenImage", AutoencoderKLQwenImage.from_config(dict(found.config)))
+        )
+        fill(network, found.weights, Placement(device, dtype, "bf16", lambda name: False), lambda read: None)
+        return _to_device(SingleFrameVae(network), device)
+
+
+def load_text_encoder(
+    files: ComponentFiles, placement: Placement, *, with_vision: bool
+) -> Qwen2_5_VLForConditionalGeneration:
+    """Load the text encoder in whatever format its files have, without its logits. Raises `LoadError`."""
+    with _part(files.text_encoder or files.weights, "text_encoder") as part:
+        found = open_text_encoder(*_path_and_config(files, part))
+        if not found.config:
+            raise ValueError(f"`weights` has no {part}/config.json, which a single file needs beside it")
+        if with_vision and not found.sees:
+            raise ValueError(NO_VISION)
+        network = build_empty(lambda: _text_encoder(found.config, with_vision=found.sees))
+        size = sum(entry.size for entry in found.weights.values())
+        with show_progress(f"loading the text encoder ({found.format})", size) as advance:
+            return _to_device(fill(network, found.weights, placement, advance), placement.device)
+
+
+def in_a_layer(name: str) -> bool:
+    """Whether a layer of the text encoder is quantized: embeddings and the vision tower stay precise."""
+    return name.startswith("model.language_model.layers.")
+
+
+def _text_encoder(config: Mapping[str, Any], *, with_vision: bool) -> Qwen2_5_VLForConditionalGeneration:
+    network = Qwen2_5_VLForConditionalGeneration(Qwen2_5_VLConfig.from_dict(dict(config)))
+    network.lm_head = cast("Any", torch.nn.Identity())  # logits are never computed
+    if not with_vision:
+        network.model.visual = cast("Any", torch.nn.Identity())
+    return network
 
 
 def load_network(kind: type[N], weights: str, device: torch.device, dtype: torch.dtype) -> N:
@@ -152,6 +190,13 @@ def _folder(files: ComponentFiles) -> Path:
         return fetch_folder(weights, files.replaced)
     except HubError as error:
         raise LoadError(f"Weights '{weights}': {error}.") from error
+
+
+def _path_and_config(files: ComponentFiles, part: str) -> tuple[Path, dict[str, Any] | None]:
+    """The file or folder of one component, and the configuration that `weights` has for it, if any."""
+    base, own = _folder(files) / part, files.own(cast("Component", part))
+    config = base / "config.json"
+    return base if own is None else _component_path(own, part), read_json(config) if config.is_file() else None
 
 
 def _component_path(name: str, part: str) -> Path:

@@ -9,6 +9,7 @@ from pipelines.errors import LoadError
 from pipelines.models.checkpoint import Checkpoint, LoadedModel
 from pipelines.models.devices import check_device, compute_dtype, device_card, free_memory, limit_memory
 from pipelines.models.encoder_identity import encoder_identity
+from pipelines.models.formats.text_encoder import NO_VISION
 from pipelines.models.loader import load
 from pipelines.models.memory import ByteBudgetCache, Kind, budgets_within
 from pipelines.models.options import DEFAULT_OPTIONS, ModelOptions
@@ -46,6 +47,8 @@ class ModelCache:
         model = self._memory.get("checkpoint", entry.files, make)
         if with_vision and model.checkpoint.image_processor is None:
             raise LoadError(f"Weights '{entry.weights}' have no processor, so they draw from text but cannot edit.")
+        if with_vision and not model.checkpoint.sees:
+            raise LoadError(f"Weights '{entry.files.text_encoder}': {NO_VISION}.")
         return model
 
     def _plan(self, entry: ModelEntry) -> tuple[WeightsPlan, Card]:

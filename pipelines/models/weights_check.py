@@ -5,15 +5,17 @@ because that needs the network. Imports no torch.
 """
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from pipelines.catalog.catalog import EMBEDDED, Catalog, CatalogError, ModelEntry, is_path
 from pipelines.catalog.component_files import COMPONENTS, Component
 from pipelines.catalog.hub.cache import local_folder
 from pipelines.models.formats.headers import FormatError
+from pipelines.models.formats.text_encoder import NO_VISION, open_text_encoder
 from pipelines.models.formats.transformer import open_transformer
-from pipelines.models.formats.weight_files import open_weights
+from pipelines.models.formats.vae import open_vae
 
 _PARTS = ("transformer", "vae", "text_encoder", "tokenizer", "scheduler")
 _SINGLE_FILE = ".safetensors"
@@ -52,7 +54,7 @@ def _model_problem(entry: ModelEntry, folder: Path) -> str | None:
         )  # a hub cache's own layout
         nearest = f"; '{inside[0].parent}' looks like one" if inside else ""
         return f"'{path}' is no folder in the diffusers layout: it has no {lacking}{nearest}"
-    return None if entry.transformer is not None else _transformer_problem(path / "transformer")
+    return None if entry.transformer is not None else _problem_of(path / "transformer", open_transformer)
 
 
 def _component_problem(entry: ModelEntry, component: Component, folder: Path) -> str | None:
@@ -61,26 +63,30 @@ def _component_problem(entry: ModelEntry, component: Component, folder: Path) ->
     if path.is_dir() and (path / component).is_dir():
         path /= component
     if path.exists():
-        return _transformer_problem(path) if component == "transformer" else _weights_problem(path)
+        with_vision = entry.mode != "text_to_image"
+        opens: dict[Component, Callable[[Path], object]] = {
+            "transformer": open_transformer,
+            "text_encoder": partial(_check_text_encoder, with_vision=with_vision),
+            "vae": open_vae,
+        }
+        return _problem_of(path, opens[component])
     if is_path(name) or _looks_local(name, folder):
         return f"there is no file or folder '{path}'{_nearest(path)}"
     return None
 
 
-def _transformer_problem(path: Path) -> str | None:
+def _problem_of(path: Path, open_component: Callable[[Path], object]) -> str | None:
     try:
-        open_transformer(path)
+        open_component(path)
     except (FormatError, OSError) as error:
         return f"'{path}' cannot be loaded: {error}"
     return None
 
 
-def _weights_problem(path: Path) -> str | None:
-    try:
-        open_weights(path)
-    except (FormatError, OSError) as error:
-        return f"'{path}' cannot be loaded: {error}"
-    return None
+def _check_text_encoder(path: Path, *, with_vision: bool) -> None:
+    found = open_text_encoder(path)
+    if with_vision and not found.sees:
+        raise FormatError(NO_VISION)
 
 
 def _controlnet_problem(weights: str, folder: Path) -> str | None:

@@ -11,7 +11,7 @@ from torch import nn
 
 from pipelines.models.formats.headers import FormatError
 from pipelines.models.formats.place import Placement, place_linear
-from pipelines.models.formats.scales import WeightEntry
+from pipelines.models.formats.scales import AnyEntry
 from pipelines.models.formats.stored_tensors import read_stored
 
 N = TypeVar("N", bound=nn.Module)
@@ -25,7 +25,7 @@ def build_empty(make: Callable[[], N]) -> N:
         return make()
 
 
-def fill(network: N, weights: Mapping[str, WeightEntry], placement: Placement, advance: Advance) -> N:
+def fill(network: N, weights: Mapping[str, AnyEntry], placement: Placement, advance: Advance) -> N:
     """Give each parameter its weight. Raises `FormatError` unless names and shapes are exactly those of the network."""
     check_names(network, weights)
     for name, module in list(network.named_modules()):
@@ -35,7 +35,7 @@ def fill(network: N, weights: Mapping[str, WeightEntry], placement: Placement, a
         stored = {}
         for full, key in own.items():
             stored[key] = read_stored(weights[full], placement.device)
-            advance(weights[full].tensor.size)
+            advance(weights[full].size)
         placed = module
         if isinstance(module, nn.Linear):
             placed = place_linear(name, module, stored, placement)
@@ -49,7 +49,7 @@ def fill(network: N, weights: Mapping[str, WeightEntry], placement: Placement, a
     return network.eval()
 
 
-def check_names(network: nn.Module, weights: Mapping[str, WeightEntry]) -> None:
+def check_names(network: nn.Module, weights: Mapping[str, AnyEntry]) -> None:
     """Raise `FormatError` for a weight that is missing, has no place, or has another shape."""
     kind, expected = type(network).__name__, dict(_shapes(network))
     if missing := sorted(expected.keys() - weights.keys()):
@@ -57,8 +57,8 @@ def check_names(network: nn.Module, weights: Mapping[str, WeightEntry]) -> None:
     if surplus := sorted(weights.keys() - expected.keys()):
         raise FormatError(f"{kind} has no place for {len(surplus)} of the weights, such as {surplus[0]}")
     for name, shape in expected.items():
-        if weights[name].tensor.shape != shape:
-            found = list(weights[name].tensor.shape)
+        if weights[name].shape != shape:
+            found = list(weights[name].shape)
             raise FormatError(f"{name} has the shape {found}, and {kind} needs {list(shape)}")
 
 

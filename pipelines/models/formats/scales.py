@@ -29,6 +29,42 @@ class WeightEntry:
     tensor: TensorEntry
     scale: TensorEntry | None = None
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the weight."""
+        return self.tensor.shape
+
+    @property
+    def size(self) -> int:
+        """The bytes in the file, without the scale."""
+        return self.tensor.size
+
+
+@dataclass(frozen=True, slots=True)
+class JoinedEntry:
+    """A weight that a file holds in parts. They follow each other along `axis`, which is a new one if `stacked`."""
+
+    parts: tuple[WeightEntry, ...]
+    axis: int = 0
+    stacked: bool = False
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the whole weight."""
+        part = self.parts[0].shape
+        before, after = part[: self.axis], part[self.axis :]
+        if self.stacked:
+            return (*before, len(self.parts), *after)
+        return (*before, sum(each.shape[self.axis] for each in self.parts), *after[1:])
+
+    @property
+    def size(self) -> int:
+        """The bytes of all parts in the file."""
+        return sum(part.size for part in self.parts)
+
+
+AnyEntry = WeightEntry | JoinedEntry
+
 
 def pair_scales(tensors: Mapping[str, TensorEntry], metadata: Mapping[str, str]) -> Mapping[str, WeightEntry]:
     """The weights by name, each with its scale. Raises `FormatError` for a quantization that is not understood."""

@@ -12,7 +12,7 @@ import torch
 from accel.weights.quantized.gguf import dequantize_blocks
 from pipelines.models.formats.gguf_header import KINDS
 from pipelines.models.formats.headers import FormatError, TensorEntry
-from pipelines.models.formats.scales import WeightEntry
+from pipelines.models.formats.scales import AnyEntry, JoinedEntry
 
 _DTYPES = {
     "F64": torch.float64,
@@ -77,8 +77,11 @@ class BlockTensor:
 StoredTensor = PlainTensor | ScaledTensor | BlockTensor
 
 
-def read_stored(entry: WeightEntry, device: torch.device) -> StoredTensor:
+def read_stored(entry: AnyEntry, device: torch.device) -> StoredTensor:
     """Read a weight and its scale to a device. Raises `FormatError` and `OSError`."""
+    if isinstance(entry, JoinedEntry):
+        parts = [read_stored(part, device).dense(torch.float32) for part in entry.parts]
+        return PlainTensor(torch.stack(parts, entry.axis) if entry.stacked else torch.cat(parts, entry.axis))
     tensor = entry.tensor
     if tensor.kind in _GGUF_BLOCKS:
         elements, size = _GGUF_BLOCKS[tensor.kind]

@@ -4,13 +4,14 @@ What is not one, or cannot be drawn with, is refused in a sentence that says wha
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from pipelines.models.formats.headers import FormatError, TensorEntry
+from pipelines.models.formats.refusals import CONTROLNET, LORA, TEXT_ENCODER, VAE, Refusal, refuse, some_name
 from pipelines.models.formats.scales import WeightEntry, pair_scales
 from pipelines.models.formats.weight_files import WeightFiles, open_weights
 
@@ -43,46 +44,33 @@ class TransformerFile:
     config: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """A kind of file that is known and cannot be loaded: how its names show it, and the sentence."""
-
-    shows: Callable[[Iterable[str]], bool]
-    sentence: str
-
-
-def _some(pattern: str) -> Callable[[Iterable[str]], bool]:
-    found = re.compile(pattern).search
-    return lambda names: any(found(name) for name in names)
-
-
 # The first that shows is said, so that what is special comes before what is general.
 REFUSALS = (
     Refusal(
-        _some(r"\.(qweight|wscales|wcscales|smooth_factor(_orig)?|wtscale)$"),
+        some_name(r"\.(qweight|wscales|wcscales|smooth_factor(_orig)?|wtscale)$"),
         "it is a nunchaku file (SVDQuant), whose packed int4 and fp4 layers are not supported; "
         "use an fp8 file, or a GGUF of Q4_K_M",
     ),
     Refusal(
-        _some(r"\.(lora_(A|B|down|up)(\..+)?|lokr_\w+|hada_\w+|oft_\w+|dora_scale)(\.weight)?$"),
+        LORA,
         "it is a LoRA, not a transformer; name it under [[loras]], and the transformer that it was made for here",
     ),
     Refusal(
-        _some(r"^(controlnet_blocks|controlnet_x_embedder)\."),
+        CONTROLNET,
         "it is a ControlNet, not a transformer; name it under [[controlnets]]",
     ),
-    Refusal(_some(r"^time_text_embed\.addition_t_embedding\."), _LAYERED),
-    Refusal(_some(r"^time_text_embed\.guidance_embedder\."), _UNSUPPORTED_CONFIG["guidance_embeds"]),
+    Refusal(some_name(r"^time_text_embed\.addition_t_embedding\."), _LAYERED),
+    Refusal(some_name(r"^time_text_embed\.guidance_embedder\."), _UNSUPPORTED_CONFIG["guidance_embeds"]),
     Refusal(
-        _some(r"^(modulation\.1|txt_in\.text_norm)\.weight$"),
+        some_name(r"^(modulation\.1|txt_in\.text_norm)\.weight$"),
         "these are weights of Qwen-Image 2.x, another network, which is not supported; use Qwen-Image-2512",
     ),
     Refusal(
-        _some(r"^(visual|model\.visual|model\.language_model|model\.layers|blk)\."),
+        TEXT_ENCODER,
         "it is a text encoder, not a transformer; name it as `text_encoder`",
     ),
     Refusal(
-        _some(r"^(encoder|decoder)\.(conv1|conv_in|middle|mid_block)\."),
+        VAE,
         "it is a VAE, not a transformer; name it as `vae`",
     ),
 )
@@ -135,9 +123,7 @@ def _without_prefix(files: WeightFiles) -> tuple[str, dict[str, TensorEntry]]:
 
 
 def _refuse(names: list[str], files: WeightFiles) -> None:
-    for refusal in REFUSALS:
-        if refusal.shows(names):
-            raise FormatError(refusal.sentence)
+    refuse(names, REFUSALS)
     if files.config is None and _FIRST_BLOCK not in names:
         such = f", such as {min(names)}" if names else ""
         raise FormatError(

@@ -8,6 +8,8 @@ import torch
 from pipelines.catalog.component_files import ComponentFiles
 from pipelines.models.checkpoint import Checkpoint
 from pipelines.models.encoder_identity import encoder_identity
+from tests.pipelines.models.formats.encoders import save_language_gguf, save_mmproj
+from tests.pipelines.models.formats.test_text_encoder import LANGUAGE, VISION
 
 
 @pytest.fixture
@@ -48,6 +50,14 @@ def test_an_encoder_of_its_own_is_told_by_its_file(checkpoint: Checkpoint, folde
     assert one != identity(checkpoint, folder)
     own.write_bytes(own.read_bytes()[:-1] + b"\1")
     assert identity(checkpoint, folder, text_encoder=str(own)) != one
+
+
+def test_the_vision_tower_of_a_gguf_file_counts(checkpoint: Checkpoint, folder: Path) -> None:
+    path = folder.parent / "qwen.gguf"
+    save_language_gguf(LANGUAGE, path)
+    blind = identity(checkpoint, folder, text_encoder=str(path))
+    save_mmproj(VISION, folder.parent / "mmproj.gguf")
+    assert identity(checkpoint, folder, text_encoder=str(path)) != blind
 
 
 def test_precision_dtype_and_device_matter(

@@ -13,12 +13,14 @@ from pipelines.errors import LoadError, SizeError
 from pipelines.generate import generate
 from pipelines.models import memory, model_cache
 from pipelines.models.checkpoint import LoadedModel
+from pipelines.models.loader import load
 from pipelines.models.memory import storage_bytes
 from pipelines.models.model_cache import ModelCache
 from pipelines.models.options import ModelOptions, PromptFolder
 from pipelines.models.planning.cards import GIB, make_card
 from pipelines.models.planning.entries import PlanOptions
 from pipelines.models.planning.planner import Wish, Wishes
+from tests.pipelines.models.formats.encoders import save_language_gguf
 from tests.pipelines.test_render import asked
 
 
@@ -55,6 +57,19 @@ def test_weights_without_a_processor_draw_but_do_not_edit(folder: Path) -> None:
     with pytest.raises(LoadError, match="cannot edit"):
         models.get(entry("edit", folder))
     assert models.get(entry("text_to_image", folder)) is drawing
+
+
+def test_a_text_encoder_without_a_vision_tower_draws_but_does_not_edit(folder: Path, tmp_path: Path) -> None:
+    checkpoint = load(str(folder), torch.device("cpu"), torch.float32, with_vision=False)
+    state = dict(checkpoint.text_encoder.state_dict())
+    save_language_gguf(state, tmp_path / "qwen.gguf")
+    models = ModelCache("cpu")
+    drawing, editing = (
+        replace(entry(mode, folder), text_encoder=str(tmp_path / "qwen.gguf")) for mode in ("text_to_image", "edit")
+    )
+    assert not models.get(drawing).checkpoint.sees
+    with pytest.raises(LoadError, match=r"qwen\.gguf.*put its mmproj file beside"):
+        models.get(editing)
 
 
 def test_a_failure_can_be_repaired(folder: Path) -> None:

@@ -7,6 +7,8 @@ import pytest
 from pipelines.catalog.catalog import BUILT_IN, EMBEDDED, Adapter, Catalog, CatalogError, load_catalog
 from pipelines.models import weights_check
 from pipelines.models.weights_check import check_weights
+from tests.pipelines.models.formats.encoders import save_language_gguf
+from tests.pipelines.models.formats.test_text_encoder import LANGUAGE
 
 TEXT, EDIT, _ = load_catalog().entries
 PARTS = ("transformer", "vae", "text_encoder", "tokenizer", "scheduler")
@@ -105,7 +107,7 @@ class TestComponent:
     def test_what_a_file_replaces_may_be_missing_in_the_folder(self, tmp_path: Path) -> None:
         here = folder(tmp_path / "here", *PARTS[1:])
         file = write_header(tmp_path / "bf16.safetensors", "transformer_blocks.0.img_mod.1.weight")
-        vae = write_header(tmp_path / "vae.safetensors", "decoder.conv1.weight")
+        vae = write_header(tmp_path / "vae.safetensors", "decoder.middle.0.residual.0.gamma")
         hub = "owner/repository/fp8.safetensors"
         for row in (
             replace(TEXT, weights=str(here), transformer=str(file)),
@@ -129,6 +131,14 @@ class TestComponent:
         (tmp_path / "vae.safetensors").write_bytes(b"<!doctype html>")
         row = replace(TEXT, weights=EMBEDDED, vae=str(tmp_path / "vae.safetensors"))
         assert "is a page of HTML" in problem(Catalog((row,)), tmp_path, "vae")
+
+    def test_a_text_encoder_without_eyes_for_edits(self, tmp_path: Path) -> None:
+        path = tmp_path / "qwen.gguf"
+        save_language_gguf(LANGUAGE, path)
+        check_weights(Catalog((replace(TEXT, weights=EMBEDDED, text_encoder=str(path)),)), tmp_path / "models.toml")
+        edit = Catalog((replace(EDIT, weights=EMBEDDED, text_encoder=str(path)),))
+        told = problem(edit, tmp_path, "text_encoder")
+        assert told.startswith(f"'{path}' cannot be loaded: it is a language model without a vision tower")
 
 
 class TestLora:
