@@ -6,7 +6,7 @@ Reads no model. Rendering is done by the caller.
 import json
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipelines.catalog.catalog import Catalog, ModelEntry
@@ -75,7 +75,7 @@ def locate_files(
         _locate_loras(receipt, catalog, settings),
         _locate_controlnets(receipt, catalog),
     )
-    return with_paths, entry
+    return with_paths, replace(entry, loras=())  # the receipt lists them among those of the request
 
 
 def _locate_images(receipt: Receipt, images: list[Path], settings: Settings) -> dict[str, Path]:
@@ -90,7 +90,7 @@ def _locate_images(receipt: Receipt, images: list[Path], settings: Settings) -> 
 def _locate_loras(receipt: Receipt, catalog: Catalog, settings: Settings) -> dict[str, Path]:
     """The LoRA files by name; one file may have several names."""
     digests = {used.name: used.digest for used in receipt.loras if used.digest is not None}
-    listed = (Path(row.weights) for row in catalog.loras)
+    listed = [Path(row.weights) for row in (*catalog.loras, *(own for entry in catalog.entries for own in entry.loras))]
     folders = (folder for folder in (settings.data_dir / "loras", settings.lora_dir) if folder is not None)
     found = _by_digest(set(digests.values()), listed, *(_files(folder) for folder in folders))
     for name, digest in digests.items():

@@ -74,7 +74,11 @@ def make_receipt(
     dtype: str,
     cache: CacheReport | None = None,
 ) -> Receipt:
-    """The receipt of the image that the model of `entry` rendered with `seed`."""
+    """The receipt of the image that the model of `entry` rendered with `seed`.
+
+    The model's own LoRAs are listed as if the request had named them, so that a changed row does not change the image.
+    """
+    request = replace(request, loras=(*request.loras, *entry.own_loras))
     return Receipt(
         format=FORMAT,
         request=without_paths(replace(request, seed=seed, count=1)),

@@ -28,7 +28,7 @@ from pipelines.controlnet.nets import prepare_controls
 from pipelines.controlnet.residuals import Control, ControlResiduals, control_residuals
 from pipelines.editing.canvas import WHOLE, Canvas, make_canvas
 from pipelines.editing.inpainting import Inpainting, add_noise, pack_mask
-from pipelines.errors import part_at_fault
+from pipelines.errors import LoadError, LoraError, part_at_fault
 from pipelines.images import PictureReader
 from pipelines.latents import PATCH, decode_tokens, grid, noise, step_noise
 from pipelines.limits import MAX_SEED
@@ -134,7 +134,7 @@ def prepare(request: RenderRequest, index: int, model: LoadedModel, entry: Model
             box=WHOLE if canvas is None else canvas.relative_box,
             mask=None if canvas is None else canvas.scale_mask((width, height)),
         ),
-        loras=select_loras(request.loras, model),
+        loras=_select_loras(request, model, entry),
         seed=seed,
         memory=model.memory,
     )
@@ -231,6 +231,16 @@ def finish(state: RenderState) -> Image.Image:
     if state.canvas is not None:
         return state.canvas.paste_back(picture)
     return picture if picture.size == state.size else picture.resize(state.size, Image.Resampling.LANCZOS)
+
+
+def _select_loras(request: RenderRequest, model: LoadedModel, entry: ModelEntry) -> LoraSet:
+    """The LoRAs of a request, and then those of the model. An error of the latter is none of the request."""
+    try:
+        return select_loras((*request.loras, *entry.own_loras), model)
+    except LoraError as error:
+        if error.path in {f"loras[{len(request.loras) + number}]" for number in range(len(entry.loras))}:
+            raise LoadError(f"Model '{entry.air}': {error}") from error
+        raise
 
 
 def _opened(references: Sequence[Reference], reader: PictureReader) -> list[Image.Image]:

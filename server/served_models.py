@@ -4,7 +4,7 @@ import functools
 from dataclasses import replace
 
 from pipelines.catalog.catalog import BUILT_IN, Catalog, CatalogError, load_catalog
-from pipelines.catalog.hub.cache import local_folder
+from pipelines.catalog.sources import missing_sources
 from pipelines.models.planning.entries import PlanOptions
 from pipelines.models.weights_check import check_weights
 from server.capacity import plan_capacity
@@ -30,7 +30,7 @@ def choose_catalog(settings: Settings, devices: tuple[str, ...]) -> Catalog:
 
 @functools.cache  # the Python API asks for every image
 def _without_download(catalog: Catalog, devices: tuple[str, ...], options: PlanOptions) -> Catalog:
-    here = tuple(entry for entry in catalog.entries if local_folder(entry.weights, entry.files.replaced) is not None)
+    here = tuple(entry for entry in catalog.entries if not missing_sources(entry))
     found = replace(catalog, entries=here or catalog.entries)
     capacity = plan_capacity(found.entries[0], devices, options)
     problem = None if capacity is None else capacity.problem

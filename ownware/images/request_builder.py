@@ -95,7 +95,7 @@ def build_request(
     )
     cache, cache_warnings = _cache(options.cache, request, entry, models.catalog, settings)
     request = replace(request, controls=controls, cache=cache)
-    return request, entry, (*_warnings(options, request, schedules), *cache_warnings)
+    return request, entry, (*_warnings(options, request, entry, schedules), *cache_warnings)
 
 
 def _find_model(options: ImageOptions, models: LocalModels) -> ModelEntry:
@@ -246,9 +246,13 @@ def _cache(
     return cache_plan(options, entry, request.executed_steps, settings.threshold_direction, params)
 
 
-def _warnings(options: ImageOptions, request: RenderRequest, schedules: Mapping[int, LoraSchedule]) -> Iterator[str]:
+def _warnings(
+    options: ImageOptions, request: RenderRequest, entry: ModelEntry, schedules: Mapping[int, LoraSchedule]
+) -> Iterator[str]:
     for n, schedule in schedules.items():
         yield from (f"loras[{n}] {text}" for text in differences(schedule, request.steps, request.true_cfg_scale))
+    for text in differences(entry.made_for, request.steps, request.true_cfg_scale):
+        yield f"model '{entry.air}' {text}"
     nearest = NEAREST.get(scheduler_name(options.scheduler or "") or "")
     if nearest is not None:
         yield f"scheduler '{options.scheduler}' has no exact counterpart for flow models: '{nearest}' runs instead."

@@ -55,6 +55,8 @@ def _model(entry: ModelEntry) -> Iterator[str]:
     for part in needed:
         if not any((base / part).glob("*.json")):
             raise FormatError(f"'{base}' has no {part}")
+    for lora in entry.loras:
+        yield f"LoRA {Path(lora.weights).name} {_describe(open_weights(_path(lora.weights)).tensors.values())}"
     yield f"from {base}"
 
 

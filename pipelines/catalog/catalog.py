@@ -15,9 +15,10 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from pipelines.catalog.component_files import COMPONENTS, ComponentFiles
-from pipelines.catalog.schedules import UNCHANGED, LoraSchedule, SigmaSchedule, file_schedule
+from pipelines.catalog.own_lora import OwnLora, made_for
+from pipelines.catalog.schedules import UNCHANGED, LoraSchedule, ScheduleConflict, SigmaSchedule, file_schedule
 from pipelines.limits import MAX_ADAPTER_WEIGHT, MAX_STEPS, MAX_TRUE_CFG_SCALE
-from pipelines.request import Sampler
+from pipelines.request import LoraUse, Sampler
 
 Mode = Literal["text_to_image", "edit", "edit_plus"]
 Architecture = Literal["qwen_image", "qwen_image_edit"]
@@ -51,6 +52,7 @@ class ModelEntry:
     scaled afterwards. `profile` is the name of a TeaCache profile.
     `schedule` is for weights that are distilled themselves.
     `transformer`, `text_encoder` and `vae` are files or folders that replace those of `weights`.
+    `loras` act in every task of the model, besides those that a task names.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -73,6 +75,7 @@ class ModelEntry:
     transformer: str | None = None
     text_encoder: str | None = None
     vae: str | None = None
+    loras: tuple[OwnLora, ...] = ()
 
     @property
     def files(self) -> ComponentFiles:
@@ -83,6 +86,16 @@ class ModelEntry:
     def embedded(self) -> bool:
         """Whether the small checkpoint that needs no download replaces the real weights."""
         return self.weights == EMBEDDED
+
+    @property
+    def own_loras(self) -> tuple[LoraUse, ...]:
+        """Its LoRAs, to be applied after those of a request."""
+        return tuple(lora.use for lora in self.loras)
+
+    @property
+    def made_for(self) -> LoraSchedule:
+        """What its own LoRAs were made for."""
+        return made_for(self.loras)
 
     @property
     def sampler(self) -> Sampler:
@@ -133,7 +146,7 @@ class Catalog:
 
     def with_embedded_weights(self) -> "Catalog":
         """This catalogue with the embedded checkpoint for every identifier, and with its LoRA and ControlNet."""
-        embedded: dict[str, Any] = {"weights": EMBEDDED, "profile": None, "schedule": UNCHANGED}
+        embedded: dict[str, Any] = {"weights": EMBEDDED, "profile": None, "schedule": UNCHANGED, "loras": ()}
         embedded |= dict.fromkeys(COMPONENTS)
         entries = tuple(replace(entry, **embedded) for entry in self.entries)
         return _with_embedded_abilities(replace(self, entries=entries))
@@ -170,6 +183,7 @@ def load_catalog(path: Path = BUILT_IN) -> Catalog:
     for row in (*loras, *controlnets):
         if near := _misspelt(row.architecture):
             raise CatalogError(f"{path}: {row.air}: architecture: '{row.architecture}'; the nearest is '{near}'")
+    models = tuple(_own_schedule(row, path) for row in models)
     loras = tuple(_recognize(row) for row in loras)
     names = [name for row in (*models, *loras, *controlnets) for name in _names(row)]
     repeated = sorted({name for name in names if names.count(name) > 1})
@@ -203,7 +217,8 @@ def _describe(error: ValidationError, text: str, document: dict[str, Any], kind:
     air = f" of {row['air']}" if isinstance(row, dict) and "air" in row else ""
     message = first["msg"]
     if unknown is not None:
-        keys = LoraSchedule if len(place) > 2 else ModelEntry if kind == "models" else Adapter
+        row_keys = ModelEntry if kind == "models" else Adapter
+        keys = row_keys if len(place) < 3 else OwnLora if place[1] == "loras" else LoraSchedule
         message = f"there is no such key{_nearest(str(place[-1]), [field.name for field in fields(keys)])}"
     elif place[-1] in _CHOICES and first["type"] == "literal_error":
         message = f"'{first['input']}' is none of them{_nearest(str(first['input']), _CHOICES[place[-1]])}"
@@ -232,13 +247,23 @@ def _recognize(row: Adapter) -> Adapter:
     return row if row.schedule is not None else replace(row, schedule=file_schedule(row.weights))
 
 
+def _own_schedule(row: ModelEntry, path: Path) -> ModelEntry:
+    """A model with the schedule that its own LoRAs were made for, if the row has none."""
+    try:
+        known = row.made_for
+    except ScheduleConflict as error:
+        raise CatalogError(f"{path}: models: {row.air}: loras: {error}") from error
+    return row if row.schedule != UNCHANGED else replace(row, schedule=SigmaSchedule(known.shift, known.terminal))
+
+
 def _resolve_path(row: Row, folder: Path) -> Row:
     """A row with absolute paths to the files and folders that lie beside the catalogue; other names are the hub's."""
     row = replace(row, slugs=tuple(slug.lower() for slug in row.slugs), weights=_absolute(row.weights, folder))
     if not isinstance(row, ModelEntry):
         return row
     own = {each: _absolute(name, folder) for each in COMPONENTS if (name := row.files.own(each)) is not None}
-    return replace(row, **own)
+    loras = tuple(replace(lora, weights=_absolute(lora.weights, folder)) for lora in row.loras)
+    return replace(row, loras=loras, **own)
 
 
 def _absolute(name: str, folder: Path) -> str:

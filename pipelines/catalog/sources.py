@@ -69,12 +69,12 @@ class Source:
 
 
 def sources(row: Row) -> tuple[Source, ...]:
-    """The sources of a row: the weights, and then each component that comes from elsewhere."""
+    """The sources of a row: the weights, each component that comes from elsewhere, and the LoRAs of a model."""
     if not isinstance(row, ModelEntry):
         return (Source(row.weights),)
     files = row.files
     own = (name for component in files.replaced if (name := files.own(component)) is not None)
-    return (Source(files.weights, files.replaced), *(Source(name) for name in own))
+    return (Source(files.weights, files.replaced), *map(Source, own), *(Source(lora.weights) for lora in row.loras))
 
 
 def missing_sources(row: Row) -> tuple[Source, ...]:

@@ -33,6 +33,8 @@ def _problems(catalog: Catalog, folder: Path) -> Iterator[tuple[str, str | None]
         yield f"models: {row.air}: weights", _model_problem(row, folder)
         for component in row.files.replaced:
             yield f"models: {row.air}: {component}", _component_problem(row, component, folder)
+        for lora in row.loras:
+            yield f"models: {row.air}: loras", _lora_problem(lora.weights, folder)
     for row in catalog.loras:
         yield f"loras: {row.air}: weights", _lora_problem(row.weights, folder)
     for row in catalog.controlnets:

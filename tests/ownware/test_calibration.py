@@ -13,7 +13,7 @@ from pipelines.catalog.catalog import load_catalog
 from pipelines.catalog.component_files import ComponentFiles
 from pipelines.catalog.profiles import recipe_of
 
-PLAIN, EDIT, _ = load_catalog().entries
+PLAIN, EDIT = load_catalog().entries[:2]
 EMBEDDED = load_catalog().with_embedded_weights().entries[0]
 
 

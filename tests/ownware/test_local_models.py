@@ -15,7 +15,7 @@ def test_a_cpu_renders_with_the_embedded_checkpoint() -> None:
 
 def test_a_model_that_is_not_served_is_named_with_the_served_ones() -> None:
     models = LocalModels.find(Settings(devices=("cpu",)))
-    message = "--model: 'x' is not in the catalogue; there are runware:108@1, runware:108@20, runware:108@22"
+    message = "--model: 'x' is not in the catalogue; there are runware:108@1, runware:108@20, runware:108@22, "
     with pytest.raises(OptionError, match=re.escape(message)):
         models.entry("--model", "x")
 

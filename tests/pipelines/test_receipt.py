@@ -1,3 +1,4 @@
+import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -6,6 +7,7 @@ import pytest
 
 from pipelines.catalog.catalog import load_catalog
 from pipelines.catalog.model_fingerprint import fingerprint
+from pipelines.catalog.own_lora import OwnLora
 from pipelines.receipt import Receipt, ReceiptError, make_receipt, pictures_of, read_receipt, with_files
 from pipelines.request import ControlUse, LoraUse, Outpaint, Reference, RenderRequest, Sampler
 
@@ -35,6 +37,16 @@ def receipt(request_: RenderRequest) -> Receipt:
 
 def test_it_is_of_one_image(receipt: Receipt) -> None:
     assert (receipt.request.seed, receipt.request.count) == (9, 1)
+
+
+def test_the_loras_of_the_model_are_listed_after_those_of_the_request(request_: RenderRequest, tmp_path: Path) -> None:
+    (tmp_path / "own.safetensors").write_bytes(b"own")
+    entry = replace(ENTRY, loras=(OwnLora(str(tmp_path / "own.safetensors"), 0.5),))
+    receipt = make_receipt(request_, 9, ("PNG", 95), entry, "cpu", "float32")
+    assert [(lora.name, lora.weight) for lora in receipt.request.loras] == [("me:1@1", -0.5), ("own", 0.5)]
+    assert [lora.name for lora in receipt.loras] == ["me:1@1", "own"]
+    assert receipt.loras[1].digest == hashlib.sha256(b"own").hexdigest()
+    assert str(tmp_path) not in receipt.to_json()
 
 
 def test_it_can_be_read_again(receipt: Receipt) -> None:

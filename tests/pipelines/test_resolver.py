@@ -18,7 +18,7 @@ from pipelines.resolver import (
     stretched_pictures,
 )
 
-TEXT, EDIT, _ = load_catalog().entries
+TEXT, EDIT = load_catalog().entries[:2]
 FOUR, EIGHT = LoraSchedule(3.0, 0.0, 4, 1.0), LoraSchedule(3.0, 0.0, 8, 1.0)
 WIDE, TALL = Reference(Path("wide"), "", 1920, 1080), Reference(Path("tall"), "", 900, 1600)
 KARRAS = Sampler("unipc_2", "karras")

@@ -3,7 +3,8 @@ from typing import Any
 
 import pytest
 
-from pipelines.catalog.catalog import BUILT_IN, CatalogError
+from pipelines.catalog.catalog import BUILT_IN, CatalogError, load_catalog
+from pipelines.catalog.sources import sources
 from pipelines.models.planning.cards import GIB, find_card
 from server import capacity, served_models
 from server.served_models import choose_catalog
@@ -15,8 +16,12 @@ def here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> set[str]:
     """The hub names whose weights are on this machine, which has one card of 80 GiB and room for anything."""
     names: set[str] = set()
     served_models._without_download.cache_clear()
-    for module in (served_models, capacity):
-        monkeypatch.setattr(module, "local_folder", lambda weights, _=(): tmp_path if weights in names else None)
+    monkeypatch.setattr(
+        served_models,
+        "missing_sources",
+        lambda row: tuple(source for source in sources(row) if source.name not in names),
+    )
+    monkeypatch.setattr(capacity, "local_folder", lambda weights, _=(): tmp_path if weights in names else None)
     monkeypatch.setattr(capacity, "find_cards", lambda: (find_card("H100"),))
     monkeypatch.setattr(capacity, "free_host_memory", lambda: 128 * GIB)
     monkeypatch.setattr(capacity, "_free_disk_bytes", lambda folder: 10**15)
@@ -40,7 +45,7 @@ def test_the_embedded_checkpoint_is_for_machines_without_a_gpu_unless_the_settin
 ) -> None:
     catalog = choose_catalog(Settings(data_dir=tmp_path, **options), devices)
     assert {entry.embedded for entry in catalog.entries} == {embedded}
-    assert len(catalog.entries) == 3
+    assert len(catalog.entries) == len(load_catalog().entries)
 
 
 @pytest.mark.parametrize("weights", ["catalog", "embedded"])
@@ -50,6 +55,16 @@ def test_a_missing_file_of_the_models_file_is_told_at_once(weights: Any, tmp_pat
     models.write_text(BUILT_IN.read_text() + lora)
     with pytest.raises(CatalogError, match="loras: a:1@1: weights: there is no file"):
         choose_catalog(Settings(data_dir=tmp_path, models=models, weights=weights), ("cpu",))
+
+
+def test_a_gpu_serves_a_model_with_a_lora_only_when_the_lora_is_here(here: set[str], tmp_path: Path) -> None:
+    here |= {"Qwen/Qwen-Image"}
+    settings = Settings(data_dir=tmp_path)
+    assert [entry.air for entry in choose_catalog(settings, ("cuda:0",)).entries] == ["runware:108@1"]
+    here |= {"lightx2v/Qwen-Image-Lightning/Qwen-Image-Lightning-8steps-V2.0.safetensors"}
+    served_models._without_download.cache_clear()
+    both = [entry.air for entry in choose_catalog(settings, ("cuda:0",)).entries]
+    assert both == ["runware:108@1", "ownware:qwen-image-lightning@8"]
 
 
 @pytest.mark.parametrize("devices", [("cuda:0",), ("cpu", "cuda:0")])

@@ -7,7 +7,7 @@ from pipelines.catalog.catalog import load_catalog
 from tests.fakes import picture
 from training.data.scenes import WORDS
 
-PLAIN, EDIT, PLUS = load_catalog().entries
+PLAIN, EDIT, PLUS = load_catalog().entries[:3]
 EMBEDDED = load_catalog().with_embedded_weights().entries[0]
 
 

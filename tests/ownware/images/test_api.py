@@ -11,8 +11,8 @@ from PIL import Image
 import ownware
 from ownware.commands.replay import SAME, replay_receipt
 from ownware.images import api
-from pipelines.catalog.catalog import CatalogError
-from pipelines.errors import ResultError
+from pipelines.catalog.catalog import EMBEDDED_FOLDER, OUTLINES, CatalogError
+from pipelines.errors import LoadError, ResultError
 from server.settings import Settings
 from tests.docs.pages import ROOT, blocks
 from tests.docs.prompts import CIRCLE, Seen, expected
@@ -198,3 +198,50 @@ class TestErrors:
         monkeypatch.setenv("OWNWARE_MODELS", str(tmp_path / "models.toml"))
         with pytest.raises(CatalogError, match="models: a:1@1: weights: there is no folder"):
             ownware.generate(PROMPT, **SMALL)
+
+
+OWN_LORA = f"""
+[[models]]
+air = "my:outlined@2"
+name = "Outlined"
+version = "1"
+architecture = "qwen_image"
+mode = "text_to_image"
+weights = "embedded"
+loras = [{{ weights = "{EMBEDDED_FOLDER / OUTLINES}", weight = 0.7 }}]
+steps = 2
+true_cfg_scale = 1.0
+schedule = {{ shift = 3.0, terminal = 0.0 }}
+"""
+
+
+def test_one_name_is_a_model_with_a_lora_steps_and_schedule(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    models = tmp_path / "models.toml"
+    models.write_text(OWN_LORA + OWN_LORA.replace("my:outlined@2", "my:plain@2").replace("loras =", "# loras ="))
+    monkeypatch.setenv("OWNWARE_MODELS", str(models))
+    options: dict[str, Any] = {"width": 128, "height": 128, "seed": 7, "device": "cpu"}
+    own = ownware.generate(PROMPT, model="my:outlined@2", **options)
+    named = ownware.generate(PROMPT, model="my:plain@2", loras=[("outlines", 0.7)], **options)
+    plain = ownware.generate(PROMPT, model="my:plain@2", **options)
+    assert own.image.tobytes() == named.image.tobytes() != plain.image.tobytes()
+    assert own.receipt.request.steps == 2
+    assert (own.receipt.request.sampler.shift, own.receipt.request.sampler.terminal) == (3.0, 0.0)
+    assert [(lora.name, lora.weight) for lora in own.receipt.request.loras] == [("outlines", 0.7)]
+    assert own.receipt.loras[0].digest is not None
+    path = own.save(tmp_path / "image.png")
+    models.write_text(models.read_text().replace("weight = 0.7", "weight = 0.1"))  # the receipt keeps what was
+    settings = Settings(data_dir=tmp_path, devices=("cpu",), models=models)
+    assert replay_receipt(str(path), tmp_path / "again.png", [], settings) == SAME
+
+
+def test_other_steps_than_its_lora_was_made_for_are_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    lora = tmp_path / "Qwen-Image-Lightning-2steps.safetensors"
+    lora.write_bytes((EMBEDDED_FOLDER / OUTLINES).read_bytes())
+    models = tmp_path / "models.toml"
+    models.write_text(OWN_LORA.replace(str(EMBEDDED_FOLDER / OUTLINES), str(lora)))
+    monkeypatch.setenv("OWNWARE_MODELS", str(models))
+    result = ownware.generate(PROMPT, model="my:outlined@2", width=128, height=128, seed=7, steps=3, device="cpu")
+    assert "model 'my:outlined@2' was made for 2 steps, and 3 are asked for." in result.warnings
+    lora.write_bytes(b"no weights")
+    with pytest.raises(LoadError, match=r"^Model 'my:outlined@2': LoRA 'Qwen-Image-Lightning-2steps' cannot be used"):
+        ownware.generate(PROMPT, model="my:outlined@2", width=128, height=128, seed=7, device="cpu")

@@ -126,9 +126,52 @@ def test_schedules(tmp_path: Path) -> None:
     assert load_catalog(written(tmp_path, row() + lora("loras"))).loras[0].schedule is None
 
 
+FOUR_STEPS = "Qwen-Image-Lightning-4steps-V2.0.safetensors"
+LIGHTNING = "lightx2v/Qwen-Image-Lightning/Qwen-Image-Lightning-8steps-V2.0.safetensors"
+
+
+def test_loras_of_a_model(tmp_path: Path) -> None:
+    (tmp_path / "ink.safetensors").touch()
+    loras = f"loras = [{{ weights = '{LIGHTNING}', weight = 0.5 }}, {{ weights = 'ink.safetensors' }}]\n"
+    catalog = load_catalog(written(tmp_path, row() + loras))
+    (entry,) = catalog.entries
+    ink = tmp_path.resolve() / "ink.safetensors"
+    assert [(use.name, use.path, use.weight) for use in entry.own_loras] == [
+        ("Qwen-Image-Lightning-8steps-V2.0", Path(LIGHTNING), 0.5),
+        ("ink", ink, 1.0),
+    ]
+    assert entry.sampler == Sampler(shift=3.0, terminal=0.0)
+    assert entry.made_for == LoraSchedule(3.0, 0.0, 8, 1.0)
+    assert catalog.with_embedded_weights().entries[0].loras == ()
+    own = load_catalog(written(tmp_path, row() + loras + "schedule = { shift = 2 }"))
+    assert own.entries[0].sampler == Sampler(shift=2.0)
+
+
+def test_one_name_is_a_distilled_model() -> None:
+    catalog = load_catalog()
+    base, lightning = catalog.find("qwen-image"), catalog.find("Qwen-Image-Lightning@8")
+    assert base is not None
+    assert lightning is not None
+    assert (lightning.steps, lightning.true_cfg_scale) == (8, 1.0)
+    assert lightning.files == base.files  # loaded once for both
+    for entry in catalog.entries:
+        made_for = entry.made_for
+        assert not entry.loras or (made_for.steps, made_for.true_cfg_scale) == (entry.steps, entry.true_cfg_scale)
+        assert (entry.schedule.shift, entry.schedule.terminal) == (made_for.shift, made_for.terminal)
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
+        (
+            row() + f"loras = [{{ weights = '{LIGHTNING}' }}, {{ weights = 'a/b/{FOUR_STEPS}' }}]",
+            "models: mine:1@1: loras: they were made for different schedules: steps is 8 and 4",
+        ),
+        (
+            row() + "loras = [{ weights = 'a/b/c', wieght = 1 }]",
+            "models.0.loras.0.wieght of mine:1@1 (line 2): there is no such key; the nearest is 'weight'",
+        ),
+        (row() + "loras = [{ weights = 'a/b/c', weight = 9 }]", "models.0.loras.0.weight of mine:1@1 (line 2): Input"),
         (row().replace("[[models]]", "[[model]]"), "model (line 2): there is no such table; the nearest is 'models'"),
         (row() + "\n[other]\n", "other (line 13): there is no such table; there are models, loras, controlnets"),
         (row().replace("[[models]]", "[models]"), "models (line 2): write [[models]], in double brackets"),

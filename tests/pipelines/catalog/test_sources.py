@@ -6,6 +6,7 @@ from huggingface_hub import constants
 
 from pipelines.catalog.catalog import EMBEDDED_FOLDER, Adapter, Catalog, load_catalog
 from pipelines.catalog.hub.cache import repository_folder
+from pipelines.catalog.own_lora import OwnLora
 from pipelines.catalog.sources import Source, disk_bytes, missing_sources, rows, sources
 
 MODEL = load_catalog().entries[0]
@@ -74,6 +75,17 @@ def test_a_shared_file_counts_once(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"12345")
     (tmp_path / "b").symlink_to(tmp_path / "a")
     assert disk_bytes([Source(str(tmp_path / "a")), Source(str(tmp_path / "b"))]) == 5
+
+
+def test_all_that_a_model_is_made_of() -> None:
+    row = replace(MODEL, weights="o/m", transformer="o/f/q4.gguf", vae="o/v", loras=(OwnLora("o/l/fast.safetensors"),))
+    assert sources(row) == (
+        Source("o/m", ("transformer", "vae")),
+        Source("o/f/q4.gguf"),
+        Source("o/v"),
+        Source("o/l/fast.safetensors"),
+    )
+    assert missing_sources(row) == sources(row)
 
 
 def test_rows_of_every_kind() -> None:

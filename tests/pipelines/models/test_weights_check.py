@@ -5,12 +5,13 @@ from pathlib import Path
 import pytest
 
 from pipelines.catalog.catalog import BUILT_IN, EMBEDDED, Adapter, Catalog, CatalogError, load_catalog
+from pipelines.catalog.own_lora import OwnLora
 from pipelines.models import weights_check
 from pipelines.models.weights_check import check_weights
 from tests.pipelines.models.formats.encoders import save_language_gguf
 from tests.pipelines.models.formats.test_text_encoder import LANGUAGE
 
-TEXT, EDIT, _ = load_catalog().entries
+TEXT, EDIT = load_catalog().entries[:2]
 PARTS = ("transformer", "vae", "text_encoder", "tokenizer", "scheduler")
 
 
@@ -185,3 +186,9 @@ class TestControlNet:
         (tmp_path / "canny.gguf").touch()
         told = problem(Catalog((TEXT,), (), (Adapter("a", "a", "canny.gguf"),)), tmp_path)
         assert told == f"'{tmp_path}/canny.gguf' is no .safetensors file"
+
+
+def test_a_lora_of_a_model_that_is_not_there(tmp_path: Path) -> None:
+    catalog = Catalog((replace(TEXT, loras=(OwnLora(str(tmp_path / "ink.safetensors")),)),))
+    with pytest.raises(CatalogError, match=rf"{TEXT.air}: loras: there is no file '{tmp_path}/ink\.safetensors'"):
+        check_weights(catalog, tmp_path / "models.toml")

@@ -9,7 +9,7 @@ from server.media.store import Media
 from server.tasks.spec import TaskSpec
 
 CATALOG = load_catalog().with_embedded_weights()
-ENTRY, EDIT, _ = CATALOG.entries
+ENTRY, EDIT = CATALOG.entries[:2]
 PHOTO = Media("u", "input", "", Path("a.png"), "image/png", 1920, 1080, "hash", 0.0, None)
 SPEC = TaskSpec(
     owner="me",

@@ -63,7 +63,7 @@ def to_spec(
         controls=controls,
         faces=_faces(task),
         cache=cache,
-        warnings=(*_warnings(task, schedule, executed, controls, catalog), *said),
+        warnings=(*_warnings(task, entry, schedule, executed, controls, catalog), *said),
     )
     parameters = {path: parameter_of(path) for path in spec.pictures}
     return replace(spec, parameters=parameters | {"cache": "acceleratorOptions.teaCache"})
@@ -124,6 +124,7 @@ def _control(control: ControlNet, executed: int, catalog: Catalog, client: Clien
 
 def _warnings(
     task: ImageInference,
+    entry: ModelEntry,
     schedule: ResolvedSchedule,
     executed: int,
     controls: tuple[ControlSpec, ...],
@@ -140,6 +141,8 @@ def _warnings(
     for number, made_for in lora_schedules(task, catalog).items():
         for difference in differences(made_for, schedule.steps, schedule.true_cfg_scale):
             yield f"lora[{number}] {difference}"
+    for difference in differences(entry.made_for, schedule.steps, schedule.true_cfg_scale):
+        yield f"The model '{entry.air}' {difference}"
     for number, control in enumerate(controls):
         if control.start >= control.end:
             yield f"controlNet[{number}] acts in none of the executed steps."

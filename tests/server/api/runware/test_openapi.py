@@ -33,7 +33,7 @@ def test_the_examples_are_accepted(client: TestClient, reference: str) -> None:
 
 
 def test_the_examples_name_served_models(settings: Settings, catalog: Catalog, worker: FakeWorker) -> None:
-    painter, editor, _ = catalog.entries
+    painter, editor = catalog.entries[:2]
     own = replace(painter, air="me:paint@1"), replace(editor, air="me:edit@1")
     for entries in (own, own[:1], own[1:]):
         app = create_app(settings, replace(catalog, entries=entries), [worker])

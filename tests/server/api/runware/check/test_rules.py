@@ -197,7 +197,7 @@ def test_rejected_joins_messages() -> None:
 def test_the_edit_model_that_a_message_offers_is_a_served_one(
     settings: Settings, catalog: Catalog, worker: FakeWorker, reference: str
 ) -> None:
-    painter, editor, _ = catalog.entries
+    painter, editor = catalog.entries[:2]
     own = replace(editor, air="me:edit@1", slugs=())
     for entries, offered in (((painter, own), "an edit model such as me:edit@1 takes it"), ((painter,), "no served")):
         app = create_app(settings, replace(catalog, entries=entries), [worker])

@@ -4,19 +4,22 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from pipelines.catalog.catalog import load_catalog
 from tests.server.conftest import error_of, post
+
+MODELS = len(load_catalog().entries)
 
 
 class TestModelSearch:
     @pytest.mark.parametrize(
         ("wanted", "count"),
         [
-            ({}, 5),
-            ({"tags": ["demonstration"]}, 3),
+            ({}, MODELS + 2),
+            ({"tags": ["demonstration"]}, MODELS),
             ({"tags": ["demonstration", "anime"]}, 0),
-            ({"type": "base"}, 3),
+            ({"type": "base"}, MODELS),
             ({"type": "inpainting"}, 0),
-            ({"category": "checkpoint"}, 3),
+            ({"category": "checkpoint"}, MODELS),
             ({"category": "lora"}, 1),
             ({"source": "community"}, 2),
             ({"visibility": "private"}, 0),

@@ -31,7 +31,7 @@ from tests.fakes import FakeWorker
 from tests.server.conftest import new_task, post
 
 CATALOG = load_catalog()
-REAL, EDIT, _ = CATALOG.entries
+REAL, EDIT = CATALOG.entries[:2]
 EMBEDDED = CATALOG.with_embedded_weights().entries[0]
 DIRECTIONS: tuple[ThresholdDirection, ...] = get_args(ThresholdDirection)
 WIRE = st.integers(0, 100).map(lambda hundredths: hundredths / 100)

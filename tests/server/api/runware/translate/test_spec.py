@@ -12,7 +12,7 @@ from server.api.runware.translate.spec import to_spec
 from server.tasks.spec import TaskSpec
 
 CATALOG = load_catalog()
-ENTRY, EDIT, _ = CATALOG.entries
+ENTRY, EDIT = CATALOG.entries[:2]
 NET = Adapter("ownware:union@1", "Union", "/nets/union")
 CLIENT = Client("me", "http://box:8000", listens=False)
 
