@@ -6,6 +6,7 @@ no wire format.
 
 import asyncio
 import contextlib
+import sqlite3
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -67,16 +68,23 @@ class JobQueue:
 
     async def open(self) -> None:
         """Queue interrupted jobs again, and start the workers without waiting for them."""
-        if count := await self._store.requeue_interrupted():
-            log.info("interrupted tasks go on", tasks=count)
+        queued, given_up = await self._store.requeue_interrupted()
+        if queued:
+            log.info("interrupted tasks go on", tasks=queued)
+        if given_up:
+            log.error("tasks given up: the server was killed while they were drawn", tasks=given_up)
         self._tasks = [asyncio.create_task(supervisor.run()) for supervisor in self._supervisors]
 
     async def close(self) -> None:
-        """Stop the workers. A job under way stays on disk as running, and is rendered at the next start."""
+        """Stop the workers. A job under way is rendered at the next start."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.gather(*(supervisor.stop() for supervisor in self._supervisors))
+        try:
+            await self._store.put_back()
+        except sqlite3.Error:  # on disk it still runs, and the next start queues it
+            log.exception("the task under way cannot be put back")
 
     async def submit(self, submission: Submission) -> Job:
         """Accept a job. It is on disk when this returns.

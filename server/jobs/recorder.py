@@ -3,6 +3,7 @@
 Knows no worker and no wire format.
 """
 
+import asyncio
 import sqlite3
 import time
 from dataclasses import replace
@@ -11,12 +12,15 @@ import structlog
 
 from server.errors import Failure, InferenceError
 from server.jobs.events import Ended, JobEvents, ResultReady
-from server.jobs.job import CANCELLED, Job, Result
+from server.jobs.job import CANCELLED, Job, Result, State
 from server.jobs.messages import Cancelled, Failed, ImageWritten, Outcome, Output, RenderJob
 from server.jobs.store import JobStore
 from server.media.store import Media, MediaStore
 
 log = structlog.get_logger()
+
+# Between two tries to store an end.
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 10.0
 
 
 class JobRecorder:
@@ -61,27 +65,46 @@ class JobRecorder:
         self._events.publish(ResultReady(updated, result))
 
     async def end(self, job: Job, reply: Outcome) -> None:
-        """Record the end of a job as its worker reports it."""
+        """Record the end of a job as its worker reports it. Returns once it is stored."""
         if isinstance(reply, Failed):
-            ended = await self._store.end(job.id, "failed", reply.failure)
+            ended = await self._store_end(job, "failed", reply.failure)
         elif isinstance(reply, Cancelled):
-            ended = await self._store.end(job.id, "cancelled", CANCELLED)
+            ended = await self._store_end(job, "cancelled", CANCELLED)
         else:
-            ended = await self._store.end(job.id, "done")
-        self._events.publish(Ended(ended))
-        _log_end(ended)
+            ended = await self._store_end(job, "done")
+        self.announce_end(ended)
 
     async def fail(self, job: Job, message: str) -> None:
-        """End a job that its worker did not end."""
+        """End a job that its worker did not end. It is told at once, also where it cannot be stored yet."""
         failure = Failure("inferenceError", message, InferenceError.status)
         try:
             ended = await self._store.end(job.id, "failed", failure)
-        except (
-            sqlite3.Error
-        ):  # clients must not wait for ever; on disk the job still runs, and the next start renders it
-            log.exception("the end of a task cannot be recorded", task=job.submission.task_uuid)
-            ended = replace(job, state="failed", failure=failure)
+        except sqlite3.Error:  # clients must not wait for ever
+            log.exception("the end of a task cannot be stored yet", task=job.submission.task_uuid)
+            self._events.publish(Ended(replace(job, state="failed", failure=failure)))
+            await self._store_end(job, "failed", failure)
+        else:
+            self._events.publish(Ended(ended))
+
+    def announce_end(self, ended: Job) -> None:
+        """Tell the watchers of a job, and the log, that it has ended."""
         self._events.publish(Ended(ended))
+        _log_end(ended)
+
+    async def _store_end(self, job: Job, state: State, failure: Failure | None = None) -> Job:
+        """Store an end, again and again until it holds. Until then its worker takes no other job.
+
+        On a full disk or a locked file nothing else can be stored either. A job left running would be "processing" for
+        its client, and its id taken, until the next start.
+        """
+        pause = FIRST_PAUSE_SECONDS
+        while True:
+            try:
+                return await self._store.end(job.id, state, failure)
+            except sqlite3.Error as error:
+                log.error("the end of a task cannot be stored yet", task=job.submission.task_uuid, reason=str(error))
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
 
 def _log_end(job: Job) -> None:

@@ -5,12 +5,15 @@ The functions run inside a transaction of the caller. Knows no worker and no wir
 
 import json
 import sqlite3
+from collections.abc import Callable
+from typing import Any
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from accel.cache.report import CacheReport
-from pipelines.request import RenderRequest
-from server.errors import Failure
+from accel.validation_message import validation_message
+from pipelines.request import RenderRequest, Sampler
+from server.errors import Failure, InferenceError
 from server.jobs.job import Job, Result, Submission
 from server.media.encode import Encoding
 
@@ -30,6 +33,7 @@ CREATE TABLE IF NOT EXISTS jobs (
     started REAL,
     finished REAL,
     failure TEXT,
+    attempts INTEGER NOT NULL DEFAULT 0,
     UNIQUE (owner, task_uuid)
 );
 CREATE INDEX IF NOT EXISTS jobs_by_state ON jobs (state, id);
@@ -64,6 +68,17 @@ _REPORT = TypeAdapter(CacheReport)
 _REQUEST = TypeAdapter(RenderRequest)
 _ENCODING = TypeAdapter(Encoding)
 _FAILURE = TypeAdapter(Failure)
+UNREADABLE = Failure(
+    "inferenceError",
+    "This task was stored in a form that this version cannot read. Send it again.",
+    InferenceError.status,
+)
+# Stands for a request that cannot be read, in a job that has ended.
+_UNKNOWN_REQUEST = RenderRequest("unknown", "", None, 0, 0, 0, Sampler("euler", "shifted"), 1.0, 0)
+
+
+class UnreadableJob(ValueError):
+    """A row of `jobs` cannot be read: another version wrote it, or the file is damaged."""
 
 
 def insert_job(connection: sqlite3.Connection, submission: Submission, created: float) -> int:
@@ -99,19 +114,20 @@ def insert_result(connection: sqlite3.Connection, job_id: int, result: Result) -
 
 
 def read_job(connection: sqlite3.Connection, job_id: int) -> Job:
-    """A job with its results."""
+    """A job with its results. Raises `UnreadableJob`."""
     row = connection.execute("SELECT * FROM jobs WHERE id = ?", (job_id,)).fetchone()
     results = connection.execute(_RESULTS + "WHERE results.job_id = ? ORDER BY position", (job_id,))
-    submission = Submission(
-        owner=row["owner"],
-        task_uuid=row["task_uuid"],
-        task=json.loads(row["task"]),
-        request=_REQUEST.validate_json(row["request"]),
-        encoding=_ENCODING.validate_json(row["encoding"]),
-        image_uuids=tuple(json.loads(row["image_uuids"])),
-        ttl=row["ttl"],
-        warnings=tuple(json.loads(row["warnings"])),
-    )
+    try:
+        submission = Submission(
+            owner=row["owner"],
+            task_uuid=row["task_uuid"],
+            ttl=row["ttl"],
+            **{name: read(row[name]) for name, read in _READERS.items()},
+        )
+        failure = _failure(row["failure"])
+    except (ValueError, TypeError) as error:
+        reason = validation_message(error) if isinstance(error, ValidationError) else str(error)
+        raise UnreadableJob(f"job {job_id}: {reason}") from error
     return Job(
         id=row["id"],
         submission=submission,
@@ -119,9 +135,32 @@ def read_job(connection: sqlite3.Connection, job_id: int) -> Job:
         created=row["created"],
         started=row["started"],
         finished=row["finished"],
-        failure=_failure(row["failure"]),
+        failure=failure,
         results=tuple(_result(found) for found in results),
     )
+
+
+def repair_job(connection: sqlite3.Connection, job_id: int, now: float) -> Job:
+    """Replace what cannot be read of a row, so that its end can be asked for. One that has not ended fails."""
+    row = connection.execute("SELECT * FROM jobs WHERE id = ?", (job_id,)).fetchone()
+    substitutes = {
+        "task": json.dumps({"taskType": "imageInference", "taskUUID": row["task_uuid"]}),
+        "request": _REQUEST.dump_json(_UNKNOWN_REQUEST, by_alias=True).decode(),
+        "encoding": _ENCODING.dump_json(Encoding("JPG", 95)).decode(),
+        "image_uuids": "[]",
+        "warnings": "[]",
+        "failure": failure_text(UNREADABLE),
+    }
+    for name, read in {**_READERS, "failure": _failure}.items():
+        try:
+            read(row[name])
+        except (ValueError, TypeError):
+            connection.execute(f"UPDATE jobs SET {name} = ? WHERE id = ?", (substitutes[name], job_id))
+    connection.execute(
+        "UPDATE jobs SET state = 'failed', finished = ?, failure = ? WHERE id = ? AND state IN ('queued', 'running')",
+        (now, substitutes["failure"], job_id),
+    )
+    return read_job(connection, job_id)
 
 
 def read_result(connection: sqlite3.Connection, image_uuid: str) -> Result | None:
@@ -148,4 +187,25 @@ def _failure(text: str | None) -> Failure | None:
 
 def _result(row: sqlite3.Row) -> Result:
     *fields, report = row
-    return Result(*fields, cache=None if report is None else _REPORT.validate_json(report))
+    try:
+        cache = None if report is None else _REPORT.validate_json(report)
+    except ValidationError:  # another version wrote it; the picture is there all the same
+        cache = None
+    return Result(*fields, cache=cache)
+
+
+def _task(text: str) -> dict[str, Any]:
+    task = json.loads(text)
+    if not isinstance(task, dict):
+        raise TypeError(f"a task is an object, not {type(task).__name__}")
+    return task
+
+
+# How each column of a submission is read.
+_READERS: dict[str, Callable[[str], Any]] = {
+    "task": _task,
+    "request": _REQUEST.validate_json,
+    "encoding": _ENCODING.validate_json,
+    "image_uuids": lambda text: tuple(json.loads(text)),
+    "warnings": lambda text: tuple(json.loads(text)),
+}

@@ -10,10 +10,30 @@ import time
 from collections.abc import Sequence
 from typing import Protocol
 
+import structlog
+
 from server.database import Database
-from server.errors import Failure, RateLimitExceeded
+from server.errors import Failure, InferenceError, RateLimitExceeded
 from server.jobs.job import CANCELLED, Job, Result, State, Submission
-from server.jobs.rows import failure_text, insert_job, insert_result, read_job, read_result
+from server.jobs.rows import (
+    UnreadableJob,
+    failure_text,
+    insert_job,
+    insert_result,
+    read_job,
+    read_result,
+    repair_job,
+)
+
+log = structlog.get_logger()
+
+# A job that is running when the process is killed runs once more at the next start.
+MAX_ATTEMPTS = 2
+ENDS_THE_SERVER = Failure(
+    "inferenceError",
+    f"The server was killed {MAX_ATTEMPTS} times while it drew this task, so it is not tried again.",
+    InferenceError.status,
+)
 
 
 class TaskIdClaims(Protocol):
@@ -62,7 +82,7 @@ class JobStore:
         def work(connection: sqlite3.Connection) -> Job | None:
             query = "SELECT id FROM jobs WHERE owner = ? AND task_uuid = ?"
             row = connection.execute(query, (owner, task_uuid)).fetchone()
-            return read_job(connection, row["id"]) if row else None
+            return self._read(connection, row["id"]) if row else None
 
         return await self._database.run(work)
 
@@ -75,28 +95,32 @@ class JobStore:
         return await self._database.run(work)
 
     async def claim(self) -> Job | None:
-        """Set the job that has waited longest to running. None when no job waits."""
+        """Set the job that has waited longest to running, and count the attempt. None when no job waits.
+
+        A job whose row cannot be read is failed and returned, so that its end can be told.
+        """
 
         def work(connection: sqlite3.Connection) -> Job | None:
             row = connection.execute(
-                "UPDATE jobs SET state = 'running', started = ? WHERE id = "
+                "UPDATE jobs SET state = 'running', started = ?, attempts = attempts + 1 WHERE id = "
                 "(SELECT id FROM jobs WHERE state = 'queued' ORDER BY id LIMIT 1) RETURNING id",
                 (time.time(),),
             ).fetchone()
-            return read_job(connection, row["id"]) if row else None
+            return self._read(connection, row["id"]) if row else None
 
         return await self._database.run(work)
 
     async def add_result(self, job_id: int, result: Result, warnings: Sequence[str]) -> Job:
-        """Add the result of an image, and the warnings that the job does not have yet."""
+        """Add the result of an image, and the warnings that the job does not have. Earlier attempts do not count."""
 
         def work(connection: sqlite3.Connection) -> Job:
             insert_result(connection, job_id, result)
+            connection.execute("UPDATE jobs SET attempts = 1 WHERE id = ?", (job_id,))
             row = connection.execute("SELECT warnings FROM jobs WHERE id = ?", (job_id,)).fetchone()
             known = json.loads(row["warnings"])
             if added := [warning for warning in warnings if warning not in known]:
                 connection.execute("UPDATE jobs SET warnings = ? WHERE id = ?", (json.dumps(known + added), job_id))
-            return read_job(connection, job_id)
+            return self._read(connection, job_id)
 
         return await self._database.run(work)
 
@@ -108,7 +132,7 @@ class JobStore:
                 "UPDATE jobs SET state = ?, finished = ?, failure = ? WHERE id = ?",
                 (state, time.time(), failure_text(failure), job_id),
             )
-            job = read_job(connection, job_id)
+            job = self._read(connection, job_id)
             if state != "done":
                 self._ids.release(connection, *job.submission.key)
             return job
@@ -127,7 +151,7 @@ class JobStore:
             if row is None:
                 return None
             self._ids.release(connection, owner, task_uuid)
-            return read_job(connection, row["id"])
+            return self._read(connection, row["id"])
 
         return await self._database.run(work)
 
@@ -139,13 +163,33 @@ class JobStore:
 
         return await self._database.run(work)
 
-    async def requeue_interrupted(self) -> int:
-        """Queue the jobs again that an earlier process left running. They keep their results. Returns how many."""
+    async def requeue_interrupted(self) -> tuple[int, int]:
+        """Queue the jobs again that an earlier process left running. They keep their results.
 
-        def work(connection: sqlite3.Connection) -> int:
-            return connection.execute("UPDATE jobs SET state = 'queued' WHERE state = 'running'").rowcount
+        A job that was running at `MAX_ATTEMPTS` ends of the process without a new image has failed. Returns how many
+        were queued, and how many failed.
+        """
+
+        def work(connection: sqlite3.Connection) -> tuple[int, int]:
+            given_up = connection.execute(
+                "UPDATE jobs SET state = 'failed', finished = ?, failure = ? "
+                "WHERE state = 'running' AND attempts >= ? RETURNING owner, task_uuid",
+                (time.time(), failure_text(ENDS_THE_SERVER), MAX_ATTEMPTS),
+            ).fetchall()
+            for row in given_up:
+                self._ids.release(connection, row["owner"], row["task_uuid"].lower())
+            queued = connection.execute("UPDATE jobs SET state = 'queued' WHERE state = 'running'").rowcount
+            return queued, len(given_up)
 
         return await self._database.run(work)
+
+    async def put_back(self) -> None:
+        """Queue the running jobs again because the server stops in order: that is no attempt."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            connection.execute("UPDATE jobs SET state = 'queued', attempts = attempts - 1 WHERE state = 'running'")
+
+        await self._database.run(work)
 
     async def forget(self, finished_before: float) -> int:
         """Delete the jobs that ended before a time, in seconds since the epoch, and their ids. Returns how many."""
@@ -167,3 +211,14 @@ class JobStore:
             return connection.execute(query, (owner, since)).fetchone()[0]
 
         return await self._database.run(work)
+
+    def _read(self, connection: sqlite3.Connection, job_id: int) -> Job:
+        """A job. What cannot be read of it is replaced; if it had not ended, it has failed then."""
+        try:
+            return read_job(connection, job_id)
+        except UnreadableJob as error:
+            log.error("a stored task cannot be read", reason=str(error))
+            job = repair_job(connection, job_id, time.time())
+            if job.state == "failed":
+                self._ids.release(connection, *job.submission.key)
+            return job

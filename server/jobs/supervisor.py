@@ -112,9 +112,12 @@ class Supervisor:
                 log.exception("no task can be read from the database")
                 await asyncio.sleep(RESTART_PAUSE_SECONDS)
                 continue
-            if job is not None:
+            if job is None:
+                await self._wake_up.wait()
+            elif job.ended:  # its row cannot be read
+                self._recorder.announce_end(job)
+            else:
                 return job
-            await self._wake_up.wait()
 
     async def _render(self, job: Job) -> None:
         self.job = job

@@ -45,4 +45,11 @@ def spell_job_ids(connection: sqlite3.Connection) -> None:
     )
 
 
-MIGRATIONS = (collect_task_ids, spell_job_ids)
+def count_attempts(connection: sqlite3.Connection) -> None:
+    """From version 0.1: a job that took the server down was tried again at each start, without an end."""
+    columns = {row["name"] for row in connection.execute("PRAGMA table_info(jobs)")}
+    if "attempts" not in columns:
+        connection.execute("ALTER TABLE jobs ADD COLUMN attempts INTEGER NOT NULL DEFAULT 0")
+
+
+MIGRATIONS = (collect_task_ids, spell_job_ids, count_attempts)

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from server.errors import Failure
+from server.jobs import recorder as recorder_module
 from server.jobs.events import Ended, JobEvents, ResultReady
 from server.jobs.job import CANCELLED, Job, Result, State
 from server.jobs.messages import Cancelled, Failed, Finished, ImageWritten, Outcome, Output
@@ -78,16 +79,47 @@ async def test_ends(
     assert event == Ended(found)
 
 
-async def test_an_end_that_cannot_be_recorded_is_still_told(
-    recorder: JobRecorder, store: JobStore, events: JobEvents, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    job = await store.accept(WORK, limit=9)
+@pytest.fixture
+def refusals(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """How often the disk has refused an end: three times."""
+    monkeypatch.setattr(recorder_module, "FIRST_PAUSE_SECONDS", 0.0)
+    refused: list[str] = []
+    whole = JobStore.end
 
     async def full(self: JobStore, *arguments: Any) -> Job:
-        raise sqlite3.OperationalError("database or disk is full")
+        if len(refused) == 3:
+            return await whole(self, *arguments)
+        refused.append("database or disk is full")
+        raise sqlite3.OperationalError(refused[-1])
 
     monkeypatch.setattr(JobStore, "end", full)
+    return refused
+
+
+async def test_a_failure_that_cannot_be_stored_is_told_at_once_and_stored_later(
+    recorder: JobRecorder, store: JobStore, events: JobEvents, refusals: list[str]
+) -> None:
+    job = await store.accept(WORK, limit=9)
+    failure = Failure("inferenceError", "why", 500)
     with events.watch(WORK.key) as told:
         await recorder.fail(job, "why")
-        assert told.get_nowait() == Ended(replace(job, state="failed", failure=Failure("inferenceError", "why", 500)))
-    assert await store.find(*WORK.key) == job
+        assert told.get_nowait() == Ended(replace(job, state="failed", failure=failure))
+        assert told.empty()
+    assert len(refusals) == 3
+    found = await store.find(*WORK.key)
+    assert found is not None
+    assert (found.state, found.failure) == ("failed", failure)
+
+
+async def test_an_end_that_cannot_be_stored_is_stored_later(
+    recorder: JobRecorder, store: JobStore, events: JobEvents, refusals: list[str]
+) -> None:
+    """The task stayed "processing" for ever, and its id was taken."""
+    job = await store.accept(WORK, limit=9)
+    with events.watch(WORK.key) as told:
+        await recorder.end(job, Finished(job.id))
+        event = told.get_nowait()
+    assert len(refusals) == 3
+    assert isinstance(event, Ended)
+    assert event.job.state == "done"
+    assert await store.find(*WORK.key) == event.job

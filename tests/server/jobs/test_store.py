@@ -9,8 +9,8 @@ from pipelines.request import LoraUse
 from server.database import Database
 from server.errors import ConflictTaskUUID, Failure, RateLimitExceeded
 from server.jobs.job import Result
-from server.jobs.rows import SCHEMA
-from server.jobs.store import JobStore
+from server.jobs.rows import SCHEMA, UNREADABLE
+from server.jobs.store import ENDS_THE_SERVER, JobStore
 from server.tasks import task_ids
 from server.tasks.task_ids import IdClaims
 from tests.server.jobs.common import SUBMISSION
@@ -98,7 +98,7 @@ async def test_interrupted_jobs_wait_again_with_what_they_have(store: JobStore) 
     job = await store.accept(SUBMISSION, limit=9)
     await store.claim()
     await store.add_result(job.id, Result(0, "a", 1, 0.1, "{}"), ())
-    assert await store.requeue_interrupted() == 1
+    assert await store.requeue_interrupted() == (1, 0)
     again = await store.claim()
     assert again is not None
     assert [result.index for result in again.results] == [0]
@@ -131,3 +131,68 @@ async def test_old_jobs_are_forgotten(store: JobStore) -> None:
     assert await store.forget(time.time() + 1) == 1
     assert await store.find(*SUBMISSION.key) is None
     await store.accept(SUBMISSION, limit=9)
+
+
+async def test_a_job_that_takes_the_server_down_is_tried_twice(store: JobStore) -> None:
+    await store.accept(SUBMISSION, limit=9)
+    for outcome in ((1, 0), (0, 1), (0, 0)):
+        await store.claim()
+        assert await store.requeue_interrupted() == outcome
+    found = await store.find(*SUBMISSION.key)
+    assert found is not None
+    assert (found.state, found.failure) == ("failed", ENDS_THE_SERVER)
+    assert (await store.accept(SUBMISSION, limit=9)).state == "queued"  # its id may be used again
+
+
+async def test_an_image_or_an_orderly_stop_in_between_begins_the_count_anew(store: JobStore) -> None:
+    job = await store.accept(SUBMISSION, limit=9)
+    for _ in range(4):
+        await store.claim()
+        await store.put_back()
+    await store.claim()
+    assert await store.requeue_interrupted() == (1, 0)
+    await store.claim()
+    await store.add_result(job.id, Result(0, "a", 1, 0.1, "{}"), ())
+    assert await store.requeue_interrupted() == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("column", "text"),
+    [
+        ("request", "{}"),
+        ("request", "no JSON"),
+        ("task", "3"),
+        ("encoding", "[]"),
+        ("image_uuids", "7"),
+        ("warnings", ""),
+    ],
+)
+async def test_an_unreadable_row_fails_alone(store: JobStore, database: Database, column: str, text: str) -> None:
+    """One such row stopped the queue for ever, while /readyz said that all was well."""
+    await store.accept(replace(SUBMISSION, owner="a"), limit=9)
+    await store.accept(replace(SUBMISSION, owner="b"), limit=9)
+    await database.run(
+        lambda connection: connection.execute(f"UPDATE jobs SET {column} = ? WHERE owner = 'a'", (text,))
+    )
+    failed, good = await store.claim(), await store.claim()
+    assert failed is not None
+    assert good is not None
+    assert (failed.submission.owner, failed.state, failed.failure) == ("a", "failed", UNREADABLE)
+    assert (good.submission.owner, good.state) == ("b", "running")
+    assert await store.find("a", SUBMISSION.task_uuid) == failed
+    assert failed.submission.task["taskUUID" if column == "task" else "any"]
+    await store.accept(replace(SUBMISSION, owner="a"), limit=9)
+
+
+async def test_a_job_that_is_done_keeps_its_images_when_its_request_cannot_be_read(
+    store: JobStore, database: Database
+) -> None:
+    job = await store.accept(SUBMISSION, limit=9)
+    result = Result(0, "a", 1, 0.1, "{}", CacheReport("fbcache", (Decision(0, 0, "cond", "first"),), 8, 4, 2.0))
+    await store.add_result(job.id, result, ())
+    await store.end(job.id, "done")
+    await database.run(lambda connection: connection.execute("UPDATE jobs SET request = '{}'"))
+    await database.run(lambda connection: connection.execute("UPDATE cache_reports SET report = '{}'"))
+    found = await store.find(*SUBMISSION.key)
+    assert found is not None
+    assert (found.state, found.failure, found.results) == ("done", None, (replace(result, cache=None),))
