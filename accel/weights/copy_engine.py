@@ -106,7 +106,7 @@ class _PinnedMemory(mmap.mmap):
 
     def pin(self, address: int, size: int) -> None:
         """Raises `MemoryError` where the system refuses."""
-        error = int(torch.cuda.cudart().cudaHostRegister(address, size, 0))
+        error = int(_runtime().cudaHostRegister(address, size, 0))
         if error:
             raise MemoryError(
                 f"{size / 2**30:.2f} GiB more of host memory cannot be pinned for weights (CUDA error {error}). "
@@ -116,7 +116,12 @@ class _PinnedMemory(mmap.mmap):
 
     def __del__(self) -> None:
         if self._address is not None:
-            torch.cuda.cudart().cudaHostUnregister(self._address)
+            _runtime().cudaHostUnregister(self._address)
+
+
+def _runtime() -> Any:
+    """CUDA's runtime, for which torch has no type."""
+    return torch.cuda.cudart()
 
 
 def make_engine(device: torch.device) -> CopyEngine:

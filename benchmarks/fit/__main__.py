@@ -21,11 +21,10 @@ import torch
 
 from benchmarks.budget import Budget, Row, run_rows, select_rows
 from benchmarks.fit.bench import Bench
-from benchmarks.fit.cards import Case
+from benchmarks.fit.cards import Case, Precision
 from benchmarks.gpu.environment import environment
 from benchmarks.random_models import ModelSize
 from benchmarks.records import append_line
-from pipelines.models.plan import Precision
 
 RESULTS = Path(__file__).parents[1] / "results" / "fit.jsonl"
 _PRECISIONS: tuple[Precision, ...] = ("fp8", "nf4", "int8")

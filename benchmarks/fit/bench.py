@@ -8,22 +8,21 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, cast, get_args
+from typing import Any, cast
 
 import torch
 
 from accel.kernels.attention import attention_kernel, choose_attention
 from accel.weights.copy_engine import make_engine
 from accel.weights.placement import EVERYTHING_RESIDENT, HostShare, PlacedWeights, place_transformer
-from accel.weights.quantized.quantize import QuantizedPrecision, quantize
+from accel.weights.quantized.quantize import quantize
 from benchmarks.budget import Figures
-from benchmarks.fit.cards import CONTEXT_BYTES, LINK, STEP_SECONDS, Case, StepTimes, plan
+from benchmarks.fit.cards import CONTEXT_BYTES, LINK, STEP_SECONDS, Case, Precision, StepTimes, plan
 from benchmarks.gpu.bench import is_modulation
 from benchmarks.random_models import SEED, TRUE_CFG_SCALE, ModelSize, RandomModels
 from pipelines.conditioning import EncodedReferences
 from pipelines.latents import grid
 from pipelines.models.devices import free_memory
-from pipelines.models.plan import Precision
 from pipelines.models.planning.cards import GIB
 from pipelines.render import RenderState, advance, begin, finish
 from pipelines.request import RenderRequest, Sampler
@@ -137,7 +136,7 @@ class Bench:
             models = RandomModels.build(self._size, self._device)
             self._models = replace(models, controlnet=cast("Any", None), video_vae=cast("Any", None))
             del models
-            if precision in get_args(QuantizedPrecision):
+            if precision != "bf16":
                 quantize(self._models.checkpoint.transformer, precision, skip=_outside_of_blocks)
             self._precision = precision
             free_memory()

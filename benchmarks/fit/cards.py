@@ -4,8 +4,9 @@ Pure arithmetic; knows no device.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
-from pipelines.models.plan import Precision, WeightsPlan
+from pipelines.models.plan import WeightsPlan
 from pipelines.models.planning.cards import GIB, Host, make_card
 from pipelines.models.planning.planner import Planner, Wishes
 from pipelines.models.planning.sizes import QWEN_IMAGE
@@ -13,6 +14,7 @@ from pipelines.models.planning.workload import Workload
 
 HOST = Host(128 * GIB)
 _WHOLE_GIB = 80
+Precision = Literal["bf16", "fp8", "int8", "nf4"]
 # Of CUDA itself, outside of what torch allocates and limits.
 CONTEXT_BYTES = GIB
 # An RTX 4090: seconds of a guided step at 1024², and bytes a second from pinned memory over PCIe 4 (see `planning`).

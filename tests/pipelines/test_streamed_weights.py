@@ -114,7 +114,7 @@ def test_a_controlnet_with_an_edit(
 
 
 def test_an_image_after_one_that_was_interrupted(models: tuple[LoadedModel, LoadedModel], resident: Render) -> None:
-    transformer = models[1].checkpoint.transformer
+    transformer: Any = models[1].checkpoint.transformer
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt

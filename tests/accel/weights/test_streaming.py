@@ -16,6 +16,10 @@ DEPTH = 6
 class Layer(nn.Module):
     """Weights of several dtypes and layouts, as quantized modules have them."""
 
+    quantized: torch.Tensor
+    packed: torch.Tensor
+    scale: torch.Tensor
+
     def __init__(self, number: int) -> None:
         super().__init__()
         generator = torch.Generator().manual_seed(number)

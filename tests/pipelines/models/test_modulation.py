@@ -58,8 +58,9 @@ def test_one_table_serves_all_steps_and_the_next_render(placed: Checkpoint, made
         for time in TIMES:
             timestep = torch.tensor([time])
             embedding = time_embedding(placed.transformer, timestep)
-            for number, block in enumerate(placed.transformer.transformer_blocks):
-                expected: Any = compute_modulation(block, embedding)
+            blocks: Any = placed.transformer.transformer_blocks
+            for number, block in enumerate(blocks):
+                expected = compute_modulation(block, embedding)
                 assert torch.equal(render.at(timestep).block(number).image, expected.image)
                 assert torch.equal(render.at(timestep).block(number).text, expected.text)
     assert made == [len(TIMES)]
@@ -89,7 +90,7 @@ def test_an_unexpected_timestep_is_computed_once(placed: Checkpoint, made: list[
 
 @torch.inference_mode()
 def test_a_table_beyond_the_budget_serves_its_own_render(placed: Checkpoint, made: list[int]) -> None:
-    render = opened(placed, ByteBudgetCache(BUDGETS | {"modulation": Budget(bytes=1)}))
+    render = opened(placed, ByteBudgetCache({**BUDGETS, "modulation": Budget(bytes=1)}))
     for time in TIMES:
         render.at(torch.tensor([time]))
     assert len(made) == 1
