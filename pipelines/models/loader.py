@@ -36,6 +36,7 @@ from pipelines.models.formats.text_encoder import NO_VISION, open_text_encoder
 from pipelines.models.formats.transformer import open_transformer
 from pipelines.models.formats.vae import open_vae
 from pipelines.models.formats.weight_files import read_json
+from pipelines.models.kept_components import KeptComponents, shared_identities
 from pipelines.models.plan import WeightsPlan, resident_plan
 from pipelines.progress import show_progress
 
@@ -56,15 +57,20 @@ def load(
     *,
     with_vision: bool,
     plan: WeightsPlan | None = None,
+    kept: KeptComponents | None = None,
 ) -> Checkpoint:
     """Load every component of a model. Raises `LoadError`.
 
-    A string names weights that hold them all. Without a `plan` everything is on the device, in `dtype`.
+    A string names weights that hold them all. Without a `plan` everything is on the device, in `dtype`. What is `kept`
+    of the model before is used again, and dropped where this model has another.
     """
     files = ComponentFiles(files) if isinstance(files, str) else files
     folder = str(_folder(files))
     choose_kernels()
     plan = plan or resident_plan("fp32" if dtype == torch.float32 else "bf16")
+    kept = kept or KeptComponents()
+    identities = shared_identities(files, str(dtype), plan)
+    kept.drop_others(identities)
     share = HostShare(plan.transformer.streamed_blocks, plan.tables)
     precision = plan.transformer.precision
     # Blocks of GGUF stay as they are, because they also take less host memory.
@@ -72,9 +78,13 @@ def load(
     with _part(files.transformer or files.weights, "transformer"):
         transformer = load_transformer(files, Placement(device, dtype, precision, chosen), share)
         placed = place_transformer(transformer, device, share)
-    vae = load_vae(files, device, dtype)
+    vae = kept.get("vae", identities["vae"], lambda: load_vae(files, device, dtype))
     encoder = Placement(device, dtype, plan.text_encoder.precision, in_a_layer)
-    text_encoder = load_text_encoder(files, encoder, with_vision=with_vision)
+    text_encoder = kept.get(
+        "text_encoder",
+        identities["text_encoder"],
+        lambda: load_text_encoder(files, encoder, with_vision=with_vision),
+    )
     with _part(files.weights, "tokenizer") as part:
         tokenizer = _tokenizer(folder, part)
     with _part(files.weights, "processor") as part:

@@ -1,5 +1,6 @@
 """The models that are loaded on one device."""
 
+from dataclasses import replace
 from typing import get_args
 
 import torch
@@ -10,6 +11,7 @@ from pipelines.models.checkpoint import Checkpoint, LoadedModel
 from pipelines.models.devices import check_device, compute_dtype, device_card, free_memory, limit_memory
 from pipelines.models.encoder_identity import encoder_identity
 from pipelines.models.formats.text_encoder import NO_VISION
+from pipelines.models.kept_components import KeptComponents
 from pipelines.models.loader import load
 from pipelines.models.memory import ByteBudgetCache, Kind, budgets_within
 from pipelines.models.options import DEFAULT_OPTIONS, ModelOptions
@@ -23,7 +25,10 @@ from pipelines.models.prompt_store import ModelPrompts, PromptStore
 
 
 class ModelCache:
-    """Loads models when they are asked for, and drops the one before. Raises `LoadError` without the device."""
+    """Loads models when they are asked for, and drops the one before, except for what both have.
+
+    Raises `LoadError` without the device.
+    """
 
     def __init__(self, device: str, options: ModelOptions = DEFAULT_OPTIONS) -> None:
         self._device = torch.device(device)
@@ -31,6 +36,7 @@ class ModelCache:
         check_device(self._device)
         limit_memory(self._device, options.plan.vram)
         self._memory = ByteBudgetCache()
+        self._kept = KeptComponents()
 
     def get(self, entry: ModelEntry) -> LoadedModel:
         """The model of an entry, loaded if need be. Raises `LoadError`."""
@@ -39,7 +45,7 @@ class ModelCache:
         def make() -> LoadedModel:
             plan, card = self._plan(entry)
             dtype = compute_dtype(plan.transformer.precision, self._device)
-            checkpoint = load(entry.files, self._device, dtype, with_vision=with_vision, plan=plan)
+            checkpoint = load(entry.files, self._device, dtype, with_vision=with_vision, plan=plan, kept=self._kept)
             memory = ByteBudgetCache(budgets_within(plan.adapter_bytes))
             admission = Admission(plan, usual_workload(entry), card.memory) if card.memory else None
             return LoadedModel(checkpoint, plan, self._prompts(entry, checkpoint, plan), memory, admission)
@@ -56,8 +62,9 @@ class ModelCache:
         options = self._options.plan
         if self._device.type not in ("cpu", "cuda"):
             return resident_plan("bf16"), CPU
-        card = options.limit(device_card(self._device))
-        host = Host(options.host_memory or free_host_memory())
+        card = device_card(self._device)
+        card = options.limit(replace(card, memory=card.memory + self._kept.bytes_on("cuda")))
+        host = Host(options.host_memory or free_host_memory() + self._kept.bytes_on("cpu"))
         try:
             plan = plan_entry(entry, card, host, options.wishes)
         except PlanError as error:
@@ -77,6 +84,7 @@ class ModelCache:
             model.memory.clear()
         if models:
             self._memory.clear()
+            self._kept.drop_others({})
         free_memory()
 
     def usage(self) -> dict[Kind, int]:

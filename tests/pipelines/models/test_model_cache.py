@@ -72,6 +72,20 @@ def test_a_text_encoder_without_a_vision_tower_draws_but_does_not_edit(folder: P
         models.get(editing)
 
 
+def test_models_of_equal_encoders_and_vaes_share_them(folder: Path, tmp_path: Path) -> None:
+    """As Qwen-Image and Qwen-Image-Edit, whose repositories hold the same files."""
+    other = Path(shutil.copytree(folder, tmp_path / "other"))
+    config = other / "transformer" / "config.json"
+    config.write_text(config.read_text().replace('"zero_cond_t": false', '"zero_cond_t": true'))
+    models = ModelCache("cpu")
+    one = models.get(entry("text_to_image", folder)).checkpoint
+    two = models.get(entry("edit", other)).checkpoint
+    assert one.transformer is not two.transformer
+    assert (two.text_encoder, two.vae) == (one.text_encoder, one.vae)
+    models.free_memory(models=True)
+    assert models.get(entry("edit", other)).checkpoint.vae is not one.vae
+
+
 def test_a_failure_can_be_repaired(folder: Path) -> None:
     config = folder / "vae" / "config.json"
     good = config.read_text()
