@@ -13,7 +13,7 @@ import pytest
 from tests.docs.pages import ROOT, text_of
 
 PAGE = ROOT / "CONTRIBUTING.md"
-RECIPES = {"A scheduler", "A step cache", "A dialect", "A model", "A quantization"}
+RECIPES = {"A scheduler", "A step cache", "A dialect", "A model", "A weight format", "A quantization"}
 LONGEST = 10  # steps
 PACKAGES = ("accel", "pipelines", "examples", "tests", "training")
 
