@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from accel.cache.report import CacheReport
 from accel.validation_message import validation_message
@@ -19,6 +19,7 @@ from pipelines.catalog.catalog import ModelEntry
 from pipelines.catalog.fingerprint import file_digest
 from pipelines.catalog.hub.cache import local_file
 from pipelines.catalog.model_fingerprint import fingerprint, model_fingerprint
+from pipelines.models.engaged import Engaged
 from pipelines.request import Reference, RenderRequest
 
 FORMAT = 1
@@ -38,12 +39,17 @@ class WeightsRef:
     digest: str | None
 
 
+# Left out where it is None, so that the receipts of plain weights stay the same bytes.
+OnlyIfEngaged = Annotated[Engaged | None, Field(exclude_if=lambda value: value is None)]
+
+
 @dataclass(frozen=True, slots=True)
 class Receipt:
     """The receipt of one image. `request` has this image's seed and a count of 1; its pictures are named by SHA-256.
 
     `encoding` is the file format and its quality. `cache` is the decisions of a step cache in each branch of guidance,
-    one letter a forward: "C" for computed, "R" for reused.
+    one letter a forward: "C" for computed, "R" for reused. `engaged` is what the weights ran with, None where all was
+    resident in `dtype`.
     """
 
     format: int
@@ -56,6 +62,7 @@ class Receipt:
     dtype: str
     versions: dict[str, str]
     cache: dict[str, str] | None = None
+    engaged: OnlyIfEngaged = None
 
     def to_json(self) -> str:
         """As ASCII JSON without line breaks. Equal receipts give equal texts."""
@@ -91,6 +98,11 @@ def make_receipt(
         versions=_versions(),
         cache=None if cache is None else cache.patterns,
     )
+
+
+def with_engaged(receipt: Receipt, engaged: Engaged | None) -> Receipt:
+    """The receipt with what the weights ran with, unless that is nothing special."""
+    return receipt if engaged is None or engaged.plain else replace(receipt, engaged=engaged)
 
 
 def read_receipt(text: str) -> Receipt:

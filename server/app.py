@@ -100,7 +100,7 @@ def create_app(settings: Settings, catalog: Catalog, workers: Sequence[Worker]) 
     app.include_router(images.router(services.media))
     app.include_router(receipts.router(services.jobs, services.media))
     app.include_router(health.router(services.queue))
-    app.include_router(metrics.router(counters, services.queue.waiting))
+    app.include_router(metrics.router(counters, services.queue))
     install_docs(app, surfaces)
     return app
 

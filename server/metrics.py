@@ -3,11 +3,17 @@
 Labels are models, caches, reasons and routes; never a client, a task or a prompt. Knows no HTTP.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from pipelines.models.engaged import Engaged
 from server.jobs.job import Job, Result
 
 NO_CACHE = "none"
+NOTHING_LOADED: Mapping[str, Engaged | None] = MappingProxyType({})
+_ENGAGED = ("model", "transformer", "text_encoder", "encoder_place", "tables", "attention")
 _SECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320)
 _DISTANCES = (0.02, 0.05, 0.08, 0.12, 0.16, 0.2, 0.25, 0.3, 0.4, 0.6, 1.0)
 
@@ -24,6 +30,9 @@ class Metrics:
         def histogram(name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
             return Histogram(f"ownware_{name}", text, labels, buckets=buckets, registry=self._registry)
 
+        def gauge(name: str, text: str, *labels: str) -> Gauge:
+            return Gauge(f"ownware_{name}", text, labels, registry=self._registry)
+
         self._tasks = counter("tasks", "Tasks that ended.", "model", "state")
         self._images = counter("images", "Images rendered.", "model")
         self._seconds = histogram("render_seconds", "Seconds from an image's start to its file.", _SECONDS, "model")
@@ -34,6 +43,10 @@ class Metrics:
         self._distances = histogram("cache_distance", "How far a cache's signal had moved.", _DISTANCES, "cache")
         self._saved = counter("cache_saved_seconds", "Seconds saved by step caches, an estimate.", "model", "cache")
         self._waiting = Gauge("ownware_queue_length", "Tasks that wait for a worker.", registry=self._registry)
+        self._weights = gauge(
+            "weights_gib", "Weights of the transformer, by where they are.", "device", "model", "place"
+        )
+        self._engaged = gauge("engaged", "What each model runs with: always 1.", "device", *_ENGAGED)
         self._requests = counter("http_requests", "HTTP requests answered.", "method", "route", "status")
 
     def record_image(self, job: Job, result: Result) -> None:
@@ -61,7 +74,23 @@ class Metrics:
         """Count an HTTP request; `route` is the pattern that it matched."""
         self._requests.labels(method, route, str(status)).inc()
 
-    def text(self, waiting: int) -> bytes:
-        """All counters in Prometheus's text format. `waiting` tasks are in the queue now."""
+    def text(self, waiting: int, engaged: Mapping[str, Engaged | None] = NOTHING_LOADED) -> bytes:
+        """All counters in Prometheus's text format.
+
+        `waiting` tasks are in the queue now. `engaged` is what the model of each device runs with.
+        """
         self._waiting.set(waiting)
+        self._weights.clear()
+        self._engaged.clear()
+        for device, found in engaged.items():
+            if found is not None:
+                self._show(device, found)
         return generate_latest(self._registry)
+
+    def _show(self, device: str, engaged: Engaged) -> None:
+        places = {"card": engaged.resident_gib, "host": engaged.host_gib, "streamed": engaged.streamed_gib}
+        for place, size in places.items():
+            self._weights.labels(device, engaged.model, place).set(size)
+        kinds = (" ".join(sorted(layers)) for layers in (engaged.layers, engaged.encoder_layers))
+        tables = str(engaged.tables).lower()
+        self._engaged.labels(device, engaged.model, *kinds, engaged.encoder_place, tables, engaged.attention).set(1)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
+from pipelines.models.engaged import Engaged
 from server.jobs.backend import WorkerDied, WorkerStartFailed
 from server.jobs.image_writer import AfterStep
 from server.jobs.messages import Cancelled, Failed, Finished, ImageWritten, Output, Progress, RenderJob, Reply
@@ -29,6 +30,7 @@ class FakeWorker:
     def __init__(self, device: str = "fake") -> None:
         self.device = device
         self.description = f"{device} device"
+        self.engaged: Engaged | None = None
         self.held = threading.Event()
         self.go = threading.Event()
         self.go.set()
@@ -96,6 +98,7 @@ class FakeWriter:
     """
 
     description = "fake device"
+    engaged: Engaged | None = None
 
     def __init__(self, error: Exception | None = None) -> None:
         self.error = error

@@ -13,8 +13,11 @@ from torch import nn
 from transformers import Qwen2_5_VLForConditionalGeneration, Qwen2Tokenizer
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
+from accel.kernels.attention import choose_attention
 from accel.weights.placement import PlacedWeights
+from accel.weights.quantized.quantize import describe_linears
 from accel.weights.single_frame import SingleFrameVae
+from pipelines.models.engaged import Engaged
 from pipelines.models.memory import ByteBudgetCache
 from pipelines.models.plan import WeightsPlan
 from pipelines.models.planning.admission import Admission
@@ -68,3 +71,22 @@ class LoadedModel:
         parts = (("transformer", self.plan.transformer), ("text encoder", self.plan.text_encoder))
         quantized = [f"{name} {part.precision}" for name, part in parts if part.precision not in ("fp32", "bf16")]
         return ", ".join((dtype, *quantized))
+
+    def engaged(self, name: str) -> Engaged:
+        """What the model of this name really runs with."""
+        checkpoint, plan = self.checkpoint, self.plan
+        report = None if checkpoint.placed is None else checkpoint.placed.report
+        linears = describe_linears(checkpoint.transformer)
+        waits = plan is not None and bool(plan.text_encoder.streamed_bytes)
+        return Engaged(
+            model=name,
+            dtype=str(checkpoint.dtype).removeprefix("torch."),
+            layers=dict(linears.layers),
+            encoder_layers=dict(describe_linears(checkpoint.text_encoder).layers),
+            encoder_place="host" if waits else "card",
+            resident_gib=round(linears.bytes / 2**30 if report is None else report.resident_gib, 6),
+            streamed_gib=round(0.0 if report is None else report.streamed_gib, 6),
+            host_gib=round(0.0 if report is None else report.host_gib, 6),
+            tables=report is not None and report.tables,
+            attention=choose_attention(checkpoint.device, checkpoint.dtype).kernel,
+        )

@@ -6,6 +6,7 @@ A local process implements it (`worker_process`). Knows no queue, no disk and no
 from collections.abc import AsyncIterator, Callable
 from typing import Protocol
 
+from pipelines.models.engaged import Engaged
 from server.jobs.messages import RenderJob, Reply
 
 
@@ -18,10 +19,14 @@ class WorkerStartFailed(Exception):
 
 
 class Worker(Protocol):
-    """Renders one job at a time on one device. `description` is the device in words, known after the start."""
+    """Renders one job at a time on one device. `description` is the device in words, known after the start.
+
+    `engaged` is what its model runs with, as far as it is known.
+    """
 
     device: str
     description: str
+    engaged: Engaged | None
 
     async def start(self, on_end: Callable[[], None]) -> None:
         """Start and wait until the first model is loaded.

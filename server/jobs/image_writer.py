@@ -20,6 +20,7 @@ from server.media.metadata import fits
 if TYPE_CHECKING:
     from pipelines.catalog.component_files import ComponentFiles
     from pipelines.models.checkpoint import LoadedModel
+    from pipelines.models.engaged import Engaged
 
 log = structlog.get_logger()
 
@@ -38,7 +39,8 @@ class ImageWriter:
         self._models = ModelCache(device, options)
         self._files: ComponentFiles | None = catalog.entries[0].files
         self.description = device_name(device)
-        self._say_what_waits(catalog.entries[0], self._models.get(catalog.entries[0]))
+        self.engaged: Engaged | None = None
+        self._note_engaged(catalog.entries[0], self._models.get(catalog.entries[0]))
         self._ran_out = False  # since the last image
 
     def write(self, job: RenderJob, output: Output, after_step: AfterStep) -> ImageWritten:
@@ -48,7 +50,7 @@ class ImageWriter:
         `after_step` raises.
         """
         from pipelines.generate import generate
-        from pipelines.receipt import make_receipt
+        from pipelines.receipt import make_receipt, with_engaged
 
         started = time.monotonic()
         entry = self._catalog.find(job.request.model)
@@ -58,9 +60,8 @@ class ImageWriter:
         generated = generate(job.request, output.index, model, entry, after_step)
         image, seed, warnings = generated.image, generated.seed, generated.warnings
         encoding = (job.encoding.format, job.encoding.quality)
-        receipt = make_receipt(
-            job.request, seed, encoding, entry, self.description, model.precision, generated.cache
-        ).to_json()
+        made = make_receipt(job.request, seed, encoding, entry, self.description, model.precision, generated.cache)
+        receipt = with_engaged(made, self.engaged).to_json()
         in_file = fits(receipt, job.encoding.format)
         if not in_file:
             warnings += ("The prompts are too long for a JPG to carry the receipt; /v1/receipts has it.",)
@@ -78,6 +79,7 @@ class ImageWriter:
             receipt=receipt,
             warnings=warnings,
             cache=generated.cache,
+            engaged=self.engaged,
         )
 
     def free_memory(self) -> None:
@@ -101,11 +103,12 @@ class ImageWriter:
         model = self._models.get(entry)
         self._files = entry.files
         log.info("loaded", device=self.description, model=entry.air, seconds=round(time.monotonic() - started, 1))
-        self._say_what_waits(entry, model)
+        self._note_engaged(entry, model)
         return model
 
-    def _say_what_waits(self, entry: ModelEntry, model: "LoadedModel") -> None:
-        """Log where the transformer's weights are, unless all of them are on the device."""
-        placed = model.checkpoint.placed
-        if placed is not None and placed.report.host_gib:
-            log.info("weights in host memory", device=self.description, model=entry.air, placed=str(placed.report))
+    def _note_engaged(self, entry: ModelEntry, model: "LoadedModel") -> None:
+        """Remember and log what the weights run with, and why the plan is as it is."""
+        self.engaged = engaged = model.engaged(entry.air)
+        log.info("engaged", device=self.description, model=entry.air, weights=str(engaged))
+        for reason in () if model.plan is None or engaged.plain else model.plan.reasons:
+            log.info("plan", model=entry.air, reason=reason)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from accel.cache.report import CacheReport
+from pipelines.models.engaged import Engaged
 from pipelines.request import RenderRequest
 from server.errors import Failure
 from server.media.encode import Encoding
@@ -44,10 +45,14 @@ class Stop:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The worker takes jobs. `device` is in words, `seconds` is the time that it took to load."""
+    """The worker takes jobs. `device` is in words, `seconds` is the time that it took to load.
+
+    `engaged` is what its first model runs with.
+    """
 
     device: str
     seconds: float
+    engaged: Engaged | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +77,7 @@ class ImageWritten:
     """An image is in its file.
 
     `seconds` is the time from the start of the image to its file. `receipt` is JSON. `cache` is the report of the step
-    cache, None without one.
+    cache, None without one. `engaged` is what the model ran with.
     """
 
     job_id: int
@@ -85,6 +90,7 @@ class ImageWritten:
     receipt: str
     warnings: tuple[str, ...]
     cache: CacheReport | None = None
+    engaged: Engaged | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager
 
 import structlog
 
+from pipelines.models.engaged import Engaged
 from server.errors import ServiceUnavailable
 from server.jobs.backend import Worker
 from server.jobs.events import Ended, Event, JobEvents, JobObserver, Key
@@ -61,6 +62,11 @@ class JobQueue:
     def devices(self) -> tuple[str, ...]:
         """The workers' devices, in words."""
         return tuple(supervisor.device for supervisor in self._supervisors)
+
+    @property
+    def engaged(self) -> tuple[Engaged | None, ...]:
+        """What the models of the workers run with, in the order of the devices."""
+        return tuple(supervisor.engaged for supervisor in self._supervisors)
 
     async def started(self) -> None:
         """Wait until every worker is ready or cannot start."""

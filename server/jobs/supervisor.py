@@ -7,6 +7,7 @@ import asyncio
 
 import structlog
 
+from pipelines.models.engaged import Engaged
 from server.jobs.backend import Worker, WorkerDied, WorkerStartFailed
 from server.jobs.job import Job
 from server.jobs.messages import ImageWritten, Outcome, Progress
@@ -37,6 +38,11 @@ class Supervisor:
     def device(self) -> str:
         """The worker's device, in words."""
         return self._worker.description
+
+    @property
+    def engaged(self) -> Engaged | None:
+        """What the worker's model runs with."""
+        return self._worker.engaged
 
     async def started(self) -> None:
         """Wait until the worker is ready or cannot start."""

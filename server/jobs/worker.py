@@ -19,6 +19,7 @@ import structlog
 
 from pipelines.catalog.catalog import Catalog
 from pipelines.errors import Fault, RenderError
+from pipelines.models.engaged import Engaged
 from pipelines.models.options import ModelOptions
 from pipelines.request import RenderRequest
 from server.errors import Failure
@@ -66,9 +67,13 @@ class _Stopped(Exception):
 
 
 class Writer(Protocol):
-    """Renders images into files. `ImageWriter` is the real one; its `description` is the device in words."""
+    """Renders images into files. `ImageWriter` is the real one; its `description` is the device in words.
+
+    `engaged` is what its model runs with.
+    """
 
     description: str
+    engaged: Engaged | None
 
     def write(self, job: RenderJob, output: Output, after_step: AfterStep) -> ImageWritten:
         """Render one image."""
@@ -108,7 +113,7 @@ def serve(connection: Connection, device: str, load: Callable[[], Writer]) -> No
         except (RenderError, RuntimeError) as error:  # torch raises the latter for a device that does not exist
             connection.send(StartFailed(f"device {device}: {error}"))
             return
-        connection.send(Ready(writer.description, time.monotonic() - started))
+        connection.send(Ready(writer.description, time.monotonic() - started, writer.engaged))
         RenderLoop(connection, writer).run()
     except (_Stopped, EOFError, BrokenPipeError, ConnectionResetError):
         log.debug("worker ends", device=device)

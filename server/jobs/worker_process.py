@@ -10,6 +10,7 @@ import threading
 from collections.abc import AsyncIterator, Callable
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -17,7 +18,10 @@ from pipelines.catalog.catalog import Catalog
 from pipelines.models.options import ModelOptions
 from server.jobs import worker
 from server.jobs.backend import WorkerDied, WorkerStartFailed
-from server.jobs.messages import Cancel, Outcome, Ready, RenderJob, Reply, StartFailed, Stop
+from server.jobs.messages import Cancel, ImageWritten, Outcome, Ready, RenderJob, Reply, StartFailed, Stop
+
+if TYPE_CHECKING:
+    from pipelines.models.engaged import Engaged
 
 log = structlog.get_logger()
 
@@ -37,6 +41,7 @@ class WorkerProcess:
     ) -> None:
         self.device = device
         self.description = device
+        self.engaged: Engaged | None = None
         self._main = main
         self._arguments = (device, catalog, options, log_level)
         self._process: BaseProcess | None = None
@@ -77,7 +82,7 @@ class WorkerProcess:
         if isinstance(reply, StartFailed):
             raise WorkerStartFailed(reply.message)
         if isinstance(reply, Ready):
-            self.description = reply.device
+            self.description, self.engaged = reply.device, reply.engaged
             log.info("worker ready", device=reply.device, seconds=round(reply.seconds, 1))
 
     async def render(self, job: RenderJob) -> AsyncIterator[Reply]:
@@ -88,6 +93,8 @@ class WorkerProcess:
         self._send(job)
         while True:
             reply = await self._next()
+            if isinstance(reply, ImageWritten):
+                self.engaged = reply.engaged
             yield reply
             if isinstance(reply, Outcome):
                 return

@@ -4,6 +4,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel
 from starlette.responses import JSONResponse, Response
 
+from pipelines.models.engaged import Engaged
 from server.jobs.queue import JobQueue
 
 
@@ -12,6 +13,12 @@ class Health(BaseModel):
 
     status: str
     devices: list[str]
+
+
+class Readiness(Health):
+    """`engaged` is what the model of each device runs with, in the order of `devices`; null before it is loaded."""
+
+    engaged: list[Engaged | None]
 
 
 def router(queue: JobQueue) -> APIRouter:
@@ -24,13 +31,13 @@ def router(queue: JobQueue) -> APIRouter:
 
     @routes.get(
         "/readyz",
-        response_model=Health,
-        responses={503: {"model": Health, "description": "No worker takes tasks yet."}},
+        response_model=Readiness,
+        responses={503: {"model": Readiness, "description": "No worker takes tasks yet."}},
         summary="Can it render?",
     )
     async def readyz() -> Response:
         status = "ready" if queue.ready else queue.failure or "starting"
-        body = Health(status=status, devices=list(queue.devices)).model_dump()
+        body = Readiness(status=status, devices=list(queue.devices), engaged=list(queue.engaged)).model_dump()
         return JSONResponse(body, 200 if queue.ready else 503)
 
     return routes

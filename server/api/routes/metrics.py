@@ -1,6 +1,5 @@
 """`GET /metrics`, and the middleware that counts requests. Needs no key, like /healthz."""
 
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 from fastapi import APIRouter
@@ -8,6 +7,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from server.jobs.queue import JobQueue
 from server.metrics import Metrics
 
 
@@ -36,13 +36,14 @@ class CountRequests:
         await self._app(scope, receive, counted)
 
 
-def router(metrics: Metrics, waiting: Callable[[], Awaitable[int]]) -> APIRouter:
-    """The route of these counters. `waiting` returns the number of waiting tasks."""
+def router(metrics: Metrics, queue: JobQueue) -> APIRouter:
+    """The route of these counters, and of what the queue knows at the time."""
     routes = APIRouter(tags=["health"])
 
     @routes.get("/metrics", summary="Counters for Prometheus", response_class=Response)
     async def show() -> Response:
-        return Response(metrics.text(await waiting()), media_type=CONTENT_TYPE_LATEST)
+        engaged = dict(zip(queue.devices, queue.engaged, strict=True))
+        return Response(metrics.text(await queue.waiting(), engaged), media_type=CONTENT_TYPE_LATEST)
 
     return routes
 

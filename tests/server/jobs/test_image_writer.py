@@ -96,18 +96,39 @@ def test_the_log_says_when_other_weights_are_loaded(
     output = Output(0, tmp_path / "0.png")
     for air in ("a:1@1", "a:2@1", "a:2@1"):
         writer.write(RenderJob(1, replace(REQUEST, model=air), PNG, (output,)), output, ignore)
-    assert lines == [("loading", first.air), ("loading", "a:2@1"), ("loaded", "a:2@1")]
+    assert [line for line in lines if line[0] != "engaged"] == [
+        ("loading", first.air),
+        ("loading", "a:2@1"),
+        ("loaded", "a:2@1"),
+    ]
 
 
-def test_the_log_says_what_waits_in_host_memory(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
-    lines: list[tuple[str, str | None]] = []
-    monkeypatch.setattr(image_writer.log, "info", lambda event, **values: lines.append((event, values.get("placed"))))
-    ImageWriter("cpu", catalog, ModelOptions(streamed_blocks=1, tables=True))
-    event, placed = lines[-1]
-    assert event == "weights in host memory"
+def test_what_engaged_is_in_the_log_the_receipt_and_the_reply(
+    catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines: dict[str, dict[str, str]] = {}
+    monkeypatch.setattr(image_writer.log, "info", lambda event, **values: lines.update({event: values}))
+    writer = ImageWriter("cpu", catalog, ModelOptions(streamed_blocks=1, tables=True))
     assert re.fullmatch(
-        r"\d\.\d MiB on the device, \d\.\d MiB streamed a step \(1 of \d blocks\), modulation from tables", placed or ""
+        r"transformer float32, \d\.\d MiB resident, \d\.\d MiB streamed a step, modulation from tables, "
+        "text encoder float32, attention torch",
+        lines["engaged"]["weights"],
     )
+    assert lines["plan"]["reason"] == "A CPU keeps everything in host memory."
+    output = Output(0, tmp_path / "0.png")
+    written = writer.write(RenderJob(1, REQUEST, PNG, (output,)), output, ignore)
+    assert written.engaged == writer.engaged is not None
+    told = json.loads(written.receipt)["engaged"]
+    assert (told["tables"], told["layers"], told["attention"]) == (True, {"float32": 34}, "torch")
+    assert 0 < told["streamed_gib"] < told["host_gib"]
+
+
+def test_the_receipt_of_plain_weights_says_nothing_more(writer: ImageWriter, tmp_path: Path) -> None:
+    output = Output(0, tmp_path / "0.png")
+    written = writer.write(RenderJob(1, REQUEST, PNG, (output,)), output, ignore)
+    assert written.engaged is not None
+    assert written.engaged.plain
+    assert "engaged" not in json.loads(written.receipt)
 
 
 def test_a_model_that_is_no_longer_served(writer: ImageWriter, tmp_path: Path) -> None:

@@ -1,15 +1,29 @@
 from starlette.testclient import TestClient
 
 from pipelines.catalog.catalog import Catalog
+from pipelines.models.engaged import engaged_json
 from server.app import create_app
 from server.settings import Settings
 from tests.fakes import FakeWorker
+from tests.pipelines.models.test_engaged import ENGAGED
 from tests.server.conftest import error_of, new_task, post
 
 
 def test_alive_and_ready(client: TestClient) -> None:
     assert client.get("/healthz").json() == {"status": "ok", "devices": ["fake device"]}
-    assert client.get("/readyz").json()["status"] == "ready"
+    assert client.get("/readyz").json() == {"status": "ready", "devices": ["fake device"], "engaged": [None]}
+
+
+def test_what_engaged_is_told(settings: Settings, catalog: Catalog) -> None:
+    worker = FakeWorker()
+    worker.engaged = ENGAGED
+    with TestClient(create_app(settings, catalog, [worker])) as client:
+        (told,) = client.get("/readyz").json()["engaged"]
+        assert told == engaged_json(ENGAGED)
+        assert (told["layers"], told["streamed_gib"]) == ({"fp8/scaled_mm": 840}, 2.5)
+        text = client.get("/metrics").text
+    assert 'ownware_weights_gib{device="fake device",model="a:1@1",place="streamed"} 2.5' in text
+    assert 'attention="cudnn",device="fake device",encoder_place="host",model="a:1@1",tables="true"' in text
 
 
 def test_not_ready(settings: Settings, catalog: Catalog) -> None:
