@@ -159,5 +159,5 @@ async def _sweep(services: Services) -> None:
             await services.ids.sweep(time.time())
             await services.queue.sweep()
         except (OSError, sqlite3.Error):  # a disk that is full now may have room next time
-            log.exception("what has expired cannot be deleted")
+            log.exception("expired data cannot be deleted")
         await asyncio.sleep(SWEEP_SECONDS)

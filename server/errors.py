@@ -101,13 +101,13 @@ class MissingParameter(ApiError):
 
 
 class UnknownParameter(ApiError):
-    """A name that no version of the API has."""
+    """A parameter that the API does not have."""
 
     status, default_code = 400, "unknownParameter"
 
 
 class UnsupportedParameter(ApiError):
-    """A known, well-formed parameter that this server or model gives no effect."""
+    """A valid parameter without effect on this server or this model."""
 
     status, default_code = 400, "unsupportedParameter"
 
@@ -135,19 +135,19 @@ class ConflictTaskUUID(ApiError):
 
 
 class Unauthorized(ApiError):
-    """No key, or a key that is not among the configured ones."""
+    """No API key, or an unknown one."""
 
     status, default_code = 401, "invalidApiKey"
 
 
 class NotFound(ApiError):
-    """A task, an image or a path that is not here, or no longer."""
+    """A task, an image or a path that does not exist, or has expired."""
 
     status, default_code = 404, "routeNotFound"
 
 
 class MethodNotAllowed(ApiError):
-    """The path exists, the HTTP method does not apply to it."""
+    """The path exists, but not with this HTTP method."""
 
     status, default_code = 405, "unsupportedMethod"
 
@@ -177,7 +177,7 @@ class TaskCancelled(ApiError):
 
 
 class InternalServerError(ApiError):
-    """A bug of ours. The client learns no more than that."""
+    """A bug of this server. The client gets no details."""
 
     status, default_code = 500, "internalServerError"
 

@@ -156,7 +156,7 @@ class _Server(uvicorn.Server):
         first, self.should_exit = not self.should_exit, True
         self._queue.announce_stop()
         if first:
-            typer.echo("\nStopping. Tasks that are not done go on at the next start.", err=True)
+            typer.echo("\nStopping. Unfinished tasks continue at the next start.", err=True)
 
     async def _greet(self) -> int:
         await self._queue.started()

@@ -84,7 +84,7 @@ class Settings(BaseSettings):
     )
     face_refinement: bool = Field(
         default=False,
-        description="Let advancedFeatures.ultralytics redraw the faces in a finished image; needs the extra faces.",
+        description="Let advancedFeatures.ultralytics render the faces of an image again; needs the extra faces.",
     )
     lora_dir: Path | None = Field(
         default=None, description="Folder of LoRAs: every *.safetensors in it is called by its name without the ending."

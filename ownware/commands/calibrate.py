@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 DONE, NOT_GOOD_ENOUGH, INTERRUPTED = 0, 1, 130
 
-app = typer.Typer(help="Measure what step caches need to know about a model.", no_args_is_help=True)
+app = typer.Typer(help="Measure a model for step caches.", no_args_is_help=True)
 
 
 @app.command(**PASS_THROUGH)

@@ -20,10 +20,8 @@ def simulate(
     start: Annotated[
         int | None, typer.Option(help="First step that may be reused, from 0; default: as served.")
     ] = None,
-    end: Annotated[
-        int | None, typer.Option(help="First step that may not be reused any more; default: as served.")
-    ] = None,
-    max_run: Annotated[int, typer.Option(help="Steps that may be reused in a row, 1 to 5.")] = 3,
+    end: Annotated[int | None, typer.Option(help="First step after the window; default: as served.")] = None,
+    max_run: Annotated[int, typer.Option(help="Consecutive steps that may be reused, 1 to 5.")] = 3,
     each: Annotated[bool, typer.Option("--each", help="Show the pattern of every image.")] = False,
 ) -> None:
     """Predict the decisions of a step cache from a trace, without a model."""

@@ -1,4 +1,4 @@
-"""API keys: which ones are accepted, and who owns the tasks sent with each.
+"""API keys: the accepted ones, and the owner of each.
 
 Shared by all dialects. Knows headers; each dialect knows where else a client may put its key.
 """
@@ -32,6 +32,6 @@ class ApiKeys:
 
 
 def bearer_key(headers: Headers) -> str | None:
-    """The key of an `Authorization: Bearer` header. Headers are bytes, read as Latin-1; ours are UTF-8."""
+    """The key of an `Authorization: Bearer` header. The framework reads headers as Latin-1; keys are UTF-8."""
     scheme, _, key = headers.get("authorization", "").partition(" ")
     return key.encode("latin-1").decode(errors="replace").strip() or None if scheme.lower() == "bearer" else None

@@ -1,4 +1,4 @@
-"""Our own address, as a client reached it: the base of image URLs.
+"""The server's address, as a client reached it. Image URLs start with it.
 
 Proxies are believed about scheme and host, because the worst a lying client gets is a wrong URL to its own image.
 """

@@ -1,4 +1,4 @@
-"""What a dialect is: one vendor's wire format for tasks, and the paths where a server speaks it.
+"""The interface of a dialect: one vendor's wire format for tasks, and its paths.
 
 A dialect translates and does nothing else. `server.tasks.submit` owns the life of its tasks.
 """
@@ -21,7 +21,7 @@ class Dialect(Protocol[Request, Reply]):
     """Four functions between a vendor's JSON and the types of the server."""
 
     def parse(self, request: Request, client: Client) -> TaskSpec:
-        """What a request asks for. Raises `TaskRejected` or another `ApiError`, naming the vendor's parameters."""
+        """The spec of a request. Raises `TaskRejected` or another `ApiError`, naming the vendor's parameters."""
         ...
 
     def acknowledge(self, job: Job) -> Reply:
@@ -38,7 +38,7 @@ class Dialect(Protocol[Request, Reply]):
 
 
 class Surface(Protocol):
-    """A dialect as it is served: its paths, its documentation, and what it keeps running."""
+    """A served dialect: its paths, its documentation, and its background work."""
 
     # Path prefixes whose errors are answered in this dialect; of several that fit, the longest counts.
     paths: ClassVar[tuple[str, ...]]
@@ -56,9 +56,9 @@ class Surface(Protocol):
         ...
 
     async def open(self) -> None:
-        """Start what goes on beside requests."""
+        """Start the background work."""
         ...
 
     async def close(self) -> None:
-        """Stop it."""
+        """Stop the background work."""
         ...

@@ -1,6 +1,6 @@
 """Exception handlers: FastAPI's 404, 405, 422 and 500 in the dialect of the path.
 
-FastAPI's own bodies never get out. Knows no dialect.
+Clients never get FastAPI's own bodies. Knows no dialect.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from server.errors import ApiError, InternalServerError, InvalidRequest, MethodN
 
 
 def install_handlers(app: FastAPI, surfaces: Sequence[Surface]) -> None:
-    """Answer each error as the surface does whose path fits best."""
+    """Answer each error in the dialect of its path."""
 
     async def handle(request: Request, error: Exception) -> Response:
         errors = error.errors if isinstance(error, TaskRejected) else (_api_error(request, error),)
@@ -26,7 +26,7 @@ def install_handlers(app: FastAPI, surfaces: Sequence[Surface]) -> None:
 
 
 def _surface_of(path: str, surfaces: Sequence[Surface]) -> Surface:
-    """The surface with the longest prefix of a path; one of them has the prefix `/`."""
+    """The surface with the longest prefix of a path. One of them has the prefix `/`."""
     prefixes = {prefix: surface for surface in surfaces for prefix in surface.paths if path.startswith(prefix)}
     return prefixes[max(prefixes, key=len)]
 

@@ -9,7 +9,7 @@ IMAGE_ROUTE = "/image"
 
 
 def image_url(base_url: str, image_uuid: str, extension: str) -> str:
-    """Where an image can be fetched without a key: its UUID is the secret."""
+    """The URL of an image. It needs no key, because its UUID is the secret."""
     return f"{base_url}{IMAGE_ROUTE}/{image_uuid}.{extension}"
 
 

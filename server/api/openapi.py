@@ -1,4 +1,4 @@
-"""`GET /docs` and `/openapi.json`: what each dialect accepts.
+"""`GET /docs` and `/openapi.json`: the requests of each dialect.
 
 The page's scripts are served by this server, so that it works offline. Knows no dialect.
 """

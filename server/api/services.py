@@ -1,4 +1,4 @@
-"""What the dialects share: keys, tasks, pictures and models, put together once by `server.app`."""
+"""The parts that the dialects share: keys, tasks, pictures and models. `server.app` makes them once."""
 
 from dataclasses import dataclass
 

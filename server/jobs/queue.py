@@ -76,9 +76,9 @@ class JobQueue:
         """Queue interrupted jobs again, and start the workers without waiting for them."""
         queued, given_up = await self._store.requeue_interrupted()
         if queued:
-            log.info("interrupted tasks go on", tasks=queued)
+            log.info("interrupted tasks continue", tasks=queued)
         if given_up:
-            log.error("tasks given up: the server was killed while they were drawn", tasks=given_up)
+            log.error("tasks failed: the server was killed while they were rendered", tasks=given_up)
         self._tasks = [asyncio.create_task(supervisor.run()) for supervisor in self._supervisors]
 
     async def close(self) -> None:
@@ -130,7 +130,7 @@ class JobQueue:
 
     @contextlib.contextmanager
     def giving_up(self, key: Key, gone: asyncio.Event) -> Iterator[None]:
-        """Cancel a job once its client is gone, unless a worker has begun it: what runs is finished."""
+        """Cancel a job once its client is gone, unless a worker has begun it. A running job is finished."""
         waiting = asyncio.create_task(self._give_up(key, gone))
         try:
             yield
@@ -148,7 +148,7 @@ class JobQueue:
             supervisor.announce_stop()
 
     async def waiting(self) -> int:
-        """How many jobs wait for a worker."""
+        """The number of jobs that wait for a worker."""
         return await self._store.count_queued()
 
     async def sweep(self) -> None:
@@ -158,7 +158,7 @@ class JobQueue:
     async def _give_up(self, key: Key, gone: asyncio.Event) -> None:
         await gone.wait()
         if job := await self._store.cancel_queued(*key):
-            log.info("task given up, its client is gone", task=job.submission.task_uuid)
+            log.info("task cancelled, its client is gone", task=job.submission.task_uuid)
             self._events.publish(Ended(job))
 
     def _supervisor_of(self, key: Key) -> Supervisor | None:

@@ -32,7 +32,7 @@ class JobRecorder:
         self._events = events
 
     def render_job(self, job: Job) -> RenderJob:
-        """What is left to render of a job: an interrupted one may have some of its images."""
+        """The images of a job that are not rendered yet. An interrupted job may have some."""
         work = job.submission
         finished = {result.index for result in job.results}
         outputs = tuple(

@@ -75,7 +75,7 @@ class Supervisor:
                 await self._drive()
             except Exception:
                 self.ready = False
-                log.exception("the driver of a worker failed, it begins again", device=self._worker.device)
+                log.exception("the supervisor of a worker failed, and starts again", device=self._worker.device)
             if self.start_failure is None and not self._stopping:
                 await asyncio.sleep(RESTART_PAUSE_SECONDS)
 

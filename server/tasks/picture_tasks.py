@@ -31,7 +31,7 @@ _IDS = IdClaims("picture")
 
 @dataclass(frozen=True, slots=True)
 class PictureTask:
-    """One such task. `picture_uuid` is None while it is worked on; `input_uuid` is the picture it was made from."""
+    """One such task. `picture_uuid` is None until it is finished. `input_uuid` is its input picture."""
 
     owner: str
     task_id: str
@@ -48,7 +48,7 @@ class PictureTasks:
         self._database = database
 
     async def open(self) -> None:
-        """Give back the ids of tasks that an earlier process did not finish."""
+        """Release the ids of tasks that an earlier process did not finish."""
 
         def work(connection: sqlite3.Connection) -> None:
             unfinished = "SELECT owner, task_id FROM picture_tasks WHERE picture_uuid IS NULL"
@@ -58,7 +58,7 @@ class PictureTasks:
 
     @contextlib.asynccontextmanager
     async def accept(self, task: PictureTask) -> AsyncIterator[None]:
-        """Hold the id of a task while it is worked on, and give it back when that fails. Raises `ConflictTaskUUID`."""
+        """Claim the id of a task within this block, and release it on failure. Raises `ConflictTaskUUID`."""
 
         def begin(connection: sqlite3.Connection) -> None:
             _IDS.claim(connection, task.owner, task.task_id)
@@ -84,7 +84,7 @@ class PictureTasks:
         await self._database.run(work)
 
     async def find(self, owner: str, task_id: str) -> PictureTask | None:
-        """The task of an id, also one that is still worked on."""
+        """The task of an id, finished or not."""
 
         def work(connection: sqlite3.Connection) -> PictureTask | None:
             query = "SELECT * FROM picture_tasks WHERE (owner, task_id) = (?, ?)"

@@ -1,6 +1,6 @@
-"""From a `TaskSpec` and its stored pictures to a `RenderRequest`, the same for all dialects.
+"""Turns a `TaskSpec` and its stored pictures into a `RenderRequest`, for all dialects.
 
-Pure but for the random seed. No default is left open afterwards. Knows no wire format.
+Pure but for the random seed. Leaves no value open. Knows no wire format.
 """
 
 import secrets
@@ -15,7 +15,7 @@ from server.tasks.spec import TaskSpec
 
 
 def to_request(spec: TaskSpec, pictures: Pictures, profiles: Profiles) -> tuple[RenderRequest, tuple[str, ...]]:
-    """The request of a task, and the warnings that its pictures and its size give rise to."""
+    """The request of a task, and the warnings about its pictures and its size."""
     images = {path: Reference(m.path, m.sha256, m.width, m.height) for path, m in pictures.items()}
     width, height = _size(spec, images)
     cache, warnings = _cache(spec, (width, height), profiles)

@@ -1,4 +1,4 @@
-"""A task as every dialect understands it: what a client asks for, before its pictures are fetched.
+"""One task, independent of its dialect, before its pictures are fetched.
 
 Frozen data. A dialect has looked up every name in the catalogue and translated every unit. Knows no wire format, and no
 parameter's name but those in `parameters`.
@@ -76,9 +76,9 @@ class TaskSpec:
 
     @property
     def executed_steps(self) -> int:
-        """How many of the steps are run."""
+        """The number of executed steps."""
         return executed_steps(self.steps, None if self.seed_image is None else self.strength)
 
     def parameter(self, path: str) -> str:
-        """What the client calls a part of its task."""
+        """The client's name of a part of its task."""
         return self.parameters.get(path, path)

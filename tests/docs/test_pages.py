@@ -46,6 +46,13 @@ def test_every_path_of_the_project_exists(page: Path) -> None:
     assert {name for name in PATH.findall(text_of(page)) if not (ROOT / name).exists()} <= MADE
 
 
+def test_the_architecture_names_what_is_in_a_file() -> None:
+    places = re.findall(r"\| `(\w+)` in `([\w/.]+)` \|", text_of(ROOT / "docs" / "architecture.md"))
+    assert len(places) > 9
+    for name, path in places:
+        assert re.search(rf"^\s*(?:def |class )?{name}\b[:(\s]", text_of(ROOT / path), re.MULTILINE), (name, path)
+
+
 def test_every_package_is_in_the_architecture() -> None:
     page = text_of(ROOT / "docs" / "architecture.md")
     folders = {path.parent.relative_to(ROOT) for path in ROOT.glob("*/__init__.py")}

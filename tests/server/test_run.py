@@ -61,7 +61,7 @@ def test_it_greets_when_a_worker_is_ready_and_ends_at_an_interrupt(tmp_path: Pat
         assert words in greeting
     assert str(tmp_path / "data") in greeting
     assert re.search(r"curl -s http://127\.0\.0\.1:\d+/v1 -H 'Content-Type", greeting)
-    assert after == ["\nStopping. Tasks that are not done go on at the next start."]
+    assert after == ["\nStopping. Unfinished tasks continue at the next start."]
 
 
 def test_an_interrupt_while_the_models_load_ends_it_too(
@@ -73,7 +73,7 @@ def test_an_interrupt_while_the_models_load_ends_it_too(
 
     monkeypatch.setattr(worker, "start", load_for_ever)
     assert serve(settings(tmp_path)) == 0
-    assert terminal.printed == ["\nStopping. Tasks that are not done go on at the next start."]
+    assert terminal.printed == ["\nStopping. Unfinished tasks continue at the next start."]
 
 
 def test_the_greeting_names_the_weights_of_each_model(tmp_path: Path, terminal: Terminal) -> None:
