@@ -84,6 +84,7 @@ class CudaEngine:
             if after is not None:
                 self._stream.wait_event(after)
             target.copy_(source, non_blocking=True)
+            target.record_stream(self._stream)  # if it is freed, its memory is not used again before the copy has ended
             return self._stream.record_event()
 
     def wait(self, event: Event) -> None:
@@ -116,6 +117,7 @@ class _PinnedMemory(mmap.mmap):
 
     def __del__(self) -> None:
         if self._address is not None:
+            torch.cuda.synchronize()  # a copy ahead may still read it
             _runtime().cudaHostUnregister(self._address)
 
 

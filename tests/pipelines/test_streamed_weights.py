@@ -16,7 +16,7 @@ from accel.weights.placement import HostShare, place_transformer
 from pipelines.catalog.catalog import EMBEDDED_FOLDER, ModelEntry, load_catalog
 from pipelines.models.checkpoint import Checkpoint, LoadedModel
 from pipelines.models.loader import load
-from pipelines.models.plan import ComponentPlan, WeightsPlan
+from pipelines.models.plan import ComponentPlan, Precision, WeightsPlan
 from pipelines.render import advance, prepare
 from pipelines.request import ControlUse, LoraUse, Reference, RenderRequest, Sampler
 from tests.adapters import named, random_adapter, write
@@ -141,4 +141,18 @@ def test_the_embedded_model_as_a_plan_says(dtype: torch.dtype) -> None:
     assert report.streamed_blocks == report.blocks
     assert report.tables
     images = [rendered(LoadedModel(each), steps=3) for each in (expected, streamed)]
+    assert torch.equal(*images)
+
+
+@pytest.mark.parametrize("precision", ["fp8", "nf4"])
+def test_quantized_layers_are_streamed_as_they_are(precision: Precision) -> None:
+    part = ComponentPlan("fp32")
+    resident = WeightsPlan(ComponentPlan(precision), part, part, tables=True)
+    streamed = replace(resident, transformer=ComponentPlan(precision, streamed_blocks=99))
+    both = [
+        load(str(EMBEDDED_FOLDER), CPU, torch.float32, with_vision=False, plan=plan) for plan in (resident, streamed)
+    ]
+    assert both[1].placed is not None
+    assert both[1].placed.report.streamed_blocks == both[1].placed.report.blocks
+    images = [rendered(LoadedModel(each), steps=2) for each in both]
     assert torch.equal(*images)

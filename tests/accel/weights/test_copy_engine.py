@@ -29,19 +29,25 @@ class Runtime:
     def __init__(self, error: int = 0) -> None:
         self.error = error
         self.pinned: dict[int, int] = {}
+        self.waited = False
 
     def cudaHostRegister(self, address: int, size: int, flags: int) -> int:
         self.pinned |= {} if self.error else {address: size}
         return self.error
 
     def cudaHostUnregister(self, address: int) -> int:
+        assert self.waited  # copies may still read it
         del self.pinned[address]
         return 0
+
+    def synchronize(self) -> None:
+        self.waited = True
 
 
 def cuda_engine(monkeypatch: pytest.MonkeyPatch, runtime: Runtime) -> copy_engine.CudaEngine:
     monkeypatch.setattr(torch.cuda, "Stream", lambda device: SimpleNamespace(device=device))
     monkeypatch.setattr(torch.cuda, "cudart", lambda: runtime)
+    monkeypatch.setattr(torch.cuda, "synchronize", runtime.synchronize)
     return copy_engine.CudaEngine(torch.device("cuda"))
 
 
