@@ -7,6 +7,7 @@ lets control tokens in the user's text act. Knows templates and encoders; knows 
 
 import hashlib
 from collections.abc import Hashable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import cast
 
@@ -133,9 +134,11 @@ def _encode_prompt(
             "mm_token_type_ids": torch.tensor([[int(i == pad) for i in ids]], device=checkpoint.device),
         }
     input_ids = torch.tensor([ids], device=checkpoint.device)
-    states = checkpoint.text_encoder.model(
-        input_ids=input_ids, attention_mask=torch.ones_like(input_ids), use_cache=False, **inputs
-    ).last_hidden_state
+    waiting = checkpoint.waiting
+    with nullcontext() if waiting is None else waiting.running(pictures=bool(pictures)):
+        states = checkpoint.text_encoder.model(
+            input_ids=input_ids, attention_mask=torch.ones_like(input_ids), use_cache=False, **inputs
+        ).last_hidden_state
     return EncodedPrompt(without_surplus(states[:, system:].to(checkpoint.dtype)), dropped)
 
 

@@ -23,12 +23,14 @@ class LayerwiseNetwork:
         self._layers = list(layers)
         self._engine = engine
         self._stream = WeightStream([[layer] for layer in layers], range(len(layers)), engine, repeated=False)
-        self._groups = [HostBlock(weights_of(group), engine) for group in groups]
+        found = [weights_of(group) for group in groups]
+        self._groups = [HostBlock(tensors, engine) if tensors else None for tensors in found]
 
     @property
     def host_bytes(self) -> int:
         """The bytes that wait in host memory."""
-        return sum(self._stream.bytes_by_block.values()) + sum(group.buffer.nbytes for group in self._groups)
+        groups = sum(group.buffer.nbytes for group in self._groups if group is not None)
+        return sum(self._stream.bytes_by_block.values()) + groups
 
     @contextmanager
     def running(self, groups: Sequence[int]) -> Iterator[None]:
@@ -36,7 +38,8 @@ class LayerwiseNetwork:
         with ExitStack() as stack:
             stack.callback(self._stream.release)
             for number in groups:
-                stack.enter_context(self._loaded(self._groups[number]))
+                if (group := self._groups[number]) is not None:
+                    stack.enter_context(self._loaded(group))
             for number, layer in enumerate(self._layers):
                 open_layer = stack.enter_context(ExitStack())  # closed after the layer, or when it has failed
                 stack.callback(layer.register_forward_pre_hook(self._enter(number, open_layer)).remove)

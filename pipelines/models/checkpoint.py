@@ -22,6 +22,7 @@ from pipelines.models.memory import ByteBudgetCache
 from pipelines.models.plan import WeightsPlan
 from pipelines.models.planning.admission import Admission
 from pipelines.models.prompt_store import ModelPrompts
+from pipelines.models.waiting_encoder import WaitingEncoder
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,8 @@ class Checkpoint:
     """The networks of a model and their configurations, on one device. Shared by all requests, and never changed.
 
     `image_processor` is None for text-to-image weights, whose folder has none. `placed` says where the transformer's
-    weights are; None means on the device.
+    weights are; None means on the device. `waiting` has the text encoder on the device while it encodes; None means
+    that it is always there.
     """
 
     transformer: QwenImageTransformer2DModel
@@ -41,6 +43,7 @@ class Checkpoint:
     device: torch.device
     dtype: torch.dtype
     placed: PlacedWeights | None = None
+    waiting: WaitingEncoder | None = None
 
     @property
     def sees(self) -> bool:

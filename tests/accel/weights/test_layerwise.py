@@ -56,6 +56,13 @@ def test_afterwards_all_weights_are_in_host_memory_and_no_hook_is_left() -> None
     assert not [m for m in network.modules() if m._forward_hooks or m._forward_pre_hooks]
 
 
+def test_a_group_without_weights_takes_nothing() -> None:
+    network, engine = Network(), FakeEngine()
+    layerwise = LayerwiseNetwork(list(network.layers), [[network.first], [nn.Identity()]], engine)
+    with layerwise.running([0, 1]):
+        assert torch.equal(network(ROWS), Network()(ROWS))
+
+
 def test_a_failure_in_a_layer_leaves_nothing_behind() -> None:
     network, layerwise, _ = waiting()
     places = [weight.data_ptr() for weight in network.parameters()]
