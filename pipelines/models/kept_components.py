@@ -17,10 +17,10 @@ from pipelines.catalog.hub.cache import local_file, local_folder
 from pipelines.models.devices import free_memory
 from pipelines.models.formats.headers import FormatError
 from pipelines.models.formats.weight_files import read_json, shards_of
-from pipelines.models.memory import storage_bytes
 from pipelines.models.plan import WeightsPlan
+from pipelines.models.waiting_encoder import LoadedEncoder
 
-N = TypeVar("N", bound=nn.Module)
+N = TypeVar("N")
 
 SHARED: tuple[Component, ...] = ("text_encoder", "vae")
 # Keys of a configuration that say who wrote it, and how it was stored.
@@ -31,25 +31,23 @@ class KeptComponents:
     """The components that were loaded last, by what identifies them."""
 
     def __init__(self) -> None:
-        self._kept: dict[Component, tuple[str, nn.Module]] = {}
+        self._kept: dict[Component, tuple[str, object]] = {}
 
     def drop_others(self, wanted: Mapping[Component, str | None]) -> None:
         """Drop the components that the next model has not, before it is loaded."""
-        staying: dict[Component, tuple[str, nn.Module]] = {}
-        for component, (identity, network) in self._kept.items():
+        staying: dict[Component, tuple[str, object]] = {}
+        for component, (identity, kept) in self._kept.items():
             if wanted.get(component) == identity:
-                staying[component] = (identity, network)
+                staying[component] = (identity, kept)
         if len(staying) < len(self._kept):
             self._kept = staying
             free_memory()
 
-    def bytes_on(self, device: str) -> int:
-        """The bytes that the kept components take on a kind of device, such as `cpu`.
-
-        A plan counts them as free, because its model needs them too or drops them.
-        """
-        tensors = (each for _, network in self._kept.values() for each in (*network.parameters(), *network.buffers()))
-        return storage_bytes(tuple(each for each in tensors if each.device.type == device))
+    @property
+    def networks(self) -> tuple[nn.Module, ...]:
+        """The networks of the kept components."""
+        found = (kept.network if isinstance(kept, LoadedEncoder) else kept for _, kept in self._kept.values())
+        return tuple(network for network in found if isinstance(network, nn.Module))
 
     def get(self, component: Component, identity: str | None, load: Callable[[], N]) -> N:
         """The component with an identity, loaded if it is not here. None identifies nothing, and is not kept."""

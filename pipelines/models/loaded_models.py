@@ -12,6 +12,7 @@ from torch import nn
 
 from pipelines.models.checkpoint import LoadedModel
 from pipelines.models.devices import free_memory
+from pipelines.models.memory import storage_bytes
 from pipelines.models.turns import DeviceTurns
 
 log = structlog.get_logger()
@@ -34,6 +35,16 @@ class LoadedModels:
         """All models, the most recently used last."""
         return tuple(self._models.values())
 
+    def bytes_on(self, device: str) -> int:
+        """The bytes that the networks take on a kind of device, such as `cpu`, with their copies in host memory.
+
+        A plan counts them as free, because they make room for its model.
+        """
+        networks = {network for model in self.models for network in _networks(model)}
+        tensors = (each for network in networks for each in (*network.parameters(), *network.buffers()))
+        lying = storage_bytes(tuple(each for each in tensors if each.device.type == device))
+        return max(lying, self._turns.host_bytes) if device == "cpu" else lying
+
     def get(self, key: Hashable) -> LoadedModel | None:
         """A model, brought to the device; None if it is not here."""
         if (model := self._models.get(key)) is None:
@@ -52,6 +63,7 @@ class LoadedModels:
     def make_room(self, needed: int, staying: Collection[nn.Module]) -> None:
         """Clear the device for a model that takes `needed` bytes of host memory, except for networks that it shares."""
         self._leave(needed, staying)
+        self._turns.bring(staying)
 
     def clear(self) -> None:
         """Drop all models."""

@@ -30,7 +30,8 @@ from pipelines.catalog.hub.errors import HubError
 from pipelines.catalog.templates import CONTROL_TOKENS
 from pipelines.errors import LoadError
 from pipelines.models.checkpoint import Checkpoint
-from pipelines.models.formats.fill import build_empty, fill
+from pipelines.models.devices import compute_dtype
+from pipelines.models.formats.fill import build_empty, check_names, fill
 from pipelines.models.formats.place import Placement
 from pipelines.models.formats.text_encoder import NO_VISION, open_text_encoder
 from pipelines.models.formats.transformer import open_transformer
@@ -38,6 +39,7 @@ from pipelines.models.formats.vae import open_vae
 from pipelines.models.formats.weight_files import read_json
 from pipelines.models.kept_components import KeptComponents, shared_identities
 from pipelines.models.plan import WeightsPlan, resident_plan
+from pipelines.models.waiting_encoder import LoadedEncoder, WaitingEncoder
 from pipelines.progress import show_progress
 
 N = TypeVar("N", bound=torch.nn.Module)
@@ -78,12 +80,15 @@ def load(
     with _part(files.transformer or files.weights, "transformer"):
         transformer = load_transformer(files, Placement(device, dtype, precision, chosen), share)
         placed = place_transformer(transformer, device, share)
-    vae = kept.get("vae", identities["vae"], lambda: load_vae(files, device, dtype))
-    encoder = Placement(device, dtype, plan.text_encoder.precision, in_a_layer)
-    text_encoder = kept.get(
+    vae_dtype = compute_dtype(plan.vae.precision, device)
+    vae = kept.get("vae", identities["vae"], lambda: load_vae(files, device, vae_dtype))
+    precision = plan.text_encoder.precision
+    encoding = Placement(device, compute_dtype(precision, device), precision, in_a_layer)
+    waits = plan.text_encoder.streamed_bytes > 0
+    encoder = kept.get(
         "text_encoder",
         identities["text_encoder"],
-        lambda: load_text_encoder(files, encoder, with_vision=with_vision),
+        lambda: load_text_encoder(files, encoding, with_vision=with_vision, waits=waits),
     )
     with _part(files.weights, "tokenizer") as part:
         tokenizer = _tokenizer(folder, part)
@@ -94,13 +99,14 @@ def load(
     return Checkpoint(
         transformer=transformer,
         vae=vae,
-        text_encoder=text_encoder,
+        text_encoder=encoder.network,
         tokenizer=tokenizer,
         image_processor=image_processor,
         scheduler=MappingProxyType(scheduler),
         device=device,
         dtype=dtype,
         placed=placed,
+        waiting=encoder.waiting,
     )
 
 
@@ -148,9 +154,12 @@ def load_vae(files: ComponentFiles, device: torch.device, dtype: torch.dtype) ->
 
 
 def load_text_encoder(
-    files: ComponentFiles, placement: Placement, *, with_vision: bool
-) -> Qwen2_5_VLForConditionalGeneration:
-    """Load the text encoder in whatever format its files have, without its logits. Raises `LoadError`."""
+    files: ComponentFiles, placement: Placement, *, with_vision: bool, waits: bool = False
+) -> LoadedEncoder:
+    """Load the text encoder in whatever format its files have, without its logits. Raises `LoadError`.
+
+    One that `waits` is read into host memory when it is first needed. Its files are checked now.
+    """
     with _part(files.text_encoder or files.weights, "text_encoder") as part:
         found = open_text_encoder(*_path_and_config(files, part))
         if not found.config:
@@ -159,8 +168,17 @@ def load_text_encoder(
             raise ValueError(NO_VISION)
         network = build_empty(lambda: _text_encoder(found.config, with_vision=found.sees))
         size = sum(entry.size for entry in found.weights.values())
-        with show_progress(f"loading the text encoder ({found.format})", size) as advance:
-            return _to_device(fill(network, found.weights, placement, advance), placement.device)
+        check_names(network, found.weights)
+
+    def read(placement: Placement) -> Qwen2_5_VLForConditionalGeneration:
+        progress = show_progress(f"loading the text encoder ({found.format})", size)
+        with _part(files.text_encoder or files.weights, "text_encoder"), progress as advance:
+            return fill(network, found.weights, placement, advance)
+
+    if waits:
+        at_home = replace(placement, waits=lambda name: True)
+        return LoadedEncoder(network.eval(), WaitingEncoder(network, lambda: read(at_home), placement.device))
+    return LoadedEncoder(_to_device(read(placement), placement.device))
 
 
 def in_a_layer(name: str) -> bool:

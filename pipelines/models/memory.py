@@ -120,6 +120,8 @@ def storage_bytes(value: object) -> int:
     """
     storages = {}
     for tensor in _tensors(value):
+        if tensor.is_meta:  # of a network that has not been read yet
+            continue
         storage = tensor.untyped_storage()
         storages[tensor.device, storage.data_ptr()] = storage.nbytes()
     return sum(storages.values())

@@ -36,6 +36,11 @@ class DeviceTurns:
         leaving = self._leaving(staying)
         return sum(weights.bytes for weights in leaving if not weights.host_bytes)
 
+    @property
+    def host_bytes(self) -> int:
+        """The host memory that the copies of all networks take, also of those on the device."""
+        return sum(weights.host_bytes for weights in self._networks.values())
+
     def park(self, staying: Collection[nn.Module]) -> None:
         """Move all networks except those that stay to host memory. Raises `MemoryError`; then one of them stays too."""
         for weights in self._leaving(staying):

@@ -6,6 +6,7 @@ layers are on the card. Knows the encoder's parts; knows no prompt and no file.
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 from transformers import Qwen2_5_VLForConditionalGeneration
@@ -49,3 +50,11 @@ class WaitingEncoder:
             language = self._encoder.model.language_model
             others = [part for name, part in language.named_children() if name != "layers"]
             return LayerwiseNetwork(list(language.layers), [others, [self._encoder.model.visual]], self._engine)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedEncoder:
+    """A text encoder on the device, or one that is `waiting` in host memory."""
+
+    network: Qwen2_5_VLForConditionalGeneration
+    waiting: WaitingEncoder | None = None

@@ -7,8 +7,10 @@ from torch import nn
 
 from pipelines.catalog.component_files import ComponentFiles
 from pipelines.models import kept_components
+from pipelines.models.checkpoint import Checkpoint
 from pipelines.models.kept_components import SHARED, KeptComponents, component_identity, shared_identities
 from pipelines.models.plan import resident_plan
+from pipelines.models.waiting_encoder import LoadedEncoder
 
 
 @pytest.fixture
@@ -90,12 +92,12 @@ class TestKeeping:
         assert kept.get("vae", "a", nn.Identity) is vae
         assert kept.get("text_encoder", "b", lambda: nn.Linear(1, 1)) is not encoder
 
-    def test_bytes_are_told_by_device(self) -> None:
+    def test_its_networks_are_told(self, checkpoint: Checkpoint) -> None:
         kept = KeptComponents()
-        assert kept.bytes_on("cpu") == 0
-        kept.get("vae", "a", lambda: nn.Linear(3, 4, bias=False))
-        kept.get("text_encoder", "a", lambda: nn.Linear(3, 4, bias=False, device="meta"))
-        assert kept.bytes_on("cpu") == 48
+        assert kept.networks == ()
+        vae = kept.get("vae", "a", lambda: nn.Linear(3, 4))
+        encoder = kept.get("text_encoder", "a", lambda: LoadedEncoder(checkpoint.text_encoder))
+        assert kept.networks == (vae, encoder.network)
 
 
 def test_what_a_plan_does_to_a_component_identifies_it_too(copies: tuple[Path, Path]) -> None:

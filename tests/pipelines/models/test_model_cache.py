@@ -11,15 +11,18 @@ from pipelines.catalog.catalog import Mode, ModelEntry, load_catalog
 from pipelines.conditioning import encode_prompt
 from pipelines.errors import LoadError, SizeError
 from pipelines.generate import generate
-from pipelines.models import memory, model_cache
-from pipelines.models.checkpoint import LoadedModel
+from pipelines.models import model_cache
+from pipelines.models.checkpoint import Checkpoint, LoadedModel
+from pipelines.models.loaded_models import RESERVE_BYTES
 from pipelines.models.loader import load
 from pipelines.models.memory import storage_bytes
 from pipelines.models.model_cache import ModelCache
 from pipelines.models.options import ModelOptions, PromptFolder
+from pipelines.models.plan import ComponentPlan, Precision, WeightsPlan, resident_plan
 from pipelines.models.planning.cards import GIB, make_card
 from pipelines.models.planning.entries import PlanOptions
 from pipelines.models.planning.planner import Wish, Wishes
+from tests.accel.weights.quantized.linears import relative_error
 from tests.pipelines.models.formats.encoders import save_language_gguf
 from tests.pipelines.test_render import asked
 
@@ -40,14 +43,47 @@ def test_entries_of_the_same_weights_share_them(folder: Path) -> None:
     assert all(other is one for other in others)
 
 
-def test_the_old_model_is_dropped_before_the_new_one_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
-    events: list[str] = []
-    monkeypatch.setattr(model_cache, "load", lambda files, *_, **__: events.append(files.weights))
-    monkeypatch.setattr(memory, "free_memory", lambda: events.append("freed"))
+def counting(monkeypatch: pytest.MonkeyPatch, models: ModelCache) -> list[int]:
+    """For each model that is loaded, how many others are kept at that moment."""
+    counts: list[int] = []
+
+    def load_and_count(*arguments: Any, **options: Any) -> Checkpoint:
+        counts.append(len(models._models.models))
+        return load(*arguments, **options)
+
+    monkeypatch.setattr(model_cache, "load", load_and_count)
+    return counts
+
+
+def test_a_model_that_waits_is_not_loaded_again(
+    monkeypatch: pytest.MonkeyPatch, folder: Path, trained: Checkpoint
+) -> None:
     models = ModelCache("cpu")
-    for name in "aabba":
-        models.get(entry("text_to_image", name))
-    assert events == ["a", "freed", "b", "freed", "a"]
+    counts = counting(monkeypatch, models)
+    one, other = (models.get(entry("text_to_image", weights)) for weights in (folder, "embedded"))
+    assert models.get(entry("text_to_image", folder)) is one
+    assert models.get(entry("text_to_image")) is other
+    assert counts == [0, 1]
+    assert torch.equal(other.checkpoint.transformer.proj_out.weight, trained.transformer.proj_out.weight)
+
+
+def test_the_old_model_is_dropped_before_the_new_one_is_loaded_when_host_memory_is_short(
+    monkeypatch: pytest.MonkeyPatch, folder: Path
+) -> None:
+    monkeypatch.setattr(model_cache, "free_host_memory", lambda: 0)
+    models = ModelCache("cpu")
+    counts = counting(monkeypatch, models)
+    for weights in (folder, "embedded", folder):
+        models.get(entry("text_to_image", weights))
+    assert counts == [0, 0, 0]
+
+
+def test_a_share_of_the_host_memory_is_kept(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    models = ModelCache("cpu", ModelOptions(PlanOptions(host_memory=RESERVE_BYTES)))
+    counts = counting(monkeypatch, models)
+    for weights in (folder, "embedded"):
+        models.get(entry("text_to_image", weights))
+    assert counts == [0, 0]
 
 
 def test_weights_without_a_processor_draw_but_do_not_edit(folder: Path) -> None:
@@ -180,3 +216,49 @@ def test_a_request_that_does_not_fit_the_card_is_refused_before_it_starts(
     assert not steps
     generate(asked(width=64, height=64), 0, model, row, lambda step, _: steps.append(step))
     assert steps
+
+
+def waiting_plan(precision: Precision) -> WeightsPlan:
+    """All resident but the text encoder."""
+    encoder = ComponentPlan(precision, streamed_bytes=1)
+    return replace(resident_plan("fp32"), text_encoder=encoder)
+
+
+@torch.inference_mode()
+def test_an_encoder_that_waits_is_read_for_the_first_new_prompt(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, trained: Checkpoint
+) -> None:
+    monkeypatch.setattr(model_cache, "plan_entry", lambda *_: waiting_plan("fp32"))
+    options, row = ModelOptions(prompts=PromptFolder(tmp_path / "prompts", 10**6)), entry("text_to_image")
+    expected = encode_prompt("a red circle", None, LoadedModel(trained), row).embeds
+
+    def has_read(model: LoadedModel) -> bool:
+        return not any(weight.is_meta for weight in model.checkpoint.text_encoder.parameters())
+
+    first, second = (ModelCache("cpu", options).get(row) for _ in range(2))
+    assert not has_read(first)
+    assert torch.equal(encode_prompt("a red circle", None, first, row).embeds, expected)
+    assert has_read(first)
+    assert torch.equal(encode_prompt("a red circle", None, second, row).embeds, expected)
+    assert not has_read(second)  # it finds the prompt on disk
+    encode_prompt("another", None, second, row)
+    assert has_read(second)
+
+
+@torch.inference_mode()
+def test_an_encoder_that_waits_can_be_quantized(monkeypatch: pytest.MonkeyPatch, trained: Checkpoint) -> None:
+    monkeypatch.setattr(model_cache, "plan_entry", lambda *_: waiting_plan("int8"))
+    row = entry("text_to_image")
+    model = ModelCache("cpu").get(row)
+    found = encode_prompt("a red circle", None, model, row).embeds
+    exact = encode_prompt("a red circle", None, LoadedModel(trained), row).embeds
+    assert "int8/int_mm" in describe_linears(model.checkpoint.text_encoder).layers
+    assert 0 < relative_error(found, exact) < 0.05
+
+
+def test_the_files_of_an_encoder_that_waits_are_checked_at_once(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    monkeypatch.setattr(model_cache, "plan_entry", lambda *_: waiting_plan("fp32"))
+    (file,) = (folder / "text_encoder").glob("*.safetensors")
+    file.write_bytes(file.read_bytes()[:1000])
+    with pytest.raises(LoadError, match="text_encoder cannot be loaded"):
+        ModelCache("cpu").get(entry("text_to_image", folder))

@@ -41,12 +41,10 @@ def test_networks_take_turns_and_compute_the_same(networks: list[Any]) -> None:
 def test_what_stays_does_not_move(networks: list[Any]) -> None:
     turns = DeviceTurns(CPU, FakeEngine())
     turns.add(networks)
-    before = places(networks)
     assert turns.bytes_to_park([networks[0]]) == 2 * BYTES
     turns.park([networks[0]])
-    after = places(networks)
-    assert after[0] == before[0]
-    assert set(after[1:]).isdisjoint(before[1:])
+    in_a_buffer = [weight.untyped_storage().nbytes() > weight.nbytes for weight in (n.weight for n in networks)]
+    assert in_a_buffer == [False, True, True]
     assert turns.bytes_to_park([networks[0]]) == 0
 
 

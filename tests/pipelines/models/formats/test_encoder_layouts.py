@@ -61,7 +61,7 @@ def encoder(
 ) -> Qwen2_5_VLForConditionalGeneration:
     files = ComponentFiles(str(weights), text_encoder=None if path is None else str(path))
     placement = Placement(CPU, torch.float32, precision, in_a_layer)
-    return load_text_encoder(files, placement, with_vision=with_vision)
+    return load_text_encoder(files, placement, with_vision=with_vision).network
 
 
 def holding(library: Qwen2_5_VLForConditionalGeneration, state: State) -> Qwen2_5_VLForConditionalGeneration:
