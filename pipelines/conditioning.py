@@ -17,6 +17,7 @@ from PIL import Image
 
 from pipelines.catalog.catalog import ModelEntry
 from pipelines.catalog.templates import IMAGE_PAD, TEMPLATES, Template, find_control_token
+from pipelines.editing.canvas import RelativeBox
 from pipelines.errors import LoadError, PromptError
 from pipelines.latents import PATCH, encode_pixels, grid
 from pipelines.models.checkpoint import Checkpoint, LoadedModel
@@ -60,6 +61,29 @@ def encode_references(
             _resized(picture, scaled_size(*picture.size, entry.condition_area)) if entry.mode == "edit_plus" else scaled
         )
     return EncodedReferences(torch.cat(tokens, dim=1), tuple(shapes), tuple(seen), tuple(pixel_hash(p) for p in seen))
+
+
+def encode_context(
+    pictures: Sequence[Image.Image], width: int, height: int, box: RelativeBox, model: LoadedModel
+) -> EncodedReferences | None:
+    """Encode the control image of an in-context LoRA at the rendered size in pixels; None without pictures.
+
+    The text encoder does not see it, as in DiffSynth-Studio, where these LoRAs come from. It shows the whole picture:
+    where only a `box` is rendered, the same box of it is used.
+    """
+    if not pictures:
+        return None
+    scaled = [resize_box(picture, width, height, box) for picture in pictures]
+    shape = grid(width, height, model.checkpoint.vae)
+    tokens = torch.cat([encode_picture(picture, model) for picture in scaled], dim=1)
+    return EncodedReferences(tokens, (shape,) * len(scaled), seen=(), key=())
+
+
+def resize_box(picture: Image.Image, width: int, height: int, box: RelativeBox) -> Image.Image:
+    """A box of a picture, scaled to a size in pixels."""
+    left, top, right, bottom = box
+    pixels = (left * picture.width, top * picture.height, right * picture.width, bottom * picture.height)
+    return picture.resize((width, height), Image.Resampling.LANCZOS, pixels)  # LANCZOS as in diffusers' pipelines
 
 
 def encode_picture(picture: Image.Image, model: LoadedModel) -> torch.Tensor:

@@ -19,6 +19,7 @@ from accel.calibration.recorder import Recorder
 from pipelines.catalog.catalog import ModelEntry
 from pipelines.conditioning import (
     EncodedReferences,
+    encode_context,
     encode_picture,
     encode_prompt,
     encode_references,
@@ -43,7 +44,7 @@ from pipelines.sampling.guidance import apply_cfg
 from pipelines.sampling.sigmas import flow_sigmas, scheduler_config
 from pipelines.sampling.solvers.base import Solver
 from pipelines.sampling.solvers.registry import make_solver
-from pipelines.sizes import edit_size, keeps_aspect, native_size
+from pipelines.sizes import edit_size, keeps_aspect, native_size, same_aspect
 
 # Qwen-Image's own convention for "no negative prompt".
 NEUTRAL_PROMPT = " "
@@ -100,7 +101,9 @@ def prepare(request: RenderRequest, index: int, model: LoadedModel, entry: Model
     canvas = make_canvas(request, reader)
     if canvas is not None and canvas.mask_empty:
         request = replace(request, strength=0.0)
-    references = encode_references(_opened(request.references, reader), model, entry)
+    pictures = _opened(request.references, reader)
+    in_context = entry.mode == "text_to_image"  # the control image of a LoRA, which the text encoder does not see
+    references = None if in_context else encode_references(pictures, model, entry)
     with part_at_fault("prompt"):
         prompt = encode_prompt(request.prompt, references, model, entry)
     prompts = [("prompt", prompt)]
@@ -111,9 +114,12 @@ def prepare(request: RenderRequest, index: int, model: LoadedModel, entry: Model
         prompts.append(("negative prompt", negative))
         uncond = negative.embeds
     shown = None
-    if request.references:
+    if request.references and not in_context:
         shown = request.references[-1].width, request.references[-1].height
     width, height = native_size(request.width, request.height, entry, shown)
+    box = WHOLE if canvas is None else canvas.relative_box
+    if in_context:
+        references = encode_context(pictures, width, height, box, model)
     shape = grid(width, height, checkpoint.vae)
     state = begin(
         replace(request, width=width, height=height),
@@ -131,7 +137,7 @@ def prepare(request: RenderRequest, index: int, model: LoadedModel, entry: Model
             request.executed_steps,
             model,
             reader,
-            box=WHOLE if canvas is None else canvas.relative_box,
+            box=box,
             mask=None if canvas is None else canvas.scale_mask((width, height)),
         ),
         loras=_select_loras(request, model, entry),
@@ -139,7 +145,8 @@ def prepare(request: RenderRequest, index: int, model: LoadedModel, entry: Model
         memory=model.memory,
     )
     state.size, state.canvas = (request.width, request.height), canvas
-    warnings = (*_warnings(prompts, canvas), *reader.warnings, *_aspect_warning(request, shown, entry))
+    stretched = _stretched(request) if in_context else _aspect_warning(request, shown, entry)
+    warnings = (*_warnings(prompts, canvas), *reader.warnings, *stretched)
     state.warnings = (*warnings, *state.warnings)
     return state
 
@@ -257,6 +264,13 @@ def _warnings(prompts: list[tuple[str, EncodedPrompt]], canvas: Canvas | None) -
             yield f"The {name} was too long: its last {encoded.dropped} tokens were dropped."
     if canvas is not None and canvas.mask_empty:
         yield "The mask is black everywhere, so nothing was rendered: the seed image is returned."
+
+
+def _stretched(request: RenderRequest) -> Iterator[str]:
+    for picture in request.references:
+        if not same_aspect(picture.width, picture.height, request.width, request.height):
+            size = f"{request.width}×{request.height}"
+            yield f"The reference image is {picture.width}×{picture.height} pixels, so it is stretched to {size}."
 
 
 def _aspect_warning(request: RenderRequest, shown: tuple[int, int] | None, entry: ModelEntry) -> Iterator[str]:

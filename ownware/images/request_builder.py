@@ -19,7 +19,7 @@ from ownware.images.inputs import ImageInputs
 from ownware.images.options import Control, ImageOptions, LoraChoice
 from ownware.local_models import LocalModels
 from ownware.options import OptionError, default_side, number, side, whole_number
-from pipelines.catalog.catalog import LORA_ARCHITECTURES, REFERENCES, Catalog, ModelEntry
+from pipelines.catalog.catalog import LORA_ARCHITECTURES, REFERENCES, Catalog, ModelEntry, reference_limits
 from pipelines.catalog.profiles import Profiles
 from pipelines.catalog.schedules import (
     LoraSchedule,
@@ -103,7 +103,9 @@ def _find_model(options: ImageOptions, models: LocalModels) -> ModelEntry:
     count = len(options.images)
     if options.model is not None:
         entry = models.entry("model", options.model)
-        minimum, maximum = REFERENCES[entry.mode]
+        names = [choice[0] if isinstance(choice, tuple) else choice for choice in options.loras]
+        rows = [models.catalog.find_lora(str(name)) for name in names]
+        minimum, maximum = reference_limits(entry, [row for row in rows if row is not None])
         if not minimum <= count <= maximum:
             takes = f"{minimum}" if minimum == maximum else f"{minimum} to {maximum}"
             raise OptionError("model", f"{entry.air} takes {takes} images to edit, {count} were given")

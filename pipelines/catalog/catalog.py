@@ -7,7 +7,7 @@ it names. Knows no weights format, and imports no torch.
 import difflib
 import re
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
@@ -36,6 +36,7 @@ _EMBEDDED_AREA = 128 * 128  # pixels of its training images: training/trainers/d
 
 # The fewest and the most reference images of each mode. Qwen-Image-Edit-2509 was trained with up to three.
 REFERENCES: dict[Mode, tuple[int, int]] = {"text_to_image": (0, 0), "edit": (1, 1), "edit_plus": (1, 3)}
+_IN_CONTEXT_LORA = re.compile(r"in-context-control|union_diffsynth_lora", re.IGNORECASE)
 
 
 class CatalogError(ValueError):
@@ -109,7 +110,8 @@ class Adapter:
 
     `weights` of a LoRA is a safetensors file. `weights` of a ControlNet is a folder in the diffusers layout or a hub
     name. `weight` is the strength for requests that give none.
-    `schedule` is what a LoRA was made for, if it is distilled; None if it is not.
+    `schedule` is what a LoRA was made for, if it is distilled; None if it is not. An `in_context` LoRA makes a
+    text-to-image model follow a control image, which is given as its reference.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -122,6 +124,7 @@ class Adapter:
     weight: Annotated[float, Field(ge=-MAX_ADAPTER_WEIGHT, le=MAX_ADAPTER_WEIGHT, allow_inf_nan=False)] = 1.0
     slugs: tuple[str, ...] = ()
     schedule: LoraSchedule | None = None
+    in_context: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +155,14 @@ class Catalog:
         return _with_embedded_abilities(replace(self, entries=entries))
 
 
+def reference_limits(entry: ModelEntry, loras: Iterable[Adapter]) -> tuple[int, int]:
+    """The fewest and the most reference images of a model with these LoRAs."""
+    own = any(_IN_CONTEXT_LORA.search(lora.weights) for lora in entry.loras)
+    if entry.mode == "text_to_image" and (own or any(lora.in_context for lora in loras)):
+        return 1, 1
+    return REFERENCES[entry.mode]
+
+
 _EMBEDDED_LORAS = (Adapter("ownware:1@1", "Outlines", str(EMBEDDED_FOLDER / OUTLINES), slugs=("outlines",)),)
 _EMBEDDED_CONTROLNETS = (Adapter("ownware:2@1", "Edges", str(EMBEDDED_FOLDER / EDGES), slugs=("edges",)),)
 
@@ -180,6 +191,8 @@ def load_catalog(path: Path = BUILT_IN) -> Catalog:
     loras, controlnets = (_rows(path, text, document, kind, _ADAPTERS) for kind in ("loras", "controlnets"))
     if with_schedule := [row.air for row in controlnets if row.schedule is not None]:
         raise CatalogError(f"{path}: controlnets: {with_schedule[0]}: a ControlNet has no schedule")
+    if in_context := [row.air for row in controlnets if row.in_context]:
+        raise CatalogError(f"{path}: controlnets: {in_context[0]}: in_context is a key of LoRAs")
     for row in (*loras, *controlnets):
         if near := _misspelt(row.architecture):
             raise CatalogError(f"{path}: {row.air}: architecture: '{row.architecture}'; the nearest is '{near}'")
@@ -243,8 +256,9 @@ def _misspelt(architecture: str) -> str | None:
 
 
 def _recognize(row: Adapter) -> Adapter:
-    """A LoRA with its schedule, if it is known and the row has none."""
-    return row if row.schedule is not None else replace(row, schedule=file_schedule(row.weights))
+    """A LoRA with its schedule, if it is known and the row has none, and with its kind."""
+    in_context = row.in_context or _IN_CONTEXT_LORA.search(row.weights) is not None
+    return replace(row, schedule=row.schedule or file_schedule(row.weights), in_context=in_context)
 
 
 def _own_schedule(row: ModelEntry, path: Path) -> ModelEntry:

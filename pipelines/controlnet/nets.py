@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from pipelines.conditioning import encode_picture
+from pipelines.conditioning import encode_picture, resize_box
 from pipelines.controlnet.blockwise import BlockwiseControl, BlockwiseControlNet
 from pipelines.controlnet.files import ControlNet, load_net
 from pipelines.controlnet.residuals import Control
@@ -86,9 +86,7 @@ def _encode_control_image(
     image: Image.Image, width: int, height: int, box: RelativeBox, mask: np.ndarray | None, model: LoadedModel
 ) -> torch.Tensor:
     """The packed latents of a control image. With a mask, that part of it is black, and the mask is appended."""
-    left, top, right, bottom = box
-    pixels = (left * image.width, top * image.height, right * image.width, bottom * image.height)
-    scaled = image.resize((width, height), Image.Resampling.LANCZOS, pixels)  # LANCZOS as in diffusers' pipelines
+    scaled = resize_box(image, width, height, box)
     if mask is None:
         return encode_picture(scaled, model)
     drawn = mask >= 0.5  # nets are trained on masks without grey

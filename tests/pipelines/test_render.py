@@ -8,7 +8,9 @@ import pytest
 import torch
 from PIL import Image
 
+from accel.cache.plan import CachePlan
 from pipelines.catalog.catalog import Mode, ModelEntry, load_catalog
+from pipelines.conditioning import encode_picture
 from pipelines.errors import PictureError, PromptError
 from pipelines.models.checkpoint import Checkpoint, LoadedModel
 from pipelines.render import RenderState, advance, finish, prepare
@@ -313,3 +315,59 @@ def test_a_sampler_with_a_schedule_of_its_own(checkpoint: Checkpoint, side: int)
     sampler = Sampler(shift=3.0, terminal=0.0)
     state = begun(checkpoint, asked(steps=4, sampler=sampler, true_cfg_scale=1.0, width=side, height=side))
     torch.testing.assert_close(state.sigmas, torch.tensor([1, 0.9, 0.75, 0.5, 0]), atol=1e-6, rtol=0)
+
+
+class TestInContext:
+    """The control image of an in-context LoRA: a reference of a text-to-image model."""
+
+    def test_the_transformer_sees_it_behind_the_image_and_the_text_encoder_does_not(
+        self, checkpoint: Checkpoint, reference: Reference
+    ) -> None:
+        plain, state = begun(checkpoint, asked()), begun(checkpoint, asked(references=(reference,)))
+        assert torch.equal(state.cond, plain.cond)
+        assert torch.equal(state.latents, plain.latents)
+        assert state.references is not None
+        assert state.references.shapes == ((1, 3, 4),)
+        with Image.open(reference.path) as picture:
+            scaled = picture.convert("RGB").resize((64, 48), Image.Resampling.LANCZOS)
+        assert torch.equal(state.references.tokens, encode_picture(scaled, LoadedModel(checkpoint)))
+        seen: list[dict[str, Any]] = []
+        handle = checkpoint.transformer.register_forward_pre_hook(
+            lambda _, args, inputs: seen.append(inputs), with_kwargs=True
+        )
+        before = state.latents
+        advance([state])
+        handle.remove()
+        assert torch.equal(seen[0]["hidden_states"], torch.cat([before, state.references.tokens], dim=1))
+        assert list(seen[0]["img_shapes"][0]) == [(1, 3, 4), (1, 3, 4)]
+
+    def test_it_shows(self, checkpoint: Checkpoint, reference: Reference, other_reference: Reference) -> None:
+        pictures = [drawn(checkpoint, asked(references=each)) for each in ((), (reference,), (other_reference,))]
+        assert len({picture.tobytes() for picture in pictures}) == 3
+
+    def test_a_threshold_of_zero_is_no_cache(self, checkpoint: Checkpoint, reference: Reference) -> None:
+        cached = asked(references=(reference,), cache=CachePlan("fbcache", 0.0, 1, 50, 2))
+        assert np.array_equal(drawn(checkpoint, cached), drawn(checkpoint, replace(cached, cache=None)))
+
+    def test_another_aspect_is_stretched_with_a_warning(self, checkpoint: Checkpoint, reference: Reference) -> None:
+        (warning,) = begun(checkpoint, asked(references=(reference,))).warnings
+        assert warning == "The reference image is 60×40 pixels, so it is stretched to 64×48."
+        fitting = asked(references=(replace(reference, width=64, height=48),))
+        assert begun(checkpoint, fitting).warnings == ()
+
+    def test_a_margin_cuts_it_as_it_cuts_the_picture(
+        self, checkpoint: Checkpoint, reference: Reference, tmp_path: Path
+    ) -> None:
+        mask = Image.new("L", (60, 40))
+        mask.paste(255, (25, 15, 45, 25))
+        mask.save(tmp_path / "mask.png")
+        part = asked(
+            references=(reference,),
+            seed_image=reference,
+            mask=Reference(tmp_path / "mask.png", "", 60, 40),
+            mask_margin=2,
+        )
+        state, whole = begun(checkpoint, part), begun(checkpoint, asked(references=(reference,)))
+        assert state.references is not None
+        assert whole.references is not None
+        assert not torch.equal(state.references.tokens, whole.references.tokens)

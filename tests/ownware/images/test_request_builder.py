@@ -202,6 +202,18 @@ FASTER = Adapter("faster", "Faster", "b.safetensors", schedule=LoraSchedule(3.0,
 DISTILLED = LocalModels(replace(load_catalog(), loras=(FAST, FASTER)), "cuda:0")
 
 
+def test_an_in_context_lora_takes_a_control_image(build: Any) -> None:
+    control = Adapter("mine:1@1", "Control", "/loras/control.safetensors", slugs=("control",), in_context=True)
+    models = LocalModels(replace(load_catalog(), loras=(control,)), "cuda:0")
+    asked = {"model": "runware:108@1", "images": [SMALL], "width": 256, "height": 256}
+    for lora in ("control", ("control", 0.5)):
+        assert len(build(models, loras=[lora], **asked)[0].references) == 1
+    with pytest.raises(OptionError, match="takes 0 images to edit, 1 were given"):
+        build(models, **asked)
+    with pytest.raises(OptionError, match="takes 1 images to edit, 0 were given"):
+        build(models, loras=["control"], **asked | {"images": []})
+
+
 def test_a_distilled_lora_brings_its_schedule(build: Any) -> None:
     request, warnings = build(DISTILLED, loras=["fast"])
     assert (request.steps, request.true_cfg_scale) == (8, 1.0)

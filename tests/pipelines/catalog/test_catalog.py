@@ -1,9 +1,19 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from pipelines.catalog.catalog import BUILT_IN, EMBEDDED_FOLDER, REFERENCES, Catalog, CatalogError, load_catalog
+from pipelines.catalog.catalog import (
+    BUILT_IN,
+    EMBEDDED_FOLDER,
+    REFERENCES,
+    Catalog,
+    CatalogError,
+    load_catalog,
+    reference_limits,
+)
 from pipelines.catalog.component_files import ComponentFiles
+from pipelines.catalog.own_lora import OwnLora
 from pipelines.catalog.schedules import LoraSchedule
 from pipelines.request import Sampler
 
@@ -99,6 +109,7 @@ def test_paths_of_components_count_from_the_file(tmp_path: Path) -> None:
         (row() + lora("loras") + "schedule = { shift = 3, terminal = 1 }", "loras.0.schedule.terminal"),
         (row() + lora("loras") + "schedule = { cfg = 1 }", "loras.0.schedule.cfg"),
         (row() + lora("controlnets") + "schedule = { steps = 8 }", "hub:1@1: a ControlNet has no schedule"),
+        (row() + lora("controlnets") + "in_context = true", "hub:1@1: in_context is a key of LoRAs"),
         (row().replace("steps = 4", "steps = 'four'"), "models.0.steps"),
         (row() + row(slug="other"), "named more than once: mine:1@1"),
         (row() + row("mine:2@1"), "named more than once: mine"),
@@ -110,6 +121,25 @@ def test_what_is_wrong_is_named(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(CatalogError, match=said) as caught:
         load_catalog(path)
     assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("weights", "more", "expected"),
+    [
+        ("owner/repository/fast.safetensors", "", False),
+        ("owner/repository/fast.safetensors", "in_context = true", True),
+        ("DiffSynth-Studio/Qwen-Image-In-Context-Control-Union/model.safetensors", "", True),
+        ("loras/qwen_image_union_diffsynth_lora.safetensors", "", True),
+    ],
+)
+def test_an_in_context_lora_takes_one_reference(tmp_path: Path, weights: str, more: str, expected: bool) -> None:
+    catalog = load_catalog(written(tmp_path, row() + lora("loras", weights) + more))
+    assert catalog.loras[0].in_context is expected
+    assert reference_limits(catalog.entries[0], catalog.loras) == ((1, 1) if expected else (0, 0))
+    edit = next(entry for entry in load_catalog().entries if entry.mode == "edit_plus")
+    assert reference_limits(edit, catalog.loras) == (1, 3)
+    with_it = replace(catalog.entries[0], loras=(OwnLora(weights),))
+    assert reference_limits(with_it, ()) == ((1, 1) if expected and not more else (0, 0))
 
 
 def test_schedules(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ refused by name: an error is better than a parameter that is silently ignored.
 
 from collections.abc import Callable, Iterator, Mapping
 
-from pipelines.catalog.catalog import LORA_ARCHITECTURES, REFERENCES, Catalog, ModelEntry
+from pipelines.catalog.catalog import LORA_ARCHITECTURES, REFERENCES, Catalog, ModelEntry, reference_limits
 from pipelines.catalog.schedules import ScheduleConflict
 from pipelines.catalog.templates import find_control_token
 from server.api.runware.check.validation import describe, expectation
@@ -56,7 +56,8 @@ def _sizes(task: ImageInference, entry: ModelEntry, catalog: Catalog) -> Iterato
 
 
 def _references(task: ImageInference, entry: ModelEntry, catalog: Catalog) -> Iterator[ApiError]:
-    least, most = REFERENCES[entry.mode]
+    loras = [row for asked in task.lora if (row := catalog.find_lora(asked.model)) is not None]
+    least, most = reference_limits(entry, loras)
     count, name = len(task.inputs.referenceImages), "inputs.referenceImages"
     if least <= count <= most:
         return
@@ -153,6 +154,10 @@ def _loras(task: ImageInference, entry: ModelEntry, catalog: Catalog) -> Iterato
         elif row.architecture not in LORA_ARCHITECTURES:
             message = f"Invalid value for '{name}' parameter. '{asked.model}' is a LoRA of architecture "
             message += f"'{row.architecture}', which does not fit {entry.air} ({entry.architecture})."
+            yield InvalidParameter(name, message, code="invalidModel", details={"type": "string"})
+        elif row.in_context and entry.mode != "text_to_image":
+            message = f"Invalid value for '{name}' parameter. '{asked.model}' is an in-context LoRA, which acts on "
+            message += f"text-to-image models only, and {entry.air} is for edits."
             yield InvalidParameter(name, message, code="invalidModel", details={"type": "string"})
 
 

@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from pipelines.catalog.catalog import Catalog
+from pipelines.catalog.catalog import Adapter, Catalog, load_catalog
+from server.api.runware.check.rules import check
+from server.api.runware.schema.tasks import ImageInference
 from server.app import create_app
 from server.errors import ApiError, TaskRejected
 from server.settings import Settings
@@ -205,3 +207,37 @@ def test_the_edit_model_that_a_message_offers_is_a_served_one(
             error = error_of(post(client, new_task(referenceImages=[reference])))
         assert (error["code"], error["parameter"]) == ("unsupportedParameter", "referenceImages")
         assert offered in error["message"]
+
+
+class TestInContextLora:
+    @pytest.fixture
+    def catalog(self) -> Catalog:
+        row = Adapter("mine:1@1", "Control", "/loras/control.safetensors", slugs=("control",), in_context=True)
+        return replace(load_catalog().with_embedded_weights(), loras=(row,))
+
+    def found(self, catalog: Catalog, model: str, references: int, **changes: Any) -> list[tuple[str, Any]]:
+        sent = new_task(model=model, inputs={"referenceImages": ["a"] * references}, **changes)
+        task = ImageInference.model_validate(sent)
+        entry = catalog.find(model)
+        assert entry is not None
+        try:
+            check(task, entry, catalog)
+        except TaskRejected as rejected:
+            return [(error.code, error.parameter) for error in rejected.errors]
+        return []
+
+    def test_a_text_to_image_model_takes_its_control_image(self, catalog: Catalog) -> None:
+        lora = [{"model": "control"}]
+        assert self.found(catalog, "runware:108@1", 1, lora=lora) == []
+        assert self.found(catalog, "runware:108@1", 0, lora=lora) == [
+            ("missingReferenceImages", "inputs.referenceImages")
+        ]
+        assert self.found(catalog, "runware:108@1", 2, lora=lora) == [
+            ("invalidReferenceImages", "inputs.referenceImages")
+        ]
+        assert self.found(catalog, "runware:108@1", 1) == [("unsupportedParameter", "inputs.referenceImages")]
+
+    def test_it_does_not_act_on_edits(self, catalog: Catalog) -> None:
+        assert self.found(catalog, "runware:108@20", 1, lora=[{"model": "control"}]) == [
+            ("invalidModel", "lora[0].model")
+        ]
