@@ -62,7 +62,7 @@ class Capacity:
 
 
 def plan_capacity(entry: ModelEntry, devices: Sequence[str], options: PlanOptions) -> Capacity | None:
-    """How a model fits the smallest card of these devices, or the CPU. None where the cards cannot be told.
+    """How a model fits the smallest card of these devices, or the CPU. None where the cards are unknown.
 
     Each worker loads the model of its own, so they share the host memory.
     """

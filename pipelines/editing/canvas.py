@@ -50,7 +50,7 @@ class Canvas:
         return part if part.size == size else part.resize(size, Image.Resampling.LANCZOS)
 
     def scale_mask(self, size: tuple[int, int]) -> np.ndarray | None:
-        """Return the mask of the part that is drawn, scaled to a size in pixels."""
+        """Return the mask of the rendered part, scaled to a size in pixels."""
         if self.mask is None:
             return None
         left, top, right, bottom = self.box

@@ -1,6 +1,6 @@
 """A cache of what is loaded or computed once and used again, within a budget for each kind.
 
-Checkpoints, ControlNets, LoRAs and embeddings all live in caches of this one class, so that memory can be told by kind.
+Checkpoints, ControlNets, LoRAs and embeddings all live in caches of this one class, so that memory is counted by kind.
 Knows tensors and their storages; knows no models.
 """
 

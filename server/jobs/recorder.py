@@ -75,7 +75,7 @@ class JobRecorder:
         self.announce_end(ended)
 
     async def fail(self, job: Job, message: str) -> None:
-        """End a job that its worker did not end. It is told at once, also where it cannot be stored yet."""
+        """End a job that its worker did not end. Watchers hear of it at once, even if it cannot be stored yet."""
         failure = Failure("inferenceError", message, InferenceError.status)
         try:
             ended = await self._store.end(job.id, "failed", failure)

@@ -97,7 +97,7 @@ class JobStore:
     async def claim(self) -> Job | None:
         """Set the job that has waited longest to running, and count the attempt. None when no job waits.
 
-        A job whose row cannot be read is failed and returned, so that its end can be told.
+        A job whose row cannot be read fails, and is returned so that its end can be announced.
         """
 
         def work(connection: sqlite3.Connection) -> Job | None:
