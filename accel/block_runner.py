@@ -178,7 +178,7 @@ class BlockRunner:
             self.text = text
 
     def block_residual(self) -> torch.Tensor:
-        """What the blocks so far have added to the image's own tokens, [1, noise tokens, width]."""
+        """The sum of what the blocks so far added to the image's own tokens, [1, noise tokens, width]."""
         return self.image[:, : self.noise_tokens] - self._image_input[:, : self.noise_tokens]
 
     def modulated_input(self) -> torch.Tensor:

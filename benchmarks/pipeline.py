@@ -134,7 +134,7 @@ class Comparison:
             ).images[0]
 
     def _inputs(self, scenario: Scenario) -> dict[str, Any]:
-        """What diffusers' pipeline starts from."""
+        """The inputs of diffusers' pipeline."""
         references = scenario.reference_images()
         if references:
             shown = references if scenario.mode == "edit_plus" else references[0]

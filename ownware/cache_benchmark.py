@@ -43,7 +43,7 @@ class BenchmarkOptions:
 
 @dataclass(frozen=True, slots=True)
 class Benchmark:
-    """What to measure, with every option resolved. `notes` says which settings cannot act, and their warnings."""
+    """The measurement, with every option resolved. `notes` says which settings cannot act, and their warnings."""
 
     entry: ModelEntry
     device: str

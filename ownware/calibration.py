@@ -38,7 +38,7 @@ Prompt = tuple[str, tuple[Reference, ...]]
 
 @dataclass(frozen=True, slots=True)
 class CalibrationOptions:
-    """What to measure: every combination of steps and guidance scales, at one size, on the prompts of a file.
+    """The measurement: every combination of steps and guidance scales, at one size, on the prompts of a file.
 
     `guidance` is empty for the model's own scale.
     """
@@ -79,7 +79,7 @@ def load_prompts(path: Path | None, entry: ModelEntry) -> tuple[Prompt, ...]:
 def compare_with(
     existing: Profile, options: CalibrationOptions, entry: ModelEntry, prompts: Sequence[Prompt], dtype: str
 ) -> tuple[str, ...]:
-    """What an existing profile of the same weights was measured on that this calibration leaves out."""
+    """The settings of an existing profile of the same weights that this calibration leaves out."""
     lacking = []
     if existing.recipe is None or existing.recipe != recipe_of(entry.files):
         return ()
@@ -97,7 +97,7 @@ def compare_with(
 
 
 def find_gaps(options: CalibrationOptions, entry: ModelEntry, prompts: Sequence[Prompt]) -> tuple[str, ...]:
-    """What the model is used for by default and this calibration does not measure."""
+    """The model's default settings that this calibration does not measure."""
     gaps = []
     if len(prompts) < MIN_HELD_OUT * HOLD_OUT_EVERY:
         gaps.append(f"{len(prompts)} prompts are too few for an R²: {MIN_HELD_OUT * HOLD_OUT_EVERY} give one")

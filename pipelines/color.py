@@ -73,7 +73,7 @@ def _without_alpha(image: Image.Image) -> Image.Image:
 
 
 def _transform_of(image: Image.Image) -> ImageCms.ImageCmsTransform | None:
-    """What brings an image into sRGB. None where its numbers are sRGB already."""
+    """The transform of an image into sRGB. None if its numbers are sRGB already."""
     profile = image.info.get("icc_profile")
     if not profile or _profile(profile)[0] != image.mode:
         return None

@@ -15,7 +15,7 @@ from accel.cache.strategies.base import DistanceMetric, PastForward, relative_l1
 
 @dataclass(slots=True)
 class BranchMemory:
-    """What a branch remembers of its past forwards.
+    """The memory of one branch: its past forwards.
 
     `signal` is the one that the next signal is compared with. `history` holds past forwards, the newest last.
     `text_residual` is what the skippable blocks added to the text, None where no block follows them. A forward of

@@ -30,7 +30,7 @@ class ProfileError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What a profile is valid for: the weights, the schedule and the signal that were measured.
+    """The scope of a profile: the measured weights, schedule and signal.
 
     `weights` is the fingerprint of the transformer. `schedule` is the fingerprint of the scheduler's configuration.
     """
@@ -54,7 +54,7 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What a profile was measured on: the number of prompts, the model's mode, and the type of the numbers."""
+    """The measurement behind a profile: the number of prompts, the model's mode, and the type of the numbers."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 

@@ -1,4 +1,4 @@
-"""What all step caches share: run the first blocks, decide, then compute or reuse the rest.
+"""The machine of all step caches: runs the first blocks, decides, then computes or reuses the rest.
 
 One session belongs to one image, and its memory is freed with it. Nothing is left on the transformer, so requests never
 affect each other. In doubt a forward is computed. Knows block runners and strategies; names no transformer block, and

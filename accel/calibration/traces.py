@@ -68,7 +68,7 @@ class Trace:
 
     @property
     def key(self) -> tuple[object, ...]:
-        """What tells two images of one calibration apart."""
+        """The key that separates the images of one calibration."""
         return self.prompt, self.references, self.seed, self.steps, self.guidance
 
     @property
@@ -84,7 +84,7 @@ class Trace:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What all images of a file share. `size` is the size in pixels that was asked for."""
+    """The settings of all images of a file. `size` is the requested size in pixels."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 

@@ -100,7 +100,7 @@ class Group:
 
     @property
     def noise_advice(self) -> str:
-        """What to do about timings that are noisy."""
+        """The advice about noisy timings."""
         return (
             f"Equal runs differ by up to {100 * self.noise:.0f} % in time, and above {100 * MAX_NOISE:.0f} % the order "
             f"by speed is chance. Measure again with --repeats {2 * self.repeats + 1} while the machine is idle."

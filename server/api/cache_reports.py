@@ -9,7 +9,7 @@ from accel.cache.report import CacheReport
 
 
 def cache_json(report: CacheReport) -> dict[str, Any]:
-    """What a step cache did to one image."""
+    """The report of a step cache on one image, as JSON."""
     return {
         "cache": report.strategy,
         "steps": report.steps,

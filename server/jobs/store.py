@@ -37,7 +37,7 @@ ENDS_THE_SERVER = Failure(
 
 
 class TaskIdClaims(Protocol):
-    """What the store asks of the table of task ids, within its own transactions."""
+    """The part of the table of task ids that the store uses, within its own transactions."""
 
     def claim(self, connection: sqlite3.Connection, owner: str, task_id: str) -> None:
         """Take an id. Raises `ConflictTaskUUID`."""

@@ -1,6 +1,6 @@
-"""What the pictures of a task must be like: their own aspects, a mask beside its seed image, an extended size.
+"""Validation of a task's pictures: their aspects, a mask beside its seed image, an extended size.
 
-The same for all dialects; errors name the client's parameters.
+Shared by all dialects. Errors name the client's parameters.
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,7 +15,7 @@ Pictures = Mapping[str, Media]  # by the path that `TaskSpec.pictures` has for e
 
 
 def check_pictures(spec: TaskSpec, pictures: Pictures) -> None:
-    """Raise `TaskRejected` with everything that is wrong with the sizes of a task's pictures."""
+    """Raise `TaskRejected` with all errors in the sizes of a task's pictures."""
     if errors := [error for rule in (_aspects, _mask_size, _outpaint_sums) for error in rule(spec, pictures)]:
         raise TaskRejected(*errors)
 

@@ -78,7 +78,7 @@ class TaskIds:
             raise ConflictTaskUUID
 
     async def kind(self, owner: str, task_id: str) -> Kind | None:
-        """What kind of task an id means; None when its owner has no such task."""
+        """The kind of a task. None if its owner has no such task."""
 
         def work(connection: sqlite3.Connection) -> Kind | None:
             row = _find(connection, owner, task_id)
