@@ -12,7 +12,9 @@ from pipelines.catalog.component_files import COMPONENTS, Component
 from pipelines.catalog.hub.snapshots import PARTS
 from pipelines.catalog.sources import Row, Source, missing_sources
 from pipelines.models.formats.headers import FormatError, TensorEntry
+from pipelines.models.formats.text_encoder import NO_VISION, open_text_encoder
 from pipelines.models.formats.transformer import open_transformer
+from pipelines.models.formats.vae import open_vae
 from pipelines.models.formats.weight_files import open_weights, read_json
 
 
@@ -28,6 +30,8 @@ class Finding:
 def check_row(row: Row, catalog: Catalog) -> Finding:
     """Open the files of a row. A row whose weights are not all here is told so, and nothing is opened."""
     if missing := missing_sources(row):
+        if local := [source.name for source in missing if source.repository is None]:
+            return Finding(row.air, "wrong", f"there is no file or folder '{local[0]}'")
         names = ", ".join(source.name for source in missing)
         return Finding(row.air, "not here", f"{names} is not wholly here; `ownware models pull {row.air}` downloads it")
     try:
@@ -48,7 +52,7 @@ def _model(entry: ModelEntry) -> Iterator[str]:
         own = files.own(component)
         path = base / component if own is None else _path(own)
         path = path / component if (path / component).is_dir() else path  # a folder of a whole model
-        yield _component(component, path, base / component / "config.json")
+        yield _component(component, path, base / component / "config.json", entry)
     needed = [
         part for part in PARTS if part not in COMPONENTS and (part != "processor" or entry.mode != "text_to_image")
     ]
@@ -60,10 +64,17 @@ def _model(entry: ModelEntry) -> Iterator[str]:
     yield f"from {base}"
 
 
-def _component(component: Component, path: Path, base_config: Path) -> str:
-    if component != "transformer":
-        return f"{component.replace('_', ' ')} {_describe(open_weights(path).tensors.values())}"
-    found = open_transformer(path, read_json(base_config) if base_config.is_file() else None)
+def _component(component: Component, path: Path, base_config: Path, entry: ModelEntry) -> str:
+    config = read_json(base_config) if base_config.is_file() else None
+    if component == "vae":
+        open_vae(path, config)
+        return f"vae {_describe(open_weights(path).tensors.values())}"
+    if component == "text_encoder":
+        encoder = open_text_encoder(path, config)
+        if entry.mode != "text_to_image" and not encoder.sees:
+            raise FormatError(NO_VISION)
+        return f"text encoder {encoder.format} {decimal(sum(weight.size for weight in encoder.weights.values()))}"
+    found = open_transformer(path, config)
     size = decimal(sum(entry.tensor.size for entry in found.weights.values()))
     marks = ", zero_cond_t" if found.config.get("zero_cond_t") else ""
     return f"transformer {found.format} {size}, {found.config.get('num_layers')} blocks{marks}"

@@ -30,7 +30,7 @@ def test_a_folder(folder: Path) -> None:
     transformer, encoder, vae, source = text.split("; ")
     assert transformer.startswith("transformer folder BF16 ")
     assert transformer.endswith(" MB, 6 blocks")
-    assert encoder.startswith("text encoder BF16 ")
+    assert encoder.startswith("text encoder folder BF16 ")
     assert vae.startswith("vae BF16 ")
     assert source == f"from {folder}"
 
@@ -53,6 +53,19 @@ def test_what_is_not_here() -> None:
     state, text = told(replace(TEXT, weights="owner/nowhere", transformer="owner/files/q4.gguf"))
     assert state == "not here"
     assert text.startswith("owner/nowhere, owner/files/q4.gguf is not wholly here; `ownware models pull runware:108@1`")
+
+
+def test_a_path_that_is_not_there_cannot_be_downloaded(tmp_path: Path) -> None:
+    row = replace(TEXT, transformer=str(tmp_path / "q4.gguf"))
+    assert told(row) == ("wrong", f"there is no file or folder '{tmp_path / 'q4.gguf'}'")
+
+
+def test_a_component_of_another_kind(folder: Path) -> None:
+    row = replace(TEXT, weights=str(folder))
+    for part, other in (("vae", "text_encoder"), ("text_encoder", "vae"), ("transformer", "vae")):
+        state, text = told(replace(row, **{part: str(folder / other)}))
+        assert state == "wrong"
+        assert text.startswith(f"it is a {other.replace('_', ' ').replace('vae', 'VAE')}, not a ")
 
 
 @pytest.mark.parametrize("part", ["transformer", "text_encoder", "vae"])
