@@ -14,6 +14,7 @@ from pathlib import Path
 from pipelines.models.planning.cards import Card, make_card
 
 # A driver's own files: with one of them there may be a GPU that nvidia-smi does not list.
+_LEAST_DRIVER = {12: 525, 13: 580}  # by the major version of CUDA: NVIDIA's table of minor version compatibility
 _DRIVERS = ("/dev/nvidiactl", "/dev/dxg", "/dev/nvmap", "/dev/kfd")
 
 
@@ -23,10 +24,14 @@ class DeviceError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class TorchBuild:
-    """The installed build of torch. `has_gpu_code` is true for CUDA and ROCm, and false for the CPU only."""
+    """The installed build of torch. `has_gpu_code` is true for CUDA and ROCm, and false for the CPU only.
+
+    `cuda` is the version of CUDA that it brings.
+    """
 
     version: str
     has_gpu_code: bool
+    cuda: str | None = None
 
     @classmethod
     def find(cls) -> "TorchBuild":
@@ -35,19 +40,39 @@ class TorchBuild:
         if spec is None or spec.origin is None:
             raise DeviceError("torch is not installed")
         constants = runpy.run_path(str(Path(spec.origin).with_name("version.py")))
-        return cls(constants["__version__"], bool(constants.get("cuda") or constants.get("hip")))
+        cuda = constants.get("cuda")
+        return cls(constants["__version__"], bool(cuda or constants.get("hip")), cuda)
+
+    def check_driver(self) -> None:
+        """Raise `DeviceError` for a GPU driver that is too old for this build."""
+        text = " ".join(_nvidia_smi() or ())
+        supported = re.search(r"CUDA(?: \w+)? Version\s*:\s*(\d+)\.\d+", text)
+        needed = int((self.cuda or "0").partition(".")[0])
+        if supported is None or int(supported[1]) >= needed:
+            return
+        driver = re.search(r"Driver Version\s*:\s*([\d.]+)", text)
+        raise DeviceError(
+            f"the GPU driver {driver[1] if driver else ''} supports CUDA {supported[1]}, and torch {self.version} "
+            f"brings CUDA {self.cuda}: install driver {_LEAST_DRIVER.get(needed, 'of this CUDA')} or newer, or start "
+            "with --devices cpu"
+        )
 
 
 def find_devices(wanted: tuple[str, ...]) -> tuple[str, ...]:
     """Every NVIDIA GPU for `auto`, or the CPU without one or without a torch that can use it.
 
-    Other names stay as they are. Raises `DeviceError` for one that is not on this machine.
+    `cuda` is every GPU too, and never the CPU. Other names stay as they are. Raises `DeviceError` for one that is not
+    on this machine, and for a driver that is too old.
     """
-    if wanted == ("auto",):
-        found = tuple(f"cuda:{index}" for index in range(_gpu_count() or 0))
-        return found if found and TorchBuild.find().has_gpu_code else ("cpu",)
+    every = tuple(f"cuda:{index}" for index in range(_gpu_count() or 0))
+    if wanted == ("auto",) and not (every and TorchBuild.find().has_gpu_code):
+        return ("cpu",)
+    if wanted == ("auto",) or (wanted == ("cuda",) and every):
+        wanted = every
     for name in wanted:
         _check(name)
+    if any(name.startswith("cuda") for name in wanted):
+        TorchBuild.find().check_driver()
     return wanted
 
 
@@ -70,7 +95,7 @@ def _read_card(line: str, whole: bool) -> Card | None:
 
 def _check(name: str) -> None:
     if re.fullmatch(r"cpu|mps|cuda(:\d+)?", name) is None:
-        raise DeviceError(f"'{name}' is no device; there are auto, cpu, cuda:0, cuda:1 …")
+        raise DeviceError(f"'{name}' is no device; there are auto, cpu, cuda, cuda:0, cuda:1 …")
     if not name.startswith("cuda"):
         return
     torch = TorchBuild.find()
@@ -82,7 +107,10 @@ def _check(name: str) -> None:
     count = _gpu_count()
     if count is not None and int(name.partition(":")[2] or 0) >= count:
         there = ", ".join(f"cuda:{index}" for index in range(count)) or "no CUDA device"
-        raise DeviceError(f"'{name}' is not on this machine: there is {there}. --devices cpu uses the CPU")
+        raise DeviceError(
+            f"'{name}' is not on this machine: there is {there}. --devices cpu uses the CPU; a container sees GPUs "
+            "when it is started with --gpus all"
+        )
 
 
 def _gpu_count() -> int | None:

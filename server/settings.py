@@ -57,7 +57,8 @@ class Settings(BaseSettings):
         "auto: the catalogue's when a models file is given, or those that are here and fit when a GPU is present.",
     )
     devices: Annotated[tuple[str, ...], NoDecode] = Field(
-        default=("auto",), description="Devices to render on, comma separated: auto, cpu, cuda:0, cuda:1 …"
+        default=("auto",),
+        description="Devices to render on, comma separated: auto, cpu, cuda (every GPU), cuda:0, cuda:1 …",
     )
     vram: Literal["auto"] | Annotated[float, Field(gt=0)] = Field(
         default="auto", description="GPU memory to use, in GiB; auto: all that is free."

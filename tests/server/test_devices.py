@@ -7,6 +7,7 @@ from server.devices import DeviceError, TorchBuild, find_cards, find_devices
 
 SMI = """#!/bin/sh
 case "$1" in
+'') echo "| NVIDIA-SMI 550.54.15   Driver Version: 550.54.15   CUDA Version: 12.4 |";;
 --list-gpus) echo 'GPU 0: NVIDIA H200 (UUID: a)'; echo 'GPU 1: NVIDIA H200 (UUID: b)';;
 *) echo '81559, 80000, 9.0, NVIDIA H200'; echo '24564, [N/A], [N/A], Board, Rev 2'; echo '[N/A], [N/A], 8.9, X'; echo;;
 esac
@@ -65,6 +66,33 @@ def test_named_devices_stay() -> None:
     assert find_devices(("cuda:1", "cuda", "cpu")) == ("cuda:1", "cuda", "cpu")
 
 
+@pytest.mark.usefixtures("two_gpus")
+def test_cuda_is_every_gpu() -> None:
+    assert find_devices(("cuda",)) == ("cuda:0", "cuda:1")
+
+
+def test_cuda_is_never_the_cpu() -> None:
+    with pytest.raises(
+        DeviceError, match=r"'cuda' is not on this machine: .*; a container sees GPUs when .*--gpus all"
+    ):
+        find_devices(("cuda",))
+
+
+@pytest.mark.usefixtures("two_gpus")
+@pytest.mark.parametrize("wanted", ["auto", "cuda", "cuda:1"])
+def test_a_driver_that_is_too_old(monkeypatch: pytest.MonkeyPatch, wanted: str) -> None:
+    monkeypatch.setattr(TorchBuild, "find", lambda: TorchBuild("2.13.0", True, "13.0"))
+    message = (
+        r"^the GPU driver 550\.54\.15 supports CUDA 12, and torch 2\.13\.0 brings CUDA 13\.0: "
+        "install driver 580 or newer"
+    )
+    with pytest.raises(DeviceError, match=message):
+        find_devices((wanted,))
+    monkeypatch.setattr(TorchBuild, "find", lambda: TorchBuild("2.9.0", True, "12.8"))
+    assert find_devices((wanted,))
+    assert find_devices(("cpu",)) == ("cpu",)
+
+
 def test_a_device_that_cannot_be_counted_is_left_to_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(devices, "_DRIVERS", ("/dev/null",))
     assert find_devices(("cuda:0",)) == ("cuda:0",)
@@ -110,7 +138,9 @@ class TestTheInstalledBuild:
     def test_it_is_read_from_its_version_file(self) -> None:
         import torch
 
-        assert FIND() == TorchBuild(torch.__version__, bool(torch.version.cuda or torch.version.hip))
+        assert FIND() == TorchBuild(
+            torch.__version__, bool(torch.version.cuda or torch.version.hip), torch.version.cuda
+        )
 
     def test_it_may_be_missing(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(devices.importlib.util, "find_spec", lambda name: None)
