@@ -11,8 +11,8 @@ from ownware.commands.bench_report import FOLDER, RESULTS, read_groups
 from ownware.console import fail, print_messages
 
 if TYPE_CHECKING:
-    from benchmarks.step_caches.recommend import Constraints, Recommendation
-    from benchmarks.step_caches.summary import Group, Row
+    from benchmarks.step_caches.reports.recommend import Constraints, Recommendation
+    from benchmarks.step_caches.reports.summary import Group, Row
 
 NO_RECOMMENDATION = 1
 
@@ -29,7 +29,7 @@ def recommend(
     results: Annotated[Path, typer.Option(help="The JSON lines.")] = FOLDER / RESULTS,
 ) -> None:
     """Print what a task has to ask for to be fastest and stay similar: acceleratorOptions, or fewer steps."""
-    from benchmarks.step_caches import recommend as recommendations
+    from benchmarks.step_caches.reports import recommend as recommendations
     from benchmarks.step_caches.results import ResultsError
     from ownware.cache_benchmark import BenchError
     from ownware.options import OptionError, parse_size

@@ -8,7 +8,7 @@ import typer
 from ownware.console import fail, print_message
 
 if TYPE_CHECKING:
-    from benchmarks.step_caches.summary import Group
+    from benchmarks.step_caches.reports.summary import Group
 
 FOLDER = Path("step-caches")
 RESULTS = "results.jsonl"
@@ -32,14 +32,14 @@ def report(
 
 def write_reports(out: Path, results: Path, readme: Path | None = None, plot: Path | None = None) -> None:
     """Write the report, and the newest group's table and plot to other files. A failure ends the command."""
-    from benchmarks.step_caches.markdown import PageError, insert_table, table
+    from benchmarks.step_caches.reports.markdown import PageError, insert_table, table
     from benchmarks.step_caches.results import ResultsError
     from ownware.cache_benchmark import BenchError, check_packages
 
     try:
         check_packages()
         groups = read_groups(results)
-        from benchmarks.step_caches.report import save_front, write_report
+        from benchmarks.step_caches.reports.report import save_front, write_report
 
         page = write_report(groups, out / IMAGES, out)
         if readme is not None:
@@ -63,8 +63,8 @@ def results_path(out: Path, results: Path | None) -> Path:
 
 def read_groups(path: Path) -> "list[Group]":
     """The groups of a results file. Raises `ResultsError`, and `BenchError` when it is empty."""
+    from benchmarks.step_caches.reports.summary import group_measurements
     from benchmarks.step_caches.results import read_results
-    from benchmarks.step_caches.summary import group_measurements
     from ownware.cache_benchmark import BenchError
 
     groups = group_measurements(read_results(path))

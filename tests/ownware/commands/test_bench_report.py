@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from benchmarks.step_caches.markdown import BEGIN, END
+from benchmarks.step_caches.reports.markdown import BEGIN, END
 from benchmarks.step_caches.results import to_line
 from ownware.cli import app
 from tests.rows import measurement

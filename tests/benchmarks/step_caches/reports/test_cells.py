@@ -1,6 +1,6 @@
-from benchmarks.step_caches.cells import ordered, psnr, reused
+from benchmarks.step_caches.reports.cells import ordered, psnr, reused
+from benchmarks.step_caches.reports.summary import Row, Spread, group_measurements
 from benchmarks.step_caches.results import PSNR_OF_EQUALS
-from benchmarks.step_caches.summary import Row, Spread, group_measurements
 from tests.rows import measurement
 
 

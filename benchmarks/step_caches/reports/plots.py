@@ -14,7 +14,7 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from benchmarks.step_caches.summary import Group, Row
+from benchmarks.step_caches.reports.summary import Group, Row
 
 if TYPE_CHECKING:
     from benchmarks.step_caches.results import Measurement

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from benchmarks.step_caches import cells
-from benchmarks.step_caches.recommend import pareto_front
-from benchmarks.step_caches.summary import Group
+from benchmarks.step_caches.reports import cells
+from benchmarks.step_caches.reports.recommend import pareto_front
+from benchmarks.step_caches.reports.summary import Group
 
 BEGIN, END = "<!-- step caches: written by `ownware bench report` -->", "<!-- end of step caches -->"
 _HEADINGS = ("setting", "loop", "request", "reused", "SSIM", "PSNR, dB", "FLIP")

@@ -13,12 +13,12 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.figure import Figure
 from PIL import Image
 
-from benchmarks.step_caches import cells
-from benchmarks.step_caches.plots import front_figure, option_figure, timeline_figure
-from benchmarks.step_caches.recommend import pareto_front
+from benchmarks.step_caches.reports import cells
+from benchmarks.step_caches.reports.plots import front_figure, option_figure, timeline_figure
+from benchmarks.step_caches.reports.recommend import pareto_front
+from benchmarks.step_caches.reports.summary import Group, Row
 from benchmarks.step_caches.results import Measurement
 from benchmarks.step_caches.runner import image_path
-from benchmarks.step_caches.summary import Group, Row
 
 THUMBNAIL_SIDE = 256  # pixels
 _DPI = 110

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+from benchmarks.step_caches.reports.summary import Row, Spread
 from benchmarks.step_caches.results import PSNR_OF_EQUALS
-from benchmarks.step_caches.summary import Row, Spread
 
 
 def speedup(spread: Spread) -> str:

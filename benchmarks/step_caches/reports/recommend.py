@@ -7,7 +7,7 @@ import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from benchmarks.step_caches.summary import Group, Row, Spread
+from benchmarks.step_caches.reports.summary import Group, Row, Spread
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,8 @@ from dataclasses import replace
 
 import pytest
 
+from benchmarks.step_caches.reports.summary import MIN_NOISE, Spread, WordCounts, group_measurements
 from benchmarks.step_caches.results import Run, Similarity
-from benchmarks.step_caches.summary import MIN_NOISE, Spread, WordCounts, group_measurements
 from tests.rows import BASELINE, SETUP, measurement
 
 

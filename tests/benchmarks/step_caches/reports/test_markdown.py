@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.step_caches.markdown import BEGIN, END, PageError, insert_table, table
+from benchmarks.step_caches.reports.markdown import BEGIN, END, PageError, insert_table, table
+from benchmarks.step_caches.reports.summary import Group, group_measurements
 from benchmarks.step_caches.results import PSNR_OF_EQUALS, Similarity
-from benchmarks.step_caches.summary import Group, group_measurements
 from tests.rows import measurement
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from benchmarks.step_caches.report import save_front, write_report
+from benchmarks.step_caches.reports.report import save_front, write_report
+from benchmarks.step_caches.reports.summary import group_measurements
 from benchmarks.step_caches.runner import image_path, save_image
-from benchmarks.step_caches.summary import group_measurements
 from tests.rows import measurement
 
 RESULTS = [

@@ -3,8 +3,8 @@ from typing import get_args
 import numpy as np
 
 from accel.cache.report import Decision, Reason
-from benchmarks.step_caches.plots import _REASONS, curves_of, front_figure, option_figure, timeline_figure
-from benchmarks.step_caches.summary import group_measurements
+from benchmarks.step_caches.reports.plots import _REASONS, curves_of, front_figure, option_figure, timeline_figure
+from benchmarks.step_caches.reports.summary import group_measurements
 from tests.rows import measurement
 
 

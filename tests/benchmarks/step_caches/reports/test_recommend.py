@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.step_caches.recommend import Constraints, pareto_front, recommend
-from benchmarks.step_caches.summary import Group, group_measurements
+from benchmarks.step_caches.reports.recommend import Constraints, pareto_front, recommend
+from benchmarks.step_caches.reports.summary import Group, group_measurements
 from tests.rows import measurement
 
 SPEED = st.floats(1.1, 4.0)
