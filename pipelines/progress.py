@@ -30,19 +30,22 @@ def show_progress(step: str, total: int) -> Iterator[Advance]:
 @contextmanager
 def _bar(step: str, total: int) -> Iterator[Advance]:
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        DownloadColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-        TransferSpeedColumn,
-    )
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.table import Column
 
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    clock = (TimeElapsedColumn(), TextColumn("eta"), TimeRemainingColumn())
-    progress = Progress(*columns, *clock, console=Console(stderr=True))
+    def fixed(width: int) -> Column:
+        return Column(no_wrap=True, min_width=width)
+
+    progress = Progress(
+        TextColumn("{task.description}", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")),
+        BarColumn(12, table_column=fixed(12)),
+        DownloadColumn(table_column=fixed(12)),
+        TimeElapsedColumn(fixed(7)),
+        TextColumn("eta", table_column=fixed(3)),
+        TimeRemainingColumn(table_column=fixed(7)),
+        console=Console(stderr=True),
+        expand=True,
+    )
     task = progress.add_task(step, total=total)
     timer = threading.Timer(DELAY, progress.start)
     timer.daemon = True
@@ -69,8 +72,16 @@ def _lines(step: str, total: int) -> Iterator[Advance]:
             if now >= next_line:
                 next_line = now + INTERVAL
                 share = f"{done / GB:.1f} of {total / GB:.1f} GB"
-                log.info(step, done=share, percent=100 * done // max(total, 1), seconds=round(now - started))
+                _say(step, done=share, percent=100 * done // max(total, 1), seconds=round(now - started))
 
     yield advance
     if (seconds := time.monotonic() - started) >= DELAY:
-        log.info(f"{step}: done", gigabytes=round(total / GB, 1), seconds=round(seconds, 1))
+        _say(f"{step}: done", gigabytes=round(total / GB, 1), seconds=round(seconds, 1))
+
+
+def _say(event: str, **values: object) -> None:
+    """Write to the log, or to the error stream of a program that has configured none: its output holds results."""
+    if structlog.is_configured():
+        log.info(event, **values)
+    else:
+        print(f"ownware: {event}", *(f"{key}={value}" for key, value in values.items()), file=sys.stderr)  # noqa: T201

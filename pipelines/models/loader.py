@@ -124,7 +124,7 @@ def load_transformer(
         depth = len(network.transformer_blocks)
         placement = replace(placement, waits=lambda name: share.waits(name, depth))
         size = sum(entry.tensor.size for entry in found.weights.values())
-        with show_progress(f"loading the transformer ({found.format})", size) as advance:
+        with show_progress(f"loading {_short(own or files.weights)}: transformer ({found.format})", size) as advance:
             return fill(network, found.weights, placement, advance)
 
 
@@ -171,7 +171,8 @@ def load_text_encoder(
         check_names(network, found.weights)
 
     def read(placement: Placement) -> Qwen2_5_VLForConditionalGeneration:
-        progress = show_progress(f"loading the text encoder ({found.format})", size)
+        name = _short(files.text_encoder or files.weights)
+        progress = show_progress(f"loading {name}: text encoder ({found.format})", size)
         with _part(files.text_encoder or files.weights, "text_encoder"), progress as advance:
             return fill(network, found.weights, placement, advance)
 
@@ -281,6 +282,11 @@ def _image_processor(weights: str, part: str, *, required: bool) -> Qwen2VLImage
         if required:
             raise
         return None
+
+
+def _short(weights: str) -> str:
+    """Weights in a line about progress: a hub name as it is, and the end of a path."""
+    return Path(weights).name if Path(weights).is_absolute() else weights
 
 
 def _first_line(error: BaseException) -> str:

@@ -49,6 +49,18 @@ def test_lines_in_the_log_without_a_terminal(
 
 
 @pytest.mark.usefixtures("at_once")
+def test_a_program_without_a_log_gets_lines_on_its_error_stream(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(progress.structlog, "is_configured", lambda: False)
+    with show_progress("loading model", 10**9) as advance:
+        advance(10**9)
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.splitlines()[0] == "ownware: loading model done=1.0 of 1.0 GB percent=100 seconds=0"
+
+
+@pytest.mark.usefixtures("at_once")
 def test_lines_come_at_intervals() -> None:
     with capture_logs() as lines, show_progress("loading model", 100) as advance:
         for _ in range(100):
