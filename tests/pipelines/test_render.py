@@ -90,7 +90,7 @@ class TestPicture:
             {"true_cfg_scale": 2.0},
             {"true_cfg_scale": 1.0},
             {"steps": 4},
-            {"sampler": Sampler("dpmpp_2m")},
+            {"sampler": Sampler("unipc_2")},
             {"sampler": Sampler("euler_a")},
             {"sampler": Sampler(schedule="karras")},
         ],
