@@ -5,6 +5,7 @@ modulation depends on the timestep alone, so it can be computed once and used fo
 cache, no ControlNet, and not where the weights are.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -26,6 +27,20 @@ class BlockModulation:
 
     image: torch.Tensor
     text: torch.Tensor
+
+
+# What `block_forward` takes and returns: the text and the image after a block.
+BlockForward = Callable[
+    [
+        QwenImageTransformerBlock,
+        torch.Tensor,
+        torch.Tensor,
+        BlockModulation,
+        tuple[torch.Tensor, torch.Tensor],
+        torch.Tensor | None,
+    ],
+    tuple[torch.Tensor, torch.Tensor],
+]
 
 
 def time_embedding(transformer: QwenImageTransformer2DModel, timestep: torch.Tensor) -> torch.Tensor:

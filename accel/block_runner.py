@@ -13,7 +13,7 @@ from math import ceil, prod
 import torch
 from diffusers.models.transformers.transformer_qwenimage import QwenImageTransformer2DModel, QwenImageTransformerBlock
 
-from accel.block_forward import BlockModulation, block_forward, compute_modulation, time_embedding
+from accel.block_forward import BlockForward, BlockModulation, block_forward, compute_modulation, time_embedding
 from accel.weights.modulation_tables import StepModulation
 from accel.weights.streaming import WeightStream
 
@@ -31,14 +31,15 @@ def no_control_residuals() -> None:
 
 @dataclass(frozen=True, slots=True)
 class WeightAccess:
-    """Where the blocks of a forward have their weights from. Without anything, from the transformer itself.
+    """Where the blocks of a forward have their weights from, and what runs them. By default the transformer itself.
 
-    `stream` copies them to the device. `modulation` returns the modulation of all blocks, in place of their modulation
-    layers; it is called when the first block needs it.
+    `stream` copies the weights to the device. `modulation` returns the modulation of all blocks, in place of their
+    modulation layers; it is called when the first block needs it. `run` runs one block.
     """
 
     stream: WeightStream | None = None
     modulation: Callable[[], StepModulation] | None = None
+    run: BlockForward = block_forward
 
 
 RESIDENT = WeightAccess()
@@ -136,7 +137,7 @@ class BlockRunner:
         """Run the next block. Its weights are on the device."""
         block = self._block(self.position)
         modulation = self._modulation(self.position)
-        self.text, self.image = block_forward(
+        self.text, self.image = self._weights.run(
             block, self.image, self.text, modulation, self._rotary_embedding, self._modulate_index
         )
         self.image = self._add_controls(self.image)

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from accel.block_forward import block_forward
 from accel.block_runner import RESIDENT, WeightAccess, run_together
 from accel.cache.evaluation import Evaluation, Forward
 from accel.cache.session import CacheSession, open_session
@@ -353,11 +354,15 @@ def _predict(evaluation: Evaluation) -> list[torch.Tensor]:
 
 
 def _weights(state: RenderState, timestep: torch.Tensor) -> WeightAccess:
-    """Where the blocks have their weights from in an evaluation at a timestep [1]."""
-    if state.checkpoint.placed is None:
-        return RESIDENT
+    """Where the blocks have their weights from in an evaluation at a timestep [1], and what runs them."""
+    placed, compiled = state.checkpoint.placed, state.checkpoint.compiled
+    run = block_forward
+    if compiled is not None and not state.loras.hooks:  # hooks are not part of a compiled graph
+        run = compiled
+    if placed is None:
+        return WeightAccess(run=run)
     modulation = None if state.modulation is None else cache(partial(state.modulation.at, timestep))
-    return WeightAccess(state.checkpoint.placed.blocks, modulation)
+    return WeightAccess(placed.blocks, modulation, run)
 
 
 def _channels(checkpoint: Checkpoint) -> int:

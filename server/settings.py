@@ -60,6 +60,10 @@ class Settings(BaseSettings):
         default=("auto",),
         description="Devices to render on, comma separated: auto, cpu, cuda (every GPU), cuda:0, cuda:1 …",
     )
+    compile: Literal["auto", "off"] = Field(
+        default="auto",
+        description="Compile the transformer's blocks. auto: on a GPU, in a minute at the first start; off: never.",
+    )
     vram: Literal["auto"] | Annotated[float, Field(gt=0)] = Field(
         default="auto", description="GPU memory to use, in GiB; auto: all that is free."
     )
@@ -171,6 +175,7 @@ class Settings(BaseSettings):
             prompts=PromptFolder(self.data_dir / "prompts", budget) if budget else None,
             streamed_blocks=None if self.streamed_blocks == "auto" else self.streamed_blocks,
             tables=None if self.modulation_tables == "auto" else self.modulation_tables == "on",
+            compiled=self.data_dir / "compiled" if self.compile == "auto" else None,
         )
 
     @field_validator("data_dir", "models", "lora_dir", "profile_dir")

@@ -6,13 +6,14 @@ Knows the loop and the models; knows no row.
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
 import torch
 
 from accel.kernels.attention import attention_kernel, choose_attention
+from accel.kernels.compiled_block import CompiledBlocks
 from accel.weights.quantized.quantize import quantize
 from benchmarks.budget import Figures
 from benchmarks.gpu.arithmetic import Work, forward_work
@@ -32,12 +33,16 @@ Precision = Literal["unquantized", "fp8"]
 
 @dataclass(frozen=True)
 class Case:
-    """A text-to-image render: `side` pixels, `steps`, with guidance or without, decoded or latents alone."""
+    """A text-to-image render: `side` pixels, `steps`, with guidance or without, decoded or latents alone.
+
+    `compiled` runs the blocks through one compiled graph.
+    """
 
     side: int
     steps: int
     guidance: bool = True
     picture: bool = False
+    compiled: bool = False
 
 
 class Bench:
@@ -47,6 +52,7 @@ class Bench:
         self.size, self.device = size, device
         self._precision: Precision | None = None
         self._models: RandomModels | None = None
+        self._compiled = CompiledBlocks()
         self._latents: dict[tuple[Case, Precision], torch.Tensor] = {}
 
     @cached_property
@@ -79,7 +85,7 @@ class Bench:
         models = self.models(precision)
         started = time.perf_counter()
         with self.kernels():
-            state = self._begin(models, Case(case.side, WARM_UP_STEPS, case.guidance))
+            state = self._begin(models, replace(case, steps=WARM_UP_STEPS))
             self._run(state)
             first = time.perf_counter() - started
             self._reset_peak()
@@ -93,7 +99,7 @@ class Bench:
         self._latents[case, precision] = state.latents
         work = self.work(case.side, case.guidance) * case.steps
         found = {"first_seconds": round(first, 2), "finite": bool(torch.isfinite(state.latents).all())}
-        return self.figures(seconds, case.steps, work) | found | self._difference(case)
+        return self.figures(seconds, case.steps, work) | found | self._difference(case, precision)
 
     def work(self, side: int, guidance: bool, reference_tokens: int = 0) -> Work:
         """The work of one step."""
@@ -125,7 +131,7 @@ class Bench:
         scale = TRUE_CFG_SCALE if case.guidance else 1.0
         return begin(
             RenderRequest("", "", None, case.side, case.side, case.steps, Sampler(), scale, SEED),
-            models.checkpoint,
+            replace(models.checkpoint, compiled=self._compiled if case.compiled else None),
             noise=models.noise(case.side),
             cond=models.prompt(),
             uncond=models.negative_prompt() if case.guidance else None,
@@ -136,12 +142,12 @@ class Bench:
             advance([state])
         synchronize(self.device)
 
-    def _difference(self, case: Case) -> Figures:
-        """How far quantized latents are from the unquantized ones of the same case, relative to those."""
-        exact, quantized = self._latents.get((case, "unquantized")), self._latents.get((case, "fp8"))
-        if exact is None or quantized is None:
+    def _difference(self, case: Case, precision: Precision) -> Figures:
+        """How far the latents are from the unquantized ones without compilation, relative to those."""
+        plain, found = self._latents.get((replace(case, compiled=False), "unquantized")), self._latents[case, precision]
+        if plain is None or plain is found:
             return {}
-        difference = (exact.float() - quantized.float()).norm() / exact.float().norm()
+        difference = (plain.float() - found.float()).norm() / plain.float().norm()
         return {"latents_relative_difference": round(difference.item(), 5)}
 
     def _reset_peak(self) -> None:

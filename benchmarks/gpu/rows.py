@@ -3,7 +3,7 @@
 Knows what is compared; knows no time limit and no file.
 """
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 
 from accel.cache.strategies.dbcache import DBCache
@@ -25,13 +25,16 @@ def rows(bench: Bench, steps: int) -> list[Row]:
     """All rows. `steps` are those of the long renders: 50 for the published figures."""
     side = bench.size.side
     long, short = Case(side, steps), Case(side, 8, guidance=False, picture=True)
+    compiled = replace(long, compiled=True)
     share = steps / 50
     return [
         Row("ceilings of the device", partial(_ceilings, bench), 10),
         Row("ours", partial(bench.render, long), 15 + 20 * share),
         Row("profile of one step", partial(_profile, bench, "unquantized"), 5),
         Row("diffusers", partial(_diffusers, bench, long), 5 + 22 * share),
+        Row("ours, compiled", partial(bench.render, compiled), 75 + 16 * share),
         Row("ours, fp8", partial(bench.render, long, "fp8"), 15 + 16 * share),
+        Row("ours, fp8, compiled", partial(bench.render, compiled, "fp8"), 75 + 12 * share),
         Row("profile of one step, fp8", partial(_profile, bench, "fp8"), 5),
         Row("ours, 8 steps without guidance, decoded", partial(bench.render, short), 15),
         Row("ours, half the side, 20 steps, decoded", partial(bench.render, Case(side // 2, 20, picture=True)), 6),

@@ -14,6 +14,7 @@ from transformers import Qwen2_5_VLForConditionalGeneration, Qwen2Tokenizer
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
 from accel.kernels.attention import choose_attention
+from accel.kernels.compiled_block import CompiledBlocks
 from accel.weights.placement import PlacedWeights
 from accel.weights.quantized.quantize import describe_linears
 from accel.weights.single_frame import SingleFrameVae
@@ -31,7 +32,8 @@ class Checkpoint:
 
     `image_processor` is None for text-to-image weights, whose folder has none. `placed` says where the transformer's
     weights are; None means on the device. `waiting` has the text encoder on the device while it encodes; None means
-    that it is always there.
+    that it is always there. `compiled` runs its blocks; None means that
+    they are not compiled.
     """
 
     transformer: QwenImageTransformer2DModel
@@ -44,6 +46,7 @@ class Checkpoint:
     dtype: torch.dtype
     placed: PlacedWeights | None = None
     waiting: WaitingEncoder | None = None
+    compiled: CompiledBlocks | None = None
 
     @property
     def sees(self) -> bool:

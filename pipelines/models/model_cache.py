@@ -8,6 +8,7 @@ import torch
 from pipelines.catalog.catalog import ModelEntry
 from pipelines.errors import LoadError
 from pipelines.models.checkpoint import Checkpoint, LoadedModel
+from pipelines.models.compiling import compile_blocks
 from pipelines.models.devices import check_device, compute_dtype, device_card, free_memory, limit_memory
 from pipelines.models.encoder_identity import encoder_identity
 from pipelines.models.formats.text_encoder import NO_VISION
@@ -56,6 +57,8 @@ class ModelCache:
         self._kept.drop_others(shared_identities(entry.files, str(dtype), plan))
         self._models.make_room(plan.host_bytes, self._kept.networks)
         checkpoint = load(entry.files, self._device, dtype, with_vision=with_vision, plan=plan, kept=self._kept)
+        if self._options.compiled is not None and self._device.type == "cuda":
+            checkpoint = compile_blocks(checkpoint, self._options.compiled)
         memory = ByteBudgetCache(budgets_within(plan.adapter_bytes))
         admission = Admission(plan, usual_workload(entry), card.memory) if card.memory else None
         model = LoadedModel(checkpoint, plan, self._prompts(entry, checkpoint, plan), memory, admission)

@@ -23,13 +23,15 @@ class PromptFolder:
 class ModelOptions:
     """`plan` is what the plan of each model may use. `prompts` keeps encodings for the next start; None keeps none.
 
-    `streamed_blocks` and `tables` replace what the plan of a model says; None leaves it.
+    `streamed_blocks` and `tables` replace what the plan of a model says; None leaves it. `compiled` is where the
+    compiler keeps its files; None compiles nothing. Only a GPU compiles.
     """
 
     plan: PlanOptions = field(default_factory=PlanOptions)
     prompts: PromptFolder | None = None
     streamed_blocks: int | None = None
     tables: bool | None = None
+    compiled: Path | None = None
 
     def adjust(self, plan: WeightsPlan) -> WeightsPlan:
         """The plan with what the user has set."""

@@ -55,6 +55,7 @@ def test_each_option_is_a_flag_and_a_variable(monkeypatch: pytest.MonkeyPatch) -
         "max_lora_mb": ("1", "2"),
         "prompt_cache_mb": ("0", "1"),
         "lora_timeout": ("1.5", "2"),
+        "compile": ("auto", "off"),
         "threshold_direction": ("library", "documented"),
         "log_level": ("debug", "error"),
     }

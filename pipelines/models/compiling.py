@@ -1,0 +1,58 @@
+"""Compiles the blocks of a loaded transformer before its first request. Knows checkpoints; knows no request."""
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import structlog
+import torch
+
+from accel.block_runner import BlockRunner, WeightAccess, run_together
+from accel.kernels.compiled_block import CompiledBlocks
+from accel.weights.modulation_tables import StepModulation
+from pipelines.models.checkpoint import Checkpoint
+
+log = structlog.get_logger()
+
+_FOLDER_VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
+
+# Sizes that are neither 0 nor 1, which the compiler would take for constants. The image is a square of tokens.
+SIDE, WORDS = 8, 24
+
+
+@torch.inference_mode()
+def compile_blocks(
+    checkpoint: Checkpoint, folder: Path, make: Callable[[], CompiledBlocks] = CompiledBlocks
+) -> Checkpoint:
+    """The checkpoint with compiled blocks; with the blocks that it had, and a line in the log, where that fails.
+
+    The compiler keeps its files in `folder`. It takes about a minute without them, and seconds with them.
+    """
+    os.environ.setdefault(_FOLDER_VARIABLE, str(folder))
+    compiled, transformer = make(), checkpoint.transformer
+    started = time.monotonic()
+    log.info("compiling the blocks", device=str(checkpoint.device))
+    new = partial(torch.ones, device=checkpoint.device, dtype=checkpoint.dtype)
+    stream = None if checkpoint.placed is None else checkpoint.placed.blocks
+    modulated = 6 * transformer.inner_dim  # shift, scale and gate, for the attention and for the feed-forward layer
+    # Two rows where reference images count as clean. The modulation layers may wait in host memory.
+    modulation = StepModulation(new(1, 2 if transformer.zero_cond_t else 1, modulated), new(1, 1, modulated))
+    runner = BlockRunner(
+        transformer,
+        new(1, SIDE * SIDE, transformer.config["in_channels"]),
+        new(1),
+        new(1, WORDS, transformer.config["joint_attention_dim"]),
+        [(1, SIDE, SIDE)],
+        weights=WeightAccess(stream, lambda: modulation, compiled),
+    )
+    try:
+        run_together([runner], 1)
+    except (RuntimeError, ImportError, OSError) as error:  # torch's own errors of compilation are RuntimeErrors
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        log.warning("blocks are not compiled", reason=reason)
+        return checkpoint
+    log.info("blocks are compiled", seconds=round(time.monotonic() - started, 1))
+    return replace(checkpoint, compiled=compiled)

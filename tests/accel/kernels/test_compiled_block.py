@@ -1,0 +1,89 @@
+from typing import cast
+
+import pytest
+import torch
+from diffusers.models.transformers.transformer_qwenimage import QwenImageTransformer2DModel, QwenImageTransformerBlock
+
+from accel.block_forward import block_forward, compute_modulation, time_embedding
+from accel.kernels.compiled_block import CompiledBlocks, compiled_graphs, forward_with_real_rotary, real_rotary
+
+WIDTH = 32
+SHAPES = (((8, 8), 5), ((8, 12), 9), ((6, 6), 20), ((16, 16), 7))  # grids of tokens, and words
+
+
+def transformer_of(*, zero_cond_t: bool = False, dtype: torch.dtype = torch.float32) -> QwenImageTransformer2DModel:
+    torch.manual_seed(0)
+    transformer = QwenImageTransformer2DModel(
+        num_layers=2,
+        attention_head_dim=16,
+        num_attention_heads=2,
+        joint_attention_dim=32,
+        axes_dims_rope=(4, 6, 6),
+        zero_cond_t=zero_cond_t,
+    )
+    torch.nn.Module.to(transformer, dtype).eval()
+    return transformer
+
+
+@torch.inference_mode()
+def differences(transformer: QwenImageTransformer2DModel, blocks: CompiledBlocks) -> float:
+    """The largest difference to `block_forward`, over shapes and blocks."""
+    dtype = transformer.proj_out.weight.dtype
+    largest = 0.0
+    for (rows, columns), words in SHAPES:
+        image = torch.randn(1, rows * columns, WIDTH, dtype=dtype)
+        text = torch.randn(1, words, WIDTH, dtype=dtype)
+        rotary = transformer.pos_embed([[(1, rows, columns)]], max_txt_seq_len=words, device=image.device)
+        embedding = time_embedding(transformer, torch.tensor([0.4], dtype=dtype))
+        index = torch.arange(rows * columns).remainder(2)[None].int() if transformer.zero_cond_t else None
+        for each in transformer.transformer_blocks:
+            block = cast("QwenImageTransformerBlock", each)
+            modulation = compute_modulation(block, embedding)
+            found = blocks(block, image, text, modulation, rotary, index)
+            expected = block_forward(block, image, text, modulation, rotary, index)
+            largest = max(largest, *((a - b).abs().max().item() for a, b in zip(found, expected, strict=True)))
+    return largest
+
+
+@pytest.mark.parametrize("zero_cond_t", [False, True])
+def test_it_computes_what_the_separate_kernels_do(zero_cond_t: bool) -> None:
+    assert differences(transformer_of(zero_cond_t=zero_cond_t), CompiledBlocks("eager")) < 2e-6
+
+
+def test_bfloat16_differs_by_its_rounding_only() -> None:
+    assert differences(transformer_of(dtype=torch.bfloat16), CompiledBlocks("eager")) < 0.05
+
+
+def test_blocks_and_shapes_share_one_graph() -> None:
+    torch.compiler.reset()
+    blocks, transformer = CompiledBlocks("eager"), transformer_of()
+    before = compiled_graphs()
+    differences(transformer, blocks)
+    assert compiled_graphs() == before + 1
+
+
+@pytest.mark.slow
+def test_the_compiler_gives_the_same_function() -> None:
+    torch.compiler.reset()
+    before = compiled_graphs()
+    assert differences(transformer_of(), CompiledBlocks()) < 2e-6
+    assert compiled_graphs() == before + 1
+
+
+def test_real_rotary_embeddings_are_the_parts_of_the_complex_ones() -> None:
+    angles = torch.rand(3, 4)
+    cosines, sines = real_rotary(torch.polar(torch.ones(3, 4), angles))
+    assert torch.allclose(cosines, angles.cos())
+    assert torch.allclose(sines, angles.sin())
+
+
+def test_float16_stays_finite() -> None:
+    transformer = transformer_of(dtype=torch.float16)
+    block = cast("QwenImageTransformerBlock", transformer.transformer_blocks[0])
+    rotary = transformer.pos_embed([[(1, 2, 2)]], max_txt_seq_len=3, device=torch.device("cpu"))
+    modulation = torch.ones(1, 6 * WIDTH, dtype=torch.float16)
+    image, text = torch.full((1, 4, WIDTH), 6e4).half(), torch.full((1, 3, WIDTH), 6e4).half()
+    with torch.inference_mode():
+        strong, parts = modulation * 3e4, [real_rotary(each) for each in rotary]
+        found = forward_with_real_rotary(block, image, text, strong, strong, parts[0], parts[1], None)
+    assert all(torch.isfinite(each[~each.isnan()]).all() for each in found)
