@@ -96,8 +96,12 @@ class TestPicture:
         ],
         ids=str,
     )
-    def test_another_request_is_another_picture(self, checkpoint: Checkpoint, change: dict[str, Any]) -> None:
-        assert not np.array_equal(drawn(checkpoint, asked(**change)), drawn(checkpoint, asked()))
+    def test_another_request_has_other_latents(self, checkpoint: Checkpoint, change: dict[str, Any]) -> None:
+        states = [begun(checkpoint, request) for request in (asked(**change), asked())]
+        for state in states:
+            while state.step < state.total:
+                advance([state])
+        assert not torch.equal(states[0].latents, states[1].latents)
 
     @pytest.mark.parametrize("size", [(16, 16), (16, 272), (208, 48)])
     def test_unusual_sizes(self, checkpoint: Checkpoint, size: tuple[int, int]) -> None:
