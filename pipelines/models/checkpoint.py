@@ -32,8 +32,7 @@ class Checkpoint:
 
     `image_processor` is None for text-to-image weights, whose folder has none. `placed` says where the transformer's
     weights are; None means on the device. `waiting` has the text encoder on the device while it encodes; None means
-    that it is always there. `compiled` runs its blocks; None means that
-    they are not compiled.
+    that it is always there. `compiled` runs the transformer's blocks; None means that they are not compiled.
     """
 
     transformer: QwenImageTransformer2DModel
@@ -95,4 +94,5 @@ class LoadedModel:
             host_gib=round(0.0 if report is None else report.host_gib, 6),
             tables=report is not None and report.tables,
             attention=choose_attention(checkpoint.device, checkpoint.dtype).kernel,
+            compiled=checkpoint.compiled is not None,
         )

@@ -16,7 +16,8 @@ class Engaged:
 
     `layers` and `encoder_layers` count the Linear layers by format and kernel, such as `fp8/scaled_mm`. `resident_gib`
     of the transformer stay on the device, `streamed_gib` are copied in each step, and `host_gib` wait in host memory.
-    `attention` is the kernel that was chosen; `torch` means that torch chooses.
+    `attention` is the kernel that was chosen; `torch` means that torch chooses. `compiled` is for the blocks; requests
+    with LoRAs run without.
     """
 
     model: str
@@ -29,12 +30,13 @@ class Engaged:
     host_gib: float
     tables: bool
     attention: str
+    compiled: bool = False
 
     @property
     def plain(self) -> bool:
         """Whether everything is resident and calculates in `dtype`, as without a plan."""
         dense = set(self.layers) | set(self.encoder_layers) <= {self.dtype}
-        return dense and self.encoder_place == "card" and not (self.host_gib or self.tables)
+        return dense and self.encoder_place == "card" and not (self.host_gib or self.tables or self.compiled)
 
     def __str__(self) -> str:
         parts = [
@@ -43,6 +45,7 @@ class Engaged:
             *(["modulation from tables"] if self.tables else []),
             f"text encoder {_count(self.encoder_layers)}" + (" in host memory" if self.encoder_place == "host" else ""),
             f"attention {self.attention}",
+            *(["blocks compiled"] if self.compiled else []),
         ]
         return ", ".join(parts)
 

@@ -25,6 +25,7 @@ def test_in_words() -> None:
         "text encoder bfloat16 in host memory, attention cudnn"
     )
     assert str(PLAIN) == "transformer bfloat16, 11.25 GiB resident, text encoder bfloat16, attention cudnn"
+    assert str(replace(PLAIN, compiled=True)).endswith("attention cudnn, blocks compiled")
 
 
 def test_as_json() -> None:
