@@ -16,6 +16,7 @@ from pipelines.models.planning.entries import PlanOptions, plan_entry, usual_wor
 from pipelines.models.planning.host_memory import free_host_memory
 from pipelines.models.planning.planner import PlanError
 from pipelines.models.planning.report import plan_lines
+from pipelines.models.planning.workload import Workload
 from server.devices import find_cards
 
 GB = 10**9
@@ -34,6 +35,7 @@ class Capacity:
     entry: ModelEntry
     card: Card
     host: Host
+    workload: Workload
     download: int
     plan: WeightsPlan | None
     refusal: str | None = None
@@ -50,7 +52,7 @@ class Capacity:
         """The plan for a terminal; nothing for the CPU, where all is resident."""
         if self.plan is None or self.card == CPU:
             return ()
-        first, *others = plan_lines(self.plan, self.card, self.host, usual_workload(self.entry))
+        first, *others = plan_lines(self.plan, self.card, self.host, self.workload)
         return (f"{self.entry.name} ({self.entry.air}) {first}", *others)
 
     def __str__(self) -> str:
@@ -73,11 +75,12 @@ def plan_capacity(entry: ModelEntry, devices: Sequence[str], options: PlanOption
     card = CPU if on_cpu else options.limit(min(cards, key=lambda each: each.memory))
     host = Host((options.host_memory or free_host_memory()) // len(devices))
     download = 0 if local_folder(entry.weights, entry.files.replaced) else _DOWNLOAD_BYTES
+    workload = usual_workload(entry, options)
     try:
-        plan = plan_entry(entry, card, host, options.wishes)
+        plan = plan_entry(entry, card, host, options)
     except PlanError as error:
-        return Capacity(entry, card, host, download, None, refusal=str(error))
-    return Capacity(entry, card, host, download, plan, shortages=tuple(_shortages(plan, host, download)))
+        return Capacity(entry, card, host, workload, download, None, refusal=str(error))
+    return Capacity(entry, card, host, workload, download, plan, shortages=tuple(_shortages(plan, host, download)))
 
 
 def _shortages(plan: WeightsPlan, host: Host, download: int) -> Iterator[str]:

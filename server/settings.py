@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from pipelines.limits import SIDE_MULTIPLE, is_side
 from pipelines.models.options import ModelOptions, PromptFolder
 from pipelines.models.planning.cards import GIB
 from pipelines.models.planning.entries import PlanOptions
@@ -66,6 +67,13 @@ class Settings(BaseSettings):
     )
     vram: Literal["auto"] | Annotated[float, Field(gt=0)] = Field(
         default="auto", description="GPU memory to use, in GiB; auto: all that is free."
+    )
+    plan_size: str = Field(
+        default="auto",
+        description="Largest image that the plan leaves room for, such as 2048x2048; auto: 1328x1328, or an edit's.",
+    )
+    plan_references: int | None = Field(
+        default=None, ge=0, le=3, description="Reference images that the plan leaves room for; default: the least."
     )
     precision: Wish = Field(
         default="auto",
@@ -137,6 +145,13 @@ class Settings(BaseSettings):
             return value
         return tuple(word for part in parts for word in (w.strip() for w in str(part).split(",")) if word)
 
+    @field_validator("plan_size")
+    @classmethod
+    def _some_size(cls, value: str) -> str:
+        if value != "auto":
+            parse_sides(value)
+        return value
+
     @field_validator("devices")
     @classmethod
     def _some_device(cls, value: tuple[str, ...]) -> tuple[str, ...]:
@@ -159,7 +174,9 @@ class Settings(BaseSettings):
     def plan_options(self) -> PlanOptions:
         """How models are planned on a card."""
         vram = None if self.vram == "auto" else int(self.vram * GIB)
-        return PlanOptions(vram, wishes=Wishes(self.precision, self.encoder_precision, self.exact_factor))
+        size = None if self.plan_size == "auto" else parse_sides(self.plan_size)
+        wishes = Wishes(self.precision, self.encoder_precision, self.exact_factor)
+        return PlanOptions(vram, size=size, references=self.plan_references, wishes=wishes)
 
     @property
     def profiles(self) -> Path:
@@ -182,6 +199,14 @@ class Settings(BaseSettings):
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         return value.expanduser().absolute() if value is not None else None
+
+
+def parse_sides(text: str) -> tuple[int, int]:
+    """Width and height from `1328x800`. Raises `ValueError`."""
+    width, _, height = text.lower().partition("x")
+    if not (width.isdecimal() and height.isdecimal() and is_side(int(width)) and is_side(int(height))):
+        raise ValueError(f"must be a size such as 1328x800, with sides that are multiples of {SIDE_MULTIPLE}")
+    return int(width), int(height)
 
 
 def unknown_variables(environment: Mapping[str, str]) -> list[str]:

@@ -17,9 +17,9 @@ from pipelines.models.planning.sizes import QWEN_IMAGE, ModelSizes, Packed
 from pipelines.models.planning.workload import Workload
 
 PAGE = Path(__file__).parents[1] / "reference" / "cards.md"
-_TEXT, _EDIT = Workload(), Workload(references=1)
+_TEXT, _EDIT = Workload(1328, 1328), Workload(references=1)
 _HEADER = (
-    "| card | transformer | on the card | copied a step | text encoder | exact | 1024² | edit |\n" + "|---" * 8 + "|"
+    "| card | transformer | on the card | copied a step | text encoder | exact | 1328² | edit |\n" + "|---" * 8 + "|"
 )
 
 

@@ -60,7 +60,7 @@ class ModelCache:
         if self._options.compiled is not None and self._device.type == "cuda":
             checkpoint = compile_blocks(checkpoint, self._options.compiled)
         memory = ByteBudgetCache(budgets_within(plan.adapter_bytes))
-        admission = Admission(plan, usual_workload(entry), card.memory) if card.memory else None
+        admission = Admission(plan, usual_workload(entry, self._options.plan), card.memory) if card.memory else None
         model = LoadedModel(checkpoint, plan, self._prompts(entry, checkpoint, plan), memory, admission)
         self._models.add(entry.files, model)
         return model
@@ -79,7 +79,7 @@ class ModelCache:
         card = options.limit(replace(card, memory=card.memory + self._models.bytes_on("cuda")))
         host = Host(options.host_memory or free_host_memory() + self._models.bytes_on("cpu"))
         try:
-            plan = plan_entry(entry, card, host, options.wishes)
+            plan = plan_entry(entry, card, host, options)
         except PlanError as error:
             raise LoadError(f"Weights '{entry.files}': {error}") from error
         return self._options.adjust(plan), card

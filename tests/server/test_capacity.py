@@ -38,7 +38,7 @@ def test_the_smallest_card_and_a_share_of_the_host_count() -> None:
     found = planned(ENTRY, GPUS)
     assert (found.card.name, found.host.memory) == ("RTX 4090", 64 * GIB)
     assert found.problem is None
-    assert str(found) == "Qwen/Qwen-Image takes 58 GB of download, 24 GiB of GPU memory, 35 GiB of host memory"
+    assert str(found) == "Qwen/Qwen-Image takes 58 GB of download, 24 GiB of GPU memory, 36 GiB of host memory"
 
 
 def test_the_plan_is_told_line_by_line() -> None:
@@ -58,7 +58,7 @@ def test_a_card_that_is_too_small_is_refused() -> None:
     found = planned(ENTRY, GPUS, PlanOptions(vram=4 * GIB))
     assert found.plan is None
     assert found.problem is not None
-    assert found.problem.startswith("Qwen/Qwen-Image: 4.0 GiB of GPU memory are too few for 1024×1024")
+    assert found.problem.startswith("Qwen/Qwen-Image: 4.0 GiB of GPU memory are too few for 1328×1328")
     assert found.lines() == ()
 
 

@@ -79,7 +79,7 @@ def test_nothing_is_downloaded_unasked(tmp_path: Path) -> None:
     with pytest.raises(CatalogError) as caught:
         choose_catalog(Settings(data_dir=tmp_path), ("cuda:0",))
     told = str(caught.value)
-    assert told.startswith("Qwen/Qwen-Image takes 58 GB of download, 49 GiB of GPU memory, 13 GiB of host memory, and ")
+    assert told.startswith("Qwen/Qwen-Image takes 58 GB of download, 50 GiB of GPU memory, 13 GiB of host memory, and ")
     assert "--weights catalog downloads and loads it all the same; --weights embedded" in told
 
 
@@ -94,7 +94,7 @@ def test_without_a_card_that_can_be_told_nothing_is_downloaded_either(
 
 def test_nothing_that_does_not_fit_is_loaded(here: set[str], tmp_path: Path) -> None:
     here |= {"Qwen/Qwen-Image"}
-    with pytest.raises(CatalogError, match=r"^Qwen/Qwen-Image: 4\.0 GiB of GPU memory are too few for 1024×1024"):
+    with pytest.raises(CatalogError, match=r"^Qwen/Qwen-Image: 4\.0 GiB of GPU memory are too few for 1328×1328"):
         choose_catalog(Settings(data_dir=tmp_path, vram=4), ("cuda:0",))
 
 

@@ -38,6 +38,8 @@ def test_each_option_is_a_flag_and_a_variable(monkeypatch: pytest.MonkeyPatch) -
         "vram": ("12.5", "auto"),
         "precision": ("fp8", "bf16"),
         "encoder_precision": ("nf4", "int8"),
+        "plan_size": ("2048x1024", "auto"),
+        "plan_references": ("3", "0"),
         "exact_factor": ("1", "2"),
         "streamed_blocks": ("6", "auto"),
         "modulation_tables": ("on", "off"),
@@ -109,6 +111,14 @@ def test_the_options_of_the_plan() -> None:
     assert Settings().plan_options == PlanOptions(None, wishes=Wishes("auto", "auto", 1.3))
     options = Settings(vram=12.5, precision="fp8", encoder_precision="nf4", exact_factor=2).plan_options
     assert options == PlanOptions(int(12.5 * GIB), wishes=Wishes("fp8", "nf4", 2))
+    larger = Settings(plan_size="2048x1024", plan_references=2).plan_options
+    assert (larger.size, larger.references) == ((2048, 1024), 2)
+
+
+@pytest.mark.parametrize("size", ["1024", "x", "1000x1024", "4096x64", "1024x1024x3"])
+def test_a_size_that_no_image_can_have(size: str) -> None:
+    with pytest.raises(ValidationError, match="must be a size such as 1328x800, with sides that are multiples of 16"):
+        Settings(plan_size=size)
 
 
 def test_prompt_encodings_are_kept_in_the_data_folder(tmp_path: Path) -> None:

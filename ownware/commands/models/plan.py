@@ -52,13 +52,13 @@ def plan(
             fail(f"'{model}' is not in the catalogue; there are {served}")
         found = _card(card, settings)
         host = Host(int(host_memory * GIB) if host_memory else free_host_memory())
-        workload = replace(usual_workload(entry), controls=controls, results=results)
+        workload = replace(usual_workload(entry, settings.plan_options), controls=controls, results=results)
         if size is not None:
             width, height = parse_size("--size", size)
             workload = replace(workload, width=width, height=height)
         if references is not None:
             workload = replace(workload, references=references)
-        made = plan_entry(entry, found, host, settings.plan_options.wishes, workload)
+        made = plan_entry(entry, found, host, settings.plan_options, workload)
     except (CatalogError, OptionError, PlanError) as error:
         fail(str(error))
     if as_json:

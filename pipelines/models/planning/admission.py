@@ -40,7 +40,7 @@ class Admission:
         if peak > self._memory:
             raise SizeError(
                 f"{work} takes about {peak / GIB:.1f} GiB of GPU memory, and {self._memory / GIB:.1f} GiB may be used. "
-                "Use a smaller size or fewer pictures.",
+                "Use a smaller size or fewer pictures, or start with --plan-size and --plan-references.",
                 "width",
             )
 

@@ -6,7 +6,7 @@ Looks at names, sizes and configurations of files, and reads no weights. Imports
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from pipelines.catalog.catalog import ModelEntry
+from pipelines.catalog.catalog import REFERENCES, ModelEntry
 from pipelines.catalog.hub.cache import local_folder
 from pipelines.models.plan import ComponentPlan, Precision, WeightsPlan
 from pipelines.models.planning.cards import CPU, Card, Host
@@ -26,15 +26,22 @@ _TAGS = {
     "q6_k": 0.83,
     "q8_0": 1.08,
 }
+_OWN_SIDE = 1328  # pixels: the square that Qwen-Image's authors recommend
 _LEAST_BF16 = 1.5  # bytes of a weight: a file with fewer is quantized
 
 
 @dataclass(frozen=True, slots=True)
 class PlanOptions:
-    """What the user sets: GPU memory and host memory in bytes, None for what is there, and wishes."""
+    """What the user sets: GPU memory and host memory in bytes, None for what is there, and wishes.
+
+    `size` in pixels and `references` are those of the largest request that the plan leaves room for; None leaves them
+    to the model.
+    """
 
     vram: int | None = None
     host_memory: int | None = None
+    size: tuple[int, int] | None = None
+    references: int | None = None
     wishes: Wishes = field(default_factory=Wishes)
 
     def limit(self, card: Card) -> Card:
@@ -43,19 +50,26 @@ class PlanOptions:
 
 
 def plan_entry(
-    entry: ModelEntry, card: Card, host: Host, wishes: Wishes, workload: Workload | None = None
+    entry: ModelEntry, card: Card, host: Host, options: PlanOptions, workload: Workload | None = None
 ) -> WeightsPlan:
     """The plan of a model on a card or on the CPU. Raises `PlanError` where it does not fit the card."""
-    sizes, workload = entry_sizes(entry), workload or usual_workload(entry)
-    return _cpu_plan(sizes, wishes) if card.generation == "cpu" else Planner(sizes, card, host, workload, wishes).plan()
+    sizes, workload = entry_sizes(entry), workload or usual_workload(entry, options)
+    if card.generation == "cpu":
+        return _cpu_plan(sizes, options.wishes)
+    return Planner(sizes, card, host, workload, options.wishes).plan()
 
 
-def usual_workload(entry: ModelEntry) -> Workload:
-    """The request that a model is planned for: its default size, and one reference image if it edits."""
-    area = entry.native_area or entry.output_area
-    side = round(area**0.5)
-    references = 0 if entry.mode == "text_to_image" else 1
-    return Workload(side, side, references, entry.reference_area, guided=entry.true_cfg_scale > 1)
+def usual_workload(entry: ModelEntry, options: PlanOptions) -> Workload:
+    """The largest request that a model is planned for: that of the user, else Qwen-Image's own size or a usual edit."""
+    side = round((entry.native_area or entry.output_area) ** 0.5)
+    size = side, side
+    if entry.mode == "text_to_image" and entry.native_area is None:
+        size = _OWN_SIDE, _OWN_SIDE
+    if entry.native_area is None:
+        size = options.size or size
+    least, most = REFERENCES[entry.mode]
+    references = least if options.references is None else min(most, max(least, options.references))
+    return Workload(*size, references, entry.reference_area, guided=entry.true_cfg_scale > 1)
 
 
 def workload_of(request: RenderRequest, entry: ModelEntry) -> Workload:

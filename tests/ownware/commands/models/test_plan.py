@@ -69,10 +69,14 @@ def test_the_cpu_keeps_everything_in_host_memory(tmp_path: Path) -> None:
     [
         (("nothing",), "'nothing' is not in the catalogue; there are runware:108@1, "),
         (("qwen-image",), "there is no GPU here: name one with --card 'RTX 4090', or its memory with --vram 24"),
-        (("qwen-image", "--vram", "4"), "4.0 GiB of GPU memory are too few for 1024×1024: at least "),
-        (("qwen-image", "--vram", "8", "--host-memory", "8"), "8.0 GiB of host memory are too few for 1024×1024 on "),
+        (("qwen-image", "--vram", "4"), "4.0 GiB of GPU memory are too few for 1328×1328: at least "),
+        (("qwen-image", "--vram", "8", "--host-memory", "8"), "8.0 GiB of host memory are too few for 1328×1328 on "),
         (("qwen-image", "--vram", "0"), "OWNWARE_VRAM or --vram: Input should be greater than 0"),
         (("qwen-image", "--vram", "24", "--size", "1000"), "--size: 1000 is no multiple of 16"),
+        (
+            ("qwen-image", "--vram", "24", "--plan-size", "9"),
+            "--plan-size: Value error, must be a size ",
+        ),
         (("qwen-image", "--card", "Voodoo"), "--card: 'Voodoo' is no known card; there are B200, "),
         (("qwen-image", "--vram", "24", "--models", "nowhere.toml"), "No such file or directory"),
         (("qwen-image", "--vram", "24", "--precision", "int3"), "--precision: Input should be 'auto', "),

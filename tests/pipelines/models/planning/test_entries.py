@@ -36,11 +36,17 @@ def card() -> Card:
     return found
 
 
-@pytest.mark.parametrize(("entry", "references"), [(TEXT, 0), (EDIT, 1), (EDIT_PLUS, 1)])
-def test_the_usual_request_is_of_a_megapixel(entry: ModelEntry, references: int) -> None:
-    work = usual_workload(entry)
-    assert (work.width, work.height, work.references, work.guided) == (1024, 1024, references, True)
-    assert not usual_workload(replace(entry, true_cfg_scale=1.0)).guided
+@pytest.mark.parametrize(("entry", "side", "references"), [(TEXT, 1328, 0), (EDIT, 1024, 1), (EDIT_PLUS, 1024, 1)])
+def test_the_usual_request_is_of_the_model(entry: ModelEntry, side: int, references: int) -> None:
+    work = usual_workload(entry, PlanOptions())
+    assert (work.width, work.height, work.references, work.guided) == (side, side, references, True)
+    assert not usual_workload(replace(entry, true_cfg_scale=1.0), PlanOptions()).guided
+
+
+@pytest.mark.parametrize(("entry", "references"), [(TEXT, 0), (EDIT, 1), (EDIT_PLUS, 3)])
+def test_the_user_leaves_room_for_larger_requests(entry: ModelEntry, references: int) -> None:
+    work = usual_workload(entry, PlanOptions(size=(2048, 1024), references=3))
+    assert (work.width, work.height, work.references) == (2048, 1024, references)
 
 
 def test_the_workload_of_a_request() -> None:
@@ -59,23 +65,23 @@ def test_weights_that_are_not_here_count_as_those_of_qwen_image() -> None:
 
 def test_the_embedded_checkpoint_fits_every_card(card: Card) -> None:
     entry = load_catalog().with_embedded_weights().entries[0]
-    plan = plan_entry(entry, replace(card, memory=4 * GIB), HOST, Wishes())
-    assert usual_workload(entry).width == 128
+    plan = plan_entry(entry, replace(card, memory=4 * GIB), HOST, PlanOptions())
+    assert usual_workload(entry, PlanOptions(size=(2048, 2048))).width == 128
     assert not plan.transformer.streamed_bytes
     assert not plan.text_encoder.streamed_bytes
 
 
 def test_an_edit_streams_more_than_text_to_image(card: Card) -> None:
-    text, edit = (plan_entry(entry, card, HOST, Wishes()) for entry in (TEXT, EDIT))
+    text, edit = (plan_entry(entry, card, HOST, PlanOptions()) for entry in (TEXT, EDIT))
     assert edit.transformer.streamed_bytes > text.transformer.streamed_bytes > 0
 
 
 def test_a_cpu_keeps_everything_in_float32_unless_asked() -> None:
-    plan = plan_entry(TEXT, CPU, HOST, Wishes())
+    plan = plan_entry(TEXT, CPU, HOST, PlanOptions())
     assert {part.precision for part in (plan.transformer, plan.text_encoder, plan.vae)} == {"fp32"}
     assert plan.host_bytes / GIB == pytest.approx(4 * (20.43 + 7.75 + 0.13) * 1e9 / GIB, rel=0.01)
     assert (plan.peak_bytes, plan.tables, plan.seconds_per_step) == (0, False, None)
-    asked = plan_entry(TEXT, CPU, HOST, Wishes("fp8", "int8"))
+    asked = plan_entry(TEXT, CPU, HOST, PlanOptions(wishes=Wishes("fp8", "int8")))
     assert (asked.transformer.precision, asked.text_encoder.precision) == ("fp8", "int8")
     assert asked.host_bytes < plan.host_bytes / 3
 
@@ -84,7 +90,7 @@ def test_options_limit_the_card(card: Card) -> None:
     assert PlanOptions().limit(card) == card
     assert PlanOptions(vram=4 * GIB).limit(card) == replace(card, memory=4 * GIB)
     with pytest.raises(PlanError):
-        plan_entry(TEXT, PlanOptions(vram=4 * GIB).limit(card), HOST, Wishes())
+        plan_entry(TEXT, PlanOptions(vram=4 * GIB).limit(card), HOST, PlanOptions())
 
 
 @pytest.mark.parametrize(
