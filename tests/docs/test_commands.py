@@ -28,7 +28,7 @@ def command_lines(page: Path) -> list[str]:
     """Every `ownware …` of a page's shell blocks, and of its inline code that has options."""
     shown = [line for code in blocks(page, "sh") for line in code.splitlines()]
     shown += [code for code in re.findall(r"`([^`\n]+)`", text_of(page)) if " --" in code]
-    found = [re.search(r"(?:^|[ /])(ownware (?!\.).*)", line.split(" #")[0]) for line in shown]
+    found = [re.search(r"(?:^|[ /])(ownware (?!\.|ownware ).*)", line.split(" #")[0]) for line in shown]
     return [match[1] for match in found if match is not None]
 
 

@@ -205,13 +205,13 @@ def test_a_model_that_does_not_fit_is_refused_before_it_is_loaded(monkeypatch: p
 def test_a_request_that_does_not_fit_the_card_is_refused_before_it_starts(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(model_cache, "device_card", lambda device: make_card("small", 4 * GIB, (8, 6)))
+    monkeypatch.setattr(model_cache, "device_card", lambda device: make_card("small", 5 * GIB, (8, 6)))
     row = entry("text_to_image", folder)
     model = ModelCache("cpu").get(row)
     assert model.plan is not None
     assert model.plan.tables
     steps: list[int] = []
-    with pytest.raises(SizeError, match=r"2048×2048 takes about \d\.\d GiB of GPU memory, and 4\.0 GiB may be used"):
+    with pytest.raises(SizeError, match=r"2048×2048 takes about \d\.\d GiB of GPU memory, and 5\.0 GiB may be used"):
         generate(asked(width=2048, height=2048), 0, model, row, lambda step, _: steps.append(step))
     assert not steps
     generate(asked(width=64, height=64), 0, model, row, lambda step, _: steps.append(step))
