@@ -14,9 +14,10 @@ from accel.cache.plan import CachePlan
 from accel.cache.strategies.table import STRATEGIES
 from accel.weights.placement import HostShare, place_transformer
 from pipelines.catalog.catalog import EMBEDDED_FOLDER, ModelEntry, load_catalog
-from pipelines.models.checkpoint import Checkpoint, LoadedModel
+from pipelines.models.checkpoint import LoadedModel
 from pipelines.models.loader import load
-from pipelines.models.plan import ComponentPlan, Precision, WeightsPlan
+from pipelines.models.options import ModelOptions
+from pipelines.models.plan import ComponentPlan, Precision, WeightsPlan, resident_plan
 from pipelines.render import advance, prepare
 from pipelines.request import ControlUse, LoraUse, Reference, RenderRequest, Sampler
 from tests.adapters import named, random_adapter, write
@@ -29,10 +30,16 @@ TEACACHE = CachePlan("teacache", 0.3, 1, 50, 2, curve=Polynomial((1.0, 0.0), max
 Render = Callable[..., torch.Tensor]
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["plain", "zero_cond_t"])
-def models(request: pytest.FixtureRequest, checkpoint: Checkpoint) -> tuple[LoadedModel, LoadedModel]:
+@pytest.fixture(
+    scope="module",
+    params=[(False, torch.float32), (True, torch.bfloat16)],
+    ids=["float32", "zero_cond_t in bfloat16"],
+)
+def models(request: pytest.FixtureRequest, weights: Path) -> tuple[LoadedModel, LoadedModel]:
     """One model with resident weights, and one whose blocks are streamed and whose modulation comes from tables."""
-    resident, streamed = (deeper(checkpoint, DEPTH, zero_cond_t=request.param) for _ in range(2))
+    zero_cond_t, dtype = request.param
+    checkpoint = load(str(weights), CPU, dtype, with_vision=True)
+    resident, streamed = (deeper(checkpoint, DEPTH, zero_cond_t=zero_cond_t) for _ in range(2))
     placed = place_transformer(streamed.transformer, CPU, HostShare(DEPTH, tables=True))
     return LoadedModel(resident), LoadedModel(replace(streamed, placed=placed))
 
@@ -129,8 +136,9 @@ def test_an_image_after_one_that_was_interrupted(models: tuple[LoadedModel, Load
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
 def test_the_embedded_model_as_a_plan_says(dtype: torch.dtype) -> None:
-    part = ComponentPlan("fp32")
-    plan = WeightsPlan(replace(part, streamed_blocks=99), part, part, tables=True)
+    plan = ModelOptions(streamed_blocks=99, tables=True).adjust(
+        resident_plan("fp32" if dtype == torch.float32 else "bf16")
+    )
     expected, streamed = (
         load(str(EMBEDDED_FOLDER), CPU, dtype, with_vision=False, plan=given) for given in (None, plan)
     )
