@@ -97,7 +97,10 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def _index_of(folder: Path) -> Path | None:
-    return next(iter(sorted(folder.glob(f"*{_INDEX}"))), None)
+    """The index of the shards. Of several, that of the libraries' names: others are of variants such as fp16."""
+    usual = (folder / f"{name.removesuffix('.safetensors')}{_INDEX}" for name in _WHOLE)
+    found = (*(path for path in usual if path.is_file()), *sorted(folder.glob(f"*{_INDEX}")))
+    return found[0] if found else None
 
 
 def _weight_map(index: Path) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Each layout of a transformer computes what the folder it was made from computes, or what its numbers stand for."""
 
 import json
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -30,7 +31,10 @@ from tests.pipelines.models.formats.layouts import (
 )
 
 CPU = torch.device("cpu")
-GGUF = ("Q2_K", "Q3_K", "Q4_0", "Q4_1", "Q4_K", "Q5_0", "Q5_1", "Q5_K", "Q6_K", "Q8_0", "BF16", "F16")
+GGUF = (
+    *("Q4_0", "Q4_K", "Q8_0", "BF16"),
+    *(pytest.param(kind, marks=pytest.mark.slow) for kind in "Q2_K Q3_K Q4_1 Q5_0 Q5_1 Q5_K Q6_K F16".split()),
+)
 # The relative error of the output, measured 0.02 and 0.03 here: a weight in e4m3 is off by up to 1/16 of itself.
 FP8_ERROR = 0.1
 
@@ -144,6 +148,15 @@ def test_a_single_file_needs_no_folder_for_the_real_sizes(original: State, tmp_p
     path = save(original, tmp_path / "bf16.safetensors")
     with pytest.raises(Exception, match=r"linear_1\.weight has the shape \[256, 256\], and \w+ needs \[3072, 256\]"):
         loaded(tmp_path / "base", path)
+
+
+def test_no_hub_is_asked(base: Path, original: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("a connection is opened")
+
+    monkeypatch.setattr(socket, "socket", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    loaded(base, save(scaled_fp8(original), tmp_path / "fp8.safetensors"))
 
 
 def test_the_marker_of_2511_is_heard(base: Path, original: State, tmp_path: Path) -> None:

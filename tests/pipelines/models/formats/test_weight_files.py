@@ -43,6 +43,13 @@ def test_the_only_file_of_a_folder_is_found_among_variants(folder: Path) -> None
     assert shards_of(folder) == (folder / SHARDS[1],)
 
 
+def test_an_index_in_the_usual_name_goes_before_that_of_a_variant(folder: Path) -> None:
+    usual = folder / "model.safetensors.index.json"
+    usual.write_text(json.dumps({"weight_map": {"b": SHARDS[1]}}))
+    (folder / "model.fp16.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": "missing.safetensors"}}))
+    assert shards_of(folder) == (folder / SHARDS[1],)
+
+
 def test_a_missing_shard_is_named(folder: Path) -> None:
     (folder / SHARDS[1]).unlink()
     with pytest.raises(FormatError, match=rf"1 of 2 shards are missing, such as {SHARDS[1]}; download them"):
