@@ -82,13 +82,16 @@ class LoadedModel:
         checkpoint, plan = self.checkpoint, self.plan
         report = None if checkpoint.placed is None else checkpoint.placed.report
         linears = describe_linears(checkpoint.transformer)
-        waits = plan is not None and bool(plan.text_encoder.streamed_bytes)
+        waiting = checkpoint.waiting
+        encoder_layers = dict(describe_linears(checkpoint.text_encoder).layers)
+        if plan is not None and waiting is not None and not waiting.host_bytes:  # nothing has been read yet
+            encoder_layers = {plan.text_encoder.precision: sum(encoder_layers.values())}
         return Engaged(
             model=name,
             dtype=str(checkpoint.dtype).removeprefix("torch."),
             layers=dict(linears.layers),
-            encoder_layers=dict(describe_linears(checkpoint.text_encoder).layers),
-            encoder_place="host" if waits else "card",
+            encoder_layers=encoder_layers,
+            encoder_place="card" if waiting is None else "host",
             resident_gib=round(linears.bytes / 2**30 if report is None else report.resident_gib, 6),
             streamed_gib=round(0.0 if report is None else report.streamed_gib, 6),
             host_gib=round(0.0 if report is None else report.host_gib, 6),

@@ -38,7 +38,8 @@ from pipelines.models.formats.transformer import open_transformer
 from pipelines.models.formats.vae import open_vae
 from pipelines.models.formats.weight_files import read_json
 from pipelines.models.kept_components import KeptComponents, shared_identities
-from pipelines.models.plan import WeightsPlan, resident_plan
+from pipelines.models.plan import Precision, WeightsPlan, resident_plan
+from pipelines.models.planning.sizes import precise_ends
 from pipelines.models.waiting_encoder import LoadedEncoder, WaitingEncoder
 from pipelines.progress import show_progress
 
@@ -169,6 +170,10 @@ def load_text_encoder(
         network = build_empty(lambda: _text_encoder(found.config, with_vision=found.sees))
         size = sum(entry.size for entry in found.weights.values())
         check_names(network, found.weights)
+        depth = len(network.model.language_model.layers)
+        precise = precise_layers(placement.precision, depth)
+        chosen = placement.chosen
+        placement = replace(placement, chosen=lambda name: chosen(name) and not name.startswith(precise))
 
     def read(placement: Placement) -> Qwen2_5_VLForConditionalGeneration:
         name = _short(files.text_encoder or files.weights)
@@ -180,6 +185,12 @@ def load_text_encoder(
         at_home = replace(placement, waits=lambda name: True)
         return LoadedEncoder(network.eval(), WaitingEncoder(network, lambda: read(at_home), placement.device))
     return LoadedEncoder(_to_device(read(placement), placement.device))
+
+
+def precise_layers(precision: Precision, depth: int) -> tuple[str, ...]:
+    """The prefixes of the layers of a text encoder that are not quantized, though the others are."""
+    ends = precise_ends(precision, depth)
+    return tuple(f"model.language_model.layers.{number}." for number in (*range(ends), *range(depth - ends, depth)))
 
 
 def in_a_layer(name: str) -> bool:

@@ -11,7 +11,7 @@ from pipelines.catalog.hub.cache import local_folder
 from pipelines.models.plan import ComponentPlan, Precision, WeightsPlan
 from pipelines.models.planning.cards import CPU, Card, Host
 from pipelines.models.planning.planner import Planner, Wish, Wishes
-from pipelines.models.planning.sizes import QWEN_IMAGE, WEIGHT_BYTES, ModelSizes, Packed, folder_sizes
+from pipelines.models.planning.sizes import QWEN_IMAGE, WEIGHT_BYTES, ModelSizes, Packed, folder_sizes, precise_ends
 from pipelines.models.planning.workload import Workload
 from pipelines.request import RenderRequest
 
@@ -118,9 +118,11 @@ def _cpu_plan(sizes: ModelSizes, wishes: Wishes) -> WeightsPlan:
     """Everything in host memory. A CPU calculates in float32 unless the user wishes something else."""
     transformer, encoder = sizes.transformer, sizes.text_encoder
     blocks = transformer.blocks * (transformer.block + transformer.modulation)
+    ends = 0 if wishes.encoder_precision == "auto" else precise_ends(wishes.encoder_precision, encoder.layers)
+    rounded, others = (encoder.layers - 2 * ends) * encoder.layer, encoder.embeddings + encoder.vision
     parts = (
         _cpu_component(wishes.precision, blocks, transformer.rest),
-        _cpu_component(wishes.encoder_precision, encoder.layers * encoder.layer, encoder.embeddings + encoder.vision),
+        _cpu_component(wishes.encoder_precision, rounded, encoder.layers * encoder.layer - rounded + others),
         ComponentPlan("fp32", 2 * sizes.vae_bytes),
     )
     size = sum(part.resident_bytes for part in parts)

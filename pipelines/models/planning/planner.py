@@ -9,7 +9,14 @@ from typing import Literal
 
 from pipelines.models.plan import EXACT, ComponentPlan, Precision, WeightsPlan
 from pipelines.models.planning.cards import GIB, Card, Host
-from pipelines.models.planning.sizes import WEIGHT_BYTES, EncoderSizes, ModelSizes, Packed, TransformerSizes
+from pipelines.models.planning.sizes import (
+    WEIGHT_BYTES,
+    EncoderSizes,
+    ModelSizes,
+    Packed,
+    TransformerSizes,
+    precise_ends,
+)
 from pipelines.models.planning.workload import Workload
 
 Wish = Literal["auto", "bf16", "fp8", "int8", "nf4"]
@@ -286,11 +293,13 @@ def _block_bytes(model: TransformerSizes, precision: Precision, *, tables: bool)
 
 def _encoder_bytes(model: EncoderSizes, precision: Precision) -> int:
     """Quantized encoders keep their embeddings and their vision tower in bfloat16."""
-    layers = _bytes(model.layers * model.layer, precision, model.packed)
-    return layers + _bytes(model.embeddings + model.vision, "bf16", None)
+    precise = 2 * precise_ends(precision, model.layers)
+    layers = _bytes((model.layers - precise) * model.layer, precision, model.packed)
+    return layers + _bytes(precise * model.layer + model.embeddings + model.vision, "bf16", None)
 
 
 def _encoder_working_bytes(model: EncoderSizes, precision: Precision, *, pictures: bool) -> int:
     """What an encoder that waits in host memory takes of the card while it encodes: two layers and the rest."""
     rest = model.embeddings + (model.vision if pictures else 0)
-    return _BUFFERS * _bytes(model.layer, precision, model.packed) + _bytes(rest, "bf16", None)
+    largest: Precision = "bf16" if precise_ends(precision, model.layers) else precision
+    return _BUFFERS * _bytes(model.layer, largest, model.packed) + _bytes(rest, "bf16", None)

@@ -28,6 +28,8 @@ _LANGUAGE = {
 _VISION_PARAMETERS = 676_550_144
 _VAE_BYTES = 250_000_000
 _TIME_CHANNELS = 256
+# Measured by others on Qwen2.5-VL: without these layers, int8 keeps a cosine of 0.997 (Unsloth).
+_PRECISE_ENDS = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,11 @@ class EncoderSizes:
     embeddings: int
     vision: int
     packed: Packed | None = None
+
+
+def precise_ends(precision: Precision, layers: int) -> int:
+    """How many layers are not quantized at each end of a text encoder of so many layers."""
+    return _PRECISE_ENDS if precision == "int8" and layers > 2 * _PRECISE_ENDS else 0
 
 
 @dataclass(frozen=True, slots=True)

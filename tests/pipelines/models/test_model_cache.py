@@ -237,6 +237,7 @@ def test_an_encoder_that_waits_is_read_for_the_first_new_prompt(
 
     first, second = (ModelCache("cpu", options).get(row) for _ in range(2))
     assert not has_read(first)
+    assert (first.engaged("a").encoder_layers, first.engaged("a").encoder_place) == ({"fp32": 21}, "host")
     assert torch.equal(encode_prompt("a red circle", None, first, row).embeds, expected)
     assert has_read(first)
     assert torch.equal(encode_prompt("a red circle", None, second, row).embeds, expected)

@@ -16,7 +16,7 @@ from pipelines.errors import LoadError
 from pipelines.models.checkpoint import Checkpoint
 from pipelines.models.formats.place import Placement
 from pipelines.models.formats.text_encoder import NO_VISION
-from pipelines.models.loader import in_a_layer, load, load_text_encoder, load_vae
+from pipelines.models.loader import in_a_layer, load, load_text_encoder, load_vae, precise_layers
 from pipelines.models.plan import Precision, resident_plan
 from tests.pipelines.models.formats.encoders import (
     comfy_name,
@@ -175,3 +175,11 @@ def test_a_row_of_single_files_is_the_folder(
         assert ours.keys() == theirs.keys()
         assert all(torch.equal(ours[name], theirs[name]) for name in ours)
     assert found.sees
+
+
+def test_int8_leaves_the_ends_of_a_deep_text_encoder_precise() -> None:
+    precise = precise_layers("int8", 28)
+    quantized = [number for number in range(28) if not f"model.language_model.layers.{number}.mlp".startswith(precise)]
+    assert quantized == list(range(6, 22))
+    assert not "model.language_model.layers.1.mlp".startswith(precise_layers("int8", 2))
+    assert not "model.language_model.layers.1.mlp".startswith(precise_layers("fp8", 28))

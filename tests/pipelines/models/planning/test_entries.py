@@ -83,7 +83,7 @@ def test_a_cpu_keeps_everything_in_float32_unless_asked() -> None:
     assert (plan.peak_bytes, plan.tables, plan.seconds_per_step) == (0, False, None)
     asked = plan_entry(TEXT, CPU, HOST, PlanOptions(wishes=Wishes("fp8", "int8")))
     assert (asked.transformer.precision, asked.text_encoder.precision) == ("fp8", "int8")
-    assert asked.host_bytes < plan.host_bytes / 3
+    assert asked.host_bytes < plan.host_bytes / 2.5  # twelve layers of the text encoder stay in float32
 
 
 def test_options_limit_the_card(card: Card) -> None:

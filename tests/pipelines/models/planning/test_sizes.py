@@ -7,7 +7,8 @@ from diffusers.models.transformers.transformer_qwenimage import QwenImageTransfo
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
 from pipelines.catalog.catalog import EMBEDDED_FOLDER
-from pipelines.models.planning.sizes import QWEN_IMAGE, encoder_sizes, folder_sizes, transformer_sizes
+from pipelines.models.plan import Precision
+from pipelines.models.planning.sizes import QWEN_IMAGE, encoder_sizes, folder_sizes, precise_ends, transformer_sizes
 
 
 def total(model: torch.nn.Module) -> int:
@@ -55,3 +56,8 @@ def test_a_folder_without_a_configuration_counts_as_qwen_image(tmp_path: Path, c
     if content is not None:
         (tmp_path / "transformer" / "config.json").write_text(content)
     assert folder_sizes(tmp_path) == QWEN_IMAGE
+
+
+@pytest.mark.parametrize(("precision", "layers", "ends"), [("int8", 28, 6), ("int8", 2, 0), ("nf4", 28, 0)])
+def test_int8_leaves_the_ends_of_a_deep_text_encoder_precise(precision: Precision, layers: int, ends: int) -> None:
+    assert precise_ends(precision, layers) == ends
