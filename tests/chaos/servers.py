@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import re
 import signal
 import socket
 import subprocess
@@ -99,12 +98,3 @@ def chaos_server(data_dir: Path, *flags: str, **options: Any) -> Iterator[ChaosS
         yield server
     finally:
         server.kill()
-
-
-def worker_of(server: ChaosServer) -> int:
-    """The process id of the server's renderer."""
-    found = subprocess.run(
-        ["ps", "-o", "pid=,args=", "--ppid", str(server.process.pid)], capture_output=True, text=True, check=True
-    )
-    (pid,) = re.findall(r"^\s*(\d+) .*spawn_main", found.stdout, re.MULTILINE)
-    return int(pid)
