@@ -4,9 +4,8 @@ The names of a file's tensors say what it is: a net of InstantX, or a blockwise 
 headers is read before that is known. Knows files and networks; knows no request and no control image.
 """
 
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from accelerate import init_empty_weights
@@ -18,19 +17,13 @@ from pipelines.catalog.hub.download import fetch_file
 from pipelines.controlnet.blockwise import BlockwiseControlNet
 from pipelines.errors import LoadError
 from pipelines.models.checkpoint import Checkpoint
+from pipelines.models.formats.controlnet import controlnet_kind
 from pipelines.models.loader import load_network
 
 ControlNet = QwenImageControlNetModel | BlockwiseControlNet
 
 # The one file of a folder of DiffSynth-Studio, which has no configuration.
 _DIFFSYNTH_FILE = "model.safetensors"
-# What names of tensors tell of files that are no ControlNets of Qwen-Image.
-_OTHERS = (
-    (("lora_A", "lora_B", "lora_down", "lora_up", "hada_w", "lokr_w"), "it is a LoRA, which belongs under [[loras]]"),
-    (("control_img_in.", "control_blocks."), "it is a ControlNet of Qwen-Image 2.1, which is another network"),
-    (("txt_norm.", "transformer_blocks."), "it is a whole transformer and no ControlNet"),
-    (("visual.blocks.", "model.layers.", "language_model."), "it is a text encoder and no ControlNet"),
-)
 
 
 def load_net(weights: str, checkpoint: Checkpoint) -> ControlNet:
@@ -63,25 +56,12 @@ def find_single_file(weights: str) -> Path | None:
         raise LoadError(f"Weights '{weights}': {_first_line(error)}.") from error
 
 
-def recognize(names: Iterable[str]) -> Literal["instantx", "blockwise"]:
-    """Tell from the names of its tensors what kind of net a file holds. Raises `ValueError` if it holds none."""
-    listed = sorted(names)
-    if "controlnet_blocks.0.y_rms.weight" in listed:
-        return "blockwise"
-    if "controlnet_x_embedder.weight" in listed:
-        return "instantx"
-    for parts, reason in _OTHERS:
-        if any(part in name for name in listed for part in parts):
-            raise ValueError(reason)
-    raise ValueError(f"it is no ControlNet of Qwen-Image: it holds {', '.join(listed[:2]) or 'nothing'}")
-
-
 def _load_file(path: Path, checkpoint: Checkpoint) -> ControlNet:
     if path.suffix != ".safetensors":
         raise ValueError(f"'{path.name}' is no safetensors file")
     with safe_open(path, framework="pt", device=str(checkpoint.device)) as file:
         names = set(file.keys())
-        make = _blockwise if recognize(names) == "blockwise" else _instantx
+        make = _blockwise if controlnet_kind(names) == "blockwise" else _instantx
         with init_empty_weights():
             net = make(file, names, checkpoint)
         wanted = net.state_dict().keys()

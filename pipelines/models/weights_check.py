@@ -12,6 +12,7 @@ from pathlib import Path
 from pipelines.catalog.catalog import EMBEDDED, Catalog, CatalogError, ModelEntry, is_path
 from pipelines.catalog.component_files import COMPONENTS, Component
 from pipelines.catalog.hub.cache import local_folder
+from pipelines.models.formats.controlnet import check_controlnet
 from pipelines.models.formats.headers import FormatError
 from pipelines.models.formats.text_encoder import NO_VISION, open_text_encoder
 from pipelines.models.formats.transformer import open_transformer
@@ -93,8 +94,10 @@ def _check_text_encoder(path: Path, *, with_vision: bool) -> None:
 
 def _controlnet_problem(weights: str, folder: Path) -> str | None:
     path = folder / Path(weights).expanduser()
+    if path.suffix == _SINGLE_FILE and path.is_file():
+        return _problem_of(path, check_controlnet)
     if path.suffix == _SINGLE_FILE:
-        return None if path.is_file() or _is_hub_file(weights, folder) else f"there is no file '{path}'{_nearest(path)}"
+        return None if _is_hub_file(weights, folder) else f"there is no file '{path}'{_nearest(path)}"
     if path.is_file():
         return f"'{path}' is no {_SINGLE_FILE} file"
     if not path.is_dir():

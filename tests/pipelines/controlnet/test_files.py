@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from pipelines.catalog.hub.errors import HubError
 from pipelines.controlnet import files
 from pipelines.controlnet.blockwise import BlockwiseControlNet
-from pipelines.controlnet.files import find_single_file, load_net, recognize
+from pipelines.controlnet.files import find_single_file, load_net
 from pipelines.errors import LoadError
 from pipelines.models.checkpoint import Checkpoint
 from tests.adapters import named, random_adapter, write
@@ -95,20 +95,7 @@ def refusal(path: Path, checkpoint: Checkpoint) -> str:
 class TestRefusal:
     def test_a_lora(self, checkpoint: Checkpoint, tmp_path: Path) -> None:
         path = write(tmp_path / "lora.safetensors", named(random_adapter(checkpoint.transformer, 1)))
-        assert refusal(path, checkpoint) == "it is a LoRA, which belongs under [[loras]]"
-
-    @pytest.mark.parametrize(
-        ("name", "reason"),
-        [
-            ("transformer_blocks.0.img_mod.1.weight", "it is a whole transformer and no ControlNet"),
-            ("model.layers.0.mlp.up_proj.weight", "it is a text encoder and no ControlNet"),
-            ("control_blocks.0.after_proj.weight", "it is a ControlNet of Qwen-Image 2.1, which is another network"),
-            ("input_blocks.0.weight", "it is no ControlNet of Qwen-Image: it holds input_blocks.0.weight"),
-        ],
-    )
-    def test_other_files(self, checkpoint: Checkpoint, tmp_path: Path, name: str, reason: str) -> None:
-        save_file({name: torch.zeros(1)}, tmp_path / "other.safetensors")
-        assert refusal(tmp_path / "other.safetensors", checkpoint) == reason
+        assert refusal(path, checkpoint) == "it is a LoRA, not a ControlNet; name it under [[loras]]"
 
     @pytest.mark.parametrize(
         ("damage", "reason"),
@@ -138,8 +125,3 @@ class TestRefusal:
         path = tmp_path / "net.gguf"
         path.touch()
         assert refusal(path, checkpoint) == "'net.gguf' is no safetensors file"
-
-
-def test_an_empty_file_of_names() -> None:
-    with pytest.raises(ValueError, match="it holds nothing"):
-        recognize([])

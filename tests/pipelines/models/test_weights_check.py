@@ -171,7 +171,7 @@ class TestControlNet:
         assert told == f"'{tmp_path}' is no ControlNet: it has no config.json and no model.safetensors"
 
     def test_single_files_and_folders_of_diffsynth_are_right(self, tmp_path: Path) -> None:
-        (tmp_path / "canny.safetensors").touch()
+        write_header(tmp_path / "canny.safetensors", "controlnet_blocks.0.y_rms.weight")
         (folder(tmp_path / "depth", "x") / "model.safetensors").touch()
         names = ("canny.safetensors", str(tmp_path / "depth"), "owner/repository/inpaint.safetensors")
         nets = tuple(Adapter(name, name, name) for name in names)
@@ -181,6 +181,11 @@ class TestControlNet:
         (tmp_path / "canny.safetensors").touch()
         told = problem(Catalog((TEXT,), (), (Adapter("a", "a", "cany.safetensors"),)), tmp_path)
         assert told == f"there is no file '{tmp_path}/cany.safetensors'; the nearest is '{tmp_path}/canny.safetensors'"
+
+    def test_a_lora(self, tmp_path: Path) -> None:
+        path = write_header(tmp_path / "ink.safetensors", "transformer_blocks.0.attn.to_q.lora_A.weight")
+        told = problem(Catalog((TEXT,), (), (Adapter("a", "a", "ink.safetensors"),)), tmp_path)
+        assert told == f"'{path}' cannot be loaded: it is a LoRA, not a ControlNet; name it under [[loras]]"
 
     def test_a_file_of_another_kind(self, tmp_path: Path) -> None:
         (tmp_path / "canny.gguf").touch()
