@@ -57,7 +57,7 @@ bench: $(VENV)/.test
 # Goes on where it was interrupted; measures anew what other weights have drawn.
 bench-caches: RESULTS := benchmarks/results/step-caches-cpu.jsonl
 bench-caches: $(VENV)/.test
-	$(BIN)/ownware bench caches --weights embedded --devices cpu --results $(RESULTS) --out build/step-caches $(ARGS)
+	$(BIN)/ownware bench caches --weights embedded --devices cpu --repeats 7 --results $(RESULTS) --out build/step-caches $(ARGS)
 	$(BIN)/ownware bench report --results $(RESULTS) --out build/step-caches --readme docs/reference/step-cache-results.md \
 		--plot docs/figures/step-caches.png
 
