@@ -20,15 +20,15 @@ from accel.cache.profile import ProfileError
 from pipelines.catalog.catalog import Catalog, CatalogError
 from server.app import MILLION, create_app
 from server.capacity import plan_capacity
-from server.data_lock import DataFolderInUse, lock_data_folder
 from server.devices import DeviceError, find_cards, find_devices
 from server.extras import install_command
-from server.greeting import greeting, local_url
 from server.jobs.queue import JobQueue
 from server.jobs.worker_process import WorkerProcess
-from server.listen import listen
-from server.log_stream import protect_standard_streams
-from server.logs import configure_logs
+from server.process.data_lock import DataFolderInUse, lock_data_folder
+from server.process.greeting import greeting, local_url
+from server.process.listen import listen
+from server.process.log_stream import protect_standard_streams
+from server.process.logs import configure_logs
 from server.served_models import choose_catalog
 from server.settings import Settings
 

@@ -38,8 +38,8 @@ from server.jobs.messages import (
     StartFailed,
     Stop,
 )
-from server.log_stream import protect_standard_streams
-from server.logs import configure_logs
+from server.process.log_stream import protect_standard_streams
+from server.process.logs import configure_logs
 
 log = structlog.get_logger()
 

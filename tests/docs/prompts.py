@@ -18,7 +18,7 @@ DRAW = re.compile(rf"an? ({SIZE}) ({COLOUR}) ({SHAPE}) at the ({PLACE}) on an? (
 FILES = (
     *PAGES,
     *sorted(path for path in (ROOT / "examples").rglob("*.*") if path.suffix in (".py", ".mjs", ".json")),
-    *(ROOT / name for name in ("ownware/__init__.py", "ownware/images/api.py", "server/greeting.py")),
+    *(ROOT / name for name in ("ownware/__init__.py", "ownware/images/api.py", "server/process/greeting.py")),
     ROOT / "server" / "api" / "runware" / "openapi.py",
 )
 
@@ -40,6 +40,7 @@ class Seen:
         )
 
 
+TRIGGER = "Context_Control. "  # of a LoRA whose example needs the real weights
 CIRCLE = "a large red circle at the center on a white background"
 CHINESE = {"蓝色背景，中央有一个大黄色星形": Seen("blue", (("star", "yellow", "large", "center"),))}
 # Instructions, and what they make of the picture of `CIRCLE`.
@@ -54,7 +55,7 @@ EDITS = {
 
 def expected(prompt: str) -> Seen:
     """What a prompt asks for. Raises `LookupError` for one that leaves something open."""
-    if found := DRAW.fullmatch(prompt):
+    if found := DRAW.fullmatch(prompt.removeprefix(TRIGGER)):
         size, colour, shape, place, background = found.groups()
         return Seen(background, ((shape, colour, size, place),))
     return (CHINESE | EDITS)[prompt]

@@ -13,7 +13,7 @@ from PIL import Image
 
 from pipelines.catalog.catalog import load_catalog
 from server.api.runware.openapi import EXAMPLES
-from server.greeting import example_task
+from server.process.greeting import example_task
 from tests.docs.pages import PAGES, ROOT, blocks, name_of, text_of
 from tests.docs.prompts import CHINESE, CIRCLE, DRAW, EDITS, FILES, Seen, expected, shown_prompts
 from tests.live import API_KEY, LiveServer

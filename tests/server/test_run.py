@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from server import run
-from server.data_lock import lock_data_folder
 from server.extras import install_command
-from server.listen import listen
+from server.process.data_lock import lock_data_folder
+from server.process.listen import listen
 from server.run import serve
 from server.settings import Settings
 from tests.fakes import FakeWorker

@@ -27,7 +27,7 @@ def pull(
     from ownware.models.rows import UnknownModel, find_sources, read_catalog
     from pipelines.catalog.catalog import CatalogError
     from pipelines.catalog.hub.errors import HubError
-    from server.logs import configure_logs
+    from server.process.logs import configure_logs
 
     configure_logs("info")
     try:

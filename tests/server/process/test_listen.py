@@ -2,7 +2,7 @@ import errno
 
 import pytest
 
-from server.listen import listen
+from server.process.listen import listen
 
 
 def test_a_free_port_is_taken_and_a_taken_one_refused() -> None:

@@ -7,7 +7,7 @@ from typing import Any, TextIO
 
 import pytest
 
-from server.log_stream import LogStream, protect_standard_streams
+from server.process.log_stream import LogStream, protect_standard_streams
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from typing import Any
 
 import structlog
 
-from server.log_stream import LogStream
+from server.process.log_stream import LogStream
 
 
 def configure_logs(level: str) -> None:

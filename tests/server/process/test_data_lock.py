@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from server.data_lock import NAME, DataFolderInUse, lock_data_folder
+from server.process.data_lock import NAME, DataFolderInUse, lock_data_folder
 
 
 def test_one_server_holds_a_folder_until_its_end(tmp_path: Path) -> None:

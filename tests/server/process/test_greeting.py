@@ -8,7 +8,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from pipelines.catalog.catalog import Catalog, load_catalog
-from server.greeting import greeting, local_url
+from server.process.greeting import greeting, local_url
 from server.settings import Settings
 
 URL = "http://127.0.0.1:8000"

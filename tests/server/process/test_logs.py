@@ -4,7 +4,7 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from server.logs import configure_logs
+from server.process.logs import configure_logs
 
 
 @pytest.fixture(autouse=True)
