@@ -6,6 +6,7 @@ from diffusers.models.transformers.transformer_qwenimage import QwenImageTransfo
 
 from accel.block_forward import block_forward, compute_modulation, time_embedding
 from accel.kernels.compiled_block import CompiledBlocks, compiled_graphs, forward_with_real_rotary, real_rotary
+from accel.weights.quantized.quantize import QuantizedPrecision, quantize
 
 WIDTH = 32
 SHAPES = (((8, 8), 5), ((8, 12), 9), ((6, 6), 20), ((16, 16), 7))  # grids of tokens, and words
@@ -60,6 +61,20 @@ def test_blocks_and_shapes_share_one_graph() -> None:
     before = compiled_graphs()
     differences(transformer, blocks)
     assert compiled_graphs() == before + 1
+
+
+@pytest.mark.parametrize(
+    ("precision", "graphs"),
+    [("fp8", 1), pytest.param("int8", 2, marks=pytest.mark.slow), pytest.param("nf4", 1, marks=pytest.mark.slow)],
+)
+def test_quantized_blocks_are_compiled_too(precision: QuantizedPrecision, graphs: int) -> None:
+    """int8 has a graph for few rows, which it pads."""
+    torch.compiler.reset()
+    transformer = transformer_of()
+    quantize(transformer.transformer_blocks, precision)
+    before = compiled_graphs()
+    assert differences(transformer, CompiledBlocks("eager")) < 2e-6
+    assert compiled_graphs() == before + graphs
 
 
 @pytest.mark.slow
