@@ -32,7 +32,8 @@ def pull_source(source: Source, part: str | None = None) -> Path:
         return here
     files = source.files_of(repository) if part is None else _files_of_part(repository, part)
     total, missing = sum(file.size for file in files), bytes_to_download(repository, files)
-    print_message(f"{source.name}: {len(files)} files, {decimal(total)}, of which {decimal(missing)} are not here")
+    count = f"{len(files)} file{'s' * (len(files) != 1)}"
+    print_message(f"{source.name}: {count}, {decimal(total)}, of which {decimal(missing)} are not here")
     folder = download(repository, files)
     return folder if source.file is None else folder / source.file
 

@@ -11,14 +11,14 @@ from ownware.server_options import ModelsFile
 if TYPE_CHECKING:
     from pipelines.catalog.sources import Row
 
-GB = 10**9
-
 
 def list_models(
     models: ModelsFile = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines.")] = False,
 ) -> None:
     """List the models, LoRAs and ControlNets of the models file, and what of their weights is here."""
+    from rich.filesize import decimal
+
     from ownware.models.rows import read_catalog
     from pipelines.catalog.catalog import CatalogError
 
@@ -34,7 +34,7 @@ def list_models(
         return
     width = max(len(str(line["air"])) for line in lines)
     for line in lines:
-        size = f"{line['bytes'] / GB:6.1f} GB" if line["bytes"] else " " * 9
+        size = f"{decimal(line['bytes']):>8}" if line["bytes"] else " " * 8
         names = f" ({', '.join(line['slugs'])})" if line["slugs"] else ""
         weights = ", ".join(line["weights"])
         typer.echo(f"{line['air']:<{width}}  {line['state']:<8} {size}  {line['name']}{names}: {weights}")

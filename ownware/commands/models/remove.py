@@ -30,7 +30,8 @@ def remove(
         fail(str(error))
     for removal in removals:
         kept = f"; the rest is kept for {', '.join(removal.kept_for)}" if removal.kept_for else ""
-        typer.echo(f"{removal.repository}: {decimal(removal.bytes)} in {len(removal.files)} files{kept}")
+        count = len(removal.files)
+        typer.echo(f"{removal.repository}: {decimal(removal.bytes)} in {count} file{'s' * (count != 1)}{kept}")
     if not any(removal.files for removal in removals):
         print_message("there is nothing to delete: no download of it is here, or another row uses all of it")
         return
