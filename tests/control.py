@@ -38,10 +38,10 @@ def blockwise_weights(
 ) -> dict[str, torch.Tensor]:
     """Random weights by the key table of DiffSynth-Studio's blockwise nets. `extra` channels are those of a mask."""
     config = checkpoint.transformer.config
-    depth = config["num_layers"] if depth is None else depth
-    width = width or config["num_attention_heads"] * config["attention_head_dim"]
+    blocks = int(config["num_layers"]) if depth is None else depth
+    width = width or int(config["num_attention_heads"]) * int(config["attention_head_dim"])
     shapes: dict[str, list[int]] = {"img_in.weight": [width, config["in_channels"] + extra], "img_in.bias": [width]}
-    for number in range(depth):
+    for number in range(blocks):
         block = f"controlnet_blocks.{number}"
         shapes |= {f"{block}.{norm}.weight": [width] for norm in ("x_rms", "y_rms")}
         for linear in ("input_proj", "output_proj"):

@@ -19,7 +19,7 @@ from pipelines.request import ControlMode, ControlUse
 from tests.control import save_blockwise
 from tests.pipelines.controlnet.renders import HEIGHT, WIDTH, begun, drawn, picture, use
 
-CLOSE = {"rtol": 1e-4, "atol": 1e-4}  # float32, with the sums in another order
+CLOSE = 1e-4  # float32, with the sums in another order
 
 
 @pytest.fixture(scope="module")
@@ -128,8 +128,10 @@ def test_a_render_is_diffusers_with_the_written_nets(
         assert isinstance(other, Control)
         written.append(Written(Path(each.weights), other.control_latents, each.weight, range(each.start, each.end)))
     expected = diffusers_with(model, written, state, steps, scale)
-    torch.testing.assert_close(drawn(model, *changed, steps=steps, true_cfg_scale=scale), expected, **CLOSE)
-    assert not torch.allclose(drawn(model, steps=steps, true_cfg_scale=scale), expected, **CLOSE)
+    torch.testing.assert_close(
+        drawn(model, *changed, steps=steps, true_cfg_scale=scale), expected, rtol=CLOSE, atol=CLOSE
+    )
+    assert not torch.allclose(drawn(model, steps=steps, true_cfg_scale=scale), expected, rtol=CLOSE, atol=CLOSE)
 
 
 def residual(

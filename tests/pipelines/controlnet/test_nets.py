@@ -181,7 +181,8 @@ class TestInpainting:
         mask = Image.new("L", (WIDTH, HEIGHT))
         mask.paste(255, (16, 16, 32, 32))
         mask.save(folder / "spot.png")
-        state = begun(model, inpainting, **painted | {"mask": picture(folder, "spot")}, mask_margin=2)
+        changed: dict[str, Any] = {**painted, "mask": picture(folder, "spot"), "mask_margin": 2}
+        state = begun(model, inpainting, **changed)
         assert state.canvas is not None
         assert state.canvas.relative_box != WHOLE
         assert ended(state).isfinite().all()

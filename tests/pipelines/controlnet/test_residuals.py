@@ -29,7 +29,7 @@ class Recording(torch.nn.Module):
 def recorded(model: LoadedModel, *controls: ControlUse, **options: Any) -> list[list[torch.Tensor] | None]:
     recording = Recording(model.checkpoint.transformer)
     checkpoint = replace(model.checkpoint, transformer=cast("Any", recording))
-    drawn(LoadedModel(checkpoint, model.memory), *controls, **options)
+    drawn(LoadedModel(checkpoint, memory=model.memory), *controls, **options)
     return recording.added
 
 
