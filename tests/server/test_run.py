@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from server import run
+from pipelines.models.planning.cards import GIB, find_card
+from server import capacity, run
 from server.extras import install_command
 from server.process.data_lock import lock_data_folder
 from server.process.listen import listen
@@ -129,3 +130,27 @@ def test_refined_faces_need_their_detector(tmp_path: Path, terminal: Terminal, m
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert serve(settings(tmp_path, face_refinement=True)) == 2
     assert f"needs the face detector: {install_command('faces')}" in terminal.text
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine with a card of 24 GiB, 64 GiB of host memory, and nothing downloaded."""
+    card = find_card("RTX 4090")
+    monkeypatch.setattr(run, "find_devices", lambda wanted: ("cuda:0",))
+    monkeypatch.setattr(capacity, "find_cards", lambda: (card,))
+    monkeypatch.setattr(capacity, "free_host_memory", lambda: 64 * GIB)
+    monkeypatch.setattr(capacity, "_free_disk_bytes", lambda folder: 10**15)
+
+
+@pytest.mark.usefixtures("gpu")
+def test_a_model_that_fits_no_plan_ends_the_start(tmp_path: Path, terminal: Terminal) -> None:
+    assert serve(settings(tmp_path, weights="catalog", vram=4)) == 2
+    assert "Qwen/Qwen-Image: 4.0 GiB of GPU memory are too few for 1328×1328: at least " in terminal.text
+
+
+@pytest.mark.usefixtures("gpu")
+def test_the_plan_is_printed_before_anything_is_loaded(tmp_path: Path, terminal: Terminal, worker: FakeWorker) -> None:
+    worker.start_failure = "no weights"
+    serve(settings(tmp_path, weights="catalog"))
+    assert "Qwen-Image (runware:108@1) on RTX 4090 (24.0 GiB) with 64.0 GiB of host memory" in terminal.text
+    assert "streamed a step" in terminal.text
