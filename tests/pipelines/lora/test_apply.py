@@ -201,7 +201,7 @@ class TestMemory:
 
     @staticmethod
     def bounded(model: LoadedModel, nbytes: int) -> LoadedModel:
-        return LoadedModel(model.checkpoint, ByteBudgetCache({**BUDGETS, "lora": Budget(bytes=nbytes)}))
+        return LoadedModel(model.checkpoint, memory=ByteBudgetCache({**BUDGETS, "lora": Budget(bytes=nbytes)}))
 
     @staticmethod
     def nbytes(model: LoadedModel, folder: Path, name: str) -> int:
