@@ -11,6 +11,7 @@ import structlog
 import torch
 
 from accel.block_runner import BlockRunner, WeightAccess, run_together
+from accel.kernels.attention import attention_kernel, choose_attention
 from accel.kernels.compiled_block import CompiledBlocks
 from accel.weights.modulation_tables import StepModulation
 from pipelines.models.checkpoint import Checkpoint
@@ -49,7 +50,9 @@ def compile_blocks(
         weights=WeightAccess(stream, lambda: modulation, compiled),
     )
     try:
-        run_together([runner], 1)
+        # The compiler fixes the attention kernel, so it must see the one that renders prefer.
+        with attention_kernel(choose_attention(checkpoint.device, checkpoint.dtype).kernel):
+            run_together([runner], 1)
     except (RuntimeError, ImportError, OSError) as error:  # torch's own errors of compilation are RuntimeErrors
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         log.warning("blocks are not compiled", reason=reason)
