@@ -12,6 +12,7 @@ import structlog
 from pydantic_core import from_json
 
 from server.api.client import Client
+from server.api.runware.check.bounds import MAX_NAME, check_bounds, check_marks
 from server.api.runware.check.sent_names import as_sent
 from server.api.runware.check.texts import check_texts, is_text, nesting
 from server.api.runware.check.validation import task_model
@@ -70,6 +71,7 @@ class RunwareApi:
         try:
             if not isinstance(raw, dict):
                 raise InvalidRequest("Each task must be a JSON object.")
+            check_bounds(raw)
             check_texts(raw)
             task_model(raw)
             async for answer in self._handlers[raw["taskType"]](raw, client):
@@ -86,6 +88,7 @@ class RunwareApi:
 
 def parse_tasks(body: bytes | str) -> list[Any]:
     """The array of a request. Raises `InvalidRequest`."""
+    check_marks(body)
     try:
         tasks = _parse_json(body)
     except ValueError as error:
@@ -121,8 +124,10 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 def task_ref(raw: Any) -> TaskRef:
-    """The type and the UUID of a raw task. None for a part that is missing or unusable."""
+    """The type and the UUID of a raw task. None for a part that is missing, unusable or long."""
     if not isinstance(raw, dict):
         return TaskRef()
     sent = [raw.get(name) for name in ("taskType", "taskUUID")]
-    return TaskRef(*(value if isinstance(value, str) and is_text(value) else None for value in sent))
+    return TaskRef(
+        *(value if isinstance(value, str) and len(value) <= MAX_NAME and is_text(value) else None for value in sent)
+    )

@@ -84,6 +84,7 @@ def expectation(model: type[BaseModel], parameter: str) -> dict[str, Any]:
         "multiplier": "multipleOf",
         "allowedValues": "enum",
         "minItems": "minItems",
+        "maxItems": "maxItems",
     }
     found = {ours: node[theirs] for ours, theirs in names.items() if theirs in node}
     if "const" in node:
@@ -106,6 +107,8 @@ def describe(expected: dict[str, Any]) -> str:
         if low is not None and high is not None:
             return f"a string of {low} to {high} characters"
         return "a non-empty string" if low else "a string"
+    if kind == "array" and "maxItems" in expected:
+        return f"an array of at most {expected['maxItems']} entries"
     words = {"integer": "an integer", "number": "a number", "boolean": "true or false", "array": "an array"}
     words |= {"object": "an object"}
     text = words.get(kind, "a valid value")

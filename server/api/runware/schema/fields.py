@@ -21,6 +21,8 @@ from server.api.runware.schema.schedulers import SCHEDULERS, scheduler_name
 from server.media.web_address import parse_web_address
 
 MAX_TTL = 100 * 366 * 86_400  # a century; a much larger number of seconds cannot be stored
+MAX_LORAS = 20
+MAX_CONTROLNETS = 10
 AIR_PATTERN = r"^[\w.-]+:[\w.:-]+@[\w.-]+$"
 UUID_PATTERN = r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
 
@@ -65,6 +67,7 @@ WebAddress = Annotated[
     Field(pattern=r"^https?://[^\s/]+", json_schema_extra={"format": "uri"}),
     AfterValidator(_web_address),
 ]
+ModelName = Annotated[StrictStr, Field(min_length=1, max_length=255)]
 ImageText = Annotated[StrictStr, Field(min_length=1)]
 ShortText = Annotated[StrictStr, Field(min_length=1, max_length=255)]
 LongText = Annotated[StrictStr, Field(max_length=MAX_PROMPT)]

@@ -9,6 +9,7 @@ from server.api.runware.schema.fields import (
     EndPercentage,
     ImageText,
     Integer,
+    ModelName,
     Number,
     Percentage,
     Unit,
@@ -58,7 +59,7 @@ class AcceleratorOptions(WireModel):
 class Lora(WireModel):
     """One LoRA and its weight."""
 
-    model: Annotated[StrictStr, Field(min_length=1)]
+    model: ModelName
     weight: Weight = Field(default=1.0, description="Default: the LoRA's own default weight, else 1.")
     transformer: Literal["high", "low", "both"] = Field(
         default="both", description="Without effect: these models have one transformer."
@@ -68,7 +69,7 @@ class Lora(WireModel):
 class ControlNet(WireModel):
     """One ControlNet, its control image and the steps in which it acts."""
 
-    model: Annotated[StrictStr, Field(min_length=1)]
+    model: ModelName
     guideImage: ImageText
     weight: Weight | None = Field(
         default=None, description="0 switches it off. Default: the ControlNet's own weight, else 1."

@@ -11,6 +11,8 @@ from pipelines.controlnet.preprocessors import CANNY_HIGH, CANNY_LOW
 from pipelines.limits import MAX_MASK_MARGIN, MIN_MASK_MARGIN
 from server.api.runware.schema.fields import (
     AIR_PATTERN,
+    MAX_CONTROLNETS,
+    MAX_LORAS,
     ControlImageSize,
     GreyLevel,
     Hundredths,
@@ -18,6 +20,7 @@ from server.api.runware.schema.fields import (
     Integer,
     Lifetime,
     LongText,
+    ModelName,
     OutputFormat,
     OutputQuality,
     OutputType,
@@ -73,7 +76,7 @@ class ImageInference(Task):
     """Generate images from a prompt, or edit reference images by one."""
 
     taskType: Literal["imageInference"]
-    model: Annotated[StrictStr, Field(min_length=1)] = Field(description="AIR identifier or slug of a served model.")
+    model: ModelName = Field(description="AIR identifier or slug of a served model.")
     positivePrompt: Prompt = Field(description="What the image shows, or how to edit.")
     negativePrompt: Prompt | None = Field(
         default=None, description="What the image does not show. Without effect when guidance is off."
@@ -101,8 +104,12 @@ class ImageInference(Task):
     uploadEndpoint: WebAddress | None = Field(default=None, description=NO_EFFECT)
     safety: Safety = Field(default=Safety(), description=NO_EFFECT)
     acceleratorOptions: AcceleratorOptions = AcceleratorOptions()
-    lora: tuple[Lora, ...] = Field(default=(), description="LoRAs. They act together, on this task only.")
-    controlNet: tuple[ControlNet, ...] = Field(default=(), description="ControlNets. They act together.")
+    lora: tuple[Lora, ...] = Field(
+        default=(), max_length=MAX_LORAS, description="LoRAs. They act together, on this task only."
+    )
+    controlNet: tuple[ControlNet, ...] = Field(
+        default=(), max_length=MAX_CONTROLNETS, description="ControlNets. They act together."
+    )
     maskMargin: Annotated[Integer, Field(ge=MIN_MASK_MARGIN, le=MAX_MASK_MARGIN)] | None = Field(
         default=None, description="Render only the masked part at the full size, with this many pixels around it."
     )

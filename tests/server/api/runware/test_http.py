@@ -338,11 +338,11 @@ class TestTooMuch:
         assert "1001 tasks" in error_of(response)["message"]
 
     def test_mistakes(self, client: TestClient) -> None:
-        response = post(client, new_task(**{f"name{number}": 1 for number in range(5000)}))
+        response = post(client, new_task(**{f"name{number}": 1 for number in range(150)}))
         assert response.status_code == 400
         assert len(response.json()["errors"]) == 20
 
-    @pytest.mark.parametrize("changes", [{"x" * 1_000_000: 1}, {"taskType": "x" * 1_000_000}])
+    @pytest.mark.parametrize("changes", [{"x" * 250: 1}, {"taskType": "x" * 60_000}])
     def test_letters_in_a_name(
         self, client: TestClient, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]
     ) -> None:
@@ -360,7 +360,7 @@ class TestTooMuch:
     def test_a_header_stays_short(self, settings: Settings, catalog: Catalog, worker: FakeWorker) -> None:
         app = create_app(settings.model_copy(update={"unknown_parameters": "ignore"}), catalog, [worker])
         with TestClient(app) as client:
-            response = post(client, new_task(**{f"{number:0100d}": 1 for number in range(500)}))
+            response = post(client, new_task(**{f"{number:0100d}": 1 for number in range(150)}))
             assert response.status_code == 200
             assert len(response.headers["ownware-warnings"]) < 4096
 
