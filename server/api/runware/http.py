@@ -15,7 +15,7 @@ from starlette.responses import Response
 
 from server.api.auth import bearer_key
 from server.api.base_url import base_url
-from server.api.body import read_body
+from server.api.body import read_body_for_key
 from server.api.client import Client
 from server.api.runware.dispatch import RunwareApi, parse_tasks, task_ref
 from server.api.runware.responses import Answer, Item, TaskRef, http_body, refusal
@@ -39,7 +39,11 @@ class RunwareHttp:
     async def post(self, request: Request) -> Response:
         """Answer one request with a JSON object of `data`, `errors` or both."""
         try:
-            tasks = parse_tasks(await read_body(request, self._max_body))
+            tasks = parse_tasks(await read_body_for_key(request, self._keys, self._max_body))
+        except Unauthorized as error:
+            response = json_response([refusal([error], TaskRef("authentication"))])
+            response.headers["Connection"] = "close"  # the rest of the body is not read
+            return response
         except ApiError as error:
             return json_response([refusal([error], TaskRef())])
         logins = [task for task in tasks if isinstance(task, dict) and task.get("taskType") == "authentication"]

@@ -14,6 +14,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from server.api.auth import bearer_key
 from server.api.base_url import base_url
+from server.api.body import STRANGER_LIMIT, stranger
 from server.api.client import Client
 from server.api.runware.dispatch import RunwareApi, parse_tasks, task_ref
 from server.api.runware.responses import Answer, Item, TaskRef, error_object, refusal
@@ -22,6 +23,8 @@ from server.api.services import Services
 from server.errors import ApiError, InvalidRequest, Unauthorized
 
 log = structlog.get_logger()
+
+MESSAGE_TOO_BIG = 1009  # close code of RFC 6455
 
 
 class RunwareSocket:
@@ -52,8 +55,13 @@ class RunwareSocket:
         message = await connection.websocket.receive()
         if message["type"] == "websocket.disconnect":
             raise WebSocketDisconnect(message.get("code", 1000))
+        content = message.get("text") or message.get("bytes") or ""
+        if connection.session is None and len(content) > STRANGER_LIMIT and (error := stranger(self._keys, None)):
+            await connection.send_text(_login_failure(error))
+            await connection.websocket.close(MESSAGE_TOO_BIG)
+            raise WebSocketDisconnect(MESSAGE_TOO_BIG)
         try:
-            tasks = parse_tasks(message.get("text") or message.get("bytes") or "")
+            tasks = parse_tasks(content)
         except InvalidRequest as error:
             await connection.send(refusal([error], TaskRef()))
             return

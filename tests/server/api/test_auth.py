@@ -4,6 +4,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from pipelines.catalog.catalog import Catalog
+from server.api.body import STRANGER_LIMIT
 from server.app import create_app
 from server.settings import Settings
 from tests.fakes import FakeWorker
@@ -31,6 +32,26 @@ class TestKeys:
         response = post(client, task, headers={"Authorization": "Bearer three"})
         assert response.status_code == 401
         assert error_of(response)["code"] == "invalidApiKey"
+
+    @pytest.mark.parametrize(
+        ("header", "code"), [({}, "missingApiKey"), ({"Authorization": "Bearer three"}, "invalidApiKey")]
+    )
+    def test_a_large_body_without_a_key_is_not_read(
+        self, client: TestClient, monkeypatch: pytest.MonkeyPatch, header: dict[str, str], code: str
+    ) -> None:
+        login = {"taskType": "authentication", "apiKey": "one"}
+        large = new_task(image="a" * STRANGER_LIMIT)
+        monkeypatch.setattr("server.api.runware.http.parse_tasks", pytest.fail)
+        response = post(client, login, large, headers=header)
+        error = error_of(response)
+        assert (response.status_code, error["code"], error["parameter"]) == (401, code, "apiKey")
+        assert "Authorization: Bearer" in error["message"]
+        assert response.headers["connection"] == "close"
+
+    def test_a_large_body_with_its_key_in_the_header_is_read(self, client: TestClient) -> None:
+        large = {"taskType": "imageUpload", "taskUUID": new_task()["taskUUID"], "image": "a" * STRANGER_LIMIT}
+        response = post(client, large, headers={"Authorization": "Bearer one"})
+        assert (response.status_code, error_of(response)["code"]) == (400, "invalidImage")
 
     def test_a_task_belongs_to_its_key(self, client: TestClient) -> None:
         task = new_task()

@@ -4,8 +4,9 @@ from typing import Any
 import pytest
 from starlette.requests import Request
 
-from server.api.body import read_body
-from server.errors import ValueTooLarge
+from server.api.auth import ApiKeys
+from server.api.body import STRANGER_LIMIT, read_body, read_body_for_key, stranger
+from server.errors import Unauthorized, ValueTooLarge
 
 
 def request(chunks: Sequence[bytes], length: str | None = None) -> tuple[Request, list[bytes]]:
@@ -37,3 +38,27 @@ async def test_an_announced_size_is_refused_before_the_body_is_read() -> None:
     with pytest.raises(ValueTooLarge):
         await read_body(sent, 8)
     assert left == [b"abc"]
+
+
+@pytest.mark.parametrize("length", [None, str(STRANGER_LIMIT + 1)])
+async def test_a_stranger_is_refused_at_the_small_limit(length: str | None) -> None:
+    chunk = b"a" * STRANGER_LIMIT
+    sent, left = request([chunk, b"b", b"c"], length)
+    with pytest.raises(Unauthorized, match=f"More than {STRANGER_LIMIT} bytes"):
+        await read_body_for_key(sent, ApiKeys(("one",)), 10 * STRANGER_LIMIT)
+    assert left == ([b"c"] if length is None else [chunk, b"b", b"c"])
+
+
+@pytest.mark.parametrize(("keys", "size"), [(("one",), STRANGER_LIMIT), ((), STRANGER_LIMIT + 1)])
+async def test_a_small_body_and_one_that_needs_no_key_are_read(keys: tuple[str, ...], size: int) -> None:
+    sent, _ = request([b"a" * size])
+    assert len(await read_body_for_key(sent, ApiKeys(keys), 10 * STRANGER_LIMIT)) == size
+
+
+def test_the_refusal_of_a_stranger_keeps_its_code() -> None:
+    keys = ApiKeys(("one",))
+    missing, wrong = stranger(keys, None), stranger(keys, "two")
+    assert missing is not None
+    assert wrong is not None
+    assert (missing.code, wrong.code) == ("missingApiKey", "invalidApiKey")
+    assert stranger(keys, "one") is None

@@ -202,6 +202,24 @@ class TestKeys:
             send(socket, {"taskType": "authentication", "apiKey": "two", "connectionSessionUUID": session})
             assert receive(socket)["data"][0]["connectionSessionUUID"] != session
 
+    def test_a_large_frame_before_the_login_is_not_parsed(
+        self, client: TestClient, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("server.api.runware.websocket.parse_tasks", pytest.fail)
+        with client.websocket_connect("/v1") as socket:
+            send(socket, {"taskType": "authentication", "apiKey": "one"}, "a" * 65_536)
+            frame = receive(socket)
+            assert frame["errors"] == [frame["error"]]
+            assert frame["error"]["code"] == "missingApiKey"
+            assert socket.receive()["code"] == 1009
+
+    def test_a_large_frame_after_the_login_is_answered(self, client: TestClient) -> None:
+        with client.websocket_connect("/v1") as socket:
+            send(socket, {"taskType": "authentication", "apiKey": "one"})
+            receive(socket)
+            send(socket, new_task(positivePrompt="a" * 65_536))
+            assert receive(socket)["errors"][0]["code"] == "invalidPositivePromptLength"
+
     def test_a_key_in_the_upgrade_request(self, client: TestClient) -> None:
         with client.websocket_connect("/v1", headers={"Authorization": "Bearer two"}) as socket:
             send(socket, {"taskType": "ping", "ping": True})
