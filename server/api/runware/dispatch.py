@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 import structlog
 from pydantic_core import from_json
 
+from server.api.body_pool import BodyPool
 from server.api.client import Client
 from server.api.runware.check.bounds import MAX_NAME, check_bounds, check_marks
 from server.api.runware.check.sent_names import as_sent
@@ -49,7 +50,9 @@ class RunwareApi:
         retrieval: Retrieval,
         models: ModelLibrary,
         account: Account,
+        pool: BodyPool,
     ) -> None:
+        self._pool = pool
         self._handlers: dict[str, Handler] = {
             "imageInference": inference,
             "controlNetPreprocess": preprocessing,
@@ -64,16 +67,12 @@ class RunwareApi:
             "ping": account.ping,
         }
 
-    async def handle(self, raw: Any, client: Client) -> AsyncIterator[Answer]:
-        """Answer one task. A listening client may get several answers."""
+    async def handle(self, raw: Any, client: Client, size: int) -> AsyncIterator[Answer]:
+        """Answer one task of a body of `size` bytes. A listening client may get several answers."""
         ref = task_ref(raw)
         documentation = f"{client.base_url}/docs"
         try:
-            if not isinstance(raw, dict):
-                raise InvalidRequest("Each task must be a JSON object.")
-            check_bounds(raw)
-            check_texts(raw)
-            task_model(raw)
+            await self._pool.run(size, check_task, raw)
             async for answer in self._handlers[raw["taskType"]](raw, client):
                 yield answer
         except TaskRejected as rejected:
@@ -84,6 +83,18 @@ class RunwareApi:
         except Exception:
             log.exception("task failed", task=ref.task_uuid, type=ref.task_type)
             yield refusal([InternalServerError("Internal server error.")], ref)
+
+
+def check_task(raw: Any) -> None:
+    """Check what every task must have: few and short values, whole characters and a known type.
+
+    Raises `InvalidRequest` or `TaskRejected`.
+    """
+    if not isinstance(raw, dict):
+        raise InvalidRequest("Each task must be a JSON object.")
+    check_bounds(raw)
+    check_texts(raw)
+    task_model(raw)
 
 
 def parse_tasks(body: bytes | str) -> list[Any]:

@@ -16,6 +16,7 @@ from starlette.responses import Response
 from server.api.auth import bearer_key
 from server.api.base_url import base_url
 from server.api.body import read_body_for_key
+from server.api.body_pool import BodyPool
 from server.api.client import Client
 from server.api.runware.dispatch import RunwareApi, parse_tasks, task_ref
 from server.api.runware.responses import Answer, Item, TaskRef, http_body, refusal
@@ -29,8 +30,9 @@ RETRY_AFTER_SECONDS = 10
 class RunwareHttp:
     """The HTTP side of the Runware surface."""
 
-    def __init__(self, api: RunwareApi, services: Services) -> None:
+    def __init__(self, api: RunwareApi, services: Services, pool: BodyPool) -> None:
         self._api = api
+        self._pool = pool
         self._keys = services.keys
         self._public_url = services.public_url
         self._max_body = services.max_body
@@ -39,15 +41,16 @@ class RunwareHttp:
     async def post(self, request: Request) -> Response:
         """Answer one request with a JSON object of `data`, `errors` or both."""
         try:
-            tasks = parse_tasks(await read_body_for_key(request, self._keys, self._max_body))
+            body = await read_body_for_key(request, self._keys, self._max_body)
+            tasks = await self._pool.run(len(body), parse_tasks, body)
         except Unauthorized as error:
             response = json_response([refusal([error], TaskRef("authentication"))])
             response.headers["Connection"] = "close"  # the rest of the body is not read
             return response
         except ApiError as error:
             return json_response([refusal([error], TaskRef())])
-        logins = [task for task in tasks if isinstance(task, dict) and task.get("taskType") == "authentication"]
-        work = [task for task in tasks if task not in logins] if logins else tasks
+        logins = [task for task in tasks if _is_login(task)]
+        work = [task for task in tasks if not _is_login(task)]
         try:
             owner = self._keys.owner(_key(request, logins))
         except Unauthorized as error:
@@ -59,12 +62,12 @@ class RunwareHttp:
         client = Client(owner, base_url(request, self._public_url), listens=False)
         watching = client.watch(request) if self._notices_hang_up else contextlib.nullcontext()
         with watching:
-            answers = await asyncio.gather(*(self._collect(task, client) for task in work))
+            answers = await asyncio.gather(*(self._collect(task, client, len(body)) for task in work))
         return json_response(answers)
 
-    async def _collect(self, task: Any, client: Client) -> Answer:
+    async def _collect(self, task: Any, client: Client, size: int) -> Answer:
         """Collect all answers of a task into one."""
-        answers = [answer async for answer in self._api.handle(task, client)]
+        answers = [answer async for answer in self._api.handle(task, client, size)]
         return Answer(
             data=tuple(item for answer in answers for item in answer.data),
             errors=tuple(item for answer in answers for item in answer.errors),
@@ -88,6 +91,10 @@ def json_response(answers: Sequence[Answer]) -> Response:
 
 def _dump(body: Item) -> str:
     return json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+
+
+def _is_login(task: Any) -> bool:
+    return isinstance(task, dict) and task.get("taskType") == "authentication"
 
 
 def _key(request: Request, logins: list[dict[str, Any]]) -> str | None:

@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 from fastapi import FastAPI
 from starlette.responses import Response
 
+from server.api.body_pool import BodyPool
 from server.api.runware import openapi, upload_rows
 from server.api.runware.dialect import RunwareDialect
 from server.api.runware.dispatch import RunwareApi
@@ -34,6 +35,7 @@ class RunwareSurface:
         dialect = RunwareDialect(services.loras, services.media, services.options)
         self._loras = services.loras
         self._uploads = ModelUploads(services)
+        self._pool = BodyPool()
         api = RunwareApi(
             Inference(dialect, services.tasks, services.media),
             Preprocessing(services),
@@ -42,9 +44,10 @@ class RunwareSurface:
             Retrieval(services, self._uploads),
             ModelLibrary(services),
             Account(services),
+            self._pool,
         )
-        self._http = RunwareHttp(api, services)
-        self._socket = RunwareSocket(api, services, Sessions())
+        self._http = RunwareHttp(api, services, self._pool)
+        self._socket = RunwareSocket(api, services, Sessions(), self._pool)
 
     def add_routes(self, app: FastAPI) -> None:
         """Serve tasks on each path. The documentation shows one."""
@@ -66,5 +69,6 @@ class RunwareSurface:
         await self._uploads.open()
 
     async def close(self) -> None:
-        """Stop the uploads."""
+        """Stop the uploads and the work on large bodies."""
         await self._uploads.close()
+        self._pool.close()

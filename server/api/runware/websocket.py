@@ -15,6 +15,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from server.api.auth import bearer_key
 from server.api.base_url import base_url
 from server.api.body import STRANGER_LIMIT, stranger
+from server.api.body_pool import BodyPool
 from server.api.client import Client
 from server.api.runware.dispatch import RunwareApi, parse_tasks, task_ref
 from server.api.runware.responses import Answer, Item, TaskRef, error_object, refusal
@@ -30,8 +31,9 @@ MESSAGE_TOO_BIG = 1009  # close code of RFC 6455
 class RunwareSocket:
     """Serves the WebSocket connections."""
 
-    def __init__(self, api: RunwareApi, services: Services, sessions: Sessions) -> None:
+    def __init__(self, api: RunwareApi, services: Services, sessions: Sessions, pool: BodyPool) -> None:
         self._api = api
+        self._pool = pool
         self._keys = services.keys
         self._sessions = sessions
         self._public_url = services.public_url
@@ -61,7 +63,7 @@ class RunwareSocket:
             await connection.websocket.close(MESSAGE_TOO_BIG)
             raise WebSocketDisconnect(MESSAGE_TOO_BIG)
         try:
-            tasks = parse_tasks(content)
+            tasks = await self._pool.run(len(content), parse_tasks, content)
         except InvalidRequest as error:
             await connection.send(refusal([error], TaskRef()))
             return
@@ -72,17 +74,17 @@ class RunwareSocket:
                 error = Unauthorized("Authenticate first.", code="missingApiKey", parameter="apiKey")
                 await connection.send(refusal([error], task_ref(task)))
             else:
-                self._start(task, connection.session, connection.base_url)
+                self._start(task, connection.session, connection.base_url, len(content))
 
-    def _start(self, task: Any, session: Session, base: str) -> None:
+    def _start(self, task: Any, session: Session, base: str, size: int) -> None:
         """Run a task beside the connection, so that pings are answered meanwhile. It outlives the socket."""
-        running = asyncio.create_task(self._answer(task, session, base))
+        running = asyncio.create_task(self._answer(task, session, base, size))
         self._tasks.add(running)
         running.add_done_callback(self._tasks.discard)
 
-    async def _answer(self, task: Any, session: Session, base: str) -> None:
+    async def _answer(self, task: Any, session: Session, base: str, size: int) -> None:
         client = Client(session.owner, base, listens=True)
-        async for answer in self._api.handle(task, client):
+        async for answer in self._api.handle(task, client, size):
             session.put(frame(answer))
 
     def _login_by_header(self, connection: "_Connection") -> None:
