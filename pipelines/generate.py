@@ -5,7 +5,7 @@ For step-level control use `render`.
 
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from pipelines.editing.faces import face_request, find_faces
 from pipelines.errors import PromptError
 from pipelines.models.admitted import admitted
 from pipelines.models.checkpoint import LoadedModel
+from pipelines.models.compiling import count_graphs
 from pipelines.models.planning.entries import workload_of
 from pipelines.render import advance, finish, prepare
 from pipelines.request import FaceRefinement, RenderRequest
@@ -26,15 +27,21 @@ from pipelines.result_checks import explain_failure, flat_warning
 
 Report = Callable[[int, int], None]  # steps done, and steps in all; may raise to stop the image
 
+UNCOMPILED = "The compiled blocks cannot run LoRAs, so this image was rendered without compilation, which is slower."
+
 
 @dataclass(frozen=True, slots=True)
 class GeneratedImage:
-    """A finished image with its seed, warnings for the sender, and the report of its step cache."""
+    """A finished image with its seed, warnings for the sender, and the report of its step cache.
+
+    `recompiled` counts the graphs that were compiled during the render.
+    """
 
     image: Image.Image
     seed: int
     warnings: tuple[str, ...]
     cache: CacheReport | None
+    recompiled: int = 0
 
 
 def generate(
@@ -49,8 +56,10 @@ def generate(
     weights = sum(parameter.numel() for parameter in checkpoint.transformer.parameters())
     attention = choose_attention(checkpoint.device, checkpoint.dtype)
     fits = admitted(model.admission, workload_of(request, entry), checkpoint.device)
-    with fits, compute_threads(weights, checkpoint.device), attention_kernel(attention.kernel):
-        return _generate(request, index, model, entry, report)
+    threads, kernel = compute_threads(weights, checkpoint.device), attention_kernel(attention.kernel)
+    with fits, threads, kernel, count_graphs(checkpoint) as graphs:
+        generated = _generate(request, index, model, entry, report)
+        return replace(generated, recompiled=graphs())
 
 
 def _generate(
@@ -65,6 +74,8 @@ def _generate(
         image = finish(state)
     cache = None if state.cache is None else state.cache.report()
     warnings = (*state.warnings, *_cache_warnings(cache))
+    if state.total and state.compiled is not model.checkpoint.compiled:
+        warnings += (UNCOMPILED,)
     if state.total and (flat := flat_warning(image)):
         warnings += (flat,)
     if request.faces is not None:

@@ -17,6 +17,7 @@ from accel.block_runner import RESIDENT, WeightAccess, run_together
 from accel.cache.evaluation import Evaluation, Forward
 from accel.cache.session import CacheSession, open_session
 from accel.calibration.recorder import Recorder
+from accel.kernels.compiled_block import CompiledBlocks
 from pipelines.catalog.catalog import ModelEntry
 from pipelines.conditioning import (
     EncodedReferences,
@@ -88,6 +89,11 @@ class RenderState:
     def total(self) -> int:
         """The number of steps of the image."""
         return len(self.sigmas) - 1
+
+    @property
+    def compiled(self) -> CompiledBlocks | None:
+        """What runs the blocks as a compiled graph. None with LoRAs, because their hooks are not part of the graph."""
+        return None if self.loras.hooks else self.checkpoint.compiled
 
 
 @torch.inference_mode()
@@ -355,10 +361,7 @@ def _predict(evaluation: Evaluation) -> list[torch.Tensor]:
 
 def _weights(state: RenderState, timestep: torch.Tensor) -> WeightAccess:
     """Where the blocks have their weights from in an evaluation at a timestep [1], and what runs them."""
-    placed, compiled = state.checkpoint.placed, state.checkpoint.compiled
-    run = block_forward
-    if compiled is not None and not state.loras.hooks:  # hooks are not part of a compiled graph
-        run = compiled
+    placed, run = state.checkpoint.placed, state.compiled or block_forward
     if placed is None:
         return WeightAccess(run=run)
     modulation = None if state.modulation is None else cache(partial(state.modulation.at, timestep))

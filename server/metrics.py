@@ -36,6 +36,7 @@ class Metrics:
         self._tasks = counter("tasks", "Tasks that ended.", "model", "state")
         self._images = counter("images", "Images rendered.", "model")
         self._seconds = histogram("render_seconds", "Seconds from an image's start to its file.", _SECONDS, "model")
+        self._recompiled = counter("recompiled_graphs", "Graphs that were compiled during a render.", "model")
         self._steps = counter("steps", "Denoising steps, computed or reused.", "model", "cache", "outcome")
         self._forwards = counter(
             "cache_forwards", "Forwards under a step cache, by what decided.", "model", "cache", "reason"
@@ -54,6 +55,7 @@ class Metrics:
         request, report = job.submission.request, result.cache
         self._images.labels(request.model).inc()
         self._seconds.labels(request.model).observe(result.seconds)
+        self._recompiled.labels(request.model).inc(result.recompiled)
         if report is None:
             self._steps.labels(request.model, NO_CACHE, "computed").inc(request.executed_steps)
             return

@@ -2,7 +2,8 @@
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,7 +13,7 @@ import torch
 
 from accel.block_runner import BlockRunner, WeightAccess, run_together
 from accel.kernels.attention import attention_kernel, choose_attention
-from accel.kernels.compiled_block import CompiledBlocks
+from accel.kernels.compiled_block import CompiledBlocks, compiled_graphs
 from accel.weights.modulation_tables import StepModulation
 from pipelines.models.checkpoint import Checkpoint
 
@@ -21,7 +22,8 @@ log = structlog.get_logger()
 _FOLDER_VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
 
 # Sizes that are neither 0 nor 1, which the compiler would take for constants. The image is a square of tokens.
-SIDE, WORDS = 8, 24
+# Few words take another graph where a format pads few rows, and most negative prompts are that short.
+SIDE, WORDS = 8, (24, 6)
 
 
 @torch.inference_mode()
@@ -40,22 +42,49 @@ def compile_blocks(
     stream = None if checkpoint.placed is None else checkpoint.placed.blocks
     modulated = 6 * transformer.inner_dim  # shift, scale and gate, for the attention and for the feed-forward layer
     # Two rows where reference images count as clean. The modulation layers may wait in host memory.
-    modulation = StepModulation(new(1, 2 if transformer.zero_cond_t else 1, modulated), new(1, 1, modulated))
-    runner = BlockRunner(
-        transformer,
-        new(1, SIDE * SIDE, transformer.config["in_channels"]),
-        new(1),
-        new(1, WORDS, transformer.config["joint_attention_dim"]),
-        [(1, SIDE, SIDE)],
-        weights=WeightAccess(stream, lambda: modulation, compiled),
+    depth, rows = len(transformer.transformer_blocks), 2 if transformer.zero_cond_t else 1
+    modulation = StepModulation(
+        new(1, rows, modulated).expand(depth, -1, -1), new(1, 1, modulated).expand(depth, -1, -1)
     )
+    runners = [
+        BlockRunner(
+            transformer,
+            new(1, SIDE * SIDE, transformer.config["in_channels"]),
+            new(1),
+            new(1, words, transformer.config["joint_attention_dim"]),
+            [(1, SIDE, SIDE)],
+            weights=WeightAccess(stream, lambda: modulation, compiled),
+        )
+        for words in WORDS
+    ]
     try:
         # The compiler fixes the attention kernel, so it must see the one that renders prefer.
         with attention_kernel(choose_attention(checkpoint.device, checkpoint.dtype).kernel):
-            run_together([runner], 1)
+            run_together(runners, runners[0].depth)  # blocks whose layers have other formats need other graphs
     except (RuntimeError, ImportError, OSError) as error:  # torch's own errors of compilation are RuntimeErrors
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         log.warning("blocks are not compiled", reason=reason)
         return checkpoint
     log.info("blocks are compiled", seconds=round(time.monotonic() - started, 1))
     return replace(checkpoint, compiled=compiled)
+
+
+@contextmanager
+def count_graphs(checkpoint: Checkpoint) -> Iterator[Callable[[], int]]:
+    """Count the graphs that are compiled inside the `with`, and log a warning if there are any.
+
+    `compile_blocks` has compiled all that requests need, so there should be none.
+    """
+    if checkpoint.compiled is None:
+        yield lambda: 0
+        return
+    before = compiled_graphs()
+
+    def count() -> int:
+        return compiled_graphs() - before
+
+    try:
+        yield count
+    finally:
+        if graphs := count():
+            log.warning("a render compiled blocks again", device=str(checkpoint.device), graphs=graphs)

@@ -80,6 +80,7 @@ class ImageWriter:
             warnings=warnings,
             cache=generated.cache,
             engaged=self.engaged,
+            recompiled=generated.recompiled,
         )
 
     def free_memory(self) -> None:

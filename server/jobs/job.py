@@ -42,7 +42,7 @@ class Result:
     """One finished image of a job.
 
     `seconds` is the time from the start of the image to its file. `receipt` is JSON. `cache` is the report of the step
-    cache, None without one.
+    cache, None without one. `recompiled` counts the graphs that were compiled during the render; it is not stored.
     """
 
     index: int
@@ -51,6 +51,7 @@ class Result:
     seconds: float
     receipt: str
     cache: CacheReport | None = None
+    recompiled: int = 0
 
 
 CANCELLED = Failure("taskCancelled", "The task was cancelled.", TaskCancelled.status)

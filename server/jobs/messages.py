@@ -77,7 +77,8 @@ class ImageWritten:
     """An image is in its file.
 
     `seconds` is the time from the start of the image to its file. `receipt` is JSON. `cache` is the report of the step
-    cache, None without one. `engaged` is what the model ran with.
+    cache, None without one. `engaged` is what the model ran with. `recompiled` counts the graphs that were compiled
+    during the render.
     """
 
     job_id: int
@@ -91,6 +92,7 @@ class ImageWritten:
     warnings: tuple[str, ...]
     cache: CacheReport | None = None
     engaged: Engaged | None = None
+    recompiled: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,7 +60,7 @@ class JobRecorder:
             expires=now + work.ttl,
         )
         await self._media.adopt(media)
-        result = Result(image.index, uuid, image.seed, image.seconds, image.receipt, image.cache)
+        result = Result(image.index, uuid, image.seed, image.seconds, image.receipt, image.cache, image.recompiled)
         updated = await self._store.add_result(job.id, result, image.warnings)
         self._events.publish(ResultReady(updated, result))
 

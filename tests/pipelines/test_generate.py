@@ -9,12 +9,14 @@ from PIL import Image
 
 from accel.cache import session
 from accel.cache.plan import CachePlan
+from accel.kernels.compiled_block import CompiledBlocks
 from pipelines import generate as module
 from pipelines.errors import PromptError, ResultError
 from pipelines.generate import generate
 from pipelines.models.checkpoint import Checkpoint, LoadedModel
 from pipelines.render import advance, finish, prepare
-from pipelines.request import FaceRefinement, RenderRequest
+from pipelines.request import FaceRefinement, LoraUse, RenderRequest
+from tests.adapters import named, random_adapter, write
 from tests.pipelines.test_render import asked, entry
 
 FACES = FaceRefinement("a face", None, true_cfg_scale=1.0, steps=2, strength=1.0, mask_blur=0)
@@ -45,6 +47,21 @@ def test_it_is_the_render_of_all_steps(model: LoadedModel) -> None:
     generated = generate(request, 1, model, entry("text_to_image"), ignore)
     assert np.array_equal(np.asarray(generated.image), rendered(model, request, 1))
     assert (generated.seed, generated.warnings, generated.cache) == (request.seed + 1, (), None)
+
+
+def test_a_lora_over_compiled_blocks_is_told(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    torch.compiler.reset()
+    path = write(tmp_path / "lora.safetensors", named(random_adapter(checkpoint.transformer, 1)))
+    served, request = entry("text_to_image"), asked(steps=1, loras=(LoraUse("one", path, 1.0),))
+    compiled = LoadedModel(replace(checkpoint, compiled=CompiledBlocks("eager")))
+    with_loras, weightless = (
+        generate(replace(request, loras=(replace(request.loras[0], weight=weight),)), 0, compiled, served, ignore)
+        for weight in (1.0, 0.0)
+    )
+    assert with_loras.warnings == (module.UNCOMPILED,)
+    assert weightless.warnings == ()
+    assert (with_loras.recompiled, weightless.recompiled) == (0, 1)  # the model was not compiled when it was loaded
+    assert generate(request, 0, LoadedModel(checkpoint), served, ignore).warnings == ()
 
 
 def test_a_small_model_is_computed_with_one_thread(model: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -64,6 +64,12 @@ def test_an_image_with_a_cache(metrics: Metrics) -> None:
     assert value(metrics, "ownware_cache_distance_bucket", cache="fbcache", le="0.12") == 2
 
 
+def test_graphs_that_renders_compiled(metrics: Metrics) -> None:
+    for recompiled, total in ((0, 0), (2, 2), (1, 3)):
+        metrics.record_image(JOB, replace(RESULT, recompiled=recompiled))
+        assert value(metrics, "ownware_recompiled_graphs_total", model="m") == total
+
+
 @pytest.mark.parametrize(("state", "times"), [("done", 1), ("failed", 2), ("cancelled", 0)])
 def test_ends_are_counted_by_their_state(metrics: Metrics, state: State, times: int) -> None:
     for _ in range(times):

@@ -9,13 +9,15 @@ from structlog.testing import capture_logs
 
 from accel.kernels.compiled_block import CompiledBlocks, compiled_graphs
 from accel.weights.placement import HostShare, place_transformer
+from accel.weights.quantized.quantize import quantize
 from pipelines.catalog.catalog import load_catalog
 from pipelines.generate import generate
 from pipelines.lora.apply import LoraSet
 from pipelines.models.checkpoint import Checkpoint, LoadedModel
-from pipelines.models.compiling import compile_blocks
+from pipelines.models.compiling import compile_blocks, count_graphs
 from pipelines.models.model_cache import ModelCache
 from pipelines.render import _weights, begin
+from tests.control import deeper
 from tests.pipelines.test_render import asked, entry
 
 
@@ -54,6 +56,25 @@ def test_requests_with_loras_run_without_the_graph(checkpoint: Checkpoint) -> No
     assert _weights(state, torch.ones(1)).run is compiled.compiled
     state.loras = LoraSet(hooks=((checkpoint.transformer.proj_out, lambda module, inputs, output: output),))
     assert _weights(state, torch.ones(1)).run is not compiled.compiled
+
+
+def test_a_render_that_compiles_is_in_the_log(checkpoint: Checkpoint) -> None:
+    compiled = replace(checkpoint, compiled=eager())
+    torch.compiler.reset()
+    with capture_logs() as lines, count_graphs(compiled) as graphs:
+        generate(asked(steps=1), 0, LoadedModel(compiled), entry("text_to_image"), unused)
+    assert graphs() == 1
+    expected = {"event": "a render compiled blocks again", "device": "cpu", "graphs": 1, "log_level": "warning"}
+    assert lines == [expected, expected]  # of the render itself, and of this test
+
+
+def test_blocks_of_other_formats_are_compiled_at_once(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    torch.compiler.reset()
+    mixed = deeper(checkpoint, 2)
+    quantize(mixed.transformer.transformer_blocks[1:], "fp8")
+    compiled = compile_blocks(mixed, tmp_path, eager)
+    found = generate(asked(steps=1), 0, LoadedModel(compiled), entry("text_to_image"), unused)
+    assert (compiled.compiled is None, found.recompiled) == (False, 0)
 
 
 def test_a_device_that_cannot_compile_renders_as_before(checkpoint: Checkpoint, tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ def test_an_image_and_its_receipt_are_in_the_file(writer: ImageWriter, tmp_path:
     written = writer.write(RenderJob(3, REQUEST, PNG, (output,)), output, lambda *step: seen.append(step))
     assert seen == [(0, 2), (1, 2), (2, 2)]
     assert (written.job_id, written.index, written.width, written.height) == (3, 1, 64, 64)
-    assert (written.seed, written.warnings, written.cache) == (8, (), None)
+    assert (written.seed, written.warnings, written.cache, written.recompiled) == (8, (), None, 0)
     assert written.seconds > 0
     assert written.sha256 == hashlib.sha256(output.path.read_bytes()).hexdigest()
     assert embedded_text(output.path) == written.receipt

@@ -15,7 +15,7 @@ from server.media.store import MediaStore
 from tests.server.jobs.common import submission
 
 WORK = submission(count=3)
-IMAGE = ImageWritten(1, 0, 64, 48, "hash", 7, 0.5, "{}", ("a warning",))
+IMAGE = ImageWritten(1, 0, 64, 48, "hash", 7, 0.5, "{}", ("a warning",), recompiled=2)
 
 REFUSED = Failure("invalidModel", "why", 400, "loras[0]")
 
@@ -49,7 +49,7 @@ async def test_an_image_is_stored_before_it_is_told(
         await recorder.add_image(job, IMAGE)
         event = told.get_nowait()
     assert isinstance(event, ResultReady)
-    assert event.result == Result(0, WORK.image_uuids[0], 7, 0.5, "{}")
+    assert event.result == Result(0, WORK.image_uuids[0], 7, 0.5, "{}", recompiled=2)
     assert event.job == await store.find(*WORK.key)
     assert event.job.submission.warnings == ("one", "a warning")
     stored = await media.get(WORK.image_uuids[0], owner="me")

@@ -1,0 +1,104 @@
+"""Requests of every kind run through compiled blocks, and nothing is compiled again."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import cycle
+from pathlib import Path
+from typing import get_args
+
+import pytest
+import torch
+
+from accel.cache.curves import Polynomial
+from accel.cache.plan import CachePlan
+from accel.cache.strategies.table import STRATEGIES
+from accel.kernels.compiled_block import CompiledBlocks, compiled_graphs
+from accel.weights.placement import HostShare, place_transformer
+from accel.weights.quantized.quantize import QuantizedPrecision, quantize
+from pipelines.catalog.catalog import Mode
+from pipelines.generate import generate
+from pipelines.models.checkpoint import Checkpoint, LoadedModel
+from pipelines.models.compiling import compile_blocks
+from pipelines.models.loader import load
+from pipelines.request import ControlUse, Reference, RenderRequest
+from tests.control import deeper, save_blockwise, save_controlnet
+from tests.fakes import picture
+from tests.pipelines.test_render import asked, entry
+
+REQUESTS = 30
+DEPTH = 3
+SIZES = ((128, 128), (160, 128), (128, 192), (256, 144))
+PROMPTS = ("a", "a red circle", "A lighthouse behind a storm, with waves and gulls around it. " * 4)
+CURVE = Polynomial((1.0, 0.0), max_distance=1e9)
+
+
+@pytest.fixture(autouse=True)
+def fresh_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "")  # so that the end of the test restores it
+    torch.compiler.reset()
+
+
+def unused(step: int, total: int) -> None:
+    """Nothing is reported."""
+
+
+def requests(folder: Path, checkpoint: Checkpoint) -> Iterator[tuple[Mode, RenderRequest]]:
+    """Requests whose options come in turns of different lengths, so that every option meets every other."""
+    path = folder / "reference.png"
+    path.write_bytes(picture(60, 40))
+    reference = Reference(path, "", 60, 40)
+    nets = save_controlnet(checkpoint, folder / "net", 2, 1), save_blockwise(checkpoint, folder / "net.safetensors", 1)
+    controls = [(), *((ControlUse("net", net, reference, 0.8, "balanced"),) for net in nets), (), ()]
+    caches = [None, *(CachePlan(name, 0.4, 1, 50, 2, curve=CURVE) for name in STRATEGIES)]
+    sizes, prompts, scales = cycle(SIZES), cycle(PROMPTS), cycle((4.0, 1.0))
+    plans, acting, references = cycle(caches), cycle(controls), cycle((0, 1, 2, 3, 0, 1, 0))
+    for _ in range(REQUESTS):
+        (width, height), count = next(sizes), next(references)
+        mode: Mode = get_args(Mode)[min(count, 2)]
+        yield (
+            mode,
+            asked(
+                width=width,
+                height=height,
+                prompt=next(prompts),
+                true_cfg_scale=next(scales),
+                steps=4,
+                references=(reference,) * count,
+                cache=next(plans),
+                controls=next(acting),
+            ),
+        )
+
+
+@pytest.mark.parametrize(
+    ("zero_cond_t", "dtype", "precision", "host"),
+    [
+        (False, torch.float32, None, HostShare(DEPTH, tables=True)),
+        pytest.param(True, torch.bfloat16, None, None, marks=pytest.mark.slow),
+        pytest.param(True, torch.bfloat16, "int8", HostShare(DEPTH, tables=True), marks=pytest.mark.slow),
+        pytest.param(False, torch.bfloat16, "fp8", HostShare(1, tables=False), marks=pytest.mark.slow),
+    ],
+)
+def test_nothing_is_compiled_again(
+    weights: Path,
+    tmp_path: Path,
+    zero_cond_t: bool,
+    dtype: torch.dtype,
+    precision: QuantizedPrecision | None,
+    host: HostShare | None,
+) -> None:
+    loaded = load(str(weights), torch.device("cpu"), dtype, with_vision=True)
+    used = deeper(loaded, DEPTH, zero_cond_t=zero_cond_t)
+    if precision is not None:
+        quantize(used.transformer.transformer_blocks, precision)
+    if host is not None:
+        used = replace(used, placed=place_transformer(used.transformer, torch.device("cpu"), host))
+    used = compile_blocks(used, tmp_path, lambda: CompiledBlocks("eager"))
+    assert used.compiled is not None
+    graphs, compiled = compiled_graphs(), []
+    for number, (mode, request) in enumerate(requests(tmp_path, used)):
+        before = compiled_graphs()
+        generate(request, 0, LoadedModel(used), entry(mode), unused)
+        if compiled_graphs() != before:
+            compiled.append((number, mode, request))
+    assert (compiled, compiled_graphs()) == ([], graphs)
