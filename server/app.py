@@ -16,13 +16,15 @@ from starlette.responses import RedirectResponse, Response
 from pipelines.catalog.catalog import Catalog
 from pipelines.catalog.profiles import Profiles
 from server.api.auth import ApiKeys
-from server.api.exception_handlers import install_handlers
+from server.api.exception_handlers import install_handlers, surface_of
 from server.api.openapi import install_docs
 from server.api.routes import health, images, metrics, receipts
 from server.api.runware.http import WARNINGS_HEADER
 from server.api.runware.surface import RunwareSurface
 from server.api.services import Services
+from server.api.web_pages import RefuseWebPages, WebPagePolicy, make_policy
 from server.database import Database
+from server.errors import ApiError
 from server.jobs import rows as job_tables
 from server.jobs.backend import Worker
 from server.jobs.queue import JobQueue
@@ -85,13 +87,19 @@ def create_app(settings: Settings, catalog: Catalog, workers: Sequence[Worker]) 
         swagger_ui_parameters={"docExpansion": "full", "defaultModelsExpandDepth": 0},
     )
     app.state.queue = services.queue
-    app.add_middleware(
-        CORSMiddleware,
-        allow_origins=["*"],
-        allow_methods=["*"],
-        allow_headers=["*"],
-        expose_headers=[WARNINGS_HEADER],
-    )
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=["*"],
+            allow_headers=["*"],
+            expose_headers=[WARNINGS_HEADER],
+        )
+
+    def refuse(path: str, error: ApiError) -> Response:
+        return surface_of(path, surfaces).error_response(error)
+
+    app.add_middleware(RefuseWebPages, policy=_web_page_policy(settings), respond=refuse)
     app.add_middleware(metrics.CountRequests, metrics=counters)
     install_handlers(app, surfaces)
     for surface in surfaces:
@@ -145,6 +153,16 @@ def _services(settings: Settings, catalog: Catalog, workers: Sequence[Worker], c
         loras=LoraLibrary(catalog, database, settings.data_dir / "loras", settings.lora_dir),
         image_fetcher=image_fetcher,
         lora_fetcher=lora_fetcher,
+    )
+
+
+def _web_page_policy(settings: Settings) -> WebPagePolicy:
+    return make_policy(
+        bind_host=settings.host,
+        public_url=settings.public_url,
+        allowed_hosts=settings.allowed_hosts,
+        cors_origins=settings.cors_origins,
+        has_keys=bool(settings.api_keys),
     )
 
 

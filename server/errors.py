@@ -10,9 +10,12 @@
     ├── UnsupportedTaskType       400     unsupportedTaskType
     ├── ConflictTaskUUID          400     conflictTaskUUID        never 409: clients retry that with a new task
     ├── Unauthorized              401     missingApiKey | invalidApiKey
+    ├── HostNotAllowed            403     hostNotAllowed          a name that is not ours: DNS rebinding
+    ├── OriginNotAllowed          403     originNotAllowed        a WebSocket of a foreign web page
     ├── NotFound                  404     taskNotFound | imageNotFound | routeNotFound
     ├── MethodNotAllowed          405     unsupportedMethod
     ├── ValueTooLarge             413     valueTooLarge
+    ├── UnsupportedContentType    415     unsupportedContentType  a form of a foreign web page
     ├── RateLimitExceeded         429     rateLimitExceeded       the queue is full
     ├── InferenceError            500     inferenceError          the worker failed
     ├── TaskCancelled             500     taskCancelled
@@ -140,6 +143,18 @@ class Unauthorized(ApiError):
     status, default_code = 401, "invalidApiKey"
 
 
+class HostNotAllowed(ApiError):
+    """The `Host` header has a name that is not this server's."""
+
+    status, default_code = 403, "hostNotAllowed"
+
+
+class OriginNotAllowed(ApiError):
+    """A page of this origin may not use the server."""
+
+    status, default_code = 403, "originNotAllowed"
+
+
 class NotFound(ApiError):
     """A task, an image or a path that does not exist, or has expired."""
 
@@ -156,6 +171,12 @@ class ValueTooLarge(ApiError):
     """The body, or a picture, is over a limit."""
 
     status, default_code = 413, "valueTooLarge"
+
+
+class UnsupportedContentType(ApiError):
+    """A page of another origin sends a content type that browsers send unasked."""
+
+    status, default_code = 415, "unsupportedContentType"
 
 
 class RateLimitExceeded(ApiError):

@@ -48,6 +48,16 @@ class Settings(BaseSettings):
         default=None,
         description="Base of image URLs, such as https://box.example; default: as the client addressed us.",
     )
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Origins whose web pages may use the API, such as https://app.example, comma separated; "
+        "* for all; empty: only the server's own pages.",
+    )
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Further names that clients may reach the server by, comma separated; * for all; empty: "
+        "all with API keys, else those of this machine and of the public URL.",
+    )
     allow_private_urls: bool = Field(
         default=False, description="Fetch input images from private and loopback addresses too."
     )
@@ -137,7 +147,7 @@ class Settings(BaseSettings):
     lora_timeout: float = Field(default=1800.0, gt=0, description="Seconds that the download of a LoRA may take.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level logged.")
 
-    @field_validator("api_keys", "devices", mode="before")
+    @field_validator("api_keys", "devices", "cors_origins", "allowed_hosts", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         parts = value.split(",") if isinstance(value, str) else value
@@ -157,6 +167,24 @@ class Settings(BaseSettings):
     def _some_device(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if not value:
             raise ValueError("name at least one device, or auto")
+        return value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _some_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        origins = tuple(origin.removesuffix("/") for origin in value)
+        for origin in origins:
+            parts = urlsplit(origin)
+            if origin != "*" and (not parts.netloc or origin != f"{parts.scheme}://{parts.netloc}"):
+                raise ValueError(f"{origin} is no origin such as https://app.example")
+        return origins
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _some_hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if name != "*" and urlsplit(f"//{name}").hostname != name.lower():
+                raise ValueError(f"{name} is no name such as box.example, without scheme and port")
         return value
 
     @field_validator("public_url")

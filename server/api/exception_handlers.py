@@ -19,13 +19,13 @@ def install_handlers(app: FastAPI, surfaces: Sequence[Surface]) -> None:
 
     async def handle(request: Request, error: Exception) -> Response:
         errors = error.errors if isinstance(error, TaskRejected) else (_api_error(request, error),)
-        return _surface_of(request.url.path, surfaces).error_response(*errors)
+        return surface_of(request.url.path, surfaces).error_response(*errors)
 
     for kind in (ApiError, TaskRejected, HTTPException, RequestValidationError, Exception):
         app.add_exception_handler(kind, handle)
 
 
-def _surface_of(path: str, surfaces: Sequence[Surface]) -> Surface:
+def surface_of(path: str, surfaces: Sequence[Surface]) -> Surface:
     """The surface with the longest prefix of a path. One of them has the prefix `/`."""
     prefixes = {prefix: surface for surface in surfaces for prefix in surface.paths if path.startswith(prefix)}
     return prefixes[max(prefixes, key=len)]

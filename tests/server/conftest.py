@@ -13,6 +13,14 @@ from server.settings import Settings
 from tests.fakes import FakeWorker, picture
 
 
+@pytest.fixture(scope="package", autouse=True)
+def _names_of_test_clients() -> Iterator[None]:
+    """Starlette's test client calls the server `testserver`, and the tests call it `box`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OWNWARE_ALLOWED_HOSTS", "box,testserver")
+        yield
+
+
 @pytest.fixture
 def catalog() -> Catalog:
     return load_catalog().with_embedded_weights()

@@ -29,11 +29,6 @@ def test_a_bug_is_not_told(client: TestClient, monkeypatch: pytest.MonkeyPatch, 
     assert error_of(response)["code"] == "internalServerError"
 
 
-def test_browsers_may_call(client: TestClient) -> None:
-    headers = {"Origin": "https://page.example", "Access-Control-Request-Method": "POST"}
-    assert client.options("/v1", headers=headers).headers["access-control-allow-origin"] == "*"
-
-
 def test_what_has_expired_is_deleted_also_after_a_failure(
     settings: Settings, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:

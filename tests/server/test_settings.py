@@ -31,6 +31,8 @@ def test_each_option_is_a_flag_and_a_variable(monkeypatch: pytest.MonkeyPatch) -
         "data_dir": ("/a", "/b"),
         "api_keys": ("a, b", "c"),
         "public_url": ("https://a.example/", "http://b.example"),
+        "cors_origins": ("https://a.example/, http://b.example:3000", "*"),
+        "allowed_hosts": ("box, box.lan", "*"),
         "allow_private_urls": ("true", "true"),
         "models": ("/a.toml", "/b.toml"),
         "weights": ("embedded", "catalog"),
@@ -66,6 +68,8 @@ def test_each_option_is_a_flag_and_a_variable(monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.setenv(f"OWNWARE_{name.upper()}", variable)
     from_variables = CliApp.run(Settings, cli_args=[])
     assert from_variables.api_keys == ("a", "b")
+    assert from_variables.cors_origins == ("https://a.example", "http://b.example:3000")
+    assert from_variables.allowed_hosts == ("box", "box.lan")
     assert from_variables.public_url == "https://a.example"
     flags = [f"--{name.replace('_', '-')}={flag}" for name, (_, flag) in values.items() if flag != "true"]
     from_flags = CliApp.run(Settings, cli_args=[*flags, "--allow-private-urls", "--face-refinement"])
@@ -86,6 +90,10 @@ def test_each_option_is_a_flag_and_a_variable(monkeypatch: pytest.MonkeyPatch) -
         "--public-url=http://box:port",
         "--public-url=http://:80",
         "--public-url=http://box/?a",
+        "--cors-origins=app.example",
+        "--cors-origins=https://app.example/page",
+        "--allowed-hosts=http://box",
+        "--allowed-hosts=box:8000",
         "--devices=,",
         "--result-ttl=59",
     ],
