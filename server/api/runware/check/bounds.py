@@ -8,13 +8,13 @@ from typing import Any
 
 from server.errors import ApiError, InvalidParameter, InvalidRequest, TaskRejected, UnknownParameter
 
-MAX_ITEMS = 1000  # of one list
+MAX_ITEMS = 200  # of one list
 MAX_KEYS = 200  # of one object
-MAX_VALUES = 5000  # of one task, at every depth
+MAX_VALUES = 1000  # of one task, at every depth
 MAX_DEPTH = 32  # lists and objects within each other
 MAX_NAME = 255  # characters of a parameter's name
 MAX_TEXT = 65_536  # characters of a string that is no image; twice the longest prompt
-MAX_MARKS = 500_000  # commas and opening brackets of one request, also within its strings
+MAX_MARKS = 200_000  # commas and opening brackets of one request, also within its strings
 
 _PICTURES = frozenset({"mask", "media", "references"})  # besides all names with "image"
 _MARKS: Sequence[str] = (",", "[", "{")

@@ -1,15 +1,16 @@
 """Cross-field validation of imageInference, and validation against the model.
 
-`check` runs every rule and collects the errors. Each rule is a generator of errors. A valid parameter without effect is
+`check` runs the rules and collects the errors. Each rule is a generator of errors. A valid parameter without effect is
 refused by name: an error is better than a parameter that is silently ignored.
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 
 from pipelines.catalog.catalog import LORA_ARCHITECTURES, REFERENCES, Catalog, ModelEntry, reference_limits
 from pipelines.catalog.schedules import ScheduleConflict
 from pipelines.catalog.templates import find_control_token
-from server.api.runware.check.validation import describe, expectation
+from server.api.runware.check.validation import MAX_FINDINGS, describe, expectation
 from server.api.runware.schema.tasks import ImageInference
 from server.api.runware.translate.caches import CACHES
 from server.api.runware.translate.schedule import resolve_steps, task_schedule
@@ -27,8 +28,9 @@ MAX_NAMED = 10  # LoRAs that a message lists; allowedValues has all
 
 
 def check(task: ImageInference, entry: ModelEntry, catalog: Catalog) -> None:
-    """Raise `TaskRejected` with everything that is wrong with the task on this model."""
-    if errors := [error for rule in _RULES for error in rule(task, entry, catalog)]:
+    """Raise `TaskRejected` with what is wrong with the task on this model, up to `MAX_FINDINGS` errors."""
+    found = (error for rule in _RULES for error in rule(task, entry, catalog))
+    if errors := list(islice(found, MAX_FINDINGS)):
         raise TaskRejected(*errors)
 
 
