@@ -270,11 +270,15 @@ class Planner:
 
 
 def _fastest_of_each_exactness(found: Sequence[_Candidate]) -> list[_Candidate]:
-    """The most exact first."""
-    best: dict[tuple[int, int], _Candidate] = {}
+    """The most exact first. One that is no faster than a more exact one is left out."""
+    fastest: dict[tuple[int, int], _Candidate] = {}
     for each in sorted(found, key=lambda each: (_seconds(each), each.prompt_seconds)):
-        best.setdefault(each.inexactness, each)
-    return [best[key] for key in sorted(best)]
+        fastest.setdefault(each.inexactness, each)
+    best: list[_Candidate] = []
+    for key in sorted(fastest):
+        if not best or _seconds(fastest[key]) < _seconds(best[-1]):
+            best.append(fastest[key])
+    return best
 
 
 def _seconds(candidate: _Candidate) -> float:

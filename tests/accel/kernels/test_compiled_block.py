@@ -77,6 +77,7 @@ def test_quantized_blocks_are_compiled_too(precision: QuantizedPrecision, graphs
     assert compiled_graphs() == before + graphs
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # of torch's own compiler
 @pytest.mark.slow
 def test_the_compiler_gives_the_same_function() -> None:
     torch.compiler.reset()

@@ -23,6 +23,7 @@ def test_long_renders_take_the_longer_the_more_steps(bench: Bench) -> None:
     assert few["ceilings of the device"] == many["ceilings of the device"]
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # of torch's own compiler
 @pytest.mark.slow
 def test_every_row_can_be_measured(bench: Bench) -> None:
     found = {row.name: row.measure() for row in rows(bench, 2)}

@@ -71,7 +71,7 @@ def test_a_corrupt_profile_ends_the_start_naming_file_and_field(tmp_path: Path) 
     ("parts", "code", "said"),
     [
         ((), 2, "there is no folder"),
-        (("transformer", "vae", "text_encoder", "tokenizer", "scheduler"), 1, "no worker can start"),
+        (("transformer", "vae", "text_encoder", "tokenizer", "scheduler"), 2, "there is no config.json"),
     ],
 )
 def test_weights_that_are_not_there_end_the_start(parts: tuple[str, ...], code: int, said: str, tmp_path: Path) -> None:
