@@ -39,7 +39,11 @@ def photo() -> bytes:
     return buffer.getvalue()
 
 
-@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(path, marks=() if number % 4 == 0 else pytest.mark.slow) for number, path in enumerate(EXAMPLES)],
+    ids=lambda path: path.stem,
+)
 def test_example(live: LiveServer, path: Path) -> None:
     (task,) = json.loads(path.read_text(encoding="utf-8"))
     if "referenceImages" in task:

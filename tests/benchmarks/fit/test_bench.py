@@ -13,7 +13,17 @@ def bench() -> Bench:
     return Bench(replace(ModelSize.load("small"), side=64), torch.device("cpu"), steps=2)
 
 
-@pytest.mark.parametrize("case", [Case("bf16", 24), Case("bf16", 12, 1), Case("fp8", 12), Case("bf16", 48)], ids=str)
+@pytest.mark.parametrize(
+    "case",
+    [
+        Case("bf16", 24),
+        *(
+            pytest.param(case, marks=pytest.mark.slow)
+            for case in (Case("bf16", 12, 1), Case("fp8", 12), Case("bf16", 48))
+        ),
+    ],
+    ids=str,
+)
 @torch.inference_mode()
 def test_an_emulated_card_draws_what_resident_weights_do(bench: Bench, case: Case) -> None:
     figures = bench.measure(case)

@@ -68,6 +68,7 @@ def test_a_render_that_compiles_is_in_the_log(checkpoint: Checkpoint) -> None:
     assert lines == [expected, expected]  # of the render itself, and of this test
 
 
+@pytest.mark.slow
 def test_blocks_of_other_formats_are_compiled_at_once(checkpoint: Checkpoint, tmp_path: Path) -> None:
     torch.compiler.reset()
     mixed = deeper(checkpoint, 2)
@@ -87,6 +88,7 @@ def test_a_device_that_cannot_compile_renders_as_before(checkpoint: Checkpoint, 
     assert lines[-1] == {"event": "blocks are not compiled", "reason": "no compiler", "log_level": "warning"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [HostShare(2, tables=False), HostShare(0, tables=True), HostShare(2, tables=True)])
 def test_weights_in_host_memory_can_be_compiled_too(share: HostShare, tmp_path: Path) -> None:
     checkpoint = ModelCache("cpu").get(load_catalog().with_embedded_weights().entries[0]).checkpoint

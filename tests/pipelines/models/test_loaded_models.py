@@ -79,6 +79,7 @@ def test_models_take_turns_and_draw_the_same(shared: Checkpoint) -> None:
     assert host.free < 10**9 + RESERVE_BYTES
 
 
+@pytest.mark.slow
 def test_what_they_share_stays_on_the_device(shared: Checkpoint) -> None:
     models = make(Host(10**9))
     for name in "ab":
@@ -89,6 +90,7 @@ def test_what_they_share_stays_on_the_device(shared: Checkpoint) -> None:
         assert shared.vae.quant_conv.conv.weight.data_ptr() == place
 
 
+@pytest.mark.slow
 def test_the_least_recently_used_leaves_when_host_memory_is_short(shared: Checkpoint) -> None:
     models = make(Host(int(2.5 * size_of(shared))))
     a, _, c = (load(models, name, other(shared)) for name in "abc")
@@ -114,6 +116,7 @@ def test_without_pinned_memory_the_model_before_is_dropped(shared: Checkpoint) -
     assert models.models == (b,)
 
 
+@pytest.mark.slow
 def test_on_a_cpu_models_stay_while_there_is_room(shared: Checkpoint) -> None:
     free = [RESERVE_BYTES + 100]
     models = LoadedModels(DeviceTurns(CPU), lambda: free[0])
