@@ -18,7 +18,8 @@ _UUID = "'$(cat /proc/sys/kernel/random/uuid 2>/dev/null || uuidgen)'"  # the sh
 
 def greeting(url: str, settings: Settings, catalog: Catalog, devices: tuple[str, ...]) -> str:
     """The greeting of a server that is reached at `url`, and serves the catalogue on the devices."""
-    models = [f"  {entry.air:<16} {entry.name:<22} {_describe_weights(entry)}" for entry in catalog.entries]
+    airs, names = (max(map(len, column)) for column in zip(*((e.air, e.name) for e in catalog.entries), strict=True))
+    models = [f"  {e.air:<{airs}}  {e.name:<{names}}  {_describe_weights(e)}" for e in catalog.entries]
     keys = "any key is accepted; set OWNWARE_API_KEYS to restrict" if not settings.api_keys else "required"
     header = ' -H "Authorization: Bearer $RUNWARE_API_KEY"' if settings.api_keys else ""
     task = json.dumps([example_task(catalog)], separators=(",", ":"))
