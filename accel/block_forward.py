@@ -16,6 +16,9 @@ from diffusers.models.transformers.transformer_qwenimage import (
 
 _FLOAT16_MAX = 65504.0
 
+# Joint attention: from the modulated image and text to what it adds to both.
+Attend = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
+
 
 @dataclass(frozen=True, slots=True)
 class BlockModulation:
@@ -70,17 +73,34 @@ def block_forward(
 
     `modulate_index` [1, tokens] names the row of the modulation for each token of the image. None means row 0.
     """
-    image_attention, image_mlp = modulation.image.chunk(2, dim=-1)
-    text_attention, text_mlp = modulation.text.chunk(2, dim=-1)
+
+    def attend(image: torch.Tensor, text: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return block.attn(
+            hidden_states=image,
+            encoder_hidden_states=text,
+            encoder_hidden_states_mask=None,
+            image_rotary_emb=rotary_embedding,
+        )
+
+    return forward_around(attend, block, image, text, modulation.image, modulation.text, modulate_index)
+
+
+def forward_around(
+    attend: Attend,
+    block: QwenImageTransformerBlock,
+    image: torch.Tensor,
+    text: torch.Tensor,
+    image_modulation: torch.Tensor,
+    text_modulation: torch.Tensor,
+    modulate_index: torch.Tensor | None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the text and the image after a block whose attention is given. The modulation is in plain tensors."""
+    image_attention, image_mlp = image_modulation.chunk(2, dim=-1)
+    text_attention, text_mlp = text_modulation.chunk(2, dim=-1)
 
     image_modulated, image_gate = block._modulate(block.img_norm1(image), image_attention, modulate_index)
     text_modulated, text_gate = block._modulate(block.txt_norm1(text), text_attention)
-    image_attended, text_attended = block.attn(
-        hidden_states=image_modulated,
-        encoder_hidden_states=text_modulated,
-        encoder_hidden_states_mask=None,
-        image_rotary_emb=rotary_embedding,
-    )
+    image_attended, text_attended = attend(image_modulated, text_modulated)
     image = image + image_gate * image_attended
     text = text + text_gate * text_attended
 

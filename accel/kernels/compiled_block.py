@@ -5,7 +5,6 @@ outside: step caches, ControlNets and streamed weights work as without it. Rotar
 numbers, because the compiler makes no kernels for complex ones. Knows one block; knows no cache and no request.
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,7 +13,7 @@ import torch
 from diffusers.models.transformers.transformer_qwenimage import QwenImageTransformerBlock
 from torch.nn.functional import scaled_dot_product_attention
 
-from accel.block_forward import BlockModulation
+from accel.block_forward import BlockModulation, forward_around
 
 # Graphs beside the usual one: with and without clean references, and for each kind of quantized layers.
 GRAPHS = 16
@@ -63,7 +62,7 @@ def compiled_graphs() -> int:
 
 
 def real_rotary(complex_rotary: torch.Tensor) -> Rotary:
-    """The cosines and sines of complex rotary embeddings."""
+    """The cosines and sines of complex rotary embeddings, as views: every block of a forward asks for them."""
     return complex_rotary.real.contiguous(), complex_rotary.imag.contiguous()
 
 
@@ -78,21 +77,11 @@ def forward_with_real_rotary(
     modulate_index: torch.Tensor | None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """What `block_forward` computes, with real rotary embeddings. Equal to it within the rounding of float32."""
-    image_attention, image_mlp = image_modulation.chunk(2, dim=-1)
-    text_attention, text_mlp = text_modulation.chunk(2, dim=-1)
-    image_modulated, image_gate = block._modulate(block.img_norm1(image), image_attention, modulate_index)
-    text_modulated, text_gate = block._modulate(block.txt_norm1(text), text_attention)
-    image_attended, text_attended = _attend(block.attn, image_modulated, text_modulated, image_rotary, text_rotary)
-    image = image + image_gate * image_attended
-    text = text + text_gate * text_attended
-    image_modulated, image_gate = block._modulate(block.img_norm2(image), image_mlp, modulate_index)
-    image = image + image_gate * block.img_mlp(image_modulated)
-    text_modulated, text_gate = block._modulate(block.txt_norm2(text), text_mlp)
-    text = text + text_gate * block.txt_mlp(text_modulated)
-    if image.dtype == torch.float16:  # kept finite, as without compilation
-        largest = math.floor(torch.finfo(torch.float16).max)
-        return text.clip(-largest, largest), image.clip(-largest, largest)
-    return text, image
+
+    def attend(image: torch.Tensor, text: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return _attend(block.attn, image, text, image_rotary, text_rotary)
+
+    return forward_around(attend, block, image, text, image_modulation, text_modulation, modulate_index)
 
 
 def _attend(
