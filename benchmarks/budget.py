@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pipelines.errors import first_line
+
 Figures = dict[str, Any]
 
 
@@ -25,8 +27,7 @@ class Budget:
 
     def __init__(self, minutes: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._started = clock()
-        self._end = self._started + 60 * minutes
+        self._end = clock() + 60 * minutes
 
     @property
     def left(self) -> float:
@@ -46,8 +47,7 @@ def run_rows(rows: Sequence[Row], budget: Budget) -> Iterator[tuple[str, Figures
         try:
             yield row.name, row.measure()
         except (RuntimeError, ValueError, ImportError, OSError, TypeError, AttributeError) as error:
-            first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
-            yield row.name, {"failed": f"{type(error).__name__}: {first_line}"}
+            yield row.name, {"failed": f"{type(error).__name__}: {first_line(error)}"}
 
 
 def select_rows(rows: Sequence[Row], only: Sequence[str]) -> list[Row]:

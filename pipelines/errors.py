@@ -77,6 +77,11 @@ class ResultError(RenderError):
     fault = "result"
 
 
+def first_line(error: BaseException) -> str:
+    """An error's message, cut to its first line; its type where it has none."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 @contextmanager
 def part_at_fault(path: str) -> Iterator[None]:
     """Give errors raised inside the block this path, unless they have one."""

@@ -15,7 +15,7 @@ from torch import nn
 
 from pipelines.catalog.hub.download import fetch_file
 from pipelines.controlnet.blockwise import BlockwiseControlNet
-from pipelines.errors import LoadError
+from pipelines.errors import LoadError, first_line
 from pipelines.models.checkpoint import Checkpoint
 from pipelines.models.formats.controlnet import controlnet_kind
 from pipelines.models.loader import load_network
@@ -34,7 +34,7 @@ def load_net(weights: str, checkpoint: Checkpoint) -> ControlNet:
     try:
         return _load_file(path, checkpoint)
     except (OSError, SafetensorError, ValueError) as error:
-        raise LoadError(f"Weights '{weights}' cannot be loaded as a ControlNet: {_first_line(error)}") from error
+        raise LoadError(f"Weights '{weights}' cannot be loaded as a ControlNet: {first_line(error)}") from error
 
 
 def find_single_file(weights: str) -> Path | None:
@@ -53,7 +53,7 @@ def find_single_file(weights: str) -> Path | None:
     try:
         return fetch_file(path)
     except (OSError, ValueError) as error:
-        raise LoadError(f"Weights '{weights}': {_first_line(error)}.") from error
+        raise LoadError(f"Weights '{weights}': {first_line(error)}.") from error
 
 
 def _load_file(path: Path, checkpoint: Checkpoint) -> ControlNet:
@@ -116,7 +116,3 @@ def _put(net: nn.Module, name: str, value: torch.Tensor) -> None:
     if value.shape != expected:
         raise ValueError(f"its weight {name} is {list(value.shape)}, and {list(expected)} fits")
     owner.register_parameter(parameter, nn.Parameter(value, requires_grad=False))
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from pipelines.catalog.hub.download import fetch_file
-from pipelines.errors import LoraError
+from pipelines.errors import LoraError, first_line
 from pipelines.lora.deltas import Delta
 from pipelines.lora.files import LoraFile, read_lora
 from pipelines.lora.keys import changes_modulation
@@ -106,10 +106,6 @@ def _local_path(path: Path) -> Path:
     try:
         return fetch_file(path)
     except OSError as error:
-        raise LoraError(f"'{path}' cannot be downloaded from the hub ({_first_line(error)})") from error
+        raise LoraError(f"'{path}' cannot be downloaded from the hub ({first_line(error)})") from error
     except ValueError as error:
-        raise LoraError(_first_line(error)) from error
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise LoraError(first_line(error)) from error

@@ -15,6 +15,7 @@ from accel.block_runner import BlockRunner, WeightAccess, run_together
 from accel.kernels.attention import attention_kernel, choose_attention
 from accel.kernels.compiled_block import CompiledBlocks, compiled_graphs
 from accel.weights.modulation_tables import StepModulation
+from pipelines.errors import first_line
 from pipelines.models.checkpoint import Checkpoint
 
 log = structlog.get_logger()
@@ -62,8 +63,7 @@ def compile_blocks(
         with attention_kernel(choose_attention(checkpoint.device, checkpoint.dtype).kernel):
             run_together(runners, runners[0].depth)  # blocks whose layers have other formats need other graphs
     except (RuntimeError, ImportError, OSError) as error:  # torch's own errors of compilation are RuntimeErrors
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        log.warning("blocks are not compiled", reason=reason)
+        log.warning("blocks are not compiled", reason=first_line(error))
         return checkpoint
     log.info("blocks are compiled", seconds=round(time.monotonic() - started, 1))
     return replace(checkpoint, compiled=compiled)

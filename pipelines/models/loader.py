@@ -28,7 +28,7 @@ from pipelines.catalog.hub.cache import is_repository
 from pipelines.catalog.hub.download import fetch_file, fetch_folder
 from pipelines.catalog.hub.errors import HubError
 from pipelines.catalog.templates import CONTROL_TOKENS
-from pipelines.errors import LoadError
+from pipelines.errors import LoadError, first_line
 from pipelines.models.checkpoint import Checkpoint
 from pipelines.models.devices import compute_dtype
 from pipelines.models.formats.fill import build_empty, check_names, fill
@@ -259,7 +259,7 @@ def _part(weights: str, name: str) -> Iterator[str]:
     except LoadError:
         raise
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, MemoryError, SafetensorError) as error:
-        raise LoadError(f"Weights '{weights}': {name} cannot be loaded: {_first_line(error)}") from error
+        raise LoadError(f"Weights '{weights}': {name} cannot be loaded: {first_line(error)}") from error
 
 
 def _complete(kind: Any, weights: str, part: str | None, **options: Any) -> Any:
@@ -298,7 +298,3 @@ def _image_processor(weights: str, part: str, *, required: bool) -> Qwen2VLImage
 def _short(weights: str) -> str:
     """Weights in a line about progress: a hub name as it is, and the end of a path."""
     return Path(weights).name if Path(weights).is_absolute() else weights
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -4,7 +4,7 @@ import re
 import pytest
 
 from pipelines import errors
-from pipelines.errors import LoraError, PictureError, RenderError, part_at_fault
+from pipelines.errors import LoraError, PictureError, RenderError, first_line, part_at_fault
 
 
 def test_the_tree_in_the_docstring_is_the_tree() -> None:
@@ -33,3 +33,11 @@ class TestPath:
     def test_it_survives_the_way_between_processes(self) -> None:
         error = pickle.loads(pickle.dumps(LoraError("why", "loras[1]")))
         assert (type(error), str(error), error.path) == (LoraError, "why", "loras[1]")
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [(ValueError("a\nb"), "a"), (OSError(" a "), "a"), (KeyError(), "KeyError"), (ValueError(" "), "ValueError")],
+)
+def test_a_message_is_cut_to_its_first_line(error: Exception, line: str) -> None:
+    assert first_line(error) == line

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from pipelines.catalog.hub.cache import hub_cache
+from pipelines.errors import first_line
 
 
 class HubError(OSError):
@@ -75,8 +76,3 @@ def disk_errors(repository: str) -> Iterator[None]:
         if isinstance(error, PermissionError | NotADirectoryError | FileExistsError):
             raise HubError(f"the hub's cache cannot be written: {error}; HF_HOME names another folder") from error
         raise
-
-
-def first_line(error: BaseException) -> str:
-    """An error's message, cut to its first line."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -15,8 +15,9 @@ from pathlib import Path
 import structlog
 
 from pipelines.catalog.hub.cache import hub_cache, repository_folder
-from pipelines.catalog.hub.errors import HubError, client_errors, first_line
+from pipelines.catalog.hub.errors import HubError, client_errors
 from pipelines.catalog.hub.repository import GB, HubFile, Repository
+from pipelines.errors import first_line
 from pipelines.progress import Advance
 
 log = structlog.get_logger()
