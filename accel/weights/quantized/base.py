@@ -49,6 +49,22 @@ class QuantizedLinear(nn.Module, ABC):
         return super()._apply(move, recurse)
 
 
+class ScaledLinear(QuantizedLinear):
+    """A quantized Linear whose `weight` [out, in] has a `scale` [out] in float32 for each output channel."""
+
+    weight: torch.Tensor
+    scale: torch.Tensor
+
+    def __init__(self, weight: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor | None) -> None:
+        super().__init__(weight.shape[1], weight.shape[0], bias)
+        self.register_buffer("weight", weight)
+        self.register_buffer("scale", scale)
+
+    def dequantize(self) -> torch.Tensor:
+        """See `QuantizedLinear`."""
+        return self.weight.float() * self.scale[:, None]
+
+
 AnyLinear = nn.Linear | QuantizedLinear
 
 

@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional
 from torch.nn.functional import ScalingType, scaled_mm
 
-from accel.weights.quantized.base import QuantizedLinear, row_scales
+from accel.weights.quantized.base import ScaledLinear, row_scales
 
 FP8 = torch.float8_e4m3fn
 FP8_MAX = torch.finfo(FP8).max  # 448
@@ -23,17 +23,10 @@ _FIRST_CAPABILITY = (8, 9)  # Ada; Hopper is 9.0
 Fp8Kernel = Literal["scaled_mm", "reference", "dequantize"]
 
 
-class Fp8Linear(QuantizedLinear):
+class Fp8Linear(ScaledLinear):
     """An FP8 Linear: `weight` [out, in] in e4m3 or e5m2, `scale` [out] in float32."""
 
     precision = "fp8"
-    weight: torch.Tensor
-    scale: torch.Tensor
-
-    def __init__(self, weight: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor | None) -> None:
-        super().__init__(weight.shape[1], weight.shape[0], bias)
-        self.register_buffer("weight", weight)
-        self.register_buffer("scale", scale)
 
     @classmethod
     def from_linear(cls, linear: nn.Linear) -> Self:
@@ -61,10 +54,6 @@ class Fp8Linear(QuantizedLinear):
             return "reference"
         aligned = self.in_features % _ALIGNMENT == 0 == self.out_features % _ALIGNMENT
         return "scaled_mm" if aligned and _has_fp8_units(self.weight.device) else "dequantize"
-
-    def dequantize(self) -> torch.Tensor:
-        """See `QuantizedLinear`."""
-        return self.weight.float() * self.scale[:, None]
 
     def forward(self, sample: torch.Tensor) -> torch.Tensor:
         """Multiply [..., in] → [..., out], in the dtype of the input."""

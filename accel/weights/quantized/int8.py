@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from accel.weights.quantized.base import QuantizedLinear, row_scales
+from accel.weights.quantized.base import ScaledLinear, row_scales
 
 INT8_MAX = 127.0
 # CUDA multiplies no fewer than 17 rows, so fewer rows are padded to this many. Rows do not affect each other.
@@ -22,17 +22,10 @@ _ALIGNMENT = 8
 Int8Kernel = Literal["int_mm", "dequantize"]
 
 
-class Int8Linear(QuantizedLinear):
+class Int8Linear(ScaledLinear):
     """An int8 Linear: `weight` [out, in] in int8, `scale` [out] in float32."""
 
     precision = "int8"
-    weight: torch.Tensor
-    scale: torch.Tensor
-
-    def __init__(self, weight: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor | None) -> None:
-        super().__init__(weight.shape[1], weight.shape[0], bias)
-        self.register_buffer("weight", weight)
-        self.register_buffer("scale", scale)
 
     @classmethod
     def from_linear(cls, linear: nn.Linear) -> Self:
@@ -45,10 +38,6 @@ class Int8Linear(QuantizedLinear):
     def kernel(self) -> Int8Kernel:
         """`int_mm`, or `dequantize` for a weight of odd size."""
         return "int_mm" if self.in_features % _ALIGNMENT == 0 == self.out_features % _ALIGNMENT else "dequantize"
-
-    def dequantize(self) -> torch.Tensor:
-        """See `QuantizedLinear`."""
-        return self.weight.float() * self.scale[:, None]
 
     def forward(self, sample: torch.Tensor) -> torch.Tensor:
         """Multiply [..., in] → [..., out], in the dtype of the input."""
