@@ -64,13 +64,14 @@ def find_devices(wanted: tuple[str, ...]) -> tuple[str, ...]:
     `cuda` is every GPU too, and never the CPU. Other names stay as they are. Raises `DeviceError` for one that is not
     on this machine, and for a driver that is too old.
     """
-    every = tuple(f"cuda:{index}" for index in range(_gpu_count() or 0))
+    count = _gpu_count()
+    every = tuple(f"cuda:{index}" for index in range(count or 0))
     if wanted == ("auto",) and not (every and TorchBuild.find().has_gpu_code):
         return ("cpu",)
     if wanted == ("auto",) or (wanted == ("cuda",) and every):
         wanted = every
     for name in wanted:
-        _check(name)
+        _check(name, count)
     if any(name.startswith("cuda") for name in wanted):
         TorchBuild.find().check_driver()
     return wanted
@@ -93,7 +94,8 @@ def _read_card(line: str, whole: bool) -> Card | None:
     return make_card(name.strip(" ,"), int(size) * 2**20, known)
 
 
-def _check(name: str) -> None:
+def _check(name: str, count: int | None) -> None:
+    """Raise `DeviceError` for a name that is no device here. `count` is the number of GPUs, None if unknown."""
     if re.fullmatch(r"cpu|mps|cuda(:\d+)?", name) is None:
         raise DeviceError(f"'{name}' is no device; there are auto, cpu, cuda, cuda:0, cuda:1 …")
     if not name.startswith("cuda"):
@@ -104,7 +106,6 @@ def _check(name: str) -> None:
             f"'{name}' cannot be used: torch {torch.version} is a build for the CPU only. "
             "Install the CUDA build, or start with --devices cpu"
         )
-    count = _gpu_count()
     if count is not None and int(name.partition(":")[2] or 0) >= count:
         there = ", ".join(f"cuda:{index}" for index in range(count)) or "no CUDA device"
         raise DeviceError(

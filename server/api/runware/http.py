@@ -19,7 +19,7 @@ from server.api.body import read_body_for_key
 from server.api.body_pool import BodyPool
 from server.api.client import Client
 from server.api.runware.dispatch import RunwareApi, parse_tasks, task_ref
-from server.api.runware.responses import Answer, Item, TaskRef, http_body, refusal
+from server.api.runware.responses import Answer, TaskRef, compact_json, http_body, refusal
 from server.api.services import Services
 from server.errors import ApiError, Unauthorized
 
@@ -86,11 +86,7 @@ def json_response(answers: Sequence[Answer]) -> Response:
         headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
     if status == 413:
         headers["Connection"] = "close"  # the rest of the body is not read
-    return Response(_dump(body), status, headers, media_type="application/json")
-
-
-def _dump(body: Item) -> str:
-    return json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+    return Response(compact_json(body), status, headers, media_type="application/json")
 
 
 def _is_login(task: Any) -> bool:

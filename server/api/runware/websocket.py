@@ -6,7 +6,6 @@ was away. A closed socket cancels no task.
 
 import asyncio
 import contextlib
-import json
 from typing import Any
 
 import structlog
@@ -18,7 +17,7 @@ from server.api.body import STRANGER_LIMIT, stranger
 from server.api.body_pool import BodyPool
 from server.api.client import Client
 from server.api.runware.dispatch import RunwareApi, parse_tasks, task_ref
-from server.api.runware.responses import Answer, Item, TaskRef, error_object, refusal
+from server.api.runware.responses import Answer, Item, TaskRef, compact_json, error_object, refusal
 from server.api.runware.sessions import Session, Sessions
 from server.api.services import Services
 from server.errors import ApiError, InvalidRequest, Unauthorized
@@ -104,7 +103,7 @@ class RunwareSocket:
         if session is None or session.owner != owner or self._sessions.holds(owner, wanted):
             session = self._sessions.open(owner, wanted)
         success = {"taskType": "authentication", "connectionSessionUUID": session.uuid}
-        await connection.send_text(_dump({"data": [success]}))
+        await connection.send_text(compact_json({"data": [success]}))
         self._join(connection, session)
 
     def _join(self, connection: "_Connection", session: Session) -> None:
@@ -146,14 +145,10 @@ def frame(answer: Answer) -> str:
         body["data"] = list(answer.data)
     if answer.errors:
         body["errors"] = [answer.errors[0]]
-    return _dump(body)
+    return compact_json(body)
 
 
 def _login_failure(error: ApiError) -> str:
     """The frame of a failed login: `errors` and `error`, without a taskUUID. Each client reads another part."""
     item = error_object(error, TaskRef("authentication"))
-    return _dump({"errors": [item], "error": item})
-
-
-def _dump(body: Item) -> str:
-    return json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+    return compact_json({"errors": [item], "error": item})

@@ -16,6 +16,7 @@ from server.api.runware.schema.tasks import GetResponse, GetTaskDetails, Task, W
 from server.api.services import Services
 from server.errors import NotFound
 from server.jobs.job import Job
+from server.tasks.task_ids import Kind
 
 
 class Retrieval:
@@ -42,12 +43,13 @@ class Retrieval:
         elif kind == "picture" and (picture := await self._pictures.find(client.owner, task.taskUUID)):
             yield await picture_answer(picture, self._media, client.base_url, status=True)
         else:
-            yield await self._job_so_far(await self._job(task, client), client)
+            yield await self._job_so_far(await self._job(task, client, kind), client)
 
     async def get_task_details(self, raw: WireTask, client: Client) -> AsyncIterator[Answer]:
         """Answer with the request, the response so far, the warnings and the timings of a task."""
         task = self._validated(GetTaskDetails, raw)
-        job = await self._job(task, client)
+        kind = await self._ids.kind(client.owner, task.taskUUID)
+        job = await self._job(task, client, kind)
         answer = await job_answer(job, self._media, client.base_url)
         response: Item = {"data": list(answer.data)} if answer.data else {}
         if answer.errors:
@@ -66,10 +68,9 @@ class Retrieval:
             item["warnings"] = list(job.submission.warnings)
         yield Answer(data=(item,))
 
-    async def _job(self, task: Task, client: Client) -> Job:
-        """The job of a task. Raises `NotFound`."""
-        is_job = await self._ids.kind(client.owner, task.taskUUID) == "job"
-        job = await self._queue.find(client.owner, task.taskUUID) if is_job else None
+    async def _job(self, task: Task, client: Client, kind: Kind | None) -> Job:
+        """The job of a task whose id is of a kind. Raises `NotFound`."""
+        job = await self._queue.find(client.owner, task.taskUUID) if kind == "job" else None
         if job is None:
             message = f"No task with taskUUID '{task.taskUUID}' is known here."
             raise NotFound(message, code="taskNotFound", parameter="taskUUID")
