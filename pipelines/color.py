@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image, ImageCms
 
-from pipelines.color_codes import ColorCodes, codes_to_srgb
+from pipelines.color_codes import ColorCodes, codes_to_srgb, encode_srgb
 from pipelines.image_files import COLOR_CODES
 
 # Of mathematics, not of a display: what a PNG states whose numbers are sRGB.
@@ -55,7 +55,7 @@ def color_problem(image: Image.Image) -> str | None:
     kind, _ = _profile(profile)
     if kind is None:
         return "is damaged"
-    mode = _without_alpha(image).mode
+    mode = _mode_without_alpha(image)
     return None if kind == mode else f"is made for {kind} images, and this one is {mode}"
 
 
@@ -65,11 +65,16 @@ def _codes(image: Image.Image) -> ColorCodes | None:
 
 
 def _without_alpha(image: Image.Image) -> Image.Image:
-    if image.mode in ("LA", "RGBA"):
-        plain = image.convert(image.mode.removesuffix("A"))
-        plain.info = image.info
-        return plain
-    return image
+    mode = _mode_without_alpha(image)
+    if mode == image.mode:
+        return image
+    plain = image.convert(mode)
+    plain.info = image.info
+    return plain
+
+
+def _mode_without_alpha(image: Image.Image) -> str:
+    return image.mode.removesuffix("A") if image.mode in ("LA", "RGBA") else image.mode
 
 
 def _transform_of(image: Image.Image) -> ImageCms.ImageCmsTransform | None:
@@ -114,5 +119,4 @@ def _from_gamma(image: Image.Image, info: dict[str | tuple[int, int], object]) -
     if abs(gamma - _SRGB_GAMMA) < _SAME_GAMMA:
         return image
     light = np.linspace(0, 1, 256) ** (1 / gamma)
-    encoded = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)  # IEC 61966-2-1
-    return image.point((encoded * 255).round().astype(int).tolist() * 3)
+    return image.point((encode_srgb(light) * 255).round().astype(int).tolist() * 3)

@@ -61,7 +61,7 @@ def codes_to_srgb(image: Image.Image, codes: ColorCodes) -> Image.Image:
     for start in range(0, len(pixels), _ROWS):
         rows = slice(start, start + _ROWS)
         light = (to_light[pixels[rows]] @ matrix.T).clip(0, 1)
-        converted[rows] = (255 * _srgb(light)).round()
+        converted[rows] = (255 * encode_srgb(light)).round()
     return Image.fromarray(converted)
 
 
@@ -75,7 +75,8 @@ def _to_light(transfer: int) -> np.ndarray:
     return np.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4)  # IEC 61966-2-1
 
 
-def _srgb(light: np.ndarray) -> np.ndarray:
+def encode_srgb(light: np.ndarray) -> np.ndarray:
+    """The sRGB values of light, both in 0…1."""
     return np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)  # IEC 61966-2-1
 
 

@@ -10,6 +10,8 @@ from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from pipelines.catalog.component_files import COMPONENTS
+
 # The parts of a model, each a folder of its repository.
 PARTS = ("transformer", "text_encoder", "vae", "tokenizer", "scheduler", "processor")
 MODEL_INDEX = "model_index.json"
@@ -20,7 +22,6 @@ _INDEX = ".safetensors.index.json"
 _VARIANT = re.compile(r"\.(fp16|bf16|fp32|fp8|non_ema|ema)(-\d{5}-of-\d{5})?\.safetensors(\.index\.json)?$")
 _SHARD = re.compile(r"-\d{5}-of-\d{5}\.safetensors$")
 _NETWORK_CONFIG = "config.json"
-_NETWORKS = ("transformer", "text_encoder", "vae")
 
 
 def model_files(names: Iterable[str], without: Collection[str] = ()) -> tuple[str, ...]:
@@ -63,7 +64,7 @@ def _missing(folder: Path, without: Collection[str]) -> Iterator[str]:
     for part in parts:
         if not any(path.is_file() for path in (folder / part).glob("*.json")):
             yield f"{part}/"
-        elif part in _NETWORKS and part not in without:
+        elif part in COMPONENTS and part not in without:
             yield from _missing_weights(folder / part, f"{part}/")
 
 
