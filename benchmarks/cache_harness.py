@@ -48,6 +48,11 @@ class Harness:
         """The number of its blocks."""
         return len(self.transformer.transformer_blocks)
 
+    @property
+    def front(self) -> int:
+        """The first blocks that caches of several blocks always compute: 8 of 60, and at least 2."""
+        return max(2, round(8 / 60 * self.depth))
+
     @cached_property
     def prompts(self) -> dict[Branch, torch.Tensor]:
         """The embeddings of both branches of guidance."""

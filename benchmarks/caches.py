@@ -159,7 +159,7 @@ def eager_strategy(name: CacheName, depth: int) -> Strategy:
 
 def comparisons(harness: Harness) -> list[dict[str, Side]]:
     """The groups of sides that are compared: first block caches, caches of several blocks, and our other strategies."""
-    front = max(2, round(8 / 60 * harness.depth))
+    front = harness.front
     uncached: dict[str, Side] = {"uncached": lambda: harness.time_loop(harness.velocity)}
     first_block = uncached | {
         "ours, first block": lambda: run_ours(harness, "fbcache", DBCache(math.inf, front=1)),

@@ -18,6 +18,7 @@ from diffusers.models.transformers.transformer_qwenimage import QwenImageTransfo
 from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
 
 from accel.weights.single_frame import SingleFrameVae
+from benchmarks.runs.synchronize import synchronize
 from pipelines.catalog.catalog import EMBEDDED_FOLDER
 from pipelines.latents import grid, noise
 from pipelines.models.checkpoint import Checkpoint
@@ -114,8 +115,7 @@ class RandomModels:
 
     def synchronize(self) -> None:
         """Wait until the device has finished its queue."""
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
+        synchronize(self.device)
 
     def _embeddings(self, seed: int, tokens: int) -> torch.Tensor:
         latents = torch.randn((1, tokens, self.context), generator=torch.Generator().manual_seed(seed))

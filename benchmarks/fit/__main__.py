@@ -9,22 +9,17 @@ written before the next row starts, so a run that is cut short still counts. `--
 dimensions, and cannot limit a CPU's memory.
 """
 
-import argparse
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-import torch
-
-from benchmarks.budget import Budget, Row, run_rows, select_rows
 from benchmarks.fit.bench import Bench
 from benchmarks.fit.cards import Case, Precision
-from benchmarks.gpu.environment import environment
 from benchmarks.random_models import ModelSize
-from benchmarks.records import append_line
+from benchmarks.runs.budget import Row
+from benchmarks.runs.row_command import RowCommand
 
 RESULTS = Path(__file__).parents[1] / "results" / "fit.jsonl"
 _PRECISIONS: tuple[Precision, ...] = ("fp8", "nf4", "int8")
@@ -52,33 +47,18 @@ def rows(bench: Bench) -> list[Row]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run from the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.fit", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    command = RowCommand.parse(
+        "fit",
+        __doc__,
+        sys.argv[1:] if arguments is None else list(arguments),
+        steps=5,
+        steps_help="steps of each render, at least 2; the first warms up",
+        out=RESULTS,
     )
-    parser.add_argument("--minutes", type=float, default=8, help="rows that no longer fit are skipped")
-    parser.add_argument("--only", action="append", default=[], help="only rows with this in their name; repeatable")
-    parser.add_argument("--steps", type=int, default=5, help="steps of each render, at least 2; the first warms up")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--tiny", action="store_true", help="small dimensions, to try the benchmark anywhere")
-    parser.add_argument("--out", type=Path, default=RESULTS, help="file to append the JSON lines to")
-    options = parser.parse_args(sys.argv[1:] if arguments is None else list(arguments))
-    device = torch.device(options.device)
-    if device.type != "cuda" and not options.tiny:
-        parser.error("the full size needs a CUDA device; --tiny tries the benchmark without one")
-    if options.steps < 2:
-        parser.error("--steps must be at least 2: the first step warms up")
-    budget = Budget(options.minutes)
-    size = replace(ModelSize.load("small"), side=_TINY_SIDE) if options.tiny else ModelSize.load("full")
-    bench = Bench(size, device, options.steps)
-    try:
-        chosen = select_rows(rows(bench), options.only)
-    except ValueError as error:
-        parser.error(str(error))
-    setup = environment(device) | {"full_size": not options.tiny}
-    with torch.inference_mode():
-        for name, figures in run_rows(chosen, budget):
-            print(f"{name}: {json.dumps(figures)}", flush=True)
-            append_line(options.out, {"benchmark": "fit", "row": name, **figures, **setup})
+    if command.steps < 2:
+        command.refuse("--steps must be at least 2: the first step warms up")
+    size = replace(ModelSize.load("small"), side=_TINY_SIDE) if command.tiny else ModelSize.load("full")
+    command.run(rows(Bench(size, command.device, command.steps)), {})
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cached_property
 from typing import Any, cast
 
 import torch
@@ -16,13 +17,14 @@ from accel.kernels.attention import attention_kernel, choose_attention
 from accel.weights.copy_engine import make_engine
 from accel.weights.placement import EVERYTHING_RESIDENT, HostShare, PlacedWeights, place_transformer
 from accel.weights.quantized.quantize import quantize
-from benchmarks.budget import Figures
 from benchmarks.fit.cards import CONTEXT_BYTES, LINK, STEP_SECONDS, Case, Precision, StepTimes, plan
-from benchmarks.gpu.bench import is_modulation
 from benchmarks.random_models import SEED, TRUE_CFG_SCALE, ModelSize, RandomModels
+from benchmarks.runs.budget import Figures
+from benchmarks.runs.synchronize import synchronize
 from pipelines.conditioning import EncodedReferences
 from pipelines.latents import grid
 from pipelines.models.devices import free_memory
+from pipelines.models.loader import beside_the_modulation
 from pipelines.models.planning.cards import GIB
 from pipelines.render import RenderState, advance, begin, finish
 from pipelines.request import RenderRequest, Sampler
@@ -40,7 +42,6 @@ class Bench:
         self._precision: Precision | None = None
         self._models: RandomModels | None = None
         self._resident: dict[tuple[Precision, int], tuple[torch.Tensor, float]] = {}
-        self._link: float | None = None
 
     def measure(self, case: Case) -> Figures:
         """Render a case on its card, and compare it with resident weights."""
@@ -52,20 +53,18 @@ class Bench:
         """The rate of copies from pinned host memory."""
         return {"copy_gb_per_second": round(self.link / 1e9, 1)}
 
-    @property
+    @cached_property
     def link(self) -> float:
         """Bytes a second from pinned host memory to the device, measured when it is first asked for."""
-        if self._link is None:
-            engine, size = make_engine(self._device), _COPIED_BYTES[self._device.type]
-            source, target = engine.allocate_host(size), engine.allocate_device(size)
+        engine, size = make_engine(self._device), _COPIED_BYTES[self._device.type]
+        source, target = engine.allocate_host(size), engine.allocate_device(size)
+        engine.wait(engine.copy(target, source, engine.mark()))
+        synchronize(self._device)
+        started = time.perf_counter()
+        for _ in range(_COPIES):
             engine.wait(engine.copy(target, source, engine.mark()))
-            self._synchronize()
-            started = time.perf_counter()
-            for _ in range(_COPIES):
-                engine.wait(engine.copy(target, source, engine.mark()))
-            self._synchronize()
-            self._link = _COPIES * size / (time.perf_counter() - started)
-        return self._link
+        synchronize(self._device)
+        return _COPIES * size / (time.perf_counter() - started)
 
     def _render(self, case: Case) -> Figures:
         models = self._built(case.precision)
@@ -82,12 +81,12 @@ class Bench:
             started = time.perf_counter()
             state = self._begin(models, case, placed)
             advance([state])
-            self._synchronize()
+            synchronize(self._device)
             first = time.perf_counter() - started
             started = time.perf_counter()
             while state.step < state.total:
                 advance([state])
-            self._synchronize()
+            synchronize(self._device)
             seconds = (time.perf_counter() - started) / (self._steps - 1)
             latents = state.latents.cpu()
             finish(state)
@@ -137,7 +136,9 @@ class Bench:
             self._models = replace(models, controlnet=cast("Any", None), video_vae=cast("Any", None))
             del models
             if precision != "bf16":
-                quantize(self._models.checkpoint.transformer, precision, skip=_outside_of_blocks)
+                quantize(
+                    self._models.checkpoint.transformer, precision, skip=lambda name: not beside_the_modulation(name)
+                )
             self._precision = precision
             free_memory()
         return self._models
@@ -190,12 +191,3 @@ class Bench:
         if self._device.type != "cuda":
             return None
         return round((torch.cuda.max_memory_reserved(self._device) + CONTEXT_BYTES) / GIB, 2)
-
-    def _synchronize(self) -> None:
-        if self._device.type == "cuda":
-            torch.cuda.synchronize(self._device)
-
-
-def _outside_of_blocks(name: str) -> bool:
-    """Whether a Linear keeps its precision: those around the blocks, and the modulation, which goes into tables."""
-    return not name.startswith("transformer_blocks.") or is_modulation(name)

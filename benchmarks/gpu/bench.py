@@ -15,12 +15,14 @@ import torch
 from accel.kernels.attention import attention_kernel, choose_attention
 from accel.kernels.compiled_block import CompiledBlocks
 from accel.weights.quantized.quantize import quantize
-from benchmarks.budget import Figures
 from benchmarks.gpu.arithmetic import Work, forward_work
-from benchmarks.gpu.ceilings import Ceilings, Shapes, measure, synchronize
+from benchmarks.gpu.ceilings import Ceilings, Shapes, measure
 from benchmarks.random_models import NEGATIVE_TOKENS, PROMPT_TOKENS, SEED, TRUE_CFG_SCALE, ModelSize, RandomModels
+from benchmarks.runs.budget import Figures
+from benchmarks.runs.synchronize import synchronize
 from pipelines.latents import grid
 from pipelines.models.devices import default_dtype, free_memory
+from pipelines.models.loader import beside_the_modulation
 from pipelines.render import RenderState, advance, begin, finish
 from pipelines.request import RenderRequest, Sampler
 
@@ -76,7 +78,9 @@ class Bench:
             free_memory()
             self._models = RandomModels.build(self.size, self.device)
             if precision != "unquantized":
-                quantize(self._models.checkpoint.transformer, precision, skip=is_modulation)
+                quantize(
+                    self._models.checkpoint.transformer, precision, skip=lambda name: not beside_the_modulation(name)
+                )
             self._precision = precision
         return self._models
 
@@ -158,8 +162,3 @@ class Bench:
         if self.device.type != "cuda":
             return None
         return round(torch.cuda.max_memory_allocated(self.device) / 2**30, 2)
-
-
-def is_modulation(name: str) -> bool:
-    """Whether a Linear computes the modulation. Its product has one row, which gains nothing from FP8."""
-    return "img_mod" in name or "txt_mod" in name

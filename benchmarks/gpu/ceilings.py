@@ -13,20 +13,21 @@ from torch.nn.functional import linear, scaled_dot_product_attention
 
 from accel.kernels.attention import attention_kernel, choose_attention
 from benchmarks.gpu.arithmetic import Work
+from benchmarks.runs.synchronize import synchronize
 
 REPEATS = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Shapes:
-    """The shapes that are measured: those of one image of 1024 x 1024 pixels in the 20B model."""
+    """The shapes that are measured."""
 
-    rows: int = 4096
-    width: int = 3072
-    hidden: int = 12288
-    heads: int = 24
-    tokens: int = 4160
-    copied_mib: int = 512
+    rows: int
+    width: int
+    hidden: int
+    heads: int
+    tokens: int
+    copied_mib: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +94,3 @@ def _seconds(work: Callable[[], object], device: torch.device) -> float:
         synchronize(device)
         found.append(time.perf_counter() - started)
     return statistics.median(found[1:])
-
-
-def synchronize(device: torch.device) -> None:
-    """Wait until the device has finished its queue."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)

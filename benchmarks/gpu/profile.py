@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch.profiler import ProfilerActivity, profile
 
+from benchmarks.runs.synchronize import synchronize
+
 # Parts of kernel names, in the order in which they are looked for.
 _CLASSES: Mapping[str, tuple[str, ...]] = {
     "attention": ("flash", "fmha", "attention", "sdpa", "cudnn_generated_fort_native_sdpa"),
@@ -39,8 +41,7 @@ def profile_by_class(work: Callable[[], Any], device: torch.device) -> dict[str,
     cuda = device.type == "cuda"
     with profile(activities=[ProfilerActivity.CUDA if cuda else ProfilerActivity.CPU]) as found:
         work()
-        if cuda:
-            torch.cuda.synchronize(device)
+        synchronize(device)
     kernels = [
         (event.key, event.self_device_time_total if cuda else event.self_cpu_time_total)
         for event in found.key_averages()

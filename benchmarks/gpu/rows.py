@@ -8,13 +8,13 @@ from functools import partial
 
 from accel.cache.strategies.dbcache import DBCache
 from accel.kernels.attention import choose_attention
-from benchmarks.budget import Figures, Row
 from benchmarks.cache_harness import SCHEDULE, STEPS, Harness
 from benchmarks.caches import run_cache_dit, run_diffusers, run_ours
 from benchmarks.gpu.bench import Bench, Case, Precision
 from benchmarks.gpu.profile import profile_by_class
 from benchmarks.pipeline import Comparison, difference, seconds
 from benchmarks.records import installed_version
+from benchmarks.runs.budget import Figures, Row
 from benchmarks.scenarios import Scenario
 from pipelines.models.devices import default_dtype
 
@@ -75,17 +75,14 @@ def _cache_rows(bench: Bench) -> list[Row]:
     def uncached(harness: Harness) -> list[float]:
         return harness.time_loop(harness.velocity)
 
-    def front(harness: Harness) -> int:
-        return max(2, round(8 / 60 * harness.depth))
-
     sides = {
         "uncached": uncached,
         "ours, first block cache": lambda harness: run_ours(harness, "fbcache", DBCache(float("inf"), front=1)),
         "diffusers, first block cache": run_diffusers,
-        "ours, DBCache": lambda harness: run_ours(harness, "dbcache", DBCache(float("inf"), front=front(harness))),
+        "ours, DBCache": lambda harness: run_ours(harness, "dbcache", DBCache(float("inf"), front=harness.front)),
     }
     if installed_version("cache-dit"):
-        sides["cache-dit, DBCache"] = lambda harness: run_cache_dit(harness, front(harness))
+        sides["cache-dit, DBCache"] = lambda harness: run_cache_dit(harness, harness.front)
 
     def measure(name: str) -> Figures:
         harness = Harness(bench.models())

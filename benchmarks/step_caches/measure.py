@@ -15,6 +15,7 @@ from PIL import Image
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from accel.cache.report import Decision
+from benchmarks.runs.synchronize import synchronize
 from benchmarks.step_caches.host_syncs import HostSyncCounter
 from benchmarks.step_caches.ocr import Reader
 from benchmarks.step_caches.prompts import Prompt
@@ -119,18 +120,18 @@ class Measurer:
 
         def report(step: int, total: int) -> None:
             if step in (0, total):
-                _synchronize(device)
+                synchronize(device)
                 times[step], syncs[step] = time.perf_counter(), counter.count
 
         # A request with a new prompt has to encode it, so a prompt that was rendered before must be encoded again.
         model = LoadedModel(self.checkpoint)
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
-        _synchronize(device)
+        synchronize(device)
         started = time.perf_counter()
         with counter:
             generated = generate(request, 0, model, self.entry, report)
-        _synchronize(device)
+        synchronize(device)
         ended = time.perf_counter()
         peak = torch.cuda.max_memory_allocated(device) // 2**20 if device.type == "cuda" else None
         first, last = min(times), max(times)
@@ -148,11 +149,6 @@ class Measurer:
 def _attention_kernel(variant: Variant) -> AbstractContextManager[object]:
     """The default attention kernel, or for `other_kernel` one that adds in another order."""
     return sdpa_kernel(SDPBackend.MATH) if variant.kind == "other_kernel" else nullcontext()
-
-
-def _synchronize(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def _rounded(decision: Decision) -> Decision:

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks.gpu.bench import Bench, Case, is_modulation
+from benchmarks.gpu.bench import Bench, Case
 from benchmarks.gpu.ceilings import Ceilings
 from benchmarks.random_models import ModelSize
 
@@ -43,8 +43,3 @@ def test_guidance_is_about_twice_the_work(bench: Bench) -> None:
 
 def test_a_decoded_case_without_guidance(bench: Bench) -> None:
     assert bench.render(Case(64, 1, guidance=False, picture=True))["finite"]
-
-
-def test_modulation_layers_are_told_by_name() -> None:
-    assert is_modulation("transformer_blocks.3.img_mod.1")
-    assert not is_modulation("transformer_blocks.3.img_mlp.net.2")

@@ -15,7 +15,7 @@ from pipelines.catalog.hub.download import fetch_folder
 from pipelines.errors import LoadError
 from pipelines.generate import generate
 from pipelines.models.checkpoint import Checkpoint, LoadedModel
-from pipelines.models.loader import load, load_network
+from pipelines.models.loader import beside_the_modulation, load, load_network
 from pipelines.request import RenderRequest, Sampler
 from tests.control import save_controlnet
 from tests.hub import folder_files, serve_hub, use_hub
@@ -208,3 +208,8 @@ def test_a_single_file_is_no_whole_model(tmp_path: Path) -> None:
 def test_a_path_is_never_taken_for_a_name_of_the_hub(weights: str) -> None:
     with pytest.raises(LoadError, match=r"there is no (such )?folder"):
         load(weights, CPU, torch.float32, with_vision=True)
+
+
+def test_layers_of_the_modulation_are_told_by_name() -> None:
+    assert not beside_the_modulation("transformer_blocks.3.img_mod.1")
+    assert beside_the_modulation("transformer_blocks.3.img_mlp.net.2")

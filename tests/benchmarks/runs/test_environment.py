@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks.gpu import environment as module
-from benchmarks.gpu.environment import environment
+from benchmarks.runs import environment as module
+from benchmarks.runs.environment import environment
 
 
 def test_a_cpu_says_what_it_runs() -> None:

@@ -1,6 +1,6 @@
 import pytest
 
-from benchmarks.budget import Budget, Figures, Row, run_rows, select_rows
+from benchmarks.runs.budget import Budget, Figures, Row, run_rows, select_rows
 
 
 class Clock:
