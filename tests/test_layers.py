@@ -1,6 +1,5 @@
 """Dependencies point one way, no folders import each other in a circle, and the API process starts without torch."""
 
-import ast
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from tests.sources import ROOT, imports
 
 # What each package may import besides itself.
 BELOW = {
@@ -22,16 +21,6 @@ BELOW = {
     "docs": {"benchmarks", "server", "pipelines", "accel"},
 }
 PACKAGES = {*BELOW, "tests"}
-
-
-def imports(path: Path) -> Iterator[str]:
-    """The modules that a module imports, wherever in the file; `from a import b` may mean the module a.b."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
 def name_of(path: Path) -> tuple[str, ...]:

@@ -67,7 +67,7 @@ class EncoderSizes:
 
 
 def precise_ends(precision: Precision, layers: int) -> int:
-    """How many layers are not quantized at each end of a text encoder of so many layers."""
+    """The number of layers that are not quantized at each end of a text encoder with this number of layers."""
     return _PRECISE_ENDS if precision == "int8" and layers > 2 * _PRECISE_ENDS else 0
 
 

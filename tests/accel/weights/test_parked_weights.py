@@ -14,7 +14,7 @@ ROWS = make_rows(4, 64)
 
 
 class LittleHost(HostEngine):
-    """A host with room for so many blocks."""
+    """A host with room for a given number of blocks."""
 
     def __init__(self, blocks: int) -> None:
         self.left = blocks

@@ -18,7 +18,7 @@ CPU = torch.device("cpu")
 
 
 class Host(FakeEngine):
-    """A host with so many bytes beyond the reserve. Buffers on it take from them until they are freed."""
+    """A host with a given number of bytes beyond the reserve. Buffers take from them until they are freed."""
 
     def __init__(self, size: int) -> None:
         super().__init__()
