@@ -13,7 +13,7 @@ from benchmarks.step_caches.results import ResultsFile
 from benchmarks.step_caches.runner import Sample, make_samples, run
 from benchmarks.step_caches.variants import DEFAULT, load_settings, make_variants
 from ownware.console import print_message
-from ownware.local_models import LocalModels, load_model
+from ownware.local_models import LocalModels
 from ownware.options import default_side, parse_integers, parse_size
 from pipelines.catalog.catalog import ModelEntry
 from pipelines.catalog.profiles import CalibrationKey, Profiles
@@ -46,7 +46,7 @@ class Benchmark:
     """The measurement, with every option resolved. `notes` says which settings cannot act, and their warnings."""
 
     entry: ModelEntry
-    device: str
+    models: LocalModels
     width: int
     height: int
     samples: tuple[Sample, ...]
@@ -78,7 +78,7 @@ def plan_benchmark(options: BenchmarkOptions, settings: Settings) -> Benchmark:
         variants[count], said = make_variants(cache_settings, entry, count, settings.threshold_direction, params)
         notes += said
     samples = make_samples(variants, prompts, parse_integers("--seeds", options.seeds, 0, MAX_SEED))
-    return Benchmark(entry, models.device, width, height, tuple(samples), tuple(notes))
+    return Benchmark(entry, models, width, height, tuple(samples), tuple(notes))
 
 
 def run_benchmark(benchmark: Benchmark, results: ResultsFile, images: Path, repeats: int) -> int:
@@ -92,6 +92,6 @@ def run_benchmark(benchmark: Benchmark, results: ResultsFile, images: Path, repe
         print_message(f"words are not read, because rapidocr is not installed: {install_command(EXTRA)}")
     elif any(sample.prompt.words for sample in benchmark.samples):
         reader = Reader()
-    checkpoint = load_model(benchmark.device, benchmark.entry).checkpoint
+    checkpoint = benchmark.models.load(benchmark.entry).checkpoint
     measurer = Measurer(checkpoint, benchmark.entry, benchmark.width, benchmark.height, reader)
     return run(measurer, benchmark.samples, results, images, repeats)

@@ -14,7 +14,7 @@ from accel.calibration.fit import HOLD_OUT_EVERY, MIN_HELD_OUT, CalibrationError
 from accel.calibration.traces import FORMAT as TRACE_FORMAT
 from accel.calibration.traces import Header, Trace, TraceFile
 from ownware.console import print_message
-from ownware.local_models import load_model
+from ownware.local_models import LocalModels
 from ownware.options import OptionError, parse_integers, parse_numbers, parse_size
 from pipelines.catalog.catalog import BUILT_IN, EMBEDDED_FOLDER, ModelEntry
 from pipelines.catalog.fingerprint import file_digest
@@ -121,7 +121,7 @@ def rendering_dtype(device: str) -> str:
 
 
 def record_traces(
-    options: CalibrationOptions, entry: ModelEntry, prompts: Sequence[Prompt], device: str, partial: Path
+    options: CalibrationOptions, entry: ModelEntry, prompts: Sequence[Prompt], models: LocalModels, partial: Path
 ) -> tuple[Header, tuple[Trace, ...]]:
     """Render every prompt at every setting and record the traces. Each image is written to `partial` at once.
 
@@ -129,7 +129,7 @@ def record_traces(
     cannot be loaded or does not render.
     """
     try:
-        model = load_model(device, entry)
+        model = models.load(entry)
         recipe = recipe_of(entry.files)
         if recipe is None:
             raise CalibrationError(f"weights '{entry.files}': there is no transformer or no scheduler folder")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from ownware.console import print_message
 from ownware.options import OptionError
 from pipelines.catalog.catalog import Catalog, ModelEntry
+from pipelines.models.options import DEFAULT_OPTIONS, ModelOptions
 from server.devices import DeviceError, find_devices
 from server.served_models import choose_catalog
 from server.settings import Settings
@@ -17,10 +18,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class LocalModels:
-    """The catalogue of the settings, and the first of their devices."""
+    """The catalogue of the settings, the first of their devices, and how models are loaded there."""
 
     catalog: Catalog
     device: str
+    options: ModelOptions = DEFAULT_OPTIONS
 
     @classmethod
     def find(cls, settings: Settings, option: str = "--devices") -> "LocalModels":
@@ -29,7 +31,7 @@ class LocalModels:
             devices = _find_devices(settings.devices)
         except DeviceError as error:
             raise OptionError(option, str(error)) from error
-        return cls(choose_catalog(settings, devices), devices[0])
+        return cls(choose_catalog(settings, devices), devices[0], settings.model_options)
 
     def entry(self, option: str, name: str) -> ModelEntry:
         """The model of an AIR identifier or slug. Raises `OptionError`, naming the option."""
@@ -39,13 +41,15 @@ class LocalModels:
             raise OptionError(option, f"'{name}' is not in the catalogue; there are {served}")
         return entry
 
+    def load(self, entry: ModelEntry) -> "LoadedModel":
+        """Load a model as the settings say, and say so first: it takes seconds, and minutes for the 20B.
 
-def load_model(device: str, entry: ModelEntry) -> "LoadedModel":
-    """Load a model for a command, and say so first: it takes seconds, and minutes for the 20B. Raises `LoadError`."""
-    print_message(f"loading {entry.name} ({entry.files}) on {device} …")
-    from pipelines.models.model_cache import ModelCache
+        Prompt encodings are not kept. Raises `LoadError`.
+        """
+        print_message(f"loading {entry.name} ({entry.files}) on {self.device} …")
+        from pipelines.models.model_cache import ModelCache
 
-    return ModelCache(device, replace(Settings().model_options, prompts=None)).get(entry)
+        return ModelCache(self.device, replace(self.options, prompts=None)).get(entry)
 
 
 @functools.cache

@@ -85,7 +85,7 @@ def calibrate_teacache(
     print_messages(f"measured on less than the model is used for: {gap}" for gap in find_gaps(options, entry, texts))
     partial = out.with_suffix(".partial.jsonl")
     try:
-        header, recorded = record_traces(options, entry, texts, models.device, partial)
+        header, recorded = record_traces(options, entry, texts, models, partial)
         if traces is not None:
             write_traces(traces, header, recorded)
             typer.echo(f"{traces}: traces of {len(recorded)} images")

@@ -14,6 +14,7 @@ from ownware.console import IMPOSSIBLE, print_message
 from ownware.server_options import read_settings
 
 if TYPE_CHECKING:
+    from ownware.local_models import LocalModels
     from pipelines.catalog.catalog import ModelEntry
     from pipelines.receipt import Receipt
     from pipelines.request import RenderRequest
@@ -49,7 +50,7 @@ def replay_receipt(source: str, out: Path | None, pictures: list[Path], settings
         found = read_source(source)
         models = LocalModels.find(settings)
         request, entry = locate_files(found.receipt, models.catalog, pictures, settings)
-        data = _render(found.receipt, request, entry, models.device)
+        data = _render(found.receipt, request, entry, models)
     except (ReplayError, ReceiptError, CatalogError, OptionError, RenderError, OSError) as error:
         print_message(str(error))
         return IMPOSSIBLE
@@ -63,17 +64,16 @@ def replay_receipt(source: str, out: Path | None, pictures: list[Path], settings
     return SAME if digest == found.sha256 else DIFFERENT
 
 
-def _render(receipt: "Receipt", request: "RenderRequest", entry: "ModelEntry", device: str) -> bytes:
+def _render(receipt: "Receipt", request: "RenderRequest", entry: "ModelEntry", models: "LocalModels") -> bytes:
     """The bytes of the image file. Raises `RenderError`."""
-    from ownware.local_models import load_model
     from pipelines.generate import generate
     from pipelines.models.devices import device_name
     from pipelines.receipt import make_receipt
     from server.media.encode import Encoding, encode
     from server.media.metadata import fits
 
-    model = load_model(device, entry)
-    now = make_receipt(request, request.seed, receipt.encoding, entry, device_name(device), model.precision)
+    model = models.load(entry)
+    now = make_receipt(request, request.seed, receipt.encoding, entry, device_name(models.device), model.precision)
     for name, then, here in _differences(receipt, now):
         print_message(f"{name} was {then} and is {here}, so the bytes may differ")
     with typer.progressbar(length=request.executed_steps, label="steps", file=sys.stderr) as bar:

@@ -18,7 +18,7 @@ def plan(tmp_path: Path, *, steps: str | None = None, seeds: str = "1", size: st
 
 def test_the_defaults_are_the_models(tmp_path: Path) -> None:
     benchmark = plan(tmp_path)
-    assert (benchmark.entry.air, benchmark.device) == ("runware:108@1", "cpu")
+    assert (benchmark.entry.air, benchmark.models.device) == ("runware:108@1", "cpu")
     assert (benchmark.width, benchmark.height) == (256, 256)
     assert {sample.steps for sample in benchmark.samples} == {benchmark.entry.steps}
     assert benchmark.notes == ()

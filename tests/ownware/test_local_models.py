@@ -24,3 +24,14 @@ def test_a_device_that_is_not_there_is_an_error_of_its_option(monkeypatch: pytes
     monkeypatch.setenv("PATH", "")
     with pytest.raises(OptionError, match="--devices: 'cuda:99' "):
         LocalModels.find(Settings(devices=("cuda:99",)))
+
+
+def test_a_model_is_loaded_as_the_settings_say() -> None:
+    # Flags reach the settings only: no variable is set here.
+    settings = Settings(devices=("cpu",), precision="fp8", streamed_blocks=1)
+    models = LocalModels.find(settings)
+    model = models.load(models.catalog.entries[0])
+    assert model.precision == "float32, transformer fp8"
+    assert model.checkpoint.placed is not None
+    assert model.checkpoint.placed.report.streamed_blocks == 1
+    assert model.prompts is None
