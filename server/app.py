@@ -49,7 +49,7 @@ log = structlog.get_logger()
 SWEEP_SECONDS = 60.0
 MILLION = 1_000_000
 
-# Every dialect that is served. One of them has the path `/`, and answers the errors of all paths that no other has.
+# Every dialect. One of them has the path `/`, and answers the errors of all paths that no other has.
 SURFACES = (RunwareSurface,)
 TABLES = (media_tables.SCHEMA, job_tables.SCHEMA, lora_tables.SCHEMA, task_ids.SCHEMA, picture_tasks.SCHEMA)
 
@@ -59,12 +59,13 @@ def create_app(settings: Settings, catalog: Catalog, workers: Sequence[Worker]) 
     counters = Metrics()
     services = _services(settings, catalog, workers, counters)
     surfaces = [surface(services) for surface in SURFACES]
+    served = [surface for surface in surfaces if settings.serves(surface.name)]
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await services.pictures.open()
         await services.loras.open()
-        for surface in surfaces:
+        for surface in served:
             await surface.open()
         await services.queue.open()
         sweeper = asyncio.create_task(_sweep(services))
@@ -73,7 +74,7 @@ def create_app(settings: Settings, catalog: Catalog, workers: Sequence[Worker]) 
         finally:
             sweeper.cancel()
             await services.queue.close()
-            for surface in surfaces:
+            for surface in served:
                 await surface.close()
             await services.image_fetcher.aclose()
             await services.lora_fetcher.aclose()
@@ -101,15 +102,15 @@ def create_app(settings: Settings, catalog: Catalog, workers: Sequence[Worker]) 
 
     app.add_middleware(RefuseWebPages, policy=_web_page_policy(settings), respond=refuse)
     app.add_middleware(metrics.CountRequests, metrics=counters)
-    install_handlers(app, surfaces)
-    for surface in surfaces:
+    install_handlers(app, surfaces, served)
+    for surface in served:
         surface.add_routes(app)
     app.add_api_route("/", _to_docs, methods=["GET"], include_in_schema=False)
     app.include_router(images.router(services.media))
     app.include_router(receipts.router(services.jobs, services.media))
     app.include_router(health.router(services.queue))
     app.include_router(metrics.router(counters, services.queue))
-    install_docs(app, surfaces)
+    install_docs(app, served)
     return app
 
 

@@ -20,6 +20,9 @@ from pipelines.models.planning.entries import PlanOptions
 from pipelines.models.planning.planner import Wish, Wishes
 
 PREFIX = "OWNWARE_"
+# Every dialect by its name, as `server.app` serves them.
+DIALECTS = ("runware",)
+ALL = "all"
 
 
 class Settings(BaseSettings):
@@ -60,6 +63,11 @@ class Settings(BaseSettings):
     )
     allow_private_urls: bool = Field(
         default=False, description="Fetch input images from private and loopback addresses too."
+    )
+    dialects: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(ALL,),
+        description=f"Dialects to serve, comma separated: {', '.join(DIALECTS)}; {ALL} for every one. The paths of the "
+        "others answer 404.",
     )
     models: Path | None = Field(default=None, description="A models.toml of your own instead of the built-in one.")
     weights: Literal["auto", "embedded", "catalog"] = Field(
@@ -147,7 +155,7 @@ class Settings(BaseSettings):
     lora_timeout: float = Field(default=1800.0, gt=0, description="Seconds that the download of a LoRA may take.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level logged.")
 
-    @field_validator("api_keys", "devices", "cors_origins", "allowed_hosts", mode="before")
+    @field_validator("api_keys", "devices", "dialects", "cors_origins", "allowed_hosts", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         parts = value.split(",") if isinstance(value, str) else value
@@ -167,6 +175,15 @@ class Settings(BaseSettings):
     def _some_device(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if not value:
             raise ValueError("name at least one device, or auto")
+        return value
+
+    @field_validator("dialects")
+    @classmethod
+    def _known_dialects(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if unknown := sorted({*value} - {*DIALECTS, ALL}):
+            raise ValueError(f"{unknown[0]} is no dialect; there are {', '.join(DIALECTS)}, and {ALL}")
+        if not value:
+            raise ValueError(f"name at least one dialect, or {ALL}")
         return value
 
     @field_validator("cors_origins")
@@ -197,6 +214,10 @@ class Settings(BaseSettings):
             raise ValueError("must be an http or https address without query")
         _ = parts.port  # raises ValueError when it is no number or above 65535
         return value.rstrip("/")
+
+    def serves(self, dialect: str) -> bool:
+        """Whether a dialect is switched on."""
+        return dialect in self.dialects or ALL in self.dialects
 
     @property
     def plan_options(self) -> PlanOptions:

@@ -7,8 +7,8 @@ it names. Knows no weights format, and imports no torch.
 import difflib
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
 
@@ -54,6 +54,7 @@ class ModelEntry:
     `schedule` is for weights that are distilled themselves.
     `transformer`, `text_encoder` and `vae` are files or folders that replace those of `weights`.
     `loras` act in every task of the model, besides those that a task names.
+    `names` has what the clients of a dialect call the model, by the dialect. Rows of several modes may share one.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -77,6 +78,7 @@ class ModelEntry:
     text_encoder: str | None = None
     vae: str | None = None
     loras: tuple[OwnLora, ...] = ()
+    names: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
 
     @property
     def files(self) -> ComponentFiles:
@@ -138,6 +140,15 @@ class Catalog:
     def find(self, name: str) -> ModelEntry | None:
         """The model of an AIR identifier or slug, letter case ignored."""
         return _find(name, self.entries)
+
+    def named(self, dialect: str, name: str) -> tuple[ModelEntry, ...]:
+        """The models that a dialect's clients call so, else that of an AIR identifier or slug. Letter case is ignored.
+
+        A name may stand for several: its task says which mode is meant.
+        """
+        wanted = name.strip().lower()
+        named = [row for row in self.entries if wanted in map(str.lower, row.names.get(dialect, ()))]
+        return tuple(named) or tuple(row for row in (self.find(name),) if row is not None)
 
     def find_lora(self, name: str) -> Adapter | None:
         """The LoRA of an AIR identifier or slug, letter case ignored."""

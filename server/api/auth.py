@@ -32,6 +32,16 @@ class ApiKeys:
 
 
 def bearer_key(headers: Headers) -> str | None:
-    """The key of an `Authorization: Bearer` header. The framework reads headers as Latin-1; keys are UTF-8."""
+    """The key of an `Authorization: Bearer` header."""
     scheme, _, key = headers.get("authorization", "").partition(" ")
-    return key.encode("latin-1").decode(errors="replace").strip() or None if scheme.lower() == "bearer" else None
+    return _key(key) if scheme.lower() == "bearer" else None
+
+
+def bearer_or_bare_key(headers: Headers) -> str | None:
+    """The key of an `Authorization` header with or without the word `Bearer`, as several vendors' examples send it."""
+    return bearer_key(headers) or _key(headers.get("authorization", ""))
+
+
+def _key(text: str) -> str | None:
+    """The framework reads headers as Latin-1; keys are UTF-8."""
+    return text.encode("latin-1").decode(errors="replace").strip() or None

@@ -40,6 +40,10 @@ class Dialect(Protocol[Request, Reply]):
 class Surface(Protocol):
     """A served dialect: its paths, its documentation, and its background work."""
 
+    # What `--dialects` calls it.
+    name: ClassVar[str]
+    # The tables that only this dialect uses, as SQL; empty for none.
+    schema: ClassVar[str]
     # Path prefixes whose errors are answered in this dialect; of several that fit, the longest counts.
     paths: ClassVar[tuple[str, ...]]
 

@@ -1,6 +1,6 @@
 """Exception handlers: FastAPI's 404, 405, 422 and 500 in the dialect of the path.
 
-Clients never get FastAPI's own bodies. Knows no dialect.
+Clients never get FastAPI's own bodies. A dialect that is switched off says so in its own words. Knows no dialect.
 """
 
 from collections.abc import Sequence
@@ -14,12 +14,16 @@ from server.api.dialect import Surface
 from server.errors import ApiError, InternalServerError, InvalidRequest, MethodNotAllowed, NotFound, TaskRejected
 
 
-def install_handlers(app: FastAPI, surfaces: Sequence[Surface]) -> None:
-    """Answer each error in the dialect of its path."""
+def install_handlers(app: FastAPI, surfaces: Sequence[Surface], served: Sequence[Surface]) -> None:
+    """Answer each error in the dialect of its path. Of all `surfaces`, those that are `served` have routes."""
 
     async def handle(request: Request, error: Exception) -> Response:
+        surface = surface_of(request.url.path, surfaces)
+        if isinstance(error, HTTPException) and error.status_code == 404 and surface not in served:
+            message = f"Nothing is at {request.url.path}: the dialect '{surface.name}' is switched off. "
+            return surface.error_response(NotFound(f"{message}--dialects switches it on."))
         errors = error.errors if isinstance(error, TaskRejected) else (_api_error(request, error),)
-        return surface_of(request.url.path, surfaces).error_response(*errors)
+        return surface.error_response(*errors)
 
     for kind in (ApiError, TaskRejected, HTTPException, RequestValidationError, Exception):
         app.add_exception_handler(kind, handle)

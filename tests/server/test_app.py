@@ -7,9 +7,9 @@ import pytest
 from starlette.testclient import TestClient
 
 from pipelines.catalog.catalog import Catalog
-from server.app import create_app
+from server.app import SURFACES, create_app
 from server.media.store import MediaStore
-from server.settings import Settings
+from server.settings import DIALECTS, Settings
 from tests.fakes import FakeWorker
 from tests.server.conftest import error_of, new_task, post
 
@@ -47,3 +47,7 @@ def test_what_has_expired_is_deleted_also_after_a_failure(
     monkeypatch.setattr("server.app.SWEEP_SECONDS", 0.01)
     with TestClient(create_app(settings, catalog, [FakeWorker()])):
         swept.wait()
+
+
+def test_each_dialect_can_be_switched_off_by_its_name() -> None:
+    assert tuple(surface.name for surface in SURFACES) == DIALECTS

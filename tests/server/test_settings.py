@@ -37,6 +37,7 @@ def test_each_option_is_a_flag_and_a_variable(monkeypatch: pytest.MonkeyPatch) -
         "models": ("/a.toml", "/b.toml"),
         "weights": ("embedded", "catalog"),
         "devices": ("cpu", "cuda:0,cuda:1"),
+        "dialects": ("runware", "all"),
         "vram": ("12.5", "auto"),
         "precision": ("fp8", "bf16"),
         "encoder_precision": ("nf4", "int8"),
@@ -95,6 +96,8 @@ def test_each_option_is_a_flag_and_a_variable(monkeypatch: pytest.MonkeyPatch) -
         "--allowed-hosts=http://box",
         "--allowed-hosts=box:8000",
         "--devices=,",
+        "--dialects=,",
+        "--dialects=runwear",
         "--result-ttl=59",
     ],
 )

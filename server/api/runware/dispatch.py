@@ -3,19 +3,17 @@
 Every failure of a task becomes an error object here. No exception leaves this module.
 """
 
-import json
-import re
 from collections.abc import AsyncIterator, Callable
-from typing import Any, NoReturn
+from typing import Any
 
 import structlog
-from pydantic_core import from_json
 
 from server.api.body_pool import BodyPool
 from server.api.client import Client
-from server.api.runware.check.bounds import MAX_NAME, check_bounds, check_marks
+from server.api.json_input.bounds import MAX_NAME, check_bounds
+from server.api.json_input.parsing import parse_json
+from server.api.json_input.texts import check_texts, is_text
 from server.api.runware.check.sent_names import as_sent
-from server.api.runware.check.texts import check_texts, is_text, nesting
 from server.api.runware.check.validation import task_model
 from server.api.runware.handlers.account import Account
 from server.api.runware.handlers.inference import Inference
@@ -32,8 +30,6 @@ log = structlog.get_logger()
 
 # More than any client batches, and few enough that other clients are not delayed.
 MAX_TASKS = 1000
-MAX_NESTING = 200  # the limit of pydantic's parser
-_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]|[\ud800-\udfff]")
 
 Handler = Callable[[WireTask, Client], AsyncIterator[Answer]]
 
@@ -99,11 +95,7 @@ def check_task(raw: Any) -> None:
 
 def parse_tasks(body: bytes | str) -> list[Any]:
     """The array of a request. Raises `InvalidRequest`."""
-    check_marks(body)
-    try:
-        tasks = _parse_json(body)
-    except ValueError as error:
-        raise InvalidRequest(f"The request is not valid JSON: {error}.") from error
+    tasks = parse_json(body)
     if not isinstance(tasks, list):
         raise InvalidRequest("The request must be a JSON array of task objects.")
     if not tasks:
@@ -111,27 +103,6 @@ def parse_tasks(body: bytes | str) -> list[Any]:
     if len(tasks) > MAX_TASKS:
         raise InvalidRequest(f"The request has {len(tasks)} tasks. At most {MAX_TASKS} can be sent at once.")
     return tasks
-
-
-def _parse_json(body: bytes | str) -> Any:
-    """Parse JSON that may have half a surrogate pair in a string. `check_texts` refuses that task later."""
-    try:
-        return from_json(body, allow_inf_nan=False)
-    except (ValueError, TypeError):  # a TypeError for a string that cannot be encoded
-        text = body if isinstance(body, str) else body.decode("utf-8", "surrogatepass")
-        if _SURROGATE.search(text) is None:
-            raise
-    try:
-        value = json.loads(text, parse_constant=_refuse_constant)
-    except RecursionError as error:
-        raise ValueError("it is nested too deeply") from error
-    if nesting(value) > MAX_NESTING:
-        raise ValueError("it is nested too deeply")
-    return value
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a JSON number")
 
 
 def task_ref(raw: Any) -> TaskRef:

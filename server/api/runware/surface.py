@@ -28,6 +28,7 @@ from server.errors import ApiError
 class RunwareSurface:
     """See `server.api.dialect.Surface`. Paths of no dialect answer in this one too."""
 
+    name: ClassVar[str] = "runware"
     schema: ClassVar[str] = upload_rows.SCHEMA
     paths: ClassVar[tuple[str, ...]] = ("/v1", "/v1/", "/")
 

@@ -59,6 +59,19 @@ def test_models_are_found_by_identifier_and_slug_in_any_case() -> None:
     assert catalog.find("runware:999@1") is None
 
 
+def test_a_dialect_has_names_of_its_own(tmp_path: Path) -> None:
+    names = 'names = { openai = ["Both", "first"], other = ["first"] }\n'
+    text = row("a:1@1", "a") + names + row("b:1@1", "b") + 'names = { openai = ["both"] }\n'
+    catalog = load_catalog(written(tmp_path, text))
+    first, second = catalog.entries
+    assert catalog.named("openai", " BOTH ") == (first, second)
+    assert catalog.named("other", "First") == (first,)
+    assert catalog.named("other", "both") == catalog.named("none", "first") == ()
+    assert catalog.named("none", "B") == catalog.named("openai", "b:1@1") == (second,)
+    assert catalog.find("both") is None
+    assert {first, second}
+
+
 def test_embedded_weights_keep_everything_but_weights_and_areas() -> None:
     for real, small in zip(load_catalog().entries, load_catalog().with_embedded_weights().entries, strict=True):
         assert small.embedded

@@ -1,9 +1,11 @@
 import json
 
 import pytest
+from starlette.datastructures import Headers
 from starlette.testclient import TestClient
 
 from pipelines.catalog.catalog import Catalog
+from server.api.auth import bearer_key, bearer_or_bare_key
 from server.api.body import STRANGER_LIMIT
 from server.app import create_app
 from server.settings import Settings
@@ -73,3 +75,19 @@ class TestKeys:
             assert wrong.status_code == 401
             half = client.post("/v1", content=json.dumps([{"taskType": "authentication", "apiKey": "\ud83d"}]))
             assert half.status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("header", "bearer", "either"),
+    [
+        ("Bearer one", "one", "one"),
+        ("bearer  one ", "one", "one"),
+        ("one", None, "one"),
+        ("Bearer", None, "Bearer"),
+        ("", None, None),
+        ("Bearer sch\u00c3\u00bcssel", "schüssel", "schüssel"),
+    ],
+)
+def test_the_key_of_a_header(header: str, bearer: str | None, either: str | None) -> None:
+    headers = Headers({"Authorization": header})
+    assert (bearer_key(headers), bearer_or_bare_key(headers)) == (bearer, either)

@@ -27,7 +27,7 @@ from server.settings import Settings
 from server.tasks.spec import TaskSpec
 from server.tasks.submit import Accepted
 from tests.fakes import FakeWorker
-from tests.server.conftest import new_task, post
+from tests.server.conftest import error_of, new_task, post
 
 Json = dict[str, Any]
 ROUTE = "/api/v3"
@@ -80,6 +80,7 @@ def small_dialect(catalog: Catalog) -> Dialect[Json, Json]:
 class SmallSurface:
     """Submits with POST, and polls with GET."""
 
+    name: ClassVar[str] = "small"
     schema: ClassVar[str] = ""
     paths: ClassVar[tuple[str, ...]] = (ROUTE,)
 
@@ -201,3 +202,24 @@ def test_ids_are_one_clients_whatever_the_dialect(client: TestClient) -> None:
 def test_both_describe_themselves(client: TestClient) -> None:
     paths = client.get("/openapi.json").json()["paths"]
     assert {"/v1", ROUTE} <= paths.keys()
+
+
+def test_a_dialect_that_is_switched_off_says_so_in_its_own_words(
+    settings: Settings, catalog: Catalog, worker: FakeWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app_module, "SURFACES", (*app_module.SURFACES, SmallSurface))
+    settings = settings.model_copy(update={"dialects": ("small",)})
+    app = app_module.create_app(settings, catalog, [worker])
+    with TestClient(app, base_url="http://box:8000", raise_server_exceptions=False) as client:
+        assert run(client).status_code == 200
+        refused = post(client, new_task())
+        assert (refused.status_code, error_of(refused)["code"]) == (404, "routeNotFound")
+        assert "'runware' is switched off" in error_of(refused)["message"]
+        assert client.get("/healthz").status_code == 200
+        assert list(client.get("/openapi.json").json()["paths"]).count("/v1") == 0
+    settings = settings.model_copy(update={"dialects": ("runware",)})
+    app = app_module.create_app(settings, catalog, [worker])
+    with TestClient(app, base_url="http://box:8000", raise_server_exceptions=False) as client:
+        assert post(client, new_task()).status_code == 200
+        assert run(client).json().keys() == {"code", "message", "status"}
+        assert "'small' is switched off" in run(client).json()["message"]

@@ -29,7 +29,7 @@ class FakeSurface:
 def app() -> FastAPI:
     app = FastAPI()
     surfaces: Any = [FakeSurface("first", "/v1", "/"), FakeSurface("other", "/v1/images", "/v2")]
-    install_handlers(app, surfaces)
+    install_handlers(app, surfaces, surfaces)
     return app
 
 

@@ -1,12 +1,23 @@
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
+from pipelines.catalog.profiles import Profiles
 from server.database import Database
 from server.jobs import rows as job_tables
+from server.jobs.queue import JobQueue
+from server.jobs.store import JobStore
 from server.media import store as media_tables
+from server.media.fetch import Fetcher
+from server.media.inputs import InputImages
+from server.media.store import MediaStore
 from server.tasks import lora_library, picture_tasks, task_ids
+from server.tasks.options import TaskOptions
+from server.tasks.submit import TaskService
+from server.tasks.task_ids import IdClaims, TaskIds
+from tests.fakes import FakeWorker
+from tests.server.tasks.common import CATALOG
 
 TABLES = (media_tables, job_tables, lora_library, task_ids, picture_tasks)
 
@@ -16,3 +27,25 @@ def database(tmp_path: Path) -> Iterator[Database]:
     database = Database(tmp_path / "db.sqlite", [table.SCHEMA for table in TABLES])
     yield database
     database.close()
+
+
+@pytest.fixture
+def worker() -> FakeWorker:
+    return FakeWorker()
+
+
+@pytest.fixture
+async def queue(tmp_path: Path, database: Database, worker: FakeWorker) -> AsyncIterator[JobQueue]:
+    store = JobStore(database, IdClaims("job"))
+    queue = JobQueue(store, MediaStore(database, tmp_path / "media"), [worker], limit=9)
+    await queue.open()
+    yield queue
+    await queue.close()
+
+
+@pytest.fixture
+async def service(tmp_path: Path, database: Database, queue: JobQueue) -> AsyncIterator[TaskService]:
+    fetcher = Fetcher(False, 1.0, 1_000_000)
+    inputs = InputImages(MediaStore(database, tmp_path / "media"), fetcher, max_pixels=10**6, ttl=99)
+    yield TaskService(TaskIds(database), queue, inputs, TaskOptions(Profiles(CATALOG), result_ttl=99))
+    await fetcher.aclose()

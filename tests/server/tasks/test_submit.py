@@ -2,51 +2,20 @@
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
-from pipelines.catalog.profiles import Profiles
-from server.database import Database
 from server.errors import ConflictTaskUUID, Failure, ServiceUnavailable, TaskRejected
 from server.jobs.events import Ended, ResultReady
 from server.jobs.queue import JobQueue
-from server.jobs.store import JobStore
-from server.media.fetch import Fetcher
 from server.media.inputs import InputImages
-from server.media.store import MediaStore
-from server.tasks.options import TaskOptions
 from server.tasks.spec import TaskSpec
 from server.tasks.submit import Accepted, TaskEvent, TaskService
-from server.tasks.task_ids import IdClaims, TaskIds
 from tests.fakes import FakeWorker, picture
-from tests.server.tasks.common import CATALOG, EDIT, SPEC
+from tests.server.tasks.common import EDIT, SPEC
 
 INLINE = "data:image/png;base64," + base64.b64encode(picture(700, 300)).decode()
-
-
-@pytest.fixture
-def worker() -> FakeWorker:
-    return FakeWorker()
-
-
-@pytest.fixture
-async def queue(tmp_path: Path, database: Database, worker: FakeWorker) -> AsyncIterator[JobQueue]:
-    store = JobStore(database, IdClaims("job"))
-    queue = JobQueue(store, MediaStore(database, tmp_path / "media"), [worker], limit=9)
-    await queue.open()
-    yield queue
-    await queue.close()
-
-
-@pytest.fixture
-async def service(tmp_path: Path, database: Database, queue: JobQueue) -> AsyncIterator[TaskService]:
-    fetcher = Fetcher(False, 1.0, 1_000_000)
-    inputs = InputImages(MediaStore(database, tmp_path / "media"), fetcher, max_pixels=10**6, ttl=99)
-    yield TaskService(TaskIds(database), queue, inputs, TaskOptions(Profiles(CATALOG), result_ttl=99))
-    await fetcher.aclose()
 
 
 async def events(service: TaskService, spec: TaskSpec = SPEC, *, listens: bool = False) -> list[TaskEvent]:

@@ -4,7 +4,8 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from server.api.runware.dispatch import MAX_NESTING, MAX_TASKS, parse_tasks, task_ref
+from server.api.json_input.parsing import MAX_NESTING
+from server.api.runware.dispatch import MAX_TASKS, parse_tasks, task_ref
 from server.api.runware.responses import TaskRef
 from server.errors import InvalidRequest
 from tests.server.conftest import error_of, new_task, post

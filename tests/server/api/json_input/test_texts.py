@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from server.api.runware.check.texts import check_texts, is_text, nesting
+from server.api.json_input.texts import check_texts, is_text, nesting
 from server.errors import TaskRejected
 
 HALF = "a cat \ud83d"

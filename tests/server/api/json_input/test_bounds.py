@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from server.api.runware.check import bounds
-from server.api.runware.check.bounds import check_bounds, check_marks
+from server.api.json_input import bounds
+from server.api.json_input.bounds import check_bounds, check_marks
 from server.errors import InvalidRequest, TaskRejected
 from tests.server.conftest import error_of, new_task, post
 

@@ -16,7 +16,7 @@ MAX_NAME = 255  # characters of a parameter's name
 MAX_TEXT = 65_536  # characters of a string that is no image; twice the longest prompt
 MAX_MARKS = 200_000  # commas and opening brackets of one request, also within its strings
 
-_PICTURES = frozenset({"mask", "media", "references"})  # besides all names with "image"
+_PICTURES = frozenset({"mask", "media", "references"})  # besides all names with "image" or "base64"
 _MARKS: Sequence[str] = (",", "[", "{")
 
 
@@ -75,4 +75,4 @@ def _invalid(path: str, reason: str, kind: str) -> InvalidParameter:
 
 def _is_picture(name: str) -> bool:
     """Whether a parameter of this name can hold the base64 of an image."""
-    return name in _PICTURES or "image" in name.lower()
+    return name in _PICTURES or "image" in name.lower() or "base64" in name
