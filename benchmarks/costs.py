@@ -25,7 +25,7 @@ from pipelines.catalog.catalog import load_catalog
 from pipelines.controlnet.residuals import Control
 from pipelines.lora.apply import NO_LORAS, LoraSet, select_loras
 from pipelines.models.checkpoint import LoadedModel
-from pipelines.models.model_cache import ModelCache
+from pipelines.models.residency.model_cache import ModelCache
 from pipelines.render import RenderState, advance, begin, prepare
 from pipelines.request import LoraUse, Reference, RenderRequest, Sampler
 

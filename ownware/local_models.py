@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from ownware.console import print_message
 from ownware.options import OptionError
 from pipelines.catalog.catalog import Catalog, ModelEntry
-from pipelines.models.options import DEFAULT_OPTIONS, ModelOptions
+from pipelines.models.residency.options import DEFAULT_OPTIONS, ModelOptions
 from server.devices import DeviceError, find_devices
 from server.served_models import choose_catalog
 from server.settings import Settings
@@ -47,7 +47,7 @@ class LocalModels:
         Prompt encodings are not kept. Raises `LoadError`.
         """
         print_message(f"loading {entry.name} ({entry.files}) on {self.device} …")
-        from pipelines.models.model_cache import ModelCache
+        from pipelines.models.residency.model_cache import ModelCache
 
         return ModelCache(self.device, replace(self.options, prompts=None)).get(entry)
 

@@ -21,8 +21,8 @@ from pipelines.editing.canvas import RelativeBox
 from pipelines.errors import LoadError, PromptError
 from pipelines.latents import PATCH, encode_pixels, grid
 from pipelines.models.checkpoint import Checkpoint, LoadedModel
+from pipelines.models.encoder.prompt_store import EncodedPrompt
 from pipelines.models.memory import without_surplus
-from pipelines.models.prompt_store import EncodedPrompt
 from pipelines.sizes import reference_size, scaled_size
 
 # The most tokens of user text in the models' training (diffusers: tokenizer_max_length).

@@ -19,11 +19,11 @@ from pipelines.editing.faces import face_request, find_faces
 from pipelines.errors import PromptError
 from pipelines.models.admitted import admitted
 from pipelines.models.checkpoint import LoadedModel
-from pipelines.models.compiling import count_graphs
+from pipelines.models.loading.compiling import count_graphs
 from pipelines.models.planning.entries import workload_of
+from pipelines.pictures.result_checks import explain_failure, flat_warning
 from pipelines.render import advance, finish, prepare
 from pipelines.request import FaceRefinement, RenderRequest
-from pipelines.result_checks import explain_failure, flat_warning
 
 Report = Callable[[int, int], None]  # steps done, and steps in all; may raise to stop the image
 

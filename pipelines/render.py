@@ -32,14 +32,14 @@ from pipelines.controlnet.residuals import Control, ControlResiduals, control_re
 from pipelines.editing.canvas import WHOLE, Canvas, make_canvas
 from pipelines.editing.inpainting import Inpainting, add_noise, pack_mask
 from pipelines.errors import LoadError, LoraError, part_at_fault
-from pipelines.images import PictureReader
 from pipelines.latents import PATCH, decode_tokens, grid, noise, step_noise
 from pipelines.limits import MAX_SEED
 from pipelines.lora.apply import NO_LORAS, LoraSet, apply_loras, select_loras
 from pipelines.models.checkpoint import Checkpoint, LoadedModel
+from pipelines.models.encoder.prompt_store import EncodedPrompt
 from pipelines.models.memory import ByteBudgetCache
 from pipelines.models.modulation import RenderModulation
-from pipelines.models.prompt_store import EncodedPrompt
+from pipelines.pictures.reader import PictureReader
 from pipelines.request import Reference, RenderRequest
 from pipelines.sampling.evaluations import expected_timesteps, timestep_of
 from pipelines.sampling.guidance import apply_cfg

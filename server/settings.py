@@ -14,10 +14,10 @@ from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from pipelines.limits import SIDE_MULTIPLE, is_side
-from pipelines.models.options import ModelOptions, PromptFolder
 from pipelines.models.planning.cards import GIB
 from pipelines.models.planning.entries import PlanOptions
 from pipelines.models.planning.planner import Wish, Wishes
+from pipelines.models.residency.options import ModelOptions, PromptFolder
 
 PREFIX = "OWNWARE_"
 # Every dialect by its name, as `server.app` serves them.

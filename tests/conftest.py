@@ -46,7 +46,7 @@ def checkpoint(weights: Path) -> "Checkpoint":
     """The random weights, loaded in float32 on the CPU."""
     import torch
 
-    from pipelines.models.loader import load
+    from pipelines.models.loading.loader import load
 
     return load(str(weights), torch.device("cpu"), torch.float32, with_vision=True)
 
@@ -57,7 +57,7 @@ def trained() -> "Checkpoint":
     import torch
 
     from pipelines.catalog.catalog import EMBEDDED_FOLDER
-    from pipelines.models.loader import load
+    from pipelines.models.loading.loader import load
 
     return load(str(EMBEDDED_FOLDER), torch.device("cpu"), torch.float32, with_vision=True)
 

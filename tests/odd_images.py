@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageCms
 
-import pipelines.image_files  # noqa: F401  its import registers the HEIC reader and writer
+import pipelines.pictures.image_files  # noqa: F401  its import registers the HEIC reader and writer
 
 SIZE = (48, 32)
 RED, BLUE, GREEN = (220, 40, 30), (30, 60, 200), (20, 160, 60)

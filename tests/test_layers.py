@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -21,6 +22,8 @@ BELOW = {
     "docs": {"benchmarks", "server", "pipelines", "accel"},
 }
 PACKAGES = {*BELOW, "tests"}
+# Modules in one folder. A folder of more than a dozen wants rooms; a few more may stand there until they are made.
+MOST_MODULES = 16
 
 
 def name_of(path: Path) -> tuple[str, ...]:
@@ -29,12 +32,8 @@ def name_of(path: Path) -> tuple[str, ...]:
     return parts[:-1] if parts[-1] == "__init__" else parts
 
 
-MODULES = {
-    name_of(path): set(imports(path))
-    for package in BELOW
-    for path in (ROOT / package).rglob("*.py")
-    if "node_modules" not in path.parts
-}
+FILES = [path for package in BELOW for path in (ROOT / package).rglob("*.py") if "node_modules" not in path.parts]
+MODULES = {name_of(path): set(imports(path)) for path in FILES}
 
 
 @pytest.mark.parametrize("package", BELOW)
@@ -69,6 +68,12 @@ def test_no_circle_within_a_folder(folder: tuple[str, ...]) -> None:
         TopologicalSorter(siblings(folder)).prepare()
     except CycleError as error:
         pytest.fail(f"{'.'.join(folder) or 'top level'}: {' → '.join(reversed(error.args[1]))}")
+
+
+def test_no_folder_has_more_modules_than_a_reader_can_hold() -> None:
+    folders = Counter(path.parent for path in FILES if path.stem != "__init__")
+    crowded = {str(folder.relative_to(ROOT)): modules for folder, modules in folders.items() if modules > MOST_MODULES}
+    assert not crowded
 
 
 def test_a_dialect_is_imported_by_what_wires_it_up_alone() -> None:

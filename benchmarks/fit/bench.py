@@ -24,7 +24,7 @@ from benchmarks.runs.synchronize import synchronize
 from pipelines.conditioning import EncodedReferences
 from pipelines.latents import grid
 from pipelines.models.devices import free_memory
-from pipelines.models.loader import beside_the_modulation
+from pipelines.models.loading.loader import beside_the_modulation
 from pipelines.models.planning.cards import GIB
 from pipelines.render import RenderState, advance, begin, finish
 from pipelines.request import RenderRequest, Sampler

@@ -22,7 +22,7 @@ from benchmarks.runs.budget import Figures
 from benchmarks.runs.synchronize import synchronize
 from pipelines.latents import grid
 from pipelines.models.devices import default_dtype, free_memory
-from pipelines.models.loader import beside_the_modulation
+from pipelines.models.loading.loader import beside_the_modulation
 from pipelines.render import RenderState, advance, begin, finish
 from pipelines.request import RenderRequest, Sampler
 

@@ -22,7 +22,7 @@ from PIL import Image, ImageDraw
 from pipelines.catalog.catalog import EMBEDDED, EMBEDDED_FOLDER, ModelEntry, load_catalog
 from pipelines.models.checkpoint import LoadedModel
 from pipelines.models.devices import default_dtype
-from pipelines.models.loader import load
+from pipelines.models.loading.loader import load
 from pipelines.render import advance, finish, prepare
 from pipelines.request import RenderRequest, Sampler
 from server.api.runware.schema.schedulers import SAMPLERS

@@ -26,8 +26,8 @@ from ownware.options import OptionError
 from pipelines import generate as pipeline
 from pipelines.errors import RenderError
 from pipelines.models.devices import device_name
-from pipelines.models.model_cache import ModelCache
-from pipelines.models.options import ModelOptions
+from pipelines.models.residency.model_cache import ModelCache
+from pipelines.models.residency.options import ModelOptions
 from pipelines.receipt import make_receipt
 from server.settings import Settings, unknown_variables
 

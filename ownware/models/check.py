@@ -11,11 +11,11 @@ from pipelines.catalog.catalog import Adapter, Catalog, ModelEntry
 from pipelines.catalog.component_files import COMPONENTS, Component
 from pipelines.catalog.hub.snapshots import PARTS
 from pipelines.catalog.sources import Row, Source, missing_sources
-from pipelines.models.formats.headers import FormatError, TensorEntry
-from pipelines.models.formats.text_encoder import NO_VISION, open_text_encoder
-from pipelines.models.formats.transformer import open_transformer
-from pipelines.models.formats.vae import open_vae
-from pipelines.models.formats.weight_files import open_weights, read_json
+from pipelines.models.formats.components.text_encoder import NO_VISION, open_text_encoder
+from pipelines.models.formats.components.transformer import open_transformer
+from pipelines.models.formats.components.vae import open_vae
+from pipelines.models.formats.containers.headers import FormatError, TensorEntry
+from pipelines.models.formats.containers.weight_files import open_weights, read_json
 
 
 @dataclass(frozen=True, slots=True)

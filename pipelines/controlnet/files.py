@@ -17,8 +17,8 @@ from pipelines.catalog.hub.download import fetch_file
 from pipelines.controlnet.blockwise import BlockwiseControlNet
 from pipelines.errors import LoadError, first_line
 from pipelines.models.checkpoint import Checkpoint
-from pipelines.models.formats.controlnet import controlnet_kind
-from pipelines.models.loader import load_network
+from pipelines.models.formats.components.controlnet import controlnet_kind
+from pipelines.models.loading.loader import load_network
 
 ControlNet = QwenImageControlNetModel | BlockwiseControlNet
 

@@ -16,9 +16,9 @@ from pipelines.controlnet.residuals import Control
 from pipelines.editing.canvas import WHOLE, RelativeBox
 from pipelines.editing.inpainting import pack_mask
 from pipelines.errors import ControlError, LoadError, part_at_fault
-from pipelines.images import PictureReader
 from pipelines.latents import PATCH
 from pipelines.models.checkpoint import Checkpoint, LoadedModel
+from pipelines.pictures.reader import PictureReader
 from pipelines.request import ControlUse
 
 # The configuration that a net of InstantX must share with its transformer.

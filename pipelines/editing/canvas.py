@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from pipelines.errors import part_at_fault
-from pipelines.images import PictureReader
+from pipelines.pictures.reader import PictureReader
 from pipelines.request import Outpaint, RenderRequest
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom, in pixels

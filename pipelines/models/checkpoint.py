@@ -18,12 +18,12 @@ from accel.kernels.compiled_block import CompiledBlocks
 from accel.weights.placement import PlacedWeights
 from accel.weights.quantized.quantize import describe_linears
 from accel.weights.single_frame import SingleFrameVae
+from pipelines.models.encoder.prompt_store import ModelPrompts
+from pipelines.models.encoder.waiting_encoder import WaitingEncoder
 from pipelines.models.engaged import Engaged
 from pipelines.models.memory import ByteBudgetCache
 from pipelines.models.plan import WeightsPlan
 from pipelines.models.planning.admission import Admission
-from pipelines.models.prompt_store import ModelPrompts
-from pipelines.models.waiting_encoder import WaitingEncoder
 
 
 @dataclass(frozen=True, slots=True)

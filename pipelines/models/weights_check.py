@@ -12,11 +12,11 @@ from pathlib import Path
 from pipelines.catalog.catalog import EMBEDDED, Catalog, CatalogError, ModelEntry, is_path
 from pipelines.catalog.component_files import COMPONENTS, Component
 from pipelines.catalog.hub.cache import local_folder
-from pipelines.models.formats.controlnet import check_controlnet
-from pipelines.models.formats.headers import FormatError
-from pipelines.models.formats.text_encoder import NO_VISION, open_text_encoder
-from pipelines.models.formats.transformer import open_transformer
-from pipelines.models.formats.vae import open_vae
+from pipelines.models.formats.components.controlnet import check_controlnet
+from pipelines.models.formats.components.text_encoder import NO_VISION, open_text_encoder
+from pipelines.models.formats.components.transformer import open_transformer
+from pipelines.models.formats.components.vae import open_vae
+from pipelines.models.formats.containers.headers import FormatError
 
 _PARTS = ("transformer", "vae", "text_encoder", "tokenizer", "scheduler")
 _SINGLE_FILE = ".safetensors"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from pipelines.catalog.catalog import Catalog, ModelEntry
-from pipelines.models.options import ModelOptions
+from pipelines.models.residency.options import ModelOptions
 from server.jobs.messages import ImageWritten, Output, RenderJob
 from server.media.encode import encode
 from server.media.files import write_file
@@ -33,7 +33,7 @@ class ImageWriter:
     def __init__(self, device: str, catalog: Catalog, options: ModelOptions) -> None:
         log.info("loading", device=device, model=catalog.entries[0].air, weights=str(catalog.entries[0].files))
         from pipelines.models.devices import device_name
-        from pipelines.models.model_cache import ModelCache
+        from pipelines.models.residency.model_cache import ModelCache
 
         self._catalog = catalog
         self._models = ModelCache(device, options)

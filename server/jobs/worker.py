@@ -20,7 +20,7 @@ import structlog
 from pipelines.catalog.catalog import Catalog
 from pipelines.errors import Fault, RenderError
 from pipelines.models.engaged import Engaged
-from pipelines.models.options import ModelOptions
+from pipelines.models.residency.options import ModelOptions
 from pipelines.request import RenderRequest
 from server.errors import Failure
 from server.jobs.image_writer import AfterStep, ImageWriter

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from pipelines.catalog.catalog import Catalog
-from pipelines.models.options import ModelOptions
+from pipelines.models.residency.options import ModelOptions
 from server.jobs import worker
 from server.jobs.backend import WorkerDied, WorkerStartFailed
 from server.jobs.messages import Cancel, ImageWritten, Outcome, Ready, RenderJob, Reply, StartFailed, Stop

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from pipelines.image_files import WIDE_MODES, open_image
+from pipelines.pictures.image_files import WIDE_MODES, open_image
 from server.errors import MediaError
 
 ACCEPTED = "PNG, JPG, WEBP, AVIF, HEIC, TIFF, BMP or GIF"

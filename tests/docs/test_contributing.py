@@ -24,7 +24,7 @@ from pathlib import Path
 import torch
 from accel.cache.plan import CachePlan
 from pipelines.latents import grid, noise
-from pipelines.models.loader import load
+from pipelines.models.loading.loader import load
 from pipelines.render import advance, begin
 from pipelines.request import RenderRequest, Sampler
 

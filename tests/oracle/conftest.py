@@ -5,7 +5,7 @@ import torch
 from diffusers.models.autoencoders.autoencoder_kl_qwenimage import AutoencoderKLQwenImage
 
 from pipelines.models.checkpoint import Checkpoint
-from pipelines.models.loader import load
+from pipelines.models.loading.loader import load
 
 
 @pytest.fixture(scope="module", params=["float32", "bfloat16"])

@@ -19,9 +19,9 @@ from PIL import Image
 
 from pipelines.controlnet.nets import prepare_controls
 from pipelines.controlnet.residuals import Control
-from pipelines.images import PictureReader
 from pipelines.models.checkpoint import Checkpoint, LoadedModel
-from pipelines.models.loader import load
+from pipelines.models.loading.loader import load
+from pipelines.pictures.reader import PictureReader
 from pipelines.request import ControlUse, Reference, RenderRequest, Sampler
 from tests.control import deeper, save_controlnet
 from tests.oracle.common import HEIGHT, WIDTH, denoised, drawn_noise, embeddings

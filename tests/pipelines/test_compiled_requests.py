@@ -18,8 +18,8 @@ from accel.weights.quantized.quantize import QuantizedPrecision, quantize
 from pipelines.catalog.catalog import Mode
 from pipelines.generate import generate
 from pipelines.models.checkpoint import Checkpoint, LoadedModel
-from pipelines.models.compiling import compile_blocks
-from pipelines.models.loader import load
+from pipelines.models.loading.compiling import compile_blocks
+from pipelines.models.loading.loader import load
 from pipelines.request import ControlUse, Reference, RenderRequest
 from tests.control import deeper, save_blockwise, save_controlnet
 from tests.fakes import picture

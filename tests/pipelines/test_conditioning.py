@@ -11,7 +11,7 @@ from pipelines.catalog.templates import CONTROL_TOKENS, TEMPLATES
 from pipelines.conditioning import MAX_PROMPT_TOKENS, encode_prompt, encode_references
 from pipelines.errors import LoadError, PromptError
 from pipelines.models.checkpoint import Checkpoint, LoadedModel
-from pipelines.models.prompt_store import ModelPrompts, PromptStore
+from pipelines.models.encoder.prompt_store import ModelPrompts, PromptStore
 
 WIDE = Image.linear_gradient("L").resize((90, 60)).convert("RGB")
 TALL = Image.radial_gradient("L").resize((40, 80)).convert("RGB")

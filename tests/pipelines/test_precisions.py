@@ -9,7 +9,7 @@ import torch
 from accel.weights.quantized.quantize import QuantizedPrecision, quantize
 from pipelines.catalog.catalog import load_catalog
 from pipelines.models.checkpoint import Checkpoint, LoadedModel
-from pipelines.models.loader import in_a_block
+from pipelines.models.loading.loader import in_a_block
 from pipelines.render import advance, prepare
 from pipelines.request import RenderRequest, Sampler
 from tests.accel.weights.quantized.linears import relative_error

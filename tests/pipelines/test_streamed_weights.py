@@ -15,9 +15,9 @@ from accel.cache.strategies.table import STRATEGIES
 from accel.weights.placement import HostShare, place_transformer
 from pipelines.catalog.catalog import EMBEDDED_FOLDER, ModelEntry, load_catalog
 from pipelines.models.checkpoint import LoadedModel
-from pipelines.models.loader import load
-from pipelines.models.options import ModelOptions
+from pipelines.models.loading.loader import load
 from pipelines.models.plan import ComponentPlan, Precision, WeightsPlan, resident_plan
+from pipelines.models.residency.options import ModelOptions
 from pipelines.render import advance, prepare
 from pipelines.request import ControlUse, LoraUse, Reference, RenderRequest, Sampler
 from tests.adapters import named, random_adapter, write

@@ -4,10 +4,10 @@ import pytest
 from pydantic import ValidationError
 from pydantic_settings import CliApp
 
-from pipelines.models.options import PromptFolder
 from pipelines.models.planning.cards import GIB
 from pipelines.models.planning.entries import PlanOptions
 from pipelines.models.planning.planner import Wishes
+from pipelines.models.residency.options import PromptFolder
 from server.settings import Settings, unknown_variables
 
 

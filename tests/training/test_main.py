@@ -11,7 +11,7 @@ from diffusers.pipelines.qwenimage.pipeline_qwenimage import QwenImagePipeline
 from pipelines.catalog.catalog import EDGES, EMBEDDED_FOLDER, OUTLINES
 from pipelines.lora.files import read_lora
 from pipelines.models.checkpoint import Checkpoint
-from pipelines.models.loader import load
+from pipelines.models.loading.loader import load
 from training.__main__ import PARTS, copy_checkpoint, main
 from training.trainers.joint import trained_steps
 from training.trainers.lora import LAYERS

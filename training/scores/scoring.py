@@ -15,7 +15,7 @@ from PIL.PngImagePlugin import PngInfo
 from pipelines.catalog.catalog import EMBEDDED_FOLDER
 from pipelines.catalog.model_fingerprint import fingerprint
 from pipelines.models.checkpoint import Checkpoint
-from pipelines.models.loader import load
+from pipelines.models.loading.loader import load
 
 
 @dataclass(frozen=True, slots=True)

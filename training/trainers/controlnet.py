@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from pipelines.catalog.catalog import EDGES
 from pipelines.controlnet.preprocessors import preprocess
-from pipelines.models.loader import load
+from pipelines.models.loading.loader import load
 from training.data.captions import random_caption
 from training.data.random_scenes import Level, pick_other, random_scene
 from training.data.scenes import PLACES, SHAPES, SIZES, Scene, draw_scene

@@ -14,7 +14,7 @@ from peft import LoraConfig, get_peft_model_state_dict
 from tqdm import tqdm
 
 from pipelines.catalog.catalog import OUTLINES
-from pipelines.models.loader import load
+from pipelines.models.loading.loader import load
 from training.data.captions import random_caption
 from training.data.random_scenes import Level, random_scene
 from training.trainers.adapters import AdapterSamples, flow_loss

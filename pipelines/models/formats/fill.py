@@ -9,7 +9,7 @@ from typing import TypeVar
 from accelerate import init_empty_weights
 from torch import nn
 
-from pipelines.models.formats.headers import FormatError
+from pipelines.models.formats.containers.headers import FormatError
 from pipelines.models.formats.place import Placement, place_linear
 from pipelines.models.formats.scales import AnyEntry
 from pipelines.models.formats.stored_tensors import read_stored

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from pipelines.models.formats.headers import FormatError, TensorEntry
+from pipelines.models.formats.containers.headers import FormatError, TensorEntry
 
 # What stands beside a weight: `scaled_fp8` files of ComfyUI first, then its present layout.
 _WEIGHT_SCALES = (".scale_weight", ".weight_scale")

@@ -10,8 +10,8 @@ from typing import Any, cast
 import torch
 
 from accel.weights.quantized.gguf import dequantize_blocks
-from pipelines.models.formats.gguf_header import KINDS
-from pipelines.models.formats.headers import FormatError, TensorEntry
+from pipelines.models.formats.containers.gguf_header import KINDS
+from pipelines.models.formats.containers.headers import FormatError, TensorEntry
 from pipelines.models.formats.scales import AnyEntry, JoinedEntry
 
 _DTYPES = {

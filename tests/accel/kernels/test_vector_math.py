@@ -11,7 +11,7 @@ from accel.kernels.vector_math import FUNCTIONS
 from pipelines.catalog.catalog import Mode, load_catalog
 from pipelines.generate import generate
 from pipelines.models.checkpoint import LoadedModel
-from pipelines.models.loader import load
+from pipelines.models.loading.loader import load
 from pipelines.request import Reference, RenderRequest, Sampler
 
 NAMES = {function.__name__ for function in FUNCTIONS}

@@ -113,7 +113,7 @@ def test_the_model_stays_loaded(monkeypatch: pytest.MonkeyPatch, photo: Path) ->
     def load(*_: object, **__: object) -> None:
         raise AssertionError("the model is loaded again")
 
-    monkeypatch.setattr("pipelines.models.model_cache.load", load)
+    monkeypatch.setattr("pipelines.models.residency.model_cache.load", load)
     ownware.generate("a blue star", **SMALL)
     ownware.edit(photo, "make it red", **SMALL)  # the embedded checkpoint does both
 

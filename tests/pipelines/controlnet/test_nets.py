@@ -12,8 +12,8 @@ from pipelines.controlnet.nets import prepare_controls
 from pipelines.controlnet.residuals import Control
 from pipelines.editing.canvas import WHOLE, RelativeBox
 from pipelines.errors import ControlError
-from pipelines.images import PictureReader
 from pipelines.models.checkpoint import LoadedModel
+from pipelines.pictures.reader import PictureReader
 from pipelines.render import advance, prepare
 from pipelines.request import ControlUse, RenderRequest, Sampler, SolverName
 from tests.control import save_blockwise, save_controlnet

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pipelines.editing.canvas import Canvas, _box_around, make_canvas
-from pipelines.images import PictureReader
+from pipelines.pictures.reader import PictureReader
 from pipelines.request import Outpaint, Reference, RenderRequest, Sampler
 
 WIDTH, HEIGHT = 64, 48

@@ -9,8 +9,8 @@ from PIL import Image
 from pipelines.editing.canvas import make_canvas
 from pipelines.editing.faces import face_request, find_faces
 from pipelines.generate import generate
-from pipelines.images import PictureReader
 from pipelines.models.checkpoint import Checkpoint, LoadedModel
+from pipelines.pictures.reader import PictureReader
 from pipelines.request import FaceRefinement, Reference
 from tests.pipelines.test_render import asked, entry
 

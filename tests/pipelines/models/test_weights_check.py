@@ -8,8 +8,8 @@ from pipelines.catalog.catalog import BUILT_IN, EMBEDDED, Adapter, Catalog, Cata
 from pipelines.catalog.own_lora import OwnLora
 from pipelines.models import weights_check
 from pipelines.models.weights_check import check_weights
+from tests.pipelines.models.formats.components.test_text_encoder import LANGUAGE
 from tests.pipelines.models.formats.encoders import save_language_gguf
-from tests.pipelines.models.formats.test_text_encoder import LANGUAGE
 
 TEXT, EDIT = load_catalog().entries[:2]
 PARTS = ("transformer", "vae", "text_encoder", "tokenizer", "scheduler")

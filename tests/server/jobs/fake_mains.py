@@ -6,7 +6,7 @@ from multiprocessing.connection import Connection
 
 from pipelines.catalog.catalog import Catalog
 from pipelines.errors import LoadError
-from pipelines.models.options import ModelOptions
+from pipelines.models.residency.options import ModelOptions
 from server.jobs.messages import Ready
 from server.jobs.worker import serve
 from tests.fakes import FakeWriter

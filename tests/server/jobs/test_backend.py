@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.catalog.catalog import Catalog
-from pipelines.models.options import DEFAULT_OPTIONS
+from pipelines.models.residency.options import DEFAULT_OPTIONS
 from server.jobs.backend import Worker, WorkerDied, WorkerStartFailed
 from server.jobs.messages import Cancelled, Finished, ImageWritten, Output, Progress, RenderJob
 from server.jobs.worker_process import WorkerProcess

@@ -12,7 +12,7 @@ from PIL import Image
 from pipelines import generate
 from pipelines.catalog.catalog import Catalog, load_catalog
 from pipelines.errors import LoadError
-from pipelines.models.options import DEFAULT_OPTIONS, ModelOptions
+from pipelines.models.residency.options import DEFAULT_OPTIONS, ModelOptions
 from pipelines.render import RenderState
 from pipelines.request import RenderRequest, Sampler
 from server.jobs import image_writer

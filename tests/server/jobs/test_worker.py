@@ -13,7 +13,7 @@ import pytest
 
 from pipelines.catalog.catalog import Catalog, load_catalog
 from pipelines.errors import ControlError, LoadError, LoraError, PromptError, RenderError, ResultError, SizeError
-from pipelines.models.options import DEFAULT_OPTIONS
+from pipelines.models.residency.options import DEFAULT_OPTIONS
 from server.errors import Failure
 from server.jobs import worker
 from server.jobs.image_writer import AfterStep

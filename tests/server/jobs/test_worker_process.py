@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.catalog.catalog import Catalog
-from pipelines.models.options import DEFAULT_OPTIONS
+from pipelines.models.residency.options import DEFAULT_OPTIONS
 from server.jobs import worker_process
 from server.jobs.backend import WorkerDied
 from server.jobs.messages import Finished, Output, RenderJob

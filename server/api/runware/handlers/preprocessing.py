@@ -13,7 +13,7 @@ from dataclasses import replace
 from PIL import Image
 
 from pipelines.controlnet.preprocessors import KINDS, NEED_A_NETWORK, imitates_network, preprocess, shrink
-from pipelines.images import PictureReader
+from pipelines.pictures.reader import PictureReader
 from pipelines.request import Reference
 from server.api.client import Client
 from server.api.image_urls import own_image

@@ -14,9 +14,9 @@ from accel.weights.single_frame import SingleFrameVae
 from pipelines.catalog.component_files import ComponentFiles
 from pipelines.errors import LoadError
 from pipelines.models.checkpoint import Checkpoint
+from pipelines.models.formats.components.text_encoder import NO_VISION
 from pipelines.models.formats.place import Placement
-from pipelines.models.formats.text_encoder import NO_VISION
-from pipelines.models.loader import in_a_layer, load, load_text_encoder, load_vae, precise_layers
+from pipelines.models.loading.loader import in_a_layer, load, load_text_encoder, load_vae, precise_layers
 from pipelines.models.plan import Precision, resident_plan
 from tests.pipelines.models.formats.encoders import (
     comfy_name,

@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch import nn
 
+from pipelines.models.formats.containers.headers import FormatError
+from pipelines.models.formats.containers.weight_files import open_weights
 from pipelines.models.formats.fill import build_empty, fill
-from pipelines.models.formats.headers import FormatError
 from pipelines.models.formats.place import Placement
 from pipelines.models.formats.scales import WeightEntry
-from pipelines.models.formats.weight_files import open_weights
 from tests.pipelines.models.formats.layouts import State, save, state_of, tiny_transformer
 
 PLACEMENT = Placement(torch.device("cpu"), torch.float32, "fp32")

@@ -13,7 +13,7 @@ from accel.weights.quantized.fp8 import Fp8Linear
 from accel.weights.quantized.gguf import GgufLinear
 from pipelines.catalog.component_files import ComponentFiles
 from pipelines.models.formats.place import Placement
-from pipelines.models.loader import in_a_block, load_transformer
+from pipelines.models.loading.loader import in_a_block, load_transformer
 from pipelines.models.plan import Precision
 from tests.pipelines.models.formats.layouts import (
     State,

@@ -12,7 +12,7 @@ import torch
 from pipelines.catalog.component_files import ComponentFiles
 from pipelines.models.formats import stored_tensors
 from pipelines.models.formats.place import Placement
-from pipelines.models.loader import load_transformer
+from pipelines.models.loading.loader import load_transformer
 from tests.pipelines.models.formats.layouts import tiny_transformer
 
 # A transformer of 12 blocks, in bf16: 56 MiB in shards of 16 MB. On the meta device nothing stays, as on a GPU.
@@ -22,7 +22,7 @@ from pathlib import Path
 import torch
 from pipelines.catalog.component_files import ComponentFiles
 from pipelines.models.formats.place import Placement
-from pipelines.models.loader import load_transformer
+from pipelines.models.loading.loader import load_transformer
 
 def load(folder, device):
     dtype = torch.float32 if device == "cpu" else torch.bfloat16

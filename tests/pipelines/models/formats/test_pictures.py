@@ -10,7 +10,7 @@ import pytest
 from pipelines.catalog.catalog import EMBEDDED, load_catalog
 from pipelines.catalog.component_files import ComponentFiles
 from pipelines.generate import generate
-from pipelines.models.model_cache import ModelCache
+from pipelines.models.residency.model_cache import ModelCache
 from pipelines.request import RenderRequest, Sampler
 from tests.pipelines.models.formats.layouts import State, comfy_quant, plain_fp8, save, save_gguf, scaled_fp8, state_of
 

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.models.formats.headers import FormatError, TensorEntry
+from pipelines.models.formats.containers.headers import FormatError, TensorEntry
 from pipelines.models.formats.scales import pair_scales
 
 WEIGHT = "layers.0.to_q.weight"

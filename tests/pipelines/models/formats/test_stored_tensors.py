@@ -4,10 +4,10 @@ import gguf
 import pytest
 import torch
 
-from pipelines.models.formats.headers import FormatError, TensorEntry
+from pipelines.models.formats.containers.headers import FormatError, TensorEntry
+from pipelines.models.formats.containers.weight_files import open_weights
 from pipelines.models.formats.scales import WeightEntry, pair_scales
 from pipelines.models.formats.stored_tensors import BlockTensor, PlainTensor, ScaledTensor, read_stored
-from pipelines.models.formats.weight_files import open_weights
 from tests.pipelines.models.formats.layouts import quantize, save, save_gguf
 
 CPU = torch.device("cpu")

@@ -1,0 +1,96 @@
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from structlog.testing import capture_logs
+
+from accel.kernels.compiled_block import CompiledBlocks, compiled_graphs
+from accel.weights.placement import HostShare, place_transformer
+from accel.weights.quantized.quantize import quantize
+from pipelines.catalog.catalog import load_catalog
+from pipelines.generate import generate
+from pipelines.lora.apply import LoraSet
+from pipelines.models.checkpoint import Checkpoint, LoadedModel
+from pipelines.models.loading.compiling import compile_blocks, count_graphs
+from pipelines.models.residency.model_cache import ModelCache
+from pipelines.render import _weights, begin
+from tests.control import deeper
+from tests.pipelines.test_render import asked, entry
+
+
+def eager() -> CompiledBlocks:
+    return CompiledBlocks("eager")
+
+
+@pytest.fixture(autouse=True)
+def no_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "")  # so that the end of the test restores it
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
+
+
+def unused(step: int, total: int) -> None:
+    """Nothing is reported."""
+
+
+def test_a_picture_of_compiled_blocks_is_the_same_within_a_level(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    torch.compiler.reset()
+    compiled = compile_blocks(checkpoint, tmp_path, eager)
+    graphs = compiled_graphs()
+    plain = generate(asked(steps=4), 0, LoadedModel(checkpoint), entry("text_to_image"), unused)
+    found = generate(asked(steps=4), 0, LoadedModel(compiled), entry("text_to_image"), unused)
+    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(tmp_path)
+    difference = np.abs(np.asarray(plain.image, np.int16) - np.asarray(found.image, np.int16))
+    assert difference.max() <= 1
+    assert compiled_graphs() == graphs  # the render compiled nothing again
+
+
+def test_requests_with_loras_run_without_the_graph(checkpoint: Checkpoint) -> None:
+    compiled = replace(checkpoint, compiled=eager())
+    words = torch.zeros(1, 4, checkpoint.transformer.config["joint_attention_dim"])
+    noise = torch.zeros(1, 64, checkpoint.transformer.config["in_channels"])
+    request = replace(asked(), width=128, height=128)
+    state = begin(request, compiled, noise=noise, cond=words, uncond=None)
+    assert _weights(state, torch.ones(1)).run is compiled.compiled
+    state.loras = LoraSet(hooks=((checkpoint.transformer.proj_out, lambda module, inputs, output: output),))
+    assert _weights(state, torch.ones(1)).run is not compiled.compiled
+
+
+def test_a_render_that_compiles_is_in_the_log(checkpoint: Checkpoint) -> None:
+    compiled = replace(checkpoint, compiled=eager())
+    torch.compiler.reset()
+    with capture_logs() as lines, count_graphs(compiled) as graphs:
+        generate(asked(steps=1), 0, LoadedModel(compiled), entry("text_to_image"), unused)
+    assert graphs() == 1
+    expected = {"event": "a render compiled blocks again", "device": "cpu", "graphs": 1, "log_level": "warning"}
+    assert lines == [expected, expected]  # of the render itself, and of this test
+
+
+@pytest.mark.slow
+def test_blocks_of_other_formats_are_compiled_at_once(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    torch.compiler.reset()
+    mixed = deeper(checkpoint, 2)
+    quantize(mixed.transformer.transformer_blocks[1:], "fp8")
+    compiled = compile_blocks(mixed, tmp_path, eager)
+    found = generate(asked(steps=1), 0, LoadedModel(compiled), entry("text_to_image"), unused)
+    assert (compiled.compiled is None, found.recompiled) == (False, 0)
+
+
+def test_a_device_that_cannot_compile_renders_as_before(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    class Broken(CompiledBlocks):
+        def __call__(self, *arguments: object) -> tuple[torch.Tensor, torch.Tensor]:
+            raise RuntimeError("no compiler\nat length")
+
+    with capture_logs() as lines:
+        assert compile_blocks(checkpoint, tmp_path, Broken) is checkpoint
+    assert lines[-1] == {"event": "blocks are not compiled", "reason": "no compiler", "log_level": "warning"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("share", [HostShare(2, tables=False), HostShare(0, tables=True), HostShare(2, tables=True)])
+def test_weights_in_host_memory_can_be_compiled_too(share: HostShare, tmp_path: Path) -> None:
+    checkpoint = ModelCache("cpu").get(load_catalog().with_embedded_weights().entries[0]).checkpoint
+    placed = place_transformer(checkpoint.transformer, torch.device("cpu"), share)
+    assert compile_blocks(replace(checkpoint, placed=placed), tmp_path, eager).compiled is not None

@@ -1,0 +1,265 @@
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+import torch
+
+from accel.weights.quantized.quantize import describe_linears
+from pipelines.catalog.catalog import Mode, ModelEntry, load_catalog
+from pipelines.conditioning import encode_prompt
+from pipelines.errors import LoadError, SizeError
+from pipelines.generate import generate
+from pipelines.models.checkpoint import Checkpoint, LoadedModel
+from pipelines.models.loading.loader import load
+from pipelines.models.memory import storage_bytes
+from pipelines.models.plan import ComponentPlan, Precision, WeightsPlan, resident_plan
+from pipelines.models.planning.cards import GIB, make_card
+from pipelines.models.planning.entries import PlanOptions
+from pipelines.models.planning.planner import Wish, Wishes
+from pipelines.models.residency import model_cache
+from pipelines.models.residency.loaded_models import RESERVE_BYTES
+from pipelines.models.residency.model_cache import ModelCache
+from pipelines.models.residency.options import ModelOptions, PromptFolder
+from tests.accel.weights.quantized.linears import relative_error
+from tests.pipelines.models.formats.encoders import save_language_gguf
+from tests.pipelines.test_render import asked
+
+
+def entry(mode: Mode, weights: str | Path = "embedded") -> ModelEntry:
+    return replace(next(e for e in load_catalog().entries if e.mode == mode), weights=str(weights))
+
+
+@pytest.fixture
+def folder(weights: Path, tmp_path: Path) -> Path:
+    """A copy of the weights, for spoiling."""
+    return Path(shutil.copytree(weights, tmp_path / "copy"))
+
+
+def test_entries_of_the_same_weights_share_them(folder: Path) -> None:
+    models = ModelCache("cpu")
+    one, *others = (models.get(entry(mode, folder)) for mode in ("text_to_image", "edit", "edit_plus"))
+    assert all(other is one for other in others)
+
+
+def counting(monkeypatch: pytest.MonkeyPatch, models: ModelCache) -> list[int]:
+    """For each model that is loaded, how many others are kept at that moment."""
+    counts: list[int] = []
+
+    def load_and_count(*arguments: Any, **options: Any) -> Checkpoint:
+        counts.append(len(models._models.models))
+        return load(*arguments, **options)
+
+    monkeypatch.setattr(model_cache, "load", load_and_count)
+    return counts
+
+
+def test_a_model_that_waits_is_not_loaded_again(
+    monkeypatch: pytest.MonkeyPatch, folder: Path, trained: Checkpoint
+) -> None:
+    models = ModelCache("cpu")
+    counts = counting(monkeypatch, models)
+    one, other = (models.get(entry("text_to_image", weights)) for weights in (folder, "embedded"))
+    assert models.get(entry("text_to_image", folder)) is one
+    assert models.get(entry("text_to_image")) is other
+    assert counts == [0, 1]
+    assert torch.equal(other.checkpoint.transformer.proj_out.weight, trained.transformer.proj_out.weight)
+
+
+def test_the_old_model_is_dropped_before_the_new_one_is_loaded_when_host_memory_is_short(
+    monkeypatch: pytest.MonkeyPatch, folder: Path
+) -> None:
+    monkeypatch.setattr(model_cache, "free_host_memory", lambda: 0)
+    models = ModelCache("cpu")
+    counts = counting(monkeypatch, models)
+    for weights in (folder, "embedded", folder):
+        models.get(entry("text_to_image", weights))
+    assert counts == [0, 0, 0]
+
+
+def test_a_share_of_the_host_memory_is_kept(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    models = ModelCache("cpu", ModelOptions(PlanOptions(host_memory=RESERVE_BYTES)))
+    counts = counting(monkeypatch, models)
+    for weights in (folder, "embedded"):
+        models.get(entry("text_to_image", weights))
+    assert counts == [0, 0]
+
+
+def test_weights_without_a_processor_draw_but_do_not_edit(folder: Path) -> None:
+    shutil.rmtree(folder / "processor")
+    models = ModelCache("cpu")
+    drawing = models.get(entry("text_to_image", folder))
+    with pytest.raises(LoadError, match="cannot edit"):
+        models.get(entry("edit", folder))
+    assert models.get(entry("text_to_image", folder)) is drawing
+
+
+def test_a_text_encoder_without_a_vision_tower_draws_but_does_not_edit(folder: Path, tmp_path: Path) -> None:
+    checkpoint = load(str(folder), torch.device("cpu"), torch.float32, with_vision=False)
+    state = dict(checkpoint.text_encoder.state_dict())
+    save_language_gguf(state, tmp_path / "qwen.gguf")
+    models = ModelCache("cpu")
+    drawing, editing = (
+        replace(entry(mode, folder), text_encoder=str(tmp_path / "qwen.gguf")) for mode in ("text_to_image", "edit")
+    )
+    assert not models.get(drawing).checkpoint.sees
+    with pytest.raises(LoadError, match=r"qwen\.gguf.*put its mmproj file beside"):
+        models.get(editing)
+
+
+def test_models_of_equal_encoders_and_vaes_share_them(folder: Path, tmp_path: Path) -> None:
+    """As Qwen-Image and Qwen-Image-Edit, whose repositories hold the same files."""
+    other = Path(shutil.copytree(folder, tmp_path / "other"))
+    config = other / "transformer" / "config.json"
+    config.write_text(config.read_text().replace('"zero_cond_t": false', '"zero_cond_t": true'))
+    models = ModelCache("cpu")
+    one = models.get(entry("text_to_image", folder)).checkpoint
+    two = models.get(entry("edit", other)).checkpoint
+    assert one.transformer is not two.transformer
+    assert (two.text_encoder, two.vae) == (one.text_encoder, one.vae)
+    models.free_memory(models=True)
+    assert models.get(entry("edit", other)).checkpoint.vae is not one.vae
+
+
+def test_a_failure_can_be_repaired(folder: Path) -> None:
+    config = folder / "vae" / "config.json"
+    good = config.read_text()
+    config.write_text("{")
+    models = ModelCache("cpu")
+    with pytest.raises(LoadError):
+        models.get(entry("edit", folder))
+    config.write_text(good)
+    assert models.get(entry("edit", folder)).checkpoint.image_processor is not None
+
+
+@torch.inference_mode()
+def test_usage_tells_weights_from_what_was_made_with_them(folder: Path) -> None:
+    models = ModelCache("cpu")
+    assert set(models.usage().values()) == {0}
+    model = models.get(entry("text_to_image", folder))
+    embeds = encode_prompt("a red circle", None, model, entry("text_to_image")).embeds
+    weights = sum(
+        weight.nbytes
+        for network in (model.checkpoint.transformer, model.checkpoint.vae, model.checkpoint.text_encoder)
+        for weight in {id(weight): weight for weight in (*network.parameters(), *network.buffers())}.values()
+    )
+    assert models.usage() == {
+        "checkpoint": weights,
+        "controlnet": 0,
+        "lora": 0,
+        "embedding": embeds.nbytes,
+        "modulation": 0,
+    }
+    assert storage_bytes(model) == weights  # a model's memory is told by kind, and not as part of its weights
+    assert storage_bytes(LoadedModel(model.checkpoint)) == weights
+
+
+@torch.inference_mode()
+def test_a_prompt_is_known_after_a_restart(folder: Path, tmp_path: Path) -> None:
+    options = ModelOptions(prompts=PromptFolder(tmp_path / "prompts", 10**6))
+    row = entry("text_to_image", folder)
+    made = encode_prompt("a red circle", None, ModelCache("cpu", options).get(row), row)
+    again = ModelCache("cpu", options).get(row)
+    without_encoder = replace(again, checkpoint=replace(again.checkpoint, text_encoder=cast("Any", None)))
+    assert torch.equal(encode_prompt("a red circle", None, without_encoder, row).embeds, made.embeds)
+
+
+def test_without_a_folder_no_prompt_is_kept(folder: Path) -> None:
+    assert ModelCache("cpu").get(entry("text_to_image", folder)).prompts is None
+
+
+@pytest.mark.parametrize("models", [False, True])
+def test_memory_is_freed_with_or_without_the_weights(folder: Path, models: bool) -> None:
+    cache = ModelCache("cpu")
+    drawing = cache.get(entry("text_to_image", folder))
+    encode_prompt("a", None, drawing, entry("text_to_image", folder))
+    assert cache.usage()["embedding"]
+    cache.free_memory(models=models)
+    assert cache.usage()["embedding"] == 0
+    assert bool(cache.usage()["checkpoint"]) != models
+    assert (cache.get(entry("text_to_image", folder)) is drawing) != models
+
+
+@pytest.mark.parametrize("precision", ["fp8", "int8", "nf4"])
+def test_a_wished_precision_is_carried_out(precision: Wish) -> None:
+    options = ModelOptions(PlanOptions(wishes=Wishes(precision)))
+    model = ModelCache("cpu", options).get(entry("text_to_image"))
+    forms = describe_linears(model.checkpoint.transformer.transformer_blocks).layers
+    assert [form.split("/")[0] for form in forms] == [precision]
+    assert model.precision == f"float32, transformer {precision}"
+
+
+def test_without_a_wish_a_cpu_calculates_in_float32() -> None:
+    model = ModelCache("cpu").get(entry("text_to_image"))
+    assert dict(describe_linears(model.checkpoint.transformer).layers) == {"float32": 90}
+    assert model.precision == "float32"
+
+
+def test_a_model_that_does_not_fit_is_refused_before_it_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model_cache, "device_card", lambda device: make_card("small", 3 * GIB, (8, 6)))
+    with pytest.raises(LoadError, match=r"Weights 'Qwen/Qwen-Image': .*3\.0 GiB"):
+        ModelCache("cpu").get(entry("text_to_image", "Qwen/Qwen-Image"))
+
+
+def test_a_request_that_does_not_fit_the_card_is_refused_before_it_starts(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(model_cache, "device_card", lambda device: make_card("small", 5 * GIB, (8, 6)))
+    row = entry("text_to_image", folder)
+    model = ModelCache("cpu").get(row)
+    assert model.plan is not None
+    assert model.plan.tables
+    steps: list[int] = []
+    with pytest.raises(SizeError, match=r"2048×2048 takes about \d\.\d GiB of GPU memory, and 5\.0 GiB may be used"):
+        generate(asked(width=2048, height=2048), 0, model, row, lambda step, _: steps.append(step))
+    assert not steps
+    generate(asked(width=64, height=64), 0, model, row, lambda step, _: steps.append(step))
+    assert steps
+
+
+def waiting_plan(precision: Precision) -> WeightsPlan:
+    """All resident but the text encoder."""
+    encoder = ComponentPlan(precision, streamed_bytes=1)
+    return replace(resident_plan("fp32"), text_encoder=encoder)
+
+
+@torch.inference_mode()
+def test_an_encoder_that_waits_is_read_for_the_first_new_prompt(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, trained: Checkpoint
+) -> None:
+    monkeypatch.setattr(model_cache, "plan_entry", lambda *_: waiting_plan("fp32"))
+    options, row = ModelOptions(prompts=PromptFolder(tmp_path / "prompts", 10**6)), entry("text_to_image")
+    expected = encode_prompt("a red circle", None, LoadedModel(trained), row).embeds
+
+    def has_read(model: LoadedModel) -> bool:
+        return not any(weight.is_meta for weight in model.checkpoint.text_encoder.parameters())
+
+    first, second = (ModelCache("cpu", options).get(row) for _ in range(2))
+    assert not has_read(first)
+    assert (first.engaged("a").encoder_layers, first.engaged("a").encoder_place) == ({"fp32": 21}, "host")
+    assert torch.equal(encode_prompt("a red circle", None, first, row).embeds, expected)
+    assert has_read(first)
+    assert torch.equal(encode_prompt("a red circle", None, second, row).embeds, expected)
+    assert not has_read(second)  # it finds the prompt on disk
+    encode_prompt("another", None, second, row)
+    assert has_read(second)
+
+
+@torch.inference_mode()
+def test_an_encoder_that_waits_can_be_quantized(monkeypatch: pytest.MonkeyPatch, trained: Checkpoint) -> None:
+    monkeypatch.setattr(model_cache, "plan_entry", lambda *_: waiting_plan("int8"))
+    row = entry("text_to_image")
+    model = ModelCache("cpu").get(row)
+    found = encode_prompt("a red circle", None, model, row).embeds
+    exact = encode_prompt("a red circle", None, LoadedModel(trained), row).embeds
+    assert "int8/int_mm" in describe_linears(model.checkpoint.text_encoder).layers
+    assert 0 < relative_error(found, exact) < 0.05
+
+
+def test_the_files_of_an_encoder_that_waits_are_checked_at_once(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    monkeypatch.setattr(model_cache, "plan_entry", lambda *_: waiting_plan("fp32"))
+    (file,) = (folder / "text_encoder").glob("*.safetensors")
+    file.write_bytes(file.read_bytes()[:1000])
+    with pytest.raises(LoadError, match="text_encoder cannot be loaded"):
+        ModelCache("cpu").get(entry("text_to_image", folder))
