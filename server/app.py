@@ -27,6 +27,7 @@ from server.database import Database
 from server.errors import ApiError
 from server.jobs import rows as job_tables
 from server.jobs.backend import Worker
+from server.jobs.history import JobHistory
 from server.jobs.queue import JobQueue
 from server.jobs.store import JobStore
 from server.media import store as media_tables
@@ -136,7 +137,8 @@ def _services(settings: Settings, catalog: Catalog, workers: Sequence[Worker], c
     lora_fetcher = Fetcher(
         settings.allow_private_urls, settings.lora_timeout, settings.max_lora_mb * MILLION, noun="LoRA", accept="*/*"
     )
-    ids, jobs = TaskIds(database), JobStore(database, IdClaims("job"))
+    claims = IdClaims("job")
+    ids, jobs = TaskIds(database), JobStore(database, claims)
     queue = JobQueue(jobs, media, workers, limit=settings.max_queue, observer=counters)
     return Services(
         public_url=settings.public_url,
@@ -148,6 +150,7 @@ def _services(settings: Settings, catalog: Catalog, workers: Sequence[Worker], c
         inputs=inputs,
         ids=ids,
         jobs=jobs,
+        history=JobHistory(database, jobs, claims),
         queue=queue,
         tasks=TaskService(ids, queue, inputs, options),
         pictures=PictureTasks(database),

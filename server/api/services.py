@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from server.api.auth import ApiKeys
 from server.database import Database
+from server.jobs.history import JobHistory
 from server.jobs.queue import JobQueue
 from server.jobs.store import JobStore
 from server.media.fetch import Fetcher
@@ -29,6 +30,7 @@ class Services:
     inputs: InputImages
     ids: TaskIds
     jobs: JobStore
+    history: JobHistory
     queue: JobQueue
     tasks: TaskService
     pictures: PictureTasks

@@ -82,7 +82,7 @@ class JobStore:
         def work(connection: sqlite3.Connection) -> Job | None:
             query = "SELECT id FROM jobs WHERE owner = ? AND task_uuid = ?"
             row = connection.execute(query, (owner, task_uuid)).fetchone()
-            return self._read(connection, row["id"]) if row else None
+            return self.read(connection, row["id"]) if row else None
 
         return await self._database.run(work)
 
@@ -106,7 +106,7 @@ class JobStore:
                 "(SELECT id FROM jobs WHERE state = 'queued' ORDER BY id LIMIT 1) RETURNING id",
                 (time.time(),),
             ).fetchone()
-            return self._read(connection, row["id"]) if row else None
+            return self.read(connection, row["id"]) if row else None
 
         return await self._database.run(work)
 
@@ -120,7 +120,7 @@ class JobStore:
             known = json.loads(row["warnings"])
             if added := [warning for warning in warnings if warning not in known]:
                 connection.execute("UPDATE jobs SET warnings = ? WHERE id = ?", (json.dumps(known + added), job_id))
-            return self._read(connection, job_id)
+            return self.read(connection, job_id)
 
         return await self._database.run(work)
 
@@ -132,7 +132,7 @@ class JobStore:
                 "UPDATE jobs SET state = ?, finished = ?, failure = ? WHERE id = ?",
                 (state, time.time(), failure_text(failure), job_id),
             )
-            job = self._read(connection, job_id)
+            job = self.read(connection, job_id)
             if state != "done":
                 self._ids.release(connection, *job.submission.key)
             return job
@@ -151,7 +151,7 @@ class JobStore:
             if row is None:
                 return None
             self._ids.release(connection, owner, task_uuid)
-            return self._read(connection, row["id"])
+            return self.read(connection, row["id"])
 
         return await self._database.run(work)
 
@@ -212,8 +212,8 @@ class JobStore:
 
         return await self._database.run(work)
 
-    def _read(self, connection: sqlite3.Connection, job_id: int) -> Job:
-        """A job. What cannot be read of it is replaced; if it had not ended, it has failed then."""
+    def read(self, connection: sqlite3.Connection, job_id: int) -> Job:
+        """A job, within a transaction. What cannot be read is replaced; an unended job has failed then."""
         try:
             return read_job(connection, job_id)
         except UnreadableJob as error:
