@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ownware.commands import bench, calibrate
+from ownware.commands import bench, calibrate, keys
 from ownware.commands.models import app as models
 from ownware.commands.replay import replay
 from ownware.commands.serve import serve
@@ -41,6 +41,7 @@ app.command()(simulate)
 app.add_typer(calibrate.app, name="calibrate")
 app.add_typer(bench.app, name="bench")
 app.add_typer(models.app, name="models")
+app.add_typer(keys.app, name="keys")
 
 
 def main() -> None:

@@ -30,6 +30,8 @@ from server.jobs.backend import Worker
 from server.jobs.history import JobHistory
 from server.jobs.queue import JobQueue
 from server.jobs.store import JobStore
+from server.keys import key_table
+from server.keys.key_table import DATABASE_NAME, KeyTable
 from server.media import store as media_tables
 from server.media.fetch import Fetcher
 from server.media.inputs import InputImages
@@ -52,11 +54,21 @@ MILLION = 1_000_000
 
 # Every dialect. One of them has the path `/`, and answers the errors of all paths that no other has.
 SURFACES = (RunwareSurface,)
-TABLES = (media_tables.SCHEMA, job_tables.SCHEMA, lora_tables.SCHEMA, task_ids.SCHEMA, picture_tasks.SCHEMA)
+TABLES = (
+    media_tables.SCHEMA,
+    job_tables.SCHEMA,
+    lora_tables.SCHEMA,
+    task_ids.SCHEMA,
+    picture_tasks.SCHEMA,
+    key_table.SCHEMA,
+)
 
 
 def create_app(settings: Settings, catalog: Catalog, workers: Sequence[Worker]) -> FastAPI:
-    """The server over these models and workers. Its queue is `app.state.queue`. Raises `ProfileError`."""
+    """The server over these models and workers. Raises `ProfileError`.
+
+    `app.state` has its `queue` and its `keys`.
+    """
     counters = Metrics()
     services = _services(settings, catalog, workers, counters)
     surfaces = [surface(services) for surface in SURFACES]
@@ -79,6 +91,7 @@ def create_app(settings: Settings, catalog: Catalog, workers: Sequence[Worker]) 
                 await surface.close()
             await services.image_fetcher.aclose()
             await services.lora_fetcher.aclose()
+            services.keys.close()
             services.database.close()
 
     app = FastAPIOffline(
@@ -89,6 +102,7 @@ def create_app(settings: Settings, catalog: Catalog, workers: Sequence[Worker]) 
         swagger_ui_parameters={"docExpansion": "full", "defaultModelsExpandDepth": 0},
     )
     app.state.queue = services.queue
+    app.state.keys = services.keys
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -101,7 +115,7 @@ def create_app(settings: Settings, catalog: Catalog, workers: Sequence[Worker]) 
     def refuse(path: str, error: ApiError) -> Response:
         return surface_of(path, surfaces).error_response(error)
 
-    app.add_middleware(RefuseWebPages, policy=_web_page_policy(settings), respond=refuse)
+    app.add_middleware(RefuseWebPages, policy=_web_page_policy(settings, services.keys), respond=refuse)
     app.add_middleware(metrics.CountRequests, metrics=counters)
     install_handlers(app, surfaces, served)
     for surface in served:
@@ -128,7 +142,7 @@ def _services(settings: Settings, catalog: Catalog, workers: Sequence[Worker], c
         cancel_for_gone_clients=settings.gone_clients == "cancel",
     )
     schemas = [*TABLES, *(surface.schema for surface in SURFACES)]
-    database = Database(settings.data_dir / "ownware.sqlite", schemas, MIGRATIONS)
+    database = Database(settings.data_dir / DATABASE_NAME, schemas, MIGRATIONS)
     media = MediaStore(database, settings.data_dir / "media")
     max_body = settings.max_body_mb * MILLION
     image_fetcher = Fetcher(settings.allow_private_urls, settings.fetch_timeout, max_body)
@@ -143,7 +157,7 @@ def _services(settings: Settings, catalog: Catalog, workers: Sequence[Worker], c
     return Services(
         public_url=settings.public_url,
         max_body=max_body,
-        keys=ApiKeys(settings.api_keys),
+        keys=ApiKeys(settings.api_keys, KeyTable(settings.data_dir)),
         options=options,
         database=database,
         media=media,
@@ -160,13 +174,14 @@ def _services(settings: Settings, catalog: Catalog, workers: Sequence[Worker], c
     )
 
 
-def _web_page_policy(settings: Settings) -> WebPagePolicy:
+def _web_page_policy(settings: Settings, keys: ApiKeys) -> WebPagePolicy:
+    """The policy at the start. Keys that are added later leave it as strict as it is."""
     return make_policy(
         bind_host=settings.host,
         public_url=settings.public_url,
         allowed_hosts=settings.allowed_hosts,
         cors_origins=settings.cors_origins,
-        has_keys=bool(settings.api_keys),
+        has_keys=keys.required,
     )
 
 

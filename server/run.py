@@ -18,15 +18,17 @@ import uvicorn
 
 from accel.cache.profile import ProfileError
 from pipelines.catalog.catalog import Catalog, CatalogError
+from server.api.auth import ApiKeys
 from server.app import MILLION, create_app
 from server.capacity import plan_capacity
 from server.devices import DeviceError, find_cards, find_devices
 from server.extras import install_command
 from server.jobs.queue import JobQueue
 from server.jobs.worker_process import WorkerProcess
+from server.keys.key_table import KeyTable
 from server.process.data_lock import DataFolderInUse, lock_data_folder
 from server.process.greeting import greeting, local_url
-from server.process.listen import listen
+from server.process.listen import LOOPBACK, is_loopback, listen
 from server.process.log_stream import protect_standard_streams
 from server.process.logs import configure_logs
 from server.served_models import choose_catalog
@@ -67,11 +69,10 @@ def serve(settings: Settings) -> int:
             typer.echo(line, err=True)
         if capacity.problem is not None:
             log.warning(capacity.problem)
-    if not settings.api_keys:
-        log.warning("any API key is accepted, and all clients share their tasks; OWNWARE_API_KEYS restricts them")
     with contextlib.ExitStack() as held:
         try:
             held.enter_context(lock_data_folder(settings.data_dir))
+            required = _keys_required(settings)
         except DataFolderInUse as error:
             typer.echo(
                 f"ownware: another server ({error.process}) uses the data folder {settings.data_dir}: "
@@ -81,7 +82,10 @@ def serve(settings: Settings) -> int:
             return 2
         except OSError as error:
             return _data_folder_unusable(settings, error)
+        except sqlite3.Error as error:
+            return _data_folder_unusable(settings, error)
         try:
+            settings = settings if required else _without_keys(settings)
             sockets = listen(settings.host, settings.port)
         except OSError as error:
             reason = "it is in use; choose another one with --port" if error.errno == errno.EADDRINUSE else str(error)
@@ -112,7 +116,27 @@ def _serve(settings: Settings, catalog: Catalog, devices: Sequence[str], sockets
         ws_ping_timeout=WEBSOCKET_PING_TIMEOUT,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
     )
-    return asyncio.run(_Server(config, settings, catalog, app.state.queue).run_to_end(sockets))
+    return asyncio.run(_Server(config, settings, catalog, app.state.queue, app.state.keys).run_to_end(sockets))
+
+
+def _keys_required(settings: Settings) -> bool:
+    keys = ApiKeys(settings.api_keys, KeyTable(settings.data_dir))
+    try:
+        return keys.required
+    finally:
+        keys.close()
+
+
+def _without_keys(settings: Settings) -> Settings:
+    """The settings of a server without keys: it stays on this machine, unless it is to be open. The log says so."""
+    log.warning("any API key is accepted, and all clients share their tasks; `ownware keys add NAME` restricts them")
+    if settings.open or is_loopback(settings.host):
+        return settings
+    log.warning(
+        f"listening on {LOOPBACK} instead of {settings.host}, because there are no API keys: "
+        "add one with `ownware keys add NAME` or OWNWARE_API_KEYS and start again, or allow it with --open"
+    )
+    return settings.model_copy(update={"host": LOOPBACK})
 
 
 def _data_folder_unusable(settings: Settings, error: Exception) -> int:
@@ -123,11 +147,14 @@ def _data_folder_unusable(settings: Settings, error: Exception) -> int:
 class _Server(uvicorn.Server):
     """uvicorn, with a greeting when the models are loaded, and an orderly end at the first Ctrl-C."""
 
-    def __init__(self, config: uvicorn.Config, settings: Settings, catalog: Catalog, queue: JobQueue) -> None:
+    def __init__(
+        self, config: uvicorn.Config, settings: Settings, catalog: Catalog, queue: JobQueue, keys: ApiKeys
+    ) -> None:
         super().__init__(config)
         self._settings = settings
         self._catalog = catalog
         self._queue = queue
+        self._keys = keys
 
     async def run_to_end(self, sockets: list[socket.socket]) -> int:
         """Serve, greet once a worker is ready, and end when no worker can start. Returns the exit status."""
@@ -167,5 +194,6 @@ class _Server(uvicorn.Server):
             self.should_exit = True
             return 1
         host, port = self.servers[0].sockets[0].getsockname()[:2]
-        typer.echo(greeting(local_url(host, port), self._settings, self._catalog, self._queue.devices))
+        url, required = local_url(host, port), self._keys.required
+        typer.echo(greeting(url, self._settings, self._catalog, self._queue.devices, keys_required=required))
         return 0

@@ -44,8 +44,14 @@ class Settings(BaseSettings):
     data_dir: Path = Field(
         default=Path("~/.ownware"), description="Folder of the task queue, the results, uploaded images and LoRAs."
     )
+    open: bool = Field(
+        default=False,
+        description="Listen beyond this machine without API keys too. Otherwise --host needs a key to have an effect.",
+    )
     api_keys: Annotated[tuple[str, ...], NoDecode] = Field(
-        default=(), description="Accepted API keys, comma separated; empty accepts any key."
+        default=(),
+        description="Accepted API keys, comma separated, beside those of `ownware keys`. Without any of either, every "
+        "key is accepted.",
     )
     public_url: str | None = Field(
         default=None,

@@ -16,12 +16,12 @@ SIDE, SEED = 512, 7
 _UUID = "'$(cat /proc/sys/kernel/random/uuid 2>/dev/null || uuidgen)'"  # the shell makes it anew for each try
 
 
-def greeting(url: str, settings: Settings, catalog: Catalog, devices: tuple[str, ...]) -> str:
+def greeting(url: str, settings: Settings, catalog: Catalog, devices: tuple[str, ...], *, keys_required: bool) -> str:
     """The greeting of a server that is reached at `url`, and serves the catalogue on the devices."""
     airs, names = (max(map(len, column)) for column in zip(*((e.air, e.name) for e in catalog.entries), strict=True))
     models = [f"  {e.air:<{airs}}  {e.name:<{names}}  {_describe_weights(e)}" for e in catalog.entries]
-    keys = "any key is accepted; set OWNWARE_API_KEYS to restrict" if not settings.api_keys else "required"
-    header = ' -H "Authorization: Bearer $RUNWARE_API_KEY"' if settings.api_keys else ""
+    keys = "required" if keys_required else "any key is accepted; `ownware keys add NAME` restricts"
+    header = ' -H "Authorization: Bearer $RUNWARE_API_KEY"' if keys_required else ""
     task = json.dumps([example_task(catalog)], separators=(",", ":"))
     lines = [
         f"Ownware serves {url}/v1 (HTTP and WebSocket); API pages: {url}/docs",

@@ -1,9 +1,19 @@
 """Opens the sockets of the server before anything is loaded, so that a port in use is reported at once."""
 
 import contextlib
+import ipaddress
 import socket
 
 BACKLOG = 2048  # uvicorn's default
+
+
+LOOPBACK = "127.0.0.1"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether nothing but this machine reaches a server that listens on the host. Raises `OSError`."""
+    found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    return all(ipaddress.ip_address(str(address[0]).partition("%")[0]).is_loopback for *_, address in found)
 
 
 def listen(host: str, port: int) -> list[socket.socket]:

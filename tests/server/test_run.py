@@ -1,10 +1,12 @@
 """The server from start to end in this process, with a fake worker and nothing but the loopback address."""
 
 import asyncio
+import contextlib
 import importlib.util
 import os
 import re
 import signal
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,8 @@ import pytest
 from pipelines.models.planning.cards import GIB, find_card
 from server import capacity, run
 from server.extras import install_command
+from server.keys.api_key import NO_LIMITS
+from server.keys.key_table import KeyTable
 from server.process.data_lock import lock_data_folder
 from server.process.listen import listen
 from server.run import serve
@@ -119,11 +123,51 @@ def test_a_port_in_use_is_told_before_anything_is_loaded(
     with sock:
         port = sock.getsockname()[1]
         assert serve(settings(tmp_path, port=port)) == 2
-    assert serve(settings(tmp_path, host="192.0.2.1")) == 2
+    assert serve(settings(tmp_path, host="192.0.2.1", open=True)) == 2
     in_use, elsewhere = terminal.printed
     assert in_use == f"ownware: cannot listen on port {port} of 127.0.0.1: it is in use; choose another one with --port"
     assert elsewhere.startswith("ownware: cannot listen on port 0 of 192.0.2.1: ")
     assert not worker.starts
+
+
+@pytest.mark.parametrize(
+    ("changes", "listening"),
+    [
+        ({}, "127.0.0.1"),
+        ({"api_keys": ("one",)}, "0.0.0.0"),
+        ({"open": True}, "0.0.0.0"),
+    ],
+)
+def test_without_keys_it_stays_on_this_machine(
+    tmp_path: Path,
+    terminal: Terminal,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    changes: dict[str, Any],
+    listening: str,
+) -> None:
+    hosts: list[str] = []
+
+    def listen_here(host: str, port: int) -> list[socket.socket]:
+        hosts.append(host)
+        return listen("127.0.0.1", port)
+
+    monkeypatch.setattr(run, "listen", listen_here)
+    assert serve(settings(tmp_path, host="0.0.0.0", **changes)) == 0
+    assert hosts == [listening]
+    assert ("any API key is accepted" in capsys.readouterr().out) == ("api_keys" not in changes)
+
+
+def test_a_stored_key_lets_it_listen_and_a_revoked_one_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with contextlib.closing(KeyTable(tmp_path / "data")) as keys:
+        keys.add("alice", NO_LIMITS)
+        keys.revoke("alice")
+    hosts: list[str] = []
+    monkeypatch.setattr(run, "listen", lambda host, port: hosts.append(host))
+    monkeypatch.setattr(run, "_serve", lambda *arguments: 0)
+    with pytest.raises(TypeError):  # no sockets
+        serve(settings(tmp_path, host="0.0.0.0"))
+    assert hosts == ["0.0.0.0"]
 
 
 def test_refined_faces_need_their_detector(tmp_path: Path, terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:

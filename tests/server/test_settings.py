@@ -29,6 +29,7 @@ def test_each_option_is_a_flag_and_a_variable(monkeypatch: pytest.MonkeyPatch) -
         "host": ("0.0.0.0", "::"),
         "port": ("9000", "9001"),
         "data_dir": ("/a", "/b"),
+        "open": ("true", "true"),
         "api_keys": ("a, b", "c"),
         "public_url": ("https://a.example/", "http://b.example"),
         "cors_origins": ("https://a.example/, http://b.example:3000", "*"),

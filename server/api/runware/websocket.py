@@ -24,7 +24,7 @@ from server.errors import ApiError, InvalidRequest, Unauthorized
 
 log = structlog.get_logger()
 
-MESSAGE_TOO_BIG = 1009  # close code of RFC 6455
+MESSAGE_TOO_BIG, POLICY_VIOLATION = 1009, 1008  # close codes of RFC 6455
 
 
 class RunwareSocket:
@@ -56,6 +56,7 @@ class RunwareSocket:
         message = await connection.websocket.receive()
         if message["type"] == "websocket.disconnect":
             raise WebSocketDisconnect(message.get("code", 1000))
+        await self._check_key(connection)
         content = message.get("text") or message.get("bytes") or ""
         if connection.session is None and len(content) > STRANGER_LIMIT and (error := stranger(self._keys, None)):
             await connection.send_text(_login_failure(error))
@@ -75,6 +76,17 @@ class RunwareSocket:
             else:
                 self._start(task, connection.session, connection.base_url, len(content))
 
+    async def _check_key(self, connection: "_Connection") -> None:
+        """Close a connection whose key has been revoked, has expired or was replaced since it authenticated."""
+        if connection.session is None:
+            return
+        try:
+            self._keys.owner(connection.key)
+        except Unauthorized as error:
+            await connection.send_text(_login_failure(error))
+            await connection.websocket.close(POLICY_VIOLATION)
+            raise WebSocketDisconnect(POLICY_VIOLATION) from error
+
     def _start(self, task: Any, session: Session, base: str, size: int) -> None:
         """Run a task beside the connection, so that pings are answered meanwhile. It outlives the socket."""
         running = asyncio.create_task(self._answer(task, session, base, size))
@@ -90,11 +102,13 @@ class RunwareSocket:
         if key := bearer_key(connection.websocket.headers):
             with contextlib.suppress(Unauthorized):
                 self._join(connection, self._sessions.open(self._keys.owner(key), None))
+                connection.key = key
 
     async def _login(self, connection: "_Connection", task: Item) -> None:
         key, wanted = task.get("apiKey"), task.get("connectionSessionUUID")
+        key = key if isinstance(key, str) else None
         try:
-            owner = self._keys.owner(key if isinstance(key, str) else None)
+            owner = self._keys.owner(key)
         except Unauthorized as error:
             await connection.send_text(_login_failure(error))
             return
@@ -105,6 +119,7 @@ class RunwareSocket:
         success = {"taskType": "authentication", "connectionSessionUUID": session.uuid}
         await connection.send_text(compact_json({"data": [success]}))
         self._join(connection, session)
+        connection.key = key
 
     def _join(self, connection: "_Connection", session: Session) -> None:
         """Deliver a session's frames over this connection. Its client has the session's UUID by now."""
@@ -123,6 +138,7 @@ class _Connection:
         self.websocket = websocket
         self.base_url = base
         self.session: Session | None = None
+        self.key: str | None = None  # the one that it has authenticated with
         self.send_text = self._send_text  # always the same object, because the session compares it
 
     async def send(self, answer: Answer) -> None:

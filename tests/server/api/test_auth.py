@@ -1,13 +1,19 @@
+import contextlib
 import json
+import time
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from starlette.datastructures import Headers
 from starlette.testclient import TestClient
 
 from pipelines.catalog.catalog import Catalog
-from server.api.auth import bearer_key, bearer_or_bare_key
+from server.api.auth import ApiKeys, bearer_key, bearer_or_bare_key
 from server.api.body import STRANGER_LIMIT
 from server.app import create_app
+from server.keys.api_key import NO_LIMITS, KeyLimits
+from server.keys.key_table import KeyTable
 from server.settings import Settings
 from tests.fakes import FakeWorker
 from tests.server.conftest import error_of, new_task, post
@@ -91,3 +97,46 @@ class TestKeys:
 def test_the_key_of_a_header(header: str, bearer: str | None, either: str | None) -> None:
     headers = Headers({"Authorization": header})
     assert (bearer_key(headers), bearer_or_bare_key(headers)) == (bearer, either)
+
+
+class TestStoredKeys:
+    """Keys of the table hold at once, while the server runs."""
+
+    @pytest.fixture
+    def table(self, settings: Settings) -> Iterator[KeyTable]:
+        with contextlib.closing(KeyTable(settings.data_dir)) as table:
+            yield table
+
+    def ping(self, client: TestClient, key: str) -> Any:
+        return post(client, {"taskType": "ping"}, headers={"Authorization": f"Bearer {key}"})
+
+    def test_the_first_key_closes_an_open_server(self, client: TestClient, table: KeyTable) -> None:
+        assert self.ping(client, "any").status_code == 200
+        secret = table.add("alice", NO_LIMITS)
+        assert [self.ping(client, key).status_code for key in ("any", secret)] == [401, 200]
+        assert post(client, {"taskType": "ping"}).status_code == 401
+
+    def test_a_revoked_and_an_expired_key(self, client: TestClient, table: KeyTable) -> None:
+        revoked, expired = table.add("alice", NO_LIMITS), table.add("bob", NO_LIMITS, time.time() - 1)
+        table.revoke("alice")
+        for secret, word in ((revoked, "revoked"), (expired, "expired")):
+            response = self.ping(client, secret)
+            assert (response.status_code, error_of(response)["code"]) == (401, "invalidApiKey")
+            assert word in error_of(response)["message"]
+
+    def test_tasks_stay_with_a_key_that_gets_a_new_secret(self, client: TestClient, table: KeyTable) -> None:
+        secret, other = table.add("alice", NO_LIMITS), table.add("bob", NO_LIMITS)
+        task = new_task()
+        assert post(client, task, headers={"Authorization": f"Bearer {secret}"}).status_code == 200
+        asking = {"taskType": "getResponse", "taskUUID": task["taskUUID"]}
+        new = table.rotate("alice")
+        for key, status in ((secret, 401), (new, 200), (other, 404)):
+            assert post(client, asking, headers={"Authorization": f"Bearer {key}"}).status_code == status
+
+    def test_keys_of_the_settings_stay(self, settings: Settings, table: KeyTable) -> None:
+        stored = table.add("alice", KeyLimits(weight=3))
+        keys = ApiKeys(("one",), table)
+        assert keys.owner("one") != keys.owner(stored)
+        assert keys.limits(keys.owner(stored)).weight == 3
+        assert keys.limits(keys.owner("one")) == NO_LIMITS
+        assert keys.stored(keys.owner("one")) is None

@@ -14,8 +14,8 @@ from server.settings import Settings
 URL = "http://127.0.0.1:8000"
 
 
-def greet(catalog: Catalog, *keys: str) -> str:
-    return greeting(URL, Settings(api_keys=keys), catalog, ("cpu",))
+def greet(catalog: Catalog, keys: bool = False) -> str:
+    return greeting(URL, Settings(), catalog, ("cpu",), keys_required=keys)
 
 
 def sent(text: str) -> list[dict[str, Any]]:
@@ -29,8 +29,8 @@ def test_the_command_sends_a_key_where_one_is_required() -> None:
     catalog = load_catalog().with_embedded_weights()
     assert "-H 'Content-Type" in greet(catalog)
     assert "Authorization" not in greet(catalog)
-    assert "API keys: required" in greet(catalog, "key")
-    assert '-H "Authorization: Bearer $RUNWARE_API_KEY"' in greet(catalog, "key")
+    assert "API keys: required" in greet(catalog, keys=True)
+    assert '-H "Authorization: Bearer $RUNWARE_API_KEY"' in greet(catalog, keys=True)
 
 
 def test_the_command_names_the_first_text_to_image_model() -> None:

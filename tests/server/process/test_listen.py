@@ -2,7 +2,7 @@ import errno
 
 import pytest
 
-from server.process.listen import listen
+from server.process.listen import is_loopback, listen
 
 
 def test_a_free_port_is_taken_and_a_taken_one_refused() -> None:
@@ -18,3 +18,20 @@ def test_a_free_port_is_taken_and_a_taken_one_refused() -> None:
 def test_an_address_of_another_machine() -> None:
     with pytest.raises(OSError, match="assign"):
         listen("192.0.2.1", 0)
+
+
+@pytest.mark.parametrize(
+    ("host", "here"),
+    [
+        ("127.0.0.1", True),
+        ("127.3.2.1", True),
+        ("::1", True),
+        ("localhost", True),
+        ("0.0.0.0", False),
+        ("::", False),
+        ("192.0.2.1", False),
+        ("fe80::1", False),
+    ],
+)
+def test_who_reaches_a_host(host: str, here: bool) -> None:
+    assert is_loopback(host) is here

@@ -1,3 +1,4 @@
+import contextlib
 import json
 import uuid
 from collections.abc import Callable, Iterator
@@ -8,6 +9,8 @@ import pytest
 from starlette.testclient import TestClient, WebSocketTestSession
 
 from server.errors import Failure
+from server.keys.api_key import NO_LIMITS
+from server.keys.key_table import KeyTable
 from server.settings import Settings
 from tests.fakes import FakeWorker
 from tests.server.conftest import new_task, post
@@ -227,6 +230,34 @@ class TestKeys:
         with client.websocket_connect("/v1", headers={"Authorization": "Bearer three"}) as socket:
             send(socket, {"taskType": "ping", "ping": True})
             assert receive(socket)["errors"][0]["code"] == "missingApiKey"
+
+
+class TestStoredKeys:
+    @pytest.fixture
+    def table(self, settings: Settings) -> Iterator[KeyTable]:
+        with contextlib.closing(KeyTable(settings.data_dir)) as table:
+            yield table
+
+    @pytest.mark.parametrize("by_header", [True, False])
+    @pytest.mark.parametrize("change", ["revoke", "rotate"])
+    def test_a_key_that_ends_closes_its_connection_at_the_next_message(
+        self, client: TestClient, table: KeyTable, worker: FakeWorker, change: str, by_header: bool
+    ) -> None:
+        secret = table.add("alice", NO_LIMITS)
+        headers = {"Authorization": f"Bearer {secret}"} if by_header else {}
+        with client.websocket_connect("/v1", headers=headers) as socket:
+            if not by_header:
+                send(socket, {"taskType": "authentication", "apiKey": secret})
+                receive(socket)
+            send(socket, {"taskType": "ping", "ping": True})
+            assert receive(socket)["data"][0]["pong"] is True
+            getattr(table, change)("alice")
+            send(socket, new_task())
+            frame = receive(socket)
+            assert frame["errors"] == [frame["error"]]
+            assert frame["error"]["code"] == "invalidApiKey"
+            assert socket.receive()["code"] == 1008
+        assert not worker.jobs
 
 
 def test_a_closed_socket_cancels_nothing(client: TestClient, connect: Open, worker: FakeWorker) -> None:
