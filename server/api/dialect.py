@@ -1,14 +1,17 @@
 """The interface of a dialect: one vendor's wire format for tasks, and its paths.
 
-A dialect translates and does nothing else. `server.tasks.submit` owns the life of its tasks.
+A dialect translates and does nothing else. `server.tasks.submit` owns the life of its tasks, and `server.delivery`
+sends what is sent.
 """
 
+from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, TypeVar
 
 from fastapi import FastAPI
 from starlette.responses import Response
 
 from server.api.client import Client
+from server.delivery.targets import Post, Webhook
 from server.errors import ApiError, Failure
 from server.jobs.job import Job, Result
 from server.tasks.spec import TaskSpec
@@ -37,15 +40,43 @@ class Dialect(Protocol[Request, Reply]):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """What one webhook is told: a result of a job, or with `result` None the end of the job.
+
+    `id` is the same at every try, so that a receiver recognizes a repetition. `time` is that of the try, in whole
+    seconds since the epoch. `webhook` has the base of image URLs.
+    """
+
+    id: str
+    time: int
+    webhook: Webhook
+    job: Job
+    result: Result | None = None
+
+
+class WebhookWriter(Protocol):
+    """Renders the webhooks of a dialect. `server.delivery` decides when, and sends them."""
+
+    async def write(self, notice: Notice) -> Post:
+        """The body and the headers of a request, with the dialect's signature if it has one."""
+        ...
+
+
 class Surface(Protocol):
     """A served dialect: its paths, its documentation, and its background work."""
 
-    # What `--dialects` calls it.
+    # What `--dialects` calls it, and `TaskSpec.dialect`, which is stored with each job.
     name: ClassVar[str]
     # The tables that only this dialect uses, as SQL; empty for none.
     schema: ClassVar[str]
     # Path prefixes whose errors are answered in this dialect; of several that fit, the longest counts.
     paths: ClassVar[tuple[str, ...]]
+
+    @property
+    def webhooks(self) -> WebhookWriter | None:
+        """What renders the dialect's webhooks. None when its tasks have none."""
+        ...
 
     def add_routes(self, app: FastAPI) -> None:
         """Serve the dialect's paths."""

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from accel.cache.report import CacheReport
 from pipelines.request import RenderRequest
+from server.delivery.targets import Upload, Webhook
 from server.errors import Failure, TaskCancelled
 from server.media.encode import Encoding
 
@@ -19,16 +20,20 @@ ENDED: frozenset[State] = frozenset({"done", "failed", "cancelled"})
 class Submission:
     """A validated task on its way into the queue.
 
-    `image_uuids` has a UUID for each image of the request. `ttl` is in seconds. The worker adds to `warnings`.
+    `dialect` is the name of the dialect that accepted it. `image_uuids` has a UUID for each image of the
+    request. `ttl` is in seconds. The worker adds to `warnings`.
     """
 
     owner: str
+    dialect: str
     task_uuid: str
     task: dict[str, Any]
     request: RenderRequest
     encoding: Encoding
     image_uuids: tuple[str, ...]
     ttl: int
+    webhook: Webhook | None = None
+    upload: Upload | None = None
     warnings: tuple[str, ...] = ()
 
     @property

@@ -13,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from accel.cache.report import CacheReport
 from accel.validation_message import validation_message
 from pipelines.request import RenderRequest, Sampler
+from server.delivery.targets import Upload, Webhook
 from server.errors import Failure, InferenceError
 from server.jobs.job import Job, Result, Submission
 from server.media.encode import Encoding
@@ -34,6 +35,9 @@ CREATE TABLE IF NOT EXISTS jobs (
     finished REAL,
     failure TEXT,
     attempts INTEGER NOT NULL DEFAULT 0,
+    dialect TEXT NOT NULL,
+    webhook TEXT NOT NULL DEFAULT 'null',
+    upload TEXT NOT NULL DEFAULT 'null',
     UNIQUE (owner, task_uuid)
 );
 CREATE INDEX IF NOT EXISTS jobs_by_state ON jobs (state, id);
@@ -67,6 +71,8 @@ _RESULTS = (
 _REPORT = TypeAdapter(CacheReport)
 _REQUEST = TypeAdapter(RenderRequest)
 _ENCODING = TypeAdapter(Encoding)
+_WEBHOOK = TypeAdapter(Webhook | None)
+_UPLOAD = TypeAdapter(Upload | None)
 _FAILURE = TypeAdapter(Failure)
 UNREADABLE = Failure(
     "inferenceError",
@@ -84,8 +90,8 @@ class UnreadableJob(ValueError):
 def insert_job(connection: sqlite3.Connection, submission: Submission, created: float) -> int:
     """Insert a queued job. Returns its id."""
     row = connection.execute(
-        "INSERT INTO jobs (owner, task_uuid, task, request, encoding, image_uuids, ttl, warnings, created) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
+        "INSERT INTO jobs (owner, task_uuid, task, request, encoding, image_uuids, ttl, warnings, created, dialect, "
+        "webhook, upload) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
         (
             submission.owner,
             submission.task_uuid,
@@ -96,6 +102,9 @@ def insert_job(connection: sqlite3.Connection, submission: Submission, created: 
             submission.ttl,
             json.dumps(submission.warnings),
             created,
+            submission.dialect,
+            _WEBHOOK.dump_json(submission.webhook).decode(),
+            _UPLOAD.dump_json(submission.upload).decode(),
         ),
     ).fetchone()
     return row["id"]
@@ -120,6 +129,7 @@ def read_job(connection: sqlite3.Connection, job_id: int) -> Job:
     try:
         submission = Submission(
             owner=row["owner"],
+            dialect=row["dialect"],
             task_uuid=row["task_uuid"],
             ttl=row["ttl"],
             **{name: read(row[name]) for name, read in _READERS.items()},
@@ -149,6 +159,8 @@ def repair_job(connection: sqlite3.Connection, job_id: int, now: float) -> Job:
         "encoding": _ENCODING.dump_json(Encoding("JPG", 95)).decode(),
         "image_uuids": "[]",
         "warnings": "[]",
+        "webhook": "null",
+        "upload": "null",
         "failure": failure_text(UNREADABLE),
     }
     for name, read in {**_READERS, "failure": _failure}.items():
@@ -208,4 +220,6 @@ _READERS: dict[str, Callable[[str], Any]] = {
     "encoding": _ENCODING.validate_json,
     "image_uuids": lambda text: tuple(json.loads(text)),
     "warnings": lambda text: tuple(json.loads(text)),
+    "webhook": _WEBHOOK.validate_json,
+    "upload": _UPLOAD.validate_json,
 }

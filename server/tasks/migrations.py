@@ -52,4 +52,13 @@ def count_attempts(connection: sqlite3.Connection) -> None:
         connection.execute("ALTER TABLE jobs ADD COLUMN attempts INTEGER NOT NULL DEFAULT 0")
 
 
-MIGRATIONS = (collect_task_ids, spell_job_ids, count_attempts)
+def name_dialects(connection: sqlite3.Connection) -> None:
+    """From version 0.1: there was one dialect, and nothing was delivered."""
+    columns = {row["name"] for row in connection.execute("PRAGMA table_info(jobs)")}
+    if "dialect" not in columns:
+        connection.execute("ALTER TABLE jobs ADD COLUMN dialect TEXT NOT NULL DEFAULT 'runware'")
+        connection.execute("ALTER TABLE jobs ADD COLUMN webhook TEXT NOT NULL DEFAULT 'null'")
+        connection.execute("ALTER TABLE jobs ADD COLUMN upload TEXT NOT NULL DEFAULT 'null'")
+
+
+MIGRATIONS = (collect_task_ids, spell_job_ids, count_attempts, name_dialects)

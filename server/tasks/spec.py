@@ -11,6 +11,7 @@ from typing import Any
 from accel.cache.plan import CachePlan
 from pipelines.catalog.catalog import ModelEntry
 from pipelines.request import ControlMode, FaceRefinement, LoraUse, Outpaint, Sampler, executed_steps
+from server.delivery.targets import Upload, Webhook
 from server.media.encode import Encoding
 
 
@@ -31,13 +32,15 @@ class ControlSpec:
 class TaskSpec:
     """One task. A picture is the text that names it: a UUID, a URL, a data URI or base64.
 
-    `task` is what the client sent, to be shown again. `wait` says whether the client waits for the images. `ttl` is
-    in seconds; None means the server's own. Without `width` and `height` the pictures decide the size. A `seed` of None
-    is random. The threshold of a TeaCache plan is the client's distance: the model's profile turns it into a threshold.
+    `dialect` is the name of the dialect that parsed it. `task` is what the client sent, to be shown again. `wait` says
+    whether the client waits for the images. `ttl` is in seconds; None means the server's own. Without `width` and
+    `height` the pictures decide the size. A `seed` of None is random. The threshold of a TeaCache plan is the client's
+    distance: the model's profile turns it into a threshold.
     `parameters` has the client's names of the parts at fault in errors and warnings, such as `seed_image` or `cache`.
     """
 
     owner: str
+    dialect: str
     task_id: str
     task: Mapping[str, Any]
     wait: bool
@@ -63,6 +66,8 @@ class TaskSpec:
     controls: tuple[ControlSpec, ...] = ()
     faces: FaceRefinement | None = None
     cache: CachePlan | None = None
+    webhook: Webhook | None = None
+    upload: Upload | None = None
     warnings: tuple[str, ...] = ()
     parameters: Mapping[str, str] = field(default_factory=dict)
 

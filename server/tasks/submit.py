@@ -87,12 +87,15 @@ class TaskService:
         request, warnings = to_request(spec, pictures, self._options.profiles)
         return Submission(
             owner=spec.owner,
+            dialect=spec.dialect,
             task_uuid=spec.task_id,
             task=_kept(spec, pictures),
             request=request,
             encoding=spec.encoding,
             image_uuids=tuple(str(uuid.uuid4()) for _ in range(request.count)),
             ttl=self._options.result_ttl if spec.ttl is None else spec.ttl,
+            webhook=spec.webhook,
+            upload=spec.upload,
             warnings=(*spec.warnings, *warnings),
         )
 

@@ -20,6 +20,8 @@ from server.api.runware.handlers.retrieval import Retrieval
 from server.api.runware.http import RunwareHttp, json_response
 from server.api.runware.responses import TaskRef, refusal
 from server.api.runware.sessions import Sessions
+from server.api.runware.translate.spec import DIALECT
+from server.api.runware.webhooks import RunwareWebhooks
 from server.api.runware.websocket import RunwareSocket
 from server.api.services import Services
 from server.errors import ApiError
@@ -28,12 +30,13 @@ from server.errors import ApiError
 class RunwareSurface:
     """See `server.api.dialect.Surface`. Paths of no dialect answer in this one too."""
 
-    name: ClassVar[str] = "runware"
+    name: ClassVar[str] = DIALECT
     schema: ClassVar[str] = upload_rows.SCHEMA
     paths: ClassVar[tuple[str, ...]] = ("/v1", "/v1/", "/")
 
     def __init__(self, services: Services) -> None:
         dialect = RunwareDialect(services.loras, services.media, services.options)
+        self.webhooks = RunwareWebhooks(services.media)
         self._loras = services.loras
         self._uploads = ModelUploads(services)
         self._pool = BodyPool()

@@ -16,7 +16,7 @@ from server.api.auth import bearer_key
 from server.api.base_url import base_url
 from server.api.body import read_body
 from server.api.client import Client
-from server.api.dialect import Dialect
+from server.api.dialect import Dialect, WebhookWriter
 from server.api.image_urls import image_url
 from server.api.services import Services
 from server.errors import ApiError, Failure, NotFound
@@ -47,6 +47,7 @@ class SmallDialect:
         width, height = (int(side) for side in request["size"].split("*")) if "size" in request else (None, None)
         return TaskSpec(
             owner=client.owner,
+            dialect="small",
             task_id=request["id"],
             task=request,
             wait=request.get("sync", False),
@@ -82,6 +83,7 @@ class SmallSurface:
 
     name: ClassVar[str] = "small"
     schema: ClassVar[str] = ""
+    webhooks: WebhookWriter | None = None
     paths: ClassVar[tuple[str, ...]] = (ROUTE,)
 
     def __init__(self, services: Services) -> None:

@@ -27,6 +27,7 @@ REQUEST = RenderRequest(
 )
 SUBMISSION = Submission(
     owner="me",
+    dialect="small",
     task_uuid="83E5A68E-074f-4bea-8e26-a6723ae9b2da",
     task={"any": "words of a dialect"},
     request=REQUEST,

@@ -13,6 +13,7 @@ ENTRY, EDIT = CATALOG.entries[:2]
 PHOTO = Media("u", "input", "", Path("a.png"), "image/png", 1920, 1080, "hash", 0.0, None)
 SPEC = TaskSpec(
     owner="me",
+    dialect="small",
     task_id="83e5a68e-074f-4bea-8e26-a6723ae9b2da",
     task={"taskType": "imageInference", "taskUUID": "83e5a68e-074f-4bea-8e26-a6723ae9b2da"},
     wait=True,

@@ -133,3 +133,20 @@ def test_an_id_that_stood_in_several_tables_finds_what_it_found_before(
     insert(path, query, guide["taskUUID"], json.dumps(UPLOAD | {"taskUUID": guide["taskUUID"]}), json.dumps([item]))
     with TestClient(create_app(settings, catalog, [worker])) as client:
         assert ask(client, guide["taskUUID"])["data"] == [item]
+
+
+def test_jobs_before_there_were_dialects_are_runwares(settings: Settings, catalog: Catalog, worker: FakeWorker) -> None:
+    task = new_task()
+    path = settings.data_dir / "ownware.sqlite"
+    with TestClient(create_app(settings, catalog, [worker])) as client:
+        post(client, task)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        for column in ("dialect", "webhook", "upload"):
+            connection.execute(f"ALTER TABLE jobs DROP COLUMN {column}")
+        connection.execute("PRAGMA user_version = 3")
+    with TestClient(create_app(settings, catalog, [worker])) as client:
+        assert ask(client, task["taskUUID"])["data"][0]["status"] == "success"
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT dialect, webhook, upload FROM jobs").fetchall() == [
+            ("runware", "null", "null")
+        ]

@@ -24,6 +24,8 @@ from server.media.encode import Encoding
 from server.tasks.options import ThresholdDirection
 from server.tasks.spec import ControlSpec, TaskSpec
 
+DIALECT = "runware"
+
 
 def to_spec(
     task: ImageInference, entry: ModelEntry, catalog: Catalog, client: Client, direction: ThresholdDirection
@@ -38,6 +40,7 @@ def to_spec(
     cache, said = choose_cache(task.acceleratorOptions, executed, direction)
     spec = TaskSpec(
         owner=client.owner,
+        dialect=DIALECT,
         task_id=task.taskUUID,
         task=task.model_dump(mode="json", exclude_unset=True),
         wait=task.deliveryMethod == "sync",

@@ -1,0 +1,41 @@
+"""Runware's webhooks: the body of one POST for a result or a failure.
+
+Knows no receiver and no retries.
+"""
+
+from server.api.dialect import Notice
+from server.api.runware.responses import Item, compact_json, error_object
+from server.api.runware.results import image_item, job_ref
+from server.delivery.signatures import message_headers, standard_headers
+from server.delivery.targets import Post
+from server.errors import ApiError
+from server.media.store import MediaStore
+
+
+class RunwareWebhooks:
+    """See `server.api.dialect.WebhookWriter`. With a `key`, each request is signed in the Standard Webhooks form."""
+
+    def __init__(self, media: MediaStore, key: bytes | None = None) -> None:
+        self._media = media
+        self._key = key
+
+    async def write(self, notice: Notice) -> Post:
+        """`data` with one result, or `errors` with one failure."""
+        body = compact_json(await self._body(notice)).encode()
+        if self._key is None:
+            signed = message_headers(notice.id, notice.time)
+        else:
+            signed = standard_headers(self._key, notice.id, notice.time, body)
+        return Post(body, {"Content-Type": "application/json", **signed})
+
+    async def _body(self, notice: Notice) -> Item:
+        job = notice.job
+        try:
+            if notice.result is not None:
+                item = await image_item(job, notice.result, self._media, notice.webhook.base_url, status=True)
+                return {"data": [item]}
+        except ApiError as error:
+            return {"errors": [error_object(error, job_ref(job)) | {"status": "error"}]}
+        if job.failure is None:
+            raise LookupError(f"job {job.id} has neither a result nor a failure to tell of")
+        return {"errors": [error_object(job.failure, job_ref(job)) | {"status": "error"}]}
