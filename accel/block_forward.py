@@ -14,6 +14,8 @@ from diffusers.models.transformers.transformer_qwenimage import (
     QwenImageTransformerBlock,
 )
 
+from accel.rotary_embedding import RotaryEmbedding
+
 _FLOAT16_MAX = 65504.0
 
 # Joint attention: from the modulated image and text to what it adds to both.
@@ -39,7 +41,7 @@ BlockForward = Callable[
         torch.Tensor,
         torch.Tensor,
         BlockModulation,
-        tuple[torch.Tensor, torch.Tensor],
+        RotaryEmbedding,
         torch.Tensor | None,
     ],
     tuple[torch.Tensor, torch.Tensor],
@@ -66,7 +68,7 @@ def block_forward(
     image: torch.Tensor,
     text: torch.Tensor,
     modulation: BlockModulation,
-    rotary_embedding: tuple[torch.Tensor, torch.Tensor],
+    rotary: RotaryEmbedding,
     modulate_index: torch.Tensor | None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the text [1, words, width] and the image [1, tokens, width] after a block.
@@ -79,7 +81,7 @@ def block_forward(
             hidden_states=image,
             encoder_hidden_states=text,
             encoder_hidden_states_mask=None,
-            image_rotary_emb=rotary_embedding,
+            image_rotary_emb=(rotary.image, rotary.text),
         )
 
     return forward_around(attend, block, image, text, modulation.image, modulation.text, modulate_index)

@@ -14,6 +14,7 @@ import torch
 from diffusers.models.transformers.transformer_qwenimage import QwenImageTransformer2DModel, QwenImageTransformerBlock
 
 from accel.block_forward import BlockForward, BlockModulation, block_forward, compute_modulation, time_embedding
+from accel.rotary_embedding import RotaryEmbedding
 from accel.weights.modulation_tables import StepModulation
 from accel.weights.streaming import WeightStream
 
@@ -117,9 +118,9 @@ class BlockRunner:
         return torch.tensor([index], device=self._tokens.device, dtype=torch.int)
 
     @cached_property
-    def _rotary_embedding(self) -> tuple[torch.Tensor, torch.Tensor]:
-        words = self._embeds.shape[1]
-        return self._transformer.pos_embed([self._shapes], max_txt_seq_len=words, device=self._tokens.device)
+    def _rotary(self) -> RotaryEmbedding:
+        words, device = self._embeds.shape[1], self._tokens.device
+        return RotaryEmbedding(*self._transformer.pos_embed([self._shapes], max_txt_seq_len=words, device=device))
 
     @cached_property
     def _control_residuals(self) -> Sequence[torch.Tensor] | None:
@@ -138,7 +139,7 @@ class BlockRunner:
         block = self._block(self.position)
         modulation = self._modulation(self.position)
         self.text, self.image = self._weights.run(
-            block, self.image, self.text, modulation, self._rotary_embedding, self._modulate_index
+            block, self.image, self.text, modulation, self._rotary, self._modulate_index
         )
         self.image = self._add_controls(self.image)
         self.position += 1

@@ -14,11 +14,11 @@ from diffusers.models.transformers.transformer_qwenimage import QwenImageTransfo
 from torch.nn.functional import scaled_dot_product_attention
 
 from accel.block_forward import BlockModulation, forward_around
+from accel.rotary_embedding import RealRotary, RotaryEmbedding
 
 # Graphs beside the usual one: with and without clean references, and for each kind of quantized layers.
 GRAPHS = 16
 
-Rotary = tuple[torch.Tensor, torch.Tensor]  # cosines and sines [tokens, width of a head / 2]
 _Block = Callable[..., tuple[torch.Tensor, torch.Tensor]]
 
 
@@ -46,24 +46,16 @@ class CompiledBlocks:
         image: torch.Tensor,
         text: torch.Tensor,
         modulation: BlockModulation,
-        rotary_embedding: tuple[torch.Tensor, torch.Tensor],
+        rotary: RotaryEmbedding,
         modulate_index: torch.Tensor | None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the text and the image after a block. Takes what `block_forward` takes."""
-        image_rotary, text_rotary = (real_rotary(each) for each in rotary_embedding)
-        return self._compiled(
-            block, image, text, modulation.image, modulation.text, image_rotary, text_rotary, modulate_index
-        )
+        return self._compiled(block, image, text, modulation.image, modulation.text, *rotary.real, modulate_index)
 
 
 def compiled_graphs() -> int:
     """The number of graphs that this process has compiled. It stays the same while nothing is compiled again."""
     return int(torch._dynamo.utils.counters["stats"]["unique_graphs"])
-
-
-def real_rotary(complex_rotary: torch.Tensor) -> Rotary:
-    """The cosines and sines of complex rotary embeddings, as views: every block of a forward asks for them."""
-    return complex_rotary.real.contiguous(), complex_rotary.imag.contiguous()
 
 
 def forward_with_real_rotary(
@@ -72,8 +64,8 @@ def forward_with_real_rotary(
     text: torch.Tensor,
     image_modulation: torch.Tensor,
     text_modulation: torch.Tensor,
-    image_rotary: Rotary,
-    text_rotary: Rotary,
+    image_rotary: RealRotary,
+    text_rotary: RealRotary,
     modulate_index: torch.Tensor | None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """What `block_forward` computes, with real rotary embeddings. Equal to it within the rounding of float32."""
@@ -85,7 +77,7 @@ def forward_with_real_rotary(
 
 
 def _attend(
-    attention: Any, image: torch.Tensor, text: torch.Tensor, image_rotary: Rotary, text_rotary: Rotary
+    attention: Any, image: torch.Tensor, text: torch.Tensor, image_rotary: RealRotary, text_rotary: RealRotary
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Joint attention of the text, which comes first, and the image."""
     width = attention.inner_dim // attention.heads
@@ -114,7 +106,7 @@ def _attend(
     return attention.to_out[0](joint[:, words:].contiguous()), attention.to_add_out(joint[:, :words].contiguous())
 
 
-def _rotate(heads: torch.Tensor, rotary: Rotary) -> torch.Tensor:
+def _rotate(heads: torch.Tensor, rotary: RealRotary) -> torch.Tensor:
     """Rotate pairs of neighbouring values [1, tokens, heads, width] by the angles of their token."""
     cosines, sines = (each.unsqueeze(1) for each in rotary)
     real, imaginary = heads.float().unflatten(-1, (-1, 2)).unbind(-1)

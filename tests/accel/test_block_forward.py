@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from accel.block_forward import block_forward, compute_modulation, time_embedding
+from accel.rotary_embedding import RotaryEmbedding
 from tests.accel.inputs import NOISE_TOKENS, REFERENCE_TOKENS, SHAPES, WIDTH, WORDS, random_tensor
 
 
@@ -33,7 +34,7 @@ def test_it_is_the_forward_of_diffusers_bit_for_bit(typed: Any) -> None:
         image_rotary_emb=rotary,
         modulate_index=index,
     )
-    given = block_forward(block, image, text, compute_modulation(block, embedding), rotary, index)
+    given = block_forward(block, image, text, compute_modulation(block, embedding), RotaryEmbedding(*rotary), index)
     for ours, theirs in zip(given, expected, strict=True):
         assert torch.equal(ours, theirs)
         assert theirs.isfinite().all()

@@ -5,7 +5,8 @@ import torch
 from diffusers.models.transformers.transformer_qwenimage import QwenImageTransformer2DModel, QwenImageTransformerBlock
 
 from accel.block_forward import block_forward, compute_modulation, time_embedding
-from accel.kernels.compiled_block import CompiledBlocks, compiled_graphs, forward_with_real_rotary, real_rotary
+from accel.kernels.compiled_block import CompiledBlocks, compiled_graphs, forward_with_real_rotary
+from accel.rotary_embedding import RotaryEmbedding
 from accel.weights.quantized.quantize import QuantizedPrecision, quantize
 
 WIDTH = 32
@@ -26,6 +27,11 @@ def transformer_of(*, zero_cond_t: bool = False, dtype: torch.dtype = torch.floa
     return transformer
 
 
+def rotary_of(transformer: QwenImageTransformer2DModel, grid: tuple[int, int], words: int) -> RotaryEmbedding:
+    angles = transformer.pos_embed([[(1, *grid)]], max_txt_seq_len=words, device=torch.device("cpu"))
+    return RotaryEmbedding(*angles)
+
+
 @torch.inference_mode()
 def differences(transformer: QwenImageTransformer2DModel, blocks: CompiledBlocks) -> float:
     """The largest difference to `block_forward`, over shapes and blocks."""
@@ -34,7 +40,7 @@ def differences(transformer: QwenImageTransformer2DModel, blocks: CompiledBlocks
     for (rows, columns), words in SHAPES:
         image = torch.randn(1, rows * columns, WIDTH, dtype=dtype)
         text = torch.randn(1, words, WIDTH, dtype=dtype)
-        rotary = transformer.pos_embed([[(1, rows, columns)]], max_txt_seq_len=words, device=image.device)
+        rotary = rotary_of(transformer, (rows, columns), words)
         embedding = time_embedding(transformer, torch.tensor([0.4], dtype=dtype))
         index = torch.arange(rows * columns).remainder(2)[None].int() if transformer.zero_cond_t else None
         for each in transformer.transformer_blocks:
@@ -86,20 +92,13 @@ def test_the_compiler_gives_the_same_function() -> None:
     assert compiled_graphs() == before + 1
 
 
-def test_real_rotary_embeddings_are_the_parts_of_the_complex_ones() -> None:
-    angles = torch.rand(3, 4)
-    cosines, sines = real_rotary(torch.polar(torch.ones(3, 4), angles))
-    assert torch.allclose(cosines, angles.cos())
-    assert torch.allclose(sines, angles.sin())
-
-
 def test_float16_stays_finite() -> None:
     transformer = transformer_of(dtype=torch.float16)
     block = cast("QwenImageTransformerBlock", transformer.transformer_blocks[0])
-    rotary = transformer.pos_embed([[(1, 2, 2)]], max_txt_seq_len=3, device=torch.device("cpu"))
+    rotary = rotary_of(transformer, (2, 2), 3)
     modulation = torch.ones(1, 6 * WIDTH, dtype=torch.float16)
     image, text = torch.full((1, 4, WIDTH), 6e4).half(), torch.full((1, 3, WIDTH), 6e4).half()
     with torch.inference_mode():
-        strong, parts = modulation * 3e4, [real_rotary(each) for each in rotary]
-        found = forward_with_real_rotary(block, image, text, strong, strong, parts[0], parts[1], None)
+        strong = modulation * 3e4
+        found = forward_with_real_rotary(block, image, text, strong, strong, *rotary.real, None)
     assert all(torch.isfinite(each[~each.isnan()]).all() for each in found)
