@@ -10,6 +10,7 @@ from accel.cache.plan import CachePlan
 from pipelines.catalog.profiles import Profiles
 from pipelines.request import ControlUse, Reference, RenderRequest
 from pipelines.resolver import calibration_key, size_from_pictures, stretched_pictures
+from pipelines.sizes import edit_size
 from server.tasks.picture_rules import Pictures
 from server.tasks.spec import TaskSpec
 
@@ -47,6 +48,9 @@ def to_request(spec: TaskSpec, pictures: Pictures, profiles: Profiles) -> tuple[
 def _size(spec: TaskSpec, images: Mapping[str, Reference]) -> tuple[int, int]:
     if spec.width is not None and spec.height is not None:
         return spec.width, spec.height
+    if spec.size_picture is not None:
+        picture = images[spec.size_picture]
+        return edit_size(picture.width, picture.height, spec.model)
     references = [images[f"references[{number}]"] for number in range(len(spec.references))]
     size = size_from_pictures(spec.model, references, images.get("seed_image"), spec.outpaint)
     if size is None:

@@ -34,8 +34,8 @@ class TaskSpec:
 
     `dialect` is the name of the dialect that parsed it. `task` is what the client sent, to be shown again. `wait` says
     whether the client waits for the images. `ttl` is in seconds; None means the server's own. Without `width` and
-    `height` the pictures decide the size. A `seed` of None is random. The threshold of a TeaCache plan is the client's
-    distance: the model's profile turns it into a threshold.
+    `height` the picture at the path `size_picture` decides the size, or with None the last reference. A `seed` of None
+    is random. The threshold of a TeaCache plan is the client's distance: the model's profile turns it into a threshold.
     `parameters` has the client's names of the parts at fault in errors and warnings, such as `seed_image` or `cache`.
     """
 
@@ -54,6 +54,7 @@ class TaskSpec:
     ttl: int | None = None
     width: int | None = None
     height: int | None = None
+    size_picture: str | None = None
     seed: int | None = None
     count: int = 1
     references: tuple[str, ...] = ()

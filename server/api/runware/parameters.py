@@ -1,6 +1,6 @@
 """Runware's parameter names for the neutral paths of errors."""
 
-import re
+from server.tasks.parameter_names import parameter_name
 
 # Each neutral path and its parameter. A number in brackets is kept.
 _NAMES = {
@@ -19,8 +19,4 @@ _NAMES = {
 
 def parameter_of(path: str) -> str:
     """The parameter of a neutral path: `loras[1]` → `lora[1].model`. Other paths are the same on the wire."""
-    number = re.search(r"\[\d+\]", path)
-    if number is None:
-        return _NAMES.get(path, path)
-    name = _NAMES.get(path.replace(number[0], "[]"))
-    return name.replace("[]", number[0]) if name else path
+    return parameter_name(path, _NAMES)

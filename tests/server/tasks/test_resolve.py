@@ -41,6 +41,11 @@ def test_an_edit_without_a_size_is_like_its_last_reference() -> None:
     assert [(reference.width, reference.height) for reference in both.references] == [(1920, 1080), (900, 1600)]
 
 
+def test_or_like_the_picture_that_its_dialect_names() -> None:
+    request = resolved(replace(UNSIZED, size_picture="references[0]"), PHOTO, TALL)
+    assert (request.width, request.height) == (1376, 768)
+
+
 def test_an_extended_picture_without_a_size_has_the_sums() -> None:
     seed_image = replace(PHOTO, width=320, height=240)
     request = resolved(replace(UNSIZED, outpaint=Outpaint(top=16, left=32)), PHOTO, seed_image=seed_image)

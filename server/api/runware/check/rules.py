@@ -7,9 +7,8 @@ refused by name: an error is better than a parameter that is silently ignored.
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 
-from pipelines.catalog.catalog import LORA_ARCHITECTURES, REFERENCES, Catalog, ModelEntry, reference_limits
+from pipelines.catalog.catalog import Catalog, ModelEntry
 from pipelines.catalog.schedules import ScheduleConflict
-from pipelines.catalog.templates import find_control_token
 from server.api.runware.check.validation import MAX_FINDINGS, describe, expectation
 from server.api.runware.schema.tasks import ImageInference
 from server.api.runware.translate.caches import CACHES
@@ -22,9 +21,9 @@ from server.errors import (
     TaskRejected,
     UnsupportedParameter,
 )
+from server.tasks.rules import check_loras, check_prompts, check_references, lora_conflict
 
 Rule = Callable[[ImageInference, ModelEntry, Catalog], Iterator[ApiError]]
-MAX_NAMED = 10  # LoRAs that a message lists; allowedValues has all
 
 
 def check(task: ImageInference, entry: ModelEntry, catalog: Catalog) -> None:
@@ -59,23 +58,7 @@ def _sizes(task: ImageInference, entry: ModelEntry, catalog: Catalog) -> Iterato
 
 def _references(task: ImageInference, entry: ModelEntry, catalog: Catalog) -> Iterator[ApiError]:
     loras = [row for asked in task.lora if (row := catalog.find_lora(asked.model)) is not None]
-    least, most = reference_limits(entry, loras)
-    count, name = len(task.inputs.referenceImages), "inputs.referenceImages"
-    if least <= count <= most:
-        return
-    if most == 0:
-        editor = next((other.air for other in catalog.entries if REFERENCES[other.mode][1] > 0), None)
-        takes_it = f"an edit model such as {editor} takes it" if editor else "no served model takes it"
-        yield UnsupportedParameter(f"'{name}' is no parameter of {entry.air}: {takes_it}.", parameter=name)
-        return
-    wanted = "exactly one image" if least == most else f"{least} to {most} images"
-    details = {"type": "array", "min": least, "max": most}
-    if count == 0:
-        message = f"Missing required parameter '{name}'. {entry.air} takes {wanted}."
-        yield MissingParameter(name, message, details=details)
-    else:
-        message = f"Invalid value for '{name}' parameter. {entry.air} takes {wanted}, {count} were given."
-        yield InvalidParameter(name, message, details=details)
+    yield from check_references(len(task.inputs.referenceImages), entry, loras, catalog, "inputs.referenceImages")
 
 
 def _prompts(task: ImageInference, entry: ModelEntry, catalog: Catalog) -> Iterator[ApiError]:
@@ -86,10 +69,7 @@ def _prompts(task: ImageInference, entry: ModelEntry, catalog: Catalog) -> Itera
             f"{where}.positivePrompt": refining.positivePrompt,
             f"{where}.negativePrompt": refining.negativePrompt,
         }
-    for name, text in texts.items():
-        if token := find_control_token(text or ""):
-            message = f"Invalid value for '{name}' parameter. '{token}' is a control token of the model, not text."
-            yield InvalidParameter(name, message, details={"type": "string"})
+    yield from check_prompts(texts)
 
 
 def _window(
@@ -114,9 +94,7 @@ def _lora_schedules(task: ImageInference, entry: ModelEntry, catalog: Catalog) -
     try:
         task_schedule(task, entry, catalog)
     except ScheduleConflict as conflict:
-        names = tuple(f"lora[{number}].model" for number in (conflict.first, conflict.second))
-        message = f"'{names[0]}' and '{names[1]}' cannot act together: {conflict}."
-        yield IncompatibleParameters(message, parameter=names)
+        yield lora_conflict(conflict, "lora[].model")
 
 
 def _cache_window(task: ImageInference, entry: ModelEntry, catalog: Catalog) -> Iterator[ApiError]:
@@ -144,23 +122,8 @@ def _one_cache(task: ImageInference, entry: ModelEntry, catalog: Catalog) -> Ite
 
 
 def _loras(task: ImageInference, entry: ModelEntry, catalog: Catalog) -> Iterator[ApiError]:
-    for number, asked in enumerate(task.lora):
-        name = f"lora[{number}].model"
-        row = catalog.find_lora(asked.model)
-        if row is None:
-            known = [row.air for row in catalog.loras]
-            listed = f"Installed are: {', '.join(known[:MAX_NAMED])}." if known else "No LoRA is installed."
-            message = f"Invalid value for '{name}' parameter. '{asked.model}' is not installed. {listed}"
-            details = {"type": "string", "allowedValues": known}
-            yield InvalidParameter(name, message, code="invalidModel", details=details)
-        elif row.architecture not in LORA_ARCHITECTURES:
-            message = f"Invalid value for '{name}' parameter. '{asked.model}' is a LoRA of architecture "
-            message += f"'{row.architecture}', which does not fit {entry.air} ({entry.architecture})."
-            yield InvalidParameter(name, message, code="invalidModel", details={"type": "string"})
-        elif row.in_context and entry.mode != "text_to_image":
-            message = f"Invalid value for '{name}' parameter. '{asked.model}' is an in-context LoRA, which acts on "
-            message += f"text-to-image models only, and {entry.air} is for edits."
-            yield InvalidParameter(name, message, code="invalidModel", details={"type": "string"})
+    named = {f"lora[{number}].model": asked.model for number, asked in enumerate(task.lora)}
+    yield from check_loras(named, entry, catalog)
 
 
 def _control_nets(task: ImageInference, entry: ModelEntry, catalog: Catalog) -> Iterator[ApiError]:

@@ -10,6 +10,7 @@ from pipelines.catalog.catalog import Catalog, ModelEntry
 from pipelines.catalog.profiles import CalibrationKey, Profiles, TeaCacheParams
 from server.api.runware.schema.objects import AcceleratorOptions
 from server.api.runware.translate.windows import step_window
+from server.tasks.cache_choice import CacheChoice, default_window
 from server.tasks.options import ThresholdDirection
 
 # Each cache by its switch, then the options that only it reads.
@@ -28,12 +29,6 @@ ParamsFinder = Callable[[], tuple[TeaCacheParams | None, tuple[str, ...]]]
 FIXED_POINT = 0.25
 # The threshold of 0 where lower means more reuse: twice the highest value in use for Qwen-Image, or more.
 MOST_REUSE = 0.6
-# The steps of a shorter schedule are too far apart for reuse.
-LEAST_STEPS = 10
-# The changes from step to step are largest at both ends of a schedule, on Qwen-Image over its first three transitions
-# and its last two at 20 steps (raw data of IonDen/mlx-teacache).
-LONG_SCHEDULE = 28
-WARM_UP, LONG_WARM_UP = 3, 4
 
 
 def choose_cache(
@@ -48,14 +43,6 @@ def choose_cache(
     warnings = list(_ignored(options, chosen))
     if chosen is None:
         return None, tuple(warnings)
-    where = f"acceleratorOptions.{chosen}"
-    if executed < LEAST_STEPS and not _given(options, _WINDOW):
-        reason = f"{executed} steps are run, and below {LEAST_STEPS} they are too far apart for reuse"
-        return None, (*warnings, f"{where} is ignored: {reason}. A window, such as cacheStartStep, switches it on.")
-    start, end = cache_window(options, executed)
-    if max(start, 1) >= min(end, executed - 1):
-        reason = f"no step from {start} up to {end} of the {executed} that are run can be reused"
-        return None, (*warnings, f"{where} is ignored: {reason}. The first and the last never are.")
     max_run = options.cacheMaxConsecutiveSteps
     if chosen == "teaCache":
         threshold = options.teaCacheDistance
@@ -64,7 +51,10 @@ def choose_cache(
         max_run = min(max_run, options.dbCacheSkipInterval)
     else:
         threshold = residual_threshold(options.fbCacheThreshold, direction)
-    return CachePlan(CACHES[chosen], threshold, start, end, max_run), tuple(warnings)
+    window = cache_window(options, executed) if _given(options, _WINDOW) else None
+    choice = CacheChoice(CACHES[chosen], threshold, max_run, window)
+    plan, notes = choice.plan(executed, f"acceleratorOptions.{chosen}", "cacheStartStep")
+    return plan, (*warnings, *notes)
 
 
 def cache_plan(
@@ -100,13 +90,11 @@ def residual_threshold(value: float, direction: ThresholdDirection) -> float:
 
 def cache_window(options: AcceleratorOptions, executed: int) -> tuple[int, int]:
     """The executed steps start ≤ step < end in which reuse is allowed."""
-    warm_up = LONG_WARM_UP if executed >= LONG_SCHEDULE else WARM_UP
-    cool_down = 1 if executed > LONG_SCHEDULE else 2
     return step_window(
         executed,
         (options.cacheStartStep, options.cacheEndStep),
         (options.cacheStartStepPercentage, options.cacheEndStepPercentage),
-        (warm_up, executed - cool_down),
+        default_window(executed),
     )
 
 

@@ -19,7 +19,6 @@ from server.api.cache_reports import cache_json
 from server.api.runware.schema.objects import AcceleratorOptions
 from server.api.runware.translate.caches import (
     CACHES,
-    LEAST_STEPS,
     ThresholdDirection,
     cache_plan,
     cache_window,
@@ -27,6 +26,7 @@ from server.api.runware.translate.caches import (
 )
 from server.app import create_app
 from server.settings import Settings
+from server.tasks.cache_choice import LEAST_STEPS
 from tests.fakes import FakeWorker
 from tests.server.conftest import new_task, post
 
