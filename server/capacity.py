@@ -49,8 +49,8 @@ class Capacity:
         return f"{self}, but {' and '.join(self.shortages)}" if self.shortages else None
 
     def lines(self) -> tuple[str, ...]:
-        """The plan for a terminal; nothing for the CPU, where all is resident."""
-        if self.plan is None or self.card == CPU:
+        """The plan for a terminal; nothing where nothing fits."""
+        if self.plan is None:
             return ()
         first, *others = plan_lines(self.plan, self.card, self.host, self.workload)
         return (f"{self.entry.name} ({self.entry.air}) {first}", *others)

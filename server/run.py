@@ -18,6 +18,7 @@ import uvicorn
 
 from accel.cache.profile import ProfileError
 from pipelines.catalog.catalog import Catalog, CatalogError
+from pipelines.models.planning.cards import CPU
 from server.api.auth import ApiKeys
 from server.app import MILLION, create_app
 from server.capacity import plan_capacity
@@ -65,7 +66,7 @@ def serve(settings: Settings) -> int:
         if capacity.refusal is not None:
             typer.echo(f"ownware: {capacity.problem}", err=True)
             return 2
-        for line in capacity.lines():
+        for line in capacity.lines() if capacity.card != CPU else ():
             typer.echo(line, err=True)
         if capacity.problem is not None:
             log.warning(capacity.problem)

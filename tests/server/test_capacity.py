@@ -69,7 +69,7 @@ def test_a_cpu_is_told_what_the_host_lacks() -> None:
     short = planned(ENTRY, ("cpu",), PlanOptions(host_memory=8 * GIB))
     assert short.problem == ("Qwen/Qwen-Image takes 58 GB of download, 105 GiB of host memory, but the host has 8 GiB")
     assert short.refusal is None
-    assert short.lines() == ()
+    assert short.lines()[0].startswith("Qwen-Image (runware:108@1) on the CPU with 8.0 GiB of host memory")
 
 
 def test_the_disk_counts_where_something_is_downloaded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import pytest
@@ -5,6 +6,9 @@ from huggingface_hub import constants
 from typer.testing import CliRunner
 
 from ownware.cli import app
+from pipelines.catalog.catalog import EMBEDDED_FOLDER
+from pipelines.models.planning.cards import GIB, make_card
+from server import capacity, devices
 from tests.ownware.commands.models.test_list import ROWS
 
 
@@ -36,3 +40,49 @@ def test_a_named_row_that_is_not_here_is_a_negative_result(models: str) -> None:
 def test_an_unknown_name(models: str) -> None:
     code, told = check("mime", "--models", models)
     assert (code, told.strip()) == (2, "ownware: 'mime' is not in the models file; the nearest is 'mine'")
+
+
+@pytest.fixture
+def own_weights(models: str, tmp_path: Path) -> str:
+    """A models file whose row has weights of its own."""
+    shutil.copytree(EMBEDDED_FOLDER, tmp_path / "mine", ignore=shutil.ignore_patterns("loras", "controlnets"))
+    Path(models).write_text(ROWS.replace('"embedded"', '"./mine"'))
+    return models
+
+
+def on_a_card(monkeypatch: pytest.MonkeyPatch, gib: float) -> None:
+    card = make_card("NVIDIA GeForce RTX 4090", int(gib * GIB), (8, 9))
+    monkeypatch.setattr(devices, "find_devices", lambda wanted: ("cuda:0",))
+    monkeypatch.setattr(capacity, "find_cards", lambda: (card,))
+    monkeypatch.setattr(capacity, "free_host_memory", lambda: 64 * GIB)
+
+
+def test_the_plan_for_this_machine_follows(own_weights: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    on_a_card(monkeypatch, 24)
+    code, told = check("mine", "--models", own_weights)
+    _, first, *plan = told.splitlines()
+    assert code == 0
+    assert first == (
+        "  Mine (mine:1@1) on NVIDIA GeForce RTX 4090 (24.0 GiB) with 64.0 GiB of host memory, for 1328×1328:"
+    )
+    assert "    exact         yes: the values of the files are used as they are" in plan
+
+
+def test_on_a_cpu_the_plan_is_that_of_the_cpu(own_weights: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OWNWARE_DEVICES", "cpu")
+    assert "    - A CPU keeps everything in host memory." in check("mine", "--models", own_weights)[1].splitlines()
+
+
+def test_a_card_that_is_too_small_is_told(own_weights: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    on_a_card(monkeypatch, 1)
+    _, told = check("mine", "--models", own_weights)
+    assert "1.0 GiB of GPU memory are too few for 1328×1328" in told.splitlines()[1]
+
+
+def test_a_driver_that_is_too_old_is_told(own_weights: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(wanted: tuple[str, ...]) -> tuple[str, ...]:
+        raise devices.DeviceError("the GPU driver is too old")
+
+    monkeypatch.setattr(devices, "find_devices", refuse)
+    code, told = check("mine", "--models", own_weights)
+    assert (code, told.splitlines()[-1]) == (2, "ownware: --devices: the GPU driver is too old")
