@@ -1,29 +1,24 @@
 """Fetches files from URLs that strangers chose, and reaches no private network for them.
 
-A host is resolved once, all its addresses are checked, and the connection goes to a checked address. Each redirect is
-checked like a first URL. Requests carry no cookies and no credentials, and ignore proxies and netrc of the environment.
-Failures are `MediaError`s, which name no resolved address and repeat no URL.
+`CheckedTransport` checks each address. Each redirect is checked like a first URL. Failures are `MediaError`s, which
+name no resolved address and repeat no URL.
 """
 
 import asyncio
-import socket
-import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
-from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
 import httpx2
 
 from server.errors import MediaError
-from server.media.ip_addresses import is_public
+from server.media.checked_transport import CheckedTransport, HostNotFound, PrivateAddress, Resolve
 from server.media.web_address import WebAddressError, join_web_address, parse_web_address
 
 MAX_REDIRECTS = 3
 CHUNK_BYTES = 1 << 20
 
 T = TypeVar("T")
-Resolve = Callable[[str, int], Awaitable[list[str]]]
 
 
 class Fetcher:
@@ -39,16 +34,11 @@ class Fetcher:
         accept: str = "image/*",
         resolve: Resolve | None = None,
     ) -> None:
-        self._allow_private = allow_private
         self._timeout = timeout
         self._max_bytes = max_bytes
         self._noun = noun
         self._accept = accept
-        self._resolve = resolve or _resolve_host
-        # The pool knows addresses only: a connection kept open for one name would serve another, whose certificate was
-        # never checked.
-        limits = httpx2.Limits(max_keepalive_connections=0)
-        self._transport = httpx2.AsyncHTTPTransport(verify=_authorities(), trust_env=False, limits=limits)
+        self._transport = CheckedTransport(allow_private, resolve)
 
     async def fetch(self, url: str) -> bytes:
         """The body behind a URL. Raises `MediaError`."""
@@ -108,36 +98,15 @@ class Fetcher:
             raise MediaError(f"The {self._noun}'s URL leads to an address that {error}.") from error
 
     async def _get(self, url: httpx2.URL) -> httpx2.Response:
-        headers = {
-            "Host": url.netloc.decode("ascii"),
-            "User-Agent": "ownware",
-            "Accept": self._accept,
-            "Accept-Encoding": "identity",  # images are compressed already, and an unpacked body has no bound
-            "Connection": "close",
-        }
-        name = url.raw_host.decode("ascii")
-        addresses = await self._public_addresses(name, url.port or (443 if url.scheme == "https" else 80))
-        while True:
-            to = url.copy_with(host=addresses.pop(0))
-            request = httpx2.Request("GET", to, headers=headers, extensions={"sni_hostname": name})
-            try:
-                return await self._transport.handle_async_request(request)
-            except httpx2.ConnectError:  # a host with several addresses may be down at one of them
-                if not addresses:
-                    raise
-
-    async def _public_addresses(self, host: str, port: int) -> list[str]:
+        # Images are compressed already, and an unpacked body has no bound.
+        headers = {"Accept": self._accept, "Accept-Encoding": "identity"}
         try:
-            addresses = await self._resolve(host, port)
-        except OSError as error:
-            raise MediaError(f"The {self._noun}'s host '{host}' cannot be found.") from error
-        if not addresses:
-            raise MediaError(f"The {self._noun}'s host '{host}' cannot be found.")
-        if not self._allow_private and not all(is_public(address) for address in addresses):
-            raise MediaError(
-                f"The {self._noun}'s URL leads to a private address, which this server does not fetch from."
-            )
-        return addresses
+            return await self._transport.send("GET", url, headers)
+        except HostNotFound as error:
+            raise MediaError(f"The {self._noun}'s host '{error}' cannot be found.") from error
+        except PrivateAddress as error:
+            message = f"The {self._noun}'s URL leads to a private address, which this server does not fetch from."
+            raise MediaError(message) from error
 
     async def _chunks(self, response: httpx2.Response) -> AsyncIterator[bytes]:
         if not response.is_success:
@@ -151,14 +120,3 @@ class Fetcher:
             if size > self._max_bytes:
                 raise too_large
             yield chunk
-
-
-@cache
-def _authorities() -> ssl.SSLContext:
-    """The certificate authorities that every fetcher trusts. Loaded once, because that takes 20 ms."""
-    return httpx2.create_ssl_context(trust_env=False)
-
-
-async def _resolve_host(host: str, port: int) -> list[str]:
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return [str(entry[4][0]) for entry in found]

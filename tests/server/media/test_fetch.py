@@ -216,7 +216,9 @@ async def test_the_checked_address_is_the_one_connected_to(web: Web) -> None:
 async def test_a_name_that_changes_its_address_after_the_check_gains_nothing(
     web: Web, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("server.media.fetch.is_public", lambda address: address == "127.0.0.1")  # as if it were outside
+    monkeypatch.setattr(
+        "server.media.checked_transport.is_public", lambda address: address == "127.0.0.1"
+    )  # as if it were outside
     answers = [["127.0.0.1"], ["10.0.0.1"]]
 
     async def rebinding(host: str, port: int) -> list[str]:
@@ -267,7 +269,9 @@ async def test_tls_asks_for_the_name_not_the_address() -> None:
 
 
 async def test_a_redirect_is_checked_like_the_first_address(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("server.media.fetch.is_public", lambda address: address == "127.0.0.1")  # as if it were outside
+    monkeypatch.setattr(
+        "server.media.checked_transport.is_public", lambda address: address == "127.0.0.1"
+    )  # as if it were outside
 
     async def leads_inside(host: str, port: int) -> list[str]:
         return ["10.0.0.1"] if host == "inside" else ["127.0.0.1"]
