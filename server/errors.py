@@ -16,7 +16,7 @@
     ├── MethodNotAllowed          405     unsupportedMethod
     ├── ValueTooLarge             413     valueTooLarge
     ├── UnsupportedContentType    415     unsupportedContentType  a form of a foreign web page
-    ├── RateLimitExceeded         429     rateLimitExceeded       the queue is full
+    ├── RateLimitExceeded         429     rateLimitExceeded       the queue is full, or the key has used its part
     ├── InferenceError            500     inferenceError          the worker failed
     ├── TaskCancelled             500     taskCancelled
     ├── InternalServerError       500     internalServerError     a bug; the log has the trace, the client never
@@ -54,7 +54,7 @@ class ApiError(Exception):
 
     A dialect that raises one says which of its parameters is at fault. What all dialects share says a neutral `path`,
     as in `Failure`. `details` are the optional members of an error object: type, min, max, multiplier, default,
-    allowedValues.
+    allowedValues. `retry_after` are the seconds until the same request may succeed, None where that is not known.
     """
 
     status: ClassVar[int] = 500
@@ -68,6 +68,7 @@ class ApiError(Exception):
         parameter: str | tuple[str, ...] | None = None,
         path: str | None = None,
         details: dict[str, Any] | None = None,
+        retry_after: int | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -75,6 +76,7 @@ class ApiError(Exception):
         self.parameter = parameter
         self.path = path
         self.details = details or {}
+        self.retry_after = retry_after
 
 
 class InvalidRequest(ApiError):
@@ -180,7 +182,7 @@ class UnsupportedContentType(ApiError):
 
 
 class RateLimitExceeded(ApiError):
-    """The queue is full; the same request may be sent again later."""
+    """The queue is full, or the key has used its part; the same request may be sent again later."""
 
     status, default_code = 429, "rateLimitExceeded"
 

@@ -1,0 +1,29 @@
+from server.jobs.policy.fair_share import FairShare, Waiting
+from server.jobs.policy.forecast import forecast
+
+
+def share() -> FairShare:
+    return FairShare(lambda owner: 1.0)
+
+
+def test_turns_follow_the_policy_on_one_worker() -> None:
+    waiting = [Waiting(1, "a", 10), Waiting(2, "a", 10), Waiting(3, "b", 4)]
+    turns = forecast(share(), [5.0], waiting)
+    assert [(turn.task.job_id, turn.position, turn.begins, turn.ends) for turn in turns] == [
+        (1, 0, 5, 15),
+        (3, 1, 15, 19),
+        (2, 2, 19, 29),
+    ]
+
+
+def test_the_first_worker_that_is_free_takes_the_next() -> None:
+    waiting = [Waiting(number, "a", 10) for number in range(3)]
+    assert [turn.begins for turn in forecast(share(), [7.0, 3.0], waiting)] == [3, 7, 13]
+
+
+def test_nothing_is_changed_and_a_worker_is_assumed() -> None:
+    policy = share()
+    waiting = [Waiting(1, "a", 10), Waiting(2, "b", 10)]
+    assert forecast(policy, [], waiting) == forecast(policy, [], waiting)
+    assert forecast(policy, [], [])[:] == []
+    assert policy.choose(waiting) == waiting[0]
