@@ -12,7 +12,8 @@ from pathlib import Path
 from pipelines.catalog.catalog import Catalog, ModelEntry
 from pipelines.catalog.fingerprint import file_digest, same_weights
 from pipelines.catalog.hub.cache import local_file
-from pipelines.catalog.model_fingerprint import fingerprint, model_fingerprint
+from pipelines.catalog.weights_fingerprint import fingerprint
+from pipelines.models.model_fingerprint import model_fingerprint
 from pipelines.receipt import (
     Receipt,
     ReceiptError,

@@ -18,8 +18,9 @@ from accel.validation_message import validation_message
 from pipelines.catalog.catalog import ModelEntry
 from pipelines.catalog.fingerprint import file_digest
 from pipelines.catalog.hub.cache import local_file
-from pipelines.catalog.model_fingerprint import fingerprint, model_fingerprint
+from pipelines.catalog.weights_fingerprint import fingerprint
 from pipelines.models.engaged import Engaged
+from pipelines.models.model_fingerprint import model_fingerprint
 from pipelines.request import Reference, RenderRequest
 
 FORMAT = 1

@@ -23,10 +23,10 @@ from benchmarks.step_caches.results import Case, Measurement, Run, Setup, Simila
 from benchmarks.step_caches.similarity import compare
 from benchmarks.step_caches.variants import Variant
 from pipelines.catalog.catalog import ModelEntry
-from pipelines.catalog.model_fingerprint import model_fingerprint
 from pipelines.generate import generate
 from pipelines.models.checkpoint import Checkpoint, LoadedModel
 from pipelines.models.devices import device_name
+from pipelines.models.model_fingerprint import model_fingerprint
 from pipelines.request import RenderRequest
 
 _DIGITS = 4

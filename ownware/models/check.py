@@ -11,6 +11,7 @@ from pipelines.catalog.catalog import Adapter, Catalog, ModelEntry
 from pipelines.catalog.component_files import COMPONENTS, Component
 from pipelines.catalog.hub.snapshots import PARTS
 from pipelines.catalog.sources import Row, Source, missing_sources
+from pipelines.models.component_paths import component_path, mmproj_path
 from pipelines.models.formats.components.text_encoder import NO_VISION, open_text_encoder
 from pipelines.models.formats.components.transformer import open_transformer
 from pipelines.models.formats.components.vae import open_vae
@@ -49,9 +50,8 @@ def _model(entry: ModelEntry) -> Iterator[str]:
     if base is None:
         raise FormatError(f"there is no '{files.weights}'")
     for component in COMPONENTS:
-        own = files.own(component)
-        path = base / component if own is None else _path(own)
-        path = path / component if (path / component).is_dir() else path  # a folder of a whole model
+        if (path := component_path(files, component)) is None:
+            raise FormatError(f"there is no '{files.own(component)}'")
         yield _component(component, path, base / component / "config.json", entry)
     needed = [
         part for part in PARTS if part not in COMPONENTS and (part != "processor" or entry.mode != "text_to_image")
@@ -70,7 +70,7 @@ def _component(component: Component, path: Path, base_config: Path, entry: Model
         open_vae(path, config)
         return f"vae {_describe(open_weights(path).tensors.values())}"
     if component == "text_encoder":
-        encoder = open_text_encoder(path, config)
+        encoder = open_text_encoder(path, config, mmproj_path(entry.files))
         if entry.mode != "text_to_image" and not encoder.sees:
             raise FormatError(NO_VISION)
         return f"text encoder {encoder.format} {decimal(sum(weight.size for weight in encoder.weights.values()))}"

@@ -32,6 +32,8 @@ OUTLINES = Path("loras", "outlines.safetensors")
 EDGES = Path("controlnets", "edges")
 # Qwen-Image and Qwen-Image-Edit share one transformer class and its sizes, so a LoRA of one fits the other.
 LORA_ARCHITECTURES: tuple[str, ...] = get_args(Architecture)
+# The keys of a model that name files of its own.
+_OWN_FILES = (*COMPONENTS, "text_encoder_mmproj")
 _EMBEDDED_AREA = 128 * 128  # pixels of its training images: training/trainers/dataset.py
 
 # The fewest and the most reference images of each mode. Qwen-Image-Edit-2509 was trained with up to three.
@@ -52,7 +54,8 @@ class ModelEntry:
     constants. `native_area` is for weights that were trained at one size: they render at that size, and the image is
     scaled afterwards. `profile` is the name of a TeaCache profile.
     `schedule` is for weights that are distilled themselves.
-    `transformer`, `text_encoder` and `vae` are files or folders that replace those of `weights`.
+    `transformer`, `text_encoder` and `vae` are files or folders that replace those of `weights`. `text_encoder_mmproj`
+    is the vision tower of a text encoder in GGUF, where it does not lie beside it.
     `loras` act in every task of the model, besides those that a task names.
     `names` has what the clients of a dialect call the model, by the dialect. Rows of several modes may share one.
     """
@@ -77,13 +80,14 @@ class ModelEntry:
     transformer: str | None = None
     text_encoder: str | None = None
     vae: str | None = None
+    text_encoder_mmproj: str | None = None
     loras: tuple[OwnLora, ...] = ()
     names: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
 
     @property
     def files(self) -> ComponentFiles:
         """Where its components come from."""
-        return ComponentFiles(self.weights, self.transformer, self.text_encoder, self.vae)
+        return ComponentFiles(self.weights, self.transformer, self.text_encoder, self.vae, self.text_encoder_mmproj)
 
     @property
     def embedded(self) -> bool:
@@ -161,7 +165,7 @@ class Catalog:
     def with_embedded_weights(self) -> "Catalog":
         """This catalogue with the embedded checkpoint for every identifier, and with its LoRA and ControlNet."""
         embedded: dict[str, Any] = {"weights": EMBEDDED, "profile": None, "schedule": UNCHANGED, "loras": ()}
-        embedded |= dict.fromkeys(COMPONENTS)
+        embedded |= dict.fromkeys(_OWN_FILES)
         entries = tuple(replace(entry, **embedded) for entry in self.entries)
         return _with_embedded_abilities(replace(self, entries=entries))
 
@@ -207,6 +211,8 @@ def load_catalog(path: Path = BUILT_IN) -> Catalog:
     for row in (*loras, *controlnets):
         if near := _misspelt(row.architecture):
             raise CatalogError(f"{path}: {row.air}: architecture: '{row.architecture}'; the nearest is '{near}'")
+    if alone := [row.air for row in models if row.text_encoder_mmproj is not None and row.text_encoder is None]:
+        raise CatalogError(f"{path}: models: {alone[0]}: text_encoder_mmproj: name the GGUF as text_encoder too")
     models = tuple(_own_schedule(row, path) for row in models)
     loras = tuple(_recognize(row) for row in loras)
     names = [name for row in (*models, *loras, *controlnets) for name in _names(row)]
@@ -286,7 +292,7 @@ def _resolve_path(row: Row, folder: Path) -> Row:
     row = replace(row, slugs=tuple(slug.lower() for slug in row.slugs), weights=_absolute(row.weights, folder))
     if not isinstance(row, ModelEntry):
         return row
-    own = {each: _absolute(name, folder) for each in COMPONENTS if (name := row.files.own(each)) is not None}
+    own = {each: _absolute(name, folder) for each in _OWN_FILES if (name := getattr(row, each)) is not None}
     loras = tuple(replace(lora, weights=_absolute(lora.weights, folder)) for lora in row.loras)
     return replace(row, loras=loras, **own)
 

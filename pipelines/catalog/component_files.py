@@ -15,12 +15,14 @@ class ComponentFiles:
     """`weights` is a diffusers folder or a hub repository, and holds whatever has no file or folder of its own.
 
     A component of its own is a file, a folder, `owner/repository` or `owner/repository/file` on the hub.
+    `text_encoder_mmproj` is the vision tower of a text encoder in GGUF. Without a name, one beside it is looked for.
     """
 
     weights: str
     transformer: str | None = None
     text_encoder: str | None = None
     vae: str | None = None
+    text_encoder_mmproj: str | None = None
 
     def own(self, component: Component) -> str | None:
         """Where a component comes from, if not from `weights`."""
@@ -33,4 +35,7 @@ class ComponentFiles:
 
     def __str__(self) -> str:
         """`weights`, and the components that come from elsewhere."""
-        return ", ".join((self.weights, *(f"{component} {self.own(component)}" for component in self.replaced)))
+        named = [f"{component} {self.own(component)}" for component in self.replaced]
+        if self.text_encoder_mmproj is not None:
+            named.append(f"mmproj {self.text_encoder_mmproj}")
+        return ", ".join((self.weights, *named))

@@ -17,7 +17,7 @@ from pipelines.catalog.catalog import EMBEDDED, Catalog, ModelEntry
 from pipelines.catalog.component_files import ComponentFiles
 from pipelines.catalog.fingerprint import part_fingerprint
 from pipelines.catalog.hub.cache import local_folder
-from pipelines.catalog.model_fingerprint import component_fingerprint
+from pipelines.catalog.weights_fingerprint import component_fingerprint
 
 log = structlog.get_logger()
 

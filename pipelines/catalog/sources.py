@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipelines.catalog.catalog import EMBEDDED, EMBEDDED_FOLDER, Adapter, Catalog, ModelEntry
-from pipelines.catalog.hub.cache import is_repository, local_file, local_folder, snapshot_folder, split_file
+from pipelines.catalog.catalog import EMBEDDED, Adapter, Catalog, ModelEntry
+from pipelines.catalog.hub.cache import is_repository, local_path, snapshot_folder, split_file
 from pipelines.catalog.hub.repository import HubFile, Repository
 from pipelines.catalog.hub.snapshots import model_files
 
@@ -41,15 +41,7 @@ class Source:
 
     def local(self) -> Path | None:
         """The folder or file on this machine; None unless all of it is here."""
-        if self.name == EMBEDDED:
-            return EMBEDDED_FOLDER
-        if self.file is None and (folder := local_folder(self.name, self.without)) is not None:
-            return folder
-        try:
-            path = local_file(Path(self.name))
-        except (OSError, ValueError):
-            return None
-        return path if path.exists() else None
+        return local_path(self.name, self.without)
 
     def present(self) -> tuple[Path, ...]:
         """The files that are on this machine, all or some."""
@@ -73,8 +65,9 @@ def sources(row: Row) -> tuple[Source, ...]:
     if not isinstance(row, ModelEntry):
         return (Source(row.weights),)
     files = row.files
-    own = (name for component in files.replaced if (name := files.own(component)) is not None)
-    return (Source(files.weights, files.replaced), *map(Source, own), *(Source(lora.weights) for lora in row.loras))
+    own = [*(files.own(component) for component in files.replaced), files.text_encoder_mmproj]
+    named = (Source(name) for name in own if name is not None)
+    return (Source(files.weights, files.replaced), *named, *(Source(lora.weights) for lora in row.loras))
 
 
 def missing_sources(row: Row) -> tuple[Source, ...]:

@@ -34,6 +34,7 @@ def _problems(catalog: Catalog, folder: Path) -> Iterator[tuple[str, str | None]
         yield f"models: {row.air}: weights", _model_problem(row, folder)
         for component in row.files.replaced:
             yield f"models: {row.air}: {component}", _component_problem(row, component, folder)
+        yield f"models: {row.air}: text_encoder_mmproj", _missing_problem(row.text_encoder_mmproj, folder)
         for lora in row.loras:
             yield f"models: {row.air}: loras", _lora_problem(lora.weights, folder)
     for row in catalog.loras:
@@ -65,14 +66,20 @@ def _component_problem(entry: ModelEntry, component: Component, folder: Path) ->
     path = folder / Path(name).expanduser()
     if path.is_dir() and (path / component).is_dir():
         path /= component
-    if path.exists():
-        with_vision = entry.mode != "text_to_image"
-        opens: dict[Component, Callable[[Path], object]] = {
-            "transformer": open_transformer,
-            "text_encoder": partial(_check_text_encoder, with_vision=with_vision),
-            "vae": open_vae,
-        }
-        return _problem_of(path, opens[component])
+    if not path.exists():
+        return _missing_problem(name, folder)
+    opens: dict[Component, Callable[[Path], object]] = {
+        "transformer": open_transformer,
+        "text_encoder": partial(_check_text_encoder, entry=entry, folder=folder),
+        "vae": open_vae,
+    }
+    return _problem_of(path, opens[component])
+
+
+def _missing_problem(name: str | None, folder: Path) -> str | None:
+    """Why a file or folder that is written as a path cannot be used; None for what is here, and for a hub name."""
+    if name is None or (path := folder / Path(name).expanduser()).exists():
+        return None
     if is_path(name) or _looks_local(name, folder):
         return f"there is no file or folder '{path}'{_nearest(path)}"
     return None
@@ -86,9 +93,13 @@ def _problem_of(path: Path, open_component: Callable[[Path], object]) -> str | N
     return None
 
 
-def _check_text_encoder(path: Path, *, with_vision: bool) -> None:
-    found = open_text_encoder(path)
-    if with_vision and not found.sees:
+def _check_text_encoder(path: Path, entry: ModelEntry, folder: Path) -> None:
+    """A vision tower that comes from the hub, or that is missing, is checked elsewhere."""
+    named = entry.text_encoder_mmproj
+    mmproj = None if named is None else folder / Path(named).expanduser()
+    is_here = mmproj is not None and mmproj.exists()
+    found = open_text_encoder(path, mmproj=mmproj if is_here else None)
+    if entry.mode != "text_to_image" and not found.sees and named is None:
         raise FormatError(NO_VISION)
 
 

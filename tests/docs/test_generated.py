@@ -13,8 +13,8 @@ from benchmarks.step_caches.results import read_results
 from pipelines.catalog.catalog import EMBEDDED, EMBEDDED_FOLDER
 from pipelines.catalog.component_files import ComponentFiles
 from pipelines.catalog.fingerprint import same_weights
-from pipelines.catalog.model_fingerprint import fingerprint
 from pipelines.catalog.profiles import recipe_of
+from pipelines.catalog.weights_fingerprint import fingerprint
 from tests.docs.pages import ROOT, text_of
 
 RESULTS = ROOT / "benchmarks" / "results" / "step-caches-cpu.jsonl"

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from pipelines.catalog.catalog import load_catalog
-from pipelines.catalog.model_fingerprint import fingerprint
 from pipelines.catalog.own_lora import OwnLora
+from pipelines.catalog.weights_fingerprint import fingerprint
 from pipelines.receipt import Receipt, ReceiptError, make_receipt, pictures_of, read_receipt, with_files
 from pipelines.request import ControlUse, LoraUse, Outpaint, Reference, RenderRequest, Sampler
 

@@ -13,7 +13,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from pipelines.catalog.catalog import EMBEDDED_FOLDER
-from pipelines.catalog.model_fingerprint import fingerprint
+from pipelines.catalog.weights_fingerprint import fingerprint
 from pipelines.models.checkpoint import Checkpoint
 from pipelines.models.loading.loader import load
 

@@ -23,6 +23,9 @@ def add(
     guidance: Annotated[float, typer.Option(help="Default guidance scale of a model.")] = 4.0,
     transformer: Annotated[str | None, typer.Option(help="A file or folder instead of their transformer.")] = None,
     text_encoder: Annotated[str | None, typer.Option(help="A file or folder instead of their text encoder.")] = None,
+    text_encoder_mmproj: Annotated[
+        str | None, typer.Option(help="The vision tower of a text encoder in GGUF; default: the one beside it.")
+    ] = None,
     vae: Annotated[str | None, typer.Option(help="A file or folder instead of their VAE.")] = None,
 ) -> None:
     """Add a model, a LoRA or a ControlNet to your models file; comments and rows in it stay as they are."""
@@ -44,7 +47,12 @@ def add(
         architecture = "qwen_image" if mode == "text_to_image" else "qwen_image_edit"
         row |= {"version": "1.0", "architecture": architecture, "mode": mode}
         row |= {"steps": steps, "true_cfg_scale": guidance}
-        own = {"transformer": transformer, "text_encoder": text_encoder, "vae": vae}
+        own = {
+            "transformer": transformer,
+            "text_encoder": text_encoder,
+            "text_encoder_mmproj": text_encoder_mmproj,
+            "vae": vae,
+        }
         row |= {key: path_in_row(path, file) for key, path in own.items() if path is not None}
     try:
         add_row(file, {"model": "models", "lora": "loras", "controlnet": "controlnets"}[kind], row)

@@ -62,6 +62,17 @@ def local_folder(weights: str, without: Collection[str] = ()) -> Path | None:
     return None if snapshot is None or missing_files(snapshot, without) else snapshot
 
 
+def local_path(weights: str, without: Collection[str] = ()) -> Path | None:
+    """The local folder or file of some weights; None unless all of it is here. `without` as in `local_folder`."""
+    if (folder := local_folder(weights, without)) is not None:
+        return folder
+    try:
+        path = local_file(Path(weights))
+    except (OSError, ValueError):
+        return None
+    return path if path.exists() else None
+
+
 def local_file(path: Path) -> Path:
     """An absolute path as it is; for owner/repository/file on the hub, the cache's copy.
 

@@ -3,19 +3,16 @@
 Knows files and versions; knows no prompt.
 """
 
-from pathlib import Path
-
 import diffusers
 import torch
 import transformers
 
 from pipelines.catalog.component_files import ComponentFiles
-from pipelines.catalog.fingerprint import file_fingerprint, part_fingerprint
-from pipelines.catalog.hub.cache import local_file, local_folder
-from pipelines.catalog.model_fingerprint import component_fingerprint
+from pipelines.catalog.fingerprint import part_fingerprint
+from pipelines.catalog.hub.cache import local_folder
 from pipelines.models.checkpoint import Checkpoint
 from pipelines.models.devices import device_name
-from pipelines.models.formats.components.text_encoder import find_mmproj
+from pipelines.models.model_fingerprint import text_encoder_fingerprints
 
 # The layout of the files, and what is done to the encoder's output. Another number makes all encodings anew.
 _FORMAT = 1
@@ -27,13 +24,15 @@ def encoder_identity(files: ComponentFiles, checkpoint: Checkpoint, precision: s
     `precision` is that of the encoder's Linear layers.
     """
     folder = local_folder(files.weights, files.replaced)
-    own = files.text_encoder
-    weights = _own_fingerprint(own) if own else folder and part_fingerprint(folder, "text_encoder")
-    if folder is None or weights is None:
+    if folder is None:
+        return None
+    own = (part_fingerprint(folder, "text_encoder"),)
+    weights = own if files.text_encoder is None else text_encoder_fingerprints(files)
+    if None in weights:
         return None
     parts = (
         _FORMAT,
-        weights,
+        *weights,
         part_fingerprint(folder, "tokenizer"),
         part_fingerprint(folder, "processor"),
         precision,
@@ -44,15 +43,6 @@ def encoder_identity(files: ComponentFiles, checkpoint: Checkpoint, precision: s
         diffusers.__version__,
     )
     return " ".join(map(str, parts))
-
-
-def _own_fingerprint(name: str) -> str | None:
-    """The fingerprint of a text encoder of its own. That of a GGUF file has its vision tower's beside it."""
-    weights = component_fingerprint(name)
-    if weights is None or not name.lower().endswith(".gguf"):
-        return weights
-    tower = find_mmproj(local_file(Path(name)))
-    return weights if tower is None else f"{weights} {file_fingerprint(tower.path)}"
 
 
 def _device(device: torch.device) -> str:

@@ -13,7 +13,8 @@ from torch import nn
 
 from pipelines.catalog.component_files import Component, ComponentFiles
 from pipelines.catalog.fingerprint import file_fingerprint
-from pipelines.catalog.hub.cache import local_file, local_folder
+from pipelines.catalog.hub.cache import local_folder
+from pipelines.models.component_paths import component_path, mmproj_path
 from pipelines.models.devices import free_memory
 from pipelines.models.encoder.waiting_encoder import LoadedEncoder
 from pipelines.models.formats.containers.headers import FormatError
@@ -70,32 +71,17 @@ def shared_identities(files: ComponentFiles, dtype: str, plan: WeightsPlan) -> d
 
 def component_identity(files: ComponentFiles, component: Component) -> str | None:
     """A hash of the weights and the configuration of a component. None when they are not wholly on this machine."""
-    base, own = local_folder(files.weights, files.replaced), files.own(component)
-    path = None if base is None else base / component if own is None else _local_path(own, component)
+    base, path = local_folder(files.weights, files.replaced), component_path(files, component)
     if base is None or path is None:
         return None
     try:
         config = _config(path / "config.json") if path.is_dir() else _config(base / component / "config.json")
-        digests = [file_fingerprint(each) for each in _weights(path)]
+        tower = mmproj_path(files) if component == "text_encoder" else None
+        weights = (*(shards_of(path) if path.is_dir() else (path,)), *(() if tower is None else (tower,)))
+        digests = [file_fingerprint(each) for each in weights]
     except (FormatError, OSError):
         return None
     return hashlib.sha256(json.dumps([digests, config], sort_keys=True).encode()).hexdigest()
-
-
-def _local_path(name: str, component: Component) -> Path | None:
-    if (folder := local_folder(name)) is not None:
-        return folder / component if (folder / component).is_dir() else folder
-    try:
-        return local_file(Path(name))
-    except (OSError, ValueError):
-        return None
-
-
-def _weights(path: Path) -> tuple[Path, ...]:
-    """The files of a component. A GGUF of a language model may have its vision tower in another file beside it."""
-    if path.is_dir():
-        return shards_of(path)
-    return (path, *sorted(path.parent.glob("*mmproj*.gguf"))) if path.suffix.lower() == ".gguf" else (path,)
 
 
 def _config(path: Path) -> dict[str, Any]:

@@ -162,7 +162,9 @@ def load_text_encoder(
     One that `waits` is read into host memory when it is first needed. Its files are checked now.
     """
     with _part(files.text_encoder or files.weights, "text_encoder") as part:
-        found = open_text_encoder(*_path_and_config(files, part))
+        named = files.text_encoder_mmproj
+        mmproj = None if named is None else _component_path(named, part)
+        found = open_text_encoder(*_path_and_config(files, part), mmproj)
         if not found.config:
             raise ValueError(f"`weights` has no {part}/config.json, which a single file needs beside it")
         if with_vision and not found.sees:

@@ -100,13 +100,18 @@ def test_a_folder_beside_the_file_is_resolved_and_a_hub_name_is_left(tmp_path: P
 def test_paths_of_components_count_from_the_file(tmp_path: Path) -> None:
     (tmp_path / "q4.gguf").touch()
     keys = 'transformer = "q4.gguf"\ntext_encoder = "./nowhere"\nvae = "owner/name/vae.safetensors"\n'
+    keys += 'text_encoder_mmproj = "./tower.gguf"\n'
     entry, plain = load_catalog(written(tmp_path, row() + keys + row("mine:2@1", "Other"))).entries
     folder = tmp_path.resolve()
     assert entry.files == ComponentFiles(
-        "owner/name", str(folder / "q4.gguf"), str(folder / "nowhere"), "owner/name/vae.safetensors"
+        "owner/name",
+        str(folder / "q4.gguf"),
+        str(folder / "nowhere"),
+        "owner/name/vae.safetensors",
+        str(folder / "tower.gguf"),
     )
     assert plain.files.replaced == ()
-    assert Catalog((entry,)).with_embedded_weights().entries[0].files.replaced == ()
+    assert Catalog((entry,)).with_embedded_weights().entries[0].files == ComponentFiles("embedded")
 
 
 @pytest.mark.parametrize(
@@ -124,6 +129,7 @@ def test_paths_of_components_count_from_the_file(tmp_path: Path) -> None:
         (row() + lora("controlnets") + "schedule = { steps = 8 }", "hub:1@1: a ControlNet has no schedule"),
         (row() + lora("controlnets") + "in_context = true", "hub:1@1: in_context is a key of LoRAs"),
         (row().replace("steps = 4", "steps = 'four'"), "models.0.steps"),
+        (row() + "text_encoder_mmproj = 'a.gguf'", "mine:1@1: text_encoder_mmproj: name the GGUF as text_encoder too"),
         (row() + row(slug="other"), "named more than once: mine:1@1"),
         (row() + row("mine:2@1"), "named more than once: mine"),
         (row(air="Mine:1@1", slug="mine:1@1"), "named more than once: mine:1@1"),

@@ -9,3 +9,5 @@ def test_what_has_files_of_its_own() -> None:
     assert mixed.replaced == ("transformer", "vae")
     assert [mixed.own(component) for component in COMPONENTS] == ["q4.gguf", None, "vae.safetensors"]
     assert str(mixed) == "owner/name, transformer q4.gguf, vae vae.safetensors"
+    named = ComponentFiles("owner/name", text_encoder="q4.gguf", text_encoder_mmproj="tower.gguf")
+    assert str(named) == "owner/name, text_encoder q4.gguf, mmproj tower.gguf"

@@ -86,6 +86,8 @@ def test_all_that_a_model_is_made_of() -> None:
         Source("o/l/fast.safetensors"),
     )
     assert missing_sources(row) == sources(row)
+    row = replace(MODEL, weights="o/m", text_encoder="o/f/q4.gguf", text_encoder_mmproj="o/f/mmproj.gguf")
+    assert sources(row)[1:] == (Source("o/f/q4.gguf"), Source("o/f/mmproj.gguf"))
 
 
 def test_rows_of_every_kind() -> None:

@@ -8,8 +8,8 @@ from pipelines.catalog.catalog import BUILT_IN, EMBEDDED, Adapter, Catalog, Cata
 from pipelines.catalog.own_lora import OwnLora
 from pipelines.models import weights_check
 from pipelines.models.weights_check import check_weights
-from tests.pipelines.models.formats.components.test_text_encoder import LANGUAGE
-from tests.pipelines.models.formats.encoders import save_language_gguf
+from tests.pipelines.models.formats.components.test_text_encoder import LANGUAGE, VISION
+from tests.pipelines.models.formats.encoders import save_language_gguf, save_mmproj
 
 TEXT, EDIT = load_catalog().entries[:2]
 PARTS = ("transformer", "vae", "text_encoder", "tokenizer", "scheduler")
@@ -140,6 +140,18 @@ class TestComponent:
         edit = Catalog((replace(EDIT, weights=EMBEDDED, text_encoder=str(path)),))
         told = problem(edit, tmp_path, "text_encoder")
         assert told.startswith(f"'{path}' cannot be loaded: it is a language model without a vision tower")
+
+    def test_a_vision_tower_of_its_own(self, tmp_path: Path) -> None:
+        path, tower = tmp_path / "qwen.gguf", save_mmproj(VISION, tmp_path / "tower.gguf")
+        save_language_gguf(LANGUAGE, path)
+        edit = replace(EDIT, weights=EMBEDDED, text_encoder=str(path))
+        for name in (str(tower), "tower.gguf", "owner/repository/mmproj.gguf"):
+            check_weights(Catalog((replace(edit, text_encoder_mmproj=name),)), tmp_path / "models.toml")
+        gone = replace(edit, text_encoder_mmproj="./tower-2.gguf")
+        told = problem(Catalog((gone,)), tmp_path, "text_encoder_mmproj")
+        assert told == f"there is no file or folder '{tmp_path}/tower-2.gguf'; the nearest is '{tower}'"
+        other = replace(edit, text_encoder_mmproj=str(path))
+        assert "is no vision tower" in problem(Catalog((other,)), tmp_path, "text_encoder")
 
 
 class TestLora:

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from pipelines.catalog.catalog import EMBEDDED_FOLDER
-from pipelines.catalog.model_fingerprint import fingerprint
+from pipelines.catalog.weights_fingerprint import fingerprint
 from training.scores.scoring import Scoring
 
 

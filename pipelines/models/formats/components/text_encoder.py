@@ -25,9 +25,10 @@ _EMBEDDING = "model.language_model.embed_tokens.weight"
 _VISION = "model.visual."
 # Logits are never computed, and the library calculates the frequencies of its position embeddings.
 _UNUSED = re.compile(r"^lm_head\.|(^|\.)rotary(_pos)?_emb\.inv_freq$")
+_PROJECTOR = "qwen2.5vl_merger"  # what the mmproj file of a Qwen2.5-VL calls itself
 NO_VISION = (
     "it is a language model without a vision tower, so it draws from text but cannot edit; put its mmproj file beside "
-    "it, such as Qwen2.5-VL-7B-Instruct-mmproj-F16.gguf"
+    "it, or name it as `text_encoder_mmproj`, such as Qwen2.5-VL-7B-Instruct-mmproj-F16.gguf"
 )
 _WANTED = "Qwen-Image reads a Qwen2.5-VL-7B"
 _REFUSALS = (
@@ -57,14 +58,19 @@ class TextEncoderFile:
     sees: bool
 
 
-def open_text_encoder(path: Path, base_config: Mapping[str, Any] | None = None) -> TextEncoderFile:
+def open_text_encoder(
+    path: Path, base_config: Mapping[str, Any] | None = None, mmproj: Path | None = None
+) -> TextEncoderFile:
     """Recognize a file or folder. Raises `FormatError`.
 
     `base_config` is the configuration of the weights that the row names besides: a single file has none of its own.
+    `mmproj` is the vision tower of a GGUF file; without one, that beside it counts.
     """
     files = open_weights(path)
     if files.gguf:
-        weights, source = _open_gguf(files)
+        weights, source = _open_gguf(files, find_mmproj(path) if mmproj is None else _open_mmproj(mmproj))
+    elif mmproj is not None:
+        raise FormatError(f"'{path.name}' is no GGUF, so it has no mmproj file; leave out `text_encoder_mmproj`")
     else:
         named = {_new_name(name.removeprefix(_PREFIX)): tensor for name, tensor in _own_tensors(files)}
         weights, source = dict[str, AnyEntry](pair_scales(named, files.metadata)), _container(files)
@@ -93,7 +99,7 @@ def _new_name(name: str) -> str:
     return name
 
 
-def _open_gguf(files: WeightFiles) -> tuple[dict[str, AnyEntry], str]:
+def _open_gguf(files: WeightFiles, vision: WeightFiles | None) -> tuple[dict[str, AnyEntry], str]:
     architecture = files.metadata.get("general.architecture")
     if architecture != TEXT_ARCHITECTURE:
         refuse(files.tensors, _REFUSALS)
@@ -101,7 +107,7 @@ def _open_gguf(files: WeightFiles) -> tuple[dict[str, AnyEntry], str]:
             f"'{files.path.name}' is a GGUF of the architecture {architecture}; a Qwen2.5-VL has {TEXT_ARCHITECTURE}"
         )
     weights: dict[str, AnyEntry] = dict(pair_scales(language_names(files.tensors), files.metadata))
-    if (vision := find_mmproj(files.path)) is None:
+    if vision is None:
         return weights, _container(files)
     return weights | vision_weights(vision.tensors), f"{_container(files)}, vision tower {vision.path.name}"
 
@@ -109,8 +115,19 @@ def _open_gguf(files: WeightFiles) -> tuple[dict[str, AnyEntry], str]:
 def find_mmproj(path: Path) -> WeightFiles | None:
     """The vision tower beside a language model: of several, that whose name begins most alike. Raises `FormatError`."""
     beside = [each for each in path.parent.glob("*.gguf") if "mmproj" in each.name.lower() and each != path]
-    towers = [files for files in map(open_weights, sorted(beside)) if "qwen2.5vl_merger" in files.metadata.values()]
+    towers = [files for files in map(open_weights, sorted(beside)) if _is_tower(files)]
     return max(towers, key=lambda files: _alike(files.path.name, path.name), default=None)
+
+
+def _open_mmproj(path: Path) -> WeightFiles:
+    files = open_weights(path)
+    if not _is_tower(files):
+        raise FormatError(f"'{path.name}' is no vision tower of Qwen2.5-VL; name its mmproj file")
+    return files
+
+
+def _is_tower(files: WeightFiles) -> bool:
+    return _PROJECTOR in files.metadata.values()
 
 
 def _alike(one: str, other: str) -> int:

@@ -20,6 +20,7 @@ def test_rows_of_every_kind(tmp_path: Path) -> None:
         f"{file}: my:1@1 is added\n",
     )
     options = ["--transformer", "city96/Qwen-Image-gguf/q4.gguf", "--name", "Small"]
+    options += ["--text-encoder", "owner/q4/text.gguf", "--text-encoder-mmproj", "owner/q4/mmproj.gguf"]
     assert add("my:2@1", "Qwen/Qwen-Image", *models, *options)[0] == 0
     assert add("my:3@1", "owner/style/ink.safetensors", *models, "--kind", "lora")[0] == 0
     assert add("my:4@1", "owner/net", *models, "--kind", "controlnet")[0] == 0
@@ -27,6 +28,7 @@ def test_rows_of_every_kind(tmp_path: Path) -> None:
     first, second = catalog.entries
     assert (first.slugs, first.steps, first.mode, first.architecture) == (("mine",), 8, "edit", "qwen_image_edit")
     assert (second.name, second.transformer) == ("Small", "city96/Qwen-Image-gguf/q4.gguf")
+    assert (second.text_encoder, second.text_encoder_mmproj) == ("owner/q4/text.gguf", "owner/q4/mmproj.gguf")
     assert catalog.find_lora("my:3@1")
     assert catalog.find_controlnet("my:4@1")
 

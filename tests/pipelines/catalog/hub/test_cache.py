@@ -4,7 +4,7 @@ import huggingface_hub.constants
 import pytest
 
 from pipelines.catalog.catalog import EMBEDDED, EMBEDDED_FOLDER
-from pipelines.catalog.hub.cache import is_repository, local_file, local_folder, snapshot_folder, split_file
+from pipelines.catalog.hub.cache import is_repository, local_file, local_folder, local_path, snapshot_folder, split_file
 
 
 @pytest.fixture(autouse=True)
@@ -46,6 +46,16 @@ class TestFolder:
     @pytest.mark.parametrize("weights", ["owner/other", "/no/such/folder", "not a name!"])
     def test_none_without_a_local_copy(self, weights: str) -> None:
         assert local_folder(weights) is None
+
+
+def test_a_folder_or_a_file(hub_cache: Path, tmp_path: Path) -> None:
+    snapshot = put_snapshot(hub_cache, "style.safetensors")
+    file = snapshot / "style.safetensors"
+    assert local_path(EMBEDDED) == EMBEDDED_FOLDER
+    assert local_path(str(tmp_path)) == tmp_path
+    assert local_path(str(file)) == local_path("owner/style/style.safetensors") == file
+    for name in (str(tmp_path / "gone"), "owner/style/gone.safetensors", "owner/style", "not a name!"):
+        assert local_path(name) is None
 
 
 class TestFile:

@@ -123,6 +123,19 @@ class TestTextEncoder:
         assert torch.equal(hidden(ours), hidden(holding(library, stood)))
         assert torch.equal(seen(ours), seen(library))
 
+    def test_the_mmproj_may_lie_elsewhere(
+        self, weights: Path, library: Qwen2_5_VLForConditionalGeneration, state: State, tmp_path: Path
+    ) -> None:
+        (tmp_path / "towers").mkdir()
+        save_language_gguf(state, tmp_path / "language.gguf")
+        named = save_mmproj(state, tmp_path / "towers" / "tower.gguf")
+        files = ComponentFiles(
+            str(weights), text_encoder=str(tmp_path / "language.gguf"), text_encoder_mmproj=str(named)
+        )
+        placement = Placement(CPU, torch.float32, "fp32", in_a_layer)
+        ours = load_text_encoder(files, placement, with_vision=True).network
+        assert torch.equal(seen(ours), seen(library))
+
     def test_a_gguf_alone_draws_from_text_and_does_not_edit(
         self, weights: Path, library: Qwen2_5_VLForConditionalGeneration, state: State, tmp_path: Path
     ) -> None:

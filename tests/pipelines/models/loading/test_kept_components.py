@@ -11,6 +11,8 @@ from pipelines.models.encoder.waiting_encoder import LoadedEncoder
 from pipelines.models.loading import kept_components
 from pipelines.models.loading.kept_components import SHARED, KeptComponents, component_identity, shared_identities
 from pipelines.models.plan import resident_plan
+from tests.pipelines.models.formats.components.test_text_encoder import LANGUAGE, VISION
+from tests.pipelines.models.formats.encoders import save_language_gguf, save_mmproj
 
 
 @pytest.fixture
@@ -53,10 +55,10 @@ class TestIdentity:
         assert component_identity(own, "vae") not in (None, before)
 
     def test_a_vision_tower_beside_a_gguf_file_counts(self, copies: tuple[Path, Path], tmp_path: Path) -> None:
-        (tmp_path / "q4.gguf").write_bytes(b"language")
+        save_language_gguf(LANGUAGE, tmp_path / "q4.gguf")
         files = ComponentFiles(str(copies[0]), text_encoder=str(tmp_path / "q4.gguf"))
         blind = component_identity(files, "text_encoder")
-        (tmp_path / "q4-mmproj-F16.gguf").write_bytes(b"vision")
+        save_mmproj(VISION, tmp_path / "Q4-MMPROJ-F16.gguf")
         assert component_identity(files, "text_encoder") not in (None, blind)
 
     def test_what_is_not_here_has_none(self, copies: tuple[Path, Path]) -> None:

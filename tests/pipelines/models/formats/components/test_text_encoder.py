@@ -63,6 +63,24 @@ class TestGguf:
         assert found.format == "GGUF F32, vision tower Qwen2.5-VL-7B-mmproj.gguf"
         assert found.weights["model.visual.patch_embed.proj.weight"].shape == (4, 3, 2, 14, 14)
 
+    def test_one_that_is_named_counts(self, tmp_path: Path) -> None:
+        save_language_gguf(LANGUAGE, tmp_path / "a.gguf")
+        save_mmproj(VISION, tmp_path / "a-mmproj.gguf")
+        (tmp_path / "other").mkdir()
+        named = save_mmproj(VISION, tmp_path / "other" / "tower.gguf")
+        found = open_text_encoder(tmp_path / "a.gguf", mmproj=named)
+        assert found.format == "GGUF F32, vision tower tower.gguf"
+        assert found.sees
+
+    def test_another_file_is_no_vision_tower(self, tmp_path: Path) -> None:
+        save_language_gguf(LANGUAGE, tmp_path / "a.gguf")
+        with pytest.raises(FormatError, match=r"'a\.gguf' is no vision tower of Qwen2\.5-VL; name its mmproj file"):
+            open_text_encoder(tmp_path / "a.gguf", mmproj=tmp_path / "a.gguf")
+
+    def test_other_files_have_their_own_vision_tower(self, tmp_path: Path, weights: Path) -> None:
+        with pytest.raises(FormatError, match="is no GGUF, so it has no mmproj file"):
+            open_text_encoder(weights / "text_encoder", mmproj=tmp_path / "tower.gguf")
+
     def test_without_one(self, tmp_path: Path) -> None:
         save_language_gguf(LANGUAGE, tmp_path / "a.gguf")
         assert not open_text_encoder(tmp_path / "a.gguf").sees
