@@ -18,7 +18,7 @@ from pipelines.catalog.profiles import Profiles
 from server.api.auth import ApiKeys
 from server.api.exception_handlers import install_handlers, surface_of
 from server.api.openapi import install_docs
-from server.api.routes import health, images, metrics, receipts
+from server.api.routes import health, images, metrics, receipts, tasks
 from server.api.runware.http import WARNINGS_HEADER
 from server.api.runware.surface import RunwareSurface
 from server.api.services import Services
@@ -40,6 +40,7 @@ from server.metrics import Metrics
 from server.settings import Settings
 from server.tasks import lora_library as lora_tables
 from server.tasks import picture_tasks, task_ids
+from server.tasks.cancel_scopes import CancelScopes
 from server.tasks.lora_library import LoraLibrary
 from server.tasks.migrations import MIGRATIONS
 from server.tasks.options import TaskOptions
@@ -123,6 +124,7 @@ def create_app(settings: Settings, catalog: Catalog, workers: Sequence[Worker]) 
     app.add_api_route("/", _to_docs, methods=["GET"], include_in_schema=False)
     app.include_router(images.router(services.media))
     app.include_router(receipts.router(services.jobs, services.media))
+    app.include_router(tasks.router(services.tasks, services.keys))
     app.include_router(health.router(services.queue))
     app.include_router(metrics.router(counters, services.queue))
     install_docs(app, served)
@@ -152,7 +154,7 @@ def _services(settings: Settings, catalog: Catalog, workers: Sequence[Worker], c
         settings.allow_private_urls, settings.lora_timeout, settings.max_lora_mb * MILLION, noun="LoRA", accept="*/*"
     )
     claims = IdClaims("job")
-    ids, jobs = TaskIds(database), JobStore(database, claims)
+    ids, jobs, scopes = TaskIds(database), JobStore(database, claims), CancelScopes()
     queue = JobQueue(jobs, media, workers, limit=settings.max_queue, observer=counters)
     return Services(
         public_url=settings.public_url,
@@ -166,8 +168,9 @@ def _services(settings: Settings, catalog: Catalog, workers: Sequence[Worker], c
         jobs=jobs,
         history=JobHistory(database, jobs, claims),
         queue=queue,
-        tasks=TaskService(ids, queue, inputs, options),
-        pictures=PictureTasks(database),
+        tasks=TaskService(ids, queue, inputs, options, scopes),
+        scopes=scopes,
+        pictures=PictureTasks(database, scopes),
         loras=LoraLibrary(catalog, database, settings.data_dir / "loras", settings.lora_dir),
         image_fetcher=image_fetcher,
         lora_fetcher=lora_fetcher,

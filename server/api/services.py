@@ -10,6 +10,7 @@ from server.jobs.store import JobStore
 from server.media.fetch import Fetcher
 from server.media.inputs import InputImages
 from server.media.store import MediaStore
+from server.tasks.cancel_scopes import CancelScopes
 from server.tasks.lora_library import LoraLibrary
 from server.tasks.options import TaskOptions
 from server.tasks.picture_tasks import PictureTasks
@@ -33,6 +34,7 @@ class Services:
     history: JobHistory
     queue: JobQueue
     tasks: TaskService
+    scopes: CancelScopes
     pictures: PictureTasks
     loras: LoraLibrary
     image_fetcher: Fetcher

@@ -15,6 +15,9 @@ from server.media.encode import Encoding
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 ENDED: frozenset[State] = frozenset({"done", "failed", "cancelled"})
 
+# What came of the wish to cancel a task: it is cancelled now, it had ended before, or its owner has no such task.
+Cancellation = Literal["cancelled", "ended", "unknown"]
+
 
 @dataclass(frozen=True, slots=True)
 class Submission:

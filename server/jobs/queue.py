@@ -15,9 +15,9 @@ import structlog
 
 from pipelines.models.engaged import Engaged
 from server.errors import ServiceUnavailable
-from server.jobs.backend import Worker
-from server.jobs.events import Ended, Event, JobEvents, JobObserver, Key
-from server.jobs.job import Job, Submission
+from server.jobs.backend import Worker, WorkerDied
+from server.jobs.events import Ended, Event, JobEvents, JobObserver, Key, Stopping
+from server.jobs.job import Cancellation, Job, Submission
 from server.jobs.recorder import JobRecorder
 from server.jobs.store import JobStore
 from server.jobs.supervisor import Supervisor
@@ -44,8 +44,8 @@ class JobQueue:
         self._store = store
         self._limit = limit
         self._events = JobEvents(observer)
-        recorder = JobRecorder(store, media, self._events)
-        self._supervisors = [Supervisor(worker, store, recorder) for worker in workers]
+        self._recorder = JobRecorder(store, media, self._events)
+        self._supervisors = [Supervisor(worker, store, self._recorder) for worker in workers]
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
@@ -118,15 +118,25 @@ class JobQueue:
             done = max(done, latest.index + latest.step / latest.steps)
         return int(100 * done / count)
 
-    async def cancel(self, owner: str, task_uuid: str) -> bool:
-        """Cancel a waiting job at once, or a running one at its next step. False when it has ended."""
-        if job := await self._store.cancel_queued(owner, task_uuid):
-            self._events.publish(Ended(job))
-            return True
-        if supervisor := self._supervisor_of((owner, task_uuid.lower())):
-            supervisor.cancel()
-            return True
-        return False
+    async def cancel(self, owner: str, task_uuid: str) -> Cancellation:
+        """Cancel a waiting job at once, or a running one at its next step. Returns when it has ended.
+
+        Raises `ServiceUnavailable` when the server stops before that.
+        """
+        key = owner, task_uuid.lower()
+        with self.watch(key) as events:
+            if await self._cancel_queued(key):
+                return "cancelled"
+            job = await self._store.find(*key)
+            if job is None or job.ended:
+                return "unknown" if job is None else "ended"
+            if supervisor := self._supervisor_of(key):
+                with contextlib.suppress(WorkerDied):  # the end of the job follows
+                    supervisor.cancel()
+            while not isinstance(event := await events.get(), Ended):
+                if isinstance(event, Stopping):
+                    raise ServiceUnavailable("The server is stopping. The task is not cancelled.")
+        return "cancelled" if event.job.state == "cancelled" else "ended"
 
     @contextlib.contextmanager
     def giving_up(self, key: Key, gone: asyncio.Event) -> Iterator[None]:
@@ -157,9 +167,15 @@ class JobQueue:
 
     async def _give_up(self, key: Key, gone: asyncio.Event) -> None:
         await gone.wait()
-        if job := await self._store.cancel_queued(*key):
-            log.info("task cancelled, its client is gone", task=job.submission.task_uuid)
-            self._events.publish(Ended(job))
+        if await self._cancel_queued(key):
+            log.info("a task was cancelled because its client is gone", task=key[1])
+
+    async def _cancel_queued(self, key: Key) -> bool:
+        """Cancel a job that waits. False when it does not wait."""
+        job = await self._store.cancel_queued(*key)
+        if job is not None:
+            self._recorder.announce_end(job)
+        return job is not None
 
     def _supervisor_of(self, key: Key) -> Supervisor | None:
         """The supervisor of the worker that renders a job now."""

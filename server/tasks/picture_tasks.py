@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from server.database import Database
+from server.tasks.cancel_scopes import CancelScopes
 from server.tasks.task_ids import IdClaims
 
 SCHEMA = """
@@ -44,8 +45,9 @@ class PictureTask:
 class PictureTasks:
     """The picture tasks of one database."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, scopes: CancelScopes) -> None:
         self._database = database
+        self._scopes = scopes
 
     async def open(self) -> None:
         """Release the ids of tasks that an earlier process did not finish."""
@@ -58,7 +60,10 @@ class PictureTasks:
 
     @contextlib.asynccontextmanager
     async def accept(self, task: PictureTask) -> AsyncIterator[None]:
-        """Claim the id of a task within this block, and release it on failure. Raises `ConflictTaskUUID`."""
+        """Claim the id of a task within this block, and release it on failure.
+
+        Raises `ConflictTaskUUID`, and `TaskCancelled` in the place of the block when the task is cancelled.
+        """
 
         def begin(connection: sqlite3.Connection) -> None:
             _IDS.claim(connection, task.owner, task.task_id)
@@ -67,7 +72,8 @@ class PictureTasks:
 
         await self._database.run(begin)
         try:
-            yield
+            async with self._scopes.open(task.owner, task.task_id):
+                yield
         except BaseException:
             await self._database.run(lambda connection: _IDS.forget(connection, task.owner, task.task_id))
             raise

@@ -10,12 +10,13 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from server.errors import ApiError, MediaError, ServiceUnavailable, TaskRejected
+from server.errors import ApiError, MediaError, NotFound, ServiceUnavailable, TaskRejected
 from server.jobs.events import Ended, Event, ResultReady, Stopping
-from server.jobs.job import Job, Submission
+from server.jobs.job import Cancellation, Job, Submission
 from server.jobs.queue import JobQueue
 from server.media.inputs import InputImages
 from server.media.store import Media
+from server.tasks.cancel_scopes import CancelScopes
 from server.tasks.options import TaskOptions
 from server.tasks.picture_rules import check_pictures
 from server.tasks.resolve import to_request
@@ -37,13 +38,16 @@ TaskEvent = Accepted | ResultReady | Ended
 
 
 class TaskService:
-    """Accepts tasks, and yields the events of each."""
+    """Accepts tasks, yields the events of each, and cancels them."""
 
-    def __init__(self, ids: TaskIds, queue: JobQueue, inputs: InputImages, options: TaskOptions) -> None:
+    def __init__(
+        self, ids: TaskIds, queue: JobQueue, inputs: InputImages, options: TaskOptions, scopes: CancelScopes
+    ) -> None:
         self._ids = ids
         self._queue = queue
         self._inputs = inputs
         self._options = options
+        self._scopes = scopes
 
     async def run(self, spec: TaskSpec, *, listens: bool, gone: asyncio.Event) -> AsyncIterator[TaskEvent]:
         """Accept a task and yield its events up to its end, or only `Accepted` where nobody waits or listens.
@@ -52,8 +56,9 @@ class TaskService:
         cancelled when `gone` is set before a worker has begun it. Raises `TaskRejected` or another `ApiError` before
         anything is accepted, and `ServiceUnavailable` when the server stops while the client waits.
         """
-        await self._ids.check_free(spec.owner, spec.task_id)
-        pictures = await self._resolve(spec)
+        async with self._scopes.open(spec.owner, spec.task_id):
+            await self._ids.check_free(spec.owner, spec.task_id)
+            pictures = await self._resolve(spec)
         check_pictures(spec, pictures)
         submission = self._submission(spec, pictures)
         with self._queue.watch(submission.key) as events:
@@ -63,6 +68,19 @@ class TaskService:
             with self._queue.giving_up(submission.key, gone) if spec.wait else contextlib.nullcontext():
                 async for event in _up_to_the_end(events, listens=listens):
                     yield event
+
+    async def cancel(self, owner: str, task_id: str) -> Cancellation:
+        """Cancel a task of any kind, and return when it has ended.
+
+        A waiting task ends at once, a running one at its next step. Its client is told the error `taskCancelled`.
+        Raises `ServiceUnavailable` when the server stops before the end.
+        """
+        stopped = await self._scopes.cancel(owner, task_id)
+        outcome = await self._queue.cancel(owner, task_id)
+        if outcome == "unknown" and await self._ids.kind(owner, task_id) is not None:
+            outcome = "ended"
+            stopped |= await self._scopes.cancel(owner, task_id)  # it may have been accepted meanwhile
+        return "cancelled" if stopped else outcome
 
     async def _resolve(self, spec: TaskSpec) -> dict[str, Media]:
         """Every picture of a task, stored, by its path. Raises `TaskRejected` with all that cannot be used."""
@@ -98,6 +116,11 @@ class TaskService:
             upload=spec.upload,
             warnings=(*spec.warnings, *warnings),
         )
+
+
+def unknown_task(task_id: str, *, parameter: str | None = None) -> NotFound:
+    """The error for a task that its owner does not have: never sent, forgotten, or another key's."""
+    return NotFound(f"No task with taskUUID '{task_id}' is known here.", code="taskNotFound", parameter=parameter)
 
 
 async def _up_to_the_end(events: asyncio.Queue[Event], *, listens: bool) -> AsyncIterator[ResultReady | Ended]:

@@ -16,6 +16,7 @@ from server.api.json_input.texts import check_texts, is_text
 from server.api.runware.check.sent_names import as_sent
 from server.api.runware.check.validation import task_model
 from server.api.runware.handlers.account import Account
+from server.api.runware.handlers.cancelling import Cancelling
 from server.api.runware.handlers.inference import Inference
 from server.api.runware.handlers.library import ModelLibrary
 from server.api.runware.handlers.model_upload import ModelUploads
@@ -44,6 +45,7 @@ class RunwareApi:
         pictures: Pictures,
         model_uploads: ModelUploads,
         retrieval: Retrieval,
+        cancelling: Cancelling,
         models: ModelLibrary,
         account: Account,
         pool: BodyPool,
@@ -58,6 +60,7 @@ class RunwareApi:
             "modelUpload": model_uploads,
             "getResponse": retrieval.get_response,
             "getTaskDetails": retrieval.get_task_details,
+            "cancelTask": cancelling,
             "modelSearch": models,
             "accountManagement": account.account_management,
             "ping": account.ping,

@@ -11,6 +11,7 @@ from server.api.runware.dialect import RunwareDialect
 from server.api.runware.dispatch import RunwareApi
 from server.api.runware.docs_page import install_fresh_ids
 from server.api.runware.handlers.account import Account
+from server.api.runware.handlers.cancelling import Cancelling
 from server.api.runware.handlers.inference import Inference
 from server.api.runware.handlers.library import ModelLibrary
 from server.api.runware.handlers.model_upload import ModelUploads
@@ -39,13 +40,15 @@ class RunwareSurface:
         self.webhooks = RunwareWebhooks(services.media)
         self._loras = services.loras
         self._uploads = ModelUploads(services)
+        self._preprocessing = Preprocessing(services)
         self._pool = BodyPool()
         api = RunwareApi(
             Inference(dialect, services.tasks, services.media),
-            Preprocessing(services),
+            self._preprocessing,
             Pictures(services),
             self._uploads,
             Retrieval(services, self._uploads),
+            Cancelling(services),
             ModelLibrary(services),
             Account(services),
             self._pool,
@@ -73,6 +76,7 @@ class RunwareSurface:
         await self._uploads.open()
 
     async def close(self) -> None:
-        """Stop the uploads and the work on large bodies."""
+        """Stop the uploads, the preprocessing and the work on large bodies."""
         await self._uploads.close()
+        self._preprocessing.close()
         self._pool.close()

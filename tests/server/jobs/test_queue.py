@@ -1,3 +1,4 @@
+import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -5,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from server.errors import ServiceUnavailable
+from server.errors import Failure, ServiceUnavailable
 from server.jobs import supervisor
-from server.jobs.backend import Worker
+from server.jobs.backend import Worker, WorkerDied
 from server.jobs.events import ResultReady, Stopping
 from server.jobs.job import Job, Submission
 from server.jobs.queue import RETENTION_SECONDS, JobQueue
@@ -62,14 +63,58 @@ async def test_cancelling_what_waits_and_what_runs(opened: Open, worker: FakeWor
                 await queue.submit(work)
             await until(worker.held.is_set)
             assert await queue.waiting() == 2
-            assert await queue.cancel(*waiting.key)
+            assert await queue.cancel(*waiting.key) == "cancelled"
             assert (await ended(second)).state == "cancelled"
-            assert await queue.cancel(*running.key)
+            assert await queue.cancel(*running.key) == "cancelled"
             assert (await ended(first)).state == "cancelled"
             worker.release()
             assert (await ended(third)).state == "done"
-        assert not await queue.cancel(*waiting.key)
+        assert await queue.cancel(*waiting.key) == "ended"
+        assert await queue.cancel("another", waiting.task_uuid) == "unknown"
     assert len(worker.jobs) == 2
+
+
+async def test_a_task_that_is_finished_before_its_worker_hears_of_the_cancel_has_ended(
+    opened: Open, worker: FakeWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker.hold()
+    monkeypatch.setattr(worker, "cancel", lambda job_id: worker.release())
+    async with opened(worker) as queue:
+        await queue.submit(submission())
+        await until(worker.held.is_set)
+        assert await queue.cancel(*submission().key) == "ended"
+
+
+async def test_a_worker_that_dies_meanwhile_ends_the_task_too(
+    opened: Open, worker: FakeWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(job_id: int) -> None:
+        worker.fail = Failure("inferenceError", "why", 500)
+        worker.release()
+        raise WorkerDied
+
+    worker.hold()
+    monkeypatch.setattr(worker, "cancel", die)
+    async with opened(worker) as queue:
+        await queue.submit(submission())
+        await until(worker.held.is_set)
+        assert await queue.cancel(*submission().key) == "ended"
+
+
+async def test_a_server_that_stops_cancels_nothing(
+    opened: Open, worker: FakeWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker.hold()
+    asked = asyncio.Event()
+    monkeypatch.setattr(worker, "cancel", lambda job_id: asked.set())
+    async with opened(worker) as queue:
+        await queue.submit(submission())
+        await until(worker.held.is_set)
+        cancelling = asyncio.ensure_future(queue.cancel(*submission().key))
+        await asked.wait()
+        queue.announce_stop()
+        with pytest.raises(ServiceUnavailable):
+            await cancelling
 
 
 async def test_progress(opened: Open, worker: FakeWorker) -> None:
@@ -170,5 +215,5 @@ async def test_ids_are_compared_without_case(opened: Open, worker: FakeWorker) -
         with queue.watch(work.key) as events:
             await queue.submit(work)
             await until(worker.held.is_set)
-            assert await queue.cancel("me", work.task_uuid)
+            assert await queue.cancel("me", work.task_uuid) == "cancelled"
             assert (await ended(events)).state == "cancelled"

@@ -13,6 +13,7 @@ from server.media.fetch import Fetcher
 from server.media.inputs import InputImages
 from server.media.store import MediaStore
 from server.tasks import lora_library, picture_tasks, task_ids
+from server.tasks.cancel_scopes import CancelScopes
 from server.tasks.options import TaskOptions
 from server.tasks.submit import TaskService
 from server.tasks.task_ids import IdClaims, TaskIds
@@ -47,5 +48,5 @@ async def queue(tmp_path: Path, database: Database, worker: FakeWorker) -> Async
 async def service(tmp_path: Path, database: Database, queue: JobQueue) -> AsyncIterator[TaskService]:
     fetcher = Fetcher(False, 1.0, 1_000_000)
     inputs = InputImages(MediaStore(database, tmp_path / "media"), fetcher, max_pixels=10**6, ttl=99)
-    yield TaskService(TaskIds(database), queue, inputs, TaskOptions(Profiles(CATALOG), result_ttl=99))
+    yield TaskService(TaskIds(database), queue, inputs, TaskOptions(Profiles(CATALOG), result_ttl=99), CancelScopes())
     await fetcher.aclose()

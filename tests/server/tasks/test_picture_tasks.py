@@ -5,6 +5,7 @@ import pytest
 
 from server.database import Database
 from server.errors import ConflictTaskUUID
+from server.tasks.cancel_scopes import CancelScopes
 from server.tasks.picture_tasks import PictureTask, PictureTasks
 from server.tasks.task_ids import TaskIds
 
@@ -14,7 +15,7 @@ DONE = replace(TASK, picture_uuid="p", input_uuid="i", warnings=("one",))
 
 @pytest.fixture
 def tasks(database: Database) -> PictureTasks:
-    return PictureTasks(database)
+    return PictureTasks(database, CancelScopes())
 
 
 async def test_a_task_is_found_while_it_is_worked_on_and_when_it_is_done(tasks: PictureTasks) -> None:

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from server.errors import ConflictTaskUUID, Failure, ServiceUnavailable, TaskRejected
+from server.errors import ConflictTaskUUID, Failure, ServiceUnavailable, TaskCancelled, TaskRejected
 from server.jobs.events import Ended, ResultReady
+from server.jobs.job import CANCELLED
 from server.jobs.queue import JobQueue
 from server.media.inputs import InputImages
 from server.tasks.spec import TaskSpec
@@ -119,3 +120,40 @@ async def test_a_waiting_task_is_given_up_only_when_nobody_waits_for_it_any_more
         assert event.job.state == "cancelled"
     worker.release()
     assert wait or isinstance(await following, ResultReady)
+
+
+async def test_a_task_is_cancelled_while_its_pictures_are_fetched(
+    service: TaskService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetching = asyncio.Event()
+
+    async def resolve(*arguments: object, **options: object) -> None:
+        fetching.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(InputImages, "resolve", resolve)
+    running = asyncio.create_task(events(service, replace(SPEC, model=EDIT, references=(INLINE,))))
+    await fetching.wait()
+    assert await service.cancel("another", SPEC.task_id) == "unknown"
+    assert await service.cancel("me", SPEC.task_id) == "cancelled"
+    with pytest.raises(TaskCancelled):
+        await running
+    assert await service.cancel("me", SPEC.task_id) == "unknown"
+
+
+async def test_a_cancelled_task_tells_its_client_keeps_its_images_and_may_be_sent_again(
+    service: TaskService, worker: FakeWorker
+) -> None:
+    worker.hold(index=1)
+    running = asyncio.create_task(events(service, replace(SPEC, count=3)))
+    await asyncio.to_thread(worker.held.wait)
+    assert await service.cancel("me", SPEC.task_id.upper()) == "cancelled"
+    *_, image, end = await running
+    assert isinstance(image, ResultReady)
+    assert isinstance(end, Ended)
+    assert (end.job.state, end.job.failure, end.job.results) == ("cancelled", CANCELLED, (image.result,))
+    assert await service.cancel("me", SPEC.task_id) == "ended"
+    worker.release()
+    *_, end = await events(service)
+    assert end.job.state == "done"
+    assert await service.cancel("me", SPEC.task_id) == "ended"

@@ -52,6 +52,7 @@ class ModelUploads:
     def __init__(self, services: Services) -> None:
         self._loras = services.loras
         self._ids = services.ids
+        self._scopes = services.scopes
         self._rows = UploadRows(services.database)
         self._fetcher = services.lora_fetcher
         self._ignore_unknown = services.options.ignore_unknown
@@ -188,7 +189,8 @@ class ModelUploads:
         path = Path(lora.weights)
         draft = path.with_suffix(DRAFT_ENDING)
         try:
-            await self._fetch(task.downloadURL, draft)
+            async with self._scopes.open(lora.owner, task.taskUUID):
+                await self._fetch(task.downloadURL, draft)
             upload.add_stage("downloaded", "The file is a LoRA for Qwen-Image.")
             await asyncio.to_thread(_put_in_place, draft, path)
             schedule = await asyncio.to_thread(file_schedule, lora.weights, *_names(task))

@@ -8,6 +8,7 @@ import asyncio
 import re
 import time
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from PIL import Image
@@ -49,7 +50,8 @@ class Preprocessing:
         self._media = services.media
         self._inputs = services.inputs
         self._options = services.options
-        self._one_at_a_time = asyncio.Lock()  # a burst of large pictures must not fill the memory
+        # One at a time, also when a task is cancelled meanwhile: a burst of large pictures must not fill the memory.
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="preprocess")
 
     async def __call__(self, raw: WireTask, client: Client) -> AsyncIterator[Answer]:
         """Answer with the control image. An async task gets an acknowledgement first, and over HTTP only that."""
@@ -70,6 +72,10 @@ class Preprocessing:
             if not client.listens:
                 return
         yield await picture_answer(done, self._media, client.base_url, status=asynchronous)
+
+    def close(self) -> None:
+        """Drop what waits. What runs ends by itself."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
 
     def _validate(self, raw: WireTask) -> tuple[ControlNetPreprocess, tuple[str, ...]]:
         normalized, contradictions = normalize_preprocess(raw)
@@ -95,8 +101,8 @@ class Preprocessing:
     ) -> tuple[Media, list[str]]:
         """The stored control image, and warnings about its source."""
         reader = PictureReader()
-        async with self._one_at_a_time:
-            control_image, data = await asyncio.to_thread(_preprocessed, task, picture, reader)
+        loop = asyncio.get_running_loop()
+        control_image, data = await loop.run_in_executor(self._thread, _preprocessed, task, picture, reader)
         encoding = _encoding(task)
         kept = Picture(encoding.mime, encoding.extension, *control_image.size)
         media = await self._media.add(data, kept, kind="result", owner=owner, expires=expires)

@@ -14,8 +14,8 @@ from server.api.runware.responses import Answer, Item
 from server.api.runware.results import job_answer, job_ref, picture_answer
 from server.api.runware.schema.tasks import GetResponse, GetTaskDetails, Task, WireTask
 from server.api.services import Services
-from server.errors import NotFound
 from server.jobs.job import Job
+from server.tasks.submit import unknown_task
 from server.tasks.task_ids import Kind
 
 
@@ -72,8 +72,7 @@ class Retrieval:
         """The job of a task whose id is of a kind. Raises `NotFound`."""
         job = await self._queue.find(client.owner, task.taskUUID) if kind == "job" else None
         if job is None:
-            message = f"No task with taskUUID '{task.taskUUID}' is known here."
-            raise NotFound(message, code="taskNotFound", parameter="taskUUID")
+            raise unknown_task(task.taskUUID, parameter="taskUUID")
         return job
 
     async def _job_so_far(self, job: Job, client: Client) -> Answer:

@@ -131,6 +131,12 @@ class GetTaskDetails(Task):
     taskType: Literal["getTaskDetails"]
 
 
+class CancelTask(Task):
+    """Cancel an earlier task. taskUUID is that task's."""
+
+    taskType: Literal["cancelTask"]
+
+
 class ImageUpload(Task):
     """Store an image. Later tasks name it by its UUID."""
 
@@ -236,6 +242,7 @@ TASKS: dict[str, type[WireModel]] = {
     "imageInference": ImageInference,
     "getResponse": GetResponse,
     "getTaskDetails": GetTaskDetails,
+    "cancelTask": CancelTask,
     "imageUpload": ImageUpload,
     "controlNetPreprocess": ControlNetPreprocess,
     "imageControlNetPreProcess": ControlNetPreprocess,
