@@ -18,9 +18,6 @@ from accel.rotary_embedding import RotaryEmbedding
 
 _FLOAT16_MAX = 65504.0
 
-# Joint attention: from the modulated image and text to what it adds to both.
-Attend = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
-
 
 @dataclass(frozen=True, slots=True)
 class BlockModulation:
@@ -32,6 +29,18 @@ class BlockModulation:
 
     image: torch.Tensor
     text: torch.Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class BlockLayers:
+    """What a block computes from its modulated hidden states.
+
+    `attend` is the joint attention: it takes the image and the text, and returns what to add to both.
+    """
+
+    attend: Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
+    image_mlp: Callable[[torch.Tensor], torch.Tensor]
+    text_mlp: Callable[[torch.Tensor], torch.Tensor]
 
 
 # What `block_forward` takes and returns: the text and the image after a block.
@@ -84,11 +93,12 @@ def block_forward(
             image_rotary_emb=(rotary.image, rotary.text),
         )
 
-    return forward_around(attend, block, image, text, modulation.image, modulation.text, modulate_index)
+    layers = BlockLayers(attend, block.img_mlp, block.txt_mlp)
+    return forward_through(layers, block, image, text, modulation.image, modulation.text, modulate_index)
 
 
-def forward_around(
-    attend: Attend,
+def forward_through(
+    layers: BlockLayers,
     block: QwenImageTransformerBlock,
     image: torch.Tensor,
     text: torch.Tensor,
@@ -96,20 +106,20 @@ def forward_around(
     text_modulation: torch.Tensor,
     modulate_index: torch.Tensor | None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the text and the image after a block whose attention is given. The modulation is in plain tensors."""
+    """Return the text and the image after a block whose layers are given. The modulation is in plain tensors."""
     image_attention, image_mlp = image_modulation.chunk(2, dim=-1)
     text_attention, text_mlp = text_modulation.chunk(2, dim=-1)
 
     image_modulated, image_gate = block._modulate(block.img_norm1(image), image_attention, modulate_index)
     text_modulated, text_gate = block._modulate(block.txt_norm1(text), text_attention)
-    image_attended, text_attended = attend(image_modulated, text_modulated)
+    image_attended, text_attended = layers.attend(image_modulated, text_modulated)
     image = image + image_gate * image_attended
     text = text + text_gate * text_attended
 
     image_modulated, image_gate = block._modulate(block.img_norm2(image), image_mlp, modulate_index)
-    image = image + image_gate * block.img_mlp(image_modulated)
+    image = image + image_gate * layers.image_mlp(image_modulated)
     text_modulated, text_gate = block._modulate(block.txt_norm2(text), text_mlp)
-    text = text + text_gate * block.txt_mlp(text_modulated)
+    text = text + text_gate * layers.text_mlp(text_modulated)
     return _clip(text), _clip(image)
 
 

@@ -27,7 +27,10 @@ from pipelines.request import FaceRefinement, RenderRequest
 
 Report = Callable[[int, int], None]  # steps done, and steps in all; may raise to stop the image
 
-UNCOMPILED = "The compiled blocks cannot run LoRAs, so this image was rendered without compilation, which is slower."
+UNCOMPILED = (
+    "The compiled blocks can only add LoRAs of low rank. One of these is of another kind, "
+    "so this image was rendered without compilation, which is slower."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +77,7 @@ def _generate(
         image = finish(state)
     cache = None if state.cache is None else state.cache.report()
     warnings = (*state.warnings, *_cache_warnings(cache))
-    if state.total and state.compiled is not model.checkpoint.compiled:
+    if state.total and state.compiled is None and model.checkpoint.compiled is not None:
         warnings += (UNCOMPILED,)
     if state.total and (flat := flat_warning(image)):
         warnings += (flat,)

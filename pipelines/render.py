@@ -12,12 +12,11 @@ import numpy as np
 import torch
 from PIL import Image
 
-from accel.block_forward import block_forward
+from accel.block_forward import BlockForward, block_forward
 from accel.block_runner import RESIDENT, WeightAccess, run_together
 from accel.cache.evaluation import Evaluation, Forward
 from accel.cache.session import CacheSession, open_session
 from accel.calibration.recorder import Recorder
-from accel.kernels.compiled_block import CompiledBlocks
 from pipelines.catalog.catalog import ModelEntry
 from pipelines.conditioning import (
     EncodedReferences,
@@ -91,9 +90,11 @@ class RenderState:
         return len(self.sigmas) - 1
 
     @property
-    def compiled(self) -> CompiledBlocks | None:
-        """What runs the blocks as a compiled graph. None with LoRAs, because their hooks are not part of the graph."""
-        return None if self.loras.hooks else self.checkpoint.compiled
+    def compiled(self) -> BlockForward | None:
+        """What runs the blocks as a compiled graph. None with LoRAs that the graph has no place for."""
+        if (compiled := self.checkpoint.compiled) is None or not self.loras.hooks:
+            return compiled
+        return None if self.loras.low_rank is None else compiled.with_low_rank(self.loras.low_rank.blocks)
 
 
 @torch.inference_mode()

@@ -5,19 +5,21 @@ outside: step caches, ControlNets and streamed weights work as without it. Rotar
 numbers, because the compiler makes no kernels for complex ones. Knows one block; knows no cache and no request.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from diffusers.models.transformers.transformer_qwenimage import QwenImageTransformerBlock
+from torch import nn
 from torch.nn.functional import scaled_dot_product_attention
 
-from accel.block_forward import BlockModulation, forward_around
+from accel.block_forward import BlockForward, BlockLayers, BlockModulation, forward_through
+from accel.kernels.low_rank import BlockLowRank
 from accel.rotary_embedding import RealRotary, RotaryEmbedding
 
-# Graphs beside the usual one: with and without clean references, and for each kind of quantized layers.
-GRAPHS = 16
+# Graphs of one process: with and without clean references, with and without LoRAs, and for each kind of layers.
+GRAPHS = 32
 
 _Block = Callable[..., tuple[torch.Tensor, torch.Tensor]]
 
@@ -26,7 +28,7 @@ _Block = Callable[..., tuple[torch.Tensor, torch.Tensor]]
 class CompiledBlocks:
     """Runs blocks through one compiled function. It is compiled at the first call, which takes about a minute.
 
-    Forward hooks are not part of the graph, so a block with hooks must not come here.
+    Forward hooks are not part of the graph, so a block with hooks must not come here. Additions to its layers may.
     """
 
     backend: str = "inductor"
@@ -50,7 +52,29 @@ class CompiledBlocks:
         modulate_index: torch.Tensor | None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the text and the image after a block. Takes what `block_forward` takes."""
-        return self._compiled(block, image, text, modulation.image, modulation.text, *rotary.real, modulate_index)
+        return self._run(None, block, image, text, modulation, rotary, modulate_index)
+
+    def with_low_rank(self, added: Mapping[nn.Module, BlockLowRank]) -> BlockForward:
+        """The same with additions to the layers of some blocks. All blocks that have them share a second graph."""
+
+        def run(block: QwenImageTransformerBlock, *inputs: Any) -> tuple[torch.Tensor, torch.Tensor]:
+            return self._run(added.get(block), block, *inputs)
+
+        return run
+
+    def _run(
+        self,
+        added: BlockLowRank | None,
+        block: QwenImageTransformerBlock,
+        image: torch.Tensor,
+        text: torch.Tensor,
+        modulation: BlockModulation,
+        rotary: RotaryEmbedding,
+        modulate_index: torch.Tensor | None,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        return self._compiled(
+            block, image, text, modulation.image, modulation.text, *rotary.real, modulate_index, added
+        )
 
 
 def compiled_graphs() -> int:
@@ -67,43 +91,78 @@ def forward_with_real_rotary(
     image_rotary: RealRotary,
     text_rotary: RealRotary,
     modulate_index: torch.Tensor | None,
+    added: BlockLowRank | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """What `block_forward` computes, with real rotary embeddings. Equal to it within the rounding of float32."""
+    """What `block_forward` computes, with real rotary embeddings. Equal to it within the rounding of float32.
+
+    `added` are low-rank additions to the layers of the block.
+    """
 
     def attend(image: torch.Tensor, text: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        return _attend(block.attn, image, text, image_rotary, text_rotary)
+        return _attend(block.attn, image, text, image_rotary, text_rotary, added)
 
-    return forward_around(attend, block, image, text, image_modulation, text_modulation, modulate_index)
+    layers = BlockLayers(attend, _mlp(block, "img_mlp", added), _mlp(block, "txt_mlp", added))
+    return forward_through(layers, block, image, text, image_modulation, text_modulation, modulate_index)
 
 
 def _attend(
-    attention: Any, image: torch.Tensor, text: torch.Tensor, image_rotary: RealRotary, text_rotary: RealRotary
+    attention: Any,
+    image: torch.Tensor,
+    text: torch.Tensor,
+    image_rotary: RealRotary,
+    text_rotary: RealRotary,
+    added: BlockLowRank | None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Joint attention of the text, which comes first, and the image."""
     width = attention.inner_dim // attention.heads
 
-    def heads(projected: torch.Tensor) -> torch.Tensor:
-        return projected.unflatten(-1, (-1, width))
+    def project(name: str, sample: torch.Tensor) -> torch.Tensor:
+        return _linear(attention.get_submodule(name), sample, added, f"attn.{name}")
+
+    def heads(name: str, sample: torch.Tensor) -> torch.Tensor:
+        return project(name, sample).unflatten(-1, (-1, width))
 
     query = torch.cat(
         [
-            _rotate(attention.norm_added_q(heads(attention.add_q_proj(text))), text_rotary),
-            _rotate(attention.norm_q(heads(attention.to_q(image))), image_rotary),
+            _rotate(attention.norm_added_q(heads("add_q_proj", text)), text_rotary),
+            _rotate(attention.norm_q(heads("to_q", image)), image_rotary),
         ],
         dim=1,
     )
     key = torch.cat(
         [
-            _rotate(attention.norm_added_k(heads(attention.add_k_proj(text))), text_rotary),
-            _rotate(attention.norm_k(heads(attention.to_k(image))), image_rotary),
+            _rotate(attention.norm_added_k(heads("add_k_proj", text)), text_rotary),
+            _rotate(attention.norm_k(heads("to_k", image)), image_rotary),
         ],
         dim=1,
     )
-    value = torch.cat([heads(attention.add_v_proj(text)), heads(attention.to_v(image))], dim=1)
+    value = torch.cat([heads("add_v_proj", text), heads("to_v", image)], dim=1)
     joint = scaled_dot_product_attention(query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2))
     joint = joint.transpose(1, 2).flatten(2, 3)
     words = text.shape[1]
-    return attention.to_out[0](joint[:, words:].contiguous()), attention.to_add_out(joint[:, :words].contiguous())
+    image_joint, text_joint = joint[:, words:].contiguous(), joint[:, :words].contiguous()
+    return project("to_out.0", image_joint), project("to_add_out", text_joint)
+
+
+def _mlp(
+    block: QwenImageTransformerBlock, name: str, added: BlockLowRank | None
+) -> Callable[[torch.Tensor], torch.Tensor]:
+    """The feed-forward layer of the image or of the text."""
+    mlp: Any = block.get_submodule(name)
+
+    def run(sample: torch.Tensor) -> torch.Tensor:
+        if added is None:
+            return mlp(sample)
+        activation = mlp.net[0]
+        hidden = _linear(activation.proj, sample, added, f"{name}.net.0.proj")
+        return _linear(mlp.net[2], activation.gelu(hidden), added, f"{name}.net.2")
+
+    return run
+
+
+def _linear(layer: nn.Module, sample: torch.Tensor, added: BlockLowRank | None, name: str) -> torch.Tensor:
+    output = layer(sample)
+    return output if added is None else added[name].add(sample, output)
 
 
 def _rotate(heads: torch.Tensor, rotary: RealRotary) -> torch.Tensor:

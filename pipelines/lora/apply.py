@@ -4,7 +4,7 @@ All requests share the transformer, so nothing of a LoRA may stay on it. Forward
 always removed after it. No weight is ever written to.
 """
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,27 +12,40 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from accel.kernels.low_rank import BlockLowRank
 from pipelines.catalog.hub.download import fetch_file
 from pipelines.errors import LoraError, first_line
 from pipelines.lora.deltas import Delta
 from pipelines.lora.files import LoraFile, read_lora
 from pipelines.lora.keys import changes_modulation
+from pipelines.lora.low_rank import in_graph, low_rank_by_block
 from pipelines.models.checkpoint import LoadedModel
 from pipelines.request import LoraUse
 
 Hook = Callable[[nn.Module, tuple[torch.Tensor, ...], torch.Tensor], torch.Tensor]
+ModuleHook = tuple[nn.Module, Hook]
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledLoras:
+    """The LoRAs of one request for compiled blocks: additions to the layers of blocks, and the hooks elsewhere."""
+
+    blocks: Mapping[nn.Module, BlockLowRank]
+    hooks: tuple[ModuleHook, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class LoraSet:
     """The LoRAs of one request: a hook for each module that they change, and the warnings of their files.
 
-    `modulation` identifies those that change the modulation of the blocks, with their weights.
+    `modulation` identifies those that change the modulation of the blocks, with their weights. `low_rank` replaces the
+    hooks inside compiled blocks, which cannot run them; None where it cannot, or where the blocks are not compiled.
     """
 
-    hooks: tuple[tuple[nn.Module, Hook], ...] = ()
+    hooks: tuple[ModuleHook, ...] = ()
     warnings: tuple[str, ...] = ()
     modulation: Hashable = ()
+    low_rank: CompiledLoras | None = None
 
 
 NO_LORAS = LoraSet()
@@ -55,8 +68,11 @@ def select_loras(uses: Sequence[LoraUse], model: LoadedModel) -> LoraSet:
             if any(map(changes_modulation, file.deltas)):
                 modulation.append((_file_key(_local_path(use.path)), use.weight))
     transformer = model.checkpoint.transformer
-    hooks = tuple((transformer.get_submodule(name), _hook(tuple(added))) for name, added in deltas.items())
-    return LoraSet(hooks, tuple(dict.fromkeys(warnings)), tuple(modulation))
+    hooks = {name: (transformer.get_submodule(name), _hook(tuple(added))) for name, added in deltas.items()}
+    low_rank = None
+    if model.checkpoint.compiled is not None and (blocks := low_rank_by_block(deltas, transformer)) is not None:
+        low_rank = CompiledLoras(blocks, tuple(hook for name, hook in hooks.items() if not in_graph(name)))
+    return LoraSet(tuple(hooks.values()), tuple(dict.fromkeys(warnings)), tuple(modulation), low_rank)
 
 
 def load_lora(path: Path, model: LoadedModel) -> LoraFile:
@@ -72,10 +88,13 @@ def load_lora(path: Path, model: LoadedModel) -> LoraFile:
 
 @contextmanager
 def apply_loras(loras: LoraSet) -> Iterator[None]:
-    """Apply the LoRAs to the forwards inside the block, and to none after it."""
+    """Apply the LoRAs to the forwards inside the block, and to none after it.
+
+    Those with `low_rank` act on compiled blocks through its additions, and need only its hooks.
+    """
     handles = []
     try:
-        for module, hook in loras.hooks:
+        for module, hook in loras.hooks if loras.low_rank is None else loras.low_rank.hooks:
             handles.append(module.register_forward_hook(hook))
         yield
     finally:

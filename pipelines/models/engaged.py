@@ -17,7 +17,7 @@ class Engaged:
     `layers` and `encoder_layers` count the Linear layers by format and kernel, such as `fp8/scaled_mm`. `resident_gib`
     of the transformer stay on the device, `streamed_gib` are copied in each step, and `host_gib` wait in host memory.
     `attention` is the kernel that was chosen; `torch` means that torch chooses. `compiled` is for the blocks; requests
-    with LoRAs run without.
+    with adapters that are not of low rank run without.
     """
 
     model: str

@@ -20,7 +20,8 @@ from pipelines.generate import generate
 from pipelines.models.checkpoint import Checkpoint, LoadedModel
 from pipelines.models.loading.compiling import compile_blocks
 from pipelines.models.loading.loader import load
-from pipelines.request import ControlUse, Reference, RenderRequest
+from pipelines.request import ControlUse, LoraUse, Reference, RenderRequest
+from tests.adapters import named, random_adapter, write
 from tests.control import deeper, save_blockwise, save_controlnet
 from tests.fakes import picture
 from tests.pipelines.test_render import asked, entry
@@ -49,9 +50,15 @@ def requests(folder: Path, checkpoint: Checkpoint) -> Iterator[tuple[Mode, Rende
     reference = Reference(path, "", 60, 40)
     nets = save_controlnet(checkpoint, folder / "net", 2, 1), save_blockwise(checkpoint, folder / "net.safetensors", 1)
     controls = [(), *((ControlUse("net", net, reference, 0.8, "balanced"),) for net in nets), (), ()]
+    loras = [
+        LoraUse(str(seed), write(folder / f"lora{seed}.safetensors", named(adapter)), 0.5)
+        for seed in (1, 2)
+        for adapter in [random_adapter(checkpoint.transformer, seed, rank=3 * seed)]
+    ]
     caches = [None, *(CachePlan(name, 0.4, 1, 50, 2, curve=CURVE) for name in STRATEGIES)]
     sizes, prompts, scales = cycle(SIZES), cycle(PROMPTS), cycle((4.0, 1.0))
     plans, acting, references = cycle(caches), cycle(controls), cycle((0, 1, 2, 3, 0, 1, 0))
+    adapters = cycle(((), loras[:1], (), loras, loras[1:], ()))
     for _ in range(REQUESTS):
         (width, height), count = next(sizes), next(references)
         mode: Mode = get_args(Mode)[min(count, 2)]
@@ -66,6 +73,7 @@ def requests(folder: Path, checkpoint: Checkpoint) -> Iterator[tuple[Mode, Rende
                 references=(reference,) * count,
                 cache=next(plans),
                 controls=next(acting),
+                loras=tuple(next(adapters)),
             ),
         )
 

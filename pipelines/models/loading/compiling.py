@@ -7,16 +7,22 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import structlog
 import torch
+from torch import nn
 
 from accel.block_runner import BlockRunner, WeightAccess, run_together
 from accel.kernels.attention import attention_kernel, choose_attention
 from accel.kernels.compiled_block import CompiledBlocks, compiled_graphs
+from accel.kernels.low_rank import LAYERS, BlockLowRank, zero_low_rank
 from accel.weights.modulation_tables import StepModulation
 from pipelines.errors import first_line
 from pipelines.models.checkpoint import Checkpoint
+
+if TYPE_CHECKING:
+    from accel.weights.quantized.base import AnyLinear
 
 log = structlog.get_logger()
 
@@ -25,6 +31,7 @@ _FOLDER_VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
 # Sizes that are neither 0 nor 1, which the compiler would take for constants. The image is a square of tokens.
 # Few words take another graph where a format pads few rows, and most negative prompts are that short.
 SIDE, WORDS = 8, (24, 6)
+LEAST_RANK = 40  # above the words and below the tokens, for the ranks of all layers
 
 
 @torch.inference_mode()
@@ -33,7 +40,8 @@ def compile_blocks(
 ) -> Checkpoint:
     """The checkpoint with compiled blocks; with the blocks that it had, and a line in the log, where that fails.
 
-    The compiler keeps its files in `folder`. It takes about a minute without them, and seconds with them.
+    The compiler keeps its files in `folder`. There is a graph with
+    additions of LoRAs and one without. It takes minutes without the files, and seconds with them.
     """
     os.environ.setdefault(_FOLDER_VARIABLE, str(folder))
     compiled, transformer = make(), checkpoint.transformer
@@ -47,6 +55,7 @@ def compile_blocks(
     modulation = StepModulation(
         new(1, rows, modulated).expand(depth, -1, -1), new(1, 1, modulated).expand(depth, -1, -1)
     )
+    added: dict[nn.Module, BlockLowRank] = {block: _low_rank(block, new(1)) for block in transformer.transformer_blocks}
     runners = [
         BlockRunner(
             transformer,
@@ -54,9 +63,10 @@ def compile_blocks(
             new(1),
             new(1, words, transformer.config["joint_attention_dim"]),
             [(1, SIDE, SIDE)],
-            weights=WeightAccess(stream, lambda: modulation, compiled),
+            weights=WeightAccess(stream, lambda: modulation, run),
         )
         for words in WORDS
+        for run in (compiled, compiled.with_low_rank(added))
     ]
     try:
         # The compiler fixes the attention kernel, so it must see the one that renders prefer.
@@ -67,6 +77,15 @@ def compile_blocks(
         return checkpoint
     log.info("blocks are compiled", seconds=round(time.monotonic() - started, 1))
     return replace(checkpoint, compiled=compiled)
+
+
+def _low_rank(block: nn.Module, like: torch.Tensor) -> BlockLowRank:
+    """Additions of a rank for each layer that no other layer has: the compiler takes equal sizes for the same size."""
+    layers = {name: cast("AnyLinear", block.get_submodule(name)) for name in LAYERS}
+    return {
+        name: zero_low_rank(layer.in_features, layer.out_features, LEAST_RANK + number, like)
+        for number, (name, layer) in enumerate(layers.items())
+    }
 
 
 @contextmanager

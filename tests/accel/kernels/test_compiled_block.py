@@ -1,13 +1,17 @@
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import pytest
 import torch
 from diffusers.models.transformers.transformer_qwenimage import QwenImageTransformer2DModel, QwenImageTransformerBlock
 
-from accel.block_forward import block_forward, compute_modulation, time_embedding
+from accel.block_forward import BlockForward, block_forward, compute_modulation, time_embedding
 from accel.kernels.compiled_block import CompiledBlocks, compiled_graphs, forward_with_real_rotary
+from accel.kernels.low_rank import LAYERS, BlockLowRank, zero_low_rank
 from accel.rotary_embedding import RotaryEmbedding
 from accel.weights.quantized.quantize import QuantizedPrecision, quantize
+
+if TYPE_CHECKING:
+    from accel.weights.quantized.base import AnyLinear
 
 WIDTH = 32
 SHAPES = (((8, 8), 5), ((8, 12), 9), ((6, 6), 20), ((16, 16), 7))  # grids of tokens, and words
@@ -33,7 +37,7 @@ def rotary_of(transformer: QwenImageTransformer2DModel, grid: tuple[int, int], w
 
 
 @torch.inference_mode()
-def differences(transformer: QwenImageTransformer2DModel, blocks: CompiledBlocks) -> float:
+def differences(transformer: QwenImageTransformer2DModel, blocks: BlockForward) -> float:
     """The largest difference to `block_forward`, over shapes and blocks."""
     dtype = transformer.proj_out.weight.dtype
     largest = 0.0
@@ -81,6 +85,25 @@ def test_quantized_blocks_are_compiled_too(precision: QuantizedPrecision, graphs
     before = compiled_graphs()
     assert differences(transformer, CompiledBlocks("eager")) < 2e-6
     assert compiled_graphs() == before + graphs
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # of torch's own compiler
+@pytest.mark.slow
+def test_ranks_share_one_compiled_graph() -> None:
+    torch.compiler.reset()
+    transformer, blocks, before = transformer_of(), CompiledBlocks(), compiled_graphs()
+    for least in (40, 8, 64, 1000):
+        added = {
+            block: ranks_of(block, least, number) for number, block in enumerate(transformer.transformer_blocks, 1)
+        }
+        assert differences(transformer, blocks.with_low_rank(added)) < 2e-6  # of nothing, whatever its rank
+        assert compiled_graphs() == before + 1
+
+
+def ranks_of(block: torch.nn.Module, least: int, step: int) -> BlockLowRank:
+    like, linears = torch.ones(1), [cast("AnyLinear", block.get_submodule(name)) for name in LAYERS]
+    additions = [zero_low_rank(e.in_features, e.out_features, least + n * step, like) for n, e in enumerate(linears)]
+    return dict(zip(LAYERS, additions, strict=True))
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # of torch's own compiler

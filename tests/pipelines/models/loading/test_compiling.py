@@ -47,7 +47,7 @@ def test_a_picture_of_compiled_blocks_is_the_same_within_a_level(checkpoint: Che
     assert compiled_graphs() == graphs  # the render compiled nothing again
 
 
-def test_requests_with_loras_run_without_the_graph(checkpoint: Checkpoint) -> None:
+def test_requests_with_hooks_in_blocks_run_without_the_graph(checkpoint: Checkpoint) -> None:
     compiled = replace(checkpoint, compiled=eager())
     words = torch.zeros(1, 4, checkpoint.transformer.config["joint_attention_dim"])
     noise = torch.zeros(1, 64, checkpoint.transformer.config["in_channels"])
