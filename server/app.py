@@ -16,10 +16,13 @@ from starlette.responses import RedirectResponse, Response
 from pipelines.catalog.catalog import Catalog
 from pipelines.catalog.profiles import Profiles
 from server.api.auth import ApiKeys
+from server.api.body_pool import BodyPool
 from server.api.exception_handlers import install_handlers, surface_of
+from server.api.generations_route import DIALECT_HEADER, GenerationsRoute
+from server.api.openai_images.surface import OpenAISurface
 from server.api.openapi import install_docs
+from server.api.response_headers import WARNINGS_HEADER
 from server.api.routes import health, images, metrics, receipts, tasks
-from server.api.runware.http import WARNINGS_HEADER
 from server.api.runware.surface import RunwareSurface
 from server.api.services import Services
 from server.api.web_pages import RefuseWebPages, WebPagePolicy, make_policy
@@ -54,7 +57,7 @@ SWEEP_SECONDS = 60.0
 MILLION = 1_000_000
 
 # Every dialect. One of them has the path `/`, and answers the errors of all paths that no other has.
-SURFACES = (RunwareSurface,)
+SURFACES = (RunwareSurface, OpenAISurface)
 TABLES = (
     media_tables.SCHEMA,
     job_tables.SCHEMA,
@@ -92,6 +95,7 @@ def create_app(settings: Settings, catalog: Catalog, workers: Sequence[Worker]) 
                 await surface.close()
             await services.image_fetcher.aclose()
             await services.lora_fetcher.aclose()
+            services.body_pool.close()
             services.keys.close()
             services.database.close()
 
@@ -110,7 +114,7 @@ def create_app(settings: Settings, catalog: Catalog, workers: Sequence[Worker]) 
             allow_origins=settings.cors_origins,
             allow_methods=["*"],
             allow_headers=["*"],
-            expose_headers=[WARNINGS_HEADER],
+            expose_headers=[WARNINGS_HEADER, DIALECT_HEADER],
         )
 
     def refuse(path: str, error: ApiError) -> Response:
@@ -121,6 +125,7 @@ def create_app(settings: Settings, catalog: Catalog, workers: Sequence[Worker]) 
     install_handlers(app, surfaces, served)
     for surface in served:
         surface.add_routes(app)
+    GenerationsRoute(services).add(app, [each for each in served if isinstance(each, OpenAISurface)])
     app.add_api_route("/", _to_docs, methods=["GET"], include_in_schema=False)
     app.include_router(images.router(services.media))
     app.include_router(receipts.router(services.jobs, services.media))
@@ -159,6 +164,7 @@ def _services(settings: Settings, catalog: Catalog, workers: Sequence[Worker], c
     return Services(
         public_url=settings.public_url,
         max_body=max_body,
+        body_pool=BodyPool(),
         keys=ApiKeys(settings.api_keys, KeyTable(settings.data_dir)),
         options=options,
         database=database,

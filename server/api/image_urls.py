@@ -18,3 +18,8 @@ def own_image(text: str, base_url: str) -> str | None:
     if not text.startswith(f"{base_url}{IMAGE_ROUTE}/"):
         return None
     return PurePosixPath(text).stem
+
+
+def picture_text(text: str, base_url: str) -> str:
+    """The text that names a picture to the task. A URL of this server becomes its UUID, which needs no download."""
+    return own_image(text, base_url) or text

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from server.api.auth import ApiKeys
+from server.api.body_pool import BodyPool
 from server.database import Database
 from server.jobs.history import JobHistory
 from server.jobs.queue import JobQueue
@@ -24,6 +25,7 @@ class Services:
 
     public_url: str | None
     max_body: int
+    body_pool: BodyPool
     keys: ApiKeys
     options: TaskOptions
     database: Database

@@ -13,6 +13,7 @@ from urllib.parse import unquote, unquote_to_bytes
 
 from server.errors import MediaError
 from server.media.decode import check_picture
+from server.media.edit_mask import edit_mask
 from server.media.fetch import Fetcher
 from server.media.store import Kind, Media, MediaStore
 
@@ -48,6 +49,20 @@ class InputImages:
     async def upload(self, value: str, *, owner: str) -> Media:
         """Store an image as an upload. Raises `MediaError`."""
         return await self._store_image(await self._read(value.strip()), "upload", owner, UPLOAD_SECONDS)
+
+    async def add(self, data: bytes, *, owner: str) -> Media:
+        """Store an image that came as bytes, so that its UUID names it in a task. Raises `MediaError`."""
+        if not data:
+            raise MediaError("The image is empty.")
+        return await self._store_image(data, "input", owner, self._ttl)
+
+    async def add_edit_mask(self, mask: Media, *, owner: str) -> Media:
+        """Store a mask that is white where a stored one is transparent. Raises `MediaError`."""
+        try:
+            data = await asyncio.to_thread(mask.path.read_bytes)
+        except FileNotFoundError as error:
+            raise MediaError("The mask has expired.", missing=True) from error
+        return await self.add(await asyncio.to_thread(edit_mask, data), owner=owner)
 
     async def _find(self, media_uuid: str, owner: str) -> Media | None:
         media = await self._store.get(media_uuid, owner=owner)

@@ -73,8 +73,12 @@ def to_spec(
     wait: bool,
     ttl: int | None = None,
     webhook: Webhook | None = None,
+    warnings: tuple[str, ...] = (),
 ) -> TaskSpec:
-    """The spec of a task. `task` is what the client sent. Raises `TaskRejected` with all errors that are found."""
+    """The spec of a task. `task` is what the client sent, `warnings` are the dialect's own.
+
+    Raises `TaskRejected` with all errors that are found.
+    """
     if errors := list(_errors(plain, catalog)):
         raise TaskRejected(*errors)
     loras = [_row(lora, catalog) for lora in plain.loras]
@@ -83,10 +87,9 @@ def to_spec(
     cache, notes = None, ()
     if plain.cache is not None:
         cache, notes = plain.cache.plan(schedule.steps, plain.name("cache"), plain.name("cache.window"))
-    warnings = list(notes)
+    warnings += notes
     if plain.negative_prompt and not guided:
-        name = plain.name("negative_prompt")
-        warnings.append(f"{name} is ignored: guidance is off at a scale of 1 or less.")
+        warnings += (f"{plain.name('negative_prompt')} is ignored: guidance is off at a scale of 1 or less.",)
     width, height = _size(plain)
     return TaskSpec(
         owner=owner,
@@ -116,7 +119,7 @@ def to_spec(
         ),
         cache=cache,
         webhook=webhook,
-        warnings=tuple(warnings),
+        warnings=warnings,
         parameters={"cache": plain.name("cache"), "seed_image": plain.name("references[0]"), "mask": plain.name("mask")}
         | {f"references[{number}]": plain.name(f"references[{number}]") for number in range(len(plain.images))},
     )

@@ -5,7 +5,6 @@ Knows bodies, headers and status codes; knows no task type but authentication.
 
 import asyncio
 import contextlib
-import json
 import uuid
 from collections.abc import Sequence
 from typing import Any
@@ -18,13 +17,11 @@ from server.api.base_url import base_url
 from server.api.body import read_body_for_key
 from server.api.body_pool import BodyPool
 from server.api.client import Client
+from server.api.response_headers import response_headers
 from server.api.runware.dispatch import RunwareApi, parse_tasks, task_ref
 from server.api.runware.responses import Answer, TaskRef, compact_json, http_body, refusal
 from server.api.services import Services
 from server.errors import ApiError, Unauthorized
-
-WARNINGS_HEADER = "Ownware-Warnings"
-RETRY_AFTER_SECONDS = 10
 
 
 class RunwareHttp:
@@ -79,13 +76,7 @@ class RunwareHttp:
 def json_response(answers: Sequence[Answer]) -> Response:
     """Render answers. Warnings go into a header, because clients reject unknown keys in result items."""
     status, body = http_body(answers)
-    headers = {}
-    if warnings := list(dict.fromkeys(text for answer in answers for text in answer.warnings)):
-        headers[WARNINGS_HEADER] = json.dumps(warnings)
-    if status in (429, 503):
-        headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
-    if status == 413:
-        headers["Connection"] = "close"  # the rest of the body is not read
+    headers = response_headers(status, (text for answer in answers for text in answer.warnings))
     return Response(compact_json(body), status, headers, media_type="application/json")
 
 

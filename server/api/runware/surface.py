@@ -5,7 +5,6 @@ from typing import Any, ClassVar
 from fastapi import FastAPI
 from starlette.responses import Response
 
-from server.api.body_pool import BodyPool
 from server.api.runware import openapi, upload_rows
 from server.api.runware.dialect import RunwareDialect
 from server.api.runware.dispatch import RunwareApi
@@ -41,7 +40,6 @@ class RunwareSurface:
         self._loras = services.loras
         self._uploads = ModelUploads(services)
         self._preprocessing = Preprocessing(services)
-        self._pool = BodyPool()
         api = RunwareApi(
             Inference(dialect, services.tasks, services.media),
             self._preprocessing,
@@ -51,10 +49,10 @@ class RunwareSurface:
             Cancelling(services),
             ModelLibrary(services),
             Account(services),
-            self._pool,
+            services.body_pool,
         )
-        self._http = RunwareHttp(api, services, self._pool)
-        self._socket = RunwareSocket(api, services, Sessions(), self._pool)
+        self._http = RunwareHttp(api, services, services.body_pool)
+        self._socket = RunwareSocket(api, services, Sessions(), services.body_pool)
 
     def add_routes(self, app: FastAPI) -> None:
         """Serve tasks on each path. The documentation shows one."""
@@ -76,7 +74,6 @@ class RunwareSurface:
         await self._uploads.open()
 
     async def close(self) -> None:
-        """Stop the uploads, the preprocessing and the work on large bodies."""
+        """Stop the uploads and the preprocessing."""
         await self._uploads.close()
         self._preprocessing.close()
-        self._pool.close()

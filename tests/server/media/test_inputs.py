@@ -1,11 +1,13 @@
 import asyncio
 import base64
+import io
 import time
 import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from server.database import Database
 from server.errors import MediaError
@@ -186,3 +188,23 @@ async def test_an_unknown_uuid_is_missing(inputs: InputImages) -> None:
     with pytest.raises(MediaError) as caught:
         await inputs.resolve(str(uuid.uuid4()), owner="me")
     assert caught.value.missing
+
+
+async def test_bytes_are_stored_as_an_input_that_a_task_can_name(inputs: InputImages) -> None:
+    stored = await inputs.add(PNG, owner="me")
+    assert (stored.kind, stored.width, stored.height) == ("input", 64, 48)
+    assert (await inputs.resolve(stored.uuid, owner="me")).uuid == stored.uuid
+    for data, reason in ((b"", "is empty"), (b"no image", "is no image")):
+        with pytest.raises(MediaError, match=reason):
+            await inputs.add(data, owner="me")
+
+
+async def test_a_mask_to_edit_by_transparency(inputs: InputImages) -> None:
+    buffer = io.BytesIO()
+    Image.new("RGBA", (4, 4), (0, 0, 0, 0)).save(buffer, "PNG")
+    mask = await inputs.add_edit_mask(await inputs.add(buffer.getvalue(), owner="me"), owner="me")
+    with Image.open(mask.path) as image:
+        assert (image.mode, image.getextrema()) == ("L", (255, 255))
+    mask.path.unlink()
+    with pytest.raises(MediaError, match="has expired"):
+        await inputs.add_edit_mask(mask, owner="me")

@@ -12,7 +12,7 @@ from pipelines.catalog.schedules import differences
 from pipelines.request import FaceRefinement, LoraUse, Outpaint, executed_steps
 from pipelines.resolver import ResolvedSchedule, resolve_strength
 from server.api.client import Client
-from server.api.image_urls import own_image
+from server.api.image_urls import picture_text
 from server.api.runware.parameters import parameter_of
 from server.api.runware.schema.objects import ControlNet
 from server.api.runware.schema.schedulers import NEAREST
@@ -56,10 +56,10 @@ def to_spec(
         height=task.height,
         seed=task.seed,
         count=task.numberResults,
-        references=tuple(_picture(text, client) for text in task.inputs.referenceImages),
-        seed_image=_picture(task.inputs.seedImage, client) if task.inputs.seedImage else None,
+        references=tuple(picture_text(text, client.base_url) for text in task.inputs.referenceImages),
+        seed_image=picture_text(task.inputs.seedImage, client.base_url) if task.inputs.seedImage else None,
         strength=strength,
-        mask=_picture(task.inputs.maskImage, client) if task.inputs.maskImage else None,
+        mask=picture_text(task.inputs.maskImage, client.base_url) if task.inputs.maskImage else None,
         mask_margin=task.maskMargin,
         outpaint=outpaint,
         loras=_loras(task, catalog),
@@ -76,11 +76,6 @@ def control_window(control: ControlNet, steps: int) -> tuple[int, int]:
     """The executed steps start ≤ step < end of `steps` in which a ControlNet acts."""
     steps_given = (control.startStep, control.endStep)
     return step_window(steps, steps_given, (control.startStepPercentage, control.endStepPercentage), (0, steps))
-
-
-def _picture(text: str, client: Client) -> str:
-    """The text that names a picture. A URL of this server becomes its UUID, which needs no download."""
-    return own_image(text, client.base_url) or text
 
 
 def _loras(task: ImageInference, catalog: Catalog) -> tuple[LoraUse, ...]:
@@ -117,7 +112,7 @@ def _control(control: ControlNet, executed: int, catalog: Catalog, client: Clien
     return ControlSpec(
         name=control.model,
         weights=row.weights,
-        image=_picture(control.guideImage, client),
+        image=picture_text(control.guideImage, client.base_url),
         weight=row.weight if control.weight is None else control.weight,
         mode=control.controlMode,
         start=start,

@@ -1,0 +1,80 @@
+"""`POST /v1/images/generations`: one path that two vendors own, with different answers.
+
+Each dialect says which calls it recognizes as its own. The last one takes the rest, and every answer says in a header
+which one that was. Each has a path of its own beside this one, for clients that would rather not be recognized.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Protocol
+
+from fastapi import FastAPI
+from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.responses import Response
+
+from server.api.client import Client
+from server.api.requests import client_of, read_object
+from server.api.services import Services
+from server.errors import ApiError, TaskRejected
+
+ROUTE = "/v1/images/generations"
+DIALECT_HEADER = "Ownware-Dialect"
+
+Json = Mapping[str, Any]
+
+
+class Generator(Protocol):
+    """A dialect that answers the path. `name` is what `--dialects` calls it, `prefix` begins its own path."""
+
+    name: ClassVar[str]
+    prefix: ClassVar[str]
+
+    def recognizes(self, headers: Headers, body: Json) -> bool:
+        """Whether a call is one of this vendor's clients."""
+        ...
+
+    async def generate(self, request: Request, client: Client, body: Json) -> Response:
+        """Answer a call. Raises `ApiError` or `TaskRejected`."""
+        ...
+
+    def error_response(self, *errors: ApiError) -> Response:
+        """The answer to a call that is refused."""
+        ...
+
+
+class GenerationsRoute:
+    """The path, for the dialects that are switched on."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    def add(self, app: FastAPI, generators: Sequence[Generator]) -> None:
+        """Serve each of the dialects under its own prefix, and all of them at the shared path."""
+        for generator in generators:
+            self._add(app, generator.prefix + ROUTE, [generator])
+        if generators:
+            self._add(app, ROUTE, generators)
+
+    def _add(self, app: FastAPI, path: str, generators: Sequence[Generator]) -> None:
+        async def generate(request: Request) -> Response:
+            return await self._answer(request, generators)
+
+        app.add_api_route(path, generate, methods=["POST"], include_in_schema=False)
+
+    async def _answer(self, request: Request, generators: Sequence[Generator]) -> Response:
+        chosen = _chosen(generators, request.headers, {})
+        try:
+            client = client_of(request, self._services)
+            parsed = await read_object(request, self._services)
+            chosen = _chosen(generators, request.headers, parsed)
+            response = await chosen.generate(request, client, parsed)
+        except TaskRejected as rejected:
+            response = chosen.error_response(*rejected.errors)
+        except ApiError as error:
+            response = chosen.error_response(error)
+        response.headers[DIALECT_HEADER] = chosen.name
+        return response
+
+
+def _chosen(generators: Sequence[Generator], headers: Headers, body: Json) -> Generator:
+    return next((each for each in generators if each.recognizes(headers, body)), generators[-1])

@@ -1,0 +1,71 @@
+"""Reads the multipart form of an edit: texts, and the files of its pictures. Knows no field's meaning."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass, field
+from typing import Any
+
+from starlette.datastructures import Headers, UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+
+from server.api.json_input.bounds import check_bounds
+from server.api.json_input.parsing import parse_json
+from server.api.json_input.texts import check_texts
+from server.errors import InvalidRequest
+
+MAX_FILES = 20  # the vendor takes 16 pictures and a mask
+MAX_FIELDS = 200
+_CHUNK = 65_536  # bytes; the event loop is free after each
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A form's texts, as JSON would have them, and the bytes of its files by their field."""
+
+    fields: dict[str, Any] = field(default_factory=dict)
+    files: dict[str, list[bytes]] = field(default_factory=dict)
+
+
+async def read_form(headers: Headers, body: bytes) -> Form:
+    """The form in a body. A name that ends in brackets is a list. Raises `InvalidRequest` or `TaskRejected`.
+
+    A text that is a JSON list or object is read as one, because a form has no other way to send it.
+    """
+    parser = MultiPartParser(
+        headers, _chunks(body), max_files=MAX_FILES, max_fields=MAX_FIELDS, max_part_size=max(len(body), 1)
+    )
+    try:
+        data = await parser.parse()
+    except MultiPartException as error:
+        raise InvalidRequest(f"The form cannot be read: {error.message}") from error
+    except (KeyError, UnicodeDecodeError, LookupError) as error:  # no boundary, or a text in another encoding
+        raise InvalidRequest("The form cannot be read: its boundary or its text is damaged.") from error
+    form = Form()
+    for sent_name, value in data.multi_items():
+        name = sent_name.removesuffix("[]")
+        if isinstance(value, UploadFile):
+            form.files.setdefault(name, []).append(await value.read())
+            await value.close()
+        elif sent_name.endswith("[]") or name in form.fields:
+            known = form.fields.get(name, [])
+            form.fields[name] = [*(known if isinstance(known, list) else [known]), _value(value)]
+        else:
+            form.fields[name] = _value(value)
+    check_bounds(form.fields)
+    check_texts(form.fields)
+    return form
+
+
+async def _chunks(body: bytes) -> AsyncGenerator[bytes, None]:
+    for start in range(0, len(body), _CHUNK):
+        yield body[start : start + _CHUNK]
+        await asyncio.sleep(0)
+
+
+def _value(text: str) -> Any:
+    if text[:1] in ("[", "{"):
+        try:
+            return parse_json(text)
+        except InvalidRequest:
+            return text
+    return text

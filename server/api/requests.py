@@ -1,0 +1,24 @@
+"""What a dialect with one JSON object in a body reads of a request: who sends it, and the object."""
+
+from typing import Any
+
+from starlette.requests import Request
+
+from server.api.auth import bearer_or_bare_key
+from server.api.base_url import base_url
+from server.api.body import read_body
+from server.api.client import Client
+from server.api.json_input.parsing import parse_object
+from server.api.services import Services
+
+
+def client_of(request: Request, services: Services) -> Client:
+    """The sender, by the key in the header, with or without the word `Bearer`. Raises `Unauthorized`."""
+    owner = services.keys.owner(bearer_or_bare_key(request.headers))
+    return Client(owner, base_url(request, services.public_url), listens=False)
+
+
+async def read_object(request: Request, services: Services) -> dict[str, Any]:
+    """The JSON object of a request whose key is accepted. Raises `ApiError` or `TaskRejected`."""
+    body = await read_body(request, services.max_body)
+    return await services.body_pool.run(len(body), parse_object, body)

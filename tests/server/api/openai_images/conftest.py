@@ -1,0 +1,44 @@
+import base64
+import io
+from collections.abc import Iterator
+
+import pytest
+from PIL import Image
+from starlette.testclient import TestClient
+
+from pipelines.catalog.catalog import Catalog
+from server.app import create_app
+from server.settings import Settings
+from tests.fakes import FakeWorker
+
+GENERATIONS, EDITS, MODELS = "/v1/images/generations", "/v1/images/edits", "/v1/models"
+KEY = {"Authorization": "Bearer one"}
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    return settings.model_copy(update={"api_keys": ("one", "two")})
+
+
+@pytest.fixture
+def client(settings: Settings, catalog: Catalog, worker: FakeWorker) -> Iterator[TestClient]:
+    app = create_app(settings, catalog, [worker])
+    with TestClient(app, base_url="http://box:8000", raise_server_exceptions=False, headers=KEY) as client:
+        yield client
+
+
+def colour(b64: str) -> tuple[int, ...]:
+    """The colour of a picture that the fake worker has drawn; its red is the seed."""
+    with Image.open(io.BytesIO(base64.b64decode(b64))) as image:
+        pixel = image.convert("RGB").getpixel((0, 0))
+    assert isinstance(pixel, tuple)
+    return pixel
+
+
+def mask_png(size: tuple[int, int] = (64, 48)) -> bytes:
+    """A mask whose left half is transparent: OpenAI's clients edit there."""
+    mask = Image.new("RGBA", size, (0, 0, 0, 255))
+    mask.paste((0, 0, 0, 0), (0, 0, size[0] // 2, size[1]))
+    buffer = io.BytesIO()
+    mask.save(buffer, "PNG")
+    return buffer.getvalue()
