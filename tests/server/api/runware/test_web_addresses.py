@@ -14,7 +14,7 @@ from starlette.testclient import TestClient
 
 from pipelines.catalog.catalog import load_catalog
 from server.app import create_app
-from server.media import fetch
+from server.media import checked_transport
 from server.settings import Settings
 from tests.fakes import FakeWorker, picture
 from tests.server.conftest import error_of, new_task, post
@@ -95,7 +95,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
 
     settings = Settings(data_dir=tmp_path_factory.mktemp("data"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fetch, "_resolve_host", resolve_no_name)
+        patch.setattr(checked_transport, "_resolve_host", resolve_no_name)
         app = create_app(settings, load_catalog().with_embedded_weights(), [FakeWorker()])
     with TestClient(app, base_url="http://box:8000", raise_server_exceptions=False) as test_client:
         yield test_client
