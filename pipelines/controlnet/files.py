@@ -1,24 +1,26 @@
 """Loads a ControlNet from a diffusers folder, a hub repository, or a single safetensors file.
 
-The names of a file's tensors say what it is: a net of InstantX, or a blockwise one of DiffSynth-Studio. Nothing but
-headers is read before that is known. Knows files and networks; knows no request and no control image.
+The names of its tensors say what it is: a net of InstantX, or a blockwise one of DiffSynth-Studio. FP8 weights are
+read with their scales. Knows files and networks; knows no request and no control image.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import cast
 
-import torch
-from accelerate import init_empty_weights
 from diffusers.models.controlnets.controlnet_qwenimage import QwenImageControlNetModel
-from safetensors import SafetensorError, safe_open
-from torch import nn
 
+from pipelines.catalog.component_files import ComponentFiles
 from pipelines.catalog.hub.download import fetch_file
 from pipelines.controlnet.blockwise import BlockwiseControlNet
 from pipelines.errors import LoadError, first_line
 from pipelines.models.checkpoint import Checkpoint
 from pipelines.models.formats.components.controlnet import controlnet_kind
-from pipelines.models.loading.loader import load_network
+from pipelines.models.formats.containers.weight_files import open_weights
+from pipelines.models.formats.fill import build_empty, fill
+from pipelines.models.formats.place import Placement
+from pipelines.models.formats.scales import WeightEntry, pair_scales
+from pipelines.models.loading.loader import model_folder
 
 ControlNet = QwenImageControlNetModel | BlockwiseControlNet
 
@@ -28,12 +30,10 @@ _DIFFSYNTH_FILE = "model.safetensors"
 
 def load_net(weights: str, checkpoint: Checkpoint) -> ControlNet:
     """Load a net in the checkpoint's dtype, on its device. Raises `LoadError`."""
-    path = find_single_file(weights)
-    if path is None:
-        return load_network(QwenImageControlNetModel, weights, checkpoint.device, checkpoint.dtype)
+    path = find_single_file(weights) or model_folder(ComponentFiles(weights))
     try:
-        return _load_file(path, checkpoint)
-    except (OSError, SafetensorError, ValueError) as error:
+        return _load(path, checkpoint)
+    except (OSError, ValueError, RuntimeError, TypeError, KeyError) as error:
         raise LoadError(f"Weights '{weights}' cannot be loaded as a ControlNet: {first_line(error)}") from error
 
 
@@ -56,63 +56,51 @@ def find_single_file(weights: str) -> Path | None:
         raise LoadError(f"Weights '{weights}': {first_line(error)}.") from error
 
 
-def _load_file(path: Path, checkpoint: Checkpoint) -> ControlNet:
-    if path.suffix != ".safetensors":
+def _load(path: Path, checkpoint: Checkpoint) -> ControlNet:
+    if path.is_file() and path.suffix != ".safetensors":
         raise ValueError(f"'{path.name}' is no safetensors file")
-    with safe_open(path, framework="pt", device=str(checkpoint.device)) as file:
-        names = set(file.keys())
-        make = _blockwise if controlnet_kind(names) == "blockwise" else _instantx
-        with init_empty_weights():
-            net = make(file, names, checkpoint)
-        wanted = net.state_dict().keys()
-        if missing := sorted(wanted - names):
-            raise ValueError(f"{len(missing)} of its weights are missing, such as {missing[0]}")
-        if surplus := sorted(names - wanted):
-            raise ValueError(f"there is no place for {len(surplus)} of its weights, such as {surplus[0]}")
-        for name in names:  # one by one, so that the file is never in memory twice
-            _put(net, name, file.get_tensor(name).to(checkpoint.dtype))
-    return net.eval().requires_grad_(False)
+    files = open_weights(path)
+    weights = pair_scales(files.tensors, files.metadata)
+    kind, config = controlnet_kind(weights), files.config
+    placement = Placement(checkpoint.device, checkpoint.dtype, "bf16")
+    if kind == "blockwise":
+        net = build_empty(lambda: _blockwise(weights))
+    elif config is None:
+        net = build_empty(lambda: _instantx(weights, checkpoint))
+    else:
+        net = build_empty(lambda: cast("QwenImageControlNetModel", QwenImageControlNetModel.from_config(dict(config))))
+    return fill(net, weights, placement, lambda read: None).requires_grad_(False)
 
 
-def _blockwise(file: Any, names: set[str], checkpoint: Checkpoint) -> BlockwiseControlNet:
-    width, channels = _shape(file, "img_in.weight")
-    return BlockwiseControlNet(_count(names, "controlnet_blocks"), channels, width)
+def _blockwise(weights: Mapping[str, WeightEntry]) -> BlockwiseControlNet:
+    width, channels = _shape(weights, "img_in.weight")
+    return BlockwiseControlNet(_count(weights, "controlnet_blocks"), channels, width)
 
 
-def _instantx(file: Any, names: set[str], checkpoint: Checkpoint) -> QwenImageControlNetModel:
+def _instantx(weights: Mapping[str, WeightEntry], checkpoint: Checkpoint) -> QwenImageControlNetModel:
     """An empty net, with the configuration that the shapes of the tensors tell. They do not tell the axes of RoPE."""
     ours = checkpoint.transformer.config
-    width, channels = _shape(file, "img_in.weight")
-    (head,) = _shape(file, "transformer_blocks.0.attn.norm_q.weight")
+    width, channels = _shape(weights, "img_in.weight")
+    (head,) = _shape(weights, "transformer_blocks.0.attn.norm_q.weight")
     return QwenImageControlNetModel(
         patch_size=ours["patch_size"],
         in_channels=channels,
         out_channels=ours["out_channels"],
-        num_layers=_count(names, "transformer_blocks"),
+        num_layers=_count(weights, "transformer_blocks"),
         attention_head_dim=head,
         num_attention_heads=width // head,
-        joint_attention_dim=_shape(file, "txt_in.weight")[1],
+        joint_attention_dim=_shape(weights, "txt_in.weight")[1],
         axes_dims_rope=ours["axes_dims_rope"],
-        extra_condition_channels=_shape(file, "controlnet_x_embedder.weight")[1] - channels,
+        extra_condition_channels=_shape(weights, "controlnet_x_embedder.weight")[1] - channels,
     )
 
 
-def _shape(file: Any, name: str) -> list[int]:
-    if name not in file.keys():  # noqa: SIM118  a safetensors file is no mapping
+def _shape(weights: Mapping[str, WeightEntry], name: str) -> tuple[int, ...]:
+    if name not in weights:
         raise ValueError(f"its weight {name} is missing")
-    return file.get_slice(name).get_shape()
+    return weights[name].shape
 
 
-def _count(names: set[str], room: str) -> int:
+def _count(weights: Mapping[str, WeightEntry], room: str) -> int:
     """The number of blocks in a list of modules."""
-    return len({name.split(".")[1] for name in names if name.startswith(f"{room}.")})
-
-
-def _put(net: nn.Module, name: str, value: torch.Tensor) -> None:
-    """Replace an empty parameter. Raises `ValueError` if the shapes differ."""
-    module, _, parameter = name.rpartition(".")
-    owner = net.get_submodule(module)
-    expected = owner.get_parameter(parameter).shape
-    if value.shape != expected:
-        raise ValueError(f"its weight {name} is {list(value.shape)}, and {list(expected)} fits")
-    owner.register_parameter(parameter, nn.Parameter(value, requires_grad=False))
+    return len({name.split(".")[1] for name in weights if name.startswith(f"{room}.")})

@@ -3,7 +3,6 @@
 Real and embedded weights go through the same code. Knows no request.
 """
 
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -45,13 +44,6 @@ from pipelines.progress import show_progress
 
 N = TypeVar("N", bound=torch.nn.Module)
 
-# Buffers that older releases of the libraries saved. The models calculate them, so they change nothing.
-_COMPUTED_BUFFERS = re.compile(r"(^|\.)(position_ids|rotary(_pos)?_emb\.inv_freq)$")
-# The tensors beside quantized weights: scaled fp8, compressed-tensors, ComfyUI, bitsandbytes.
-_QUANTIZED = re.compile(
-    r"(^|\.)(scaled_fp8|scale_(weight|input)|(weight|input)_scale|comfy_quant|absmax|quant_(map|state\b.*))$"
-)
-
 
 def load(
     files: ComponentFiles | str,
@@ -68,7 +60,7 @@ def load(
     of the model before is used again, and dropped where this model has another.
     """
     files = ComponentFiles(files) if isinstance(files, str) else files
-    folder = str(_folder(files))
+    folder = str(model_folder(files))
     choose_kernels()
     plan = plan or resident_plan("fp32" if dtype == torch.float32 else "bf16")
     kept = kept or KeptComponents()
@@ -208,14 +200,7 @@ def _text_encoder(config: Mapping[str, Any], *, with_vision: bool) -> Qwen2_5_VL
     return network
 
 
-def load_network(kind: type[N], weights: str, device: torch.device, dtype: torch.dtype) -> N:
-    """Load one network that has a folder, or a hub repository, of its own. Raises `LoadError`."""
-    folder = str(_folder(ComponentFiles(weights)))
-    with _part(weights, kind.__name__):
-        return _to_device(_complete(kind, folder, None, torch_dtype=dtype), device)
-
-
-def _folder(files: ComponentFiles) -> Path:
+def model_folder(files: ComponentFiles) -> Path:
     """The folder of a model's weights, downloaded if they are a hub repository. Raises `LoadError`."""
     weights = files.weights
     path = Path(weights).expanduser()
@@ -236,7 +221,7 @@ def _folder(files: ComponentFiles) -> Path:
 
 def _path_and_config(files: ComponentFiles, part: str) -> tuple[Path, dict[str, Any] | None]:
     """The file or folder of one component, and the configuration that `weights` has for it, if any."""
-    base, own = _folder(files) / part, files.own(cast("Component", part))
+    base, own = model_folder(files) / part, files.own(cast("Component", part))
     config = base / "config.json"
     return base if own is None else _component_path(own, part), read_json(config) if config.is_file() else None
 
@@ -262,23 +247,6 @@ def _part(weights: str, name: str) -> Iterator[str]:
         raise
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, MemoryError, SafetensorError) as error:
         raise LoadError(f"Weights '{weights}': {name} cannot be loaded: {first_line(error)}") from error
-
-
-def _complete(kind: Any, weights: str, part: str | None, **options: Any) -> Any:
-    """A model that has all its weights and uses all that the files hold. Raises `ValueError`.
-
-    The libraries would leave missing weights random and drop the others, with a mere warning.
-    """
-    model, report = kind.from_pretrained(weights, subfolder=part, output_loading_info=True, **options)
-    if missing := sorted(report["missing_keys"]):
-        raise ValueError(f"{len(missing)} weights of {kind.__name__} are missing, such as {missing[0]}")
-    if surplus := sorted(name for name in report["unexpected_keys"] if not _COMPUTED_BUFFERS.search(name)):
-        quantized = next(filter(_QUANTIZED.search, surplus), None)
-        advice = "; quantized weights are not supported" if quantized else ""
-        raise ValueError(
-            f"{kind.__name__} has no place for {len(surplus)} of the weights, such as {quantized or surplus[0]}{advice}"
-        )
-    return model
 
 
 def _tokenizer(weights: str, part: str) -> Qwen2Tokenizer:

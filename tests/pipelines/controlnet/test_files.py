@@ -1,4 +1,6 @@
 import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from pipelines.errors import LoadError
 from pipelines.models.checkpoint import Checkpoint
 from tests.adapters import named, random_adapter, write
 from tests.control import blockwise_weights, save_blockwise, save_controlnet
+from tests.pipelines.models.formats.layouts import comfy_quant, dequantized, plain_fp8, save, scaled_fp8
 
 
 def same(one: torch.nn.Module, other: torch.nn.Module) -> bool:
@@ -60,6 +63,51 @@ class TestBlockwise:
         save_blockwise(checkpoint, tmp_path / "model.safetensors", seed=1)
         assert isinstance(load_net(str(tmp_path), checkpoint), BlockwiseControlNet)
 
+    def test_a_folder_is_used_whole(self, checkpoint: Checkpoint, tmp_path: Path) -> None:
+        folder = Path(save_controlnet(checkpoint, tmp_path / "net", 1, seed=3))
+        file = folder / "diffusion_pytorch_model.safetensors"
+        save_file(load_file(file) | {"controlnet_blocks.0.more": torch.zeros(1)}, file)
+        told = refusal(folder, checkpoint)
+        assert told.endswith("has no place for 1 of the weights, such as controlnet_blocks.0.more")
+
+    def test_a_folder_that_is_not_there(self, checkpoint: Checkpoint, tmp_path: Path) -> None:
+        with pytest.raises(LoadError, match="there is no such folder"):
+            load_net(str(tmp_path / "gone"), checkpoint)
+
+
+class TestFp8:
+    """A net in FP8 computes with the values that its file stands for."""
+
+    LAYOUTS = (plain_fp8, scaled_fp8, comfy_quant)
+
+    @pytest.mark.parametrize("layout", LAYOUTS)
+    def test_a_blockwise_net(
+        self, checkpoint: Checkpoint, tmp_path: Path, layout: Callable[[dict[str, torch.Tensor]], dict[str, Any]]
+    ) -> None:
+        stored = layout(blockwise_weights(checkpoint, seed=1))
+        net = load_net(str(save(stored, tmp_path / "net.safetensors")), checkpoint)
+        expected = dequantized(stored)
+        assert net.state_dict().keys() == expected.keys()
+        assert all(torch.equal(value, expected[name]) for name, value in net.state_dict().items())
+
+    @pytest.mark.parametrize("layout", LAYOUTS)
+    @pytest.mark.parametrize("alone", [True, False])
+    def test_a_net_of_instantx(
+        self,
+        checkpoint: Checkpoint,
+        tmp_path: Path,
+        layout: Callable[[dict[str, torch.Tensor]], dict[str, Any]],
+        alone: bool,
+    ) -> None:
+        folder = Path(save_controlnet(checkpoint, tmp_path / "net", 2, seed=1))
+        file = folder / "diffusion_pytorch_model.safetensors"
+        stored = layout(load_file(file))
+        save(stored, file)
+        net = load_net(str(shutil.copy(file, tmp_path / "net.safetensors") if alone else folder), checkpoint)
+        expected = dequantized(stored)
+        assert net.state_dict().keys() == expected.keys()
+        assert all(torch.equal(value, expected[name]) for name, value in net.state_dict().items())
+
 
 class TestHub:
     def test_a_file_that_it_has(self, checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,10 +151,11 @@ class TestRefusal:
             ({"img_in.weight": None}, "its weight img_in.weight is missing"),
             (
                 {"controlnet_blocks.0.x_rms.weight": None},
-                "1 of its weights are missing, such as controlnet_blocks.0.x_rms",
+                "1 weights of BlockwiseControlNet are missing, such as controlnet_blocks.0.x_rms",
             ),
-            ({"scaled_fp8": torch.zeros(1)}, "there is no place for 1 of its weights, such as scaled_fp8"),
-            ({"img_in.bias": torch.zeros(3)}, "its weight img_in.bias is [3], and [32] fits"),
+            ({"img_in.more": torch.zeros(1)}, "BlockwiseControlNet has no place for 1 of the weights, such as img_in."),
+            ({"img_in.bias": torch.zeros(3)}, "img_in.bias has the shape [3], and BlockwiseControlNet needs [32]"),
+            ({"img_in.absmax": torch.zeros(3)}, "it was saved quantized by bitsandbytes, as img_in.absmax shows"),
         ],
         ids=str,
     )

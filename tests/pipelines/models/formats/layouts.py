@@ -31,7 +31,7 @@ def state_of(transformer: torch.nn.Module) -> State:
 
 def is_quantized(name: str, tensor: torch.Tensor) -> bool:
     """Whether converters quantize a tensor: the large matrices of the blocks."""
-    return name.startswith("transformer_blocks.") and tensor.ndim == 2
+    return name.startswith(("transformer_blocks.", "controlnet_blocks.")) and tensor.ndim == 2
 
 
 def with_prefix(state: Mapping[str, torch.Tensor], prefix: str) -> State:

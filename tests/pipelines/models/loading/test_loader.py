@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from diffusers.models.controlnets.controlnet_qwenimage import QwenImageControlNetModel
 from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 
@@ -15,9 +14,8 @@ from pipelines.catalog.hub.download import fetch_folder
 from pipelines.errors import LoadError
 from pipelines.generate import generate
 from pipelines.models.checkpoint import Checkpoint, LoadedModel
-from pipelines.models.loading.loader import beside_the_modulation, load, load_network
+from pipelines.models.loading.loader import beside_the_modulation, load
 from pipelines.request import RenderRequest, Sampler
-from tests.control import save_controlnet
 from tests.hub import folder_files, serve_hub, use_hub
 
 CPU = torch.device("cpu")
@@ -150,14 +148,6 @@ def test_text_to_image_needs_no_processor(folder: Path) -> None:
 def test_saved_buffers_that_the_model_calculates_are_no_surplus(folder: Path, part: str, name: str) -> None:
     with_tensor(part, name)(folder)
     load(str(folder), CPU, torch.float32, with_vision=True)
-
-
-def test_a_controlnet_is_used_whole(checkpoint: Checkpoint, tmp_path: Path) -> None:
-    net = save_controlnet(checkpoint, tmp_path / "net", layers=1, seed=3)
-    assert load_network(QwenImageControlNetModel, net, CPU, torch.float32).dtype == torch.float32
-    with_tensor("net", "controlnet_blocks.0.scale_weight")(tmp_path)
-    with pytest.raises(LoadError, match=r"has no place for 1 .*such as controlnet_blocks\.0\.scale_weight"):
-        load_network(QwenImageControlNetModel, net, CPU, torch.float32)
 
 
 def test_a_sharded_repository_is_downloaded_and_then_loads_without_the_hub(
