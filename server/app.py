@@ -23,6 +23,7 @@ from server.api.openai_images.surface import OpenAISurface
 from server.api.openapi import install_docs
 from server.api.response_headers import WARNINGS_HEADER
 from server.api.routes import health, images, metrics, receipts, tasks
+from server.api.runpod.surface import RunpodSurface
 from server.api.runware.surface import RunwareSurface
 from server.api.services import Services
 from server.api.web_pages import RefuseWebPages, WebPagePolicy, make_policy
@@ -44,6 +45,8 @@ from server.settings import Settings
 from server.tasks import lora_library as lora_tables
 from server.tasks import picture_tasks, task_ids
 from server.tasks.cancel_scopes import CancelScopes
+from server.tasks.endings import deadlines
+from server.tasks.endings.deadlines import Deadlines
 from server.tasks.lora_library import LoraLibrary
 from server.tasks.migrations import MIGRATIONS
 from server.tasks.options import TaskOptions
@@ -57,7 +60,7 @@ SWEEP_SECONDS = 60.0
 MILLION = 1_000_000
 
 # Every dialect. One of them has the path `/`, and answers the errors of all paths that no other has.
-SURFACES = (RunwareSurface, OpenAISurface)
+SURFACES = (RunwareSurface, OpenAISurface, RunpodSurface)
 TABLES = (
     media_tables.SCHEMA,
     job_tables.SCHEMA,
@@ -65,6 +68,7 @@ TABLES = (
     task_ids.SCHEMA,
     picture_tasks.SCHEMA,
     key_table.SCHEMA,
+    deadlines.SCHEMA,
 )
 
 
@@ -85,11 +89,13 @@ def create_app(settings: Settings, catalog: Catalog, workers: Sequence[Worker]) 
         for surface in served:
             await surface.open()
         await services.queue.open()
+        await services.deadlines.open()
         sweeper = asyncio.create_task(_sweep(services))
         try:
             yield
         finally:
             sweeper.cancel()
+            await services.deadlines.close()
             await services.queue.close()
             for surface in served:
                 await surface.close()
@@ -160,6 +166,7 @@ def _services(settings: Settings, catalog: Catalog, workers: Sequence[Worker], c
     )
     claims = IdClaims("job")
     ids, jobs, scopes = TaskIds(database), JobStore(database, claims), CancelScopes()
+    history = JobHistory(database, jobs, claims)
     queue = JobQueue(jobs, media, workers, limit=settings.max_queue, observer=counters)
     return Services(
         public_url=settings.public_url,
@@ -172,7 +179,8 @@ def _services(settings: Settings, catalog: Catalog, workers: Sequence[Worker], c
         inputs=inputs,
         ids=ids,
         jobs=jobs,
-        history=JobHistory(database, jobs, claims),
+        history=history,
+        deadlines=Deadlines(database, queue, history, media),
         queue=queue,
         tasks=TaskService(ids, queue, inputs, options, scopes),
         scopes=scopes,
@@ -204,6 +212,7 @@ async def _sweep(services: Services) -> None:
             await services.media.sweep(time.time())
             await services.ids.sweep(time.time())
             await services.queue.sweep()
+            await services.deadlines.sweep()
         except (OSError, sqlite3.Error):  # a disk that is full now may have room next time
             log.exception("expired data cannot be deleted")
         await asyncio.sleep(SWEEP_SECONDS)

@@ -178,6 +178,15 @@ def reference_limits(entry: ModelEntry, loras: Iterable[Adapter]) -> tuple[int, 
     return REFERENCES[entry.mode]
 
 
+def choose_by_references(entries: Sequence[ModelEntry], references: int) -> ModelEntry:
+    """Of the models that share a name, the first one that takes so many reference images, else the first one."""
+    for entry in entries:
+        least, most = reference_limits(entry, ())
+        if least <= references <= most:
+            return entry
+    return entries[0]
+
+
 _EMBEDDED_LORAS = (Adapter("ownware:1@1", "Outlines", str(EMBEDDED_FOLDER / OUTLINES), slugs=("outlines",)),)
 _EMBEDDED_CONTROLNETS = (Adapter("ownware:2@1", "Edges", str(EMBEDDED_FOLDER / EDGES), slugs=("edges",)),)
 

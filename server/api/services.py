@@ -12,6 +12,7 @@ from server.media.fetch import Fetcher
 from server.media.inputs import InputImages
 from server.media.store import MediaStore
 from server.tasks.cancel_scopes import CancelScopes
+from server.tasks.endings.deadlines import Deadlines
 from server.tasks.lora_library import LoraLibrary
 from server.tasks.options import TaskOptions
 from server.tasks.picture_tasks import PictureTasks
@@ -34,6 +35,7 @@ class Services:
     ids: TaskIds
     jobs: JobStore
     history: JobHistory
+    deadlines: Deadlines
     queue: JobQueue
     tasks: TaskService
     scopes: CancelScopes

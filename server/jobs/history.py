@@ -17,10 +17,11 @@ from server.jobs.store import JobStore, TaskIdClaims
 class JobFilter:
     """Which jobs of an owner are meant. Times are in seconds since the epoch, `created_before` excluded.
 
-    Without `states` a job may be in any. `marks` are the names and texts that a stored task must have.
+    Without a `dialect` or `states` a job may have any. `marks` are the names and texts that a stored task must have.
     """
 
     owner: str
+    dialect: str | None = None
     states: Collection[State] = ()
     created_after: float | None = None
     created_before: float | None = None
@@ -31,6 +32,9 @@ class JobFilter:
         """The condition in SQL, and its values."""
         parts: list[str] = ["owner = ?"]
         values: list[str | float] = [self.owner]
+        if self.dialect is not None:
+            parts.append("dialect = ?")
+            values.append(self.dialect)
         if self.states:
             parts.append(f"state IN ({', '.join('?' * len(self.states))})")
             values += self.states

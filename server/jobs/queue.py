@@ -14,13 +14,13 @@ from contextlib import AbstractContextManager
 import structlog
 
 from pipelines.models.engaged import Engaged
-from server.errors import ServiceUnavailable
+from server.errors import Failure, ServiceUnavailable
 from server.jobs.backend import Worker, WorkerDied
 from server.jobs.events import Ended, Event, JobEvents, JobObserver, Key, Stopping
-from server.jobs.job import Cancellation, Job, Submission
+from server.jobs.job import CANCELLED, Cancellation, Job, Submission
 from server.jobs.recorder import JobRecorder
 from server.jobs.store import JobStore
-from server.jobs.supervisor import Supervisor
+from server.jobs.supervisor import Supervisor, WorkerState
 from server.media.store import MediaStore
 
 log = structlog.get_logger()
@@ -68,6 +68,21 @@ class JobQueue:
         """What the models of the workers run with, in the order of the devices."""
         return tuple(supervisor.engaged for supervisor in self._supervisors)
 
+    @property
+    def limit(self) -> int:
+        """How many jobs may wait."""
+        return self._limit
+
+    @property
+    def running_jobs(self) -> tuple[Job, ...]:
+        """The jobs that are rendered now."""
+        return tuple(supervisor.job for supervisor in self._supervisors if supervisor.job is not None)
+
+    @property
+    def worker_states(self) -> tuple[WorkerState, ...]:
+        """What each worker does, in the order of the devices."""
+        return tuple(supervisor.state for supervisor in self._supervisors)
+
     async def started(self) -> None:
         """Wait until every worker is ready or cannot start."""
         await asyncio.gather(*(supervisor.started() for supervisor in self._supervisors))
@@ -105,6 +120,12 @@ class JobQueue:
             supervisor.wake()
         return job
 
+    async def accept_failed(self, submission: Submission, failure: Failure) -> Job:
+        """Accept a job that has failed already: its client polls for it. Raises `ConflictTaskUUID`."""
+        job = await self._store.accept_failed(submission, failure)
+        self._recorder.announce_end(job)
+        return job
+
     async def find(self, owner: str, task_uuid: str) -> Job | None:
         """The job of a task, or None."""
         return await self._store.find(owner, task_uuid)
@@ -118,25 +139,32 @@ class JobQueue:
             done = max(done, latest.index + latest.step / latest.steps)
         return int(100 * done / count)
 
-    async def cancel(self, owner: str, task_uuid: str) -> Cancellation:
+    async def cancel(self, owner: str, task_uuid: str, reason: Failure = CANCELLED) -> Cancellation:
         """Cancel a waiting job at once, or a running one at its next step. Returns when it has ended.
 
-        Raises `ServiceUnavailable` when the server stops before that.
+        `reason` is kept as its failure. Raises `ServiceUnavailable` when the server stops before that.
         """
         key = owner, task_uuid.lower()
         with self.watch(key) as events:
-            if await self._cancel_queued(key):
+            if await self.cancel_queued(key, reason):
                 return "cancelled"
             job = await self._store.find(*key)
             if job is None or job.ended:
                 return "unknown" if job is None else "ended"
             if supervisor := self._supervisor_of(key):
                 with contextlib.suppress(WorkerDied):  # the end of the job follows
-                    supervisor.cancel()
+                    supervisor.cancel(reason)
             while not isinstance(event := await events.get(), Ended):
                 if isinstance(event, Stopping):
                     raise ServiceUnavailable("The server is stopping. The task is not cancelled.")
         return "cancelled" if event.job.state == "cancelled" else "ended"
+
+    async def cancel_queued(self, key: Key, reason: Failure = CANCELLED) -> bool:
+        """Cancel a job that waits. False when it does not wait."""
+        job = await self._store.cancel_queued(*key, reason)
+        if job is not None:
+            self._recorder.announce_end(job)
+        return job is not None
 
     @contextlib.contextmanager
     def giving_up(self, key: Key, gone: asyncio.Event) -> Iterator[None]:
@@ -167,15 +195,8 @@ class JobQueue:
 
     async def _give_up(self, key: Key, gone: asyncio.Event) -> None:
         await gone.wait()
-        if await self._cancel_queued(key):
+        if await self.cancel_queued(key):
             log.info("a task was cancelled because its client is gone", task=key[1])
-
-    async def _cancel_queued(self, key: Key) -> bool:
-        """Cancel a job that waits. False when it does not wait."""
-        job = await self._store.cancel_queued(*key)
-        if job is not None:
-            self._recorder.announce_end(job)
-        return job is not None
 
     def _supervisor_of(self, key: Key) -> Supervisor | None:
         """The supervisor of the worker that renders a job now."""

@@ -64,12 +64,15 @@ class JobRecorder:
         updated = await self._store.add_result(job.id, result, image.warnings)
         self._events.publish(ResultReady(updated, result))
 
-    async def end(self, job: Job, reply: Outcome) -> None:
-        """Record the end of a job as its worker reports it. Returns once it is stored."""
+    async def end(self, job: Job, reply: Outcome, cancelled_for: Failure = CANCELLED) -> None:
+        """Record the end of a job as its worker reports it. Returns once it is stored.
+
+        `cancelled_for` is why it was cancelled, if it was.
+        """
         if isinstance(reply, Failed):
             ended = await self._store_end(job, "failed", reply.failure)
         elif isinstance(reply, Cancelled):
-            ended = await self._store_end(job, "cancelled", CANCELLED)
+            ended = await self._store_end(job, "cancelled", cancelled_for)
         else:
             ended = await self._store_end(job, "done")
         self.announce_end(ended)

@@ -80,7 +80,7 @@ UNREADABLE = Failure(
     InferenceError.status,
 )
 # Stands for a request that cannot be read, in a job that has ended.
-_UNKNOWN_REQUEST = RenderRequest("unknown", "", None, 0, 0, 0, Sampler("euler", "shifted"), 1.0, 0)
+UNKNOWN_REQUEST = RenderRequest("unknown", "", None, 0, 0, 0, Sampler("euler", "shifted"), 1.0, 0)
 
 
 class UnreadableJob(ValueError):
@@ -155,7 +155,7 @@ def repair_job(connection: sqlite3.Connection, job_id: int, now: float) -> Job:
     row = connection.execute("SELECT * FROM jobs WHERE id = ?", (job_id,)).fetchone()
     substitutes = {
         "task": json.dumps({"taskType": "imageInference", "taskUUID": row["task_uuid"]}),
-        "request": _REQUEST.dump_json(_UNKNOWN_REQUEST, by_alias=True).decode(),
+        "request": _REQUEST.dump_json(UNKNOWN_REQUEST, by_alias=True).decode(),
         "encoding": _ENCODING.dump_json(Encoding("JPG", 95)).decode(),
         "image_uuids": "[]",
         "warnings": "[]",

@@ -127,26 +127,29 @@ class JobStore:
     async def end(self, job_id: int, state: State, failure: Failure | None = None) -> Job:
         """Set a job to done, failed or cancelled."""
 
+        return await self._database.run(lambda connection: self._end(connection, job_id, state, failure))
+
+    async def accept_failed(self, submission: Submission, failure: Failure) -> Job:
+        """Put a job on disk that has failed already, so that a client which polls for it learns why.
+
+        Raises `ConflictTaskUUID` when its id is taken.
+        """
+
         def work(connection: sqlite3.Connection) -> Job:
-            connection.execute(
-                "UPDATE jobs SET state = ?, finished = ?, failure = ? WHERE id = ?",
-                (state, time.time(), failure_text(failure), job_id),
-            )
-            job = self.read(connection, job_id)
-            if state != "done":
-                self._ids.release(connection, *job.submission.key)
-            return job
+            self._ids.claim(connection, *submission.key)
+            connection.execute("DELETE FROM jobs WHERE owner = ? AND task_uuid = ?", submission.key)
+            return self._end(connection, insert_job(connection, submission, time.time()), "failed", failure)
 
         return await self._database.run(work)
 
-    async def cancel_queued(self, owner: str, task_uuid: str) -> Job | None:
-        """Cancel a job that waits. None when it does not wait."""
+    async def cancel_queued(self, owner: str, task_uuid: str, reason: Failure = CANCELLED) -> Job | None:
+        """Cancel a job that waits, for a reason that its failure keeps. None when it does not wait."""
 
         def work(connection: sqlite3.Connection) -> Job | None:
             row = connection.execute(
                 "UPDATE jobs SET state = 'cancelled', finished = ?, failure = ? "
                 "WHERE owner = ? AND task_uuid = ? AND state = 'queued' RETURNING id",
-                (time.time(), failure_text(CANCELLED), owner, task_uuid),
+                (time.time(), failure_text(reason), owner, task_uuid),
             ).fetchone()
             if row is None:
                 return None
@@ -211,6 +214,16 @@ class JobStore:
             return connection.execute(query, (owner, since)).fetchone()[0]
 
         return await self._database.run(work)
+
+    def _end(self, connection: sqlite3.Connection, job_id: int, state: State, failure: Failure | None) -> Job:
+        connection.execute(
+            "UPDATE jobs SET state = ?, finished = ?, failure = ? WHERE id = ?",
+            (state, time.time(), failure_text(failure), job_id),
+        )
+        job = self.read(connection, job_id)
+        if state != "done":
+            self._ids.release(connection, *job.submission.key)
+        return job
 
     def read(self, connection: sqlite3.Connection, job_id: int) -> Job:
         """A job, within a transaction. What cannot be read is replaced; an unended job has failed then."""

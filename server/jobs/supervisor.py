@@ -4,12 +4,14 @@ Knows no wire format. What the worker reports goes to the recorder.
 """
 
 import asyncio
+from typing import Literal
 
 import structlog
 
 from pipelines.models.engaged import Engaged
+from server.errors import Failure
 from server.jobs.backend import Worker, WorkerDied, WorkerStartFailed
-from server.jobs.job import Job
+from server.jobs.job import CANCELLED, Job
 from server.jobs.messages import ImageWritten, Outcome, Progress
 from server.jobs.recorder import JobRecorder
 from server.jobs.store import JobStore
@@ -17,6 +19,7 @@ from server.jobs.store import JobStore
 log = structlog.get_logger()
 
 RESTART_PAUSE_SECONDS = 1.0
+WorkerState = Literal["starting", "idle", "busy", "failed"]
 
 
 class Supervisor:
@@ -29,6 +32,7 @@ class Supervisor:
         self._started = asyncio.Event()
         self._wake_up = asyncio.Event()  # there may be a job to claim, or the worker has ended
         self._stopping = False
+        self._cancel_reason = CANCELLED
         self.ready = False
         self.start_failure: str | None = None
         self.job: Job | None = None
@@ -38,6 +42,15 @@ class Supervisor:
     def device(self) -> str:
         """The worker's device, in words."""
         return self._worker.description
+
+    @property
+    def state(self) -> WorkerState:
+        """What the worker does. A worker that died is started again."""
+        if self.start_failure is not None:
+            return "failed"
+        if not self.ready:
+            return "starting"
+        return "idle" if self.job is None else "busy"
 
     @property
     def engaged(self) -> Engaged | None:
@@ -52,9 +65,10 @@ class Supervisor:
         """Look for a job now."""
         self._wake_up.set()
 
-    def cancel(self) -> None:
-        """Stop the job that the worker renders now, at its next step."""
+    def cancel(self, reason: Failure = CANCELLED) -> None:
+        """Stop the job that the worker renders now, at its next step, for a reason that its failure keeps."""
         if self.job is not None:
+            self._cancel_reason = reason
             self._worker.cancel(self.job.id)
 
     def announce_stop(self) -> None:
@@ -126,7 +140,7 @@ class Supervisor:
                 return job
 
     async def _render(self, job: Job) -> None:
-        self.job = job
+        self.job, self._cancel_reason = job, CANCELLED
         try:
             async for reply in self._worker.render(self._recorder.render_job(job)):
                 if isinstance(reply, Progress):
@@ -134,7 +148,7 @@ class Supervisor:
                 elif isinstance(reply, ImageWritten):
                     await self._recorder.add_image(job, reply)
                 elif isinstance(reply, Outcome):
-                    await self._recorder.end(job, reply)
+                    await self._recorder.end(job, reply, self._cancel_reason)
         except WorkerDied:
             if not self._stopping:  # else the task continues at the next start
                 await self._recorder.fail(job, "The worker process ended during this task.")

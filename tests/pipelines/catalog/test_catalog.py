@@ -9,6 +9,7 @@ from pipelines.catalog.catalog import (
     REFERENCES,
     Catalog,
     CatalogError,
+    choose_by_references,
     load_catalog,
     reference_limits,
 )
@@ -322,3 +323,9 @@ def test_the_models_file_goes_before_embedded_add_ons(tmp_path: Path) -> None:
     small = load_catalog(written(tmp_path, row(slug="edges") + lora)).with_embedded_weights()
     assert [lora.air for lora in small.loras] == ["mine:2@1"]
     assert small.controlnets == ()
+
+
+def test_of_models_that_share_a_name_the_references_decide() -> None:
+    shared = load_catalog().named("runpod", "qwen-image-edit")
+    chosen = [choose_by_references(shared, count).air for count in (0, 1, 2, 9)]
+    assert chosen == ["runware:108@20", "runware:108@20", "runware:108@22", "runware:108@20"]

@@ -45,6 +45,13 @@ async def test_a_filter_by_state_time_and_marks(store: JobStore, history: JobHis
     assert await history.page(JobFilter("me", marks={"endpoint": "a/c"})) == ([], 0)
 
 
+async def test_a_filter_by_dialect(store: JobStore, history: JobHistory) -> None:
+    await store.accept(replace(submission(1), dialect="other"), limit=9)
+    await accepted(store, 2)
+    (job,), total = await history.page(JobFilter("me", "other"))
+    assert (job.submission.task_uuid, total) == (submission(1).task_uuid, 1)
+
+
 async def test_counts_by_state(store: JobStore, history: JobHistory) -> None:
     first = await accepted(store, 1)
     await accepted(store, 2)

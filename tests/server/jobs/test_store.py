@@ -45,6 +45,15 @@ async def test_what_failed_may_be_sent_again(store: JobStore, state: str) -> Non
     assert (again.state, again.results, again.failure) == ("queued", (), None)
 
 
+async def test_a_job_can_fail_before_it_waits(store: JobStore) -> None:
+    failure = Failure("imageNotFound", "why", 400)
+    job = await store.accept_failed(SUBMISSION, failure)
+    assert (job.state, job.failure, job.started) == ("failed", failure, None)
+    assert job.finished is not None
+    assert await store.claim() is None
+    assert (await store.accept(SUBMISSION, limit=9)).state == "queued"
+
+
 async def test_done_is_done(store: JobStore) -> None:
     job = await store.accept(SUBMISSION, limit=9)
     await store.end(job.id, "done")

@@ -1,0 +1,106 @@
+"""RunPod's dialect: parses the body of a job; renders jobs and errors."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypedDict
+
+from pipelines.catalog.catalog import choose_by_references
+from server.api.client import Client
+from server.api.fields.extensions import EXTENSION_NAMES
+from server.api.fields.pictures import sent_pictures
+from server.api.fields.validation import validate
+from server.api.runpod.endpoints import endpoint_of
+from server.api.runpod.jobs import Json, error_json, job_json
+from server.api.runpod.schema import JobBody, JobInput
+from server.delivery.targets import Webhook
+from server.errors import ApiError, NotFound
+from server.jobs.job import Job
+from server.media.encode import Encoding
+from server.tasks.lora_library import LoraLibrary
+from server.tasks.plain_task import PlainTask, to_spec
+from server.tasks.spec import TaskSpec
+
+DIALECT = "runpod"
+QUALITY = 95  # of JPEG and WebP, as in the other dialects
+IMAGE_SECONDS = 7 * 86_400  # the vendor's page: image URLs expire after 7 days
+WEBHOOK_DELAYS = (10.0, 10.0)  # seconds; the vendor's page: two more tries, 10 seconds apart
+
+
+class Identity(TypedDict):
+    """The keywords that name a job, for whoever makes one."""
+
+    owner: str
+    dialect: str
+    task_id: str
+    task: Mapping[str, Any]
+    webhook: Webhook | None
+
+
+@dataclass(frozen=True, slots=True)
+class JobRequest:
+    """A job as it is sent to an endpoint, and the id that it gets."""
+
+    endpoint: str
+    task_id: str
+    body: dict[str, Any]
+
+
+class RunpodDialect:
+    """The four functions of a dialect. A job has one image, so its result is the whole job."""
+
+    def __init__(self, loras: LoraLibrary) -> None:
+        self._loras = loras
+
+    def check_endpoint(self, endpoint: str, client: Client) -> None:
+        """Raise `NotFound` for an endpoint that is not served."""
+        if not self._loras.catalog(client.owner).named(DIALECT, endpoint):
+            raise NotFound(f"endpoint '{endpoint}' not found", code="endpointNotFound")
+
+    def parse(self, request: JobRequest, client: Client) -> TaskSpec:
+        """The spec of a job. Raises `TaskRejected`, or `NotFound` for an endpoint that is not served."""
+        self.check_endpoint(request.endpoint, client)
+        body = validate(JobBody, request.body)
+        asked = validate(JobInput, body.input)
+        catalog = self._loras.catalog(client.owner)
+        sent = sent_pictures(body.input, {"image": asked.image, "images": asked.images}, client)
+        plain = PlainTask(
+            model=choose_by_references(catalog.named(DIALECT, request.endpoint), len(sent.texts)),
+            prompt=asked.prompt,
+            negative_prompt=asked.negative_prompt,
+            images=sent.texts,
+            size=_size(request.endpoint, asked),
+            seed=asked.seed,
+            encoding=Encoding(asked.output_format, QUALITY),
+            names={**EXTENSION_NAMES, **sent.names},
+            **asked.plain_options,
+        )
+        return to_spec(plain, catalog, **self.identity(request, client), wait=False, ttl=IMAGE_SECONDS)
+
+    def identity(self, request: JobRequest, client: Client) -> Identity:
+        """What a job is, apart from its input. Raises `TaskRejected`."""
+        body = validate(JobBody, request.body)
+        return {
+            "owner": client.owner,
+            "dialect": DIALECT,
+            "task_id": request.task_id,
+            "task": {**request.body, "endpoint": request.endpoint.lower()},
+            "webhook": Webhook(body.webhook, client.base_url, WEBHOOK_DELAYS) if body.webhook else None,
+        }
+
+    def acknowledge(self, job: Job) -> Json:
+        """The id and the state of a job that is not awaited."""
+        return {"id": job.submission.task_uuid, "status": "IN_QUEUE"}
+
+    def result(self, job: Job, client: Client) -> Json:
+        """The job with all that is known of it."""
+        return job_json(job, client.base_url)
+
+    def error(self, error: ApiError, job_id: str | None = None) -> Json:
+        """A request that cannot be answered, or a job that is refused while its sender waits."""
+        return error_json(error) if job_id is None else {"id": job_id, "status": "FAILED", **error_json(error)}
+
+
+def _size(name: str, asked: JobInput) -> tuple[int, int] | None:
+    """The size of the picture. None is like that of the last picture."""
+    endpoint = endpoint_of(name)
+    return asked.size if asked.size and endpoint.takes_size else endpoint.default_size
