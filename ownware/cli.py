@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ownware.commands import bench, calibrate, keys
+from ownware.commands.doctor import doctor
 from ownware.commands.models import app as models
 from ownware.commands.replay import replay
 from ownware.commands.serve import serve
@@ -37,6 +38,7 @@ def ownware(
 # `serve` has no help of its own: its settings print theirs.
 app.command(add_help_option=False, context_settings=PASS_THROUGH["context_settings"] | {"help_option_names": []})(serve)
 app.command(**PASS_THROUGH)(replay)
+app.command(**PASS_THROUGH)(doctor)
 app.command()(simulate)
 app.add_typer(calibrate.app, name="calibrate")
 app.add_typer(bench.app, name="bench")

@@ -20,6 +20,18 @@ class DataFolderInUse(Exception):
         self.process = process
 
 
+def lock_holder(folder: Path) -> str | None:
+    """The process that holds the data folder, in words. None if no other one does. Changes nothing."""
+    try:
+        with (folder / NAME).open(encoding="utf-8") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return None
+    except BlockingIOError:
+        return _process(folder)
+    except OSError:
+        return None
+
+
 @contextlib.contextmanager
 def lock_data_folder(folder: Path) -> Iterator[None]:
     """Hold the data folder. Raises `DataFolderInUse` at once when another process holds it, and `OSError`."""
@@ -28,9 +40,12 @@ def lock_data_folder(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            file.seek(0)
-            raise DataFolderInUse(f"process {file.read().strip() or 'unknown'}") from error
+            raise DataFolderInUse(_process(folder)) from error
         file.truncate(0)
         file.write(f"{os.getpid()}\n")
         file.flush()
         yield
+
+
+def _process(folder: Path) -> str:
+    return f"process {(folder / NAME).read_text(encoding='utf-8').strip() or 'unknown'}"

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from server.process.data_lock import NAME, DataFolderInUse, lock_data_folder
+from server.process.data_lock import NAME, DataFolderInUse, lock_data_folder, lock_holder
 
 
 def test_one_server_holds_a_folder_until_its_end(tmp_path: Path) -> None:
@@ -24,3 +24,12 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OSError, match="file"), lock_data_folder(tmp_path / "file" / "data"):
         pass
+
+
+def test_who_holds_a_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    assert lock_holder(folder) is None
+    assert not folder.exists()
+    with lock_data_folder(folder):
+        assert lock_holder(folder) == f"process {os.getpid()}"
+    assert lock_holder(folder) is None

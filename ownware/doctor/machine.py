@@ -1,0 +1,76 @@
+"""Checks of the machine: the address to listen on, API keys, and packages that some options need."""
+
+import errno
+import importlib.util
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+from ownware.doctor.finding import Finding
+from server.extras import install_command
+from server.keys.key_table import DATABASE_NAME
+from server.process.data_lock import lock_holder
+from server.process.listen import LOOPBACK, is_loopback, listen
+from server.settings import Settings
+
+# A module of each extra that the server can use, and what it is for.
+EXTRAS = {
+    "gpu": ("gguf", "GGUF files and --precision nf4"),
+    "faces": ("nudenet", "--face-refinement"),
+}
+
+
+def check_keys(settings: Settings) -> Iterator[Finding]:
+    """Who may use the server, and from where."""
+    stored = _stored_keys(settings.data_dir)
+    if settings.api_keys or stored:
+        yield Finding("ok", "API keys", f"{len(settings.api_keys)} of the settings, {stored} of the data folder")
+    elif settings.open or _is_loopback(settings.host):
+        yield Finding("note", "API keys", "none: everybody who reaches the server may use it")
+    else:
+        yield Finding("note", "API keys", f"none: the server will listen on {LOOPBACK} instead of {settings.host}")
+
+
+def check_port(settings: Settings) -> Iterator[Finding]:
+    """Whether the address can be listened on."""
+    address = f"{settings.port} of {settings.host}"
+    try:
+        for sock in listen(settings.host, settings.port):
+            sock.close()
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE and lock_holder(settings.data_dir) is not None:
+            yield Finding("ok", "port", f"{address} is in use, and a server runs in the data folder")
+        else:
+            reason = "it is in use; choose another one with --port" if error.errno == errno.EADDRINUSE else str(error)
+            yield Finding("stops", "port", f"{address}: {reason}")
+    else:
+        yield Finding("ok", "port", f"{address} is free")
+
+
+def check_extras(settings: Settings) -> Iterator[Finding]:
+    """Which packages of the extras are here. One that an option needs stops the server."""
+    needed = {"faces"} if settings.face_refinement else set[str]()
+    for extra, (module, purpose) in EXTRAS.items():
+        if importlib.util.find_spec(module) is not None:
+            yield Finding("ok", f"extra {extra}", f"installed, for {purpose}")
+        else:
+            state = "stops" if extra in needed else "note"
+            yield Finding(state, f"extra {extra}", f"not installed, for {purpose}: {install_command(extra)}")
+
+
+def _stored_keys(folder: Path) -> int:
+    """How many keys the data folder has, revoked ones too. None can be counted in a damaged database."""
+    path = folder / DATABASE_NAME
+    try:
+        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
+            return connection.execute("SELECT count(*) FROM api_keys").fetchone()[0]
+    except sqlite3.Error:  # no file, no table yet, or damage that the check of the database tells
+        return 0
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return is_loopback(host)
+    except OSError:  # the check of the port says so
+        return False
