@@ -17,6 +17,7 @@ from pipelines.catalog.catalog import Catalog
 from pipelines.catalog.profiles import Profiles
 from server.api.auth import ApiKeys
 from server.api.body_pool import BodyPool
+from server.api.client import NoteCaller
 from server.api.exception_handlers import install_handlers, surface_of
 from server.api.generations_route import DIALECT_HEADER, GenerationsRoute
 from server.api.openai_images.surface import OpenAISurface
@@ -37,6 +38,7 @@ from server.jobs.store import JobStore
 from server.keys import key_table
 from server.keys.key_table import DATABASE_NAME, KeyTable
 from server.media import store as media_tables
+from server.media.decoder_pool import DecoderPool
 from server.media.fetch import Fetcher
 from server.media.inputs import InputImages
 from server.media.store import MediaStore
@@ -84,6 +86,7 @@ def create_app(settings: Settings, catalog: Catalog, workers: Sequence[Worker]) 
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await services.decoders.open()
         await services.pictures.open()
         await services.loras.open()
         for surface in served:
@@ -99,6 +102,7 @@ def create_app(settings: Settings, catalog: Catalog, workers: Sequence[Worker]) 
             await services.queue.close()
             for surface in served:
                 await surface.close()
+            services.decoders.close()
             await services.image_fetcher.aclose()
             await services.lora_fetcher.aclose()
             services.body_pool.close()
@@ -128,6 +132,7 @@ def create_app(settings: Settings, catalog: Catalog, workers: Sequence[Worker]) 
 
     app.add_middleware(RefuseWebPages, policy=_web_page_policy(settings, services.keys), respond=refuse)
     app.add_middleware(metrics.CountRequests, metrics=counters)
+    app.add_middleware(NoteCaller)
     install_handlers(app, surfaces, served)
     for surface in served:
         surface.add_routes(app)
@@ -160,7 +165,8 @@ def _services(settings: Settings, catalog: Catalog, workers: Sequence[Worker], c
     max_body = settings.max_body_mb * MILLION
     image_fetcher = Fetcher(settings.allow_private_urls, settings.fetch_timeout, max_body)
     pixels = settings.max_image_megapixels * MILLION
-    inputs = InputImages(media, image_fetcher, max_pixels=pixels, ttl=settings.result_ttl)
+    decoders = DecoderPool(settings.data_dir / "media" / "drafts")
+    inputs = InputImages(media, image_fetcher, decoders, max_pixels=pixels, ttl=settings.result_ttl)
     lora_fetcher = Fetcher(
         settings.allow_private_urls, settings.lora_timeout, settings.max_lora_mb * MILLION, noun="LoRA", accept="*/*"
     )
@@ -176,6 +182,7 @@ def _services(settings: Settings, catalog: Catalog, workers: Sequence[Worker], c
         options=options,
         database=database,
         media=media,
+        decoders=decoders,
         inputs=inputs,
         ids=ids,
         jobs=jobs,

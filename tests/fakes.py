@@ -5,6 +5,7 @@ import hashlib
 import io
 import threading
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PIL import Image
@@ -13,6 +14,8 @@ from pipelines.models.engaged import Engaged
 from server.jobs.backend import WorkerDied, WorkerStartFailed
 from server.jobs.image_writer import AfterStep
 from server.jobs.messages import Cancelled, Failed, Finished, ImageWritten, Output, Progress, RenderJob, Reply
+from server.media.decode import Picture, check_picture, rewrite_picture
+from server.media.decoder_pool import DecoderPool
 from server.media.encode import encode
 
 if TYPE_CHECKING:
@@ -135,3 +138,14 @@ def picture(width: int = 64, height: int = 48, image_format: str = "PNG") -> byt
     buffer = io.BytesIO()
     image.save(buffer, image_format)
     return buffer.getvalue()
+
+
+class InProcessDecoders(DecoderPool):
+    """Decodes in the process of the test, which starts no others."""
+
+    async def open(self) -> None: ...
+
+    async def _decode(self, data: bytes, max_pixels: int, path: Path | None, owner: str) -> Picture:
+        if path is None:
+            return await asyncio.to_thread(check_picture, data, max_pixels)
+        return await asyncio.to_thread(rewrite_picture, data, max_pixels, path)

@@ -94,6 +94,13 @@ def png_16(*, grey: bool = False, key: bool = False) -> bytes:
     return with_chunks(png, chunk(b"tRNS", np.atleast_1d(pixels[6, 10]).astype(">u2").tobytes()))
 
 
+def with_empty_scans(jpeg: bytes, number: int) -> bytes:
+    """A progressive JPEG with that many more scans, for each of which a decoder passes over all pixels."""
+    place = jpeg.rindex(b"\xff\xda")
+    scan = b"\xff\xda\x00\x08\x01\x01\x00\x01\x3f\x01\x00"
+    return jpeg[:place] + scan * number + jpeg[place:]
+
+
 def shows_scene() -> Iterator[OddImage]:
     """Files that every viewer shows as the scene."""
     image, p3 = scene(), p3_profile()

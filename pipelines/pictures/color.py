@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageCms
 
 from pipelines.pictures.color_codes import ColorCodes, codes_to_srgb, encode_srgb
-from pipelines.pictures.image_files import COLOR_CODES
+from pipelines.pictures.image_files import COLOR_CODES, COLOR_PROBLEM
 
 # Of mathematics, not of a display: what a PNG states whose numbers are sRGB.
 _SRGB_GAMMA = 1 / 2.2
@@ -47,7 +47,12 @@ def to_srgb(image: Image.Image) -> Image.Image:
 
 
 def color_problem(image: Image.Image) -> str | None:
-    """Why an image's profile or code points cannot be used. None without any, and with good ones."""
+    """Why an image's profile or code points cannot be used. None without any, and with good ones.
+
+    A file that replaces a sender's one says it of that one.
+    """
+    if isinstance(known := image.info.get(COLOR_PROBLEM), str):
+        return known
     profile = image.info.get("icc_profile")
     if not profile:
         codes = _codes(image)

@@ -1,7 +1,7 @@
 """Opens encoded images of every format that is taken. Knows files and Pillow's readers; knows no color.
 
 PNG text is cut out first: nobody reads it here, and Pillow refuses a file whose text unpacks to over 1 MiB, as the
-workflow texts of image editors do.
+workflow texts of image editors do. One text stays: what was wrong with the colors of the file that this one replaces.
 """
 
 import io
@@ -26,6 +26,10 @@ _MAX_PROFILE = 2**20  # Pillow's limit for the unpacked chunk: PngImagePlugin.MA
 _BOX = b"colrnclx"  # of AVIF and HEIF, before the code points of primaries and transfer, two bytes each
 # The key of an image's `info` under which its color's code points are: (primaries, transfer).
 COLOR_CODES = "color_codes"
+
+# The key of an image's `info`, and of a PNG's text, under which the server says why a sender's profile was not used.
+COLOR_PROBLEM = "ownware-color-problem"
+_MAX_PROBLEM = 300  # bytes of that chunk; the sentences have less than 100
 
 pillow_heif.register_heif_opener()
 
@@ -70,8 +74,11 @@ def _chunks(png: bytes) -> Iterator[_Chunk]:
 
 
 def _is_read(chunk: _Chunk) -> bool:
-    """Whether a chunk goes on to Pillow: no text, and no profile that is too large to be unpacked."""
-    return chunk.kind not in _TEXT_CHUNKS and not (chunk.kind == b"iCCP" and _too_large(chunk.data))
+    """Whether a chunk goes on to Pillow: no text but our own, and no profile that is too large to be unpacked."""
+    if chunk.kind in _TEXT_CHUNKS:
+        own = chunk.kind == b"tEXt" and chunk.data.startswith(COLOR_PROBLEM.encode() + b"\0")
+        return own and len(chunk.data) <= _MAX_PROBLEM
+    return not (chunk.kind == b"iCCP" and _too_large(chunk.data))
 
 
 def _too_large(profile_chunk: bytes) -> bool:

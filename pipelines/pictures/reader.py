@@ -4,7 +4,9 @@ Knows Pillow; knows no model.
 """
 
 import struct
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
@@ -12,7 +14,9 @@ from PIL import Image
 from pipelines.errors import PictureError
 from pipelines.pictures.color import color_problem, to_srgb
 from pipelines.pictures.image_files import WIDE_MODES, open_image
-from pipelines.request import Reference
+
+if TYPE_CHECKING:
+    from pipelines.request import Reference
 
 # Each EXIF orientation, and the transpose that undoes it. Pillow's ImageOps.exif_transpose has the same table, but it
 # fails on EXIF blocks that it cannot rewrite.
@@ -28,6 +32,21 @@ _TURNS = {
 _ORIENTATION = 0x0112
 
 
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A picture as a viewer shows it: upright and in sRGB, RGB or RGBA. `problem`: why its profile was not used."""
+
+    image: Image.Image
+    problem: str | None
+
+
+def show(file: Image.Image) -> Shown:
+    """The decoded first frame of a file as a viewer shows it."""
+    turn, image = _TURNS.get(_orientation(file)), _eight_bits(file)
+    shown = to_srgb(image)
+    return Shown(shown if turn is None else shown.transpose(turn), color_problem(image))
+
+
 class PictureReader:
     """Opens the pictures of one request, and collects a warning for each color profile that cannot be used.
 
@@ -37,21 +56,20 @@ class PictureReader:
     def __init__(self) -> None:
         self.warnings: list[str] = []
 
-    def image(self, reference: Reference, name: str) -> Image.Image:
+    def image(self, reference: "Reference", name: str) -> Image.Image:
         """The picture upright, in sRGB, with transparency on white. Raises `PictureError`."""
         return self._open(reference, name, page="white")
 
-    def mask(self, reference: Reference, name: str) -> np.ndarray:
+    def mask(self, reference: "Reference", name: str) -> np.ndarray:
         """The picture's brightness as a mask [H, W] in 0…1, with transparency on black. Raises `PictureError`."""
         return np.asarray(self._open(reference, name, page="black").convert("L"), dtype=np.float32) / 255
 
-    def _open(self, reference: Reference, name: str, page: str) -> Image.Image:
+    def _open(self, reference: "Reference", name: str, page: str) -> Image.Image:
         with _file(reference.path) as file:
-            turn, image = _TURNS.get(_orientation(file)), _eight_bits(file)
-            shown = to_srgb(image)
-            if problem := color_problem(image):
-                self.warnings.append(f"The color profile of the {name} {problem}: its colors count as sRGB.")
-        return _on_page(shown if turn is None else shown.transpose(turn), page)
+            shown = show(file)
+        if shown.problem:
+            self.warnings.append(f"The color profile of the {name} {shown.problem}: its colors count as sRGB.")
+        return _on_page(shown.image, page)
 
 
 def _on_page(shown: Image.Image, page: str) -> Image.Image:

@@ -6,6 +6,22 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from starlette.requests import Request
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from server.caller import caller_address
+
+
+class NoteCaller:
+    """ASGI middleware that notes the address of each request and WebSocket in `caller_address`."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Note the address, and pass the request on."""
+        if scope["type"] in ("http", "websocket"):
+            caller_address.set((scope.get("client") or ("",))[0])
+        await self._app(scope, receive, send)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from server.database import Database
 from server.jobs.history import JobHistory
 from server.jobs.queue import JobQueue
 from server.jobs.store import JobStore
+from server.media.decoder_pool import DecoderPool
 from server.media.fetch import Fetcher
 from server.media.inputs import InputImages
 from server.media.store import MediaStore
@@ -31,6 +32,7 @@ class Services:
     options: TaskOptions
     database: Database
     media: MediaStore
+    decoders: DecoderPool
     inputs: InputImages
     ids: TaskIds
     jobs: JobStore

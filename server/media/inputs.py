@@ -12,10 +12,10 @@ import time
 from urllib.parse import unquote, unquote_to_bytes
 
 from server.errors import MediaError
-from server.media.decode import check_picture
+from server.media.decoder_pool import DecoderPool
 from server.media.edit_mask import edit_mask
 from server.media.fetch import Fetcher
-from server.media.store import Kind, Media, MediaStore
+from server.media.store import Media, MediaStore, digest_of
 
 # The vendor deletes uploads 30 days after their last use (Image Upload page).
 UPLOAD_SECONDS = 30 * 86_400
@@ -30,31 +30,37 @@ _FORMS = "a UUID of an uploaded or generated image, a data URI, base64, or an ht
 class InputImages:
     """Resolves and stores the input images of tasks. `ttl` is in seconds, `max_pixels` bounds width times height."""
 
-    def __init__(self, store: MediaStore, fetcher: Fetcher, *, max_pixels: int, ttl: int) -> None:
+    def __init__(
+        self, store: MediaStore, fetcher: Fetcher, decoders: DecoderPool, *, max_pixels: int, ttl: int
+    ) -> None:
         self._store = store
         self._fetcher = fetcher
+        self._decoders = decoders
         self._max_pixels = max_pixels
         self._ttl = ttl
 
     async def resolve(self, value: str, *, owner: str) -> Media:
-        """The image that a text names, stored so that its task can be rendered later. Raises `MediaError`."""
+        """The image that a text names, written anew so that its task can be rendered later. Raises `MediaError`."""
         value = value.strip()
         if not _UUID.fullmatch(value):
-            return await self._store_image(await self._read(value), "input", owner, self._ttl)
+            return await self._store_input(await self._read(value), owner)
         media = await self._find(value, owner)
         if media is None:
             raise MediaError("No image with this UUID is stored here, or it has expired.", missing=True)
         return media
 
     async def upload(self, value: str, *, owner: str) -> Media:
-        """Store an image as an upload. Raises `MediaError`."""
-        return await self._store_image(await self._read(value.strip()), "upload", owner, UPLOAD_SECONDS)
+        """Store an image as an upload, as it came. Raises `MediaError`."""
+        data = await self._read(value.strip())
+        picture = await self._decoders.check(data, self._max_pixels, owner=owner)
+        expires = time.time() + UPLOAD_SECONDS
+        return await self._store.add(data, picture, kind="upload", owner=owner, expires=expires)
 
     async def add(self, data: bytes, *, owner: str) -> Media:
         """Store an image that came as bytes, so that its UUID names it in a task. Raises `MediaError`."""
         if not data:
             raise MediaError("The image is empty.")
-        return await self._store_image(data, "input", owner, self._ttl)
+        return await self._store_input(data, owner)
 
     async def add_edit_mask(self, mask: Media, *, owner: str) -> Media:
         """Store a mask that is white where a stored one is transparent. Raises `MediaError`."""
@@ -65,21 +71,32 @@ class InputImages:
         return await self.add(await asyncio.to_thread(edit_mask, data), owner=owner)
 
     async def _find(self, media_uuid: str, owner: str) -> Media | None:
+        """The input of that UUID, or an input with the pixels of that upload or result."""
         media = await self._store.get(media_uuid, owner=owner)
         if media is None:
             return None
-        if media.kind != "result":
-            lifetime = UPLOAD_SECONDS if media.kind == "upload" else self._ttl
-            return await self._store.extend(media, time.time() + lifetime)
-        try:  # a result keeps its own expiry, so the task gets a copy
+        if media.kind == "input":
+            return await self._store.extend(media, time.time() + self._ttl)
+        if media.kind == "upload" and await self._store.extend(media, time.time() + UPLOAD_SECONDS) is None:
+            return None
+        known = await self._store.find_input(media.sha256, owner=owner, expires=time.time() + self._ttl)
+        if known is not None:
+            return known
+        try:
             data = await asyncio.to_thread(media.path.read_bytes)
         except FileNotFoundError:  # deleted since the row was read
             return None
-        return await self._store_image(data, "input", owner, self._ttl)
+        return await self._store_input(data, owner)
 
-    async def _store_image(self, data: bytes, kind: Kind, owner: str, lifetime: int) -> Media:
-        picture = await asyncio.to_thread(check_picture, data, self._max_pixels)
-        return await self._store.add(data, picture, kind=kind, owner=owner, expires=time.time() + lifetime)
+    async def _store_input(self, data: bytes, owner: str) -> Media:
+        """Store the pixels of an image once. Later uses of the same bytes decode nothing."""
+        digest = await asyncio.to_thread(digest_of, data)
+        expires = time.time() + self._ttl
+        known = await self._store.find_input(digest, owner=owner, expires=expires)
+        if known is not None:
+            return known
+        async with self._decoders.rewrite(data, self._max_pixels, owner=owner) as new:
+            return await self._store.add_input(new.path, digest, new.picture, owner=owner, expires=expires)
 
     async def _read(self, value: str) -> bytes:
         scheme = value[:8].lower()

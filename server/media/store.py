@@ -8,13 +8,14 @@ import hashlib
 import sqlite3
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from server.database import Database
 from server.media.decode import Picture
-from server.media.files import write_file
+from server.media.files import put_in_place, write_file
 
 Kind = Literal["input", "upload", "result"]
 
@@ -40,7 +41,10 @@ _LATER = "expires = max(expires, ?)"  # max(x, NULL) is NULL, so an image that n
 
 @dataclass(frozen=True, slots=True)
 class Media:
-    """One stored image. Times are seconds since the epoch. `expires` is None when it never expires."""
+    """One stored image. Times are seconds since the epoch. `expires` is None when it never expires.
+
+    An input's file is a copy that was written anew. Its `sha256` is that of the image as it was sent.
+    """
 
     uuid: str
     kind: Kind
@@ -67,24 +71,49 @@ class MediaStore:
 
     async def add(self, data: bytes, picture: Picture, *, kind: Kind, owner: str, expires: float | None) -> Media:
         """Store an image. The same bytes of the same owner and kind are stored once, until the later expiry."""
-        digest = await asyncio.to_thread(lambda: hashlib.sha256(data).hexdigest())
+        digest = await asyncio.to_thread(digest_of, data)
+        stored = await self._claim(picture, digest, kind, owner, expires)
+        await asyncio.to_thread(_ensure_file, stored.path, lambda: write_file(stored.path, data))
+        return stored
+
+    async def add_input(self, draft: Path, digest: str, picture: Picture, *, owner: str, expires: float) -> Media:
+        """Store an input whose pixels a draft has, and that was sent as bytes with this digest. Moves the draft."""
+        stored = await self._claim(picture, digest, "input", owner, expires)
+        await asyncio.to_thread(_ensure_file, stored.path, lambda: _move(draft, stored.path))
+        return stored
+
+    async def find_input(self, digest: str, *, owner: str, expires: float) -> Media | None:
+        """The owner's input that was sent as bytes with this digest, kept until `expires` at least."""
+
+        def work(connection: sqlite3.Connection) -> Media | None:
+            known = self._renew(connection, digest, "input", owner, expires)
+            return known if known is not None and known.path.is_file() else None
+
+        return await self._database.run(work)
+
+    async def _claim(self, picture: Picture, digest: str, kind: Kind, owner: str, expires: float | None) -> Media:
+        """The row of an image: a known one with a later expiry, or a new one."""
         new = str(uuid.uuid4())
         path = self.path_for(new, picture.extension)
         size = (picture.width, picture.height)
         media = Media(new, kind, owner, path, picture.mime, *size, digest, time.time(), expires)
 
         def work(connection: sqlite3.Connection) -> Media:
-            query = f"UPDATE media SET {_LATER} WHERE owner = ? AND kind = ? AND sha256 = ? RETURNING *"
-            known = connection.execute(query, (expires, owner, kind, digest)).fetchall()
-            if not known:
+            known = self._renew(connection, digest, kind, owner, expires)
+            if known is None:
                 self._insert(connection, media)
-            return self._media(known[0]) if known else media
+            return known or media
 
         # The row is written first: of two that add the same image at once, the second one finds it. A crash then
         # leaves a row that a sweep deletes, and no file without a row.
-        stored = await self._database.run(work)
-        await asyncio.to_thread(_ensure_file, stored.path, data)
-        return stored
+        return await self._database.run(work)
+
+    def _renew(
+        self, connection: sqlite3.Connection, digest: str, kind: Kind, owner: str, expires: float | None
+    ) -> Media | None:
+        query = f"UPDATE media SET {_LATER} WHERE owner = ? AND kind = ? AND sha256 = ? RETURNING *"
+        known = connection.execute(query, (expires, owner, kind, digest)).fetchall()
+        return self._media(known[0]) if known else None
 
     async def adopt(self, media: Media) -> None:
         """Add a row for an image whose file exists."""
@@ -157,6 +186,16 @@ class MediaStore:
         return Media(path=self._folder / row["file"], **fields)
 
 
-def _ensure_file(path: Path, data: bytes) -> None:
+def digest_of(data: bytes) -> str:
+    """The SHA-256 of an image as it was sent, in hexadecimal."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def _ensure_file(path: Path, place: Callable[[], None]) -> None:
     if not path.is_file():
-        write_file(path, data)
+        place()
+
+
+def _move(draft: Path, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    put_in_place(draft, path)

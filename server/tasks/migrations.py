@@ -61,4 +61,9 @@ def name_dialects(connection: sqlite3.Connection) -> None:
         connection.execute("ALTER TABLE jobs ADD COLUMN upload TEXT NOT NULL DEFAULT 'null'")
 
 
-MIGRATIONS = (collect_task_ids, spell_job_ids, count_attempts, name_dialects)
+def forget_inputs_as_sent(connection: sqlite3.Connection) -> None:
+    """From version 0.1: the file of an input was the sender's. Tasks that wait keep it, and no later one finds it."""
+    connection.execute("UPDATE media SET sha256 = 'as sent: ' || sha256 WHERE kind = 'input'")
+
+
+MIGRATIONS = (collect_task_ids, spell_job_ids, count_attempts, name_dialects, forget_inputs_as_sent)

@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 from pipelines.catalog.catalog import Catalog, load_catalog
 from server.app import create_app
 from server.settings import Settings
-from tests.fakes import FakeWorker, picture
+from tests.fakes import FakeWorker, InProcessDecoders, picture
 
 
 @pytest.fixture(scope="package", autouse=True)
@@ -19,6 +19,12 @@ def _names_of_test_clients() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OWNWARE_ALLOWED_HOSTS", "box,testserver")
         yield
+
+
+@pytest.fixture(autouse=True)
+def _in_process_decoders(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Starting a process for each test's pictures would take most of the time of the tests."""
+    monkeypatch.setattr("server.app.DecoderPool", InProcessDecoders)
 
 
 @pytest.fixture

@@ -3,7 +3,8 @@ from typing import Any
 
 from starlette.requests import Request
 
-from server.api.client import Client
+from server.api.client import Client, NoteCaller
+from server.caller import caller_address
 
 
 def request(*messages: dict[str, Any]) -> Request:
@@ -32,3 +33,18 @@ async def test_a_client_is_watched_within_the_block_only() -> None:
     await asyncio.sleep(0)
     assert not sender.gone.is_set()
     assert not client().gone.is_set()
+
+
+async def test_the_address_of_a_request_is_noted_while_it_is_answered() -> None:
+    noted = []
+
+    async def app(*_: Any) -> None:
+        noted.append(caller_address.get())
+
+    for scope in (
+        {"type": "http", "client": ("192.0.2.7", 80)},
+        {"type": "websocket", "client": ("2001:db8::1", 80)},
+        {"type": "http", "client": None},
+    ):
+        await NoteCaller(app)(scope, asyncio.Queue().get, asyncio.Queue().put)
+    assert noted == ["192.0.2.7", "2001:db8::1", ""]

@@ -4,17 +4,22 @@ import struct
 import sys
 import warnings
 import zlib
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
+from pipelines.pictures.image_files import COLOR_PROBLEM
+from pipelines.pictures.reader import PictureReader
+from pipelines.request import Reference
 from server.errors import MediaError
-from server.media.decode import Picture, check_picture
+from server.media.decode import MAX_SCANS, Picture, check_picture, count_scans, rewrite_picture
 from tests.fakes import picture
-from tests.odd_images import SIZE, OddImage, shows_scene
+from tests.odd_images import SIZE, OddImage, p3_profile, png_16, shows_scene, with_empty_scans
 
 LIMIT = 64_000_000
 
@@ -157,6 +162,78 @@ def test_samples_of_32_bits_are_refused_for_what_they_are(mode: str) -> None:
 def test_an_odd_file_is_accepted_at_the_size_that_it_shows(odd: OddImage) -> None:
     found = check_picture(odd.data, LIMIT)
     assert (found.width, found.height) == SIZE
+
+
+def test_a_progressive_jpeg_of_many_scans_is_refused_before_it_is_decoded() -> None:
+    honest = saved(Image.effect_noise((64, 64), 90), "JPEG", progressive=True)
+    assert check_picture(honest, LIMIT).width == 64
+    scans = count_scans(honest)
+    hostile = with_empty_scans(honest, MAX_SCANS + 1 - scans)
+    assert count_scans(hostile) == MAX_SCANS + 1
+    with pytest.raises(MediaError, match="more than 100 scans: 101"):
+        check_picture(hostile, LIMIT)
+
+
+def test_the_preview_and_what_follows_a_jpeg_have_scans_of_their_own() -> None:
+    exif = Image.Exif()
+    exif[0x010E] = "\xff\xda" * 200
+    plain = saved(Image.new("RGB", (8, 8)), "JPEG")
+    framed = saved(Image.new("RGB", (8, 8)), "JPEG", exif=exif) + plain * 200
+    assert count_scans(plain) == count_scans(framed) == 1
+    assert check_picture(framed, LIMIT).width == 8
+
+
+def odd_files() -> Iterator[OddImage]:
+    """Files of every kind: those that viewers show, and those with something that is missing or cannot be used."""
+    yield from shows_scene()
+    yield OddImage("transparent colors", png_16(key=True))
+    yield OddImage("a transparent grey", png_16(grey=True, key=True))
+    half = Image.new("RGBA", (9, 7), (200, 0, 0, 128))
+    yield OddImage("half transparent", saved(half, "PNG"))
+    yield OddImage("half transparent in P3", saved(half, "PNG", icc_profile=p3_profile()))
+    yield OddImage("half transparent grey", saved(half.convert("LA"), "PNG"))
+    palette = saved(half.convert("RGB").quantize(4), "PNG", transparency=0)
+    yield OddImage("a transparent entry", palette)
+
+
+@pytest.mark.parametrize("odd", [pytest.param(odd, id=odd.name) for odd in odd_files()])
+def test_what_is_written_anew_is_read_as_the_file_that_was_sent(tmp_path: Path, odd: OddImage) -> None:
+    """Bit for bit as a picture and as a mask, with the same warnings."""
+    sent, new = tmp_path / "sent", tmp_path / "new"
+    sent.write_bytes(odd.data)
+    found = rewrite_picture(odd.data, LIMIT, new)
+    before, after = PictureReader(), PictureReader()
+    references = [Reference(path, "", 1, 1) for path in (sent, new)]
+    shown = [reader.image(file, "a") for reader, file in zip((before, after), references, strict=True)]
+    masks = [reader.mask(file, "a") for reader, file in zip((before, after), references, strict=True)]
+    assert shown[0].tobytes() == shown[1].tobytes()
+    assert (masks[0] == masks[1]).all()
+    assert before.warnings == after.warnings
+    assert found == Picture("image/png", "png", *shown[0].size)
+
+
+def test_nothing_but_pixels_is_written_anew(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x010E] = "a secret place"
+    path = tmp_path / "new"
+    rewrite_picture(saved(Image.new("RGB", (8, 8)), "JPEG", exif=exif, icc_profile=p3_profile()), LIMIT, path)
+    with Image.open(path) as image:
+        image.load()
+        assert image.info == {}
+
+
+def test_a_text_of_a_stranger_is_no_warning(tmp_path: Path) -> None:
+    texts = PngImagePlugin.PngInfo()
+    texts.add_text(COLOR_PROBLEM, "was bought from Mallory")
+    rewrite_picture(saved(Image.new("RGB", (8, 8)), "PNG", pnginfo=texts), LIMIT, tmp_path / "new")
+    reader = PictureReader()
+    reader.image(Reference(tmp_path / "new", "", 8, 8), "picture")
+    assert reader.warnings == []
+
+
+def test_a_disk_without_room_is_no_fault_of_the_picture() -> None:
+    with pytest.raises(OSError, match="No space left"):
+        rewrite_picture(picture(600, 600), LIMIT, Path("/dev/full"))
 
 
 @given(

@@ -49,6 +49,24 @@ async def test_the_same_picture_added_twice_at_once_is_kept_once(store: MediaSto
     assert len(list((tmp_path / "media").rglob("*.png"))) == 1
 
 
+async def test_an_input_is_found_by_what_was_sent(store: MediaStore, tmp_path: Path) -> None:
+    soon, later = time.time() + 60, time.time() + 600
+    assert await store.find_input("digest", owner="me", expires=soon) is None
+    kept = []
+    for text in (b"first", b"second"):
+        draft = tmp_path / "draft"
+        draft.write_bytes(text)
+        kept.append(await store.add_input(draft, "digest", PNG, owner="me", expires=soon))
+    assert kept[0].uuid == kept[1].uuid
+    assert kept[0].path.read_bytes() == b"first"
+    found = await store.find_input("digest", owner="me", expires=later)
+    assert found is not None
+    assert (found.uuid, found.kind, found.expires) == (kept[0].uuid, "input", later)
+    assert await store.find_input("digest", owner="you", expires=later) is None
+    found.path.unlink()
+    assert await store.find_input("digest", owner="me", expires=later) is None
+
+
 async def test_what_never_expires_stays_so(store: MediaStore) -> None:
     forever = await add(store, lifetime=None)
     assert (await add(store, lifetime=60)).expires is None

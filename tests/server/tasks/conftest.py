@@ -17,7 +17,7 @@ from server.tasks.cancel_scopes import CancelScopes
 from server.tasks.options import TaskOptions
 from server.tasks.submit import TaskService
 from server.tasks.task_ids import IdClaims, TaskIds
-from tests.fakes import FakeWorker
+from tests.fakes import FakeWorker, InProcessDecoders
 from tests.server.tasks.common import CATALOG
 
 TABLES = (media_tables, job_tables, lora_library, task_ids, picture_tasks)
@@ -47,6 +47,7 @@ async def queue(tmp_path: Path, database: Database, worker: FakeWorker) -> Async
 @pytest.fixture
 async def service(tmp_path: Path, database: Database, queue: JobQueue) -> AsyncIterator[TaskService]:
     fetcher = Fetcher(False, 1.0, 1_000_000)
-    inputs = InputImages(MediaStore(database, tmp_path / "media"), fetcher, max_pixels=10**6, ttl=99)
+    decoders = InProcessDecoders(tmp_path / "media" / "drafts")
+    inputs = InputImages(MediaStore(database, tmp_path / "media"), fetcher, decoders, max_pixels=10**6, ttl=99)
     yield TaskService(TaskIds(database), queue, inputs, TaskOptions(Profiles(CATALOG), result_ttl=99), CancelScopes())
     await fetcher.aclose()

@@ -150,3 +150,19 @@ def test_jobs_before_there_were_dialects_are_runwares(settings: Settings, catalo
         assert connection.execute("SELECT dialect, webhook, upload FROM jobs").fetchall() == [
             ("runware", "null", "null")
         ]
+
+
+def test_the_files_of_senders_are_used_by_no_new_task(
+    settings: Settings, catalog: Catalog, worker: FakeWorker, reference: str
+) -> None:
+    edit = {"model": "runware:108@20", "referenceImages": [reference]}
+    used = []
+    for _ in range(2):
+        with TestClient(create_app(settings, catalog, [worker])) as client:
+            post(client, new_task(**edit))
+            used.append(worker.jobs[-1].request.references[0])
+        with closing(sqlite3.connect(settings.data_dir / "ownware.sqlite")) as connection:
+            connection.execute("PRAGMA user_version = 4")
+    assert used[0].path != used[1].path
+    assert used[0].path.exists()
+    assert used[0].sha256 == used[1].sha256
