@@ -22,10 +22,11 @@ from pipelines.models.checkpoint import LoadedModel
 from pipelines.models.loading.compiling import count_graphs
 from pipelines.models.planning.entries import workload_of
 from pipelines.pictures.result_checks import explain_failure, flat_warning
-from pipelines.render import advance, finish, prepare
+from pipelines.render import RenderState, advance, finish, prepare
 from pipelines.request import FaceRefinement, RenderRequest
 
 Report = Callable[[int, int], None]  # steps done, and steps in all; may raise to stop the image
+Look = Callable[[RenderState], None]  # sees the state before each report, and must not change it
 
 UNCOMPILED = (
     "The compiled blocks can only add LoRAs of low rank. One of these is of another kind, "
@@ -47,13 +48,22 @@ class GeneratedImage:
     recompiled: int = 0
 
 
+def _look_away(state: RenderState) -> None:
+    """Nobody looks."""
+
+
 def generate(
-    request: RenderRequest, index: int, model: LoadedModel, entry: ModelEntry, report: Report
+    request: RenderRequest,
+    index: int,
+    model: LoadedModel,
+    entry: ModelEntry,
+    report: Report,
+    look: Look = _look_away,
 ) -> GeneratedImage:
     """Generate image `index` of a request.
 
-    `report` is called before the first step and after each one. While faces are refined, it is called with all steps
-    done. Raises `RenderError`, with the part of the request at fault.
+    `look` and then `report` are called before the first step and after each one. While faces are refined, `report` is
+    called with all steps done. Raises `RenderError`, with the part of the request at fault.
     """
     checkpoint = model.checkpoint
     weights = sum(parameter.numel() for parameter in checkpoint.transformer.parameters())
@@ -61,17 +71,19 @@ def generate(
     fits = admitted(model.admission, workload_of(request, entry), checkpoint.device)
     threads, kernel = compute_threads(weights, checkpoint.device), attention_kernel(attention.kernel)
     with fits, threads, kernel, count_graphs(checkpoint) as graphs:
-        generated = _generate(request, index, model, entry, report)
+        generated = _generate(request, index, model, entry, report, look)
         return replace(generated, recompiled=graphs())
 
 
 def _generate(
-    request: RenderRequest, index: int, model: LoadedModel, entry: ModelEntry, report: Report
+    request: RenderRequest, index: int, model: LoadedModel, entry: ModelEntry, report: Report, look: Look
 ) -> GeneratedImage:
     state = prepare(request, index, model, entry)
+    look(state)
     report(0, state.total)
     while state.step < state.total:
         advance([state])
+        look(state)
         report(state.step, state.total)
     with explain_failure(request, entry, model.precision):
         image = finish(state)
