@@ -27,6 +27,7 @@ from server.api.routes import health, images, metrics, receipts, tasks
 from server.api.runpod.surface import RunpodSurface
 from server.api.runware.surface import RunwareSurface
 from server.api.services import Services
+from server.api.wavespeed.surface import WaveSpeedSurface
 from server.api.web_pages import RefuseWebPages, WebPagePolicy, make_policy
 from server.database import Database
 from server.errors import ApiError
@@ -62,7 +63,7 @@ SWEEP_SECONDS = 60.0
 MILLION = 1_000_000
 
 # Every dialect. One of them has the path `/`, and answers the errors of all paths that no other has.
-SURFACES = (RunwareSurface, OpenAISurface, RunpodSurface)
+SURFACES = (RunwareSurface, OpenAISurface, WaveSpeedSurface, RunpodSurface)
 TABLES = (
     media_tables.SCHEMA,
     job_tables.SCHEMA,

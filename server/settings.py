@@ -21,7 +21,7 @@ from pipelines.models.residency.options import ModelOptions, PromptFolder
 
 PREFIX = "OWNWARE_"
 # Every dialect by its name, as `server.app` serves them.
-DIALECTS = ("runware", "openai", "runpod")
+DIALECTS = ("runware", "openai", "wavespeed", "runpod")
 ALL = "all"
 
 

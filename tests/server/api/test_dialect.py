@@ -30,7 +30,7 @@ from tests.fakes import FakeWorker
 from tests.server.conftest import error_of, new_task, post
 
 Json = dict[str, Any]
-ROUTE = "/api/v3"
+ROUTE = "/small/v1"
 
 
 class SmallDialect:

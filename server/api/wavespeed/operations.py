@@ -1,0 +1,127 @@
+"""What WaveSpeed's API does with predictions: submit, wait, look, list, delete.
+
+Knows jobs and the vendor's JSON; knows no HTTP.
+"""
+
+from datetime import datetime
+from typing import Any
+
+from server.api.client import Client
+from server.api.services import Services
+from server.api.wavespeed.dialect import DIALECT, Submission, WaveSpeedDialect
+from server.api.wavespeed.predictions import (
+    STATUSES,
+    Json,
+    envelope,
+    given_up,
+    new_id,
+    outputs_of,
+    prediction_json,
+)
+from server.api.wavespeed.schema import HistoryQuery
+from server.api.wavespeed.uploads import Uploads
+from server.errors import InvalidParameter, NotFound, TaskRejected
+from server.jobs.history import JobFilter
+from server.jobs.job import Job, State
+from server.tasks.endings.failed_tasks import record_failed
+from server.tasks.waiting import accept, wait_for_end
+
+# The vendor's own cap, as the tests of its Python SDK have it. Node's fetch would wait 300 s for the headers.
+SYNC_SECONDS = 90.0
+# What each word of the vendor's list of states means here. A prediction that timed out was cancelled for that.
+_STATES: dict[str, tuple[State, ...]] = {word: (state,) for state, word in STATUSES.items()}
+_STATES |= {"pending": ("queued",), "timeout": ("cancelled",)}
+
+
+class Predictions:
+    """The predictions of every client."""
+
+    def __init__(self, services: Services, dialect: WaveSpeedDialect, uploads: Uploads) -> None:
+        self._services = services
+        self._dialect = dialect
+        self._uploads = uploads
+
+    async def submit(self, model: str, body: dict[str, Any], client: Client, webhook: str | None) -> Json:
+        """Accept a prediction, and hold the line if its body asks for that.
+
+        One with a picture that cannot be used is accepted too, and has failed then. Raises `TaskRejected` for other
+        wrong parameters.
+        """
+        body = await self._uploads.resolved(body, client)
+        request = Submission(model, new_id(), body, webhook)
+        spec = self._dialect.parse(request, client)
+        try:
+            job = await accept(self._services.tasks, spec)
+        except TaskRejected as rejected:  # the pictures are all that is checked after parsing
+            identity = self._dialect.identity(request, client)
+            job = await record_failed(self._services.queue, rejected.errors[0], **identity)
+        if not body.get("enable_sync_mode"):
+            return self._dialect.acknowledge(job, client)
+        ended = await wait_for_end(self._services.queue, client.owner, request.task_id, SYNC_SECONDS)
+        if ended is None or not ended.ended:
+            return envelope(given_up(ended or job, client.base_url))
+        return await self._dialect.result(ended, client)
+
+    async def find(self, prediction_id: str, client: Client) -> Json:
+        """A prediction as it is. Raises `NotFound`."""
+        return await self._dialect.result(await self._job(prediction_id, client), client)
+
+    async def page(self, query: HistoryQuery, client: Client) -> Json:
+        """Some of the predictions of a client, the latest first. Raises `InvalidParameter`."""
+        wanted = JobFilter(
+            client.owner,
+            DIALECT,
+            states=_states(query.status),
+            created_after=_seconds(query.created_after),
+            created_before=_seconds(query.created_before),
+            marks={} if query.model is None else {"model": query.model},
+        )
+        offset = (query.page - 1) * query.page_size
+        jobs, total = await self._services.history.page(wanted, offset=offset, limit=query.page_size)
+        items = [await self._item(job, client, inputs=query.include_inputs) for job in jobs]
+        return envelope({"page": query.page, "total": total, "items": items})
+
+    async def delete(self, ids: tuple[str, ...], client: Client) -> Json:
+        """Delete predictions with their images, the running ones too. Ids that are not the client's are passed over."""
+        deleted = []
+        for prediction_id in ids:
+            job = await self._services.queue.find(client.owner, prediction_id)
+            if job is None or job.submission.dialect != DIALECT:
+                continue
+            if not job.ended:
+                await self._services.tasks.cancel(client.owner, prediction_id)
+            gone = await self._services.history.delete(client.owner, prediction_id)
+            for result in () if gone is None else gone.results:
+                await self._services.media.delete(result.image_uuid, owner=client.owner)
+            deleted += [prediction_id] if gone is not None else []
+        return envelope({"deleted": len(deleted), "ids": deleted})
+
+    async def _item(self, job: Job, client: Client, *, inputs: bool) -> Json:
+        outputs = (
+            []
+            if job.submission.task.get("enable_base64_output")
+            else await outputs_of(job, client.base_url, self._services.media)
+        )
+        item = prediction_json(job, client.base_url, outputs)
+        asked = {name: value for name, value in job.submission.task.items() if name != "model"}
+        return item | ({"inputs": asked} if inputs else {})
+
+    async def _job(self, prediction_id: str, client: Client) -> Job:
+        job = await self._services.queue.find(client.owner, prediction_id)
+        if job is None or job.submission.dialect != DIALECT:
+            raise NotFound("No prediction of this id is known here.", code="predictionNotFound")
+        return job
+
+
+def _states(word: str | None) -> tuple[State, ...]:
+    """The states that a word of the vendor means. None means all."""
+    if word is None:
+        return ()
+    if word not in _STATES:
+        message = f"Invalid value for 'status' parameter. It must be one of {', '.join(_STATES)}."
+        raise InvalidParameter("status", message)
+    return _STATES[word]
+
+
+def _seconds(time: datetime | None) -> float | None:
+    return None if time is None else time.timestamp()
