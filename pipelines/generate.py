@@ -72,7 +72,8 @@ def generate(
     threads, kernel = compute_threads(weights, checkpoint.device), attention_kernel(attention.kernel)
     with fits, threads, kernel, count_graphs(checkpoint) as graphs:
         generated = _generate(request, index, model, entry, report, look)
-        return replace(generated, recompiled=graphs())
+        slow = () if attention.warning is None else (attention.warning,)
+        return replace(generated, recompiled=graphs(), warnings=(*generated.warnings, *slow))
 
 
 def _generate(

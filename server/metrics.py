@@ -14,6 +14,7 @@ from server.jobs.job import Job, Result
 NO_CACHE = "none"
 NOTHING_LOADED: Mapping[str, Engaged | None] = MappingProxyType({})
 _ENGAGED = ("model", "transformer", "text_encoder", "encoder_place", "tables", "attention")
+_FORMATS = ("transformer_format", "text_encoder_format", "vae_format")
 _SECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320)
 _DISTANCES = (0.02, 0.05, 0.08, 0.12, 0.16, 0.2, 0.25, 0.3, 0.4, 0.6, 1.0)
 
@@ -47,7 +48,7 @@ class Metrics:
         self._weights = gauge(
             "weights_gib", "Weights of the transformer, by where they are.", "device", "model", "place"
         )
-        self._engaged = gauge("engaged", "What each model runs with: always 1.", "device", *_ENGAGED)
+        self._engaged = gauge("engaged", "What each model runs with: always 1.", "device", *_ENGAGED, *_FORMATS)
         self._requests = counter("http_requests", "HTTP requests answered.", "method", "route", "status")
 
     def record_image(self, job: Job, result: Result) -> None:
@@ -95,4 +96,6 @@ class Metrics:
             self._weights.labels(device, engaged.model, place).set(size)
         kinds = (" ".join(sorted(layers)) for layers in (engaged.layers, engaged.encoder_layers))
         tables = str(engaged.tables).lower()
-        self._engaged.labels(device, engaged.model, *kinds, engaged.encoder_place, tables, engaged.attention).set(1)
+        formats = (engaged.formats.get(label.removesuffix("_format"), "") for label in _FORMATS)
+        labels = (engaged.model, *kinds, engaged.encoder_place, tables, engaged.attention, *formats)
+        self._engaged.labels(device, *labels).set(1)

@@ -18,6 +18,7 @@ from accel.kernels.compiled_block import CompiledBlocks
 from accel.weights.placement import PlacedWeights
 from accel.weights.quantized.quantize import describe_linears
 from accel.weights.single_frame import SingleFrameVae
+from pipelines.catalog.component_files import Component
 from pipelines.models.encoder.prompt_store import ModelPrompts
 from pipelines.models.encoder.waiting_encoder import WaitingEncoder
 from pipelines.models.engaged import Engaged
@@ -33,6 +34,7 @@ class Checkpoint:
     `image_processor` is None for text-to-image weights, whose folder has none. `placed` says where the transformer's
     weights are; None means on the device. `waiting` has the text encoder on the device while it encodes; None means
     that it is always there. `compiled` runs the transformer's blocks; None means that they are not compiled.
+    `formats` are those of the components' files.
     """
 
     transformer: QwenImageTransformer2DModel
@@ -46,6 +48,7 @@ class Checkpoint:
     placed: PlacedWeights | None = None
     waiting: WaitingEncoder | None = None
     compiled: CompiledBlocks | None = None
+    formats: Mapping[Component, str] = field(default_factory=dict)
 
     @property
     def sees(self) -> bool:
@@ -82,6 +85,7 @@ class LoadedModel:
         checkpoint, plan = self.checkpoint, self.plan
         report = None if checkpoint.placed is None else checkpoint.placed.report
         linears = describe_linears(checkpoint.transformer)
+        attention = choose_attention(checkpoint.device, checkpoint.dtype)
         waiting = checkpoint.waiting
         encoder_layers = dict(describe_linears(checkpoint.text_encoder).layers)
         if plan is not None and waiting is not None and not waiting.host_bytes:  # nothing has been read yet
@@ -96,6 +100,8 @@ class LoadedModel:
             streamed_gib=round(0.0 if report is None else report.streamed_gib, 6),
             host_gib=round(0.0 if report is None else report.host_gib, 6),
             tables=report is not None and report.tables,
-            attention=choose_attention(checkpoint.device, checkpoint.dtype).kernel,
+            attention=attention.kernel,
+            attention_warning=attention.warning,
+            formats=dict(checkpoint.formats),
             compiled=checkpoint.compiled is not None,
         )

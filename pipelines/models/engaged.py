@@ -4,10 +4,10 @@ The log, /readyz, the metrics and the receipts tell it. Plain values, which trav
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
-from pydantic import TypeAdapter
+from pipelines.models.formats.format_name import FOLDER
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,8 +16,9 @@ class Engaged:
 
     `layers` and `encoder_layers` count the Linear layers by format and kernel, such as `fp8/scaled_mm`. `resident_gib`
     of the transformer stay on the device, `streamed_gib` are copied in each step, and `host_gib` wait in host memory.
-    `attention` is the kernel that was chosen; `torch` means that torch chooses. `compiled` is for the blocks; requests
-    with adapters that are not of low rank run without.
+    `attention` is the kernel that was chosen; `torch` means that torch chooses. `attention_warning` says why it may be
+    slow. `compiled` is for the blocks; requests with adapters that are not of low rank run without. `formats` are those
+    of the files, by component, such as `safetensors F8_E4M3 with scales`.
     """
 
     model: str
@@ -31,31 +32,34 @@ class Engaged:
     tables: bool
     attention: str
     compiled: bool = False
+    attention_warning: str | None = None
+    formats: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def plain(self) -> bool:
-        """Whether everything is resident and calculates in `dtype`, as without a plan."""
+        """Whether everything is a folder, resident and calculates in `dtype`, as without a plan."""
         dense = set(self.layers) | set(self.encoder_layers) <= {self.dtype}
-        return dense and self.encoder_place == "card" and not (self.host_gib or self.tables or self.compiled)
+        folders = all(name.startswith(FOLDER) for name in self.formats.values())
+        resident = self.encoder_place == "card" and not (self.host_gib or self.tables)
+        return dense and folders and resident and not self.compiled
 
     def __str__(self) -> str:
         parts = [
-            f"transformer {_count(self.layers)}, {_size(self.resident_gib)} resident",
+            f"transformer {_count(self.layers)}{self._source('transformer')}, {_size(self.resident_gib)} resident",
             *([f"{_size(self.streamed_gib)} streamed a step"] if self.streamed_gib else []),
             *(["modulation from tables"] if self.tables else []),
-            f"text encoder {_count(self.encoder_layers)}" + (" in host memory" if self.encoder_place == "host" else ""),
+            f"text encoder {_count(self.encoder_layers)}{self._source('text_encoder')}"
+            + (" in host memory" if self.encoder_place == "host" else ""),
+            *([f"VAE{self._source('vae')}"] if self._source("vae") else []),
             f"attention {self.attention}",
             *(["blocks compiled"] if self.compiled else []),
         ]
         return ", ".join(parts)
 
-
-_JSON = TypeAdapter(Engaged)
-
-
-def engaged_json(engaged: Engaged) -> dict[str, object]:
-    """As JSON values, with the names of the fields."""
-    return _JSON.dump_python(engaged, mode="json")
+    def _source(self, component: str) -> str:
+        """Where a component comes from, unless it is a folder: the usual case."""
+        name = self.formats.get(component, FOLDER)
+        return "" if name.startswith(FOLDER) else f" from {name}"
 
 
 def _count(layers: Mapping[str, int]) -> str:

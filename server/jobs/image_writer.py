@@ -110,6 +110,8 @@ class ImageWriter:
     def _note_engaged(self, entry: ModelEntry, model: "LoadedModel") -> None:
         """Remember and log what the weights run with, and why the plan is as it is."""
         self.engaged = engaged = model.engaged(entry.air)
+        if engaged.attention_warning is not None:
+            log.warning("attention may be slow", device=self.description, reason=engaged.attention_warning)
         log.info("engaged", device=self.description, model=entry.air, weights=str(engaged))
         for reason in () if model.plan is None or engaged.plain else model.plan.reasons:
             log.info("plan", model=entry.air, reason=reason)

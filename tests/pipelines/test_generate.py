@@ -9,6 +9,7 @@ from PIL import Image
 
 from accel.cache import session
 from accel.cache.plan import CachePlan
+from accel.kernels.attention import AttentionChoice
 from accel.kernels.compiled_block import CompiledBlocks
 from pipelines import generate as module
 from pipelines.errors import PromptError, ResultError
@@ -47,6 +48,11 @@ def test_it_is_the_render_of_all_steps(model: LoadedModel) -> None:
     generated = generate(request, 1, model, entry("text_to_image"), ignore)
     assert np.array_equal(np.asarray(generated.image), rendered(model, request, 1))
     assert (generated.seed, generated.warnings, generated.cache) == (request.seed + 1, (), None)
+
+
+def test_slow_attention_is_told(model: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "choose_attention", lambda device, dtype: AttentionChoice(warning="cuDNN is hidden."))
+    assert generate(asked(steps=1), 0, model, entry("text_to_image"), ignore).warnings == ("cuDNN is hidden.",)
 
 
 @pytest.mark.parametrize(("changed", "warnings"), [("attn.to_q.lora_A", ()), ("attn.norm_q", (module.UNCOMPILED,))])

@@ -31,7 +31,7 @@ from pipelines.errors import LoadError, first_line
 from pipelines.models.checkpoint import Checkpoint
 from pipelines.models.devices import compute_dtype
 from pipelines.models.encoder.waiting_encoder import LoadedEncoder, WaitingEncoder
-from pipelines.models.formats.components.text_encoder import NO_VISION, open_text_encoder
+from pipelines.models.formats.components.text_encoder import NO_VISION, TextEncoderFile, open_text_encoder
 from pipelines.models.formats.components.transformer import open_transformer
 from pipelines.models.formats.components.vae import open_vae
 from pipelines.models.formats.containers.weight_files import read_json
@@ -61,6 +61,7 @@ def load(
     """
     files = ComponentFiles(files) if isinstance(files, str) else files
     folder = str(model_folder(files))
+    formats = component_formats(files)
     choose_kernels()
     plan = plan or resident_plan("fp32" if dtype == torch.float32 else "bf16")
     kept = kept or KeptComponents()
@@ -100,7 +101,20 @@ def load(
         dtype=dtype,
         placed=placed,
         waiting=encoder.waiting,
+        formats=MappingProxyType(formats),
     )
+
+
+def component_formats(files: ComponentFiles) -> dict[Component, str]:
+    """Open the files of each component, and name their formats. Raises `LoadError` before any weights are read."""
+    formats: dict[Component, str] = {}
+    with _part(files.transformer or files.weights, "transformer") as part:
+        formats["transformer"] = open_transformer(*_path_and_config(files, part)).format
+    with _part(files.text_encoder or files.weights, "text_encoder"):
+        formats["text_encoder"] = _open_text_encoder(files).format
+    with _part(files.vae or files.weights, "vae") as part:
+        formats["vae"] = open_vae(*_path_and_config(files, part)).format
+    return formats
 
 
 def load_transformer(
@@ -154,9 +168,7 @@ def load_text_encoder(
     One that `waits` is read into host memory when it is first needed. Its files are checked now.
     """
     with _part(files.text_encoder or files.weights, "text_encoder") as part:
-        named = files.text_encoder_mmproj
-        mmproj = None if named is None else _component_path(named, part)
-        found = open_text_encoder(*_path_and_config(files, part), mmproj)
+        found = _open_text_encoder(files)
         if not found.config:
             raise ValueError(f"`weights` has no {part}/config.json, which a single file needs beside it")
         if with_vision and not found.sees:
@@ -179,6 +191,11 @@ def load_text_encoder(
         at_home = replace(placement, waits=lambda name: True)
         return LoadedEncoder(network.eval(), WaitingEncoder(network, lambda: read(at_home), placement.device))
     return LoadedEncoder(_to_device(read(placement), placement.device))
+
+
+def _open_text_encoder(files: ComponentFiles) -> TextEncoderFile:
+    named, part = files.text_encoder_mmproj, "text_encoder"
+    return open_text_encoder(*_path_and_config(files, part), None if named is None else _component_path(named, part))
 
 
 def precise_layers(precision: Precision, depth: int) -> tuple[str, ...]:

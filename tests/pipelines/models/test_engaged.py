@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from pipelines.models.engaged import Engaged, engaged_json
+from pipelines.models.engaged import Engaged
 
 ENGAGED = Engaged(
     model="a:1@1",
@@ -28,8 +28,12 @@ def test_in_words() -> None:
     assert str(replace(PLAIN, compiled=True)).endswith("attention cudnn, blocks compiled")
 
 
-def test_as_json() -> None:
-    assert engaged_json(ENGAGED)["layers"] == {"fp8/scaled_mm": 840}
+def test_files_are_told_unless_they_are_folders() -> None:
+    formats = {"transformer": "safetensors F8_E4M3", "text_encoder": "folder BF16", "vae": "safetensors F32"}
+    assert str(replace(PLAIN, formats=formats)) == (
+        "transformer bfloat16 from safetensors F8_E4M3, 11.25 GiB resident, text encoder bfloat16, "
+        "VAE from safetensors F32, attention cudnn"
+    )
 
 
 @pytest.mark.parametrize(
@@ -40,8 +44,10 @@ def test_as_json() -> None:
         replace(PLAIN, encoder_place="host"),
         replace(PLAIN, host_gib=1.0),
         replace(PLAIN, tables=True),
+        replace(PLAIN, formats={"transformer": "GGUF Q8_0"}),
     ],
 )
 def test_only_resident_weights_of_one_dtype_are_plain(engaged: Engaged) -> None:
     assert PLAIN.plain
+    assert replace(PLAIN, formats={"transformer": "folder BF16"}).plain
     assert not engaged.plain

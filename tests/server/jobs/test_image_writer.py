@@ -9,9 +9,11 @@ import pytest
 import torch
 from PIL import Image
 
+from accel.kernels.attention import AttentionChoice
 from pipelines import generate
 from pipelines.catalog.catalog import Catalog, load_catalog
 from pipelines.errors import LoadError
+from pipelines.models import checkpoint
 from pipelines.models.residency.options import DEFAULT_OPTIONS, ModelOptions
 from pipelines.render import RenderState
 from pipelines.request import RenderRequest, Sampler
@@ -120,6 +122,7 @@ def test_what_engaged_is_in_the_log_the_receipt_and_the_reply(
     assert written.engaged == writer.engaged is not None
     told = json.loads(written.receipt)["engaged"]
     assert (told["tables"], told["layers"], told["attention"]) == (True, {"float32": 34}, "torch")
+    assert told["formats"] == {"transformer": "folder F32", "text_encoder": "folder F32", "vae": "folder F32"}
     assert 0 < told["streamed_gib"] < told["host_gib"]
 
 
@@ -129,6 +132,15 @@ def test_the_receipt_of_plain_weights_says_nothing_more(writer: ImageWriter, tmp
     assert written.engaged is not None
     assert written.engaged.plain
     assert "engaged" not in json.loads(written.receipt)
+
+
+def test_slow_attention_is_in_the_log(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    warned: list[str] = []
+    choice = AttentionChoice(warning="cuDNN is hidden.")
+    monkeypatch.setattr(checkpoint, "choose_attention", lambda device, dtype: choice)
+    monkeypatch.setattr(image_writer.log, "warning", lambda event, **values: warned.append(values["reason"]))
+    assert ImageWriter("cpu", catalog, DEFAULT_OPTIONS).engaged
+    assert warned == ["cuDNN is hidden."]
 
 
 def test_a_model_that_is_no_longer_served(writer: ImageWriter, tmp_path: Path) -> None:

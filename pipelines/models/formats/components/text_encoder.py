@@ -16,6 +16,7 @@ from pipelines.models.formats.components.gguf_names import TEXT_ARCHITECTURE, la
 from pipelines.models.formats.components.refusals import CONTROLNET, LORA, TRANSFORMER, VAE, Refusal, refuse, some_name
 from pipelines.models.formats.containers.headers import FormatError
 from pipelines.models.formats.containers.weight_files import WeightFiles, open_weights
+from pipelines.models.formats.format_name import format_name
 from pipelines.models.formats.scales import AnyEntry, pair_scales
 
 # The prefix of the text encoder in all-in-one files of ComfyUI.
@@ -73,12 +74,13 @@ def open_text_encoder(
         raise FormatError(f"'{path.name}' is no GGUF, so it has no mmproj file; leave out `text_encoder_mmproj`")
     else:
         named = {_new_name(name.removeprefix(_PREFIX)): tensor for name, tensor in _own_tensors(files)}
-        weights, source = dict[str, AnyEntry](pair_scales(named, files.metadata)), _container(files)
+        weights = dict[str, AnyEntry](pair_scales(named, files.metadata))
+        source = format_name(files, weights.values())
     weights = {name: entry for name, entry in weights.items() if not _UNUSED.search(name)}
     if _MARK not in weights:
         refuse(files.tensors, _REFUSALS)
         raise FormatError(f"'{path.name}' is no Qwen2.5-VL: it has no {_MARK}; {_WANTED}")
-    config = dict(files.config if files.config is not None else base_config or {})
+    config = files.config_or(base_config)
     _check_width(weights, config)
     sees = any(name.startswith(_VISION) for name in weights)
     return TextEncoderFile(path, source, MappingProxyType(weights), MappingProxyType(config), sees)
@@ -107,9 +109,10 @@ def _open_gguf(files: WeightFiles, vision: WeightFiles | None) -> tuple[dict[str
             f"'{files.path.name}' is a GGUF of the architecture {architecture}; a Qwen2.5-VL has {TEXT_ARCHITECTURE}"
         )
     weights: dict[str, AnyEntry] = dict(pair_scales(language_names(files.tensors), files.metadata))
+    name = format_name(files, weights.values())
     if vision is None:
-        return weights, _container(files)
-    return weights | vision_weights(vision.tensors), f"{_container(files)}, vision tower {vision.path.name}"
+        return weights, name
+    return weights | vision_weights(vision.tensors), f"{name}, vision tower {vision.path.name}"
 
 
 def find_mmproj(path: Path) -> WeightFiles | None:
@@ -133,15 +136,6 @@ def _is_tower(files: WeightFiles) -> bool:
 def _alike(one: str, other: str) -> int:
     """The number of letters that two names begin with alike."""
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
-
-
-def _container(files: WeightFiles) -> str:
-    """The container and the most frequent type of its bytes, such as `safetensors F8_E4M3`."""
-    sizes: dict[str, int] = {}
-    for tensor in files.tensors.values():
-        sizes[tensor.kind] = sizes.get(tensor.kind, 0) + tensor.size
-    container = "GGUF" if files.gguf else "safetensors" if files.config is None else "folder"
-    return f"{container} {max(sizes, key=lambda kind: sizes[kind], default='')}"
 
 
 def _check_width(weights: Mapping[str, AnyEntry], config: Mapping[str, Any]) -> None:

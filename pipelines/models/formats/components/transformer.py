@@ -13,6 +13,7 @@ from typing import Any
 from pipelines.models.formats.components.refusals import CONTROLNET, LORA, TEXT_ENCODER, VAE, Refusal, refuse, some_name
 from pipelines.models.formats.containers.headers import FormatError, TensorEntry
 from pipelines.models.formats.containers.weight_files import WeightFiles, open_weights
+from pipelines.models.formats.format_name import format_name
 from pipelines.models.formats.scales import WeightEntry, pair_scales
 
 # Prefixes of all names of a single file: those of all-in-one files, and of the transformer alone.
@@ -89,15 +90,16 @@ def open_transformer(path: Path, base_config: Mapping[str, Any] | None = None) -
     marked = f"{prefix}{_ZERO_COND_T}" in tensors
     tensors = {name: entry for name, entry in tensors.items() if name != f"{prefix}{_ZERO_COND_T}"}
     weights = {name.removeprefix(prefix): entry for name, entry in pair_scales(tensors, files.metadata).items()}
-    config = dict(files.config if files.config is not None else base_config or {})
+    config = files.config_or(base_config)
     if files.config is None:
         config["num_layers"] = 1 + max(int(found[1]) for name in weights if (found := _BLOCK.match(name)))
     if marked or (files.config is None and "2511" in path.name):
         config["zero_cond_t"] = True
-    for name, sentence in _UNSUPPORTED_CONFIG.items():
-        if config.get(name):
+    for key, sentence in _UNSUPPORTED_CONFIG.items():
+        if config.get(key):
             raise FormatError(sentence)
-    return TransformerFile(path, _format(files, weights), MappingProxyType(weights), MappingProxyType(config))
+    name = format_name(files, weights.values())
+    return TransformerFile(path, name, MappingProxyType(weights), MappingProxyType(config))
 
 
 def _check_architecture(files: WeightFiles) -> None:
@@ -130,13 +132,3 @@ def _refuse(names: list[str], files: WeightFiles) -> None:
             f"'{files.path.name}' is no transformer of Qwen-Image: it has no {_FIRST_BLOCK} among its {len(names)} "
             f"tensors{such}"
         )
-
-
-def _format(files: WeightFiles, weights: Mapping[str, WeightEntry]) -> str:
-    """The container and the most frequent type of the large weights, such as `safetensors F8_E4M3 with scales`."""
-    sizes: dict[str, int] = {}
-    for entry in weights.values():
-        sizes[entry.tensor.kind] = sizes.get(entry.tensor.kind, 0) + entry.tensor.size
-    container = "GGUF" if files.gguf else "safetensors" if files.config is None else "folder"
-    scaled = " with scales" if any(entry.scale is not None for entry in weights.values()) else ""
-    return f"{container} {max(sizes, key=lambda kind: sizes[kind], default='')}{scaled}"

@@ -13,6 +13,7 @@ from typing import Any
 from pipelines.models.formats.components.refusals import LORA, TEXT_ENCODER, TRANSFORMER, Refusal, refuse, some_name
 from pipelines.models.formats.containers.headers import FormatError
 from pipelines.models.formats.containers.weight_files import WeightFiles, open_weights
+from pipelines.models.formats.format_name import format_name
 from pipelines.models.formats.scales import WeightEntry, pair_scales
 
 # Prefixes of the VAE in all-in-one files.
@@ -53,6 +54,7 @@ class VaeFile:
     """A VAE on disk. `weights` have the names of diffusers; `config` is the folder's or that of the base."""
 
     path: Path
+    format: str
     weights: Mapping[str, WeightEntry]
     config: Mapping[str, Any]
 
@@ -63,7 +65,7 @@ def open_vae(path: Path, base_config: Mapping[str, Any] | None = None) -> VaeFil
     `base_config` is the configuration of the weights that the row names besides: a single file has none of its own.
     """
     files = open_weights(path)
-    config = dict(files.config if files.config is not None else base_config or {})
+    config = files.config_or(base_config)
     tensors = _without_prefix(files)
     weights = pair_scales(tensors, files.metadata)
     if _WAN_MARK in weights:
@@ -77,7 +79,8 @@ def open_vae(path: Path, base_config: Mapping[str, Any] | None = None) -> VaeFil
     first = weights.get("encoder.conv_in.weight")
     if first is not None and first.shape[1] == _LAYERED_CHANNELS:
         raise FormatError("it is the VAE of Qwen-Image-Layered, which is not supported; use that of Qwen-Image")
-    return VaeFile(path, MappingProxyType(weights), MappingProxyType(config))
+    name = format_name(files, weights.values())
+    return VaeFile(path, name, MappingProxyType(weights), MappingProxyType(config))
 
 
 def diffusers_name(name: str, layers: int) -> str:

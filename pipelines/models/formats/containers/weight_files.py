@@ -37,6 +37,10 @@ class WeightFiles:
         """Whether the tensors are GGUF's."""
         return self.path.suffix.lower() == ".gguf"
 
+    def config_or(self, base: Mapping[str, Any] | None) -> dict[str, Any]:
+        """The folder's own configuration, else the `base` that the row names besides; empty without either."""
+        return dict(self.config if self.config is not None else base or {})
+
 
 def open_weights(path: Path) -> WeightFiles:
     """Read the headers of a file or folder. Raises `FormatError` for what cannot be used, and names the shard."""

@@ -1,7 +1,8 @@
+from dataclasses import asdict, replace
+
 from starlette.testclient import TestClient
 
 from pipelines.catalog.catalog import Catalog
-from pipelines.models.engaged import engaged_json
 from server.app import create_app
 from server.settings import Settings
 from tests.fakes import FakeWorker
@@ -16,14 +17,15 @@ def test_alive_and_ready(client: TestClient) -> None:
 
 def test_what_engaged_is_told(settings: Settings, catalog: Catalog) -> None:
     worker = FakeWorker()
-    worker.engaged = ENGAGED
+    worker.engaged = replace(ENGAGED, formats={"transformer": "GGUF Q8_0"})
     with TestClient(create_app(settings, catalog, [worker])) as client:
         (told,) = client.get("/readyz").json()["engaged"]
-        assert told == engaged_json(ENGAGED)
+        assert told == asdict(worker.engaged)
         assert (told["layers"], told["streamed_gib"]) == ({"fp8/scaled_mm": 840}, 2.5)
         text = client.get("/metrics").text
     assert 'ownware_weights_gib{device="fake device",model="a:1@1",place="streamed"} 2.5' in text
     assert 'attention="cudnn",device="fake device",encoder_place="host",model="a:1@1",tables="true"' in text
+    assert 'transformer="fp8/scaled_mm",transformer_format="GGUF Q8_0",vae_format=""' in text
 
 
 def test_not_ready(settings: Settings, catalog: Catalog) -> None:

@@ -1,0 +1,20 @@
+"""Names the format of a component, for the log and for people. Imports no torch."""
+
+from collections import Counter
+from collections.abc import Iterable
+
+from pipelines.models.formats.containers.weight_files import WeightFiles
+from pipelines.models.formats.scales import AnyEntry, JoinedEntry
+
+FOLDER = "folder"
+
+
+def format_name(files: WeightFiles, weights: Iterable[AnyEntry]) -> str:
+    """The container, and the type of most bytes of the weights, such as `safetensors F8_E4M3 with scales`."""
+    entries = [part for each in weights for part in (each.parts if isinstance(each, JoinedEntry) else (each,))]
+    sizes: Counter[str] = Counter()
+    for entry in entries:
+        sizes[entry.tensor.kind] += entry.tensor.size
+    container = "GGUF" if files.gguf else "safetensors" if files.config is None else FOLDER
+    kind = sizes.most_common(1)[0][0] if sizes else "empty"
+    return f"{container} {kind}" + (" with scales" if any(entry.scale is not None for entry in entries) else "")
