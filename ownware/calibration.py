@@ -18,7 +18,7 @@ from ownware.local_models import LocalModels
 from ownware.options import OptionError, parse_integers, parse_numbers, parse_size
 from pipelines.catalog.catalog import BUILT_IN, EMBEDDED_FOLDER, ModelEntry
 from pipelines.catalog.fingerprint import file_digest
-from pipelines.catalog.profiles import AREA_RATIO, recipe_of
+from pipelines.catalog.profiles import is_near_area, recipe_of
 from pipelines.catalog.templates import find_control_token
 from pipelines.errors import RenderError
 from pipelines.limits import MAX_STEPS
@@ -81,7 +81,7 @@ def compare_with(
 ) -> tuple[str, ...]:
     """The settings of an existing profile of the same weights that this calibration leaves out."""
     lacking = []
-    if existing.recipe is None or existing.recipe != recipe_of(entry.files):
+    if existing.recipe is None or existing.recipe != recipe_of(entry):
         return ()
     if (measured := existing.measured) is not None:
         if measured.prompts > len(prompts):
@@ -91,7 +91,7 @@ def compare_with(
     guided = {scale > 1 for scale in options.guidance}
     for fit in existing.fits:
         covered = fit.steps in options.steps and fit.guided in guided
-        if not covered or not 1 / AREA_RATIO <= fit.area / _area(options, entry) <= AREA_RATIO:
+        if not covered or not is_near_area(fit.area, _area(options, entry)):
             lacking.append(f"{fit.steps} steps with guidance {'on' if fit.guided else 'off'} at {fit.area} pixels")
     return tuple(lacking)
 
@@ -106,7 +106,7 @@ def find_gaps(options: CalibrationOptions, entry: ModelEntry, prompts: Sequence[
     if (entry.true_cfg_scale > 1) not in {scale > 1 for scale in options.guidance}:
         gaps.append(f"the model's own guidance of {entry.true_cfg_scale:g} is not measured")
     own_area = entry.native_area or entry.output_area
-    if not 1 / AREA_RATIO <= _area(options, entry) / own_area <= AREA_RATIO:
+    if not is_near_area(_area(options, entry), own_area):
         gaps.append(f"{_area(options, entry)} pixels are measured, and the model's own are {own_area}")
     return tuple(gaps)
 
@@ -130,7 +130,7 @@ def record_traces(
     """
     try:
         model = models.load(entry)
-        recipe = recipe_of(entry.files)
+        recipe = recipe_of(entry)
         if recipe is None:
             raise CalibrationError(f"weights '{entry.files}': there is no transformer or no scheduler folder")
         dtype = str(model.checkpoint.dtype).removeprefix("torch.")

@@ -64,7 +64,7 @@ class CacheSetting:
 
     def check_profile(self, entry: ModelEntry) -> None:
         """Raise `SettingsError` when the profile was measured on other weights than those of this machine."""
-        name, recipe = self.fields.get("profile"), recipe_of(entry.files)
+        name, recipe = self.fields.get("profile"), recipe_of(entry)
         if name is not None and recipe is not None:
             try:
                 load_profile(name).require_recipe(recipe, name)

@@ -3,8 +3,9 @@
 Knows the catalogue, the fingerprints of weights, and profiles; imports no torch.
 """
 
+import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,7 +15,6 @@ from accel.cache.curves import Curve
 from accel.cache.plan import CachePlan
 from accel.cache.profile import Profile, ProfileError, Recipe, load_profile, profile_names, read_profile
 from pipelines.catalog.catalog import EMBEDDED, Catalog, ModelEntry
-from pipelines.catalog.component_files import ComponentFiles
 from pipelines.catalog.fingerprint import part_fingerprint
 from pipelines.catalog.hub.cache import local_folder
 from pipelines.catalog.weights_fingerprint import component_fingerprint
@@ -64,7 +64,7 @@ class Profiles:
         A model's own profile is the one that its row names, else the one that `ownware calibrate` writes to `folder`.
         """
         self._own: dict[str, tuple[str, Profile]] = {}
-        self._recipes: dict[ComponentFiles, Recipe] = {}
+        self._recipes: dict[Hashable, Recipe] = {}
         self._refused: set[str] = set()
         for entry in catalog.entries:
             if (found := _own_profile(entry, folder)) is not None:
@@ -75,7 +75,7 @@ class Profiles:
         warnings: list[str] = []
         for name, profile in self._candidates(entry):
             try:
-                profile.require_recipe(self._recipe(entry.files), name)
+                profile.require_recipe(self._recipe(entry), name)
                 _require_measured(profile, name, key)
             except ProfileError as error:
                 warnings.append(f"{error}.")
@@ -91,7 +91,7 @@ class Profiles:
     def warn_refused(self, catalog: Catalog) -> None:
         """Log each user profile that its model will refuse. Weights that are not downloaded yet cannot be checked."""
         for entry in catalog.entries:
-            if (own := self._own.get(entry.air)) and (recipe := self._recipe(entry.files)) is not None:
+            if (own := self._own.get(entry.air)) and (recipe := self._recipe(entry)) is not None:
                 try:
                     own[1].require_recipe(recipe, own[0])
                 except ProfileError as error:
@@ -103,12 +103,13 @@ class Profiles:
         shipped = EMBEDDED if entry.embedded else BORROWED
         yield shipped, load_profile(shipped)
 
-    def _recipe(self, files: ComponentFiles) -> Recipe | None:
-        if files not in self._recipes:  # None is not kept, because weights may be downloaded later
-            if (recipe := recipe_of(files)) is None:
+    def _recipe(self, entry: ModelEntry) -> Recipe | None:
+        weights = entry.files, entry.loras
+        if weights not in self._recipes:  # None is not kept, because weights may be downloaded later
+            if (recipe := recipe_of(entry)) is None:
                 return None
-            self._recipes[files] = recipe
-        return self._recipes[files]
+            self._recipes[weights] = recipe
+        return self._recipes[weights]
 
     def _log_once(self, entry: ModelEntry, reason: str) -> None:
         if reason not in self._refused:
@@ -116,14 +117,29 @@ class Profiles:
             log.warning("TeaCache profile refused", model=entry.air, reason=reason)
 
 
-def recipe_of(files: ComponentFiles) -> Recipe | None:
-    """The recipe that a profile measured on these weights is valid for; None unless they are on this machine."""
+def recipe_of(entry: ModelEntry) -> Recipe | None:
+    """The recipe that a profile measured on a model is valid for; None unless its weights are on this machine.
+
+    The LoRAs of its row change the transformer, so they count as its weights.
+    """
+    files = entry.files
     folder = local_folder(files.weights, files.replaced)
     if folder is None:
         return None
     own, schedule = files.transformer, part_fingerprint(folder, "scheduler")
     transformer = part_fingerprint(folder, "transformer") if own is None else component_fingerprint(own)
-    return None if transformer is None or schedule is None else Recipe(transformer, schedule)
+    loras = [component_fingerprint(lora.weights) for lora in entry.loras]
+    if transformer is None or schedule is None or None in loras:
+        return None
+    if loras:
+        acting = (f"{digest} {lora.weight}" for digest, lora in zip(loras, entry.loras, strict=True))
+        transformer = hashlib.sha256("\n".join((transformer, *acting)).encode()).hexdigest()
+    return Recipe(transformer, schedule)
+
+
+def is_near_area(one: int, other: int) -> bool:
+    """Whether a profile that was measured at one area in pixels is valid for the other."""
+    return 1 / AREA_RATIO <= one / other <= AREA_RATIO
 
 
 def profile_file(entry: ModelEntry) -> str:
@@ -153,7 +169,7 @@ def _require_measured(profile: Profile, name: str, key: CalibrationKey) -> None:
     if not fits:
         state = "on" if key.guided else "off"
         raise ProfileError(f"profile '{name}': fits.guided: none was measured with guidance {state}")
-    if not any(1 / AREA_RATIO <= fit.area / key.area <= AREA_RATIO for fit in fits):
+    if not any(is_near_area(fit.area, key.area) for fit in fits):
         areas = ", ".join(str(fit.area) for fit in fits)
         raise ProfileError(f"profile '{name}': fits.area: measured at {areas} pixels, not at {key.area}")
 
@@ -169,5 +185,5 @@ def _caveats(entry: ModelEntry, profile: Profile, name: str, key: CalibrationKey
         yield f"The profile '{name}' was measured at {', '.join(map(str, steps))} steps, not at {key.steps}."
     if profile.borrowed and not key.guided:
         yield f"The profile '{name}' was measured with guidance on."
-    if key.loras:
+    if key.loras or (profile.borrowed and entry.loras):
         yield f"The profile '{name}' was measured without LoRAs."

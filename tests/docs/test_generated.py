@@ -10,8 +10,7 @@ from PIL import Image
 from accel.cache.profile import load_profile
 from accel.calibration.traces import read_traces
 from benchmarks.step_caches.results import read_results
-from pipelines.catalog.catalog import EMBEDDED, EMBEDDED_FOLDER
-from pipelines.catalog.component_files import ComponentFiles
+from pipelines.catalog.catalog import EMBEDDED, EMBEDDED_FOLDER, load_catalog
 from pipelines.catalog.fingerprint import same_weights
 from pipelines.catalog.profiles import recipe_of
 from pipelines.catalog.weights_fingerprint import fingerprint
@@ -53,7 +52,9 @@ def test_a_part_is_of_the_weights_that_ship(part: str, weights: str, command: st
 
 def test_the_profile_and_the_example_traces_are_of_the_weights_that_ship() -> None:
     header, _ = read_traces(ROOT / "docs" / "embedded.traces.jsonl")
-    assert header.recipe == load_profile(EMBEDDED).recipe == recipe_of(ComponentFiles(EMBEDDED)), "run `make profile`"
+    assert (
+        header.recipe == load_profile(EMBEDDED).recipe == recipe_of(load_catalog().with_embedded_weights().entries[0])
+    ), "run `make profile`"
 
 
 def test_every_figure_of_the_pages_says_its_weights() -> None:

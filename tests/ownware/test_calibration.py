@@ -10,7 +10,6 @@ from accel.calibration.fit import CalibrationError
 from ownware.calibration import CalibrationOptions, compare_with, find_gaps, load_prompts
 from ownware.options import OptionError
 from pipelines.catalog.catalog import load_catalog
-from pipelines.catalog.component_files import ComponentFiles
 from pipelines.catalog.profiles import recipe_of
 
 PLAIN, EDIT = load_catalog().entries[:2]
@@ -83,7 +82,7 @@ def test_an_edit_needs_images(tmp_path: Path) -> None:
 
 EXISTING = replace(
     load_profile("embedded"),
-    recipe=recipe_of(ComponentFiles("embedded")),
+    recipe=recipe_of(EMBEDDED),
     measured=Measured(20, "text_to_image", "float32"),
 )
 FULL = CalibrationOptions.parse(None, "20,28", "256", "4,1")

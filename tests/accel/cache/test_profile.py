@@ -17,8 +17,7 @@ from accel.cache.profile import (
     read_profile,
     write_profile,
 )
-from pipelines.catalog.catalog import EMBEDDED
-from pipelines.catalog.component_files import ComponentFiles
+from pipelines.catalog.catalog import load_catalog
 from pipelines.catalog.profiles import recipe_of
 
 RECIPE = Recipe("a" * 64, "b" * 64)
@@ -57,7 +56,7 @@ def test_there_is_one_for_each_kind_of_weights() -> None:
 
 
 def test_the_embedded_profile_was_measured_on_the_embedded_weights() -> None:
-    assert load_profile("embedded").recipe == recipe_of(ComponentFiles(EMBEDDED)), (
+    assert load_profile("embedded").recipe == recipe_of(load_catalog().with_embedded_weights().entries[0]), (
         "the embedded checkpoint has changed since its TeaCache profile was measured: run `make profile`"
     )
 

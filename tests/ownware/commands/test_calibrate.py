@@ -11,8 +11,7 @@ from accel.cache.profile import FOLDER, Measured, read_profile
 from accel.calibration.traces import read_traces
 from ownware import calibration
 from ownware.cli import app
-from pipelines.catalog.catalog import EMBEDDED, EMBEDDED_FOLDER, load_catalog
-from pipelines.catalog.component_files import ComponentFiles
+from pipelines.catalog.catalog import EMBEDDED_FOLDER, load_catalog
 from pipelines.catalog.profiles import CalibrationKey, Profiles, recipe_of
 
 MODEL = ["--model", "runware:108@1", "--weights", "embedded", "--devices", "cpu"]
@@ -47,7 +46,7 @@ def test_it_writes_a_profile_that_the_model_then_runs_with(prompts: Path, tmp_pa
     path = data / "profiles" / "embedded.toml"
     assert str(path) in said
     profile = read_profile(path)
-    assert profile.recipe == recipe_of(ComponentFiles(EMBEDDED))
+    assert profile.recipe == recipe_of(load_catalog().with_embedded_weights().entries[0])
     assert [(fit.steps, fit.guided) for fit in profile.fits] == [(10, False), (12, False)]
     assert profile.measured == Measured(len(PROMPTS), "text_to_image", "float32")
     for fit in profile.fits:

@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 from accel.cache.curves import Table
 from accel.cache.profile import FORMAT, Fit, Profile, ProfileError, load_profile, write_profile
 from pipelines.catalog.catalog import BUILT_IN, EMBEDDED, EMBEDDED_FOLDER, Catalog, load_catalog
-from pipelines.catalog.component_files import ComponentFiles
+from pipelines.catalog.own_lora import OwnLora
 from pipelines.catalog.profiles import CalibrationKey, Profiles, profile_file, recipe_of
 
 CATALOG = load_catalog()
@@ -34,7 +34,7 @@ def catalog(weights: Path) -> Catalog:
 
 
 def save(folder: Path, weights: Path | str, name: str = "runware-108-1.toml", **changes: object) -> Profile:
-    recipe = recipe_of(ComponentFiles(str(weights)))
+    recipe = recipe_of(replace(REAL, weights=str(weights)))
     assert recipe is not None
     fits = (Fit(20, True, 1024 * 1024, table=TABLE),)
     profile = replace(Profile(FORMAT, "here", False, 0.5, fits, recipe, recipe.digest), **changes)
@@ -56,11 +56,34 @@ def test_a_profile_of_ones_own_goes_before_the_borrowed_one(catalog: Catalog, we
 def test_a_transformer_of_its_own_has_a_recipe_of_its_own(weights: Path, tmp_path: Path) -> None:
     file = tmp_path / "bf16.safetensors"
     shutil.copy(weights / "transformer" / "diffusion_pytorch_model.safetensors", file)
-    whole, own = recipe_of(ComponentFiles(str(weights))), recipe_of(ComponentFiles(str(weights), str(file)))
+    entry = replace(REAL, weights=str(weights))
+    whole, own = recipe_of(entry), recipe_of(replace(entry, transformer=str(file)))
     assert whole is not None
     assert own is not None
     assert (own.schedule, own.weights == whole.weights) == (whole.schedule, False)
-    assert recipe_of(ComponentFiles(str(weights), str(tmp_path / "nowhere"))) is None
+    assert recipe_of(replace(entry, transformer=str(tmp_path / "nowhere"))) is None
+
+
+def test_the_loras_of_a_row_change_its_recipe(weights: Path, tmp_path: Path) -> None:
+    (file := tmp_path / "fast.safetensors").write_bytes(b"lora")
+    plain = replace(REAL, weights=str(weights))
+    rows = [plain, *(replace(plain, loras=(OwnLora(str(file), weight),)) for weight in (1.0, 0.5))]
+    recipes = [recipe_of(row) for row in rows]
+    assert None not in recipes
+    assert len({recipe and recipe.weights for recipe in recipes}) == 3
+    file.unlink()
+    assert recipe_of(rows[1]) is None
+
+
+def test_a_profile_of_the_bare_model_is_refused_under_the_loras_of_a_row(weights: Path, tmp_path: Path) -> None:
+    (file := tmp_path / "fast.safetensors").write_bytes(b"lora")
+    entry = replace(REAL, weights=str(weights), loras=(OwnLora(str(file)),))
+    save(tmp_path, weights)
+    params, said = Profiles(Catalog((entry,)), tmp_path).choose(entry, RENDER)
+    assert params is not None
+    assert params.name == "qwen_image"
+    assert "'runware-108-1' was measured on another model: recipe.weights is" in said[0]
+    assert said[-1] == "The profile 'qwen_image' was measured without LoRAs."
 
 
 def test_embedded_weights_of_any_models_file_have_theirs(tmp_path: Path) -> None:
@@ -144,7 +167,7 @@ def test_embedded_weights_that_changed_are_computed_in_full(tmp_path: Path) -> N
     recipe = load_profile(EMBEDDED).recipe
     assert recipe is not None
     profiles = Profiles(Catalog((SMALL,)), tmp_path)
-    profiles._recipes[ComponentFiles(EMBEDDED)] = replace(recipe, weights="0" * 64)
+    profiles._recipes[SMALL.files, SMALL.loras] = replace(recipe, weights="0" * 64)
     params, said = profiles.choose(SMALL, replace(RENDER, area=128 * 128))
     assert params is None
     assert "recipe.weights" in said[0]
