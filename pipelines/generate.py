@@ -22,6 +22,7 @@ from pipelines.models.checkpoint import LoadedModel
 from pipelines.models.loading.compiling import count_graphs
 from pipelines.models.planning.entries import workload_of
 from pipelines.pictures.result_checks import explain_failure, flat_warning
+from pipelines.pictures.watermark import draw_watermark
 from pipelines.render import RenderState, advance, finish, prepare
 from pipelines.request import FaceRefinement, RenderRequest
 
@@ -102,6 +103,8 @@ def _generate(
             warnings += ("No face was found, so none was refined.",)
         else:
             image = refined
+    if request.watermark is not None:
+        image = draw_watermark(image, request.watermark)
     return GeneratedImage(image, state.seed, warnings, cache)
 
 

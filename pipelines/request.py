@@ -142,7 +142,8 @@ class RenderRequest:
     `model` is an AIR identifier of the catalogue. `width` and `height` are in pixels, and multiples of 16. Guidance is
     off at a `true_cfg_scale` of 1 or less. A `negative_prompt` of None means the model's neutral one. `strength` is the
     share of the steps that the `seed_image` is rendered with. The `mask` is white where the seed image may change, and
-    `mask_margin` are the pixels around it that are rendered with it. Without a `cache`, every step is computed.
+    `mask_margin` are the pixels around it that are rendered with it. Without a `cache`, every step is computed. The
+    text of a `watermark` is drawn into the corner of the finished image.
     """
 
     model: str
@@ -165,6 +166,7 @@ class RenderRequest:
     controls: tuple[ControlUse, ...] = ()
     faces: FaceRefinement | None = None
     cache: CachePlan | None = None
+    watermark: Annotated[str | None, Field(exclude_if=lambda value: value is None)] = None
 
     @property
     def executed_steps(self) -> int:

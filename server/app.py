@@ -18,6 +18,7 @@ from pipelines.catalog.profiles import Profiles
 from server.api.auth import ApiKeys
 from server.api.body_pool import BodyPool
 from server.api.client import NoteCaller
+from server.api.evolink.surface import EvoLinkSurface
 from server.api.exception_handlers import install_handlers, surface_of
 from server.api.generations_route import DIALECT_HEADER, GenerationsRoute
 from server.api.openai_images.surface import OpenAISurface
@@ -63,7 +64,7 @@ SWEEP_SECONDS = 60.0
 MILLION = 1_000_000
 
 # Every dialect. One of them has the path `/`, and answers the errors of all paths that no other has.
-SURFACES = (RunwareSurface, OpenAISurface, WaveSpeedSurface, RunpodSurface)
+SURFACES = (RunwareSurface, EvoLinkSurface, OpenAISurface, WaveSpeedSurface, RunpodSurface)
 TABLES = (
     media_tables.SCHEMA,
     job_tables.SCHEMA,
@@ -137,7 +138,7 @@ def create_app(settings: Settings, catalog: Catalog, workers: Sequence[Worker]) 
     install_handlers(app, surfaces, served)
     for surface in served:
         surface.add_routes(app)
-    GenerationsRoute(services).add(app, [each for each in served if isinstance(each, OpenAISurface)])
+    GenerationsRoute(services).add(app, [each for each in served if isinstance(each, EvoLinkSurface | OpenAISurface)])
     app.add_api_route("/", _to_docs, methods=["GET"], include_in_schema=False)
     app.include_router(images.router(services.media))
     app.include_router(receipts.router(services.jobs, services.media))
@@ -178,6 +179,7 @@ def _services(settings: Settings, catalog: Catalog, workers: Sequence[Worker], c
     return Services(
         public_url=settings.public_url,
         max_body=max_body,
+        allow_private_urls=settings.allow_private_urls,
         body_pool=BodyPool(),
         keys=ApiKeys(settings.api_keys, KeyTable(settings.data_dir)),
         options=options,

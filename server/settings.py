@@ -21,7 +21,7 @@ from pipelines.models.residency.options import ModelOptions, PromptFolder
 
 PREFIX = "OWNWARE_"
 # Every dialect by its name, as `server.app` serves them.
-DIALECTS = ("runware", "openai", "wavespeed", "runpod")
+DIALECTS = ("runware", "evolink", "openai", "wavespeed", "runpod")
 ALL = "all"
 
 

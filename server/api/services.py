@@ -27,6 +27,7 @@ class Services:
 
     public_url: str | None
     max_body: int
+    allow_private_urls: bool
     body_pool: BodyPool
     keys: ApiKeys
     options: TaskOptions

@@ -51,7 +51,12 @@ class InputImages:
 
     async def upload(self, value: str, *, owner: str) -> Media:
         """Store an image as an upload, as it came. Raises `MediaError`."""
-        data = await self._read(value.strip())
+        return await self.add_upload(await self._read(value.strip()), owner=owner)
+
+    async def add_upload(self, data: bytes, *, owner: str) -> Media:
+        """Store an image that came as bytes as an upload. Raises `MediaError`."""
+        if not data:
+            raise MediaError("The image is empty.")
         picture = await self._decoders.check(data, self._max_pixels, owner=owner)
         expires = time.time() + UPLOAD_SECONDS
         return await self._store.add(data, picture, kind="upload", owner=owner, expires=expires)

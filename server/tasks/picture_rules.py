@@ -16,8 +16,19 @@ Pictures = Mapping[str, Media]  # by the path that `TaskSpec.pictures` has for e
 
 def check_pictures(spec: TaskSpec, pictures: Pictures) -> None:
     """Raise `TaskRejected` with all errors in the sizes of a task's pictures."""
-    if errors := [error for rule in (_aspects, _mask_size, _outpaint_sums) for error in rule(spec, pictures)]:
+    if errors := [error for rule in (_sides, _aspects, _mask_size, _outpaint_sums) for error in rule(spec, pictures)]:
         raise TaskRejected(*errors)
+
+
+def _sides(spec: TaskSpec, pictures: Pictures) -> Iterator[ApiError]:
+    if spec.picture_sides is None:
+        return
+    low, high = spec.picture_sides
+    for path, picture in pictures.items():
+        if not (low <= picture.width <= high and low <= picture.height <= high):
+            name = spec.parameter(path)
+            message = f"Invalid value for '{name}' parameter. The image is {picture.width}×{picture.height} pixels; "
+            yield InvalidParameter(name, f"{message}its sides must have {low} to {high}.", details={"type": "string"})
 
 
 def _aspects(spec: TaskSpec, pictures: Pictures) -> Iterator[ApiError]:

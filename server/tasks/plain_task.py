@@ -36,9 +36,10 @@ class PlainLora:
 class PlainTask:
     """What a client asks for. None means the model's own value, and for a seed a random one.
 
-    `images` are the pictures to edit, in the client's order, each as the text that names it. A `mask` belongs to the
-    first of them. `size` is in pixels; without it the picture at `size_picture` decides, by default the last. `names`
-    has the client's names for the neutral paths of errors, as `server.tasks.parameter_names` reads them.
+    `images` are the pictures to edit, in the client's order, each as the text that names it. `picture_sides` bounds the
+    pixels of their sides. A `mask` belongs to the first of them. `size` is in pixels; without it the picture at
+    `size_picture` decides, by default the last. `names` has the client's names for the neutral paths of errors, as
+    `server.tasks.parameter_names` reads them.
     """
 
     model: ModelEntry
@@ -55,6 +56,8 @@ class PlainTask:
     true_cfg_scale: float | None = None
     loras: tuple[PlainLora, ...] = ()
     cache: CacheChoice | None = None
+    watermark: str | None = None
+    picture_sides: tuple[int, int] | None = None
     names: Mapping[str, str] = field(default_factory=dict)
 
     def name(self, path: str) -> str:
@@ -118,6 +121,8 @@ def to_spec(
             for lora, row in zip(plain.loras, loras, strict=True)
         ),
         cache=cache,
+        watermark=plain.watermark,
+        picture_sides=plain.picture_sides,
         webhook=webhook,
         warnings=warnings,
         parameters={"cache": plain.name("cache"), "seed_image": plain.name("references[0]"), "mask": plain.name("mask")}

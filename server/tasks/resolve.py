@@ -41,6 +41,7 @@ def to_request(spec: TaskSpec, pictures: Pictures, profiles: Profiles) -> tuple[
         controls=_controls(spec, images),
         faces=spec.faces,
         cache=cache,
+        watermark=spec.watermark,
     )
     return request, (*_stretched(spec, request), *warnings)
 

@@ -35,8 +35,9 @@ class TaskSpec:
     `dialect` is the name of the dialect that parsed it. `task` is what the client sent, to be shown again. `wait` says
     whether the client waits for the images. `ttl` is in seconds; None means the server's own. Without `width` and
     `height` the picture at the path `size_picture` decides the size, or with None the last reference. A `seed` of None
-    is random. The threshold of a TeaCache plan is the client's distance: the model's profile turns it into a threshold.
-    `parameters` has the client's names of the parts at fault in errors and warnings, such as `seed_image` or `cache`.
+    is random. `picture_sides` are the least and the most pixels that a side of a picture may have. The threshold of a
+    TeaCache plan is the client's distance: the model's profile turns it into a threshold. `parameters` has the client's
+    names of the parts at fault in errors and warnings, such as `seed_image` or `cache`.
     """
 
     owner: str
@@ -67,6 +68,8 @@ class TaskSpec:
     controls: tuple[ControlSpec, ...] = ()
     faces: FaceRefinement | None = None
     cache: CachePlan | None = None
+    watermark: str | None = None
+    picture_sides: tuple[int, int] | None = None
     webhook: Webhook | None = None
     upload: Upload | None = None
     warnings: tuple[str, ...] = ()

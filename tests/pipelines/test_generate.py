@@ -15,6 +15,7 @@ from pipelines import generate as module
 from pipelines.errors import PromptError, ResultError
 from pipelines.generate import generate
 from pipelines.models.checkpoint import Checkpoint, LoadedModel
+from pipelines.pictures.watermark import draw_watermark
 from pipelines.render import advance, finish, prepare
 from pipelines.request import FaceRefinement, LoraUse, RenderRequest
 from tests.adapters import named, random_adapter, write
@@ -53,6 +54,13 @@ def test_it_is_the_render_of_all_steps(model: LoadedModel) -> None:
 def test_slow_attention_is_told(model: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "choose_attention", lambda device, dtype: AttentionChoice(warning="cuDNN is hidden."))
     assert generate(asked(steps=1), 0, model, entry("text_to_image"), ignore).warnings == ("cuDNN is hidden.",)
+
+
+def test_a_watermark_is_drawn_on_the_finished_image(model: LoadedModel) -> None:
+    plain = generate(asked(), 0, model, entry("text_to_image"), ignore).image
+    marked = generate(replace(asked(), watermark="me"), 0, model, entry("text_to_image"), ignore).image
+    assert np.array_equal(np.asarray(marked), np.asarray(draw_watermark(plain, "me")))
+    assert not np.array_equal(np.asarray(marked), np.asarray(plain))
 
 
 @pytest.mark.parametrize(("changed", "warnings"), [("attn.to_q.lora_A", ()), ("attn.norm_q", (module.UNCOMPILED,))])

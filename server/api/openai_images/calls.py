@@ -14,10 +14,10 @@ from starlette.responses import JSONResponse, Response
 
 from server.api.body import read_body
 from server.api.client import Client
+from server.api.fields.form import Form, read_form
 from server.api.fields.validation import from_texts, validate
 from server.api.openai_images.dialect import ImageCall, OpenAIDialect, status_of
 from server.api.openai_images.fields import EditFields, GenerationFields
-from server.api.openai_images.form import Form, read_form
 from server.api.requests import client_of, read_object
 from server.api.response_headers import response_headers
 from server.api.services import Services

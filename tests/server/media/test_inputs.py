@@ -220,9 +220,12 @@ async def test_bytes_are_stored_as_an_input_that_a_task_can_name(inputs: InputIm
     stored = await inputs.add(PNG, owner="me")
     assert (stored.kind, stored.width, stored.height) == ("input", 64, 48)
     assert (await inputs.resolve(stored.uuid, owner="me")).uuid == stored.uuid
+    upload = await inputs.add_upload(PNG, owner="me")
+    assert (upload.kind, upload.path.read_bytes()) == ("upload", PNG)
     for data, reason in ((b"", "is empty"), (b"no image", "is no image")):
-        with pytest.raises(MediaError, match=reason):
-            await inputs.add(data, owner="me")
+        for add in (inputs.add, inputs.add_upload):
+            with pytest.raises(MediaError, match=reason):
+                await add(data, owner="me")
 
 
 async def test_a_mask_to_edit_by_transparency(inputs: InputImages) -> None:

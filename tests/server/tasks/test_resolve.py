@@ -26,6 +26,7 @@ def test_what_a_task_says_is_what_is_rendered() -> None:
     request, warnings = to_request(replace(SPEC, seed=7, count=3), {}, PROFILES)
     assert (request.model, request.prompt, request.width, request.height) == (SPEC.model.air, "a", 512, 256)
     assert (request.seed, request.count, request.cache, warnings) == (7, 3, None, ())
+    assert (request.watermark, resolved(replace(SPEC, watermark="me")).watermark) == (None, "me")
 
 
 def test_a_seed_that_nobody_chose_has_32_bits() -> None:

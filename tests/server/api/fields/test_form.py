@@ -4,7 +4,7 @@ import httpx2
 import pytest
 from starlette.datastructures import Headers
 
-from server.api.openai_images.form import MAX_FIELDS, MAX_FILES, Form, read_form
+from server.api.fields.form import MAX_FIELDS, MAX_FILES, Form, read_form
 from server.errors import InvalidRequest, TaskRejected
 
 

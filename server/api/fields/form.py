@@ -1,4 +1,4 @@
-"""Reads the multipart form of an edit: texts, and the files of its pictures. Knows no field's meaning."""
+"""Reads a multipart form: its texts and its files. Knows no field's meaning."""
 
 import asyncio
 from collections.abc import AsyncGenerator

@@ -1,0 +1,126 @@
+"""Tasks over HTTP: create, query, list, batch. Knows requests and headers; knows no body's fields but the filters."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from server.api.client import Client
+from server.api.evolink.callbacks import CallbackCheck
+from server.api.evolink.dialect import NAME, STATES, CreateCall, EvoLinkDialect
+from server.api.evolink.fields import BatchFields, CreateFields
+from server.api.evolink.progress import ToldProgress
+from server.api.evolink.queries import MAX_PAGE, MAX_PAGE_SIZE, number
+from server.api.evolink.task_ids import KEY_HEADER, PREFIX, new_task_id, task_id_of_key
+from server.api.fields.validation import validate
+from server.api.requests import client_of, read_object
+from server.api.response_headers import response_headers
+from server.api.services import Services
+from server.errors import ConflictTaskUUID, InvalidParameter, NotFound
+from server.jobs.history import JobFilter
+from server.jobs.job import Job, State
+from server.tasks.waiting import accept
+
+REPLAY_HEADER = "idempotency-replayed"
+
+
+class EvoLinkTasks:
+    """Answers about tasks."""
+
+    def __init__(self, services: Services, dialect: EvoLinkDialect, callbacks: CallbackCheck) -> None:
+        self._services = services
+        self._dialect = dialect
+        self._callbacks = callbacks
+        self._progress = ToldProgress(services.queue)
+
+    async def create(self, request: Request, client: Client, body: Mapping[str, Any]) -> Response:
+        """Accept a task and answer with it, or with the earlier one of its idempotency key.
+
+        Raises `ApiError` or `TaskRejected`.
+        """
+        fields = validate(CreateFields, body)
+        key = request.headers.get(KEY_HEADER)
+        task_id = new_task_id() if key is None else task_id_of_key(key)
+        callback = None if fields.callback_url is None else await self._callbacks.check(fields.callback_url)
+        call = CreateCall(task_id, fields, dict(body), callback)
+        if key is not None and (known := await self._repeated(client, call)) is not None:
+            return known
+        try:
+            job = await accept(self._services.tasks, self._dialect.parse(call, client))
+        except ConflictTaskUUID:  # the same request, a moment earlier
+            if (known := await self._repeated(client, call)) is None:
+                raise
+            return known
+        headers = response_headers(200, job.submission.warnings)
+        return JSONResponse(self._dialect.acknowledge(job, self._progress.of(job)), 200, headers)
+
+    async def show(self, request: Request, task_id: str) -> Response:
+        """One task. Raises `NotFound`, or `InvalidParameter` for an id that is none of this dialect."""
+        client = client_of(request, self._services)
+        if not task_id.startswith(PREFIX):
+            message = f"Invalid value for 'task_id' parameter. It must begin with '{PREFIX}'."
+            raise InvalidParameter("task_id", message, code="invalidTaskId")
+        job = await self._find(client, task_id)
+        if job is None:
+            raise NotFound(f"Task {task_id} is not known.", code="taskNotFound")
+        return JSONResponse(self._task(job, client))
+
+    async def list_tasks(self, request: Request) -> Response:
+        """The tasks of a key, the latest first, without their links. Raises `InvalidParameter`."""
+        client, query = client_of(request, self._services), request.query_params
+        page = number(query.get("page"), "page", 1, MAX_PAGE)
+        size = number(query.get("page_size"), "page_size", 20, MAX_PAGE_SIZE)
+        states = _states(query.get("status"))
+        marks = {"model": query["model"]} if query.get("model") else {}
+        wanted = JobFilter(client.owner, NAME, states, marks=marks)
+        if query.get("type", "image") != "image":
+            found, total = [], 0
+        else:
+            found, total = await self._services.history.page(wanted, offset=(page - 1) * size, limit=size)
+        items = [self._dialect.acknowledge(job, self._progress.of(job)) for job in found]
+        return JSONResponse({"data": items, "total": total, "page": page, "page_size": size})
+
+    async def batch(self, request: Request) -> Response:
+        """Several tasks, in the order that they are asked for. Unknown ones are left out."""
+        client = client_of(request, self._services)
+        fields = validate(BatchFields, await read_object(request, self._services))
+        found = [await self._find(client, task_id) for task_id in dict.fromkeys(fields.task_ids)]
+        return JSONResponse({"data": [self._task(job, client) for job in found if job is not None]})
+
+    async def _find(self, client: Client, task_id: str) -> Job | None:
+        job = await self._services.queue.find(client.owner, task_id)
+        return job if job is not None and job.submission.dialect == NAME else None
+
+    def _task(self, job: Job, client: Client) -> dict[str, Any]:
+        return self._dialect.task(job, client.base_url, self._progress.of(job))
+
+    async def _repeated(self, client: Client, call: CreateCall) -> Response | None:
+        """The answer to a repeated request. None when its key is new, or when its task failed and may run again.
+
+        Raises `InvalidParameter` for another request with the same key.
+        """
+        job = await self._find(client, call.task_id)
+        if job is None or job.state in ("failed", "cancelled"):
+            return None
+        if _plain(job.submission.task) != _plain(call.sent):
+            message = f"Invalid value for '{KEY_HEADER}'. It belongs to another request."
+            raise InvalidParameter(KEY_HEADER, message)
+        return JSONResponse(self._task(job, client), 200, {REPLAY_HEADER: "true"})
+
+
+def _plain(task: Mapping[str, Any]) -> dict[str, Any]:
+    """What repeats of a request share. Inline pictures are stored by other names."""
+    pictures = task.get("image_urls")
+    return {**task, "image_urls": len(pictures) if isinstance(pictures, list | tuple) else None}
+
+
+def _states(text: str | None) -> tuple[State, ...]:
+    """The states behind one of the vendor's, or none for all."""
+    if text is None:
+        return ()
+    states: tuple[State, ...] = tuple(ours for ours, theirs in STATES.items() if theirs == text)
+    if not states:
+        known = ", ".join(dict.fromkeys(STATES.values()))
+        raise InvalidParameter("status", f"Invalid value for 'status' parameter. It must be one of: {known}.")
+    return states
