@@ -89,6 +89,10 @@ class Settings(BaseSettings):
         default="auto",
         description="Compile the transformer's blocks. auto: on a GPU, in a minute at the first start; off: never.",
     )
+    exactness: Literal["strict", "relaxed"] = Field(
+        default="strict",
+        description="How compiled blocks round. strict: as separate kernels do; relaxed: also kernels that round less.",
+    )
     vram: Literal["auto"] | Annotated[float, Field(gt=0)] = Field(
         default="auto", description="GPU memory to use, in GiB; auto: all that is free."
     )
@@ -248,6 +252,7 @@ class Settings(BaseSettings):
             streamed_blocks=None if self.streamed_blocks == "auto" else self.streamed_blocks,
             tables=None if self.modulation_tables == "auto" else self.modulation_tables == "on",
             compiled=self.data_dir / "compiled" if self.compile == "auto" else None,
+            relaxed=self.exactness == "relaxed",
         )
 
     @field_validator("data_dir", "models", "lora_dir", "profile_dir")

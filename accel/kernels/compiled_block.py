@@ -15,6 +15,7 @@ from torch import nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from accel.block_forward import BlockForward, BlockLayers, BlockModulation, forward_through
+from accel.kernels.linear_gelu import linear_gelu
 from accel.kernels.low_rank import BlockLowRank
 from accel.rotary_embedding import RealRotary, RotaryEmbedding
 
@@ -28,10 +29,12 @@ _Block = Callable[..., tuple[torch.Tensor, torch.Tensor]]
 class CompiledBlocks:
     """Runs blocks through one compiled function. It is compiled at the first call, which takes about a minute.
 
-    Forward hooks are not part of the graph, so a block with hooks must not come here. Additions to its layers may.
+    `relaxed` allows kernels that round less often than the separate ones, such as a product with a GELU in it. Forward
+    hooks are not part of the graph, so a block with hooks must not come here. Additions to its layers may.
     """
 
     backend: str = "inductor"
+    relaxed: bool = False
     _compiled: _Block = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -73,7 +76,7 @@ class CompiledBlocks:
         modulate_index: torch.Tensor | None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         return self._compiled(
-            block, image, text, modulation.image, modulation.text, *rotary.real, modulate_index, added
+            block, image, text, modulation.image, modulation.text, *rotary.real, modulate_index, added, self.relaxed
         )
 
 
@@ -92,16 +95,17 @@ def forward_with_real_rotary(
     text_rotary: RealRotary,
     modulate_index: torch.Tensor | None,
     added: BlockLowRank | None = None,
+    relaxed: bool = False,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """What `block_forward` computes, with real rotary embeddings. Equal to it within the rounding of float32.
 
-    `added` are low-rank additions to the layers of the block.
+    `added` are low-rank additions to the layers of the block. `relaxed` rounds less often: see `linear_gelu`.
     """
 
     def attend(image: torch.Tensor, text: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         return _attend(block.attn, image, text, image_rotary, text_rotary, added)
 
-    layers = BlockLayers(attend, _mlp(block, "img_mlp", added), _mlp(block, "txt_mlp", added))
+    layers = BlockLayers(attend, _mlp(block, "img_mlp", added, relaxed), _mlp(block, "txt_mlp", added, relaxed))
     return forward_through(layers, block, image, text, image_modulation, text_modulation, modulate_index)
 
 
@@ -145,17 +149,18 @@ def _attend(
 
 
 def _mlp(
-    block: QwenImageTransformerBlock, name: str, added: BlockLowRank | None
+    block: QwenImageTransformerBlock, name: str, added: BlockLowRank | None, relaxed: bool
 ) -> Callable[[torch.Tensor], torch.Tensor]:
     """The feed-forward layer of the image or of the text."""
     mlp: Any = block.get_submodule(name)
 
     def run(sample: torch.Tensor) -> torch.Tensor:
-        if added is None:
-            return mlp(sample)
         activation = mlp.net[0]
-        hidden = _linear(activation.proj, sample, added, f"{name}.net.0.proj")
-        return _linear(mlp.net[2], activation.gelu(hidden), added, f"{name}.net.2")
+        if relaxed and added is None and isinstance(activation.proj, nn.Linear):
+            hidden = linear_gelu(sample, activation.proj.weight, activation.proj.bias)
+        else:
+            hidden = activation.gelu(_linear(activation.proj, sample, added, f"{name}.net.0.proj"))
+        return _linear(mlp.net[2], hidden, added, f"{name}.net.2")
 
     return run
 

@@ -7,13 +7,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import Literal
+from functools import cached_property, partial
+from typing import Literal, cast
 
 import torch
 
 from accel.kernels.attention import attention_kernel, choose_attention
 from accel.kernels.compiled_block import CompiledBlocks
+from accel.kernels.low_rank import LAYERS
 from accel.weights.quantized.quantize import quantize
 from benchmarks.gpu.arithmetic import Work, forward_work
 from benchmarks.gpu.ceilings import Ceilings, Shapes, measure
@@ -21,6 +22,9 @@ from benchmarks.random_models import NEGATIVE_TOKENS, PROMPT_TOKENS, SEED, TRUE_
 from benchmarks.runs.budget import Figures
 from benchmarks.runs.synchronize import synchronize
 from pipelines.latents import grid
+from pipelines.lora.apply import NO_LORAS, LoraSet, make_lora_set
+from pipelines.lora.deltas import Delta, LoRA
+from pipelines.models.checkpoint import Checkpoint
 from pipelines.models.devices import default_dtype, free_memory
 from pipelines.models.loading.loader import beside_the_modulation
 from pipelines.render import RenderState, advance, begin, finish
@@ -29,6 +33,7 @@ from pipelines.request import RenderRequest, Sampler
 # What others divide by on an H100 and an H200: the dense bfloat16 rate that they sustain (sglang #33536).
 SUSTAINED_RATE = 790e12
 WARM_UP_STEPS = 2
+LORA_STRENGTH = 0.02  # a small part of what the layer itself gives
 
 Precision = Literal["unquantized", "fp8"]
 
@@ -37,7 +42,8 @@ Precision = Literal["unquantized", "fp8"]
 class Case:
     """A text-to-image render: `side` pixels, `steps`, with guidance or without, decoded or latents alone.
 
-    `compiled` runs the blocks through one compiled graph.
+    `compiled` runs the blocks through one compiled graph; `relaxed` lets it round less often. `rank` is that of
+    a LoRA on every layer of the blocks.
     """
 
     side: int
@@ -45,6 +51,8 @@ class Case:
     guidance: bool = True
     picture: bool = False
     compiled: bool = False
+    relaxed: bool = False
+    rank: int = 0
 
 
 class Bench:
@@ -54,7 +62,7 @@ class Bench:
         self.size, self.device = size, device
         self._precision: Precision | None = None
         self._models: RandomModels | None = None
-        self._compiled = CompiledBlocks()
+        self._compiled = {relaxed: CompiledBlocks(relaxed=relaxed) for relaxed in (False, True)}
         self._latents: dict[tuple[Case, Precision], torch.Tensor] = {}
 
     @cached_property
@@ -133,13 +141,28 @@ class Bench:
 
     def _begin(self, models: RandomModels, case: Case) -> RenderState:
         scale = TRUE_CFG_SCALE if case.guidance else 1.0
+        checkpoint = replace(models.checkpoint, compiled=self._compiled[case.relaxed] if case.compiled else None)
         return begin(
             RenderRequest("", "", None, case.side, case.side, case.steps, Sampler(), scale, SEED),
-            replace(models.checkpoint, compiled=self._compiled if case.compiled else None),
+            checkpoint,
             noise=models.noise(case.side),
             cond=models.prompt(),
             uncond=models.negative_prompt() if case.guidance else None,
+            loras=self._loras(checkpoint, case.rank) if case.rank else NO_LORAS,
         )
+
+    def _loras(self, checkpoint: Checkpoint, rank: int) -> LoraSet:
+        """A small random LoRA on every layer of the blocks."""
+        deltas: dict[str, list[tuple[Delta, float]]] = {}
+        torch.manual_seed(SEED)
+        for number, block in enumerate(checkpoint.transformer.transformer_blocks):
+            for name in LAYERS:
+                layer = cast("torch.nn.Linear", block.get_submodule(name))
+                new = partial(torch.randn, device=self.device, dtype=checkpoint.dtype)
+                down, up = new(rank, layer.in_features), new(layer.out_features, rank)
+                factor = layer.in_features**-0.5
+                deltas[f"transformer_blocks.{number}.{name}"] = [(LoRA(down * factor, up * LORA_STRENGTH), 1.0)]
+        return make_lora_set(deltas, checkpoint)
 
     def _run(self, state: RenderState) -> None:
         while state.step < state.total:
@@ -148,7 +171,8 @@ class Bench:
 
     def _difference(self, case: Case, precision: Precision) -> Figures:
         """How far the latents are from the unquantized ones without compilation, relative to those."""
-        plain, found = self._latents.get((replace(case, compiled=False), "unquantized")), self._latents[case, precision]
+        plain = self._latents.get((replace(case, compiled=False, relaxed=False), "unquantized"))
+        found = self._latents[case, precision]
         if plain is None or plain is found:
             return {}
         difference = (plain.float() - found.float()).norm() / plain.float().norm()

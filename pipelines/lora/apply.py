@@ -6,7 +6,7 @@ always removed after it. No weight is ever written to.
 
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -19,7 +19,7 @@ from pipelines.lora.deltas import Delta
 from pipelines.lora.files import LoraFile, read_lora
 from pipelines.lora.keys import changes_modulation
 from pipelines.lora.low_rank import in_graph, low_rank_by_block
-from pipelines.models.checkpoint import LoadedModel
+from pipelines.models.checkpoint import Checkpoint, LoadedModel
 from pipelines.request import LoraUse
 
 Hook = Callable[[nn.Module, tuple[torch.Tensor, ...], torch.Tensor], torch.Tensor]
@@ -67,12 +67,19 @@ def select_loras(uses: Sequence[LoraUse], model: LoadedModel) -> LoraSet:
                 deltas.setdefault(name, []).extend((delta, use.weight) for delta in added)
             if any(map(changes_modulation, file.deltas)):
                 modulation.append((_file_key(_local_path(use.path)), use.weight))
-    transformer = model.checkpoint.transformer
+    return replace(
+        make_lora_set(deltas, model.checkpoint), warnings=tuple(dict.fromkeys(warnings)), modulation=tuple(modulation)
+    )
+
+
+def make_lora_set(deltas: Mapping[str, Sequence[tuple[Delta, float]]], checkpoint: Checkpoint) -> LoraSet:
+    """The set of some deltas with their weights, by the names of the transformer's modules."""
+    transformer = checkpoint.transformer
     hooks = {name: (transformer.get_submodule(name), _hook(tuple(added))) for name, added in deltas.items()}
     low_rank = None
-    if model.checkpoint.compiled is not None and (blocks := low_rank_by_block(deltas, transformer)) is not None:
+    if checkpoint.compiled is not None and (blocks := low_rank_by_block(deltas, transformer)) is not None:
         low_rank = CompiledLoras(blocks, tuple(hook for name, hook in hooks.items() if not in_graph(name)))
-    return LoraSet(tuple(hooks.values()), tuple(dict.fromkeys(warnings)), tuple(modulation), low_rank)
+    return LoraSet(tuple(hooks.values()), low_rank=low_rank)
 
 
 def load_lora(path: Path, model: LoadedModel) -> LoraFile:

@@ -104,4 +104,5 @@ class LoadedModel:
             attention_warning=attention.warning,
             formats=dict(checkpoint.formats),
             compiled=checkpoint.compiled is not None,
+            relaxed=checkpoint.compiled is not None and checkpoint.compiled.relaxed,
         )

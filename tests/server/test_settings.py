@@ -62,6 +62,7 @@ def test_each_option_is_a_flag_and_a_variable(monkeypatch: pytest.MonkeyPatch) -
         "prompt_cache_mb": ("0", "1"),
         "lora_timeout": ("1.5", "2"),
         "compile": ("auto", "off"),
+        "exactness": ("relaxed", "strict"),
         "threshold_direction": ("library", "documented"),
         "log_level": ("debug", "error"),
     }

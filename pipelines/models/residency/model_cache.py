@@ -1,10 +1,13 @@
 """The models that are loaded on one device."""
 
 from dataclasses import replace
+from functools import partial
 from typing import get_args
 
+import structlog
 import torch
 
+from accel.kernels.compiled_block import CompiledBlocks
 from pipelines.catalog.catalog import ModelEntry
 from pipelines.errors import LoadError
 from pipelines.models.checkpoint import Checkpoint, LoadedModel
@@ -25,6 +28,8 @@ from pipelines.models.planning.planner import PlanError
 from pipelines.models.residency.loaded_models import LoadedModels
 from pipelines.models.residency.options import DEFAULT_OPTIONS, ModelOptions
 from pipelines.models.residency.turns import DeviceTurns
+
+log = structlog.get_logger()
 
 
 class ModelCache:
@@ -58,7 +63,10 @@ class ModelCache:
         self._models.make_room(plan.host_bytes, self._kept.networks)
         checkpoint = load(entry.files, self._device, dtype, with_vision=with_vision, plan=plan, kept=self._kept)
         if self._options.compiled is not None and self._device.type == "cuda":
-            checkpoint = compile_blocks(checkpoint, self._options.compiled)
+            blocks = partial(CompiledBlocks, relaxed=self._options.relaxed)
+            checkpoint = compile_blocks(checkpoint, self._options.compiled, blocks)
+        if self._options.relaxed and checkpoint.compiled is None:
+            log.warning("--exactness relaxed has no effect: the blocks are not compiled", model=entry.air)
         memory = ByteBudgetCache(budgets_within(plan.adapter_bytes))
         admission = Admission(plan, usual_workload(entry, self._options.plan), card.memory) if card.memory else None
         model = LoadedModel(checkpoint, plan, self._prompts(entry, checkpoint, plan), memory, admission)

@@ -24,7 +24,8 @@ class ModelOptions:
     """`plan` is what the plan of each model may use. `prompts` keeps encodings for the next start; None keeps none.
 
     `streamed_blocks` and `tables` replace what the plan of a model says; None leaves it. `compiled` is where the
-    compiler keeps its files; None compiles nothing. Only a GPU compiles.
+    compiler keeps its files; None compiles nothing. Only a GPU compiles. `relaxed` lets compiled
+    blocks round less often.
     """
 
     plan: PlanOptions = field(default_factory=PlanOptions)
@@ -32,6 +33,7 @@ class ModelOptions:
     streamed_blocks: int | None = None
     tables: bool | None = None
     compiled: Path | None = None
+    relaxed: bool = False
 
     def adjust(self, plan: WeightsPlan) -> WeightsPlan:
         """The plan with what the user has set."""

@@ -61,6 +61,10 @@ def test_it_computes_what_the_separate_kernels_do(zero_cond_t: bool) -> None:
     assert differences(transformer_of(zero_cond_t=zero_cond_t), CompiledBlocks("eager")) < 2e-6
 
 
+def test_relaxed_blocks_compute_the_same_where_no_kernel_rounds_less() -> None:
+    assert differences(transformer_of(), CompiledBlocks("eager", relaxed=True)) < 2e-6
+
+
 def test_bfloat16_differs_by_its_rounding_only() -> None:
     assert differences(transformer_of(dtype=torch.bfloat16), CompiledBlocks("eager")) < 0.05
 

@@ -5,6 +5,7 @@ from typing import Any, cast
 
 import pytest
 import torch
+from structlog.testing import capture_logs
 
 from accel.weights.quantized.quantize import describe_linears
 from pipelines.catalog.catalog import Mode, ModelEntry, load_catalog
@@ -76,6 +77,15 @@ def test_the_old_model_is_dropped_before_the_new_one_is_loaded_when_host_memory_
     for weights in (folder, "embedded", folder):
         models.get(entry("text_to_image", weights))
     assert counts == [0, 0, 0]
+
+
+def test_relaxed_rounding_without_compiled_blocks_is_told(folder: Path) -> None:
+    models = ModelCache("cpu", ModelOptions(relaxed=True))
+    with capture_logs() as lines:
+        models.get(entry("text_to_image", folder))
+    assert [line["event"] for line in lines if line["log_level"] == "warning"] == [
+        "--exactness relaxed has no effect: the blocks are not compiled"
+    ]
 
 
 def test_a_share_of_the_host_memory_is_kept(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
