@@ -5,7 +5,7 @@
 # `make embedded` trains the embedded checkpoint anew, and goes on where it was interrupted.
 # `make test-chaos` mistreats real server processes: closed logs, full disks, kills.
 # `make profile` measures the embedded checkpoint's TeaCache profile, and has to follow whenever its weights change.
-# `make test-clients` also needs npm: it runs the vendor's other clients against a server of ours.
+# `make test-clients` also needs npm: it runs the vendors' clients against a server of ours.
 # `make serve ARGS="--port 9000"` passes flags on to `ownware serve`.
 
 PYTHON ?= python3
@@ -39,8 +39,10 @@ coverage: $(VENV)/.test
 	$(BIN)/coverage report --include "accel/*" --fail-under 99
 	$(BIN)/coverage report --include "server/*" --fail-under 98
 
-# The vendor's other clients; the two Python SDKs share a module name, so the older one has an environment of its own.
-test-clients: $(VENV)/.test .venv-legacy/.done tests/clients/node_modules/.done
+# The vendors' clients. Python SDKs that share a module name, or need much, have an environment of their own.
+CLIENT_VENVS := .venv-legacy .venv-wavespeed .venv-wavespeed-legacy .venv-runpod
+
+test-clients: $(VENV)/.test $(CLIENT_VENVS:=/.done) tests/clients/node_modules/.done
 	$(BIN)/python -m pytest tests/clients tests/examples -m clients $(ARGS)
 
 check: $(VENV)/.test
@@ -73,9 +75,14 @@ profile: $(VENV)/.serve
 clean:
 	rm -rf $(VENV) .venv-* tests/clients/node_modules
 
-.venv-legacy/.done:
-	$(PYTHON) -m venv .venv-legacy
-	.venv-legacy/bin/pip install --quiet --disable-pip-version-check runware==0.5.24
+.venv-legacy/.done: CLIENT := runware==0.5.24
+.venv-wavespeed/.done: CLIENT := wavespeed==2.0.5
+.venv-wavespeed-legacy/.done: CLIENT := wavespeed==0.1.1
+.venv-runpod/.done: CLIENT := runpod==1.12.0
+
+$(CLIENT_VENVS:=/.done):
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/pip install --quiet --disable-pip-version-check $(CLIENT)
 	@touch $@
 
 tests/clients/node_modules/.done: tests/clients/package.json

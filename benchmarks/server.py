@@ -1,4 +1,4 @@
-"""Measures what the server costs around the worker: start, overhead of a request, acknowledgement under load.
+"""Measures what the server costs around the worker: start, overhead, acknowledgement under load, waiting clients.
 
 Starts a server of its own and talks to it over HTTP, as a client does:
 
@@ -25,6 +25,7 @@ from typing import Any
 
 import httpx2
 
+from benchmarks.held_lines import measure_held_lines
 from benchmarks.records import append_line
 
 # Small enough that the server's share shows beside the worker's.
@@ -40,15 +41,17 @@ TASK = {
 LONG_TASK = {**TASK, "width": 1024, "height": 1024, "steps": 50, "numberResults": 20}
 CLIENTS = (1, 4, 16)
 ACKNOWLEDGEMENTS = 150
+WAITING_CLIENTS = 200
 
 Report = Callable[[str, dict[str, Any]], None]
 
 
 @dataclass(frozen=True, slots=True)
 class RunningServer:
-    """A running server: its base URL, and the seconds from the start of the command until it was ready."""
+    """A running server: its base URL, its process, and the seconds from the start until it was ready."""
 
     url: str
+    pid: int
     seconds_to_ready: float
 
 
@@ -66,7 +69,7 @@ def run_server(data_dir: str) -> Iterator[RunningServer]:
                 if process.poll() is not None:
                     raise SystemExit("the server did not start")
                 time.sleep(0.01)
-        yield RunningServer(url, time.perf_counter() - started)
+        yield RunningServer(url, process.pid, time.perf_counter() - started)
     finally:
         process.terminate()
         process.wait(20)
@@ -141,6 +144,15 @@ async def measure_requests(url: str, requests: int, report: Report) -> None:
         report("async acknowledgement in ms while rendering", percentiles(acknowledged))
 
 
+async def measure_waiting(server: RunningServer, report: Report) -> None:
+    """Report what many waiting clients cost a running server."""
+    limits = httpx2.Limits(max_connections=None)
+    async with httpx2.AsyncClient(base_url=server.url, timeout=600, limits=limits) as web:
+        health, memory = await measure_held_lines(web, server.pid, WAITING_CLIENTS, LONG_TASK)
+    report(f"healthz in ms, {WAITING_CLIENTS} clients wait", percentiles(health))
+    report(f"memory in MB, {WAITING_CLIENTS} clients wait", memory)
+
+
 def run(requests: int, report: Report) -> None:
     """Measure everything once."""
     with tempfile.TemporaryDirectory() as data_dir:
@@ -149,6 +161,7 @@ def run(requests: int, report: Report) -> None:
         with run_server(data_dir) as second:
             report("seconds to ready, second start", {"seconds": round(second.seconds_to_ready, 2)})
             asyncio.run(measure_requests(second.url, requests, report))
+            asyncio.run(measure_waiting(second, report))
 
 
 def main() -> None:

@@ -1,0 +1,115 @@
+"""Measures what waiting clients cost a server: many hold their lines at once, in four ways, and health is asked for.
+
+Knows the four ways on the wire; knows no worker.
+"""
+
+import asyncio
+import contextlib
+import json
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import httpx2
+from websockets.asyncio.client import connect
+
+# Behind a task that renders for minutes, none of these begins.
+PROMPT = {
+    "prompt": "a large red circle at the center on a white background",
+    "size": "128*128",
+    "num_inference_steps": 4,
+}
+TASK = {"taskType": "imageInference", "model": "runware:108@1", "width": 128, "height": 128, "steps": 4}
+DRAW = "/v2/qwen-image-t2i"
+SYNC_MODE = "/api/v3/wavespeed-ai/qwen-image/text-to-image"
+SETTLE_SECONDS = 5.0  # until all are accepted
+KEPT_SECONDS = 20.0  # between the two looks at the memory
+PROBES, PROBE_PAUSE_SECONDS = 200, 0.02
+
+
+def resident_bytes(pid: int) -> int:
+    """The memory of a process that is in RAM, as Linux counts it."""
+    line = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmRSS"))
+    return int(line.split()[1]) * 1024
+
+
+async def hold_runsync(web: httpx2.AsyncClient) -> None:
+    """Wait for a new job of RunPod's API."""
+    await web.post(f"{DRAW}/runsync?wait=300000", json={"input": PROMPT})
+
+
+async def hold_status_sync(web: httpx2.AsyncClient) -> None:
+    """Wait for a job of RunPod's API that was sent before."""
+    job = (await web.post(f"{DRAW}/run", json={"input": PROMPT})).json()
+    await web.get(f"{DRAW}/status-sync/{job['id']}?wait=300000")
+
+
+async def hold_sync_mode(web: httpx2.AsyncClient) -> None:
+    """Wait for a prediction of WaveSpeed's API in sync mode."""
+    await web.post(SYNC_MODE, json={**PROMPT, "enable_sync_mode": True})
+
+
+async def hold_socket(web: httpx2.AsyncClient) -> None:
+    """Wait for a task of Runware's API on a WebSocket."""
+    address = str(web.base_url.copy_with(scheme="ws")).rstrip("/") + "/v1"
+    async with connect(address) as socket:
+        await socket.send(json.dumps([{"taskType": "authentication", "apiKey": "any"}]))
+        await socket.recv()
+        task = {**TASK, "taskUUID": str(uuid.uuid4()), "positivePrompt": PROMPT["prompt"], "deliveryMethod": "async"}
+        await socket.send(json.dumps([task]))
+        async for _ in socket:
+            pass
+
+
+WAYS: tuple[Callable[[httpx2.AsyncClient], Coroutine[Any, Any, None]], ...] = (
+    hold_runsync,
+    hold_status_sync,
+    hold_sync_mode,
+    hold_socket,
+)
+
+
+@contextlib.asynccontextmanager
+async def held_lines(web: httpx2.AsyncClient, clients: int) -> AsyncIterator[None]:
+    """Hold the lines of so many clients within this block, in each way as many."""
+    tasks = [asyncio.create_task(way(web)) for way in WAYS for _ in range(clients // len(WAYS))]
+    try:
+        await asyncio.sleep(SETTLE_SECONDS)
+        yield
+    finally:
+        ended = [task for task in tasks if task.done()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if ended:
+            raise RuntimeError(f"{len(ended)} of {len(tasks)} clients did not wait: {ended[0]}")
+
+
+async def probe_health(web: httpx2.AsyncClient) -> list[float]:
+    """Milliseconds of each of many health checks."""
+    found = []
+    for _ in range(PROBES):
+        started = time.perf_counter()
+        (await web.get("/healthz")).raise_for_status()
+        found.append(1000 * (time.perf_counter() - started))
+        await asyncio.sleep(PROBE_PAUSE_SECONDS)
+    return found
+
+
+async def measure_held_lines(
+    web: httpx2.AsyncClient, pid: int, clients: int, long_task: dict[str, Any]
+) -> tuple[list[float], dict[str, float]]:
+    """The milliseconds of health checks while clients wait, and the server's memory in MB.
+
+    `long_task` keeps the worker busy. The memory is that before, while the lines are held, and some time later.
+    """
+    await web.post("/v1", json=[{**long_task, "taskUUID": str(uuid.uuid4()), "deliveryMethod": "async"}])
+    memory = {"before": resident_bytes(pid)}
+    async with held_lines(web, clients):
+        health = await probe_health(web)
+        memory["held"] = resident_bytes(pid)
+        await asyncio.sleep(KEPT_SECONDS)
+        memory["later"] = resident_bytes(pid)
+    return health, {name: round(found / 1e6, 1) for name, found in memory.items()}
