@@ -37,6 +37,9 @@ from server.jobs.backend import Worker
 from server.jobs.history import JobHistory
 from server.jobs.queue import JobQueue
 from server.jobs.store import JobStore
+from server.jobs.timing import step_times
+from server.jobs.timing.silence import SilenceLimits
+from server.jobs.timing.step_times import StepTimes
 from server.keys import key_table
 from server.keys.key_table import DATABASE_NAME, KeyTable
 from server.media import store as media_tables
@@ -73,6 +76,7 @@ TABLES = (
     picture_tasks.SCHEMA,
     key_table.SCHEMA,
     deadlines.SCHEMA,
+    step_times.SCHEMA,
 )
 
 
@@ -175,7 +179,15 @@ def _services(settings: Settings, catalog: Catalog, workers: Sequence[Worker], c
     claims = IdClaims("job")
     ids, jobs, scopes = TaskIds(database), JobStore(database, claims), CancelScopes()
     history = JobHistory(database, jobs, claims)
-    queue = JobQueue(jobs, media, workers, limit=settings.max_queue, observer=counters)
+    queue = JobQueue(
+        jobs,
+        media,
+        workers,
+        StepTimes(database),
+        limit=settings.max_queue,
+        silence=SilenceLimits(settings.hang_seconds, settings.load_timeout),
+        observer=counters,
+    )
     return Services(
         public_url=settings.public_url,
         max_body=max_body,

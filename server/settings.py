@@ -152,6 +152,15 @@ class Settings(BaseSettings):
         description="How fbCacheThreshold and dbCacheThreshold count. documented: lower reuses more, as the API's "
         "pages say; library: higher does.",
     )
+    hang_seconds: float = Field(
+        default=60.0,
+        gt=0,
+        description="Least seconds without a step until a worker counts as hung and is started again; more where "
+        "steps take longer.",
+    )
+    load_timeout: float = Field(
+        default=7200.0, gt=0, description="Seconds that loading a model may take, with its download."
+    )
     max_queue: int = Field(default=200, ge=1, description="Tasks that may wait before new ones are refused.")
     max_body_mb: int = Field(default=100, ge=1, description="Largest request body, in millions of bytes.")
     max_image_megapixels: int = Field(default=64, ge=1, description="Largest input image, in millions of pixels.")

@@ -5,6 +5,7 @@ import hashlib
 import io
 import threading
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from PIL import Image
 
 from pipelines.models.engaged import Engaged
 from server.jobs.backend import WorkerDied, WorkerStartFailed
-from server.jobs.image_writer import AfterStep
+from server.jobs.image_writer import AfterStep, BeforeLoad
 from server.jobs.messages import Cancelled, Failed, Finished, ImageWritten, Output, Progress, RenderJob, Reply
 from server.media.decode import Picture, check_picture, rewrite_picture
 from server.media.decoder_pool import DecoderPool
@@ -20,6 +21,7 @@ from server.media.encode import encode
 
 if TYPE_CHECKING:
     from server.errors import Failure
+    from server.jobs.estimates import Measured
 
 PAUSE_SECONDS = 0.002
 
@@ -28,6 +30,8 @@ class FakeWorker:
     """Draws flat pictures whose colour is the seed, in two steps each.
 
     `hold` keeps it at its first step until released; `fail` makes it fail; `die` makes the process end once.
+    `measured` is what it tells of the seconds of each image.
+    `dying_starts` of its next starts end without a word. `silent` makes it answer nothing until it is killed.
     """
 
     def __init__(self, device: str = "fake") -> None:
@@ -40,10 +44,15 @@ class FakeWorker:
         self.fail: Failure | None = None
         self.die = False
         self.start_failure: str | None = None
+        self.measured: Measured | None = None
+        self.dying_starts = 0
+        self.silent = False
+        self.killed = 0
         self.starts = 0
         self.jobs: list[RenderJob] = []
         self._cancelled: set[int] = set()
         self._hold_from = 0
+        self._ended = False
 
     def hold(self, index: int = 0) -> None:
         """Stop at the first step of a job's image of that index, until `release`."""
@@ -59,6 +68,11 @@ class FakeWorker:
         self.on_end = on_end
         if self.start_failure is not None:
             raise WorkerStartFailed(self.start_failure)
+        if self.dying_starts:
+            self.dying_starts -= 1
+            raise WorkerDied
+        while self.silent:  # noqa: ASYNC110  set by a test
+            await asyncio.sleep(PAUSE_SECONDS)
 
     async def render(self, job: RenderJob) -> AsyncIterator[Reply]:
         self.jobs.append(job)
@@ -66,6 +80,8 @@ class FakeWorker:
         if self.die:
             self.die = False
             raise WorkerDied
+        while self.silent:  # noqa: ASYNC110  set by a test
+            await asyncio.sleep(PAUSE_SECONDS)
         for output in job.outputs:
             for step in (1, 2):
                 yield Progress(job.job_id, output.index, step, 2)
@@ -82,17 +98,32 @@ class FakeWorker:
         yield Finished(job.job_id)
 
     async def _released(self, job: RenderJob) -> None:
-        while not self.go.is_set() and job.job_id not in self._cancelled:  # noqa: ASYNC110  set by a thread
+        while not self.go.is_set() and job.job_id not in self._cancelled:
+            if self._ended:
+                self._ended = False
+                raise WorkerDied
             await asyncio.sleep(PAUSE_SECONDS)
 
     def cancel(self, job_id: int) -> None:
         self._cancelled.add(job_id)
 
+    def end_now(self) -> None:
+        """End in the middle of the job that is held."""
+        self._ended = True
+
     async def stop(self) -> None:
         self.go.set()
 
+    async def kill(self) -> None:
+        self.killed += 1
+        self.silent = False
+
+    async def last_words(self) -> str:
+        return "last words"
+
     def _draw(self, job: RenderJob, index: int) -> ImageWritten:
-        return write_flat_image(job, next(output for output in job.outputs if output.index == index))
+        image = write_flat_image(job, next(output for output in job.outputs if output.index == index))
+        return replace(image, measured=self.measured)
 
 
 class FakeWriter:
@@ -111,7 +142,7 @@ class FakeWriter:
     def free_memory(self) -> None:
         self.freed += 1
 
-    def write(self, job: RenderJob, output: Output, after_step: AfterStep) -> ImageWritten:
+    def write(self, job: RenderJob, output: Output, after_step: AfterStep, before_load: BeforeLoad) -> ImageWritten:
         if self.error is not None:
             raise self.error
         for step in range(job.request.steps + 1):

@@ -50,3 +50,11 @@ class Worker(Protocol):
     async def stop(self) -> None:
         """End the worker."""
         ...
+
+    async def kill(self) -> None:
+        """End the worker at once: it does not answer."""
+        ...
+
+    async def last_words(self) -> str:
+        """Why the worker ended: how, and the last lines of its standard error. Empty if that is not known."""
+        ...

@@ -12,6 +12,8 @@ import structlog
 
 from pipelines.catalog.catalog import Catalog, ModelEntry
 from pipelines.models.residency.options import ModelOptions
+from pipelines.request import RenderRequest
+from server.jobs.estimates import Measured
 from server.jobs.messages import ImageWritten, Output, RenderJob
 from server.media.encode import encode
 from server.media.files import write_file
@@ -19,12 +21,18 @@ from server.media.metadata import fits
 
 if TYPE_CHECKING:
     from pipelines.catalog.component_files import ComponentFiles
+    from pipelines.generate import GeneratedImage
     from pipelines.models.checkpoint import LoadedModel
     from pipelines.models.engaged import Engaged
 
 log = structlog.get_logger()
 
 AfterStep = Callable[[int, int], None]  # steps done, and steps in all; may raise to stop the image
+BeforeLoad = Callable[[], None]
+
+
+def _ignore() -> None:
+    """Nobody wants to know."""
 
 
 class ImageWriter:
@@ -43,11 +51,13 @@ class ImageWriter:
         self._note_engaged(catalog.entries[0], self._models.get(catalog.entries[0]))
         self._ran_out = False  # since the last image
 
-    def write(self, job: RenderJob, output: Output, after_step: AfterStep) -> ImageWritten:
+    def write(
+        self, job: RenderJob, output: Output, after_step: AfterStep, before_load: BeforeLoad = _ignore
+    ) -> ImageWritten:
         """Render an image and write its file.
 
-        `after_step` is called before the first step and after each one. Raises `RenderError`, and whatever
-        `after_step` raises.
+        `after_step` is called before the first step and after each one. `before_load` is called if other weights
+        have to be loaded. Raises `RenderError`, and whatever the two raise.
         """
         from pipelines.generate import generate
         from pipelines.receipt import make_receipt, with_engaged
@@ -56,8 +66,9 @@ class ImageWriter:
         entry = self._catalog.find(job.request.model)
         if entry is None:
             raise LookupError(f"{job.request.model} is no longer in the catalogue")
-        model = self._load(entry)
-        generated = generate(job.request, output.index, model, entry, after_step)
+        model = self._load(entry, before_load)
+        clock = _StepClock(after_step)
+        generated = generate(job.request, output.index, model, entry, clock.after_step)
         image, seed, warnings = generated.image, generated.seed, generated.warnings
         encoding = (job.encoding.format, job.encoding.quality)
         made = make_receipt(job.request, seed, encoding, entry, self.description, model.precision, generated.cache)
@@ -81,6 +92,7 @@ class ImageWriter:
             cache=generated.cache,
             engaged=self.engaged,
             recompiled=generated.recompiled,
+            measured=clock.measured(job.request, generated),
         )
 
     def free_memory(self) -> None:
@@ -94,11 +106,12 @@ class ImageWriter:
             self._files = None
         self._ran_out = not self._ran_out
 
-    def _load(self, entry: ModelEntry) -> "LoadedModel":
+    def _load(self, entry: ModelEntry, before_load: BeforeLoad) -> "LoadedModel":
         """The model of an entry. The log says when other weights are loaded, because that takes a while."""
         if entry.files == self._files:
             return self._models.get(entry)
         self._files = None  # the weights before are dropped, whether or not these can be loaded
+        before_load()
         log.info("loading", device=self.description, model=entry.air, weights=str(entry.files))
         started = time.monotonic()
         model = self._models.get(entry)
@@ -115,3 +128,28 @@ class ImageWriter:
         log.info("engaged", device=self.description, model=entry.air, weights=str(engaged))
         for reason in () if model.plan is None or engaged.plain else model.plan.reasons:
             log.info("plan", model=entry.air, reason=reason)
+
+
+class _StepClock:
+    """Measures the parts of an image: its steps, and the rest up to its file. The weights are loaded already."""
+
+    def __init__(self, after_step: AfterStep) -> None:
+        self._after_step = after_step
+        self._created = self._begun = self._ended = time.monotonic()
+        self._steps = 0
+
+    def after_step(self, step: int, steps: int) -> None:
+        """Note the time, and pass the step on. The same step again belongs to the rest."""
+        if step == 0:
+            self._begun = time.monotonic()
+        elif step > self._steps:
+            self._steps, self._ended = step, time.monotonic()
+        self._after_step(step, steps)
+
+    def measured(self, request: RenderRequest, generated: "GeneratedImage") -> Measured | None:
+        """The seconds of a computed step, and of the rest until now. None without a step, or with refined faces."""
+        if not self._steps or request.faces is not None:
+            return None
+        steps = self._ended - self._begun
+        saved = 0.0 if generated.cache is None else generated.cache.seconds_saved
+        return Measured((steps + saved) / self._steps, time.monotonic() - self._created - steps)

@@ -10,6 +10,7 @@ from accel.cache.report import CacheReport
 from pipelines.models.engaged import Engaged
 from pipelines.request import RenderRequest
 from server.errors import Failure
+from server.jobs.estimates import Measured
 from server.media.encode import Encoding
 
 
@@ -63,6 +64,13 @@ class StartFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class Loading:
+    """Other weights are loaded for a job, which may take minutes."""
+
+    job_id: int
+
+
+@dataclass(frozen=True, slots=True)
 class Progress:
     """`step` of the `steps` denoising steps of an image are done."""
 
@@ -78,7 +86,7 @@ class ImageWritten:
 
     `seconds` is the time from the start of the image to its file. `receipt` is JSON. `cache` is the report of the step
     cache, None without one. `engaged` is what the model ran with. `recompiled` counts the graphs that were compiled
-    during the render.
+    during the render. `measured` are the seconds of its parts, None where they tell nothing.
     """
 
     job_id: int
@@ -93,6 +101,7 @@ class ImageWritten:
     cache: CacheReport | None = None
     engaged: Engaged | None = None
     recompiled: int = 0
+    measured: Measured | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,4 +127,4 @@ class Failed:
 
 
 Outcome = Finished | Cancelled | Failed  # the last reply to a job
-Reply = Ready | StartFailed | Progress | ImageWritten | Outcome
+Reply = Ready | StartFailed | Loading | Progress | ImageWritten | Outcome

@@ -16,17 +16,21 @@ import structlog
 from pipelines.models.engaged import Engaged
 from server.errors import Failure, ServiceUnavailable
 from server.jobs.backend import Worker, WorkerDied
+from server.jobs.estimates import Estimates
 from server.jobs.events import Ended, Event, JobEvents, JobObserver, Key, Stopping
 from server.jobs.job import CANCELLED, Cancellation, Job, Submission
 from server.jobs.recorder import JobRecorder
 from server.jobs.store import JobStore
 from server.jobs.supervisor import Supervisor, WorkerState
+from server.jobs.timing.silence import SilenceLimits
+from server.jobs.timing.step_times import StepTimes
 from server.media.store import MediaStore
 
 log = structlog.get_logger()
 
 # Ended jobs can be asked for this long; the vendor states no figure.
 RETENTION_SECONDS = 7 * 86_400
+DEFAULT_SILENCE = SilenceLimits()
 
 
 class JobQueue:
@@ -37,15 +41,20 @@ class JobQueue:
         store: JobStore,
         media: MediaStore,
         workers: Sequence[Worker],
+        times: StepTimes,
         *,
         limit: int,
+        silence: SilenceLimits = DEFAULT_SILENCE,
         observer: JobObserver | None = None,
     ) -> None:
         self._store = store
+        self._times = times
         self._limit = limit
         self._events = JobEvents(observer)
         self._recorder = JobRecorder(store, media, self._events)
-        self._supervisors = [Supervisor(worker, store, self._recorder) for worker in workers]
+        self._supervisors = [
+            Supervisor(worker, store, self._recorder, times, silence, self._answer_waiting) for worker in workers
+        ]
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
@@ -83,12 +92,18 @@ class JobQueue:
         """What each worker does, in the order of the devices."""
         return tuple(supervisor.state for supervisor in self._supervisors)
 
+    @property
+    def estimates(self) -> Estimates:
+        """What is known about the seconds of requests."""
+        return self._times.estimates
+
     async def started(self) -> None:
         """Wait until every worker is ready or cannot start."""
         await asyncio.gather(*(supervisor.started() for supervisor in self._supervisors))
 
     async def open(self) -> None:
         """Queue interrupted jobs again, and start the workers without waiting for them."""
+        await self._times.open()
         queued, given_up = await self._store.requeue_interrupted()
         if queued:
             log.info("interrupted tasks continue", tasks=queued)
@@ -192,6 +207,15 @@ class JobQueue:
     async def sweep(self) -> None:
         """Delete the jobs that ended longer than `RETENTION_SECONDS` ago."""
         await self._store.forget(time.time() - RETENTION_SECONDS)
+
+    async def _answer_waiting(self) -> None:
+        """Fail the waiting tasks if no worker can start: nobody knows when they could be rendered."""
+        none_starts = all(supervisor.start_failure is not None for supervisor in self._supervisors)
+        if not none_starts or not any(supervisor.was_ready for supervisor in self._supervisors):
+            return  # a server whose first worker cannot start ends, and keeps its tasks
+        failure = Failure("modelNotReady", f"No worker can start: {self.failure}", ServiceUnavailable.status)
+        for job in await self._store.fail_queued(failure):
+            self._events.publish(Ended(job))
 
     async def _give_up(self, key: Key, gone: asyncio.Event) -> None:
         await gone.wait()

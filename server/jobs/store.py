@@ -158,6 +158,21 @@ class JobStore:
 
         return await self._database.run(work)
 
+    async def fail_queued(self, failure: Failure) -> list[Job]:
+        """Fail all jobs that wait, and return them."""
+
+        def work(connection: sqlite3.Connection) -> list[Job]:
+            rows = connection.execute(
+                "UPDATE jobs SET state = 'failed', finished = ?, failure = ? WHERE state = 'queued' RETURNING id",
+                (time.time(), failure_text(failure)),
+            ).fetchall()
+            jobs = [self.read(connection, row["id"]) for row in rows]
+            for job in jobs:
+                self._ids.release(connection, *job.submission.key)
+            return jobs
+
+        return await self._database.run(work)
+
     async def count_queued(self) -> int:
         """How many jobs wait."""
 

@@ -1,9 +1,12 @@
 """Keeps one worker alive and busy: starts it, gives it one job after the other, starts it again when it dies.
 
-Knows no wire format. What the worker reports goes to the recorder.
+A worker that is silent for too long is ended. One that ends at each start is started less and less often, and the
+queue is told why. Knows no wire format. What the worker reports goes to the recorder.
 """
 
 import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Literal
 
 import structlog
@@ -12,23 +15,48 @@ from pipelines.models.engaged import Engaged
 from server.errors import Failure
 from server.jobs.backend import Worker, WorkerDied, WorkerStartFailed
 from server.jobs.job import CANCELLED, Job
-from server.jobs.messages import ImageWritten, Outcome, Progress
+from server.jobs.messages import ImageWritten, Outcome, Progress, Reply
 from server.jobs.recorder import JobRecorder
 from server.jobs.store import JobStore
+from server.jobs.timing.silence import SilenceLimits, allowed_silence
+from server.jobs.timing.step_times import StepTimes
 
 log = structlog.get_logger()
 
+# After an error of the server itself, such as a full disk.
 RESTART_PAUSE_SECONDS = 1.0
+# A worker that worked is started again at once. Later ends in a row wait: 1, 2, 4 … seconds, but at most a minute.
+LONGEST_PAUSE_SECONDS = 60.0
+_MOST_DOUBLINGS = 10  # more would not be a float some day
+# Ends in a row after which the waiting tasks are answered.
+FAILED_STARTS = 3
+# A worker that has lived this long had a good start.
+GOOD_LIFE_SECONDS = 60.0
 WorkerState = Literal["starting", "idle", "busy", "failed"]
 
 
 class Supervisor:
     """One worker, the job that it renders now, and how far that is."""
 
-    def __init__(self, worker: Worker, store: JobStore, recorder: JobRecorder) -> None:
+    def __init__(
+        self,
+        worker: Worker,
+        store: JobStore,
+        recorder: JobRecorder,
+        times: StepTimes,
+        limits: SilenceLimits,
+        on_failure: Callable[[], Awaitable[None]],
+    ) -> None:
+        """`on_failure` is called when `start_failure` is known."""
         self._worker = worker
         self._store = store
         self._recorder = recorder
+        self._times = times
+        self._limits = limits
+        self._on_failure = on_failure
+        self._ends = 0  # in a row, without a good life between
+        self._ready_since: float | None = None
+        self.was_ready = False
         self._started = asyncio.Event()
         self._wake_up = asyncio.Event()  # there may be a job to claim, or the worker has ended
         self._stopping = False
@@ -80,41 +108,84 @@ class Supervisor:
         await self._worker.stop()
 
     async def run(self) -> None:
-        """Render jobs until cancelled, until the server stops, or until the worker cannot start.
+        """Render jobs until cancelled, until the server stops, or until the worker reports that it cannot start.
 
         Whatever else ends the driving of the worker, `ready` is false and it begins again.
         """
-        while self.start_failure is None and not self._stopping:
+        while not self._stopping:
             try:
-                await self._drive()
+                pause = await self._live()
             except Exception:
-                self.ready = False
+                pause = RESTART_PAUSE_SECONDS
                 log.exception("the supervisor of a worker failed, and starts again", device=self._worker.device)
-            if self.start_failure is None and not self._stopping:
-                await asyncio.sleep(RESTART_PAUSE_SECONDS)
+            if pause is None:
+                return
+            if not self._stopping:
+                await asyncio.sleep(pause)
 
-    async def _drive(self) -> None:
-        """Start the worker and render jobs until it ends."""
+    async def _live(self) -> float | None:
+        """One life of the worker. Returns the seconds until its next start, None if there is none."""
         try:
-            await self._worker.start(self._on_worker_end)
-            self.ready = True
-            self._started.set()
-            while True:
-                await self._render(await self._next_job())
+            await self._drive()
+            await self._worker.stop()
         except WorkerStartFailed as error:
-            self.start_failure = str(error)
-            self._started.set()
-            log.error("worker cannot start", device=self._worker.device, reason=str(error))
+            if self.was_ready:
+                return await self._note_end(str(error))
+            await self._report_failure(str(error))  # it will not find the weights a second later either
+            return None
         except WorkerDied:
             if not self._stopping:
-                log.error("worker died, starting it again", device=self._worker.device)
+                return await self._note_end(await self._worker.last_words())
+        return RESTART_PAUSE_SECONDS
+
+    async def _drive(self) -> None:
+        """Start the worker and render jobs until it ends, or until a job cannot be stored.
+
+        Raises `WorkerDied` and `WorkerStartFailed`.
+        """
+        try:
+            async with asyncio.timeout(self._limits.loading):
+                await self._worker.start(self._on_worker_end)
+        except TimeoutError:
+            await self._end_silent_worker(self._limits.loading, "while it loaded")
+        self.ready = self.was_ready = True
+        self._ready_since = time.monotonic()
+        self.start_failure = None
+        self._started.set()
+        try:
+            while True:
+                await self._render(await self._next_job())
+        except WorkerDied:
+            raise
         except Exception:
             # The worker may be in the middle of a job. Its replies must not be read as those to the next job.
-            self.ready = False
             log.exception("task lost, starting its worker again", device=self._worker.device)
-            await self._worker.stop()
         finally:
             self.ready = False
+
+    async def _note_end(self, reason: str) -> float:
+        """Count and log an end of the worker. Returns the seconds until its next start."""
+        lived = 0.0 if self._ready_since is None else time.monotonic() - self._ready_since
+        self._ready_since = None
+        self._ends = 1 if lived >= GOOD_LIFE_SECONDS else self._ends + 1
+        pause = pause_seconds(self._ends)
+        log.error("worker died, starting it again", device=self._worker.device, reason=reason, pause=pause)
+        if self._ends >= FAILED_STARTS:
+            await self._report_failure(f"The worker ended {self._ends} times in a row: {reason}")
+        return pause
+
+    async def _report_failure(self, reason: str) -> None:
+        """Tell everybody who waits for this worker that it cannot start."""
+        self.start_failure = reason
+        log.error("worker cannot start", device=self._worker.device, reason=reason)
+        self._started.set()
+        await self._on_failure()
+
+    async def _end_silent_worker(self, seconds: float, when: str) -> None:
+        """End a worker that does not answer. Raises `WorkerDied` with a sentence for the client."""
+        log.error("worker does not answer", device=self._worker.device, seconds=round(seconds), when=when)
+        await self._worker.kill()
+        raise WorkerDied(f"The worker did not answer for {seconds:.0f} seconds {when}, so it was ended.")
 
     def _on_worker_end(self) -> None:
         self.ready = False
@@ -141,17 +212,26 @@ class Supervisor:
 
     async def _render(self, job: Job) -> None:
         self.job, self._cancel_reason = job, CANCELLED
+        self._ends = 0  # what ends it now is the task
+        last: Reply | None = None
         try:
-            async for reply in self._worker.render(self._recorder.render_job(job)):
-                if isinstance(reply, Progress):
-                    self.progress = reply
-                elif isinstance(reply, ImageWritten):
-                    await self._recorder.add_image(job, reply)
-                elif isinstance(reply, Outcome):
-                    await self._recorder.end(job, reply, self._cancel_reason)
-        except WorkerDied:
+            replies = self._worker.render(self._recorder.render_job(job))
+            while not isinstance(last, Outcome):
+                seconds = allowed_silence(job.submission.request, last, self._times.estimates, self._limits)
+                last = await _reply_within(seconds, replies)
+                if last is None:
+                    await self._end_silent_worker(seconds, "during this task")
+                elif isinstance(last, Progress):
+                    self.progress = last
+                elif isinstance(last, ImageWritten):
+                    await self._recorder.add_image(job, last)
+                    if last.measured is not None:
+                        await self._times.learn(job.submission.request, last.measured)
+                elif isinstance(last, Outcome):
+                    await self._recorder.end(job, last, self._cancel_reason)
+        except WorkerDied as error:
             if not self._stopping:  # else the task continues at the next start
-                await self._recorder.fail(job, "The worker process ended during this task.")
+                await self._recorder.fail(job, str(error) or "The worker process ended during this task.")
             raise
         except Exception:
             message = "The result of this task could not be stored. The server's log has the details."
@@ -159,3 +239,18 @@ class Supervisor:
             raise
         finally:
             self.job = self.progress = None
+
+
+async def _reply_within(seconds: float, replies: AsyncIterator[Reply]) -> Reply | None:
+    """The next reply, or None if it does not come within the time."""
+    try:
+        async with asyncio.timeout(seconds):
+            return await anext(replies)
+    except TimeoutError:
+        return None
+
+
+def pause_seconds(ends: int) -> float:
+    """The seconds before a worker is started again that has ended this many times in a row."""
+    doublings = min(ends - 2, _MOST_DOUBLINGS)
+    return 0.0 if ends <= 1 else min(LONGEST_PAUSE_SECONDS, RESTART_PAUSE_SECONDS * 2**doublings)

@@ -23,13 +23,14 @@ from pipelines.models.engaged import Engaged
 from pipelines.models.residency.options import ModelOptions
 from pipelines.request import RenderRequest
 from server.errors import Failure
-from server.jobs.image_writer import AfterStep, ImageWriter
+from server.jobs.image_writer import AfterStep, BeforeLoad, ImageWriter
 from server.jobs.messages import (
     Cancel,
     Cancelled,
     Failed,
     Finished,
     ImageWritten,
+    Loading,
     Outcome,
     Output,
     Progress,
@@ -75,8 +76,8 @@ class Writer(Protocol):
     description: str
     engaged: Engaged | None
 
-    def write(self, job: RenderJob, output: Output, after_step: AfterStep) -> ImageWritten:
-        """Render one image."""
+    def write(self, job: RenderJob, output: Output, after_step: AfterStep, before_load: BeforeLoad) -> ImageWritten:
+        """Render one image. Call `before_load` before other weights are loaded."""
         ...
 
     def free_memory(self) -> None:
@@ -157,7 +158,8 @@ class RenderLoop:
             for output in job.outputs:
                 self._check_cancel(job)
                 after_step = functools.partial(self._after_step, job, output)
-                self._connection.send(self._writer.write(job, output, after_step))
+                before_load = functools.partial(self._connection.send, Loading(job.job_id))
+                self._connection.send(self._writer.write(job, output, after_step, before_load))
         except _Cancelled:
             return Cancelled(job.job_id), False
         except (_Stopped, EOFError, BrokenPipeError, ConnectionResetError):

@@ -6,11 +6,13 @@ Imports no torch: the process does that. A thread reads the connection, so that 
 import asyncio
 import contextlib
 import multiprocessing
+import os
+import signal
 import threading
 from collections.abc import AsyncIterator, Callable
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -19,6 +21,7 @@ from pipelines.models.residency.options import ModelOptions
 from server.jobs import worker
 from server.jobs.backend import WorkerDied, WorkerStartFailed
 from server.jobs.messages import Cancel, ImageWritten, Outcome, Ready, RenderJob, Reply, StartFailed, Stop
+from server.process.stderr_tail import StderrTail
 
 if TYPE_CHECKING:
     from pipelines.models.engaged import Engaged
@@ -29,6 +32,9 @@ log = structlog.get_logger()
 STOP_GRACE_SECONDS = 5.0
 # Then the system gets this long to end the process.
 TERMINATION_SECONDS = 2.0
+
+# The last output of a process that has ended may still be on its way.
+_LAST_OUTPUT_SECONDS = 1.0
 
 WorkerMain = Callable[[Connection, str, Catalog, ModelOptions, str], None]
 
@@ -47,6 +53,8 @@ class WorkerProcess:
         self._process: BaseProcess | None = None
         self._connection: Connection | None = None
         self._replies: asyncio.Queue[Reply | None] = asyncio.Queue()
+        self._errors = StderrTail()
+        self._loaded = False
 
     @property
     def pid(self) -> int | None:
@@ -61,14 +69,16 @@ class WorkerProcess:
         """
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
+        self._errors, self._loaded = StderrTail(), False
         process = context.Process(
-            target=self._main,
-            args=(theirs, *self._arguments),
+            target=_main_with_stderr,
+            args=(self._errors.writer, self._main, theirs, *self._arguments),
             name=f"ownware-worker-{self.device}",
             daemon=True,
         )
         await asyncio.to_thread(process.start)
         theirs.close()
+        self._errors.forward()
         replies: asyncio.Queue[Reply | None] = asyncio.Queue()
         self._process, self._connection, self._replies = process, ours, replies
 
@@ -83,6 +93,7 @@ class WorkerProcess:
             raise WorkerStartFailed(reply.message)
         if isinstance(reply, Ready):
             self.description, self.engaged = reply.device, reply.engaged
+            self._loaded = True
             log.info("worker ready", device=reply.device, seconds=round(reply.seconds, 1))
 
     async def render(self, job: RenderJob) -> AsyncIterator[Reply]:
@@ -109,7 +120,23 @@ class WorkerProcess:
         if process is None or connection is None:
             return
         self._process = None
-        await asyncio.to_thread(_end, process, connection)
+        # While it loads it reads no message.
+        await asyncio.to_thread(_end, process, connection, STOP_GRACE_SECONDS if self._loaded else 0.0)
+
+    async def kill(self) -> None:
+        """End the process at once."""
+        if self._process is not None:
+            self._process.kill()
+            await asyncio.to_thread(self._process.join, TERMINATION_SECONDS)
+
+    async def last_words(self) -> str:
+        """How the process ended, and the last lines of its standard error."""
+        process = self._process
+        if process is None:
+            return ""
+        await asyncio.to_thread(process.join, _LAST_OUTPUT_SECONDS)
+        lines = await asyncio.to_thread(self._errors.last_lines, _LAST_OUTPUT_SECONDS)
+        return "; ".join((describe_exit(process.exitcode), *lines))
 
     def _send(self, message: RenderJob | Cancel) -> None:
         if self._connection is None:
@@ -124,6 +151,24 @@ class WorkerProcess:
         if reply is None:
             raise WorkerDied
         return reply
+
+
+def describe_exit(status: int | None) -> str:
+    """The exit status of a process in words. It is negative for a signal, and None while the process runs."""
+    if status is None:
+        return "still running"
+    if status >= 0:
+        return f"exit status {status}"
+    name = signal.Signals(-status).name if -status in set(signal.Signals) else f"signal {-status}"
+    return f"ended by {name}" + (", as the system does when memory runs out" if name == "SIGKILL" else "")
+
+
+def _main_with_stderr(errors: Connection | None, main: WorkerMain, connection: Connection, *arguments: Any) -> None:
+    """Run the main function of a worker with its standard error in a pipe."""
+    if errors is not None:
+        os.dup2(errors.fileno(), 2)
+        errors.close()
+    main(connection, *arguments)
 
 
 def _read(connection: Connection, receive: Callable[[Reply | None], None], loop: asyncio.AbstractEventLoop) -> None:
@@ -141,11 +186,11 @@ def _read(connection: Connection, receive: Callable[[Reply | None], None], loop:
             return
 
 
-def _end(process: BaseProcess, connection: Connection) -> None:
+def _end(process: BaseProcess, connection: Connection, grace: float) -> None:
     # Closing our end would not end the process: the reader thread is inside a read, which keeps the end open.
     with contextlib.suppress(OSError):
         connection.send(Stop())
-        process.join(STOP_GRACE_SECONDS)
+        process.join(grace)
     if process.is_alive():  # it puts off a SIGTERM
         process.kill()
         process.join(TERMINATION_SECONDS)

@@ -7,8 +7,9 @@ import socket
 import subprocess
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, Any
 
 import httpx2
@@ -18,29 +19,37 @@ from tests.live import COMMAND
 KEY = {"Authorization": "Bearer any"}
 START_SECONDS, TASK_SECONDS, STOP_SECONDS = 90, 60, 20
 _POLL_SECONDS = 0.1
+NOTHING_MORE: Mapping[str, str] = MappingProxyType({})
 
 
 class ChaosServer:
     """A server process of its own process group. It may be gone at any time."""
 
-    def __init__(self, data_dir: Path, *flags: str, log: int | IO[Any] = subprocess.DEVNULL, **options: Any) -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        *flags: str,
+        log: int | IO[Any] = subprocess.DEVNULL,
+        environment: Mapping[str, str] = NOTHING_MORE,
+        **options: Any,
+    ) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.url = f"http://127.0.0.1:{probe.getsockname()[1]}"
         port = self.url.rpartition(":")[2]
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("OWNWARE_")}
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("OWNWARE_")}
         self.process = subprocess.Popen(
             [*COMMAND, "serve", "--port", port, "--data-dir", str(data_dir), "--weights", "embedded", *flags],
             stdout=log,
             stderr=subprocess.STDOUT,
-            env=environment,
+            env={**inherited, **environment},
             start_new_session=True,
             **options,
         )
 
-    def wait_ready(self) -> None:
-        """Wait until the server takes tasks."""
-        self._until(lambda: httpx2.get(f"{self.url}/readyz").status_code == 200, START_SECONDS, "not ready")
+    def wait_ready(self, status: int = 200) -> None:
+        """Wait until the server takes tasks, or until it says with another status that it does not."""
+        self._until(lambda: httpx2.get(f"{self.url}/readyz").status_code == status, START_SECONDS, f"never {status}")
 
     def send(self, **changes: Any) -> dict[str, Any]:
         """Send a small task and return the first item of the answer."""

@@ -54,6 +54,8 @@ def test_each_option_is_a_flag_and_a_variable(monkeypatch: pytest.MonkeyPatch) -
         "unknown_parameters": ("ignore", "error"),
         "unsupported_parameters": ("warn", "error"),
         "gone_clients": ("finish", "cancel"),
+        "hang_seconds": ("1.5", "2"),
+        "load_timeout": ("1.5", "2"),
         "max_queue": ("1", "2"),
         "max_body_mb": ("1", "2"),
         "max_image_megapixels": ("1", "2"),

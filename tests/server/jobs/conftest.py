@@ -7,6 +7,8 @@ from server.database import Database
 from server.jobs import rows as job_tables
 from server.jobs import supervisor
 from server.jobs.store import JobStore
+from server.jobs.timing import step_times
+from server.jobs.timing.step_times import StepTimes
 from server.media import store as media_tables
 from server.media.store import MediaStore
 from server.tasks import task_ids
@@ -22,7 +24,9 @@ def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
-    database = Database(tmp_path / "db.sqlite", [media_tables.SCHEMA, job_tables.SCHEMA, task_ids.SCHEMA])
+    database = Database(
+        tmp_path / "db.sqlite", [media_tables.SCHEMA, job_tables.SCHEMA, task_ids.SCHEMA, step_times.SCHEMA]
+    )
     yield database
     database.close()
 
@@ -35,6 +39,11 @@ def store(database: Database) -> JobStore:
 @pytest.fixture
 def media(database: Database, tmp_path: Path) -> MediaStore:
     return MediaStore(database, tmp_path / "media")
+
+
+@pytest.fixture
+def times(database: Database) -> StepTimes:
+    return StepTimes(database)
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """What the processes of `test_worker_process` run instead of the real models. Imported by each of them: no torch."""
 
+import os
 import signal
 import time
 from multiprocessing.connection import Connection
@@ -28,6 +29,20 @@ def fail_to_start(connection: Connection, device: str, catalog: Catalog, options
 
 def end_at_once(connection: Connection, device: str, catalog: Catalog, options: ModelOptions, log_level: str) -> None:
     """End without a word."""
+
+
+def fail_with_words(
+    connection: Connection, device: str, catalog: Catalog, options: ModelOptions, log_level: str
+) -> None:
+    """Write to standard error, as a library in C does, and end by a signal."""
+    os.write(2, b"first line\nCUDA error: out of luck\n")
+    os.kill(os.getpid(), signal.SIGABRT)
+
+
+def load_for_ever(connection: Connection, device: str, catalog: Catalog, options: ModelOptions, log_level: str) -> None:
+    """Read no message, because the weights are being loaded."""
+    os.write(2, b"loading\n")
+    time.sleep(3600)
 
 
 def ignore_terminate(

@@ -1,3 +1,4 @@
+import functools
 import hashlib
 import json
 import re
@@ -48,7 +49,9 @@ def test_an_image_and_its_receipt_are_in_the_file(writer: ImageWriter, tmp_path:
     assert seen == [(0, 2), (1, 2), (2, 2)]
     assert (written.job_id, written.index, written.width, written.height) == (3, 1, 64, 64)
     assert (written.seed, written.warnings, written.cache, written.recompiled) == (8, (), None, 0)
-    assert written.seconds > 0
+    assert written.measured is not None
+    assert 0 < written.measured.step * 2 + written.measured.rest <= written.seconds
+    assert written.measured.step > 0
     assert written.sha256 == hashlib.sha256(output.path.read_bytes()).hexdigest()
     assert embedded_text(output.path) == written.receipt
     assert json.loads(written.receipt)["request"]["seed"] == 8
@@ -96,8 +99,11 @@ def test_the_log_says_when_other_weights_are_loaded(
     others = tuple(replace(first, air=f"a:{n}@1", weights=path) for n, path in ((1, str(weights)), (2, f"{weights}/")))
     writer = ImageWriter("cpu", Catalog((first, *others)), DEFAULT_OPTIONS)
     output = Output(0, tmp_path / "0.png")
+    loads: list[str] = []
     for air in ("a:1@1", "a:2@1", "a:2@1"):
-        writer.write(RenderJob(1, replace(REQUEST, model=air), PNG, (output,)), output, ignore)
+        job = RenderJob(1, replace(REQUEST, model=air), PNG, (output,))
+        writer.write(job, output, ignore, functools.partial(loads.append, air))
+    assert loads == ["a:2@1"]
     assert [line for line in lines if line[0] != "engaged"] == [
         ("loading", first.air),
         ("loading", "a:2@1"),

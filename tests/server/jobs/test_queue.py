@@ -13,6 +13,7 @@ from server.jobs.events import ResultReady, Stopping
 from server.jobs.job import Job, Submission
 from server.jobs.queue import RETENTION_SECONDS, JobQueue
 from server.jobs.store import JobStore
+from server.jobs.timing.step_times import StepTimes
 from server.media.store import MediaStore
 from tests.fakes import FakeWorker
 from tests.server.jobs.common import ended, submission, until
@@ -21,12 +22,12 @@ Open = Callable[..., AbstractAsyncContextManager[JobQueue]]
 
 
 @pytest.fixture
-def opened(store: JobStore, media: MediaStore) -> Open:
+def opened(store: JobStore, media: MediaStore, times: StepTimes) -> Open:
     """A queue over the test's data folder. Opened twice, it has the same data."""
 
     @asynccontextmanager
     async def open_queue(*workers: Worker) -> AsyncIterator[JobQueue]:
-        queue = JobQueue(store, media, workers, limit=9)
+        queue = JobQueue(store, media, workers, times, limit=9)
         await queue.open()
         try:
             yield queue
@@ -175,9 +176,45 @@ async def test_one_worker_of_two_is_enough(opened: Open, worker: FakeWorker) -> 
         assert (await run(queue, submission())).state == "done"
 
 
+async def test_when_no_worker_starts_again_the_waiting_tasks_are_answered(opened: Open, worker: FakeWorker) -> None:
+    """They waited for ever."""
+    worker.hold()
+    running, waiting = submission(1), submission(2)
+    async with opened(worker) as queue:
+        with queue.watch(running.key) as first, queue.watch(waiting.key) as second:
+            await queue.submit(running)
+            await until(worker.held.is_set)
+            await queue.submit(waiting)
+            worker.dying_starts = 10**9
+            worker.end_now()
+            assert (await ended(first)).state == "failed"
+            job = await ended(second)
+        assert job.failure is not None
+        assert (job.failure.code, job.failure.status) == ("modelNotReady", 503)
+        assert "last words" in job.failure.message
+        assert await queue.find(*waiting.key) == job
+        with pytest.raises(ServiceUnavailable, match="last words"):
+            await queue.submit(submission(3))
+        worker.dying_starts = 0
+        await until(lambda: queue.ready)
+        worker.release()
+        assert (await run(queue, submission(2))).state == "done"  # its id is free again
+
+
+async def test_a_server_that_never_had_a_worker_keeps_its_tasks(
+    opened: Open, worker: FakeWorker, store: JobStore
+) -> None:
+    await store.accept(submission(), limit=9)
+    worker.dying_starts = 10**9
+    async with opened(worker) as queue:
+        await queue.started()
+        assert queue.failure is not None
+        assert await queue.waiting() == 1
+
+
 async def test_two_workers_on_one_device_are_two(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     workers = FakeWorker("one"), FakeWorker("one")
-    monkeypatch.setattr(supervisor, "RESTART_PAUSE_SECONDS", 3600.0)
+    monkeypatch.setattr(supervisor, "pause_seconds", lambda ends: 3600.0)
     async with opened(*workers) as queue:
         await queue.started()
         workers[0].on_end()

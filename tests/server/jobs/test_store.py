@@ -16,6 +16,18 @@ from server.tasks.task_ids import IdClaims
 from tests.server.jobs.common import SUBMISSION
 
 
+async def test_all_that_waits_fails_and_may_be_sent_again(store: JobStore) -> None:
+    await store.accept(SUBMISSION, limit=9)
+    other = replace(SUBMISSION, task_uuid="other")
+    await store.accept(other, limit=9)
+    assert await store.claim() is not None
+    failure = Failure("modelNotReady", "why", 503)
+    (failed,) = await store.fail_queued(failure)
+    assert (failed.submission.task_uuid, failed.state, failed.failure) == ("other", "failed", failure)
+    assert await store.find(*other.key) == failed
+    assert (await store.accept(other, limit=9)).state == "queued"
+
+
 async def test_a_job_survives_the_process(tmp_path: Path) -> None:
     database = Database(tmp_path / "db.sqlite", [SCHEMA, task_ids.SCHEMA])
     job = await JobStore(database, IdClaims("job")).accept(SUBMISSION, limit=9)

@@ -8,11 +8,15 @@ import pytest
 from server.database import Database
 from server.errors import Failure
 from server.jobs import supervisor as supervisor_module
+from server.jobs.estimates import Measured
 from server.jobs.events import JobEvents
 from server.jobs.job import Job, Submission
+from server.jobs.queue import DEFAULT_SILENCE
 from server.jobs.recorder import JobRecorder
 from server.jobs.store import JobStore
-from server.jobs.supervisor import Supervisor
+from server.jobs.supervisor import FAILED_STARTS, LONGEST_PAUSE_SECONDS, Supervisor, pause_seconds
+from server.jobs.timing.silence import SilenceLimits
+from server.jobs.timing.step_times import StepTimes
 from server.media.store import MediaStore
 from server.tasks.task_ids import IdClaims
 from tests.fakes import FakeWorker
@@ -36,11 +40,25 @@ class WatchedStore(JobStore):
 class Supervised:
     """A supervisor at work, and the events of its jobs."""
 
-    def __init__(self, worker: FakeWorker, store: JobStore, media: MediaStore) -> None:
+    def __init__(
+        self,
+        worker: FakeWorker,
+        store: JobStore,
+        media: MediaStore,
+        times: StepTimes,
+        limits: SilenceLimits = DEFAULT_SILENCE,
+    ) -> None:
         self.events = JobEvents()
         self.store = store
-        self.supervisor = Supervisor(worker, store, JobRecorder(store, media, self.events))
+        self.failures: list[str | None] = []
+        recorder = JobRecorder(store, media, self.events)
+        self.supervisor = Supervisor(worker, store, recorder, times, limits, self.note_failure)
         self.task = asyncio.create_task(self.supervisor.run())
+
+    async def note_failure(self) -> None:
+        self.failures.append(self.supervisor.start_failure)
+        if len(self.failures) == 1:
+            raise sqlite3.OperationalError("database or disk is full")  # it must not end the driver
 
     async def render(self, work: Submission) -> Job:
         with self.events.watch(work.key) as events:
@@ -55,8 +73,10 @@ def store(database: Database) -> WatchedStore:
 
 
 @pytest.fixture
-async def supervised(worker: FakeWorker, store: JobStore, media: MediaStore) -> AsyncIterator[Supervised]:
-    supervised = Supervised(worker, store, media)
+async def supervised(
+    worker: FakeWorker, store: JobStore, media: MediaStore, times: StepTimes
+) -> AsyncIterator[Supervised]:
+    supervised = Supervised(worker, store, media, times)
     yield supervised
     supervised.task.cancel()
     await asyncio.gather(supervised.task, return_exceptions=True)
@@ -124,9 +144,11 @@ async def test_a_worker_that_dies_while_idle_is_started_again_and_costs_no_task(
     assert (await supervised.render(submission())).state == "done"
 
 
-async def test_a_worker_that_cannot_start_is_given_up(worker: FakeWorker, store: JobStore, media: MediaStore) -> None:
+async def test_a_worker_that_cannot_start_is_given_up(
+    worker: FakeWorker, store: JobStore, media: MediaStore, times: StepTimes
+) -> None:
     worker.start_failure = "no weights"
-    supervised = Supervised(worker, store, media)
+    supervised = Supervised(worker, store, media, times)
     await supervised.supervisor.started()
     await supervised.task
     assert not supervised.supervisor.ready
@@ -152,21 +174,94 @@ async def test_a_claim_that_fails_is_tried_again(
     assert worker.starts == 1
 
 
-async def test_a_restart_waits(
-    supervised: Supervised, worker: FakeWorker, store: WatchedStore, monkeypatch: pytest.MonkeyPatch
+async def test_a_worker_that_ends_at_each_start_is_reported_and_started_less_and_less_often(
+    worker: FakeWorker, store: WatchedStore, media: MediaStore, times: StepTimes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """It was started every second for ever, and nobody who waited heard of it."""
     pauses: list[float] = []
+    real = asyncio.sleep
 
     async def slept(seconds: float) -> None:
         pauses.append(seconds)
+        await real(0)
 
-    await store.idle.wait()
-    monkeypatch.setattr(supervisor_module, "RESTART_PAUSE_SECONDS", 60.0)
+    monkeypatch.setattr(supervisor_module, "RESTART_PAUSE_SECONDS", 1.0)
     monkeypatch.setattr(supervisor_module.asyncio, "sleep", slept)
+    worker.dying_starts = FAILED_STARTS + 1
+    supervised = Supervised(worker, store, media, times)
+    await supervised.supervisor.started()
+    assert supervised.failures[0] == "The worker ended 3 times in a row: last words"
+    await store.idle.wait()
+    assert pauses[:4] == [0.0, 1.0, supervisor_module.RESTART_PAUSE_SECONDS, 4.0]  # the third was reported in vain
+    assert (supervised.supervisor.ready, supervised.supervisor.start_failure) == (True, None)
+    supervised.task.cancel()
+
+
+def test_the_pauses_grow_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisor_module, "RESTART_PAUSE_SECONDS", 1.0)
+    assert [pause_seconds(ends) for ends in (1, 2, 3, 10_000)] == [0.0, 1.0, 2.0, LONGEST_PAUSE_SECONDS]
+
+
+async def test_a_worker_that_ends_with_each_task_is_started_again_at_once(
+    supervised: Supervised, worker: FakeWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tasks that end their worker must not hold up those of others."""
+    monkeypatch.setattr(supervisor_module, "RESTART_PAUSE_SECONDS", 3600.0)
+    for number in range(5):
+        worker.die = True
+        assert (await supervised.render(submission(number))).state == "failed"
+    assert (await supervised.render(submission(9))).state == "done"
+    assert supervised.failures == []
+
+
+async def test_a_worker_whose_weights_vanish_later_is_started_again(
+    supervised: Supervised, worker: FakeWorker, store: WatchedStore
+) -> None:
+    await store.idle.wait()
+    worker.start_failure = "no weights"
     worker.on_end()
-    while worker.starts < 2:
-        await supervised.store.count_queued()
-    assert pauses == [60.0]
+    await until(lambda: bool(supervised.failures))
+    assert supervised.supervisor.start_failure is not None
+    assert supervised.supervisor.start_failure.endswith("no weights")
+    worker.start_failure = None
+    assert (await supervised.render(submission())).state == "done"
+    assert supervised.supervisor.start_failure is None
+
+
+async def test_a_worker_that_does_not_answer_is_ended(
+    worker: FakeWorker, store: WatchedStore, media: MediaStore, times: StepTimes
+) -> None:
+    """A stopped process was never noticed: its task ran for ever, and all others waited."""
+    times.estimates.learn(submission().request, Measured(1e-6, 1e-6))
+    supervised = Supervised(worker, store, media, times, SilenceLimits(least=0.05, loading=60.0))
+    await store.idle.wait()
+    worker.silent = True
+    job = await supervised.render(submission(1))
+    assert job.failure is not None
+    assert "did not answer" in job.failure.message
+    assert worker.killed == 1
+    assert (await supervised.render(submission(2))).state == "done"
+    supervised.task.cancel()
+
+
+async def test_a_worker_that_does_not_answer_while_it_loads_is_ended(
+    worker: FakeWorker, store: WatchedStore, media: MediaStore, times: StepTimes
+) -> None:
+    worker.silent = True
+    supervised = Supervised(worker, store, media, times, SilenceLimits(least=60.0, loading=0.05))
+    await store.idle.wait()
+    assert (worker.killed, worker.starts) == (1, 2)
+    supervised.task.cancel()
+
+
+async def test_the_seconds_of_an_image_are_learnt(
+    supervised: Supervised, worker: FakeWorker, times: StepTimes, store: WatchedStore
+) -> None:
+    worker.measured = Measured(0.5, 2.0)
+    await supervised.render(submission())
+    request = submission().request
+    assert times.estimates.step_seconds(request) == pytest.approx(0.5)
+    assert times.estimates.rest_seconds(request) == 2.0
 
 
 async def test_a_worker_that_ends_with_the_server_is_no_error_and_its_job_goes_on_later(
@@ -185,7 +280,11 @@ async def test_a_worker_that_ends_with_the_server_is_no_error_and_its_job_goes_o
 
 
 async def test_a_driver_that_fails_makes_the_worker_not_ready_and_begins_again(
-    worker: FakeWorker, store: WatchedStore, media: MediaStore, monkeypatch: pytest.MonkeyPatch
+    worker: FakeWorker,
+    store: WatchedStore,
+    media: MediaStore,
+    times: StepTimes,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Stopping the worker fails on top: the driver ended for ever, and the server still said that it was ready."""
     monkeypatch.setattr(supervisor_module, "RESTART_PAUSE_SECONDS", 0.0)
@@ -201,7 +300,7 @@ async def test_a_driver_that_fails_makes_the_worker_not_ready_and_begins_again(
         raise SystemError
 
     monkeypatch.setattr(worker, "stop", broken_stop)
-    supervised = Supervised(worker, store, media)
+    supervised = Supervised(worker, store, media, times)
     await store.idle.wait()
     monkeypatch.setattr(supervised.supervisor, "_next_job", broken_claim)
     supervised.supervisor.wake()

@@ -16,7 +16,7 @@ from pipelines.errors import ControlError, LoadError, LoraError, PromptError, Re
 from pipelines.models.residency.options import DEFAULT_OPTIONS
 from server.errors import Failure
 from server.jobs import worker
-from server.jobs.image_writer import AfterStep
+from server.jobs.image_writer import AfterStep, BeforeLoad
 from server.jobs.messages import (
     Cancel,
     Cancelled,
@@ -158,7 +158,7 @@ def test_after_an_error_nothing_of_the_render_is_held(job: RenderJob) -> None:
     tensors: list[weakref.ref[set[int]]] = []
 
     class Greedy(FakeWriter):
-        def write(self, job: RenderJob, output: Output, after_step: AfterStep) -> ImageWritten:
+        def write(self, job: RenderJob, output: Output, after_step: AfterStep, before_load: BeforeLoad) -> ImageWritten:
             tensor = {1}
             tensors.append(weakref.ref(tensor))
             raise OutOfMemoryError("CUDA out of memory")

@@ -18,7 +18,7 @@ from server.jobs.messages import Finished, Output, RenderJob
 from server.jobs.worker_process import WorkerMain, WorkerProcess
 from server.media.encode import Encoding
 from tests.server.jobs import fake_mains
-from tests.server.jobs.common import REQUEST
+from tests.server.jobs.common import REQUEST, until
 
 ENDLESS = 10**9
 
@@ -92,6 +92,51 @@ async def test_a_process_that_does_not_stop_is_killed(monkeypatch: pytest.Monkey
     (child,) = multiprocessing.active_children()
     await process.stop()
     assert child.exitcode == -signal.SIGKILL
+
+
+async def test_a_process_that_still_loads_is_killed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The end of a server that was starting took five seconds."""
+    monkeypatch.setattr(worker_process, "STOP_GRACE_SECONDS", 3600.0)
+    process = process_of(fake_mains.load_for_ever)
+    starting = asyncio.create_task(process.start())
+    await until(lambda: process.pid is not None)
+    (child,) = multiprocessing.active_children()
+    await process.stop()
+    assert child.exitcode == -signal.SIGKILL
+    with pytest.raises(WorkerDied):
+        await starting
+
+
+async def test_a_process_that_does_not_answer_is_killed(process: WorkerProcess) -> None:
+    (child,) = multiprocessing.active_children()
+    assert child.pid is not None
+    os.kill(child.pid, signal.SIGSTOP)
+    await process.kill()
+    assert child.exitcode == -signal.SIGKILL
+    await process.stop()
+    await process.kill()  # nothing is left to end
+
+
+async def test_the_last_words_of_a_process() -> None:
+    process = process_of(fake_mains.fail_with_words)
+    assert await process.last_words() == ""
+    with pytest.raises(WorkerDied):
+        await process.start()
+    assert await process.last_words() == "ended by SIGABRT; first line; CUDA error: out of luck"
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (None, "still running"),
+        (3, "exit status 3"),
+        (-9, "ended by SIGKILL, as the system does when memory runs out"),
+        (-11, "ended by SIGSEGV"),
+        (-99, "ended by signal 99"),
+    ],
+)
+def test_an_exit_status_in_words(status: int | None, words: str) -> None:
+    assert worker_process.describe_exit(status) == words
 
 
 async def test_a_process_that_was_never_started() -> None:

@@ -8,6 +8,8 @@ from server.database import Database
 from server.jobs import rows as job_tables
 from server.jobs.queue import JobQueue
 from server.jobs.store import JobStore
+from server.jobs.timing import step_times
+from server.jobs.timing.step_times import StepTimes
 from server.media import store as media_tables
 from server.media.fetch import Fetcher
 from server.media.inputs import InputImages
@@ -20,7 +22,7 @@ from server.tasks.task_ids import IdClaims, TaskIds
 from tests.fakes import FakeWorker, InProcessDecoders
 from tests.server.tasks.common import CATALOG
 
-TABLES = (media_tables, job_tables, lora_library, task_ids, picture_tasks)
+TABLES = (media_tables, job_tables, lora_library, task_ids, picture_tasks, step_times)
 
 
 @pytest.fixture
@@ -38,7 +40,7 @@ def worker() -> FakeWorker:
 @pytest.fixture
 async def queue(tmp_path: Path, database: Database, worker: FakeWorker) -> AsyncIterator[JobQueue]:
     store = JobStore(database, IdClaims("job"))
-    queue = JobQueue(store, MediaStore(database, tmp_path / "media"), [worker], limit=9)
+    queue = JobQueue(store, MediaStore(database, tmp_path / "media"), [worker], StepTimes(database), limit=9)
     await queue.open()
     yield queue
     await queue.close()

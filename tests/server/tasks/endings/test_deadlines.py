@@ -10,6 +10,8 @@ from server.jobs import rows as job_tables
 from server.jobs.history import JobHistory
 from server.jobs.queue import JobQueue
 from server.jobs.store import JobStore
+from server.jobs.timing import step_times
+from server.jobs.timing.step_times import StepTimes
 from server.media import store as media_tables
 from server.media.store import MediaStore
 from server.tasks import task_ids
@@ -19,7 +21,7 @@ from server.tasks.task_ids import IdClaims
 from tests.fakes import FakeWorker
 from tests.server.jobs.common import ended, submission, until
 
-SCHEMAS = [media_tables.SCHEMA, job_tables.SCHEMA, task_ids.SCHEMA, deadline_tables.SCHEMA]
+SCHEMAS = [media_tables.SCHEMA, job_tables.SCHEMA, task_ids.SCHEMA, deadline_tables.SCHEMA, step_times.SCHEMA]
 
 
 class Box:
@@ -31,7 +33,7 @@ class Box:
         store = JobStore(self.database, claims)
         self.media = MediaStore(self.database, folder / "media")
         self.worker = FakeWorker()
-        self.queue = JobQueue(store, self.media, [self.worker], limit=9)
+        self.queue = JobQueue(store, self.media, [self.worker], StepTimes(self.database), limit=9)
         self.deadlines = Deadlines(self.database, self.queue, JobHistory(self.database, store, claims), self.media)
 
 

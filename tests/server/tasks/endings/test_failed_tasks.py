@@ -10,6 +10,8 @@ from server.jobs import rows as job_tables
 from server.jobs.job import Job
 from server.jobs.queue import JobQueue
 from server.jobs.store import JobStore
+from server.jobs.timing import step_times
+from server.jobs.timing.step_times import StepTimes
 from server.media import store as media_tables
 from server.media.store import MediaStore
 from server.tasks import task_ids
@@ -18,7 +20,7 @@ from server.tasks.task_ids import IdClaims
 from tests.fakes import FakeWorker
 from tests.server.jobs.common import submission
 
-SCHEMAS = [media_tables.SCHEMA, job_tables.SCHEMA, task_ids.SCHEMA]
+SCHEMAS = [media_tables.SCHEMA, job_tables.SCHEMA, task_ids.SCHEMA, step_times.SCHEMA]
 TASK: dict[str, Any] = {"prompt": "a", "images": ["x" * 5000], "policy": {"ttl": 5}}
 
 
@@ -26,7 +28,7 @@ TASK: dict[str, Any] = {"prompt": "a", "images": ["x" * 5000], "policy": {"ttl":
 async def queue(tmp_path: Path) -> AsyncIterator[JobQueue]:
     database = Database(tmp_path / "db.sqlite", SCHEMAS)
     media = MediaStore(database, tmp_path / "media")
-    queue = JobQueue(JobStore(database, IdClaims("job")), media, [FakeWorker()], limit=9)
+    queue = JobQueue(JobStore(database, IdClaims("job")), media, [FakeWorker()], StepTimes(database), limit=9)
     await queue.open()
     yield queue
     await queue.close()
