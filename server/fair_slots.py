@@ -18,6 +18,14 @@ class FairSlots:
     @contextlib.asynccontextmanager
     async def take(self, caller: str) -> AsyncIterator[None]:
         """Hold a slot within this block. Waits for one."""
+        await self.acquire(caller)
+        try:
+            yield
+        finally:
+            self.release(caller)
+
+    async def acquire(self, caller: str) -> None:
+        """Wait for a slot, for work that outlives its caller. It is held until `release`."""
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(caller, deque()).append(turn)
         self._grant()
@@ -25,14 +33,11 @@ class FairSlots:
             await turn
         except asyncio.CancelledError:
             if not turn.cancelled():  # granted at the same time
-                self._release(caller)
+                self.release(caller)
             raise
-        try:
-            yield
-        finally:
-            self._release(caller)
 
-    def _release(self, caller: str) -> None:
+    def release(self, caller: str) -> None:
+        """Give back a slot that was acquired."""
         self._free += 1
         self._held[caller] -= 1
         if not self._held[caller]:

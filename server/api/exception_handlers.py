@@ -23,7 +23,10 @@ def install_handlers(app: FastAPI, surfaces: Sequence[Surface], served: Sequence
             message = f"Nothing is at {request.url.path}: the dialect '{surface.name}' is switched off. "
             return surface.error_response(NotFound(f"{message}--dialects switches it on."))
         errors = error.errors if isinstance(error, TaskRejected) else (_api_error(request, error),)
-        return surface.error_response(*errors)
+        response = surface.error_response(*errors)
+        if isinstance(error, HTTPException):
+            response.headers.update(error.headers or {})  # such as Allow
+        return response
 
     for kind in (ApiError, TaskRejected, HTTPException, RequestValidationError, Exception):
         app.add_exception_handler(kind, handle)

@@ -5,15 +5,29 @@ from collections.abc import Iterable
 
 WARNINGS_HEADER = "Ownware-Warnings"
 RETRY_AFTER_SECONDS = 10
+# aiohttp refuses an answer with a header of more than 8190 bytes, and proxies refuse all headers above 4 to 8 kB.
+MAX_WARNINGS_BYTES = 2048
 
 
 def response_headers(status: int, warnings: Iterable[str] = ()) -> dict[str, str]:
     """The headers of an answer. Warnings go there, because clients reject unknown keys in a body."""
     headers = {}
     if texts := list(dict.fromkeys(warnings)):
-        headers[WARNINGS_HEADER] = json.dumps(texts)
+        headers[WARNINGS_HEADER] = _warnings(texts)
     if status in (429, 503):
         headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
     if status == 413:
         headers["Connection"] = "close"  # the rest of the body is not read
     return headers
+
+
+def _warnings(texts: list[str]) -> str:
+    """The first warnings that fit, as a JSON array. Its last text then says how many are left out."""
+    kept = len(texts)
+    while len(shown := json.dumps([*texts[:kept], *_left_out(len(texts) - kept)])) > MAX_WARNINGS_BYTES:
+        kept -= 1
+    return shown
+
+
+def _left_out(number: int) -> list[str]:
+    return [f"{number} more; getTaskDetails has those of a task."] if number else []

@@ -5,8 +5,6 @@ cookies and no credentials, and ignore proxies and netrc of the environment. TLS
 redirect. Knows no pictures and no webhooks.
 """
 
-import asyncio
-import socket
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from functools import cache
@@ -14,6 +12,7 @@ from functools import cache
 import httpx2
 
 from server.media.ip_addresses import is_public
+from server.media.resolver import Resolver
 
 Resolve = Callable[[str, int], Awaitable[list[str]]]
 
@@ -31,7 +30,7 @@ class CheckedTransport:
 
     def __init__(self, allow_private: bool, resolve: Resolve | None = None) -> None:
         self._allow_private = allow_private
-        self._resolve = resolve or _resolve_host
+        self._resolve = resolve or Resolver().resolve
         # The pool knows addresses only: a connection kept open for one name would serve another, whose certificate was
         # never checked.
         limits = httpx2.Limits(max_keepalive_connections=0)
@@ -79,8 +78,3 @@ class CheckedTransport:
 def _authorities() -> ssl.SSLContext:
     """The certificate authorities that are trusted. Loaded once, because that takes 20 ms."""
     return httpx2.create_ssl_context(trust_env=False)
-
-
-async def _resolve_host(host: str, port: int) -> list[str]:
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return [str(entry[4][0]) for entry in found]

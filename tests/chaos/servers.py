@@ -76,6 +76,12 @@ class ChaosServer:
         self._until(lambda: self.state(task_uuid).get("status") != "processing", TASK_SECONDS, f"{task_uuid} waits")
         return self.state(task_uuid)
 
+    def peak_memory(self) -> int:
+        """The most bytes that the process of the API has had in memory."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
+        (line,) = (line for line in status if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024
+
     def terminate(self) -> int:
         """Send SIGTERM and return the exit status. Fails when the server does not end in time."""
         self.process.send_signal(signal.SIGTERM)

@@ -31,6 +31,7 @@ log = structlog.get_logger()
 
 # More than any client batches, and few enough that other clients are not delayed.
 MAX_TASKS = 1000
+_READING = frozenset({"getResponse", "getTaskDetails"})
 
 Handler = Callable[[WireTask, Client], AsyncIterator[Answer]]
 
@@ -97,7 +98,7 @@ def check_task(raw: Any) -> None:
 
 
 def parse_tasks(body: bytes | str) -> list[Any]:
-    """The array of a request. Raises `InvalidRequest`."""
+    """The array of a request, with each task that only reads once. Raises `InvalidRequest`."""
     tasks = parse_json(body)
     if not isinstance(tasks, list):
         raise InvalidRequest("The request must be a JSON array of task objects.")
@@ -105,7 +106,22 @@ def parse_tasks(body: bytes | str) -> list[Any]:
         raise InvalidRequest("The request has no task.")
     if len(tasks) > MAX_TASKS:
         raise InvalidRequest(f"The request has {len(tasks)} tasks. At most {MAX_TASKS} can be sent at once.")
-    return tasks
+    return _without_repeats(tasks)
+
+
+def _without_repeats(tasks: list[Any]) -> list[Any]:
+    """The tasks of a request without repeats of those that only read. Each would send all its pictures again."""
+    seen = set[tuple[str, str]]()
+    kept = []
+    for task in tasks:
+        ref = task_ref(task)
+        if ref.task_type in _READING and ref.task_uuid is not None:
+            key = ref.task_type, ref.task_uuid.lower()
+            if key in seen:
+                continue
+            seen.add(key)
+        kept.append(task)
+    return kept
 
 
 def task_ref(raw: Any) -> TaskRef:

@@ -10,16 +10,17 @@ from collections.abc import Sequence
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from server.api.auth import bearer_key
 from server.api.base_url import base_url
 from server.api.body import read_body_for_key
 from server.api.body_pool import BodyPool
 from server.api.client import Client
+from server.api.json_output.file_texts import compact_json, has_files, json_size, stream_json
 from server.api.response_headers import response_headers
 from server.api.runware.dispatch import RunwareApi, parse_tasks, task_ref
-from server.api.runware.responses import Answer, TaskRef, compact_json, http_body, refusal
+from server.api.runware.responses import Answer, TaskRef, http_body, refusal
 from server.api.services import Services
 from server.errors import ApiError, Unauthorized
 
@@ -77,6 +78,9 @@ def json_response(answers: Sequence[Answer]) -> Response:
     """Render answers. Warnings go into a header, because clients reject unknown keys in result items."""
     status, body = http_body(answers)
     headers = response_headers(status, (text for answer in answers for text in answer.warnings))
+    if has_files(body):
+        headers["Content-Length"] = str(json_size(body))
+        return StreamingResponse(stream_json(body), status, headers, media_type="application/json")
     return Response(compact_json(body), status, headers, media_type="application/json")
 
 

@@ -4,7 +4,6 @@ Keys that do not apply are omitted, never null or empty: clients fail on `"error
 transport and no database.
 """
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,11 +12,6 @@ from server.api.runware.parameters import parameter_of
 from server.errors import ApiError, Failure
 
 Item = dict[str, Any]
-
-
-def compact_json(body: Item) -> str:
-    """A body as it is sent: without spaces, and with every character as itself."""
-    return json.dumps(body, ensure_ascii=False, separators=(",", ":"))
 
 
 @dataclass(frozen=True, slots=True)

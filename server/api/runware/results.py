@@ -1,12 +1,10 @@
 """Result items: the images of a job on the wire.
 
-Reads the finished files. Renders nothing.
+Names the finished files. Reads none, and renders nothing.
 """
 
-import asyncio
-import base64
-
 from server.api.image_urls import image_url
+from server.api.json_output.file_texts import FileText
 from server.api.runware.responses import Answer, Item, TaskRef, error_object
 from server.errors import ApiError, NotFound
 from server.jobs.job import Job, Result
@@ -21,33 +19,31 @@ def job_ref(job: Job) -> TaskRef:
 
 async def image_item(job: Job, result: Result, media: MediaStore, base_url: str, *, status: bool) -> Item:
     """One image in the task's output type. Raises `NotFound` when its file has expired."""
-    task, encoding = job.submission.task, job.submission.encoding
+    task = job.submission.task
     item: Item = job_ref(job).keys
     if status:
         item["status"] = "success"
     item["imageUUID"] = result.image_uuid
-    kind = task.get("outputType", "URL")
-    if kind == "URL":
-        item["imageURL"] = image_url(base_url, result.image_uuid, encoding.extension)
-    else:
-        found = await media.get(result.image_uuid, owner=job.submission.owner)
-        if found is None:
-            raise NotFound("The image has expired.", code="imageNotFound")
-        item |= await media_item("image", found, kind, base_url)
+    found = await media.get(result.image_uuid, owner=job.submission.owner)
+    if found is None:
+        raise NotFound("The image has expired.", code="imageNotFound")
+    item |= media_item("image", found, task.get("outputType", "URL"), base_url)
     item["seed"] = result.seed
     if task.get("includeCost"):
         item["cost"] = 0.0  # your own GPU costs nothing
     return item
 
 
-async def media_item(name: str, media: Media, kind: str, base_url: str) -> Item:
-    """A stored picture in one of the three output types. The name is `image`, `media` or `guideImage`."""
+def media_item(name: str, media: Media, kind: str, base_url: str) -> Item:
+    """A stored picture in one of the three output types. The name is `image`, `media` or `guideImage`.
+
+    Its file is read when the answer is sent.
+    """
     if kind == "URL":
         return {f"{name}URL": image_url(base_url, media.uuid, media.path.suffix[1:])}
-    text = base64.b64encode(await asyncio.to_thread(media.path.read_bytes)).decode("ascii")
     if kind == "base64Data":
-        return {f"{name}Base64Data": text}
-    return {f"{name}DataURI": f"data:{media.mime};base64,{text}"}
+        return {f"{name}Base64Data": FileText(media.path)}
+    return {f"{name}DataURI": FileText(media.path, f"data:{media.mime};base64,")}
 
 
 async def job_answer(job: Job, media: MediaStore, base_url: str) -> Answer:
@@ -79,13 +75,13 @@ async def picture_answer(task: PictureTask, media: MediaStore, base_url: str, *,
     if status:
         item["status"] = "success"
     if wire["taskType"] == "imageUpload":
-        item |= {"imageUUID": picture.uuid} | await media_item("image", picture, "URL", base_url)
+        item |= {"imageUUID": picture.uuid} | media_item("image", picture, "URL", base_url)
     elif wire["taskType"] == "mediaStorage":
         item |= {"operation": "upload", "mediaUUID": picture.uuid}
-        item |= await media_item("media", picture, "URL", base_url)
+        item |= media_item("media", picture, "URL", base_url)
     else:
         item |= {"guideImageUUID": picture.uuid, "inputImageUUID": task.input_uuid}
-        item |= await media_item("guideImage", picture, wire["outputType"], base_url)
+        item |= media_item("guideImage", picture, wire["outputType"], base_url)
         if wire["includeCost"]:
             item["cost"] = 0.0
     return Answer(data=(item,), warnings=task.warnings)

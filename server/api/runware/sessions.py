@@ -1,39 +1,53 @@
 """WebSocket sessions: undelivered frames, kept for a while when the connection drops.
 
-Knows frames as text and a function that sends one; knows no socket.
+Knows frames and a function that sends one; knows no socket.
 """
 
 import asyncio
 import uuid
 from collections import deque
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 # How long undelivered frames wait for their client (Runware's documentation: 120 s after a drop).
 KEPT_SECONDS = 120.0
+# Frames of one session that wait for their client. A frame names its pictures, and so takes about a kilobyte.
+MAX_WAITING = 1000
 
-Send = Callable[[str], Awaitable[bool]]
+Frame = dict[str, Any]
+# Sends a frame, and returns whether it could. Calls the function once the client has received the frame.
+Send = Callable[[Frame, Callable[[], None]], Awaitable[bool]]
 
 
 class Session:
-    """An ordered outbox that survives its connection. The newest connection delivers it."""
+    """An ordered outbox that survives its connection. The newest connection delivers it.
+
+    A frame that was sent waits until its client has received it: a dead line takes frames for a while.
+    """
 
     def __init__(self, owner: str) -> None:
         self.uuid = str(uuid.uuid4())
         self.owner = owner
-        self._frames: deque[str] = deque()
+        self._frames: deque[Frame] = deque()
+        self._sent: deque[Frame] = deque()  # not received yet, as far as we know
         self._waiting = asyncio.Event()
         self._send: Send | None = None
         self._writer: asyncio.Task[None] | None = None
 
-    def put(self, frame: str) -> None:
-        """Add a frame. It waits if there is no connection."""
+    def put(self, frame: Frame) -> bool:
+        """Add a frame. It waits if there is no connection. Returns false, and adds nothing, if too many wait."""
+        if len(self._frames) + len(self._sent) >= MAX_WAITING:
+            return False
         self._frames.append(frame)
         self._waiting.set()
+        return True
 
     def connect(self, send: Send) -> None:
-        """Deliver over this connection from now on. `send` returns whether the frame was sent."""
+        """Deliver over this connection from now on, first what the one before did not get across."""
         if self._writer is not None:
             self._writer.cancel()
+        self._frames.extendleft(reversed(self._sent))
+        self._sent.clear()
         self._send = send
         self._writer = asyncio.create_task(self._deliver(send))
 
@@ -45,14 +59,29 @@ class Session:
         self._send = self._writer = None
         return True
 
+    def confirm(self, send: Send) -> None:
+        """Forget what was sent over a connection whose client has said goodbye."""
+        if self._send is send:
+            self._sent.clear()
+
     async def _deliver(self, send: Send) -> None:
         while True:
             while not self._frames:
                 self._waiting.clear()
                 await self._waiting.wait()
-            if not await send(self._frames[0]):
+            frame = self._frames[0]
+            if not await send(frame, lambda frame=frame: self._received(send, frame)):
                 return  # the frame stays first for the next connection
             self._frames.popleft()
+            self._sent.append(frame)
+
+    def _received(self, send: Send, frame: Frame) -> None:
+        """Forget a frame and those before it. A line that was replaced has its frames sent again already."""
+        if self._send is not send:
+            return
+        if any(sent is frame for sent in self._sent):
+            while self._sent.popleft() is not frame:
+                pass
 
 
 class Sessions:

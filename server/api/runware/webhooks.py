@@ -3,8 +3,11 @@
 Knows no receiver and no retries.
 """
 
+import asyncio
+
 from server.api.dialect import Notice
-from server.api.runware.responses import Item, compact_json, error_object
+from server.api.json_output.file_texts import compact_json
+from server.api.runware.responses import Item, error_object
 from server.api.runware.results import image_item, job_ref
 from server.delivery.signatures import message_headers, standard_headers
 from server.delivery.targets import Post
@@ -21,7 +24,7 @@ class RunwareWebhooks:
 
     async def write(self, notice: Notice) -> Post:
         """`data` with one result, or `errors` with one failure."""
-        body = compact_json(await self._body(notice)).encode()
+        body = (await asyncio.to_thread(compact_json, await self._body(notice))).encode()
         if self._key is None:
             signed = message_headers(notice.id, notice.time)
         else:

@@ -6,6 +6,7 @@ was away. A closed socket cancels no task.
 
 import asyncio
 import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import structlog
@@ -16,15 +17,22 @@ from server.api.base_url import base_url
 from server.api.body import STRANGER_LIMIT, stranger
 from server.api.body_pool import BodyPool
 from server.api.client import Client
-from server.api.runware.dispatch import RunwareApi, parse_tasks, task_ref
-from server.api.runware.responses import Answer, Item, TaskRef, compact_json, error_object, refusal
+from server.api.json_output.file_texts import compact_json, has_files
+from server.api.runware.dispatch import MAX_TASKS, RunwareApi, parse_tasks, task_ref
+from server.api.runware.responses import Answer, Item, TaskRef, error_object, refusal
 from server.api.runware.sessions import Session, Sessions
 from server.api.services import Services
+from server.connections.control import control_of
 from server.errors import ApiError, InvalidRequest, Unauthorized
 
 log = structlog.get_logger()
 
-MESSAGE_TOO_BIG, POLICY_VIOLATION = 1009, 1008  # close codes of RFC 6455
+MESSAGE_TOO_BIG, POLICY_VIOLATION, TRY_AGAIN_LATER = 1009, 1008, 1013  # close codes of RFC 6455 and its registry
+# For the first accepted key. Clients send it at once.
+LOGIN_SECONDS = 30.0
+# Tasks of one connection without an answer. A queue is full long before; further messages wait unread.
+MAX_UNANSWERED = 2 * MAX_TASKS
+_GOODBYES = frozenset({1000, 1001})  # close codes of clients that leave on purpose
 
 
 class RunwareSocket:
@@ -45,36 +53,43 @@ class RunwareSocket:
         try:
             self._login_by_header(connection)
             while True:
+                await connection.wait_for_answers()
                 await self._receive(connection)
-        except WebSocketDisconnect:
-            pass
+        except WebSocketDisconnect as gone:
+            if connection.session is not None and gone.code in _GOODBYES:
+                connection.session.confirm(connection.send)
         finally:
             if connection.session is not None:
-                self._sessions.leave(connection.session, connection.send_text)
+                self._sessions.leave(connection.session, connection.send)
 
     async def _receive(self, connection: "_Connection") -> None:
-        message = await connection.websocket.receive()
+        try:
+            async with asyncio.timeout(None if connection.session else LOGIN_SECONDS):
+                message = await connection.websocket.receive()
+        except TimeoutError:
+            await connection.websocket.close(POLICY_VIOLATION, f"No key within {LOGIN_SECONDS:g} seconds.")
+            raise WebSocketDisconnect(POLICY_VIOLATION) from None
         if message["type"] == "websocket.disconnect":
             raise WebSocketDisconnect(message.get("code", 1000))
         await self._check_key(connection)
         content = message.get("text") or message.get("bytes") or ""
         if connection.session is None and len(content) > STRANGER_LIMIT and (error := stranger(self._keys, None)):
-            await connection.send_text(_login_failure(error))
+            await connection.send_alone(_login_failure(error))
             await connection.websocket.close(MESSAGE_TOO_BIG)
             raise WebSocketDisconnect(MESSAGE_TOO_BIG)
         try:
             tasks = await self._pool.run(len(content), parse_tasks, content)
         except InvalidRequest as error:
-            await connection.send(refusal([error], TaskRef()))
+            await connection.send_alone(frame(refusal([error], TaskRef())))
             return
         for task in tasks:
             if isinstance(task, dict) and task.get("taskType") == "authentication":
                 await self._login(connection, task)
             elif connection.session is None:
                 error = Unauthorized("Authenticate first.", code="missingApiKey", parameter="apiKey")
-                await connection.send(refusal([error], task_ref(task)))
+                await connection.send_alone(frame(refusal([error], task_ref(task))))
             else:
-                self._start(task, connection.session, connection.base_url, len(content))
+                self._start(task, connection.session, connection, len(content))
 
     async def _check_key(self, connection: "_Connection") -> None:
         """Close a connection whose key has been revoked, has expired or was replaced since it authenticated."""
@@ -83,26 +98,30 @@ class RunwareSocket:
         try:
             self._keys.owner(connection.key)
         except Unauthorized as error:
-            await connection.send_text(_login_failure(error))
+            await connection.send_alone(_login_failure(error))
             await connection.websocket.close(POLICY_VIOLATION)
             raise WebSocketDisconnect(POLICY_VIOLATION) from error
 
-    def _start(self, task: Any, session: Session, base: str, size: int) -> None:
+    def _start(self, task: Any, session: Session, connection: "_Connection", size: int) -> None:
         """Run a task beside the connection, so that pings are answered meanwhile. It outlives the socket."""
-        running = asyncio.create_task(self._answer(task, session, base, size))
+        running = asyncio.create_task(self._answer(task, session, connection, size))
         self._tasks.add(running)
         running.add_done_callback(self._tasks.discard)
 
-    async def _answer(self, task: Any, session: Session, base: str, size: int) -> None:
-        client = Client(session.owner, base, listens=True)
-        async for answer in self._api.handle(task, client, size):
-            session.put(frame(answer))
+    async def _answer(self, task: Any, session: Session, connection: "_Connection", size: int) -> None:
+        client = Client(session.owner, connection.base_url, listens=True)
+        with connection.unanswered() as answered:
+            async for answer in self._api.handle(task, client, size):
+                answered()
+                if not session.put(frame(answer)):
+                    connection.refuse()
+                    log.warning("a client reads none of its answers", owner=session.owner)
+                    return
 
     def _login_by_header(self, connection: "_Connection") -> None:
         if key := bearer_key(connection.websocket.headers):
             with contextlib.suppress(Unauthorized):
-                self._join(connection, self._sessions.open(self._keys.owner(key), None))
-                connection.key = key
+                self._join(connection, self._sessions.open(self._keys.owner(key), None), key)
 
     async def _login(self, connection: "_Connection", task: Item) -> None:
         key, wanted = task.get("apiKey"), task.get("connectionSessionUUID")
@@ -110,25 +129,27 @@ class RunwareSocket:
         try:
             owner = self._keys.owner(key)
         except Unauthorized as error:
-            await connection.send_text(_login_failure(error))
+            await connection.send_alone(_login_failure(error))
             return
         wanted = wanted if isinstance(wanted, str) else None
         session = connection.session
         if session is None or session.owner != owner or self._sessions.holds(owner, wanted):
             session = self._sessions.open(owner, wanted)
         success = {"taskType": "authentication", "connectionSessionUUID": session.uuid}
-        await connection.send_text(compact_json({"data": [success]}))
-        self._join(connection, session)
-        connection.key = key
+        await connection.send_alone({"data": [success]})
+        self._join(connection, session, key)
 
-    def _join(self, connection: "_Connection", session: Session) -> None:
+    def _join(self, connection: "_Connection", session: Session, key: str | None) -> None:
         """Deliver a session's frames over this connection. Its client has the session's UUID by now."""
+        connection.key = key
+        if connection.control is not None:
+            connection.control.allow_large_messages()
         if connection.session is session:
             return
         if connection.session is not None:
-            self._sessions.leave(connection.session, connection.send_text)
+            self._sessions.leave(connection.session, connection.send)
         connection.session = session
-        session.connect(connection.send_text)
+        session.connect(connection.send)
 
 
 class _Connection:
@@ -139,32 +160,68 @@ class _Connection:
         self.base_url = base
         self.session: Session | None = None
         self.key: str | None = None  # the one that it has authenticated with
-        self.send_text = self._send_text  # always the same object, because the session compares it
+        self.control = control_of(websocket)
+        self.send = self._send  # always the same object, because the session compares it
+        self._unanswered = 0
+        self._room = asyncio.Event()
 
-    async def send(self, answer: Answer) -> None:
-        """Send an answer that no session keeps."""
-        await self.send_text(frame(answer))
+    async def wait_for_answers(self) -> None:
+        """Wait while too many tasks have no answer."""
+        while self._unanswered >= MAX_UNANSWERED:
+            self._room.clear()
+            await self._room.wait()
 
-    async def _send_text(self, text: str) -> bool:
+    @contextlib.contextmanager
+    def unanswered(self) -> Iterator[Callable[[], None]]:
+        """Count a task as unanswered until the given function is called, or until the block ends."""
+        self._unanswered += 1
+        open_ = True
+
+        def answered() -> None:
+            nonlocal open_
+            self._unanswered -= open_
+            open_ = False
+            self._room.set()
+
+        try:
+            yield answered
+        finally:
+            answered()
+
+    def refuse(self) -> None:
+        """Close the connection of a client that reads too little."""
+        if self.control is not None:
+            self.control.close_now(TRY_AGAIN_LATER, "Too many answers wait to be read.")
+
+    async def send_alone(self, body: Item) -> None:
+        """Send a frame that no session keeps."""
+        await self._send(body, lambda: None)
+
+    async def _send(self, body: Item, received: Callable[[], None]) -> bool:
         """Send a frame. Returns false if the connection has closed; the reader notices that itself."""
+        text = await asyncio.to_thread(compact_json, body) if has_files(body) else compact_json(body)
         try:
             await self.websocket.send_text(text)
         except (RuntimeError, WebSocketDisconnect):
             return False
+        if self.control is not None:
+            self.control.when_received(received)
+        else:
+            asyncio.get_running_loop().call_soon(received)
         return True
 
 
-def frame(answer: Answer) -> str:
+def frame(answer: Answer) -> Item:
     """One answer as a frame. Empty members are omitted, and only the first error is sent."""
     body: Item = {}
     if answer.data:
         body["data"] = list(answer.data)
     if answer.errors:
         body["errors"] = [answer.errors[0]]
-    return compact_json(body)
+    return body
 
 
-def _login_failure(error: ApiError) -> str:
+def _login_failure(error: ApiError) -> Item:
     """The frame of a failed login: `errors` and `error`, without a taskUUID. Each client reads another part."""
     item = error_object(error, TaskRef("authentication"))
-    return compact_json({"errors": [item], "error": item})
+    return {"errors": [item], "error": item}

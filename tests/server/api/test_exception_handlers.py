@@ -91,3 +91,9 @@ def test_paths_of_no_other_dialect_answer_in_runwares(
     assert response.status_code == status
     assert error_of(response)["code"] == code
     assert "detail" not in response.json()
+
+
+def test_a_method_that_does_not_apply_is_answered_with_those_that_do(app: FastAPI) -> None:
+    app.add_api_route("/v2", lambda: None, methods=["GET"])
+    response = TestClient(app).post("/v2")
+    assert (response.status_code, response.headers["Allow"]) == (405, "GET")

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from server.api.response_headers import WARNINGS_HEADER, response_headers
+from server.api.response_headers import MAX_WARNINGS_BYTES, WARNINGS_HEADER, response_headers
 
 
 @pytest.mark.parametrize(
@@ -23,3 +23,11 @@ def test_each_warning_once_and_in_ascii() -> None:
     header = response_headers(200, ["ä", "b", "ä"])[WARNINGS_HEADER]
     assert header.isascii()
     assert json.loads(header) == ["ä", "b"]
+
+
+def test_a_header_that_every_client_accepts() -> None:
+    header = response_headers(200, [f"{number} " + "ä" * 40 for number in range(200)])[WARNINGS_HEADER]
+    *kept, last = json.loads(header)
+    assert MAX_WARNINGS_BYTES - 300 < len(header) <= MAX_WARNINGS_BYTES
+    assert last == f"{200 - len(kept)} more; getTaskDetails has those of a task."
+    assert json.loads(response_headers(200, ["a" * 9000])[WARNINGS_HEADER])[0].startswith("1 more")

@@ -12,7 +12,7 @@ from server.database import Database
 from server.errors import ApiError, Failure, InvalidParameter, TaskRejected
 from server.jobs.job import Job, Result
 from server.media import store as media_tables
-from server.media.store import MediaStore
+from server.media.store import Media, MediaStore
 from server.tasks import lora_library
 from server.tasks.lora_library import LoraLibrary
 from server.tasks.options import TaskOptions
@@ -71,7 +71,12 @@ def test_an_unknown_parameter_may_be_ignored_with_a_warning(parts: tuple[LoraLib
     assert any("setps is ignored" in warning for warning in spec.warnings)
 
 
-async def test_the_replies(dialect: RunwareDialect) -> None:
+async def test_the_replies(dialect: RunwareDialect, parts: tuple[LoraLibrary, MediaStore]) -> None:
+    media = parts[1]
+    path = media.path_for("u", "webp")
+    path.parent.mkdir()
+    path.touch()
+    await media.adopt(Media("u", "result", SUBMISSION.owner, path, "image/webp", 4, 3, "hash", 0.0, None))
     assert dialect.acknowledge(JOB).data == (KEYS,)
     answer = await dialect.result(JOB, JOB.results[0], CLIENT)
     (item,) = answer.data

@@ -61,3 +61,12 @@ def test_the_task_of_an_answer_as_far_as_it_is_known(raw: Any, expected: TaskRef
 def test_a_task_must_be_an_object(client: TestClient, raw: Any) -> None:
     error = error_of(post(client, raw))
     assert (error["code"], error["message"]) == ("invalidRequest", "Each task must be a JSON object.")
+
+
+def test_a_question_is_asked_once() -> None:
+    one = {"taskType": "getResponse", "taskUUID": "83e5a68e-074f-4bea-8e26-a6723ae9b2da"}
+    others = [one | {"taskType": "getTaskDetails"}, one | {"taskUUID": "other"}, one | {"taskUUID": None}]
+    repeated = [one, *others, one, one | {"taskUUID": one["taskUUID"].upper()}, *others[:2]]
+    assert parse_tasks(json.dumps(repeated)) == [one, *others]
+    tasks = [{"taskType": "ping", "taskUUID": "a"}] * 2
+    assert parse_tasks(json.dumps(tasks)) == tasks

@@ -34,7 +34,7 @@ def test_http_bodies() -> None:
 
 
 def test_a_frame_is_never_empty_handed() -> None:
-    assert frame(Answer(data=({"a": "é"},))) == '{"data":[{"a":"é"}]}'
-    assert frame(refusal([NotFound("1"), NotFound("2")], TaskRef())) == (
-        '{"errors":[{"code":"routeNotFound","message":"1"}]}'
-    )
+    assert frame(Answer(data=({"a": "é"},))) == {"data": [{"a": "é"}]}
+    assert frame(refusal([NotFound("1"), NotFound("2")], TaskRef())) == {
+        "errors": [{"code": "routeNotFound", "message": "1"}]
+    }

@@ -1,11 +1,13 @@
 import base64
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from server.api.runware.responses import TaskRef
+from server.api.json_output.file_texts import compact_json
+from server.api.runware.responses import Item, TaskRef
 from server.api.runware.results import image_item, job_answer, job_ref, media_item, picture_answer
 from server.database import Database
 from server.errors import Failure, NotFound
@@ -43,25 +45,31 @@ def job(**task: object) -> Job:
     return Job(1, submission, "done", 0.0, results=(RESULT,))
 
 
+def sent(item: Item) -> Item:
+    """An item as its client gets it."""
+    return json.loads(compact_json(item))
+
+
 async def test_an_image_in_each_output_type(media: MediaStore, stored: Media) -> None:
     item = await image_item(job(), RESULT, media, BOX, status=False)
     assert item == job_ref(job()).keys | {"imageUUID": UUID, "imageURL": f"{BOX}/image/{UUID}.webp", "seed": 7}
     text = base64.b64encode(b"picture").decode()
     item = await image_item(job(outputType="base64Data", includeCost=True), RESULT, media, BOX, status=True)
-    assert (item["imageBase64Data"], item["status"], item["cost"]) == (text, "success", 0.0)
-    assert await media_item("guideImage", stored, "dataURI", BOX) == {
+    assert (sent(item)["imageBase64Data"], item["status"], item["cost"]) == (text, "success", 0.0)
+    assert sent(media_item("guideImage", stored, "dataURI", BOX)) == {
         "guideImageDataURI": f"data:image/webp;base64,{text}"
     }
 
 
-async def test_an_image_that_has_expired_is_an_error(media: MediaStore) -> None:
+@pytest.mark.parametrize("kind", ["URL", "dataURI", "base64Data"])
+async def test_an_image_that_has_expired_is_an_error(media: MediaStore, kind: str) -> None:
     with pytest.raises(NotFound, match="expired"):
-        await image_item(job(outputType="dataURI"), RESULT, media, BOX, status=False)
-    answer = await job_answer(job(outputType="dataURI"), media, BOX)
+        await image_item(job(outputType=kind), RESULT, media, BOX, status=False)
+    answer = await job_answer(job(outputType=kind), media, BOX)
     assert [(error["code"], error["status"]) for error in answer.errors] == [("imageNotFound", "error")]
 
 
-async def test_a_job_tells_its_images_and_what_ended_it(media: MediaStore) -> None:
+async def test_a_job_tells_its_images_and_what_ended_it(media: MediaStore, stored: Media) -> None:
     failed = replace(job(), state="failed", failure=Failure("inferenceError", "out of memory", 500))
     answer = await job_answer(failed, media, BOX)
     assert [item["seed"] for item in answer.data] == [7]

@@ -1,59 +1,122 @@
 import asyncio
+from collections.abc import Callable
 
-from server.api.runware.sessions import Sessions
+from server.api.runware import sessions as module
+from server.api.runware.sessions import Frame, Session, Sessions
 
 
 class Line:
-    """A connection that keeps what it was given, or has closed."""
+    """A connection that keeps what it was given, or has closed. Its client receives frames when told to."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, prompt: bool = True) -> None:
         self.open = True
-        self.frames: list[str] = []
+        self.frames: list[Frame] = []
+        self.receipts: list[Callable[[], None]] = []
+        self.send = self._send
+        self._prompt = prompt
 
-    async def send(self, frame: str) -> bool:
+    async def _send(self, frame: Frame, received: Callable[[], None]) -> bool:
         if self.open:
             self.frames.append(frame)
+            self.receipts.append(received)
+            if self._prompt:
+                asyncio.get_running_loop().call_soon(received)
         return self.open
+
+
+def numbered(*numbers: int) -> list[Frame]:
+    return [{"number": number} for number in numbers]
+
+
+def put(session: Session, *numbers: int) -> None:
+    for frame in numbered(*numbers):
+        assert session.put(frame)
 
 
 async def settle() -> None:
     """Let everything that is due run."""
-    for _ in range(5):
+    for _ in range(10):
         await asyncio.sleep(0)
 
 
 async def test_frames_arrive_in_order_and_once() -> None:
-    session, line = Sessions().open("me", None), Line()
-    session.put("1")
+    session, line, later = Sessions().open("me", None), Line(), Line()
+    put(session, 1)
     session.connect(line.send)
-    session.put("2")
+    put(session, 2)
     await settle()
-    assert line.frames == ["1", "2"]
+    assert line.frames == numbered(1, 2)
+    session.connect(later.send)
+    await settle()
+    assert later.frames == []
 
 
 async def test_a_frame_that_did_not_go_out_waits_for_the_next_connection() -> None:
     sessions = Sessions()
     session, closed, line = sessions.open("me", None), Line(), Line()
     closed.open = False
-    send_closed, send = closed.send, line.send
-    session.connect(send_closed)
-    session.put("1")
+    session.connect(closed.send)
+    put(session, 1)
     await settle()
-    sessions.leave(session, send_closed)
-    session.connect(send)
+    sessions.leave(session, closed.send)
+    session.connect(line.send)
     await settle()
-    assert line.frames == ["1"]
+    assert line.frames == numbered(1)
+
+
+async def test_frames_that_a_dead_line_took_are_sent_again() -> None:
+    """26 of 60 results were lost when a client came back whose line had died without a word."""
+    session, dead, line = Sessions().open("me", None), Line(prompt=False), Line()
+    session.connect(dead.send)
+    put(session, 1, 2, 3, 4)
+    await settle()
+    assert len(dead.frames) == 4
+    dead.receipts[1]()  # and so of all before
+    session.connect(line.send)
+    put(session, 5)
+    await settle()
+    assert line.frames == numbered(3, 4, 5)
+    dead.receipts[3]()  # late
+    last = Line()
+    session.connect(last.send)
+    await settle()
+    assert last.frames == []
+
+
+async def test_a_client_that_says_goodbye_has_received_all() -> None:
+    session, line, later = Sessions().open("me", None), Line(prompt=False), Line()
+    session.connect(line.send)
+    put(session, 1)
+    await settle()
+    session.confirm(later.send)  # another one's
+    session.connect(line.send)
+    await settle()
+    assert line.frames == numbered(1, 1)
+    session.confirm(line.send)
+    session.connect(later.send)
+    await settle()
+    assert later.frames == []
+
+
+async def test_frames_that_nobody_reads_are_bounded() -> None:
+    session, line = Sessions().open("me", None), Line(prompt=False)
+    session.connect(line.send)
+    put(session, *range(module.MAX_WAITING - 1))
+    await settle()
+    put(session, 0)
+    assert not session.put({"number": 0})
+    line.receipts[-1]()
+    put(session, 0)
 
 
 async def test_a_session_is_kept_for_a_while_only() -> None:
     sessions = Sessions(kept_seconds=0)
     first, line = sessions.open("me", None), Line()
-    send = line.send
-    first.connect(send)
-    sessions.leave(first, send)
+    first.connect(line.send)
+    sessions.leave(first, line.send)
     assert sessions.open("me", first.uuid) is first
-    first.connect(send)
-    sessions.leave(first, send)
+    first.connect(line.send)
+    sessions.leave(first, line.send)
     await settle()
     assert sessions.open("me", first.uuid) is not first
 
@@ -61,12 +124,11 @@ async def test_a_session_is_kept_for_a_while_only() -> None:
 async def test_leaving_after_another_connection_took_over_changes_nothing() -> None:
     sessions = Sessions(kept_seconds=0)
     session, old, new = sessions.open("me", None), Line(), Line()
-    send_old, send_new = old.send, new.send
-    session.connect(send_old)
-    session.connect(send_new)
-    sessions.leave(session, send_old)
+    session.connect(old.send)
+    session.connect(new.send)
+    sessions.leave(session, old.send)
     await settle()
-    session.put("1")
+    put(session, 1)
     await settle()
-    assert new.frames == ["1"]
+    assert new.frames == numbered(1)
     assert sessions.open("me", session.uuid) is session

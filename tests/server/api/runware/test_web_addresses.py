@@ -14,7 +14,7 @@ from starlette.testclient import TestClient
 
 from pipelines.catalog.catalog import load_catalog
 from server.app import create_app
-from server.media import checked_transport
+from server.media.resolver import Resolver
 from server.settings import Settings
 from tests.fakes import FakeWorker, picture
 from tests.server.conftest import error_of, new_task, post
@@ -89,13 +89,13 @@ def tasks_with(url: str) -> dict[str, dict[str, Any]]:
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     """A server whose resolver looks at what it is given as the real one does, and knows no name."""
 
-    async def resolve_no_name(host: str, port: int) -> list[str]:
+    async def resolve_no_name(_: Resolver, host: str, port: int) -> list[str]:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
         return [str(entry[4][0]) for entry in found]
 
     settings = Settings(data_dir=tmp_path_factory.mktemp("data"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(checked_transport, "_resolve_host", resolve_no_name)
+        patch.setattr(Resolver, "resolve", resolve_no_name)
         app = create_app(settings, load_catalog().with_embedded_weights(), [FakeWorker()])
     with TestClient(app, base_url="http://box:8000", raise_server_exceptions=False) as test_client:
         yield test_client

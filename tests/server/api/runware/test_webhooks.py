@@ -15,7 +15,7 @@ from server.delivery.targets import Webhook
 from server.errors import Failure
 from server.jobs.job import Job, Result
 from server.media import store as media_tables
-from server.media.store import MediaStore
+from server.media.store import Media, MediaStore
 from tests.server.jobs.common import SUBMISSION
 
 WEBHOOK = Webhook("https://a.example/hook", "http://box:8000", ())
@@ -32,7 +32,16 @@ def media(tmp_path: Path) -> Any:
     database.close()
 
 
+async def store_result(media: MediaStore) -> None:
+    """Store the picture of `RESULT`."""
+    path = media.path_for("0f", "webp")
+    path.parent.mkdir()
+    path.touch()
+    await media.adopt(Media("0f", "result", JOB.submission.owner, path, "image/webp", 4, 3, "hash", 0.0, None))
+
+
 async def test_a_result_is_the_item_of_get_response(media: MediaStore) -> None:
+    await store_result(media)
     post = await RunwareWebhooks(media).write(NOTICE)
     item = TASK | {"status": "success", "imageUUID": "0f", "imageURL": "http://box:8000/image/0f.webp", "seed": 5}
     assert json.loads(post.body) == {"data": [item]}

@@ -1,0 +1,82 @@
+"""Strings of an answer that are files in base64. They are read when the answer is sent, a chunk at a time.
+
+An answer of many pictures would else be held in memory, several times over. Knows no dialect.
+"""
+
+import asyncio
+import base64
+import json
+import secrets
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any, Self
+
+_CHUNK = 3 * 2**18  # bytes of a file at once; a multiple of 3, so that the texts of chunks join
+
+
+class FileText(str):
+    """A string that stands for a prefix and a file's content in base64. Its own value is a mark, to be replaced."""
+
+    __slots__ = ("mark", "path")
+
+    path: Path
+    mark: str
+
+    def __new__(cls, path: Path, prefix: str = "") -> Self:
+        """The text of a file that exists and does not change."""
+        mark = secrets.token_hex(16)  # so that no text of a client is taken for it
+        text = super().__new__(cls, prefix + mark)
+        text.path, text.mark = path, mark
+        return text
+
+
+def compact_json(body: Any) -> str:
+    """JSON without spaces, and with every character as itself. Reads all its files: blocks if it has any."""
+    return "".join(
+        part if isinstance(part, str) else base64.b64encode(part.read_bytes()).decode("ascii") for part in _parts(body)
+    )
+
+
+def has_files(body: Any) -> bool:
+    """Whether a JSON value has a `FileText` in it."""
+    return next(_files(body), None) is not None
+
+
+def json_size(body: Any) -> int:
+    """The bytes of `stream_json`."""
+    return sum(
+        len(part.encode()) if isinstance(part, str) else 4 * -(-part.stat().st_size // 3) for part in _parts(body)
+    )
+
+
+async def stream_json(body: Any) -> AsyncIterator[bytes]:
+    """The bytes of `compact_json`, read while they are sent."""
+    for part in _parts(body):
+        if isinstance(part, str):
+            yield part.encode()
+            continue
+        with await asyncio.to_thread(part.open, "rb") as file:
+            while chunk := await asyncio.to_thread(file.read, _CHUNK):
+                yield base64.b64encode(chunk)
+
+
+def _parts(body: Any) -> Iterator[str | Path]:
+    """The JSON, cut where a file belongs."""
+    rest = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+    for text in _files(body):
+        before, _, rest = rest.partition(text.mark)
+        yield before
+        yield text.path
+    yield rest
+
+
+def _files(value: Any) -> Iterator[FileText]:
+    """The files in a JSON value, in the order of its text."""
+    if isinstance(value, FileText):
+        yield value
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from _files(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _files(item)

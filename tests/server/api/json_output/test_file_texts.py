@@ -1,0 +1,37 @@
+import base64
+import json
+from pathlib import Path
+
+import pytest
+
+from server.api.json_output.file_texts import FileText, compact_json, has_files, json_size, stream_json
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[Path]:
+    paths = [tmp_path / str(size) for size in (0, 1, 3 * 2**18, 3 * 2**18 + 1)]
+    for path in paths:
+        path.write_bytes(bytes(range(256)) * (int(path.name) // 256) + b"a" * (int(path.name) % 256))
+    return paths
+
+
+async def test_files_are_sent_in_base64(files: list[Path]) -> None:
+    body = {"data": [{"text": "ä", "image": FileText(path)} for path in files], "uri": (FileText(files[1], "data:,"),)}
+    texts = [base64.b64encode(path.read_bytes()).decode() for path in files]
+    wanted = {"data": [{"text": "ä", "image": text} for text in texts], "uri": [f"data:,{texts[1]}"]}
+    chunks = [chunk async for chunk in stream_json(body)]
+    assert json.loads(b"".join(chunks)) == json.loads(compact_json(body)) == wanted
+    assert json_size(body) == len(b"".join(chunks))
+    assert max(map(len, chunks)) <= 2**20
+    assert has_files(body)
+    assert not has_files(wanted)
+
+
+def test_nothing_is_read_before_it_is_sent(tmp_path: Path) -> None:
+    text = FileText(tmp_path / "later")
+    (tmp_path / "later").write_bytes(b"abc")
+    assert compact_json([text]) == '["YWJj"]'
+
+
+def test_json_is_compact() -> None:
+    assert compact_json({"a": ["ä", 1]}) == '{"a":["ä",1]}'
