@@ -167,7 +167,7 @@ def _services(settings: Settings, catalog: Catalog, workers: Sequence[Worker], c
     )
     schemas = [*TABLES, *(surface.schema for surface in SURFACES)]
     database = Database(settings.data_dir / DATABASE_NAME, schemas, MIGRATIONS)
-    media = MediaStore(database, settings.data_dir / "media")
+    media = MediaStore(database, settings.data_dir / "media", job_tables.open_inputs)
     max_body = settings.max_body_mb * MILLION
     image_fetcher = Fetcher(settings.allow_private_urls, settings.fetch_timeout, max_body)
     pixels = settings.max_image_megapixels * MILLION
@@ -185,6 +185,7 @@ def _services(settings: Settings, catalog: Catalog, workers: Sequence[Worker], c
         workers,
         StepTimes(database),
         limit=settings.max_queue,
+        most_seconds=settings.max_task_seconds,
         silence=SilenceLimits(settings.hang_seconds, settings.load_timeout),
         observer=counters,
     )

@@ -162,6 +162,9 @@ class Settings(BaseSettings):
         default=7200.0, gt=0, description="Seconds that loading a model may take, with its download."
     )
     max_queue: int = Field(default=200, ge=1, description="Tasks that may wait before new ones are refused.")
+    max_task_seconds: float = Field(
+        default=21_600, gt=0, description="Seconds that a task may take, by the learnt seconds of its steps."
+    )
     max_body_mb: int = Field(default=100, ge=1, description="Largest request body, in millions of bytes.")
     max_image_megapixels: int = Field(default=64, ge=1, description="Largest input image, in millions of pixels.")
     prompt_cache_mb: int = Field(

@@ -10,6 +10,7 @@ import sqlite3
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
+from math import inf
 
 import structlog
 
@@ -24,6 +25,7 @@ from server.jobs.store import JobStore
 from server.jobs.supervisor import Supervisor, WorkerState
 from server.jobs.timing.silence import SilenceLimits
 from server.jobs.timing.step_times import StepTimes
+from server.jobs.timing.work_bound import check_work
 from server.media.store import MediaStore
 
 log = structlog.get_logger()
@@ -44,12 +46,14 @@ class JobQueue:
         times: StepTimes,
         *,
         limit: int,
+        most_seconds: float = inf,
         silence: SilenceLimits = DEFAULT_SILENCE,
         observer: JobObserver | None = None,
     ) -> None:
         self._store = store
         self._times = times
         self._limit = limit
+        self._most_seconds = most_seconds
         self._events = JobEvents(observer)
         self._recorder = JobRecorder(store, media, self._events)
         self._supervisors = [
@@ -125,11 +129,12 @@ class JobQueue:
     async def submit(self, submission: Submission) -> Job:
         """Accept a job. It is on disk when this returns.
 
-        Raises `ConflictTaskUUID`, `RateLimitExceeded`, or `ServiceUnavailable` when a worker could not start and none
-        is ready.
+        Raises `ConflictTaskUUID`, `RateLimitExceeded`, `ValueTooLarge`, or `ServiceUnavailable` when a worker could
+        not start and none is ready.
         """
         if self.failure is not None and not self.ready:
             raise ServiceUnavailable(f"No worker can start: {self.failure}", code="modelNotReady")
+        check_work(submission.request, self.estimates, self._most_seconds)
         job = await self._store.accept(submission, limit=self._limit)
         for supervisor in self._supervisors:
             supervisor.wake()

@@ -5,7 +5,8 @@ The functions run inside a transaction of the caller. Knows no worker and no wir
 
 import json
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -108,6 +109,30 @@ def insert_job(connection: sqlite3.Connection, submission: Submission, created: 
         ),
     ).fetchone()
     return row["id"]
+
+
+def open_inputs(connection: sqlite3.Connection) -> frozenset[Path]:
+    """The files of the pictures that jobs need which have not ended. A request that cannot be read needs none."""
+    requests = connection.execute("SELECT request FROM jobs WHERE state IN ('queued', 'running')")
+    return frozenset(path for row in requests for path in _picture_paths(_json(row["request"])))
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
+
+
+def _picture_paths(value: Any) -> Iterator[Path]:
+    """The path of each `Reference` within a stored request."""
+    if isinstance(value, dict):
+        if isinstance(path := value.get("path"), str) and "sha256" in value:
+            yield Path(path)
+        value = list(value.values())
+    if isinstance(value, list):
+        for item in value:
+            yield from _picture_paths(item)
 
 
 def insert_result(connection: sqlite3.Connection, job_id: int, result: Result) -> None:

@@ -27,6 +27,9 @@ from server.jobs.rows import (
 
 log = structlog.get_logger()
 
+# The clock of the system may be set back. No time of a job is before an earlier one.
+FINISHED = "max(created, coalesce(started, created), ?)"
+
 # A job that is running when the process is killed runs once more at the next start.
 MAX_ATTEMPTS = 2
 ENDS_THE_SERVER = Failure(
@@ -102,7 +105,7 @@ class JobStore:
 
         def work(connection: sqlite3.Connection) -> Job | None:
             row = connection.execute(
-                "UPDATE jobs SET state = 'running', started = ?, attempts = attempts + 1 WHERE id = "
+                "UPDATE jobs SET state = 'running', started = max(created, ?), attempts = attempts + 1 WHERE id = "
                 "(SELECT id FROM jobs WHERE state = 'queued' ORDER BY id LIMIT 1) RETURNING id",
                 (time.time(),),
             ).fetchone()
@@ -147,7 +150,7 @@ class JobStore:
 
         def work(connection: sqlite3.Connection) -> Job | None:
             row = connection.execute(
-                "UPDATE jobs SET state = 'cancelled', finished = ?, failure = ? "
+                f"UPDATE jobs SET state = 'cancelled', finished = {FINISHED}, failure = ? "
                 "WHERE owner = ? AND task_uuid = ? AND state = 'queued' RETURNING id",
                 (time.time(), failure_text(reason), owner, task_uuid),
             ).fetchone()
@@ -163,7 +166,8 @@ class JobStore:
 
         def work(connection: sqlite3.Connection) -> list[Job]:
             rows = connection.execute(
-                "UPDATE jobs SET state = 'failed', finished = ?, failure = ? WHERE state = 'queued' RETURNING id",
+                f"UPDATE jobs SET state = 'failed', finished = {FINISHED}, failure = ? "
+                "WHERE state = 'queued' RETURNING id",
                 (time.time(), failure_text(failure)),
             ).fetchall()
             jobs = [self.read(connection, row["id"]) for row in rows]
@@ -190,7 +194,7 @@ class JobStore:
 
         def work(connection: sqlite3.Connection) -> tuple[int, int]:
             given_up = connection.execute(
-                "UPDATE jobs SET state = 'failed', finished = ?, failure = ? "
+                f"UPDATE jobs SET state = 'failed', finished = {FINISHED}, failure = ? "
                 "WHERE state = 'running' AND attempts >= ? RETURNING owner, task_uuid",
                 (time.time(), failure_text(ENDS_THE_SERVER), MAX_ATTEMPTS),
             ).fetchall()
@@ -232,7 +236,7 @@ class JobStore:
 
     def _end(self, connection: sqlite3.Connection, job_id: int, state: State, failure: Failure | None) -> Job:
         connection.execute(
-            "UPDATE jobs SET state = ?, finished = ?, failure = ? WHERE id = ?",
+            f"UPDATE jobs SET state = ?, finished = {FINISHED}, failure = ? WHERE id = ?",
             (state, time.time(), failure_text(failure), job_id),
         )
         job = self.read(connection, job_id)

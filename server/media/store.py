@@ -58,12 +58,20 @@ class Media:
     expires: float | None
 
 
-class MediaStore:
-    """The images of one data folder."""
+FilesInUse = Callable[[sqlite3.Connection], frozenset[Path]]
 
-    def __init__(self, database: Database, folder: Path) -> None:
+
+def _none_in_use(_: sqlite3.Connection) -> frozenset[Path]:
+    return frozenset()
+
+
+class MediaStore:
+    """The images of one data folder. The files that `in_use` finds stay, whatever becomes of their images."""
+
+    def __init__(self, database: Database, folder: Path, in_use: FilesInUse = _none_in_use) -> None:
         self._database = database
         self._folder = folder
+        self._in_use = in_use
 
     def path_for(self, media_uuid: str, extension: str) -> Path:
         """The path of an image's file."""
@@ -143,22 +151,37 @@ class MediaStore:
         return await self._database.run(work)
 
     async def delete(self, media_uuid: str, *, owner: str) -> bool:
-        """Delete an image. False when the owner has no image of that UUID."""
+        """Delete an image. False when the owner has no image of that UUID.
 
-        def work(connection: sqlite3.Connection) -> list[Media]:
-            query = "DELETE FROM media WHERE uuid = ? AND owner = ? RETURNING *"
-            return [self._media(row) for row in connection.execute(query, (media_uuid.lower(), owner)).fetchall()]
+        One that is in use is gone for its owner at once, and a later sweep deletes its file.
+        """
+        key = media_uuid.lower(), owner
 
-        return await self._delete_files(await self._database.run(work)) > 0
+        def work(connection: sqlite3.Connection) -> tuple[bool, list[Media]]:
+            query = "UPDATE media SET expires = 0 WHERE uuid = ? AND owner = ? AND expires IS NOT 0 RETURNING *"
+            found = [self._media(row) for row in connection.execute(query, key).fetchall()]
+            return bool(found), self._delete_rows(connection, found)
+
+        found, gone = await self._database.run(work)
+        await self._delete_files(gone)
+        return found
 
     async def sweep(self, now: float) -> int:
-        """Delete the images that have expired. Returns how many."""
+        """Delete the images that have expired and are not in use. Returns how many."""
 
         def work(connection: sqlite3.Connection) -> list[Media]:
-            query = "DELETE FROM media WHERE expires <= ? RETURNING *"
-            return [self._media(row) for row in connection.execute(query, (now,)).fetchall()]
+            query = "SELECT * FROM media WHERE expires <= ?"
+            found = [self._media(row) for row in connection.execute(query, (now,)).fetchall()]
+            return self._delete_rows(connection, found)
 
         return await self._delete_files(await self._database.run(work))
+
+    def _delete_rows(self, connection: sqlite3.Connection, found: list[Media]) -> list[Media]:
+        """Delete the rows of images whose files are not in use, and return those."""
+        in_use = self._in_use(connection) if found else frozenset()
+        gone = [media for media in found if media.path not in in_use]
+        connection.executemany("DELETE FROM media WHERE uuid = ?", [(media.uuid,) for media in gone])
+        return gone
 
     async def _delete_files(self, gone: list[Media]) -> int:
         await asyncio.to_thread(lambda: [media.path.unlink(missing_ok=True) for media in gone])

@@ -1,5 +1,6 @@
 """What happens to tasks when the server is killed, or its database is locked or damaged."""
 
+import base64
 import sqlite3
 import time
 import uuid
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import tests.fakes
 from tests.chaos.servers import ChaosServer, chaos_server
 
 pytestmark = pytest.mark.chaos
@@ -67,6 +69,23 @@ def test_a_row_that_cannot_be_read_stops_no_other(tmp_path: Path) -> None:
     with chaos_server(tmp_path) as server:
         assert "imageURL" in server.finish(behind)
         assert "cannot read" in server.state(broken)["message"]
+
+
+def test_the_inputs_of_waiting_tasks_outlive_their_expiry(tmp_path: Path) -> None:
+    """Four of four queued edits failed after the server was off for two days: their inputs were swept at its start."""
+    database = tmp_path / "ownware.sqlite"
+    picture = "data:image/png;base64," + base64.b64encode(tests.fakes.picture()).decode()
+    with chaos_server(tmp_path) as server:
+        first = enqueue(server, steps=50, width=1024, height=1024, numberResults=4)
+        edit = enqueue(server, model="runware:108@20", inputs={"referenceImages": [picture]})
+        wait_for_state(database, first, "running")
+        server.kill()
+    with sqlite3.connect(database) as connection:
+        connection.execute("UPDATE jobs SET state = 'cancelled', finished = 1 WHERE task_uuid = ?", (first,))
+        connection.execute("UPDATE media SET expires = expires - 2 * 86400")
+    connection.close()
+    with chaos_server(tmp_path) as server:
+        assert "imageURL" in server.finish(edit)
 
 
 def test_an_end_under_a_locked_database_is_stored_later(tmp_path: Path) -> None:

@@ -57,6 +57,7 @@ def test_each_option_is_a_flag_and_a_variable(monkeypatch: pytest.MonkeyPatch) -
         "hang_seconds": ("1.5", "2"),
         "load_timeout": ("1.5", "2"),
         "max_queue": ("1", "2"),
+        "max_task_seconds": ("1.5", "2"),
         "max_body_mb": ("1", "2"),
         "max_image_megapixels": ("1", "2"),
         "fetch_timeout": ("1.5", "2"),

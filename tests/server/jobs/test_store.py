@@ -5,15 +5,51 @@ from pathlib import Path
 import pytest
 
 from accel.cache.report import CacheReport, Decision
-from pipelines.request import LoraUse
+from pipelines.request import ControlUse, LoraUse, Reference
 from server.database import Database
 from server.errors import ConflictTaskUUID, Failure, RateLimitExceeded
-from server.jobs.job import Result
-from server.jobs.rows import SCHEMA, UNREADABLE
+from server.jobs.job import Result, Submission
+from server.jobs.rows import SCHEMA, UNREADABLE, open_inputs
 from server.jobs.store import ENDS_THE_SERVER, JobStore
 from server.tasks import task_ids
 from server.tasks.task_ids import IdClaims
 from tests.server.jobs.common import SUBMISSION
+
+
+async def test_a_clock_that_is_set_back_gives_no_negative_times(
+    store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = await store.accept(SUBMISSION, limit=9)
+    monkeypatch.setattr(time, "time", lambda: job.created - 3600)
+    claimed = await store.claim()
+    assert claimed is not None
+    ended = await store.end(job.id, "done")
+    assert (claimed.started, ended.finished) == (job.created, job.created)
+
+
+async def test_the_pictures_of_jobs_that_have_not_ended(store: JobStore, database: Database) -> None:
+    job = await store.accept(with_pictures(), limit=9)
+    assert await database.run(open_inputs) == {Path(f"{name}.png") for name in "abcd"}
+    await store.claim()
+    assert len(await database.run(open_inputs)) == 4
+    await store.end(job.id, "failed")
+    assert await database.run(open_inputs) == frozenset()
+
+
+async def test_a_request_that_cannot_be_read_needs_no_pictures(store: JobStore, database: Database) -> None:
+    await store.accept(SUBMISSION, limit=9)
+    await database.run(lambda connection: connection.execute("UPDATE jobs SET request = 'nonsense'"))
+    assert await database.run(open_inputs) == frozenset()
+
+
+def with_pictures() -> Submission:
+    """A task with a picture at each place that a request has for one."""
+    pictures = [Reference(Path(f"{name}.png"), "hash", 3, 4) for name in "abcd"]
+    control = ControlUse("c", "weights", pictures[3])
+    request = replace(
+        SUBMISSION.request, references=(pictures[0],), seed_image=pictures[1], mask=pictures[2], controls=(control,)
+    )
+    return replace(SUBMISSION, request=request)
 
 
 async def test_all_that_waits_fails_and_may_be_sent_again(store: JobStore) -> None:

@@ -13,10 +13,15 @@ PNG = Picture("image/png", "png", 4, 3)
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[MediaStore]:
+def database(tmp_path: Path) -> Iterator[Database]:
     database = Database(tmp_path / "db.sqlite", [SCHEMA])
-    yield MediaStore(database, tmp_path / "media")
+    yield database
     database.close()
+
+
+@pytest.fixture
+def store(database: Database, tmp_path: Path) -> MediaStore:
+    return MediaStore(database, tmp_path / "media")
 
 
 async def add(store: MediaStore, data: bytes = b"picture", owner: str = "me", lifetime: float | None = 60) -> Media:
@@ -101,6 +106,24 @@ async def test_a_picture_whose_file_is_gone_is_gone_and_can_come_back(store: Med
     again = await add(store)
     assert again.path.read_bytes() == b"picture"
     assert again.uuid == media.uuid
+
+
+async def test_a_picture_in_use_outlives_its_expiry_and_its_deletion(database: Database, tmp_path: Path) -> None:
+    """Four of four queued edits failed after two days off: their inputs were swept."""
+    in_use: set[Path] = set()
+    store = MediaStore(database, tmp_path / "media", lambda connection: frozenset(in_use))
+    expired, deleted = await add(store, b"a", lifetime=-1), await add(store, b"b")
+    in_use |= {expired.path, deleted.path}
+    assert await store.sweep(time.time()) == 0
+    assert await store.delete(deleted.uuid, owner="me")
+    assert not await store.delete(deleted.uuid, owner="me")
+    assert await store.get(deleted.uuid, owner="me") is None
+    assert expired.path.is_file()
+    assert deleted.path.is_file()
+    in_use.clear()
+    assert await store.sweep(time.time()) == 2
+    assert not expired.path.exists()
+    assert not deleted.path.exists()
 
 
 async def test_expired_pictures_are_not_found_and_swept(store: MediaStore) -> None:
