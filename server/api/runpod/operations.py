@@ -159,7 +159,7 @@ class RunpodOperations:
         return job
 
     async def _awaited(self, job_id: str, client: Client, seconds: float) -> Job:
-        return _of_this_dialect(await wait_for_end(self._services.queue, client.owner, job_id, seconds))
+        return _of_this_dialect(await wait_for_end(self._services.queue, client.owner, job_id, seconds, client.gone))
 
     async def _job(self, job_id: str, client: Client) -> Job:
         return _of_this_dialect(await self._services.queue.find(client.owner, job_id))

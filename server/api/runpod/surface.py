@@ -85,17 +85,21 @@ class RunpodSurface:
     async def _run_and_wait(self, request: Request, client: Client) -> Json:
         seconds = wait_seconds(request.query_params)
         body = await read_object(request, self._services)
-        return await self._operations.run_and_wait(_endpoint(request), body, client, seconds)
+        with client.watch(request):
+            return await self._operations.run_and_wait(_endpoint(request), body, client, seconds)
 
     async def _status(self, request: Request, client: Client) -> Json:
         return await self._operations.status(_job_id(request), client, ttl_seconds(request.query_params))
 
     async def _wait(self, request: Request, client: Client) -> Json:
-        return await self._operations.wait(_job_id(request), client, wait_seconds(request.query_params))
+        seconds = wait_seconds(request.query_params)
+        with client.watch(request):
+            return await self._operations.wait(_job_id(request), client, seconds)
 
     async def _stream(self, request: Request, client: Client) -> Json:
         seconds = wait_seconds(request.query_params, DEFAULT_STREAM_WAIT_MS)
-        return await self._operations.stream(_job_id(request), client, seconds)
+        with client.watch(request):
+            return await self._operations.stream(_job_id(request), client, seconds)
 
     async def _cancel(self, request: Request, client: Client) -> Json:
         return await self._operations.cancel(_job_id(request), client)

@@ -57,7 +57,8 @@ class Predictions:
             job = await record_failed(self._services.queue, rejected.errors[0], **identity)
         if not body.get("enable_sync_mode"):
             return self._dialect.acknowledge(job, client)
-        ended = await wait_for_end(self._services.queue, client.owner, request.task_id, SYNC_SECONDS)
+        queue = self._services.queue
+        ended = await wait_for_end(queue, client.owner, request.task_id, SYNC_SECONDS, client.gone)
         if ended is None or not ended.ended:
             return envelope(given_up(ended or job, client.base_url))
         return await self._dialect.result(ended, client)

@@ -97,7 +97,8 @@ class WaveSpeedSurface:
         model = request.path_params["model"]
         self._dialect.check_model(model, client)
         body = await read_object(request, self._services)
-        return await self._predictions.submit(model, body, client, request.query_params.get("webhook"))
+        with client.watch(request):
+            return await self._predictions.submit(model, body, client, request.query_params.get("webhook"))
 
     async def _find(self, request: Request, client: Client) -> Json:
         return await self._predictions.find(request.path_params["prediction_id"], client)

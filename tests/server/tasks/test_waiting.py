@@ -41,5 +41,18 @@ async def test_the_wait_ends_and_the_task_goes_on(queue: JobQueue, service: Task
     assert stopped.state == "running"
 
 
+async def test_the_wait_ends_with_its_client(queue: JobQueue, service: TaskService, worker: FakeWorker) -> None:
+    worker.hold()
+    await accept(service, QUEUED)
+    gone = asyncio.Event()
+    waiting = asyncio.create_task(wait_for_end(queue, SPEC.owner, SPEC.task_id, FOREVER, gone))
+    await asyncio.to_thread(worker.held.wait)
+    assert not waiting.done()
+    gone.set()
+    job = await waiting
+    assert job is not None
+    assert job.state == "running"
+
+
 async def test_of_an_unknown_task(queue: JobQueue) -> None:
     assert await wait_for_end(queue, "", "none", FOREVER) is None

@@ -144,6 +144,14 @@ def test_a_running_job_is_cancelled_at_its_next_step(
     assert client.post(f"{DRAW}/cancel/{job_id}").json() == {"id": job_id, "status": "CANCELLED"}
 
 
+def test_the_servers_own_route_cancels_a_job(client: TestClient, worker: FakeWorker) -> None:
+    worker.hold()
+    job_id = run(client)
+    assert client.delete(f"/v1/tasks/{job_id}", headers={"Authorization": "Bearer one"}).json()["status"] == "cancelled"
+    assert end_of(client, job_id)["status"] == "CANCELLED"
+    worker.release()
+
+
 def test_the_queue_of_one_endpoint_is_purged(client: TestClient, worker: FakeWorker, reference: str) -> None:
     worker.hold()
     running = run(client)

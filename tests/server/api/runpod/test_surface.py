@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
+from tests.bombs import BOMB
 from tests.fakes import FakeWorker
 from tests.server.api.runpod.common import DRAW, EDIT, body_of
 
@@ -87,6 +88,7 @@ def test_a_full_queue_asks_to_come_back(client: TestClient, worker: FakeWorker) 
     [
         {"image": "https://localhost/a.png"},
         {"image": "data:image/png;base64,AAAA"},
+        {"image": BOMB},
         {"image": "no base64!"},
         {"image": ["data:,"]},
         {"image": None},

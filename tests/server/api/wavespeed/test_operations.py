@@ -8,6 +8,7 @@ from starlette.testclient import TestClient
 
 from server.api.wavespeed import operations
 from server.errors import Failure
+from tests.bombs import BOMB
 from tests.fakes import FakeWorker
 from tests.server.api.wavespeed.common import DRAW, EDIT, ROOT, TWO, data_of, end_of, submit
 
@@ -53,6 +54,16 @@ def test_the_line_is_given_up(client: TestClient, worker: FakeWorker, monkeypatc
     assert end_of(client, kept_waiting)["status"] == "completed"
 
 
+def test_the_servers_own_route_cancels_a_prediction(client: TestClient, worker: FakeWorker) -> None:
+    worker.hold()
+    created = data_of(submit(client))
+    assert client.delete(f"/v1/tasks/{created['id']}", headers=TWO).status_code == 404
+    assert client.delete(f"/v1/tasks/{created['id']}").json()["status"] == "cancelled"
+    cancelled = end_of(client, created)
+    assert (cancelled["status"], cancelled["outputs"], "code" in cancelled) == ("cancelled", [], False)
+    worker.release()
+
+
 def test_outputs_as_base64(client: TestClient) -> None:
     done = data_of(submit(client, enable_sync_mode=True, enable_base64_output=True, output_format="webp"))
     head, _, text = done["outputs"][0].partition(",")
@@ -72,7 +83,7 @@ def test_a_failure_has_a_code_and_a_text_that_asks_for_nothing(
     assert failed["error"] == "The hub answered status 503: link time limit."
 
 
-@pytest.mark.parametrize("image", ["https://localhost/a.png", "/a.png", "data:image/png;base64,AAAA"])
+@pytest.mark.parametrize("image", ["https://localhost/a.png", "/a.png", "data:image/png;base64,AAAA", BOMB])
 def test_an_unusable_picture_is_a_failed_prediction(client: TestClient, worker: FakeWorker, image: str) -> None:
     for sync in (False, True):
         failed = end_of(client, data_of(submit(client, EDIT, image=image, enable_sync_mode=sync)))
