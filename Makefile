@@ -18,7 +18,7 @@ PYTEST := $(BIN)/python -m pytest --numprocesses logical --maxprocesses 8 --dist
 # The threads of one process wait for each other, and there is a process per core.
 test test-all test-chaos coverage test-clients: export OMP_NUM_THREADS := 1
 
-.PHONY: serve test test-all test-chaos coverage test-clients check bench bench-caches embedded profile clean
+.PHONY: serve test test-all test-chaos coverage test-clients check bench bench-check bench-caches embedded profile clean
 
 serve: $(VENV)/.serve
 	@exec $(BIN)/ownware serve $(ARGS)
@@ -55,6 +55,13 @@ bench: $(VENV)/.test
 	$(BIN)/python -m benchmarks.costs
 	$(BIN)/python -m benchmarks.caches
 	$(BIN)/python -m benchmarks.server
+
+# Needs a CUDA device, and fails where it is slower than the committed lines of the same card.
+bench-check: NEW := build/gpu.jsonl
+bench-check: $(VENV)/.test
+	mkdir -p build && rm -f $(NEW)
+	$(BIN)/python -m benchmarks.gpu --out $(NEW) $(ARGS)
+	$(BIN)/python -m benchmarks.gpu check $(NEW)
 
 # Goes on where it was interrupted; measures anew what other weights have drawn.
 bench-caches: RESULTS := benchmarks/results/step-caches-cpu.jsonl

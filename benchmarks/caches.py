@@ -1,6 +1,6 @@
 """Measures the cost of step caches: ours, diffusers' FBCache, cache-dit's DBCache and none, in turns on one model.
 
-    python -m benchmarks.caches [--device cuda] [--full-size] [--repeats 7] [--out benchmarks/results/caches.jsonl]
+    python -m benchmarks.caches [--device cuda] [--full-size] [--repeats 7] [--minutes 8] [--only NAME] [--out FILE]
 
 Weights are random, as in `benchmarks.pipeline`. One schedule decides for all which steps are reused, so equal decisions
 are compared. Seconds are those of the device; on a CPU they are those of one thread, so that other programs hardly
@@ -33,6 +33,7 @@ from benchmarks.random_models import ModelSize, RandomModels
 from benchmarks.records import installed_version
 
 Figures = dict[str, Any]
+OVERHEAD = "nothing reused, over no session"
 Side = Callable[[], list[float]]  # seconds of each step of one run
 
 
@@ -157,8 +158,8 @@ def eager_strategy(name: CacheName, depth: int) -> Strategy:
     return strategy
 
 
-def comparisons(harness: Harness) -> list[dict[str, Side]]:
-    """The groups of sides that are compared: first block caches, caches of several blocks, and our other strategies."""
+def comparisons(harness: Harness) -> dict[str, dict[str, Side]]:
+    """The sides that are compared, by group: first block caches, caches of several blocks, our other strategies."""
     front = harness.front
     uncached: dict[str, Side] = {"uncached": lambda: harness.time_loop(harness.velocity)}
     first_block = uncached | {
@@ -175,7 +176,7 @@ def comparisons(harness: Harness) -> list[dict[str, Side]]:
     others: dict[str, Side] = {
         f"ours, {name}": partial(run_ours, harness, name, eager_strategy(name, harness.depth)) for name in names
     }
-    return [first_block, several_blocks, uncached | others]
+    return {"first block": first_block, "several blocks": several_blocks, "other strategies": uncached | others}
 
 
 def main() -> None:
@@ -192,9 +193,12 @@ def main() -> None:
         print(f"{name:<34}" + "  ".join(f"{key} {value:g}" for key, value in figures.items()), flush=True)
         command.record({"figure": name, **figures, **setup}, ("torch", "diffusers", "cache-dit"))
 
-    report("nothing reused, over no session", session_overhead(harness, command.repeats + 1))
-    for sides in comparisons(harness):
-        for name, figures in compare(sides, command.repeats).items():
+    groups = comparisons(harness)
+    for group in command.select([OVERHEAD, *groups]):
+        if group == OVERHEAD:
+            report(OVERHEAD, session_overhead(harness, command.repeats + 1))
+            continue
+        for name, figures in compare(groups[group], command.repeats).items():
             report(name, figures)
 
 

@@ -1,6 +1,6 @@
 """Measures what each addition to a request costs, relative to the plain loop in the same run, and decoding's memory.
 
-    python -m benchmarks.costs [--device cuda] [--full-size] [--repeats 7] [--out benchmarks/results/costs.jsonl]
+    python -m benchmarks.costs [--device cuda] [--full-size] [--repeats 7] [--minutes 8] [--only NAME] [--out FILE]
 
 Weights are random, as in `benchmarks.pipeline`. Only the embeddings are of the embedded checkpoint, because they need a
 text encoder. Prints a table and appends one JSON line for each figure.
@@ -153,10 +153,14 @@ def main() -> None:
         command.record({"figure": name, **figures})
 
     models = RandomModels.build(ModelSize.load(command.size), command.device)
-    report("decoding 1024², peak MiB", decoding_memory(models, DECODED_SIDE))
-    report("a LoRA, over plain steps", lora_costs(models, command.repeats))
-    report("a ControlNet, over plain steps", controlnet_costs(models, command.repeats))
-    report("preparing an edit, seconds", embedding_costs(str(command.device), command.repeats))
+    figures: dict[str, Callable[[], Figures]] = {
+        "decoding 1024², peak MiB": lambda: decoding_memory(models, DECODED_SIDE),
+        "a LoRA, over plain steps": lambda: lora_costs(models, command.repeats),
+        "a ControlNet, over plain steps": lambda: controlnet_costs(models, command.repeats),
+        "preparing an edit, seconds": lambda: embedding_costs(str(command.device), command.repeats),
+    }
+    for name in command.select(list(figures)):
+        report(name, figures[name]())
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Compares our denoising loop with diffusers' pipelines: the same weights and the same request, in turns.
 
-    python -m benchmarks.pipeline [--device cuda] [--full-size] [--repeats 7] [--out benchmarks/results/pipeline.jsonl]
+    python -m benchmarks.pipeline [--device cuda] [--full-size] [--repeats 7] [--minutes 8] [--only NAME] [--out FILE]
 
 Weights and prompt embeddings are random, so nothing is downloaded and the text encoder is not measured. Each side
 scales and encodes the references, denoises, and decodes, with its own VAE code. `--full-size` takes the real models'
@@ -211,7 +211,9 @@ def main() -> None:
     command = Command.parse("pipeline", __doc__)
     comparison = Comparison(RandomModels.build(ModelSize.load(command.size), command.device))
     print(f"{'case':<34}{'ours s':>8}{'diffusers s':>13}   {'ratio min / median / max':<26}{'memory':>8}   difference")
-    for scenario in load_scenarios(command.size):
+    scenarios = {scenario.name: scenario for scenario in load_scenarios(command.size)}
+    for name in command.select(list(scenarios)):
+        scenario = scenarios[name]
         found = compare(comparison, scenario, command.repeats)
         ratio = " / ".join(f"{value:.3f}" for value in found["ratio"].values())
         print(

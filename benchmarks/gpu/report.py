@@ -4,11 +4,14 @@ Knows lines; measures nothing.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-Line = Mapping[str, Any]
+from benchmarks.gpu.waterfall import Line, bars, plot_waterfall
+
+_LORA = "ours, 8 steps, LoRA on every layer"
 
 _HEAD = """# Speed on a GPU
 
@@ -18,6 +21,15 @@ Weights are random, with the dimensions of the 20B model. The text encoder is no
 _NOTHING = """
 Nothing has been measured yet. `python -m benchmarks.gpu` measures a card in eight minutes.
 """
+# What a user can switch: the option, what it does to the result, and the rows without it and with it.
+_SWITCHES = (
+    ("`--compile auto`", "close: rounding", "ours", "ours, compiled"),
+    ("`--exactness relaxed`", "close: rounding", "ours, compiled", "ours, compiled, relaxed"),
+    ("`--precision fp8`", "lossy", "ours", "ours, fp8"),
+    ("`--precision fp8`, compiled", "lossy", "ours, compiled", "ours, fp8, compiled"),
+    ("a LoRA inside compiled blocks", "close: rounding", *(f"{_LORA}{end}" for end in ("", ", compiled"))),
+    ("`fbCache`, 6 of 12 steps reused", "lossy", "step cache: uncached", "step cache: ours, first block cache"),
+)
 _RENDERS = ("seconds", "seconds_per_step", "share_of_790", "share_of_ceilings", "peak_gib")
 _TITLES = {
     "seconds": "seconds",
@@ -54,21 +66,42 @@ def write_report(lines: Sequence[Line], page: Path) -> None:
     page.write_text(report(lines), encoding="utf-8")
 
 
+def write_plots(lines: Sequence[Line], folder: Path) -> list[Path]:
+    """Draw the waterfall of each card that has its rows. Returns the files."""
+    written = []
+    for card in _cards(lines):
+        figure = plot_waterfall(card, [line for line in lines if line["card"] == card])
+        if figure is not None:
+            figure.savefig(folder / _plot_name(card), dpi=110)
+            written.append(folder / _plot_name(card))
+    return written
+
+
 def report(lines: Sequence[Line]) -> str:
     """The text of the page: for each card its ceilings, its renders, its step caches and its comparisons."""
     if not lines:
         return _HEAD + _NOTHING
-    cards = dict.fromkeys(line["card"] for line in lines)
-    return _HEAD + "".join(_card(card, [line for line in lines if line["card"] == card]) for card in cards)
+    return _HEAD + "".join(_card(card, [line for line in lines if line["card"] == card]) for card in _cards(lines))
+
+
+def _cards(lines: Sequence[Line]) -> list[str]:
+    return list(dict.fromkeys(line["card"] for line in lines))
+
+
+def _plot_name(card: str) -> str:
+    return "gpu-" + re.sub(r"[^a-z0-9]+", "-", card.lower()).strip("-") + ".png"
 
 
 def _card(card: str, lines: Sequence[Line]) -> str:
     first = lines[0]
     versions = f"driver {first.get('driver')}, torch {first['torch']}, diffusers {first['diffusers']}"
     parts = [f"\n## {card}\n\n{versions}.\n"]
+    if bars(lines):
+        parts.append(f"\n![Seconds of a render, step by step](../figures/{_plot_name(card)})\n")
     if ceilings := next((line for line in lines if "product_per_second" in line), None):
         parts.append(_ceilings(ceilings))
     parts.append(_table("Renders", lines, ("steps", *_RENDERS), lambda line: "seconds_per_step" in line))
+    parts.append(_switches(lines))
     parts.append(_profiles(lines))
     parts.append(_table("Step caches", lines, ("computed_step", "reused_step"), lambda line: "reused_step" in line))
     parts.append(
@@ -88,6 +121,19 @@ def _ceilings(line: Line) -> str:
         f"host memory at {line['copy_per_second'] / 1e9:.0f} GB/s."
     )
     return text + (f" An FP8 product runs at {fp8 / 1e12:.0f} TFLOP/s.\n" if fp8 else "\n")
+
+
+def _switches(lines: Sequence[Line]) -> str:
+    """The gain of each switch. A switch without a line says so."""
+    found = {line["row"]: line for line in lines}
+    rows = ""
+    for switch, exactness, off, on in _SWITCHES:
+        seconds = [found.get(row, {}).get("seconds") for row in (off, on)]
+        gain = f"{seconds[0] / seconds[1]:.2f}" if seconds[0] and seconds[1] else None
+        difference = found.get(on, {}).get("latents_relative_difference")
+        rows += f"| {switch} | {exactness} | " + " | ".join(map(_number, (*seconds, gain, difference))) + " |\n"
+    titles = ("switch", "result", "off, seconds", "on, seconds", "gain", "relative difference of the latents")
+    return "\n### Switches\n\n| " + " | ".join(titles) + " |\n|" + "---|" * len(titles) + "\n" + rows
 
 
 def _profiles(lines: Sequence[Line]) -> str:

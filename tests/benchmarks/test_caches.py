@@ -51,7 +51,7 @@ def test_the_overhead_of_a_session_is_a_ratio_of_steps(harness: Harness) -> None
 
 
 def test_our_other_strategies_are_compared_with_no_cache_only(harness: Harness) -> None:
-    first, several, others = comparisons(harness)
+    first, several, others = comparisons(harness).values()
     assert set(first) >= {"uncached", "ours, first block", "diffusers, first block"}
     assert set(several) >= {"uncached", "ours, 2 blocks"}
     sides = {name: lambda: [1.0] * STEPS for name in others}

@@ -36,5 +36,25 @@ def test_the_committed_page_is_that_of_the_committed_lines(monkeypatch: pytest.M
     page = tmp_path / "page.md"
     committed = command.PAGE.read_text(encoding="utf-8")
     monkeypatch.setattr(command, "PAGE", page)
+    monkeypatch.setattr(command, "FIGURES", tmp_path)
     command.main(["report"])
     assert page.read_text(encoding="utf-8") == committed
+
+
+def test_a_loss_fails_the_check(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    setup = {"full_size": True, "card": "H100", "row": "ours"}
+    old, new = tmp_path / "old.jsonl", tmp_path / "new.jsonl"
+    old.write_text(json.dumps(setup | {"seconds": 10.0}))
+    monkeypatch.setattr(command, "RESULTS", old)
+    for seconds, code in ((10.4, 0), (10.6, "1 of 1 rows are slower by more than 5%")):
+        new.write_text(json.dumps(setup | {"seconds": seconds}))
+        with pytest.raises(SystemExit) as ended:
+            command.main(["check", str(new)])
+        assert ended.value.code == code
+    assert "ours: 10 s, now 10.6 s (+6.0%)" in capsys.readouterr().out
+
+
+def test_a_card_without_a_committed_line_fails_the_check() -> None:
+    assert command.check([], [{"card": "H100", "row": "ours"}]) == "there is no committed line of H100 to compare with"

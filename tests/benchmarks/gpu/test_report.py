@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.gpu.report import load_lines, report
+from benchmarks.gpu.report import load_lines, report, write_plots
 
 SETUP = {"full_size": True, "card": "NVIDIA H100", "driver": "580.1", "torch": "2.13.0", "diffusers": "0.42.1"}
 RENDER = {"seconds": 18.5, "steps": 50, "seconds_per_step": 0.37, "share_of_790": 0.474, "share_of_ceilings": 0.56}
@@ -67,4 +67,19 @@ def test_the_page_has_each_kind_of_figure(tmp_path: Path) -> None:
     assert "| copies | 0.01 |" in page
     assert "| step cache: ours | 0.3 | 0.03 |" in page
     assert "| edit | 8 | 1 | 2 | 0.5 |" in page
+    assert "| `--compile auto` | close: rounding | 18.5 | not measured | not measured | not measured |" in page
     assert "- ours, fp8: RuntimeError: no kernel" in page
+
+
+def test_a_switch_has_its_gain_and_its_difference(tmp_path: Path) -> None:
+    compiled = {"row": "ours, compiled", **RENDER, "seconds": 12.5, "latents_relative_difference": 0.002}
+    page = report(load_lines(written(tmp_path / "gpu.jsonl", {"row": "ours", **RENDER}, compiled)))
+    assert "| `--compile auto` | close: rounding | 18.5 | 12.5 | 1.48 | 0.002 |" in page
+
+
+def test_a_card_with_its_rows_has_a_plot(tmp_path: Path) -> None:
+    measured = {"row": "ours", **RENDER, "floor_seconds": 10.4}
+    lines = load_lines(written(tmp_path / "gpu.jsonl", measured, {"row": "edit", "card": "A100", "seconds": 1.0}))
+    assert [path.name for path in write_plots(lines, tmp_path)] == ["gpu-nvidia-h100.png"]
+    assert "(../figures/gpu-nvidia-h100.png)" in report(lines)
+    assert (tmp_path / "gpu-nvidia-h100.png").stat().st_size > 5000
