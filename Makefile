@@ -40,7 +40,7 @@ coverage: $(VENV)/.test
 	$(BIN)/coverage report --include "server/*" --fail-under 98
 
 # The vendors' clients. Python SDKs that share a module name, or need much, have an environment of their own.
-CLIENT_VENVS := .venv-legacy .venv-wavespeed .venv-wavespeed-legacy .venv-runpod
+CLIENT_VENVS := .venv-legacy .venv-wavespeed .venv-wavespeed-legacy .venv-runpod .venv-openai
 
 test-clients: $(VENV)/.test $(CLIENT_VENVS:=/.done) tests/clients/node_modules/.done
 	$(BIN)/python -m pytest tests/clients tests/examples -m clients $(ARGS)
@@ -86,6 +86,7 @@ clean:
 .venv-wavespeed/.done: CLIENT := wavespeed==2.0.5
 .venv-wavespeed-legacy/.done: CLIENT := wavespeed==0.1.1
 .venv-runpod/.done: CLIENT := runpod==1.12.0
+.venv-openai/.done: CLIENT := openai==3.57.0
 
 $(CLIENT_VENVS:=/.done):
 	$(PYTHON) -m venv $(@D)
