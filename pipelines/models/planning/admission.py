@@ -35,14 +35,18 @@ class Admission:
         if not self._memory:
             return
         peak = self.expected_peak(work)
-        if self._failed is not None and work.denoise_bytes > self._failed:
-            peak = max(peak, self._memory + 1)
         if peak > self._memory:
-            raise SizeError(
-                f"{work} takes about {peak / GIB:.1f} GiB of GPU memory, and {self._memory / GIB:.1f} GiB may be used. "
-                "Use a smaller size or fewer pictures, or start with --plan-size and --plan-references.",
-                "width",
-            )
+            reason = f"takes about {peak / GIB:.1f} GiB of GPU memory, and {self._memory / GIB:.1f} GiB may be used"
+        elif self._failed is not None and work.denoise_bytes > self._failed:
+            reason = "takes more GPU memory than a request that has just run out of it"
+        else:
+            return
+        options = f"--plan-size {work.width}x{work.height}"
+        options += f" --plan-references {work.references}" if work.references else ""
+        raise SizeError(
+            f"{work} {reason}. Use a smaller size or fewer pictures, or start with {options}, which leaves more room.",
+            "width",
+        )
 
     def record(self, work: Workload, working: int) -> None:
         """Learn from the working memory of a request that succeeded. The highest factor so far counts."""

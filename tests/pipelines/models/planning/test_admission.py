@@ -36,6 +36,12 @@ def test_what_cannot_fit_is_refused_with_what_it_takes(admission: Admission) -> 
     with pytest.raises(SizeError, match=message) as caught:
         admission.check(LARGE)
     assert caught.value.path == "width"
+    assert str(caught.value).endswith("or start with --plan-size 2048x2048, which leaves more room.")
+
+
+def test_the_options_that_leave_room_for_an_edit_are_named(admission: Admission) -> None:
+    with pytest.raises(SizeError, match=r"start with --plan-size 2048x2048 --plan-references 3, which"):
+        admission.check(Workload(2048, 2048, references=3))
 
 
 def test_measured_peaks_correct_the_computed_ones(admission: Admission) -> None:
@@ -59,7 +65,7 @@ def test_small_measured_peaks_let_larger_requests_pass(admission: Admission) -> 
 def test_larger_requests_than_one_that_ran_out_are_refused_until_it_succeeds(admission: Admission) -> None:
     admission.record_failure(SMALL)
     admission.check(SMALL)
-    with pytest.raises(SizeError, match=r"takes about 24\.0 GiB"):
+    with pytest.raises(SizeError, match="takes more GPU memory than a request that has just run out of it"):
         admission.check(PLANNED)
     admission.record(SMALL, SMALL.denoise_bytes)
     admission.record_failure(PLANNED)
