@@ -8,7 +8,8 @@ from pathlib import Path
 from rich.filesize import decimal
 
 from pipelines.catalog.catalog import Adapter, Catalog, ModelEntry
-from pipelines.catalog.component_files import COMPONENTS, Component
+from pipelines.catalog.component_files import COMPONENTS, SINGLE_FILE, Component
+from pipelines.catalog.hub.cache import local_folder
 from pipelines.catalog.hub.snapshots import PARTS
 from pipelines.catalog.sources import Row, Source, missing_sources
 from pipelines.models.component_paths import component_path, mmproj_path
@@ -46,9 +47,9 @@ def check_row(row: Row, catalog: Catalog) -> Finding:
 
 def _model(entry: ModelEntry) -> Iterator[str]:
     files = entry.files
-    base = Source(files.weights, files.replaced).local()
+    base = local_folder(files.weights, files.replaced)
     if base is None:
-        raise FormatError(f"there is no '{files.weights}'")
+        raise FormatError(f"'{files.weights}' {SINGLE_FILE}")
     for component in COMPONENTS:
         if (path := component_path(files, component)) is None:
             raise FormatError(f"there is no '{files.own(component)}'")

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from pipelines.catalog.catalog import EMBEDDED, Catalog, CatalogError, ModelEntry, is_path
-from pipelines.catalog.component_files import COMPONENTS, Component
+from pipelines.catalog.component_files import SINGLE_FILE, Component
 from pipelines.catalog.hub.cache import local_folder
 from pipelines.models.formats.components.controlnet import check_controlnet
 from pipelines.models.formats.components.text_encoder import NO_VISION, open_text_encoder
@@ -19,7 +19,7 @@ from pipelines.models.formats.components.vae import open_vae
 from pipelines.models.formats.containers.headers import FormatError
 
 _PARTS = ("transformer", "vae", "text_encoder", "tokenizer", "scheduler")
-_SINGLE_FILE = ".safetensors"
+_SUFFIX = ".safetensors"
 
 
 def check_weights(catalog: Catalog, models_file: Path) -> None:
@@ -105,12 +105,12 @@ def _check_text_encoder(path: Path, entry: ModelEntry, folder: Path) -> None:
 
 def _controlnet_problem(weights: str, folder: Path) -> str | None:
     path = folder / Path(weights).expanduser()
-    if path.suffix == _SINGLE_FILE and path.is_file():
+    if path.suffix == _SUFFIX and path.is_file():
         return _problem_of(path, check_controlnet)
-    if path.suffix == _SINGLE_FILE:
+    if path.suffix == _SUFFIX:
         return None if _is_hub_file(weights, folder) else f"there is no file '{path}'{_nearest(path)}"
     if path.is_file():
-        return f"'{path}' is no {_SINGLE_FILE} file"
+        return f"'{path}' is no {_SUFFIX} file"
     if not path.is_dir():
         return _folder_problem(weights, path, folder)
     has_weights = any((path / name).is_file() for name in ("config.json", "model.safetensors"))
@@ -134,8 +134,7 @@ def _is_hub_file(weights: str, folder: Path) -> bool:
 def _folder_problem(weights: str, path: Path, folder: Path) -> str | None:
     """Why something that is no folder here cannot be used; None for a hub name."""
     if path.is_file():
-        names = ", ".join(f"`{component}`" for component in COMPONENTS)
-        return f"'{path}' is a single file, not a whole model; name it as {names}, and a folder as `weights`"
+        return f"'{path}' {SINGLE_FILE}"
     is_hub_name = len(Path(weights).parts) == 2 and not _looks_local(weights, folder)
     if is_hub_name or local_folder(weights) is not None:
         return None

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from pipelines.catalog.hub.cache import hub_cache
 from pipelines.errors import first_line
 
+_NOT_FOUND = (401, 403, 404)  # of a mirror that does not say why, as the hub itself does
+
 
 class HubError(OSError):
     """Weights cannot be had from the hub; the message says why, and what to do."""
@@ -35,16 +37,20 @@ def client_errors(repository: str) -> Iterator[None]:
             f"{repository} is gated: accept its conditions at {hub}/{repository}, and set HF_TOKEN to a token of yours"
         ) from error
     except RepositoryNotFoundError as error:
-        raise HubError(
-            f"the hub {hub} has no repository {repository}, or it is private and HF_TOKEN does not open it"
-        ) from error
+        raise HubError(_not_found(hub, repository)) from error
     except (RevisionNotFoundError, HFValidationError) as error:
         raise HubError(f"{repository}: {first_line(error)}") from error
     except HfHubHTTPError as error:
         status = error.response.status_code
+        if status in _NOT_FOUND:
+            raise HubError(_not_found(hub, repository)) from error
         raise HubError(
             f"the hub {hub} answers {status} for {repository}: try again later, or name a mirror with HF_ENDPOINT"
         ) from error
+
+
+def _not_found(hub: str, repository: str) -> str:
+    return f"the hub {hub} has no repository {repository}, or it is private and HF_TOKEN does not open it"
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from accel.kernels.vector_math import choose_kernels
 from accel.weights.placement import EVERYTHING_RESIDENT, MODULATION_LAYERS, HostShare, place_transformer
 from accel.weights.single_frame import SingleFrameVae
 from pipelines.catalog.catalog import is_path
-from pipelines.catalog.component_files import Component, ComponentFiles
+from pipelines.catalog.component_files import SINGLE_FILE, Component, ComponentFiles
 from pipelines.catalog.hub.cache import is_repository
 from pipelines.catalog.hub.download import fetch_file, fetch_folder
 from pipelines.catalog.hub.errors import HubError
@@ -222,10 +222,7 @@ def model_folder(files: ComponentFiles) -> Path:
     weights = files.weights
     path = Path(weights).expanduser()
     if path.is_file():
-        raise LoadError(
-            f"Weights '{weights}': this is a single file, and no whole model; name a folder or a hub repository as "
-            "`weights`, and the file as `transformer`, `text_encoder` or `vae`."
-        )
+        raise LoadError(f"Weights '{weights}': this {SINGLE_FILE}.")
     if path.is_dir():
         return path
     if path.is_absolute():

@@ -81,7 +81,7 @@ class TestModel:
         path = tmp_path / "model.safetensors"
         path.touch()
         told = problem(Catalog((replace(TEXT, weights=str(path)),)), tmp_path)
-        assert told.startswith(f"'{path}' is a single file, not a whole model; name it as `transformer`, ")
+        assert told.startswith(f"'{path}' is a single file, and no whole model; name a folder")
 
     def test_a_shard_that_is_missing(self, tmp_path: Path) -> None:
         here = folder(tmp_path / "here", *PARTS)

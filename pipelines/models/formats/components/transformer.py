@@ -106,7 +106,7 @@ def _check_architecture(files: WeightFiles) -> None:
     architecture = files.metadata.get("general.architecture") if files.gguf else None
     if architecture is not None and architecture not in _ARCHITECTURES:
         raise FormatError(
-            f"'{files.path.name}' is a GGUF of the architecture {architecture}; a transformer has qwen_image"
+            f"'{files.path.name}' is a GGUF of the architecture {architecture}; name a GGUF of qwen_image"
         )
 
 

@@ -57,4 +57,4 @@ def not_weights(path: Path, start: bytes, container: str) -> FormatError:
         return FormatError(f"'{path.name}' is a pointer of Git LFS, not the weights; run `git lfs pull` there")
     if text.startswith((b"<!doctype", b"<html")):
         return FormatError(f"'{path.name}' is a page of HTML, not the weights; download the file itself")
-    return FormatError(f"'{path.name}' is no {container} file")
+    return FormatError(f"'{path.name}' is no {container} file, or a damaged one; download it again")

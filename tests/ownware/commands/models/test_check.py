@@ -1,8 +1,11 @@
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from huggingface_hub import constants
+from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 from ownware.cli import app
@@ -10,6 +13,7 @@ from pipelines.catalog.catalog import EMBEDDED_FOLDER
 from pipelines.models.planning.cards import GIB, make_card
 from server import capacity, devices
 from tests.ownware.commands.models.test_list import ROWS
+from tests.pipelines.models.formats.layouts import save_gguf
 
 
 @pytest.fixture
@@ -48,6 +52,59 @@ def own_weights(models: str, tmp_path: Path) -> str:
     shutil.copytree(EMBEDDED_FOLDER, tmp_path / "mine", ignore=shutil.ignore_patterns("loras", "controlnets"))
     Path(models).write_text(ROWS.replace('"embedded"', '"./mine"'))
     return models
+
+
+def a_lora(path: Path) -> None:
+    adapter = {f"transformer_blocks.0.attn.to_q.lora_{part}.weight": torch.zeros(2, 2) for part in "AB"}
+    save_file(adapter, path)
+
+
+def a_t5(path: Path) -> None:
+    save_file({"encoder.block.0.layer.0.SelfAttention.q.weight": torch.zeros(2, 2)}, path)
+
+
+def a_gguf_of_flux(path: Path) -> None:
+    save_gguf({"double_blocks.0.img_attn.qkv.weight": torch.zeros(2, 32)}, path, "F32", "flux")
+
+
+def a_huge_header(path: Path) -> None:
+    path.write_bytes((2**60).to_bytes(8, "little") + b"{}")
+
+
+def half_a_file(path: Path) -> None:
+    whole = (EMBEDDED_FOLDER / "vae" / "diffusion_pytorch_model.safetensors").read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+
+
+def nothing(path: Path) -> None:
+    """The file is not there."""
+
+
+@pytest.mark.parametrize(
+    ("key", "name", "write", "sentence"),
+    [
+        ("weights", "nowhere", nothing, "there is no file or folder '{path}'"),
+        ("weights", "lora.safetensors", a_lora, "'{path}' is a single file, and no whole model; name a folder or"),
+        ("transformer", "lora.safetensors", a_lora, "it is a LoRA, not a transformer; name it under [[loras]]"),
+        ("transformer", "gone.gguf", nothing, "there is no file or folder '{path}'"),
+        ("transformer", "flux.gguf", a_gguf_of_flux, "'flux.gguf' is a GGUF of the architecture flux; name a GGUF of"),
+        ("transformer", "huge.safetensors", a_huge_header, "'huge.safetensors' is no safetensors file, or a damaged "),
+        ("transformer", "huge.gguf", a_huge_header, "'huge.gguf' is no GGUF file, or a damaged one; download it again"),
+        ("text_encoder", "t5.safetensors", a_t5, "it is a T5 text encoder; Qwen-Image reads a Qwen2.5-VL-7B"),
+        ("vae", "vae.safetensors", half_a_file, "'vae.safetensors' is truncated: it has "),
+    ],
+)
+def test_bad_weights_are_told_in_one_sentence(
+    models: str, tmp_path: Path, key: str, name: str, write: Callable[[Path], None], sentence: str
+) -> None:
+    write(tmp_path / name)
+    row = ROWS.replace('"embedded"', f'"./{name}"') if key == "weights" else ROWS
+    own = "" if key == "weights" else f'{key} = "./{name}"\n'
+    Path(models).write_text(row.replace("[[loras]]", f"{own}\n[[loras]]"))
+    code, told = check("mine", "--models", models)
+    (line,) = told.splitlines()
+    assert code == 1
+    assert line.startswith("mine:1@1: wrong: " + sentence.format(path=tmp_path.resolve() / name))
 
 
 def on_a_card(monkeypatch: pytest.MonkeyPatch, gib: float) -> None:

@@ -30,6 +30,13 @@ def test_a_hub_that_fails(hub: FakeHub) -> None:
         fetch_folder(NAME)
 
 
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_a_mirror_that_says_no_more_than_its_status(hub: FakeHub, status: int) -> None:
+    hub.status = status
+    with pytest.raises(HubError, match=rf"^the hub {hub.url} has no repository {NAME}, or it is private and HF_TOKEN"):
+        fetch_folder(NAME)
+
+
 def test_a_hub_that_is_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     use_hub(monkeypatch, "http://127.0.0.1:9", tmp_path / "hub")
     with pytest.raises(HubError, match=rf"^{NAME} is not wholly here, and the hub http://127\.0\.0\.1:9 cannot be"):

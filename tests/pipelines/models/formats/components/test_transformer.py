@@ -81,7 +81,7 @@ def test_architectures_that_say_nothing_are_accepted(tmp_path: Path, state: Stat
 @pytest.mark.parametrize("architecture", ["flux", "wan", "qwen2vl"])
 def test_a_gguf_of_another_architecture(tmp_path: Path, state: State, architecture: str) -> None:
     save_gguf(state, tmp_path / "a.gguf", "Q8_0", architecture)
-    with pytest.raises(FormatError, match=f"a GGUF of the architecture {architecture}; a transformer has qwen_image"):
+    with pytest.raises(FormatError, match=f"a GGUF of the architecture {architecture}; name a GGUF of qwen_image"):
         open_transformer(tmp_path / "a.gguf")
 
 
