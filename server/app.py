@@ -167,7 +167,9 @@ def _services(settings: Settings, catalog: Catalog, workers: Sequence[Worker], c
     )
     schemas = [*TABLES, *(surface.schema for surface in SURFACES)]
     database = Database(settings.data_dir / DATABASE_NAME, schemas, MIGRATIONS)
-    media = MediaStore(database, settings.data_dir / "media", job_tables.open_inputs)
+    media = MediaStore(
+        database, settings.data_dir / "media", job_tables.open_inputs, least_free=settings.min_free_mb * MILLION
+    )
     max_body = settings.max_body_mb * MILLION
     image_fetcher = Fetcher(settings.allow_private_urls, settings.fetch_timeout, max_body)
     pixels = settings.max_image_megapixels * MILLION

@@ -20,7 +20,8 @@
     ├── InferenceError            500     inferenceError          the worker failed
     ├── TaskCancelled             500     taskCancelled
     ├── InternalServerError       500     internalServerError     a bug; the log has the trace, the client never
-    └── ServiceUnavailable        503     serviceUnavailable      starting or stopping
+    ├── ServiceUnavailable        503     serviceUnavailable      starting or stopping
+    └── InsufficientStorage       507     insufficientStorage     the disk of the data folder is full
 
     MediaError                    a picture that cannot be used; the caller adds the parameter
     TaskRejected                  one task, all the errors found in it
@@ -209,6 +210,12 @@ class ServiceUnavailable(ApiError):
     """The server is starting or stopping."""
 
     status, default_code = 503, "serviceUnavailable"
+
+
+class InsufficientStorage(ApiError):
+    """The disk of the data folder is full."""
+
+    status, default_code = 507, "insufficientStorage"
 
 
 class MediaError(Exception):

@@ -172,6 +172,9 @@ class Settings(BaseSettings):
         ge=0,
         description="Prompt encodings to keep in the data folder, in millions of bytes; 0 keeps none.",
     )
+    min_free_mb: int = Field(
+        default=100, ge=0, description="Free space on the data folder's disk that tasks need, in millions of bytes."
+    )
     fetch_timeout: float = Field(default=10.0, gt=0, description="Seconds to wait for an input image's URL.")
     max_lora_mb: int = Field(default=4000, ge=1, description="Largest LoRA to install, in millions of bytes.")
     lora_timeout: float = Field(default=1800.0, gt=0, description="Seconds that the download of a LoRA may take.")

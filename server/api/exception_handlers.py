@@ -11,7 +11,8 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from server.api.dialect import Surface
-from server.errors import ApiError, InternalServerError, InvalidRequest, MethodNotAllowed, NotFound, TaskRejected
+from server.errors import ApiError, InvalidRequest, MethodNotAllowed, NotFound, TaskRejected
+from server.storage import unforeseen_error
 
 
 def install_handlers(app: FastAPI, surfaces: Sequence[Surface], served: Sequence[Surface]) -> None:
@@ -44,7 +45,7 @@ def _api_error(request: Request, error: Exception) -> ApiError:
     if isinstance(error, RequestValidationError):
         return InvalidRequest("The request cannot be read.")
     if not isinstance(error, HTTPException):
-        return InternalServerError("Internal server error.")
+        return unforeseen_error(error)
     if error.status_code == 404:
         return NotFound(f"Nothing is at {request.url.path}. The API is described at /docs.")
     if error.status_code == 405:

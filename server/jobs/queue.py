@@ -51,6 +51,7 @@ class JobQueue:
         observer: JobObserver | None = None,
     ) -> None:
         self._store = store
+        self._media = media
         self._times = times
         self._limit = limit
         self._most_seconds = most_seconds
@@ -70,6 +71,13 @@ class JobQueue:
     def failure(self) -> str | None:
         """Why a worker could not start; None when all could."""
         return next((each.start_failure for each in self._supervisors if each.start_failure is not None), None)
+
+    @property
+    def problem(self) -> str | None:
+        """Why no task can be taken, in words; None if one can."""
+        if not self.ready:
+            return self.failure or "starting"
+        return self._media.space.problem
 
     @property
     def devices(self) -> tuple[str, ...]:
@@ -129,11 +137,12 @@ class JobQueue:
     async def submit(self, submission: Submission) -> Job:
         """Accept a job. It is on disk when this returns.
 
-        Raises `ConflictTaskUUID`, `RateLimitExceeded`, `ValueTooLarge`, or `ServiceUnavailable` when a worker could
-        not start and none is ready.
+        Raises `ConflictTaskUUID`, `RateLimitExceeded`, `ValueTooLarge`, `InsufficientStorage`, or
+        `ServiceUnavailable` when a worker could not start and none is ready.
         """
         if self.failure is not None and not self.ready:
             raise ServiceUnavailable(f"No worker can start: {self.failure}", code="modelNotReady")
+        self._media.space.check()
         check_work(submission.request, self.estimates, self._most_seconds)
         job = await self._store.accept(submission, limit=self._limit)
         for supervisor in self._supervisors:

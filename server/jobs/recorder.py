@@ -10,12 +10,13 @@ from dataclasses import replace
 
 import structlog
 
-from server.errors import Failure, InferenceError
+from server.errors import Failure, InferenceError, InsufficientStorage
 from server.jobs.events import Ended, JobEvents, ResultReady
 from server.jobs.job import CANCELLED, Job, Result, State
 from server.jobs.messages import Cancelled, Failed, ImageWritten, Outcome, Output, RenderJob
 from server.jobs.store import JobStore
 from server.media.store import Media, MediaStore
+from server.storage import MESSAGE, is_storage_error
 
 log = structlog.get_logger()
 
@@ -77,9 +78,14 @@ class JobRecorder:
             ended = await self._store_end(job, "done")
         self.announce_end(ended)
 
-    async def fail(self, job: Job, message: str) -> None:
-        """End a job that its worker did not end. Watchers hear of it at once, even if it cannot be stored yet."""
+    async def fail(self, job: Job, message: str, cause: Exception | None = None) -> None:
+        """End a job that its worker did not end. Watchers hear of it at once, even if it cannot be stored yet.
+
+        A `cause` that is a full disk is told as that.
+        """
         failure = Failure("inferenceError", message, InferenceError.status)
+        if is_storage_error(cause):
+            failure = Failure(InsufficientStorage.default_code, MESSAGE, InsufficientStorage.status)
         try:
             ended = await self._store.end(job.id, "failed", failure)
         except sqlite3.Error:  # clients must not wait for ever

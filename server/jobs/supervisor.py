@@ -233,9 +233,9 @@ class Supervisor:
             if not self._stopping:  # else the task continues at the next start
                 await self._recorder.fail(job, str(error) or "The worker process ended during this task.")
             raise
-        except Exception:
+        except Exception as error:
             message = "The result of this task could not be stored. The server's log has the details."
-            await self._recorder.fail(job, message)
+            await self._recorder.fail(job, message, error)
             raise
         finally:
             self.job = self.progress = None

@@ -22,7 +22,7 @@ from pipelines.errors import Fault, RenderError
 from pipelines.models.engaged import Engaged
 from pipelines.models.residency.options import ModelOptions
 from pipelines.request import RenderRequest
-from server.errors import Failure
+from server.errors import Failure, InsufficientStorage
 from server.jobs.image_writer import AfterStep, BeforeLoad, ImageWriter
 from server.jobs.messages import (
     Cancel,
@@ -41,6 +41,7 @@ from server.jobs.messages import (
 )
 from server.process.log_stream import protect_standard_streams
 from server.process.logs import configure_logs
+from server.storage import MESSAGE, is_storage_error
 
 log = structlog.get_logger()
 
@@ -170,7 +171,7 @@ class RenderLoop:
             return Failed(job.job_id, Failure(code, str(error), status, error.path)), False
         except Exception as error:
             log.exception("render failed", job=job.job_id)
-            failure = Failure("inferenceError", _describe(error, job.request), 500)
+            failure = _failure(error, job.request)
             traceback.clear_frames(error.__traceback__)  # they hold the tensors of the render
             return Failed(job.job_id, failure), _ran_out(error)
         return Finished(job.job_id), False
@@ -193,6 +194,13 @@ class RenderLoop:
 def _ran_out(error: Exception) -> bool:
     """Whether an error is torch's about the memory of a device, or Python's about that of the host."""
     return type(error).__name__ == "OutOfMemoryError" or isinstance(error, MemoryError)
+
+
+def _failure(error: Exception, request: RenderRequest) -> Failure:
+    """What the client is told about an unforeseen error."""
+    if is_storage_error(error):
+        return Failure(InsufficientStorage.default_code, MESSAGE, InsufficientStorage.status)
+    return Failure("inferenceError", _describe(error, request), 500)
 
 
 def _describe(error: Exception, request: RenderRequest) -> str:

@@ -40,7 +40,11 @@ class InputImages:
         self._ttl = ttl
 
     async def resolve(self, value: str, *, owner: str) -> Media:
-        """The image that a text names, written anew so that its task can be rendered later. Raises `MediaError`."""
+        """The image that a text names, written anew so that its task can be rendered later.
+
+        Raises `MediaError`, and `InsufficientStorage` before anything is read.
+        """
+        self._store.space.check()
         value = value.strip()
         if not _UUID.fullmatch(value):
             return await self._store_input(await self._read(value), owner)
@@ -50,11 +54,13 @@ class InputImages:
         return media
 
     async def upload(self, value: str, *, owner: str) -> Media:
-        """Store an image as an upload, as it came. Raises `MediaError`."""
+        """Store an image as an upload, as it came. Raises as `resolve` does."""
+        self._store.space.check()
         return await self.add_upload(await self._read(value.strip()), owner=owner)
 
     async def add_upload(self, data: bytes, *, owner: str) -> Media:
-        """Store an image that came as bytes as an upload. Raises `MediaError`."""
+        """Store an image that came as bytes as an upload. Raises as `resolve` does."""
+        self._store.space.check()
         if not data:
             raise MediaError("The image is empty.")
         picture = await self._decoders.check(data, self._max_pixels, owner=owner)
@@ -62,7 +68,8 @@ class InputImages:
         return await self._store.add(data, picture, kind="upload", owner=owner, expires=expires)
 
     async def add(self, data: bytes, *, owner: str) -> Media:
-        """Store an image that came as bytes, so that its UUID names it in a task. Raises `MediaError`."""
+        """Store an image that came as bytes, so that its UUID names it in a task. Raises as `resolve` does."""
+        self._store.space.check()
         if not data:
             raise MediaError("The image is empty.")
         return await self._store_input(data, owner)

@@ -16,6 +16,7 @@ from typing import Literal
 from server.database import Database
 from server.media.decode import Picture
 from server.media.files import put_in_place, write_file
+from server.storage import DiskSpace
 
 Kind = Literal["input", "upload", "result"]
 
@@ -68,10 +69,14 @@ def _none_in_use(_: sqlite3.Connection) -> frozenset[Path]:
 class MediaStore:
     """The images of one data folder. The files that `in_use` finds stay, whatever becomes of their images."""
 
-    def __init__(self, database: Database, folder: Path, in_use: FilesInUse = _none_in_use) -> None:
+    def __init__(
+        self, database: Database, folder: Path, in_use: FilesInUse = _none_in_use, *, least_free: int = 0
+    ) -> None:
+        """`least_free` are the bytes that must be free on the disk before anything is begun."""
         self._database = database
         self._folder = folder
         self._in_use = in_use
+        self.space = DiskSpace(folder, least_free)
 
     def path_for(self, media_uuid: str, extension: str) -> Path:
         """The path of an image's file."""

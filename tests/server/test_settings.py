@@ -60,6 +60,7 @@ def test_each_option_is_a_flag_and_a_variable(monkeypatch: pytest.MonkeyPatch) -
         "max_task_seconds": ("1.5", "2"),
         "max_body_mb": ("1", "2"),
         "max_image_megapixels": ("1", "2"),
+        "min_free_mb": ("1", "0"),
         "fetch_timeout": ("1.5", "2"),
         "max_lora_mb": ("1", "2"),
         "prompt_cache_mb": ("0", "1"),

@@ -36,8 +36,9 @@ def router(queue: JobQueue) -> APIRouter:
         summary="Can it render?",
     )
     async def readyz() -> Response:
-        status = "ready" if queue.ready else queue.failure or "starting"
+        problem = queue.problem
+        status = problem or "ready"
         body = Readiness(status=status, devices=list(queue.devices), engaged=list(queue.engaged)).model_dump()
-        return JSONResponse(body, 200 if queue.ready else 503)
+        return JSONResponse(body, 200 if problem is None else 503)
 
     return routes

@@ -25,7 +25,8 @@ from server.api.runware.handlers.preprocessing import Preprocessing
 from server.api.runware.handlers.retrieval import Retrieval
 from server.api.runware.responses import Answer, TaskRef, refusal
 from server.api.runware.schema.tasks import WireTask
-from server.errors import ApiError, InternalServerError, InvalidRequest, TaskRejected
+from server.errors import ApiError, InvalidRequest, TaskRejected
+from server.storage import unforeseen_error
 
 log = structlog.get_logger()
 
@@ -80,9 +81,9 @@ class RunwareApi:
         except ApiError as error:
             errors = as_sent([error], raw) if isinstance(raw, dict) else [error]
             yield refusal(errors, ref, documentation=documentation)
-        except Exception:
+        except Exception as error:
             log.exception("task failed", task=ref.task_uuid, type=ref.task_type)
-            yield refusal([InternalServerError("Internal server error.")], ref)
+            yield refusal([unforeseen_error(error)], ref)
 
 
 def check_task(raw: Any) -> None:

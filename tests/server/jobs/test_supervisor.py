@@ -1,4 +1,5 @@
 import asyncio
+import errno
 import sqlite3
 from collections.abc import AsyncIterator
 from typing import Any
@@ -164,6 +165,16 @@ async def test_a_result_that_cannot_be_recorded_fails_its_job_only(
     assert await supervised.store.find(*submission(1).key) == job
     assert (await supervised.render(submission(2))).state == "done"
     assert worker.starts == 2  # its replies to the first job must not be read as those to the second
+
+
+async def test_a_result_on_a_full_disk_is_told_as_that(supervised: Supervised, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def full(*arguments: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(JobStore, "add_result", full)
+    job = await supervised.render(submission())
+    assert job.failure is not None
+    assert (job.failure.code, job.failure.status) == ("insufficientStorage", 507)
 
 
 async def test_a_claim_that_fails_is_tried_again(

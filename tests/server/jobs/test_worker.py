@@ -1,5 +1,6 @@
 """The loop of a worker process, with a fake in place of the models and a script in place of the API process."""
 
+import errno
 import gc
 import os
 import signal
@@ -152,6 +153,12 @@ def test_an_unforeseen_error_fails_the_job_only(job: RenderJob, error: Exception
     assert "secret" not in first.failure.message
     assert second.job_id == 2
     assert writer.freed == freed
+
+
+def test_a_full_disk_is_told_as_that(job: RenderJob) -> None:
+    writer = FakeWriter(OSError(errno.ENOSPC, "No space left on device"))
+    (failed,) = serve(job, writer=writer)
+    assert (failed.failure.code, failed.failure.status) == ("insufficientStorage", 507)
 
 
 def test_after_an_error_nothing_of_the_render_is_held(job: RenderJob) -> None:

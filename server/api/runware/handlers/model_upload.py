@@ -30,7 +30,6 @@ from server.api.runware.upload_rows import KEPT_UPLOADS, Upload, UploadRows
 from server.api.services import Services
 from server.errors import (
     ApiError,
-    InternalServerError,
     InvalidParameter,
     MediaError,
     ServiceUnavailable,
@@ -38,6 +37,7 @@ from server.errors import (
     UnsupportedParameter,
 )
 from server.media.files import put_in_place
+from server.storage import unforeseen_error
 from server.tasks.lora_library import DRAFT_ENDING, ENDING, InstalledLora, LoraNameTaken
 
 log = structlog.get_logger()
@@ -55,6 +55,7 @@ class ModelUploads:
         self._scopes = services.scopes
         self._rows = UploadRows(services.database)
         self._fetcher = services.lora_fetcher
+        self._space = services.media.space
         self._ignore_unknown = services.options.ignore_unknown
         self._uploads: OrderedDict[tuple[str, str], Upload] = OrderedDict()
         self._running: set[asyncio.Task[None]] = set()
@@ -76,6 +77,7 @@ class ModelUploads:
     async def __call__(self, raw: WireTask, client: Client) -> AsyncIterator[Answer]:
         """Answer each stage as it is reached. A client that does not listen gets all stages at once, or the error."""
         task, ignored = self._validate(raw)
+        self._space.check()
         await self._ids.check_free(client.owner, task.taskUUID)
         lora = self._lora(task, client.owner)
         try:
@@ -175,9 +177,10 @@ class ModelUploads:
             upload.error = ServiceUnavailable("The server is stopping. It starts the upload again at its next start.")
             upload.end()
             raise
-        except Exception:
+        except Exception as error:
             log.exception("upload failed", task=task.taskUUID)
-            upload.fail(InternalServerError("The LoRA could not be stored. The server's log has the details."))
+            message = "The LoRA could not be stored. The server's log has the details."
+            upload.fail(unforeseen_error(error, message))
         try:
             await self._rows.end(lora.owner, upload)
         except sqlite3.Error:  # the next start begins it again

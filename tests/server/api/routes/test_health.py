@@ -1,3 +1,4 @@
+import uuid
 from dataclasses import asdict, replace
 
 from starlette.testclient import TestClient
@@ -26,6 +27,31 @@ def test_what_engaged_is_told(settings: Settings, catalog: Catalog) -> None:
     assert 'ownware_weights_gib{device="fake device",model="a:1@1",place="streamed"} 2.5' in text
     assert 'attention="cudnn",device="fake device",encoder_place="host",model="a:1@1",tables="true"' in text
     assert 'transformer="fp8/scaled_mm",transformer_format="GGUF Q8_0",vae_format=""' in text
+
+
+def test_a_full_disk(settings: Settings, catalog: Catalog, reference: str) -> None:
+    """It was an internal server error, and /readyz said that all was well."""
+    full = settings.model_copy(update={"min_free_mb": 10**9})
+    with TestClient(create_app(full, catalog, [FakeWorker()])) as client:
+        response = client.get("/readyz")
+        assert response.status_code == 503
+        assert response.json()["status"].startswith("The disk of the data folder is full")
+        upload = {"taskType": "imageUpload", "taskUUID": str(uuid.uuid4()), "image": reference}
+        lora = {
+            "taskType": "modelUpload",
+            "taskUUID": str(uuid.uuid4()),
+            "category": "lora",
+            "architecture": "qwen_image",
+            "format": "safetensors",
+            "name": "Ink",
+            "version": "1",
+            "downloadURL": "https://files.example/ink.safetensors",
+        }
+        for task in (new_task(), upload, lora):
+            refused = post(client, task)
+            assert refused.status_code == 507
+            assert error_of(refused)["code"] == "insufficientStorage"
+        assert client.get("/healthz").status_code == 200
 
 
 def test_not_ready(settings: Settings, catalog: Catalog) -> None:
