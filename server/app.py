@@ -35,6 +35,7 @@ from server.errors import ApiError
 from server.jobs import rows as job_tables
 from server.jobs.backend import Worker
 from server.jobs.history import JobHistory
+from server.jobs.policy.admission import QueueBounds
 from server.jobs.queue import JobQueue
 from server.jobs.store import JobStore
 from server.jobs.timing import step_times
@@ -181,12 +182,17 @@ def _services(settings: Settings, catalog: Catalog, workers: Sequence[Worker], c
     claims = IdClaims("job")
     ids, jobs, scopes = TaskIds(database), JobStore(database, claims), CancelScopes()
     history = JobHistory(database, jobs, claims)
+    keys = ApiKeys(settings.api_keys, KeyTable(settings.data_dir))
+    bounds = QueueBounds(
+        settings.max_queue, settings.max_queue_seconds, settings.max_key_queue, settings.max_key_queue_seconds
+    )
     queue = JobQueue(
         jobs,
         media,
         workers,
         StepTimes(database),
-        limit=settings.max_queue,
+        bounds=bounds,
+        limits=keys.limits,
         most_seconds=settings.max_task_seconds,
         silence=SilenceLimits(settings.hang_seconds, settings.load_timeout),
         observer=counters,
@@ -196,7 +202,7 @@ def _services(settings: Settings, catalog: Catalog, workers: Sequence[Worker], c
         max_body=max_body,
         allow_private_urls=settings.allow_private_urls,
         body_pool=BodyPool(),
-        keys=ApiKeys(settings.api_keys, KeyTable(settings.data_dir)),
+        keys=keys,
         options=options,
         database=database,
         media=media,

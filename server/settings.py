@@ -165,6 +165,15 @@ class Settings(BaseSettings):
     max_task_seconds: float = Field(
         default=21_600, gt=0, description="Seconds that a task may take, by the learnt seconds of its steps."
     )
+    max_queue_seconds: float = Field(
+        default=86_400, gt=0, description="Estimated seconds of rendering that may wait before new tasks are refused."
+    )
+    max_key_queue: int | None = Field(
+        default=None, ge=1, description="Tasks of one key that may wait; default: no bound but that of all."
+    )
+    max_key_queue_seconds: float | None = Field(
+        default=None, gt=0, description="Estimated seconds of one key that may wait; default: no bound but that of all."
+    )
     max_body_mb: int = Field(default=100, ge=1, description="Largest request body, in millions of bytes.")
     max_image_megapixels: int = Field(default=64, ge=1, description="Largest input image, in millions of pixels.")
     prompt_cache_mb: int = Field(

@@ -4,18 +4,21 @@ import json
 from collections.abc import Iterable
 
 WARNINGS_HEADER = "Ownware-Warnings"
-RETRY_AFTER_SECONDS = 10
+RETRY_AFTER_SECONDS = 10  # where nothing can be estimated: the server starts or stops
 # aiohttp refuses an answer with a header of more than 8190 bytes, and proxies refuse all headers above 4 to 8 kB.
 MAX_WARNINGS_BYTES = 2048
 
 
-def response_headers(status: int, warnings: Iterable[str] = ()) -> dict[str, str]:
-    """The headers of an answer. Warnings go there, because clients reject unknown keys in a body."""
+def response_headers(status: int, warnings: Iterable[str] = (), *, retry_after: int | None = None) -> dict[str, str]:
+    """The headers of an answer. Warnings go there, because clients reject unknown keys in a body.
+
+    `retry_after` are the estimated seconds until the same request may succeed, for a status that says so.
+    """
     headers = {}
     if texts := list(dict.fromkeys(warnings)):
         headers[WARNINGS_HEADER] = _warnings(texts)
     if status in (429, 503):
-        headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+        headers["Retry-After"] = str(retry_after or RETRY_AFTER_SECONDS)
     if status == 413:
         headers["Connection"] = "close"  # the rest of the body is not read
     return headers

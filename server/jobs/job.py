@@ -67,7 +67,10 @@ CANCELLED = Failure("taskCancelled", "The task was cancelled.", TaskCancelled.st
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A submission with its history. Times are seconds since the epoch. `results` are sorted by their index."""
+    """A submission with its history. Times are seconds since the epoch. `results` are sorted by their index.
+
+    `estimate` are the seconds that all its images were expected to take.
+    """
 
     id: int
     submission: Submission
@@ -77,6 +80,7 @@ class Job:
     finished: float | None = None
     failure: Failure | None = None
     results: tuple[Result, ...] = ()
+    estimate: float = 0.0
 
     @property
     def ended(self) -> bool:

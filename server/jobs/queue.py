@@ -1,4 +1,4 @@
-"""The queue: accepts jobs, and has its workers render them, first come, first served.
+"""The queue: accepts jobs, and has its workers render them in the order of the scheduler.
 
 A job is on disk before `submit` returns. A job that runs when the process ends is rendered at the next start. Knows
 no wire format.
@@ -8,24 +8,29 @@ import asyncio
 import contextlib
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from math import inf
 
 import structlog
 
 from pipelines.models.engaged import Engaged
+from pipelines.request import RenderRequest
 from server.errors import Failure, ServiceUnavailable
 from server.jobs.backend import Worker, WorkerDied
 from server.jobs.estimates import Estimates
 from server.jobs.events import Ended, Event, JobEvents, JobObserver, Key, Stopping
 from server.jobs.job import CANCELLED, Cancellation, Job, Submission
+from server.jobs.policy.admission import QueueBounds
+from server.jobs.policy.forecast import Turn
 from server.jobs.recorder import JobRecorder
+from server.jobs.scheduler import Busy, Scheduler
 from server.jobs.store import JobStore
 from server.jobs.supervisor import Supervisor, WorkerState
 from server.jobs.timing.silence import SilenceLimits
 from server.jobs.timing.step_times import StepTimes
 from server.jobs.timing.work_bound import check_work
+from server.keys.api_key import NO_LIMITS, KeyLimits
 from server.media.store import MediaStore
 
 log = structlog.get_logger()
@@ -33,6 +38,10 @@ log = structlog.get_logger()
 # Ended jobs can be asked for this long; the vendor states no figure.
 RETENTION_SECONDS = 7 * 86_400
 DEFAULT_SILENCE = SilenceLimits()
+
+
+def _no_limits(owner: str) -> KeyLimits:
+    return NO_LIMITS
 
 
 class JobQueue:
@@ -45,20 +54,24 @@ class JobQueue:
         workers: Sequence[Worker],
         times: StepTimes,
         *,
-        limit: int,
+        bounds: QueueBounds,
+        limits: Callable[[str], KeyLimits] = _no_limits,
         most_seconds: float = inf,
         silence: SilenceLimits = DEFAULT_SILENCE,
         observer: JobObserver | None = None,
     ) -> None:
+        """`limits` are those of an owner. `most_seconds` is the longest task that is accepted."""
         self._store = store
         self._media = media
         self._times = times
-        self._limit = limit
+        self._bounds = bounds
         self._most_seconds = most_seconds
         self._events = JobEvents(observer)
         self._recorder = JobRecorder(store, media, self._events)
+        self._scheduler = Scheduler(store, bounds, limits, self._busy_workers)
         self._supervisors = [
-            Supervisor(worker, store, self._recorder, times, silence, self._answer_waiting) for worker in workers
+            Supervisor(worker, self._scheduler, self._recorder, times, silence, self._answer_waiting)
+            for worker in workers
         ]
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -92,7 +105,7 @@ class JobQueue:
     @property
     def limit(self) -> int:
         """How many jobs may wait."""
-        return self._limit
+        return self._bounds.tasks
 
     @property
     def running_jobs(self) -> tuple[Job, ...]:
@@ -134,17 +147,26 @@ class JobQueue:
         except sqlite3.Error:  # on disk it still runs, and the next start queues it
             log.exception("the task under way cannot be put back")
 
-    async def submit(self, submission: Submission) -> Job:
-        """Accept a job. It is on disk when this returns.
+    def place(self, owner: str, request: RenderRequest) -> AbstractAsyncContextManager[None]:
+        """Hold a place for a task while its pictures are fetched. Raises what `submit` raises, but for its id."""
+        if self.failure is not None and not self.ready:
+            raise ServiceUnavailable(f"No worker can start: {self.failure}", code="modelNotReady")
+        self._media.space.check()
+        check_work(request, self.estimates, self._most_seconds)
+        return self._scheduler.place(owner, self.estimates.seconds(request))
+
+    async def submit(self, submission: Submission, *, placed: bool = False) -> Job:
+        """Accept a job. It is on disk when this returns. `placed` says that its `place` is held.
 
         Raises `ConflictTaskUUID`, `RateLimitExceeded`, `ValueTooLarge`, `InsufficientStorage`, or
         `ServiceUnavailable` when a worker could not start and none is ready.
         """
-        if self.failure is not None and not self.ready:
-            raise ServiceUnavailable(f"No worker can start: {self.failure}", code="modelNotReady")
+        if not placed:
+            async with self.place(submission.owner, submission.request):
+                return await self.submit(submission, placed=True)
         self._media.space.check()
         check_work(submission.request, self.estimates, self._most_seconds)
-        job = await self._store.accept(submission, limit=self._limit)
+        job = await self._store.accept(submission, estimate=self.estimates.seconds(submission.request))
         for supervisor in self._supervisors:
             supervisor.wake()
         return job
@@ -214,6 +236,10 @@ class JobQueue:
         for supervisor in self._supervisors:
             supervisor.announce_stop()
 
+    async def turns(self) -> list[Turn]:
+        """When each waiting job is expected to begin and to end, in their order."""
+        return await self._scheduler.turns()
+
     async def waiting(self) -> int:
         """The number of jobs that wait for a worker."""
         return await self._store.count_queued()
@@ -235,6 +261,18 @@ class JobQueue:
         await gone.wait()
         if await self.cancel_queued(key):
             log.info("a task was cancelled because its client is gone", task=key[1])
+
+    def _busy_workers(self) -> list[Busy]:
+        """What the workers do that take jobs."""
+        return [Busy(*self._owner_and_left(supervisor)) for supervisor in self._supervisors if supervisor.ready]
+
+    def _owner_and_left(self, supervisor: Supervisor) -> tuple[str | None, float]:
+        """The owner of a worker's job, and the seconds that are left of it."""
+        if supervisor.job is None:
+            return None, 0.0
+        work, latest = supervisor.job.submission, supervisor.progress
+        index, step = (len(supervisor.job.results), 0) if latest is None else (latest.index, latest.step)
+        return work.owner, self.estimates.remaining_seconds(work.request, index, step)
 
     def _supervisor_of(self, key: Key) -> Supervisor | None:
         """The supervisor of the worker that renders a job now."""

@@ -39,9 +39,11 @@ CREATE TABLE IF NOT EXISTS jobs (
     dialect TEXT NOT NULL,
     webhook TEXT NOT NULL DEFAULT 'null',
     upload TEXT NOT NULL DEFAULT 'null',
+    estimate REAL NOT NULL DEFAULT 0,
     UNIQUE (owner, task_uuid)
 );
 CREATE INDEX IF NOT EXISTS jobs_by_state ON jobs (state, id);
+CREATE INDEX IF NOT EXISTS jobs_by_owner ON jobs (owner, created);
 CREATE TABLE IF NOT EXISTS results (
     job_id INTEGER NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
     position INTEGER NOT NULL,
@@ -88,11 +90,11 @@ class UnreadableJob(ValueError):
     """A row of `jobs` cannot be read: another version wrote it, or the file is damaged."""
 
 
-def insert_job(connection: sqlite3.Connection, submission: Submission, created: float) -> int:
-    """Insert a queued job. Returns its id."""
+def insert_job(connection: sqlite3.Connection, submission: Submission, created: float, estimate: float = 0.0) -> int:
+    """Insert a queued job that takes about `estimate` seconds. Returns its id."""
     row = connection.execute(
         "INSERT INTO jobs (owner, task_uuid, task, request, encoding, image_uuids, ttl, warnings, created, dialect, "
-        "webhook, upload) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
+        "webhook, upload, estimate) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
         (
             submission.owner,
             submission.task_uuid,
@@ -106,6 +108,7 @@ def insert_job(connection: sqlite3.Connection, submission: Submission, created: 
             submission.dialect,
             _WEBHOOK.dump_json(submission.webhook).decode(),
             _UPLOAD.dump_json(submission.upload).decode(),
+            estimate,
         ),
     ).fetchone()
     return row["id"]
@@ -170,6 +173,7 @@ def read_job(connection: sqlite3.Connection, job_id: int) -> Job:
         created=row["created"],
         started=row["started"],
         finished=row["finished"],
+        estimate=row["estimate"],
         failure=failure,
         results=tuple(_result(found) for found in results),
     )

@@ -7,14 +7,15 @@ process. Knows no worker and no wire format.
 import json
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import structlog
 
 from server.database import Database
-from server.errors import Failure, InferenceError, RateLimitExceeded
+from server.errors import Failure, InferenceError
 from server.jobs.job import CANCELLED, Job, Result, State, Submission
+from server.jobs.policy.fair_share import Waiting
 from server.jobs.rows import (
     UnreadableJob,
     failure_text,
@@ -55,6 +56,14 @@ class TaskIdClaims(Protocol):
         ...
 
 
+Choose = Callable[[Sequence[Waiting]], Waiting | None]
+
+
+def first_come(waiting: Sequence[Waiting]) -> Waiting | None:
+    """The job that has waited longest."""
+    return waiting[0] if waiting else None
+
+
 class JobStore:
     """The jobs of one data folder."""
 
@@ -62,20 +71,17 @@ class JobStore:
         self._database = database
         self._ids = ids
 
-    async def accept(self, submission: Submission, *, limit: int) -> Job:
-        """Put a job on disk, queued.
+    async def accept(self, submission: Submission, *, estimate: float = 0.0) -> Job:
+        """Put a job on disk, queued. `estimate` are the seconds that it is expected to take.
 
-        Raises `ConflictTaskUUID` when its id is taken, and `RateLimitExceeded` when `limit` jobs wait already. A job
+        Raises `ConflictTaskUUID` when its id is taken. A job
         of the same id that failed or was cancelled is deleted, so that the client's retry runs.
         """
 
         def work(connection: sqlite3.Connection) -> Job:
             self._ids.claim(connection, *submission.key)
-            waiting = connection.execute("SELECT COUNT(*) FROM jobs WHERE state = 'queued'").fetchone()[0]
-            if waiting >= limit:
-                raise RateLimitExceeded(f"The queue is full: {waiting} tasks wait. Try again later.")
             connection.execute("DELETE FROM jobs WHERE owner = ? AND task_uuid = ?", submission.key)
-            return read_job(connection, insert_job(connection, submission, time.time()))
+            return read_job(connection, insert_job(connection, submission, time.time(), estimate))
 
         return await self._database.run(work)
 
@@ -97,19 +103,32 @@ class JobStore:
 
         return await self._database.run(work)
 
-    async def claim(self) -> Job | None:
-        """Set the job that has waited longest to running, and count the attempt. None when no job waits.
+    async def claim(self, choose: Choose = first_come) -> Job | None:
+        """Set the job that is chosen among the waiting ones to running, and count the attempt. None without one.
 
         A job whose row cannot be read fails, and is returned so that its end can be announced.
         """
 
         def work(connection: sqlite3.Connection) -> Job | None:
-            row = connection.execute(
-                "UPDATE jobs SET state = 'running', started = max(created, ?), attempts = attempts + 1 WHERE id = "
-                "(SELECT id FROM jobs WHERE state = 'queued' ORDER BY id LIMIT 1) RETURNING id",
-                (time.time(),),
-            ).fetchone()
-            return self.read(connection, row["id"]) if row else None
+            chosen = choose(_waiting(connection))
+            if chosen is None:
+                return None
+            query = "UPDATE jobs SET state = 'running', started = max(created, ?), attempts = attempts + 1 WHERE id = ?"
+            connection.execute(query, (time.time(), chosen.job_id))
+            return self.read(connection, chosen.job_id)
+
+        return await self._database.run(work)
+
+    async def waiting(self) -> tuple[Waiting, ...]:
+        """The jobs that wait, in the order of their acceptance."""
+        return await self._database.run(_waiting)
+
+    async def accepted_since(self, owner: str, since: float) -> tuple[float, ...]:
+        """When the jobs of an owner were accepted, since a time. Times are seconds since the epoch."""
+
+        def work(connection: sqlite3.Connection) -> tuple[float, ...]:
+            query = "SELECT created FROM jobs WHERE owner = ? AND created > ?"
+            return tuple(row["created"] for row in connection.execute(query, (owner, since)))
 
         return await self._database.run(work)
 
@@ -254,3 +273,8 @@ class JobStore:
             if job.state == "failed":
                 self._ids.release(connection, *job.submission.key)
             return job
+
+
+def _waiting(connection: sqlite3.Connection) -> tuple[Waiting, ...]:
+    query = "SELECT id, owner, estimate FROM jobs WHERE state = 'queued' ORDER BY id"
+    return tuple(Waiting(row["id"], row["owner"], row["estimate"]) for row in connection.execute(query))

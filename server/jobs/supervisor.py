@@ -17,7 +17,7 @@ from server.jobs.backend import Worker, WorkerDied, WorkerStartFailed
 from server.jobs.job import CANCELLED, Job
 from server.jobs.messages import ImageWritten, Outcome, Progress, Reply
 from server.jobs.recorder import JobRecorder
-from server.jobs.store import JobStore
+from server.jobs.scheduler import Scheduler
 from server.jobs.timing.silence import SilenceLimits, allowed_silence
 from server.jobs.timing.step_times import StepTimes
 
@@ -41,7 +41,7 @@ class Supervisor:
     def __init__(
         self,
         worker: Worker,
-        store: JobStore,
+        scheduler: Scheduler,
         recorder: JobRecorder,
         times: StepTimes,
         limits: SilenceLimits,
@@ -49,7 +49,7 @@ class Supervisor:
     ) -> None:
         """`on_failure` is called when `start_failure` is known."""
         self._worker = worker
-        self._store = store
+        self._scheduler = scheduler
         self._recorder = recorder
         self._times = times
         self._limits = limits
@@ -198,7 +198,7 @@ class Supervisor:
             if not self.ready:
                 raise WorkerDied
             try:
-                job = await self._store.claim()
+                job = await self._scheduler.claim()
             except Exception:
                 log.exception("no task can be read from the database")
                 await asyncio.sleep(RESTART_PAUSE_SECONDS)
@@ -238,6 +238,7 @@ class Supervisor:
             await self._recorder.fail(job, message, error)
             raise
         finally:
+            self._scheduler.release(job)
             self.job = self.progress = None
 
 

@@ -66,4 +66,11 @@ def forget_inputs_as_sent(connection: sqlite3.Connection) -> None:
     connection.execute("UPDATE media SET sha256 = 'as sent: ' || sha256 WHERE kind = 'input'")
 
 
-MIGRATIONS = (collect_task_ids, spell_job_ids, count_attempts, name_dialects, forget_inputs_as_sent)
+def estimate_jobs(connection: sqlite3.Connection) -> None:
+    """From version 0.1: nobody knew how long a waiting job would take."""
+    columns = {row["name"] for row in connection.execute("PRAGMA table_info(jobs)")}
+    if "estimate" not in columns:
+        connection.execute("ALTER TABLE jobs ADD COLUMN estimate REAL NOT NULL DEFAULT 0")
+
+
+MIGRATIONS = (collect_task_ids, spell_job_ids, count_attempts, name_dialects, forget_inputs_as_sent, estimate_jobs)

@@ -5,14 +5,19 @@ Pure but for the random seed. Leaves no value open. Knows no wire format.
 
 import secrets
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 from accel.cache.plan import CachePlan
 from pipelines.catalog.profiles import Profiles
 from pipelines.request import ControlUse, Reference, RenderRequest
 from pipelines.resolver import calibration_key, size_from_pictures, stretched_pictures
 from pipelines.sizes import edit_size
+from server.media.store import Media
 from server.tasks.picture_rules import Pictures
 from server.tasks.spec import TaskSpec
+
+# An edit without a size has about a megapixel, whatever the picture. Only outpainting depends on the picture's size.
+ASSUMED_SIDE = 1024
 
 
 def to_request(spec: TaskSpec, pictures: Pictures, profiles: Profiles) -> tuple[RenderRequest, tuple[str, ...]]:
@@ -44,6 +49,12 @@ def to_request(spec: TaskSpec, pictures: Pictures, profiles: Profiles) -> tuple[
         watermark=spec.watermark,
     )
     return request, (*_stretched(spec, request), *warnings)
+
+
+def assumed_request(spec: TaskSpec, profiles: Profiles) -> RenderRequest:
+    """The request of a task before its pictures are fetched, to estimate how long it takes."""
+    picture = Media("", "input", spec.owner, Path(), "", ASSUMED_SIDE, ASSUMED_SIDE, "", 0.0, None)
+    return to_request(spec, dict.fromkeys(spec.pictures, picture), profiles)[0]
 
 
 def _size(spec: TaskSpec, images: Mapping[str, Reference]) -> tuple[int, int]:

@@ -19,7 +19,7 @@ from server.media.store import Media
 from server.tasks.cancel_scopes import CancelScopes
 from server.tasks.options import TaskOptions
 from server.tasks.picture_rules import check_pictures
-from server.tasks.resolve import to_request
+from server.tasks.resolve import assumed_request, to_request
 from server.tasks.spec import TaskSpec
 from server.tasks.task_ids import TaskIds
 
@@ -56,16 +56,12 @@ class TaskService:
         cancelled when `gone` is set before a worker has begun it. Raises `TaskRejected` or another `ApiError` before
         anything is accepted, and `ServiceUnavailable` when the server stops while the client waits.
         """
-        async with self._scopes.open(spec.owner, spec.task_id):
-            await self._ids.check_free(spec.owner, spec.task_id)
-            pictures = await self._resolve(spec)
-        check_pictures(spec, pictures)
-        submission = self._submission(spec, pictures)
-        with self._queue.watch(submission.key) as events:
-            yield Accepted(await self._queue.submit(submission))
+        key = spec.owner, spec.task_id.lower()
+        with self._queue.watch(key) as events:
+            yield Accepted(await self._accept(spec))
             if not spec.wait and not listens:
                 return
-            with self._queue.giving_up(submission.key, gone) if spec.wait else contextlib.nullcontext():
+            with self._queue.giving_up(key, gone) if spec.wait else contextlib.nullcontext():
                 async for event in _up_to_the_end(events, listens=listens):
                     yield event
 
@@ -81,6 +77,17 @@ class TaskService:
             outcome = "ended"
             stopped |= await self._scopes.cancel(owner, task_id)  # it may have been accepted meanwhile
         return "cancelled" if stopped else outcome
+
+    async def _accept(self, spec: TaskSpec) -> Job:
+        """Put a task into the queue. It has a place there before any picture is fetched."""
+        async with contextlib.AsyncExitStack() as held:
+            async with self._scopes.open(spec.owner, spec.task_id):
+                await self._ids.check_free(spec.owner, spec.task_id)
+                request = assumed_request(spec, self._options.profiles)
+                await held.enter_async_context(self._queue.place(spec.owner, request))
+                pictures = await self._resolve(spec)
+            check_pictures(spec, pictures)
+            return await self._queue.submit(self._submission(spec, pictures), placed=True)
 
     async def _resolve(self, spec: TaskSpec) -> dict[str, Media]:
         """Every picture of a task, stored, by its path. Raises `TaskRejected` with all that cannot be used."""

@@ -114,4 +114,6 @@ class ImageCalls:
 
 def error_answer(dialect: OpenAIDialect, error: ApiError) -> Response:
     """The response to a call that is refused."""
-    return JSONResponse(dialect.error(error), error.status, response_headers(error.status))
+    return JSONResponse(
+        dialect.error(error), error.status, response_headers(error.status, retry_after=error.retry_after)
+    )

@@ -59,7 +59,9 @@ class RunpodSurface:
 
     def error_response(self, *errors: ApiError) -> Response:
         """An error response in RunPod's format."""
-        return JSONResponse(self._dialect.error(errors[0]), errors[0].status, response_headers(errors[0].status))
+        error = errors[0]
+        headers = response_headers(error.status, retry_after=error.retry_after)
+        return JSONResponse(self._dialect.error(error), error.status, headers)
 
     async def open(self) -> None:
         """There is no background work."""

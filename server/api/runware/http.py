@@ -71,13 +71,16 @@ class RunwareHttp:
             errors=tuple(item for answer in answers for item in answer.errors),
             status=max(answer.status for answer in answers),
             warnings=tuple(dict.fromkeys(text for answer in answers for text in answer.warnings)),
+            retry_after=max((answer.retry_after or 0 for answer in answers), default=0),
         )
 
 
 def json_response(answers: Sequence[Answer]) -> Response:
     """Render answers. Warnings go into a header, because clients reject unknown keys in result items."""
     status, body = http_body(answers)
-    headers = response_headers(status, (text for answer in answers for text in answer.warnings))
+    warnings = (text for answer in answers for text in answer.warnings)
+    retry_after = max((answer.retry_after or 0 for answer in answers), default=0)
+    headers = response_headers(status, warnings, retry_after=retry_after)
     if has_files(body):
         headers["Content-Length"] = str(json_size(body))
         return StreamingResponse(stream_json(body), status, headers, media_type="application/json")

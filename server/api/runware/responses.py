@@ -30,12 +30,16 @@ class TaskRef:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The answer of one task: items, errors, or both. `status` is the HTTP status if no task succeeds."""
+    """The answer of one task: items, errors, or both. `status` is the HTTP status if no task succeeds.
+
+    `retry_after` are the estimated seconds until a refused task may be accepted.
+    """
 
     data: tuple[Item, ...] = ()
     errors: tuple[Item, ...] = ()
     status: int = 200
     warnings: tuple[str, ...] = ()
+    retry_after: int | None = None
 
 
 def error_object(error: ApiError | Failure, ref: TaskRef, *, documentation: str | None = None) -> Item:
@@ -57,7 +61,8 @@ def refusal(errors: Iterable[ApiError | Failure], ref: TaskRef, *, documentation
     """The answer of a task that failed or was not accepted."""
     errors = tuple(errors)
     items = tuple(error_object(error, ref, documentation=documentation) for error in errors)
-    return Answer(errors=items, status=errors[0].status)
+    retry_after = next((error.retry_after for error in errors if isinstance(error, ApiError)), None)
+    return Answer(errors=items, status=errors[0].status, retry_after=retry_after)
 
 
 def ignored_warnings(parameters: Iterable[str]) -> tuple[str, ...]:

@@ -72,7 +72,7 @@ class WaveSpeedSurface:
 
     def error_response(self, *errors: ApiError) -> Response:
         """An error response in WaveSpeed's format."""
-        headers = response_headers(errors[0].status)
+        headers = response_headers(errors[0].status, retry_after=errors[0].retry_after)
         return JSONResponse(self._dialect.error(errors[0]), errors[0].status, headers)
 
     async def open(self) -> None:

@@ -17,7 +17,6 @@ class Waiting:
     job_id: int
     owner: str
     seconds: float
-    model: str = ""
 
 
 @dataclass(frozen=True, slots=True)

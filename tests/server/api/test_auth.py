@@ -133,6 +133,18 @@ class TestStoredKeys:
         for key, status in ((secret, 401), (new, 200), (other, 404)):
             assert post(client, asking, headers={"Authorization": f"Bearer {key}"}).status_code == status
 
+    def test_a_key_over_its_rate_learns_when_to_come_again(
+        self, client: TestClient, table: KeyTable, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        secret, now = table.add("alice", KeyLimits(rate=1)), time.time()
+        headers = {"Authorization": f"Bearer {secret}"}
+        monkeypatch.setattr(time, "time", lambda: now)
+        assert post(client, new_task(), headers=headers).status_code == 200
+        monkeypatch.setattr(time, "time", lambda: now + 18)
+        response = post(client, new_task(), headers=headers)
+        assert (response.status_code, error_of(response)["code"]) == (429, "rateLimitExceeded")
+        assert response.headers["retry-after"] == "42"
+
     def test_keys_of_the_settings_stay(self, settings: Settings, table: KeyTable) -> None:
         stored = table.add("alice", KeyLimits(weight=3))
         keys = ApiKeys(("one",), table)

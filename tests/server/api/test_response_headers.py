@@ -19,6 +19,11 @@ def test_when_to_try_again(status: int, headers: dict[str, str]) -> None:
     assert response_headers(status) == headers
 
 
+@pytest.mark.parametrize(("status", "headers"), [(200, {}), (429, {"Retry-After": "42"})])
+def test_an_estimate_of_when_to_try_again(status: int, headers: dict[str, str]) -> None:
+    assert response_headers(status, retry_after=42) == headers
+
+
 def test_each_warning_once_and_in_ascii() -> None:
     header = response_headers(200, ["ä", "b", "ä"])[WARNINGS_HEADER]
     assert header.isascii()

@@ -18,7 +18,7 @@ def history(database: Database, store: JobStore) -> JobHistory:
 
 async def accepted(store: JobStore, number: int, owner: str = "me", **task: str) -> int:
     """The row of a job whose stored task has these values."""
-    job = await store.accept(replace(submission(number), owner=owner, task=dict(task)), limit=99)
+    job = await store.accept(replace(submission(number), owner=owner, task=dict(task)))
     return job.id
 
 
@@ -46,7 +46,7 @@ async def test_a_filter_by_state_time_and_marks(store: JobStore, history: JobHis
 
 
 async def test_a_filter_by_dialect(store: JobStore, history: JobHistory) -> None:
-    await store.accept(replace(submission(1), dialect="other"), limit=9)
+    await store.accept(replace(submission(1), dialect="other"))
     await accepted(store, 2)
     (job,), total = await history.page(JobFilter("me", "other"))
     assert (job.submission.task_uuid, total) == (submission(1).task_uuid, 1)

@@ -11,6 +11,7 @@ from server.jobs import supervisor
 from server.jobs.backend import Worker, WorkerDied
 from server.jobs.events import ResultReady, Stopping
 from server.jobs.job import Job, Submission
+from server.jobs.policy.admission import QueueBounds
 from server.jobs.queue import RETENTION_SECONDS, JobQueue
 from server.jobs.store import JobStore
 from server.jobs.timing.step_times import StepTimes
@@ -18,6 +19,7 @@ from server.media.store import MediaStore
 from tests.fakes import FakeWorker
 from tests.server.jobs.common import ended, submission, until
 
+BOUNDS = QueueBounds(9, 1e6)
 Open = Callable[..., AbstractAsyncContextManager[JobQueue]]
 
 
@@ -27,7 +29,7 @@ def opened(store: JobStore, media: MediaStore, times: StepTimes) -> Open:
 
     @asynccontextmanager
     async def open_queue(*workers: Worker) -> AsyncIterator[JobQueue]:
-        queue = JobQueue(store, media, workers, times, limit=9)
+        queue = JobQueue(store, media, workers, times, bounds=BOUNDS)
         await queue.open()
         try:
             yield queue
@@ -204,7 +206,7 @@ async def test_when_no_worker_starts_again_the_waiting_tasks_are_answered(opened
 async def test_a_server_that_never_had_a_worker_keeps_its_tasks(
     opened: Open, worker: FakeWorker, store: JobStore
 ) -> None:
-    await store.accept(submission(), limit=9)
+    await store.accept(submission())
     worker.dying_starts = 10**9
     async with opened(worker) as queue:
         await queue.started()

@@ -41,7 +41,7 @@ def test_a_worker_gets_the_images_that_are_not_finished(recorder: JobRecorder, m
 async def test_an_image_is_stored_before_it_is_told(
     recorder: JobRecorder, store: JobStore, media: MediaStore, events: JobEvents
 ) -> None:
-    job = await store.accept(WORK, limit=9)
+    job = await store.accept(WORK)
     path = media.path_for(WORK.image_uuids[0], "webp")
     path.parent.mkdir(parents=True)
     path.touch()
@@ -69,7 +69,7 @@ async def test_an_image_is_stored_before_it_is_told(
 async def test_ends(
     recorder: JobRecorder, store: JobStore, events: JobEvents, outcome: Outcome, state: State, failure: Failure | None
 ) -> None:
-    job = await store.accept(WORK, limit=9)
+    job = await store.accept(WORK)
     with events.watch(WORK.key) as told:
         await recorder.end(job, outcome)
         event = told.get_nowait()
@@ -99,7 +99,7 @@ def refusals(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 async def test_a_failure_that_cannot_be_stored_is_told_at_once_and_stored_later(
     recorder: JobRecorder, store: JobStore, events: JobEvents, refusals: list[str]
 ) -> None:
-    job = await store.accept(WORK, limit=9)
+    job = await store.accept(WORK)
     failure = Failure("inferenceError", "why", 500)
     with events.watch(WORK.key) as told:
         await recorder.fail(job, "why")
@@ -115,7 +115,7 @@ async def test_an_end_that_cannot_be_stored_is_stored_later(
     recorder: JobRecorder, store: JobStore, events: JobEvents, refusals: list[str]
 ) -> None:
     """The task stayed "processing" for ever, and its id was taken."""
-    job = await store.accept(WORK, limit=9)
+    job = await store.accept(WORK)
     with events.watch(WORK.key) as told:
         await recorder.end(job, Finished(job.id))
         event = told.get_nowait()

@@ -7,7 +7,7 @@ import pytest
 from accel.cache.report import CacheReport, Decision
 from pipelines.request import ControlUse, LoraUse, Reference
 from server.database import Database
-from server.errors import ConflictTaskUUID, Failure, RateLimitExceeded
+from server.errors import ConflictTaskUUID, Failure
 from server.jobs.job import Result, Submission
 from server.jobs.rows import SCHEMA, UNREADABLE, open_inputs
 from server.jobs.store import ENDS_THE_SERVER, JobStore
@@ -19,7 +19,7 @@ from tests.server.jobs.common import SUBMISSION
 async def test_a_clock_that_is_set_back_gives_no_negative_times(
     store: JobStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = await store.accept(SUBMISSION, limit=9)
+    job = await store.accept(SUBMISSION)
     monkeypatch.setattr(time, "time", lambda: job.created - 3600)
     claimed = await store.claim()
     assert claimed is not None
@@ -28,7 +28,7 @@ async def test_a_clock_that_is_set_back_gives_no_negative_times(
 
 
 async def test_the_pictures_of_jobs_that_have_not_ended(store: JobStore, database: Database) -> None:
-    job = await store.accept(with_pictures(), limit=9)
+    job = await store.accept(with_pictures())
     assert await database.run(open_inputs) == {Path(f"{name}.png") for name in "abcd"}
     await store.claim()
     assert len(await database.run(open_inputs)) == 4
@@ -37,7 +37,7 @@ async def test_the_pictures_of_jobs_that_have_not_ended(store: JobStore, databas
 
 
 async def test_a_request_that_cannot_be_read_needs_no_pictures(store: JobStore, database: Database) -> None:
-    await store.accept(SUBMISSION, limit=9)
+    await store.accept(SUBMISSION)
     await database.run(lambda connection: connection.execute("UPDATE jobs SET request = 'nonsense'"))
     assert await database.run(open_inputs) == frozenset()
 
@@ -53,20 +53,20 @@ def with_pictures() -> Submission:
 
 
 async def test_all_that_waits_fails_and_may_be_sent_again(store: JobStore) -> None:
-    await store.accept(SUBMISSION, limit=9)
+    await store.accept(SUBMISSION)
     other = replace(SUBMISSION, task_uuid="other")
-    await store.accept(other, limit=9)
+    await store.accept(other)
     assert await store.claim() is not None
     failure = Failure("modelNotReady", "why", 503)
     (failed,) = await store.fail_queued(failure)
     assert (failed.submission.task_uuid, failed.state, failed.failure) == ("other", "failed", failure)
     assert await store.find(*other.key) == failed
-    assert (await store.accept(other, limit=9)).state == "queued"
+    assert (await store.accept(other)).state == "queued"
 
 
 async def test_a_job_survives_the_process(tmp_path: Path) -> None:
     database = Database(tmp_path / "db.sqlite", [SCHEMA, task_ids.SCHEMA])
-    job = await JobStore(database, IdClaims("job")).accept(SUBMISSION, limit=9)
+    job = await JobStore(database, IdClaims("job")).accept(SUBMISSION)
     database.close()
     database = Database(tmp_path / "db.sqlite", [SCHEMA, task_ids.SCHEMA])
     found = await JobStore(database, IdClaims("job")).find("me", SUBMISSION.task_uuid.lower())
@@ -78,18 +78,18 @@ async def test_a_job_survives_the_process(tmp_path: Path) -> None:
 
 
 async def test_a_task_uuid_is_used_once_by_each_owner(store: JobStore) -> None:
-    await store.accept(SUBMISSION, limit=9)
+    await store.accept(SUBMISSION)
     with pytest.raises(ConflictTaskUUID):
-        await store.accept(replace(SUBMISSION, task_uuid=SUBMISSION.task_uuid.lower()), limit=9)
-    await store.accept(replace(SUBMISSION, owner="you"), limit=9)
+        await store.accept(replace(SUBMISSION, task_uuid=SUBMISSION.task_uuid.lower()))
+    await store.accept(replace(SUBMISSION, owner="you"))
 
 
 @pytest.mark.parametrize("state", ["failed", "cancelled"])
 async def test_what_failed_may_be_sent_again(store: JobStore, state: str) -> None:
-    job = await store.accept(SUBMISSION, limit=9)
+    job = await store.accept(SUBMISSION)
     await store.add_result(job.id, Result(0, "a", 1, 0.1, "{}"), ())
     await store.end(job.id, "failed" if state == "failed" else "cancelled", Failure("inferenceError", "why", 500))
-    again = await store.accept(SUBMISSION, limit=9)
+    again = await store.accept(SUBMISSION)
     assert (again.state, again.results, again.failure) == ("queued", (), None)
 
 
@@ -99,43 +99,54 @@ async def test_a_job_can_fail_before_it_waits(store: JobStore) -> None:
     assert (job.state, job.failure, job.started) == ("failed", failure, None)
     assert job.finished is not None
     assert await store.claim() is None
-    assert (await store.accept(SUBMISSION, limit=9)).state == "queued"
+    assert (await store.accept(SUBMISSION)).state == "queued"
 
 
 async def test_done_is_done(store: JobStore) -> None:
-    job = await store.accept(SUBMISSION, limit=9)
+    job = await store.accept(SUBMISSION)
     await store.end(job.id, "done")
     with pytest.raises(ConflictTaskUUID):
-        await store.accept(SUBMISSION, limit=9)
-
-
-async def test_the_queue_is_limited_by_what_waits(store: JobStore) -> None:
-    await store.accept(SUBMISSION, limit=1)
-    with pytest.raises(RateLimitExceeded):
-        await store.accept(replace(SUBMISSION, owner="you"), limit=1)
-    await store.claim()
-    await store.accept(replace(SUBMISSION, owner="you"), limit=1)
+        await store.accept(SUBMISSION)
 
 
 async def test_first_come_first_served(store: JobStore) -> None:
     for owner in ("a", "b"):
-        await store.accept(replace(SUBMISSION, owner=owner), limit=9)
+        await store.accept(replace(SUBMISSION, owner=owner))
     claimed = [await store.claim() for _ in range(3)]
     assert [job.submission.owner if job else None for job in claimed] == ["a", "b", None]
     assert all(job.state == "running" and job.started for job in claimed if job)
 
 
+async def test_the_chosen_job_is_claimed(store: JobStore) -> None:
+    for owner, seconds in (("a", 1.5), ("b", 2.5)):
+        await store.accept(replace(SUBMISSION, owner=owner), estimate=seconds)
+    first, second = await store.waiting()
+    assert [(task.owner, task.seconds) for task in (first, second)] == [("a", 1.5), ("b", 2.5)]
+    job = await store.claim(lambda waiting: waiting[1])
+    assert job is not None
+    assert (job.id, job.estimate) == (second.job_id, 2.5)
+    assert await store.waiting() == (first,)
+    assert await store.claim(lambda waiting: None) is None
+
+
+async def test_when_the_jobs_of_an_owner_were_accepted(store: JobStore) -> None:
+    job = await store.accept(replace(SUBMISSION, owner="a"))
+    await store.accept(replace(SUBMISSION, owner="b"))
+    assert await store.accepted_since("a", job.created - 1) == (job.created,)
+    assert await store.accepted_since("a", job.created) == ()
+
+
 async def test_loras_and_what_was_wrong_with_them_are_kept(store: JobStore) -> None:
     use = LoraUse("ink", Path("/loras/ink.safetensors"), -0.5)
     request = replace(SUBMISSION.request, loras=(use, use))
-    job = await store.accept(replace(SUBMISSION, request=request), limit=9)
+    job = await store.accept(replace(SUBMISSION, request=request))
     assert job.submission.request == request
     failure = Failure("invalidModel", "it does not fit", 400, "loras[0]")
     assert (await store.end(job.id, "failed", failure)).failure == failure
 
 
 async def test_results_and_warnings_add_up(store: JobStore) -> None:
-    job = await store.accept(SUBMISSION, limit=9)
+    job = await store.accept(SUBMISSION)
     await store.add_result(job.id, Result(1, "b", 2**63 - 1, 0.2, "{}"), ["two"])
     job = await store.add_result(job.id, Result(0, "a", 1, 0.1, "{}"), ["two", "one"])
     assert job.results == (Result(0, "a", 1, 0.1, "{}"), Result(1, "b", 2**63 - 1, 0.2, "{}"))
@@ -144,7 +155,7 @@ async def test_results_and_warnings_add_up(store: JobStore) -> None:
 
 async def test_a_result_is_found_by_its_image_with_the_report_of_its_cache(store: JobStore) -> None:
     report = CacheReport("fbcache", (Decision(0, 0, "cond", "first"),), 8, 4, 2.0)
-    job = await store.accept(SUBMISSION, limit=9)
+    job = await store.accept(SUBMISSION)
     result = Result(0, "a", 1, 0.1, "{}", report)
     await store.add_result(job.id, result, ())
     assert await store.result("A") == result
@@ -152,7 +163,7 @@ async def test_a_result_is_found_by_its_image_with_the_report_of_its_cache(store
 
 
 async def test_interrupted_jobs_wait_again_with_what_they_have(store: JobStore) -> None:
-    job = await store.accept(SUBMISSION, limit=9)
+    job = await store.accept(SUBMISSION)
     await store.claim()
     await store.add_result(job.id, Result(0, "a", 1, 0.1, "{}"), ())
     assert await store.requeue_interrupted() == (1, 0)
@@ -162,7 +173,7 @@ async def test_interrupted_jobs_wait_again_with_what_they_have(store: JobStore) 
 
 
 async def test_only_waiting_jobs_are_cancelled_at_once(store: JobStore) -> None:
-    job = await store.accept(SUBMISSION, limit=9)
+    job = await store.accept(SUBMISSION)
     cancelled = await store.cancel_queued(*SUBMISSION.key)
     assert cancelled is not None
     assert (cancelled.id, cancelled.state, cancelled.failure) == (
@@ -174,7 +185,7 @@ async def test_only_waiting_jobs_are_cancelled_at_once(store: JobStore) -> None:
 
 
 async def test_usage_counts_images(store: JobStore) -> None:
-    job = await store.accept(SUBMISSION, limit=9)
+    job = await store.accept(SUBMISSION)
     await store.add_result(job.id, Result(0, "a", 1, 0.1, "{}"), ())
     assert await store.usage("me", 0) == 1
     assert await store.usage("me", time.time() + 1) == 0
@@ -182,27 +193,27 @@ async def test_usage_counts_images(store: JobStore) -> None:
 
 
 async def test_old_jobs_are_forgotten(store: JobStore) -> None:
-    job = await store.accept(SUBMISSION, limit=9)
+    job = await store.accept(SUBMISSION)
     await store.end(job.id, "done")
     assert await store.forget(time.time() - 1) == 0
     assert await store.forget(time.time() + 1) == 1
     assert await store.find(*SUBMISSION.key) is None
-    await store.accept(SUBMISSION, limit=9)
+    await store.accept(SUBMISSION)
 
 
 async def test_a_job_that_takes_the_server_down_is_tried_twice(store: JobStore) -> None:
-    await store.accept(SUBMISSION, limit=9)
+    await store.accept(SUBMISSION)
     for outcome in ((1, 0), (0, 1), (0, 0)):
         await store.claim()
         assert await store.requeue_interrupted() == outcome
     found = await store.find(*SUBMISSION.key)
     assert found is not None
     assert (found.state, found.failure) == ("failed", ENDS_THE_SERVER)
-    assert (await store.accept(SUBMISSION, limit=9)).state == "queued"  # its id may be used again
+    assert (await store.accept(SUBMISSION)).state == "queued"  # its id may be used again
 
 
 async def test_an_image_or_an_orderly_stop_in_between_begins_the_count_anew(store: JobStore) -> None:
-    job = await store.accept(SUBMISSION, limit=9)
+    job = await store.accept(SUBMISSION)
     for _ in range(4):
         await store.claim()
         await store.put_back()
@@ -226,8 +237,8 @@ async def test_an_image_or_an_orderly_stop_in_between_begins_the_count_anew(stor
 )
 async def test_an_unreadable_row_fails_alone(store: JobStore, database: Database, column: str, text: str) -> None:
     """One such row stopped the queue for ever, while /readyz said that all was well."""
-    await store.accept(replace(SUBMISSION, owner="a"), limit=9)
-    await store.accept(replace(SUBMISSION, owner="b"), limit=9)
+    await store.accept(replace(SUBMISSION, owner="a"))
+    await store.accept(replace(SUBMISSION, owner="b"))
     await database.run(
         lambda connection: connection.execute(f"UPDATE jobs SET {column} = ? WHERE owner = 'a'", (text,))
     )
@@ -238,13 +249,13 @@ async def test_an_unreadable_row_fails_alone(store: JobStore, database: Database
     assert (good.submission.owner, good.state) == ("b", "running")
     assert await store.find("a", SUBMISSION.task_uuid) == failed
     assert failed.submission.task["taskUUID" if column == "task" else "any"]
-    await store.accept(replace(SUBMISSION, owner="a"), limit=9)
+    await store.accept(replace(SUBMISSION, owner="a"))
 
 
 async def test_a_job_that_is_done_keeps_its_images_when_its_request_cannot_be_read(
     store: JobStore, database: Database
 ) -> None:
-    job = await store.accept(SUBMISSION, limit=9)
+    job = await store.accept(SUBMISSION)
     result = Result(0, "a", 1, 0.1, "{}", CacheReport("fbcache", (Decision(0, 0, "cond", "first"),), 8, 4, 2.0))
     await store.add_result(job.id, result, ())
     await store.end(job.id, "done")

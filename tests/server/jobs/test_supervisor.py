@@ -12,12 +12,15 @@ from server.jobs import supervisor as supervisor_module
 from server.jobs.estimates import Measured
 from server.jobs.events import JobEvents
 from server.jobs.job import Job, Submission
+from server.jobs.policy.admission import QueueBounds
 from server.jobs.queue import DEFAULT_SILENCE
 from server.jobs.recorder import JobRecorder
-from server.jobs.store import JobStore
+from server.jobs.scheduler import Scheduler
+from server.jobs.store import Choose, JobStore, first_come
 from server.jobs.supervisor import FAILED_STARTS, LONGEST_PAUSE_SECONDS, Supervisor, pause_seconds
 from server.jobs.timing.silence import SilenceLimits
 from server.jobs.timing.step_times import StepTimes
+from server.keys.api_key import NO_LIMITS
 from server.media.store import MediaStore
 from server.tasks.task_ids import IdClaims
 from tests.fakes import FakeWorker
@@ -31,8 +34,8 @@ class WatchedStore(JobStore):
         super().__init__(database, IdClaims("job"))
         self.idle = asyncio.Event()
 
-    async def claim(self) -> Job | None:
-        job = await super().claim()
+    async def claim(self, choose: Choose = first_come) -> Job | None:
+        job = await super().claim(choose)
         if job is None:
             self.idle.set()
         return job
@@ -53,7 +56,8 @@ class Supervised:
         self.store = store
         self.failures: list[str | None] = []
         recorder = JobRecorder(store, media, self.events)
-        self.supervisor = Supervisor(worker, store, recorder, times, limits, self.note_failure)
+        scheduler = Scheduler(store, QueueBounds(9, 1e6), lambda owner: NO_LIMITS, list)
+        self.supervisor = Supervisor(worker, scheduler, recorder, times, limits, self.note_failure)
         self.task = asyncio.create_task(self.supervisor.run())
 
     async def note_failure(self) -> None:
@@ -63,7 +67,7 @@ class Supervised:
 
     async def render(self, work: Submission) -> Job:
         with self.events.watch(work.key) as events:
-            await self.store.accept(work, limit=9)
+            await self.store.accept(work)
             self.supervisor.wake()
             return await ended(events)
 
@@ -282,7 +286,7 @@ async def test_a_worker_that_ends_with_the_server_is_no_error_and_its_job_goes_o
     work = submission()
     worker.die = True
     supervised.supervisor.announce_stop()
-    await store.accept(work, limit=9)
+    await store.accept(work)
     supervised.supervisor.wake()
     await supervised.task
     job = await store.find(*work.key)

@@ -6,6 +6,7 @@ import pytest
 from pipelines.catalog.profiles import Profiles
 from server.database import Database
 from server.jobs import rows as job_tables
+from server.jobs.policy.admission import QueueBounds
 from server.jobs.queue import JobQueue
 from server.jobs.store import JobStore
 from server.jobs.timing import step_times
@@ -40,7 +41,8 @@ def worker() -> FakeWorker:
 @pytest.fixture
 async def queue(tmp_path: Path, database: Database, worker: FakeWorker) -> AsyncIterator[JobQueue]:
     store = JobStore(database, IdClaims("job"))
-    queue = JobQueue(store, MediaStore(database, tmp_path / "media"), [worker], StepTimes(database), limit=9)
+    bounds, media = QueueBounds(9, 1e6), MediaStore(database, tmp_path / "media")
+    queue = JobQueue(store, media, [worker], StepTimes(database), bounds=bounds)
     await queue.open()
     yield queue
     await queue.close()

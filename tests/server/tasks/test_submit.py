@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from server.errors import ConflictTaskUUID, Failure, ServiceUnavailable, TaskCancelled, TaskRejected
+from server.errors import ConflictTaskUUID, Failure, RateLimitExceeded, ServiceUnavailable, TaskCancelled, TaskRejected
 from server.jobs.events import Ended, ResultReady
 from server.jobs.job import CANCELLED
 from server.jobs.queue import JobQueue
@@ -54,6 +54,25 @@ async def test_an_id_that_is_taken_is_refused_before_any_picture_is_fetched(
     monkeypatch.setattr(InputImages, "resolve", resolve)
     with pytest.raises(ConflictTaskUUID):
         await events(service, replace(SPEC, references=(INLINE,)))
+
+
+async def test_a_full_queue_refuses_before_any_picture_is_fetched(
+    service: TaskService, queue: JobQueue, worker: FakeWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker.hold()
+    for number in range(10):  # one runs, and nine wait
+        await events(service, replace(SPEC, task_id=f"task {number}", wait=False))
+        if not number:
+            await asyncio.to_thread(worker.held.wait)
+
+    async def resolve(*arguments: object, **options: object) -> None:
+        raise AssertionError("fetched")
+
+    monkeypatch.setattr(InputImages, "resolve", resolve)
+    with pytest.raises(RateLimitExceeded, match="9 tasks wait") as refused:
+        await events(service, replace(SPEC, model=EDIT, width=None, height=None, references=(INLINE,)))
+    assert refused.value.retry_after is not None
+    worker.release()
 
 
 async def test_all_pictures_that_cannot_be_used_are_named(service: TaskService) -> None:

@@ -8,6 +8,7 @@ import pytest
 from server.database import Database
 from server.jobs import rows as job_tables
 from server.jobs.history import JobHistory
+from server.jobs.policy.admission import QueueBounds
 from server.jobs.queue import JobQueue
 from server.jobs.store import JobStore
 from server.jobs.timing import step_times
@@ -33,7 +34,8 @@ class Box:
         store = JobStore(self.database, claims)
         self.media = MediaStore(self.database, folder / "media")
         self.worker = FakeWorker()
-        self.queue = JobQueue(store, self.media, [self.worker], StepTimes(self.database), limit=9)
+        times = StepTimes(self.database)
+        self.queue = JobQueue(store, self.media, [self.worker], times, bounds=QueueBounds(9, 1e6))
         self.deadlines = Deadlines(self.database, self.queue, JobHistory(self.database, store, claims), self.media)
 
 

@@ -8,6 +8,7 @@ from server.database import Database
 from server.errors import ConflictTaskUUID, Failure, InvalidParameter
 from server.jobs import rows as job_tables
 from server.jobs.job import Job
+from server.jobs.policy.admission import QueueBounds
 from server.jobs.queue import JobQueue
 from server.jobs.store import JobStore
 from server.jobs.timing import step_times
@@ -28,7 +29,8 @@ TASK: dict[str, Any] = {"prompt": "a", "images": ["x" * 5000], "policy": {"ttl":
 async def queue(tmp_path: Path) -> AsyncIterator[JobQueue]:
     database = Database(tmp_path / "db.sqlite", SCHEMAS)
     media = MediaStore(database, tmp_path / "media")
-    queue = JobQueue(JobStore(database, IdClaims("job")), media, [FakeWorker()], StepTimes(database), limit=9)
+    store, times = JobStore(database, IdClaims("job")), StepTimes(database)
+    queue = JobQueue(store, media, [FakeWorker()], times, bounds=QueueBounds(9, 1e6))
     await queue.open()
     yield queue
     await queue.close()
@@ -43,6 +45,7 @@ async def record(queue: JobQueue, task_id: str = "one") -> Job:
 async def test_it_is_found_as_any_other_task(queue: JobQueue) -> None:
     recorded = await record(queue)
     found = await queue.find("me", "ONE")
+    assert found is not None
     assert found == recorded
     assert (found.state, found.failure) == ("failed", Failure("invalidImage", "The image cannot be read.", 400))
     assert never_ran(found)

@@ -1,0 +1,97 @@
+"""The order of a queue: who may join it, and who is next.
+
+Brings together the stored jobs, the policy and the limits of keys. Decides nothing that `policy` decides. Knows no
+worker and no wire format.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from itertools import count
+
+from server.jobs.job import Job
+from server.jobs.policy.admission import RATE_SECONDS, QueueBounds, QueueState, check_room
+from server.jobs.policy.fair_share import FairShare, Waiting
+from server.jobs.policy.forecast import Turn, forecast
+from server.jobs.store import JobStore
+from server.keys.api_key import KeyLimits
+
+
+@dataclass(frozen=True, slots=True)
+class Busy:
+    """A worker that takes jobs: the owner of its job, None while it waits for one, and the seconds that are left."""
+
+    owner: str | None
+    left: float
+
+
+class Scheduler:
+    """The order of one queue. `workers` says what the workers do now."""
+
+    def __init__(
+        self,
+        store: JobStore,
+        bounds: QueueBounds,
+        limits: Callable[[str], KeyLimits],
+        workers: Callable[[], Sequence[Busy]],
+    ) -> None:
+        self._store = store
+        self._bounds = bounds
+        self._limits = limits
+        self._workers = workers
+        self._share = FairShare(lambda owner: limits(owner).weight)
+        self._claiming = asyncio.Lock()
+        self._joining = asyncio.Lock()
+        self._places: dict[int, Waiting] = {}  # held by tasks that are not in the queue yet
+        self._numbers = count()
+        self._running: dict[int, tuple[Waiting, float]] = {}  # since a time of the monotonic clock
+
+    @contextlib.asynccontextmanager
+    async def place(self, owner: str, seconds: float) -> AsyncIterator[None]:
+        """Hold a place in the queue for a task of about these seconds, until it has joined or was refused.
+
+        Raises `RateLimitExceeded`.
+        """
+        number = next(self._numbers)
+        async with self._joining:
+            held = dict(self._places)  # one that joins meanwhile is counted once at least
+            waiting, now = await self._store.waiting(), time.time()
+            accepted = await self._store.accepted_since(owner, now - RATE_SECONDS)
+            held = list((held | self._places).values())
+            last = max((task.job_id for task in waiting), default=0)
+            task = Waiting(last + 1 + number, owner, seconds)
+            workers = self._workers()
+            state = QueueState(
+                waiting=(*waiting, *held),
+                left=tuple(worker.left for worker in workers),
+                own_running=tuple(worker.left for worker in workers if worker.owner == owner),
+                own_ages=(*(now - at for at in accepted), *(0.0 for each in held if each.owner == owner)),
+            )
+            check_room(task, self._limits(owner), self._bounds, state, self._share)
+            self._places[number] = task
+        try:
+            yield
+        finally:
+            del self._places[number]
+
+    async def claim(self) -> Job | None:
+        """Set the job that is next to running. None when no job waits."""
+        async with self._claiming:
+            job = await self._store.claim(self._share.choose)
+            if job is not None and not job.ended:
+                task = Waiting(job.id, job.submission.owner, job.estimate)
+                self._share.begin(task)
+                self._running[job.id] = task, time.monotonic()
+            return job
+
+    def release(self, job: Job) -> None:
+        """A worker has left a job that was claimed. The seconds that it took are charged to the owner."""
+        task, since = self._running.pop(job.id)
+        self._share.end(task, time.monotonic() - since)
+
+    async def turns(self) -> list[Turn]:
+        """When each waiting job is expected to begin and to end, in their order."""
+        waiting = await self._store.waiting()
+        return forecast(self._share, [worker.left for worker in self._workers()], waiting)

@@ -1,0 +1,116 @@
+import time
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+
+from server.errors import RateLimitExceeded
+from server.jobs.policy.admission import QueueBounds
+from server.jobs.scheduler import Busy, Scheduler
+from server.jobs.store import JobStore
+from server.keys.api_key import NO_LIMITS, KeyLimits
+from tests.server.jobs.common import submission
+
+
+class Box:
+    """A scheduler over a store. `limits` are those of each owner, `workers` what the workers do."""
+
+    def __init__(self, store: JobStore, bounds: QueueBounds) -> None:
+        self.store = store
+        self.limits: dict[str, KeyLimits] = {}
+        self.workers: list[Busy] = [Busy(None, 0.0)]
+        self.scheduler = Scheduler(store, bounds, lambda owner: self.limits.get(owner, NO_LIMITS), lambda: self.workers)
+        self.count = 0
+
+    async def send(self, owner: str, seconds: float = 1.0) -> None:
+        self.count += 1
+        async with self.scheduler.place(owner, seconds):
+            await self.store.accept(replace(submission(self.count), owner=owner), estimate=seconds)
+
+    async def refused(self, owner: str, seconds: float = 1.0) -> int:
+        """The seconds after which a refused task may come again."""
+        with pytest.raises(RateLimitExceeded) as caught:
+            await self.send(owner, seconds)
+        assert caught.value.retry_after is not None
+        return caught.value.retry_after
+
+
+@pytest.fixture
+def box(store: JobStore) -> Box:
+    return Box(store, QueueBounds(tasks=5, seconds=100, key_tasks=3))
+
+
+async def test_keys_take_turns_by_weight(box: Box) -> None:
+    box.scheduler = Scheduler(
+        box.store, QueueBounds(100, 1e6), lambda owner: KeyLimits(weight=2 if owner == "b" else 1), lambda: box.workers
+    )
+    for owner in ("a", "b"):
+        for _ in range(9):
+            await box.send(owner, 10)
+    order = [job for _ in range(9) if (job := await box.scheduler.claim())]
+    assert Counter(job.submission.owner for job in order) == {"a": 3, "b": 6}
+
+
+async def test_a_job_that_was_quick_is_charged_what_it_took(box: Box) -> None:
+    await box.send("a", 50)
+    await box.send("b", 1)
+    first, second = await box.scheduler.claim(), await box.scheduler.claim()
+    assert first is not None
+    assert second is not None
+    box.scheduler.release(first)  # at once: it was cancelled
+    await box.send("b", 1)
+    await box.send("a", 1)
+    third = await box.scheduler.claim()
+    assert third is not None
+    assert third.submission.owner == "a"
+
+
+async def test_bounds_of_all_and_of_a_key(box: Box) -> None:
+    box.workers = [Busy("c", 7.2)]
+    for _ in range(3):
+        await box.send("a", 2)
+    assert await box.refused("a") == 8
+    for _ in range(2):
+        await box.send("b", 2)
+    assert await box.refused("c") == 8
+    await box.scheduler.claim()
+    await box.send("c", 10)
+
+
+async def test_a_place_counts_until_its_task_has_joined_or_failed(box: Box) -> None:
+    async with box.scheduler.place("a", 90):
+        assert await box.refused("b", 20) == 1
+        await box.send("b", 5)
+    await box.send("b", 20)
+
+
+async def test_concurrency_counts_what_waits_and_what_runs(box: Box) -> None:
+    box.limits["a"] = KeyLimits(concurrency=2)
+    box.workers = [Busy("a", 3.5), Busy("b", 60)]
+    await box.send("a", 10)
+    assert await box.refused("a") == 4
+    box.workers = [Busy("b", 3.5), Busy("b", 60)]
+    await box.send("a", 10)
+
+
+async def test_a_rate_is_of_the_last_minute(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+    box.limits["a"] = KeyLimits(rate=2)
+    now = time.time()
+    for ago in (70, 50, 5):
+        monkeypatch.setattr(time, "time", lambda ago=ago: now - ago)
+        await box.send("a")
+    monkeypatch.setattr(time, "time", lambda: now)
+    await box.scheduler.claim()
+    await box.scheduler.claim()
+    assert await box.refused("a") == 10
+    await box.send("b")
+
+
+async def test_turns_are_foreseen(box: Box) -> None:
+    box.workers = [Busy("c", 5)]
+    await box.send("a", 10)
+    await box.send("b", 20)
+    assert [(turn.task.owner, turn.position, turn.begins, turn.ends) for turn in await box.scheduler.turns()] == [
+        ("a", 0, 5, 15),
+        ("b", 1, 15, 35),
+    ]
