@@ -2,7 +2,7 @@
 
     python -m docs.figures.cards
 
-Rewrites the tables in docs/reference/cards.md. Needs no card and no weights.
+Rewrites the tables in docs/reference/cards.md and that of the README. Needs no card and no weights.
 """
 
 import re
@@ -17,10 +17,19 @@ from pipelines.models.planning.sizes import QWEN_IMAGE, ModelSizes, Packed
 from pipelines.models.planning.workload import Workload
 
 PAGE = Path(__file__).parents[1] / "reference" / "cards.md"
+README = Path(__file__).parents[2] / "README.md"
 _TEXT, _EDIT = Workload(1328, 1328), Workload(references=1)
 _HEADER = (
     "| card | transformer | on the card | copied a step | text encoder | exact | 1328² | edit |\n" + "|---" * 8 + "|"
 )
+
+# The columns of the README's table, by the table that has their plan, and its rows.
+_README_COLUMNS = {
+    "bf16-64": "hub names, 64 GiB of host memory",
+    "fp8-32": "fp8 file, 32 GiB",
+    "q4-32": "Q4 GGUF, 32 GiB",
+}
+_README_CARDS = ("H100", "RTX 5090", "RTX 4090", "RTX 3090", "RTX 4080", "RTX 4070", "RTX 4060")
 
 
 @dataclass(frozen=True)
@@ -54,6 +63,14 @@ class Table:
             "does not fit" if edit is None else _seconds(edit),
         )
         return f"| {' | '.join(cells)} |"
+
+    def cell(self, card: Card) -> str:
+        """What the plan for Qwen-Image's own size says of a card, in a few words."""
+        if (plan := self._plan(card, _TEXT)) is None:
+            return "does not fit"
+        part = plan.transformer
+        streamed = f"{part.streamed_bytes / GIB:.0f} GiB streamed, " if part.streamed_bytes else ""
+        return f"{'exact ' if plan.exact else ''}{part.precision}, {streamed}{plan.seconds_per_step:.1f} s"
 
     def _plan(self, card: Card, work: Workload) -> WeightsPlan | None:
         try:
@@ -91,6 +108,22 @@ def rewrite(page: str) -> str:
     return page
 
 
+def readme_table() -> str:
+    """The README's table: for each card what each kind of files leads to."""
+    columns = [table for table in TABLES if table.name in _README_COLUMNS]
+    rows = [card for card in COMMON_CARDS if card.name in _README_CARDS]
+    lines = [f"| card | {' | '.join(_README_COLUMNS.values())} |", "|---" * (len(columns) + 1) + "|"]
+    for card in rows:
+        cells = (f"{card.name}, {card.memory // GIB} GB", *(table.cell(card) for table in columns))
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def rewrite_readme(page: str) -> str:
+    """The README with its table made anew."""
+    return re.sub(r"\| card \|(.*\n\|)+.*", lambda found: readme_table(), page)
+
+
 def _pattern(table: Table) -> str:
     return rf"(<!-- plan: {table.name} -->\n)(.*?)(\n<!-- end -->)"
 
@@ -104,4 +137,5 @@ def _seconds(plan: WeightsPlan) -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(rewrite(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    for path, write in ((PAGE, rewrite), (README, rewrite_readme)):
+        path.write_text(write(path.read_text(encoding="utf-8")), encoding="utf-8")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from docs.figures.cards import PAGE, TABLES, Table, rewrite, tables
+from docs.figures.cards import PAGE, README, TABLES, Table, readme_table, rewrite, rewrite_readme, tables
 from tests.docs.pages import text_of
 
 
@@ -16,6 +16,16 @@ def test_a_page_is_written_anew_from_any_state() -> None:
     empty = "".join(f"<!-- plan: {table.name} -->\n\n<!-- end -->\n" for table in TABLES)
     assert rewrite(page) == page
     assert rewrite(rewrite(empty)) == rewrite(empty) != empty
+
+
+def test_the_table_of_the_readme_is_what_the_plan_says() -> None:
+    page = text_of(README)
+    assert readme_table() in page, "run `python -m docs.figures.cards`"
+    assert rewrite_readme(page) == page
+    assert rewrite_readme("before\n\n| card | a |\n|---|---|\n| b | c |\n\nafter\n") == (
+        f"before\n\n{readme_table()}\n\nafter\n"
+    )
+    assert "**This is computed, not measured**" in page
 
 
 def test_the_page_says_that_nothing_is_measured() -> None:
