@@ -58,13 +58,12 @@ class ModelSize:
 
 @dataclass(frozen=True)
 class RandomModels:
-    """The models. `video_vae` is diffusers' form of the VAE, `context` the width of prompt embeddings."""
+    """The models. `video_vae` is diffusers' form of the VAE."""
 
     checkpoint: Checkpoint
     video_vae: AutoencoderKLQwenImage
     controlnet: QwenImageControlNetModel
     size: ModelSize
-    context: int
 
     @classmethod
     def build(cls, size: ModelSize, device: torch.device) -> "RandomModels":
@@ -93,7 +92,7 @@ class RandomModels:
             device=device,
             dtype=dtype,
         )
-        return cls(checkpoint, vae, controlnet, size, int(transformer.config["joint_attention_dim"]))
+        return cls(checkpoint, vae, controlnet, size)
 
     @property
     def device(self) -> torch.device:
@@ -118,5 +117,6 @@ class RandomModels:
         synchronize(self.device)
 
     def _embeddings(self, seed: int, tokens: int) -> torch.Tensor:
-        latents = torch.randn((1, tokens, self.context), generator=torch.Generator().manual_seed(seed))
+        width = int(self.checkpoint.transformer.config["joint_attention_dim"])
+        latents = torch.randn((1, tokens, width), generator=torch.Generator().manual_seed(seed))
         return latents.to(self.device, self.checkpoint.dtype)

@@ -3,7 +3,7 @@
 Weights never change, so they are copied to host memory once. Knows tensors; knows no model and no budget.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 
 import torch
 
@@ -17,9 +17,8 @@ _BLOCK_BYTES = 2**30
 class ParkedWeights:
     """The weights of a model, on the device or in host memory. They are on the device at first."""
 
-    def __init__(self, tensors: Iterable[torch.Tensor], engine: CopyEngine, staying: Collection[int] = ()) -> None:
-        """`staying` are the ids of tensors that stay where they are."""
-        self._groups = list(_groups(tensor for tensor in tensors if id(tensor) not in staying))
+    def __init__(self, tensors: Iterable[torch.Tensor], engine: CopyEngine) -> None:
+        self._groups = list(_groups(tensors))
         self._engine = engine
         self._blocks: list[HostBlock] = []
         self.parked = False

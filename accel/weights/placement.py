@@ -29,16 +29,7 @@ class PlacementReport:
     streamed_gib: float
     host_gib: float
     streamed_blocks: int
-    blocks: int
     tables: bool
-
-    def __str__(self) -> str:
-        parts = [f"{_size(self.resident_gib)} on the device"]
-        if self.streamed_blocks:
-            parts.append(f"{_size(self.streamed_gib)} streamed a step ({self.streamed_blocks} of {self.blocks} blocks)")
-        if self.tables:
-            parts.append("modulation from tables")
-        return ", ".join(parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +100,6 @@ def place_transformer(
         streamed_gib=sum(stream.bytes_by_block.values()) / 2**30 if stream else 0.0,
         host_gib=host / 2**30,
         streamed_blocks=len(streamed),
-        blocks=len(blocks),
         tables=share.tables,
     )
     return PlacedWeights(report, stream, modulation)
@@ -123,7 +113,3 @@ def _move_others(module: nn.Module, device: torch.device, waiting: Collection[in
             tensor.data = tensor.data.to(device)
             size += tensor.nbytes
     return size
-
-
-def _size(gib: float) -> str:
-    return f"{gib:.2f} GiB" if gib >= 0.1 else f"{gib * 1024:.1f} MiB"

@@ -43,7 +43,6 @@ class WeightStream:
         self._blocks = {number: HostBlock(weights_of(blocks[number]), engine) for number in sorted(streamed)}
         self._depth = len(blocks)
         self._slots: list[_Slot] = []
-        self.copied_bytes = 0
 
     @property
     def bytes_by_block(self) -> dict[int, int]:
@@ -99,7 +98,6 @@ class WeightStream:
             source = self._blocks[number].buffer
             slot.copied = self._engine.copy(slot.buffer[: source.nbytes], source, slot.used)
             slot.block = number
-            self.copied_bytes += source.nbytes
 
     def _free_slot(self, coming: Sequence[int]) -> "_Slot":
         if not self._slots:

@@ -5,9 +5,8 @@ Knows lines; measures nothing.
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from benchmarks.gpu.waterfall import Line, bars, plot_waterfall
 
@@ -126,39 +125,34 @@ def _ceilings(line: Line) -> str:
 def _switches(lines: Sequence[Line]) -> str:
     """The gain of each switch. A switch without a line says so."""
     found = {line["row"]: line for line in lines}
-    rows = ""
+    rows: dict[str, Sequence[object]] = {}
     for switch, exactness, off, on in _SWITCHES:
         seconds = [found.get(row, {}).get("seconds") for row in (off, on)]
         gain = f"{seconds[0] / seconds[1]:.2f}" if seconds[0] and seconds[1] else None
-        difference = found.get(on, {}).get("latents_relative_difference")
-        rows += f"| {switch} | {exactness} | " + " | ".join(map(_number, (*seconds, gain, difference))) + " |\n"
+        rows[switch] = exactness, *seconds, gain, found.get(on, {}).get("latents_relative_difference")
     titles = ("switch", "result", "off, seconds", "on, seconds", "gain", "relative difference of the latents")
-    return "\n### Switches\n\n| " + " | ".join(titles) + " |\n|" + "---|" * len(titles) + "\n" + rows
+    return _markdown("Switches", titles, rows)
 
 
 def _profiles(lines: Sequence[Line]) -> str:
     profiles = [line for line in lines if "by_class" in line]
-    if not profiles:
-        return ""
     classes = dict.fromkeys(name for line in profiles for name in line["by_class"])
-    head = "| |" + "".join(f" {line['row']} |" for line in profiles) + "\n|---|" + "---|" * len(profiles) + "\n"
-    rows = "".join(
-        f"| {name} |" + "".join(f" {_number(line['by_class'].get(name))} |" for line in profiles) + "\n"
-        for name in classes
-    )
-    return f"\n### Seconds by class of kernel\n\n{head}{rows}"
+    rows = {name: [line["by_class"].get(name) for line in profiles] for name in classes}
+    return _markdown("Seconds by class of kernel", ["", *(line["row"] for line in profiles)], rows)
 
 
-def _table(title: str, lines: Sequence[Line], columns: Sequence[str], belongs: Any) -> str:
-    chosen = [line for line in lines if belongs(line)]
-    if not chosen:
+def _table(title: str, lines: Sequence[Line], columns: Sequence[str], belongs: Callable[[Line], bool]) -> str:
+    rows = {line["row"]: [line.get(column) for column in columns] for line in lines if belongs(line)}
+    return _markdown(title, ["", *(_TITLES[column] for column in columns)], rows)
+
+
+def _markdown(title: str, heads: Sequence[str], rows: Mapping[str, Sequence[object]]) -> str:
+    """A table with the name of each row in the first column, which `heads` title too; nothing without rows."""
+    if not rows:
         return ""
-    head = "| |" + "".join(f" {_TITLES[column]} |" for column in columns) + "\n|---|" + "---|" * len(columns) + "\n"
-    rows = "".join(
-        f"| {line['row']} |" + "".join(f" {_number(line.get(column))} |" for column in columns) + "\n"
-        for line in chosen
-    )
-    return f"\n### {title}\n\n{head}{rows}"
+    head = "|" + "".join(f" {name} |" if name else " |" for name in heads) + "\n|" + "---|" * len(heads)
+    lines = (f"| {name} |" + "".join(f" {_number(cell)} |" for cell in cells) for name, cells in rows.items())
+    return f"\n### {title}\n\n" + "\n".join((head, *lines)) + "\n"
 
 
 def _number(value: object) -> str:

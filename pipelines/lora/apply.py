@@ -24,6 +24,7 @@ from pipelines.request import LoraUse
 
 Hook = Callable[[nn.Module, tuple[torch.Tensor, ...], torch.Tensor], torch.Tensor]
 ModuleHook = tuple[nn.Module, Hook]
+FileKey = tuple[Path, int, int]  # a local file, its time of change, and its size
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,8 @@ def select_loras(uses: Sequence[LoraUse], model: LoadedModel) -> LoraSet:
     modulation = []
     for number, use in enumerate(uses):
         try:
-            file = load_lora(use.path, model)
+            key = _file_key(use.path)
+            file = _load(key, model)
         except LoraError as error:
             raise LoraError(f"LoRA '{use.name}' cannot be used: {error}", f"loras[{number}]") from error
         warnings += [f"LoRA '{use.name}': {warning}." for warning in file.warnings]
@@ -66,7 +68,7 @@ def select_loras(uses: Sequence[LoraUse], model: LoadedModel) -> LoraSet:
             for name, added in file.deltas.items():
                 deltas.setdefault(name, []).extend((delta, use.weight) for delta in added)
             if any(map(changes_modulation, file.deltas)):
-                modulation.append((_file_key(_local_path(use.path)), use.weight))
+                modulation.append((key, use.weight))
     return replace(
         make_lora_set(deltas, model.checkpoint), warnings=tuple(dict.fromkeys(warnings)), modulation=tuple(modulation)
     )
@@ -84,13 +86,16 @@ def make_lora_set(deltas: Mapping[str, Sequence[tuple[Delta, float]]], checkpoin
 
 def load_lora(path: Path, model: LoadedModel) -> LoraFile:
     """Return the deltas of a file for a model, cached by its size and time of change. Raises `LoraError`."""
-    local = _local_path(path)
+    return _load(_file_key(path), model)
+
+
+def _load(key: FileKey, model: LoadedModel) -> LoraFile:
     checkpoint = model.checkpoint
 
     def read() -> LoraFile:
-        return read_lora(local, checkpoint.transformer, checkpoint.device, checkpoint.dtype)
+        return read_lora(key[0], checkpoint.transformer, checkpoint.device, checkpoint.dtype)
 
-    return model.memory.get("lora", _file_key(local), read)
+    return model.memory.get("lora", key, read)
 
 
 @contextmanager
@@ -119,13 +124,14 @@ def _hook(added: tuple[tuple[Delta, float], ...]) -> Hook:
     return add
 
 
-def _file_key(path: Path) -> Hashable:
-    """Cache key: the path, the time of change and the size."""
+def _file_key(path: Path) -> FileKey:
+    """The key of a file, which is downloaded if need be. Raises `LoraError`."""
+    local = _local_path(path)
     try:
-        stat = path.stat()
+        stat = local.stat()
     except OSError as error:
-        raise LoraError(f"there is no file '{path}'") from error
-    return path, stat.st_mtime_ns, stat.st_size
+        raise LoraError(f"there is no file '{local}'") from error
+    return local, stat.st_mtime_ns, stat.st_size
 
 
 def _local_path(path: Path) -> Path:

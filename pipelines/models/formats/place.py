@@ -21,7 +21,7 @@ def _every_layer(name: str) -> bool:
     return True
 
 
-def _no_layer(name: str) -> bool:
+def no_layer(name: str) -> bool:
     """Accept no name."""
     return False
 
@@ -37,7 +37,7 @@ class Placement:
     dtype: torch.dtype
     precision: Precision
     chosen: Callable[[str], bool] = _every_layer
-    waits: Callable[[str], bool] = _no_layer
+    waits: Callable[[str], bool] = no_layer
 
 
 def place_linear(name: str, linear: nn.Linear, stored: Mapping[str, StoredTensor], placement: Placement) -> nn.Module:

@@ -36,7 +36,7 @@ from pipelines.models.formats.components.transformer import open_transformer
 from pipelines.models.formats.components.vae import open_vae
 from pipelines.models.formats.containers.weight_files import read_json
 from pipelines.models.formats.fill import build_empty, check_names, fill
-from pipelines.models.formats.place import Placement
+from pipelines.models.formats.place import Placement, no_layer
 from pipelines.models.loading.kept_components import KeptComponents, shared_identities
 from pipelines.models.plan import Precision, WeightsPlan, resident_plan
 from pipelines.models.planning.sizes import precise_ends
@@ -156,7 +156,7 @@ def load_vae(files: ComponentFiles, device: torch.device, dtype: torch.dtype) ->
         network = build_empty(
             lambda: cast("AutoencoderKLQwenImage", AutoencoderKLQwenImage.from_config(dict(found.config)))
         )
-        fill(network, found.weights, Placement(device, dtype, "bf16", lambda name: False), lambda read: None)
+        fill(network, found.weights, Placement(device, dtype, "bf16", no_layer), lambda read: None)
         return _to_device(SingleFrameVae(network), device)
 
 

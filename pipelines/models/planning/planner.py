@@ -5,6 +5,7 @@ Every combination of precisions and places is computed. Pure arithmetic on cards
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import Literal
 
 from pipelines.models.plan import EXACT, ComponentPlan, Precision, WeightsPlan
@@ -87,18 +88,18 @@ class Planner:
         if not fitting:
             raise PlanError(self._refusal())
         best = _fastest_of_each_exactness(fitting)
-        fastest = min(self._compute_seconds(precision) for precision in self._precisions())
+        considered = self._precisions(self.wishes.precision, self.sizes.transformer.packed)
+        fastest = min(self._compute_seconds(precision) for _, precision in considered)
         limit = self.wishes.exact_factor * fastest
         smallest = min(best, key=lambda found: (-found.rank, found.encoder_rank))
         chosen = next(found for found in best if _seconds(found) <= limit or found is smallest)
         return replace(chosen.plan, reasons=tuple(self._reasons(chosen, best, limit)))
 
-    def _precisions(self) -> tuple[Precision, ...]:
-        ranks = self._ranks(self.wishes.precision, self.sizes.transformer.packed)
-        return tuple(precision for _, rank in ranks for precision in rank)
+    def _precisions(self, wish: Wish, packed: Packed | None) -> list[tuple[int, Precision]]:
+        """The precisions to consider, each with its place in the list."""
+        return [(place, precision) for place, rank in self._ranks(wish, packed) for precision in rank]
 
     def _ranks(self, wish: Wish, packed: Packed | None) -> Iterator[tuple[int, tuple[Precision, ...]]]:
-        """The precisions to consider, with their places in the list."""
         for place, rank in enumerate(_RANKS):
             if wish != "auto":
                 if wish in rank:
@@ -112,17 +113,16 @@ class Planner:
                 yield place, rank
 
     def _candidates(self) -> Iterator[_Candidate]:
-        transformer, encoder = self.sizes.transformer, self.sizes.text_encoder
-        for rank, precisions in self._ranks(self.wishes.precision, transformer.packed):
-            for precision in precisions:
-                for encoder_rank, kinds in self._ranks(self.wishes.encoder_precision, encoder.packed):
-                    for kind in kinds:
-                        for tables in (True, False):
-                            for resident in (True, False):
-                                plan = self._fit(precision, kind, tables=tables, encoder_resident=resident)
-                                if plan is not None:
-                                    waiting = plan.text_encoder.streamed_bytes / self.card.link
-                                    yield _Candidate(plan, rank, encoder_rank, waiting)
+        choices = product(
+            self._precisions(self.wishes.precision, self.sizes.transformer.packed),
+            self._precisions(self.wishes.encoder_precision, self.sizes.text_encoder.packed),
+            (True, False),
+            (True, False),
+        )
+        for (rank, precision), (encoder_rank, encoder), tables, resident in choices:
+            plan = self._fit(precision, encoder, tables=tables, encoder_resident=resident)
+            if plan is not None:
+                yield _Candidate(plan, rank, encoder_rank, plan.text_encoder.streamed_bytes / self.card.link)
 
     def _fit(
         self, precision: Precision, encoder: Precision, *, tables: bool, encoder_resident: bool

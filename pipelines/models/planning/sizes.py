@@ -3,12 +3,13 @@
 Reads configurations, and no weights. Imports no torch.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from pipelines.models.formats.containers.headers import FormatError
+from pipelines.models.formats.containers.weight_files import read_json
 from pipelines.models.plan import Precision
 
 # Bytes of a weight. NF4 has a scale of a byte for 64 weights besides, and a second one for those. The scales of FP8 and
@@ -127,10 +128,9 @@ def folder_sizes(folder: Path) -> ModelSizes:
 
 def _config(folder: Path) -> dict[str, Any]:
     try:
-        found = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return read_json(folder / "config.json")
+    except FormatError:
         return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _linear(inputs: int, outputs: int) -> int:

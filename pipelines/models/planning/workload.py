@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from math import ceil
 
 from pipelines.limits import MAX_STEPS
+from pipelines.models.planning.cards import GIB
 from pipelines.models.planning.sizes import TransformerSizes
 
-KIB, GIB = 2**10, 2**30
+KIB = 2**10
 
 _TOKEN_SIDE = 16  # pixels
 _PROMPT_TOKENS = 256  # of a usual prompt with its template

@@ -75,15 +75,6 @@ def test_what_is_said_twice_is_done_once(network: Any) -> None:
     assert len(engine.copies) == 4
 
 
-def test_a_weight_that_waits_in_host_memory_anyway_stays(network: Any) -> None:
-    streamed = network[0].weight
-    place = streamed.data_ptr()
-    parked = ParkedWeights(weights(network), FakeEngine(), staying={id(streamed)})
-    parked.park()
-    parked.unpark()
-    assert streamed.data_ptr() == place
-
-
 @pytest.mark.parametrize("blocks", [0, 1, 3])
 def test_without_host_memory_the_network_stays_whole(network: Any, blocks: int) -> None:
     expected = network(ROWS)

@@ -1,7 +1,6 @@
 """What stays on the device and what waits in host memory."""
 
 import copy
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -49,8 +48,6 @@ def test_without_options_everything_is_resident(transformer: Any) -> None:
     placement = place_transformer(copy.deepcopy(transformer), CPU)
     assert placement.blocks is placement.modulation is None
     assert placement.report.resident_gib * 2**30 == pytest.approx(module_bytes([transformer]))
-    assert str(placement.report).endswith(" MiB on the device")
-    assert str(replace(placement.report, resident_gib=25.4)) == "25.40 GiB on the device"
 
 
 @pytest.mark.parametrize("tables", [False, True])
@@ -59,7 +56,7 @@ def test_the_report_counts_every_byte(transformer: Any, tables: bool) -> None:
     placement = place_transformer(model, CPU, HostShare(1, tables), engine=FakeEngine())
     report = placement.report
     assert placement.blocks is not None
-    assert (report.streamed_blocks, report.blocks, report.tables) == (1, DEPTH, tables)
+    assert (report.streamed_blocks, report.tables) == (1, tables)
     assert (placement.modulation is not None) == tables
     block = transformer.transformer_blocks[0]
     modulation = module_bytes([block.get_submodule(name) for name in MODULATION_LAYERS])
@@ -70,8 +67,6 @@ def test_the_report_counts_every_byte(transformer: Any, tables: bool) -> None:
     assert waiting <= report.host_gib * 2**30 < waiting + alignment * DEPTH
     resident = module_bytes([transformer]) - waiting + streamed  # and one buffer
     assert resident <= report.resident_gib * 2**30 < resident + alignment
-    assert ("modulation from tables" in str(report)) == tables
-    assert "streamed a step (1 of 5 blocks)" in str(report)
 
 
 @torch.inference_mode()
