@@ -18,6 +18,7 @@ from pipelines.catalog.profiles import Profiles
 from server.api.auth import ApiKeys
 from server.api.body_pool import BodyPool
 from server.api.client import NoteCaller
+from server.api.dialect import Surface
 from server.api.evolink.surface import EvoLinkSurface
 from server.api.exception_handlers import install_handlers, surface_of
 from server.api.generations_route import DIALECT_HEADER, GenerationsRoute
@@ -30,7 +31,12 @@ from server.api.runware.surface import RunwareSurface
 from server.api.services import Services
 from server.api.wavespeed.surface import WaveSpeedSurface
 from server.api.web_pages import RefuseWebPages, WebPagePolicy, make_policy
+from server.api.webhooks.courier import WebhookCourier
 from server.database import Database
+from server.delivery import outbox as outbox_tables
+from server.delivery.dispatcher import Courier, Dispatcher
+from server.delivery.outbox import Kind, Outbox
+from server.delivery.sender import Sender
 from server.errors import ApiError
 from server.jobs import rows as job_tables
 from server.jobs.backend import Worker
@@ -41,9 +47,11 @@ from server.jobs.store import JobStore
 from server.jobs.timing import step_times
 from server.jobs.timing.silence import SilenceLimits
 from server.jobs.timing.step_times import StepTimes
+from server.jobs.upload_courier import UploadCourier
 from server.keys import key_table
 from server.keys.key_table import DATABASE_NAME, KeyTable
 from server.media import store as media_tables
+from server.media.checked_transport import CheckedTransport
 from server.media.decoder_pool import DecoderPool
 from server.media.fetch import Fetcher
 from server.media.inputs import InputImages
@@ -78,6 +86,7 @@ TABLES = (
     key_table.SCHEMA,
     deadlines.SCHEMA,
     step_times.SCHEMA,
+    outbox_tables.SCHEMA,
 )
 
 
@@ -87,7 +96,7 @@ def create_app(settings: Settings, catalog: Catalog, workers: Sequence[Worker]) 
     `app.state` has its `queue` and its `keys`.
     """
     counters = Metrics()
-    services = _services(settings, catalog, workers, counters)
+    dispatcher, services = _services(settings, catalog, workers, counters)
     surfaces = [surface(services) for surface in SURFACES]
     served = [surface for surface in surfaces if settings.serves(surface.name)]
 
@@ -98,6 +107,7 @@ def create_app(settings: Settings, catalog: Catalog, workers: Sequence[Worker]) 
         await services.loras.open()
         for surface in served:
             await surface.open()
+        dispatcher.open(_couriers(settings, services, surfaces))
         await services.queue.open()
         await services.deadlines.open()
         sweeper = asyncio.create_task(_sweep(services))
@@ -107,6 +117,8 @@ def create_app(settings: Settings, catalog: Catalog, workers: Sequence[Worker]) 
             sweeper.cancel()
             await services.deadlines.close()
             await services.queue.close()
+            await dispatcher.close()
+            await services.sender.aclose()
             for surface in served:
                 await surface.close()
             services.decoders.close()
@@ -154,7 +166,19 @@ def create_app(settings: Settings, catalog: Catalog, workers: Sequence[Worker]) 
     return app
 
 
-def _services(settings: Settings, catalog: Catalog, workers: Sequence[Worker], counters: Metrics) -> Services:
+def _couriers(settings: Settings, services: Services, surfaces: Sequence[Surface]) -> dict[Kind, Courier]:
+    """What sends each kind. A dialect that is no longer served still renders the webhooks of its tasks."""
+    sender, store = services.sender, services.jobs
+    writers = {surface.name: surface.webhooks for surface in surfaces if surface.webhooks is not None}
+    return {
+        "webhook": WebhookCourier(sender, services.outbox, store, writers, settings.webhook_timeout),
+        "upload": UploadCourier(sender, store, services.media, services.queue.recorder, settings.upload_timeout),
+    }
+
+
+def _services(
+    settings: Settings, catalog: Catalog, workers: Sequence[Worker], counters: Metrics
+) -> tuple[Dispatcher, Services]:
     profiles = Profiles(catalog, settings.profiles)
     profiles.warn_refused(catalog)
     options = TaskOptions(
@@ -165,6 +189,7 @@ def _services(settings: Settings, catalog: Catalog, workers: Sequence[Worker], c
         face_refinement=settings.face_refinement,
         threshold_direction=settings.threshold_direction,
         cancel_for_gone_clients=settings.gone_clients == "cancel",
+        webhook_delays=settings.webhook_delays,
     )
     schemas = [*TABLES, *(surface.schema for surface in SURFACES)]
     database = Database(settings.data_dir / DATABASE_NAME, schemas, MIGRATIONS)
@@ -180,7 +205,9 @@ def _services(settings: Settings, catalog: Catalog, workers: Sequence[Worker], c
         settings.allow_private_urls, settings.lora_timeout, settings.max_lora_mb * MILLION, noun="LoRA", accept="*/*"
     )
     claims = IdClaims("job")
-    ids, jobs, scopes = TaskIds(database), JobStore(database, claims), CancelScopes()
+    outbox, sender = Outbox(database), Sender(CheckedTransport(settings.allow_private_urls))
+    dispatcher = Dispatcher(outbox, counters)
+    ids, jobs, scopes = TaskIds(database), JobStore(database, claims, dispatcher.wake), CancelScopes()
     history = JobHistory(database, jobs, claims)
     keys = ApiKeys(settings.api_keys, KeyTable(settings.data_dir))
     bounds = QueueBounds(
@@ -197,7 +224,7 @@ def _services(settings: Settings, catalog: Catalog, workers: Sequence[Worker], c
         silence=SilenceLimits(settings.hang_seconds, settings.load_timeout),
         observer=counters,
     )
-    return Services(
+    services = Services(
         public_url=settings.public_url,
         max_body=max_body,
         allow_private_urls=settings.allow_private_urls,
@@ -213,13 +240,17 @@ def _services(settings: Settings, catalog: Catalog, workers: Sequence[Worker], c
         history=history,
         deadlines=Deadlines(database, queue, history, media),
         queue=queue,
-        tasks=TaskService(ids, queue, inputs, options, scopes),
+        tasks=TaskService(ids, queue, inputs, sender, options, scopes),
         scopes=scopes,
         pictures=PictureTasks(database, scopes),
         loras=LoraLibrary(catalog, database, settings.data_dir / "loras", settings.lora_dir),
         image_fetcher=image_fetcher,
         lora_fetcher=lora_fetcher,
+        sender=sender,
+        outbox=outbox,
+        webhook_secret=settings.webhook_secret,
     )
+    return dispatcher, services
 
 
 def _web_page_policy(settings: Settings, keys: ApiKeys) -> WebPagePolicy:

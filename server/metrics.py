@@ -1,4 +1,4 @@
-"""Counters for Prometheus: tasks, images, step caches and HTTP requests since the process started.
+"""Counters for Prometheus: tasks, images, step caches, deliveries and HTTP requests since the process started.
 
 Labels are models, caches, reasons and routes; never a client, a task or a prompt. Knows no HTTP.
 """
@@ -9,6 +9,7 @@ from types import MappingProxyType
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from pipelines.models.engaged import Engaged
+from server.delivery.outbox import Kind
 from server.jobs.job import Job, Result
 
 NO_CACHE = "none"
@@ -49,6 +50,7 @@ class Metrics:
             "weights_gib", "Weights of the transformer, by where they are.", "device", "model", "place"
         )
         self._engaged = gauge("engaged", "What each model runs with: always 1.", "device", *_ENGAGED, *_FORMATS)
+        self._deliveries = counter("deliveries", "Webhooks and uploads that ended.", "kind", "outcome")
         self._requests = counter("http_requests", "HTTP requests answered.", "method", "route", "status")
 
     def record_image(self, job: Job, result: Result) -> None:
@@ -72,6 +74,10 @@ class Metrics:
     def record_end(self, job: Job) -> None:
         """Count a task that is done, failed or cancelled."""
         self._tasks.labels(job.submission.request.model, job.state).inc()
+
+    def record_delivery(self, kind: Kind, *, delivered: bool) -> None:
+        """Count a webhook or an upload that is delivered or given up."""
+        self._deliveries.labels(kind, "delivered" if delivered else "given_up").inc()
 
     def record_request(self, method: str, route: str, status: int) -> None:
         """Count an HTTP request; `route` is the pattern that it matched."""

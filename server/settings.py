@@ -18,6 +18,7 @@ from pipelines.models.planning.cards import GIB
 from pipelines.models.planning.entries import PlanOptions
 from pipelines.models.planning.planner import Wish, Wishes
 from pipelines.models.residency.options import ModelOptions, PromptFolder
+from server.delivery.signatures import secret_key
 
 PREFIX = "OWNWARE_"
 # Every dialect by its name, as `server.app` serves them.
@@ -141,12 +142,21 @@ class Settings(BaseSettings):
     )
     unsupported_parameters: Literal["error", "warn"] = Field(
         default="error",
-        description="What to do with a parameter of the API that has no effect here, such as refiner or webhookURL.",
+        description="What to do with a parameter of the API that has no effect here, such as refiner or vae.",
     )
     gone_clients: Literal["cancel", "finish"] = Field(
         default="cancel",
         description="What to do with a waiting sync task whose HTTP client has hung up. A running one is finished.",
     )
+    webhook_secret: str | None = Field(
+        default=None, description="Signs webhooks: 24 to 64 random bytes in base64, with or without whsec_ before it."
+    )
+    webhook_delays: Annotated[tuple[Annotated[float, Field(ge=0, le=86_400)], ...], NoDecode] = Field(
+        default=(5.0, 30.0, 120.0, 600.0),
+        description="Seconds between the tries of a webhook, comma separated; a fifth is added at random.",
+    )
+    webhook_timeout: float = Field(default=10.0, gt=0, description="Seconds that a webhook's receiver may take.")
+    upload_timeout: float = Field(default=30.0, gt=0, description="Seconds that one try of an upload may take.")
     threshold_direction: Literal["documented", "library"] = Field(
         default="documented",
         description="How fbCacheThreshold and dbCacheThreshold count. documented: lower reuses more, as the API's "
@@ -189,7 +199,16 @@ class Settings(BaseSettings):
     lora_timeout: float = Field(default=1800.0, gt=0, description="Seconds that the download of a LoRA may take.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level logged.")
 
-    @field_validator("api_keys", "devices", "dialects", "cors_origins", "allowed_hosts", mode="before")
+    @field_validator("webhook_secret")
+    @classmethod
+    def _some_secret(cls, value: str | None) -> str | None:
+        if value is not None:
+            secret_key(value)
+        return value
+
+    @field_validator(
+        "api_keys", "devices", "webhook_delays", "dialects", "cors_origins", "allowed_hosts", mode="before"
+    )
     @classmethod
     def _split(cls, value: object) -> object:
         parts = value.split(",") if isinstance(value, str) else value

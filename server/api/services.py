@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from server.api.auth import ApiKeys
 from server.api.body_pool import BodyPool
 from server.database import Database
+from server.delivery.outbox import Outbox
+from server.delivery.sender import Sender
 from server.jobs.history import JobHistory
 from server.jobs.queue import JobQueue
 from server.jobs.store import JobStore
@@ -46,3 +48,6 @@ class Services:
     loras: LoraLibrary
     image_fetcher: Fetcher
     lora_fetcher: Fetcher
+    sender: Sender
+    outbox: Outbox
+    webhook_secret: str | None

@@ -51,6 +51,7 @@ class Result:
 
     `seconds` is the time from the start of the image to its file. `receipt` is JSON. `cache` is the report of the step
     cache, None without one. `recompiled` counts the graphs that were compiled during the render; it is not stored.
+    `failure` says why the image could not be uploaded as its task asks.
     """
 
     index: int
@@ -60,6 +61,7 @@ class Result:
     receipt: str
     cache: CacheReport | None = None
     recompiled: int = 0
+    failure: Failure | None = None
 
 
 CANCELLED = Failure("taskCancelled", "The task was cancelled.", TaskCancelled.status)

@@ -67,10 +67,10 @@ class JobQueue:
         self._bounds = bounds
         self._most_seconds = most_seconds
         self._events = JobEvents(observer)
-        self._recorder = JobRecorder(store, media, self._events)
+        self.recorder = JobRecorder(store, media, self._events)
         self._scheduler = Scheduler(store, bounds, limits, self._busy_workers)
         self._supervisors = [
-            Supervisor(worker, self._scheduler, self._recorder, times, silence, self._answer_waiting)
+            Supervisor(worker, self._scheduler, self.recorder, times, silence, self._answer_waiting)
             for worker in workers
         ]
         self._tasks: list[asyncio.Task[None]] = []
@@ -174,7 +174,7 @@ class JobQueue:
     async def accept_failed(self, submission: Submission, failure: Failure) -> Job:
         """Accept a job that has failed already: its client polls for it. Raises `ConflictTaskUUID`."""
         job = await self._store.accept_failed(submission, failure)
-        self._recorder.announce_end(job)
+        self.recorder.announce_end(job)
         return job
 
     async def find(self, owner: str, task_uuid: str) -> Job | None:
@@ -214,7 +214,7 @@ class JobQueue:
         """Cancel a job that waits. False when it does not wait."""
         job = await self._store.cancel_queued(*key, reason)
         if job is not None:
-            self._recorder.announce_end(job)
+            self.recorder.announce_end(job)
         return job is not None
 
     @contextlib.contextmanager

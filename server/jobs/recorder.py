@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import structlog
 
+from server.delivery.outbox import Delivery
 from server.errors import Failure, InferenceError, InsufficientStorage
 from server.jobs.events import Ended, JobEvents, ResultReady
 from server.jobs.job import CANCELLED, Job, Result, State
@@ -44,7 +45,7 @@ class JobRecorder:
         return RenderJob(job.id, work.request, work.encoding, outputs)
 
     async def add_image(self, job: Job, image: ImageWritten) -> None:
-        """Record an image that is in its file."""
+        """Record an image that is in its file. One that is to be uploaded is not announced before that has ended."""
         work = job.submission
         uuid = work.image_uuids[image.index]
         now = time.time()
@@ -63,12 +64,24 @@ class JobRecorder:
         await self._media.adopt(media)
         result = Result(image.index, uuid, image.seed, image.seconds, image.receipt, image.cache, image.recompiled)
         updated = await self._store.add_result(job.id, result, image.warnings)
-        self._events.publish(ResultReady(updated, result))
+        if work.upload is None:
+            self._events.publish(ResultReady(updated, result))
+
+    async def end_upload(self, delivery: Delivery, error: str | None, failure: Failure | None) -> bool:
+        """Record that the upload of an image has ended, and announce the image. False when its job is gone."""
+        done = await self._store.end_upload(delivery, error, failure)
+        if done is None:
+            return False
+        self._events.publish(ResultReady(done.job, done.result))
+        if done.ends_job:
+            self.announce_end(done.job)
+        return True
 
     async def end(self, job: Job, reply: Outcome, cancelled_for: Failure = CANCELLED) -> None:
         """Record the end of a job as its worker reports it. Returns once it is stored.
 
-        `cancelled_for` is why it was cancelled, if it was.
+        `cancelled_for` is why it was cancelled, if it was. While images are uploaded, the job goes on without its
+        worker.
         """
         if isinstance(reply, Failed):
             ended = await self._store_end(job, "failed", reply.failure)
@@ -76,7 +89,8 @@ class JobRecorder:
             ended = await self._store_end(job, "cancelled", cancelled_for)
         else:
             ended = await self._store_end(job, "done")
-        self.announce_end(ended)
+        if ended.ended:
+            self.announce_end(ended)
 
     async def fail(self, job: Job, message: str, cause: Exception | None = None) -> None:
         """End a job that its worker did not end. Watchers hear of it at once, even if it cannot be stored yet.
@@ -93,7 +107,8 @@ class JobRecorder:
             self._events.publish(Ended(replace(job, state="failed", failure=failure)))
             await self._store_end(job, "failed", failure)
         else:
-            self._events.publish(Ended(ended))
+            if ended.ended:
+                self._events.publish(Ended(ended))
 
     def announce_end(self, ended: Job) -> None:
         """Tell the watchers of a job, and the log, that it has ended."""

@@ -16,7 +16,7 @@ from accel.validation_message import validation_message
 from pipelines.request import RenderRequest, Sampler
 from server.delivery.targets import Upload, Webhook
 from server.errors import Failure, InferenceError
-from server.jobs.job import Job, Result, Submission
+from server.jobs.job import Job, Result, State, Submission
 from server.media.encode import Encoding
 
 SCHEMA = """
@@ -40,6 +40,7 @@ CREATE TABLE IF NOT EXISTS jobs (
     webhook TEXT NOT NULL DEFAULT 'null',
     upload TEXT NOT NULL DEFAULT 'null',
     estimate REAL NOT NULL DEFAULT 0,
+    held_end TEXT,
     UNIQUE (owner, task_uuid)
 );
 CREATE INDEX IF NOT EXISTS jobs_by_state ON jobs (state, id);
@@ -50,6 +51,7 @@ CREATE TABLE IF NOT EXISTS results (
     image_uuid TEXT NOT NULL,
     seed INTEGER NOT NULL,
     seconds REAL NOT NULL,
+    failure TEXT,
     PRIMARY KEY (job_id, position)
 );
 CREATE INDEX IF NOT EXISTS results_by_image ON results (image_uuid);
@@ -68,8 +70,8 @@ CREATE INDEX IF NOT EXISTS cache_reports_by_job ON cache_reports (job_id);
 """
 
 _RESULTS = (
-    "SELECT position, image_uuid, seed, seconds, receipt, report FROM results JOIN receipts USING (image_uuid) "
-    "LEFT JOIN cache_reports USING (image_uuid) "
+    "SELECT position, image_uuid, seed, seconds, receipt, failure, report FROM results "
+    "JOIN receipts USING (image_uuid) LEFT JOIN cache_reports USING (image_uuid) "
 )
 _REPORT = TypeAdapter(CacheReport)
 _REQUEST = TypeAdapter(RenderRequest)
@@ -141,13 +143,35 @@ def _picture_paths(value: Any) -> Iterator[Path]:
 def insert_result(connection: sqlite3.Connection, job_id: int, result: Result) -> None:
     """Insert a result with its receipt and its cache report. Replaces an earlier one of the same image."""
     connection.execute(
-        "INSERT OR REPLACE INTO results VALUES (?, ?, ?, ?, ?)",
+        "INSERT OR REPLACE INTO results (job_id, position, image_uuid, seed, seconds) VALUES (?, ?, ?, ?, ?)",
         (job_id, result.index, result.image_uuid, result.seed, result.seconds),
     )
     connection.execute("INSERT OR REPLACE INTO receipts VALUES (?, ?, ?)", (result.image_uuid, job_id, result.receipt))
     if result.cache is not None:
         report = _REPORT.dump_json(result.cache).decode()
         connection.execute("INSERT OR REPLACE INTO cache_reports VALUES (?, ?, ?)", (result.image_uuid, job_id, report))
+
+
+def set_result_failure(connection: sqlite3.Connection, job_id: int, position: int | None, failure: Failure) -> None:
+    """Store why a result could not be delivered."""
+    query = "UPDATE results SET failure = ? WHERE job_id = ? AND position = ?"
+    connection.execute(query, (failure_text(failure), job_id, position))
+
+
+def hold_end(connection: sqlite3.Connection, job_id: int, state: State, failure: Failure | None) -> None:
+    """Keep how a job ends until its results are delivered."""
+    connection.execute(
+        "UPDATE jobs SET held_end = ? WHERE id = ?", (json.dumps([state, failure_text(failure)]), job_id)
+    )
+
+
+def held_end(connection: sqlite3.Connection, job_id: int) -> tuple[State, Failure | None] | None:
+    """How a job ends that waits for its uploads. None for another job."""
+    text = connection.execute("SELECT held_end FROM jobs WHERE id = ?", (job_id,)).fetchone()[0]
+    if text is None:
+        return None
+    state, failure = json.loads(text)
+    return state, _failure(failure)
 
 
 def read_job(connection: sqlite3.Connection, job_id: int) -> Job:
@@ -227,12 +251,12 @@ def _failure(text: str | None) -> Failure | None:
 
 
 def _result(row: sqlite3.Row) -> Result:
-    *fields, report = row
+    *fields, failure, report = row
     try:
         cache = None if report is None else _REPORT.validate_json(report)
     except ValidationError:  # another version wrote it; the picture is there all the same
         cache = None
-    return Result(*fields, cache=cache)
+    return Result(*fields, cache=cache, failure=_failure(failure))
 
 
 def _task(text: str) -> dict[str, Any]:

@@ -8,22 +8,27 @@ import json
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 import structlog
 
 from server.database import Database
+from server.delivery.outbox import Delivery, add_delivery, end_delivery, uploads_wait
 from server.errors import Failure, InferenceError
 from server.jobs.job import CANCELLED, Job, Result, State, Submission
 from server.jobs.policy.fair_share import Waiting
 from server.jobs.rows import (
     UnreadableJob,
     failure_text,
+    held_end,
+    hold_end,
     insert_job,
     insert_result,
     read_job,
     read_result,
     repair_job,
+    set_result_failure,
 )
 
 log = structlog.get_logger()
@@ -31,6 +36,12 @@ log = structlog.get_logger()
 # The clock of the system may be set back. No time of a job is before an earlier one.
 FINISHED = "max(created, coalesce(started, created), ?)"
 
+T = TypeVar("T")
+
+# The running jobs that a worker has not ended. The others wait for uploads, and need no worker.
+_RENDERING = "state = 'running' AND held_end IS NULL"
+# Seconds between the tries of an upload, whose client waits: 4 tries within a minute, the shortest time of a client.
+UPLOAD_DELAYS = (1.0, 2.0, 4.0)
 # A job that is running when the process is killed runs once more at the next start.
 MAX_ATTEMPTS = 2
 ENDS_THE_SERVER = Failure(
@@ -64,12 +75,22 @@ def first_come(waiting: Sequence[Waiting]) -> Waiting | None:
     return waiting[0] if waiting else None
 
 
-class JobStore:
-    """The jobs of one data folder."""
+@dataclass(frozen=True, slots=True)
+class UploadEnd:
+    """The upload of a result has ended. `ends_job` says whether its job has ended with it."""
 
-    def __init__(self, database: Database, ids: TaskIdClaims) -> None:
+    job: Job
+    result: Result
+    ends_job: bool
+
+
+class JobStore:
+    """The jobs of one data folder. `wake` is called when there may be something to deliver."""
+
+    def __init__(self, database: Database, ids: TaskIdClaims, wake: Callable[[], None] | None = None) -> None:
         self._database = database
         self._ids = ids
+        self._wake = wake
 
     async def accept(self, submission: Submission, *, estimate: float = 0.0) -> Job:
         """Put a job on disk, queued. `estimate` are the seconds that it is expected to take.
@@ -133,7 +154,10 @@ class JobStore:
         return await self._database.run(work)
 
     async def add_result(self, job_id: int, result: Result, warnings: Sequence[str]) -> Job:
-        """Add the result of an image, and the warnings that the job does not have. Earlier attempts do not count."""
+        """Add the result of an image, and the warnings that the job does not have. Earlier attempts do not count.
+
+        What is due for it is put into the outbox: its upload, or without one its webhook.
+        """
 
         def work(connection: sqlite3.Connection) -> Job:
             insert_result(connection, job_id, result)
@@ -142,14 +166,56 @@ class JobStore:
             known = json.loads(row["warnings"])
             if added := [warning for warning in warnings if warning not in known]:
                 connection.execute("UPDATE jobs SET warnings = ? WHERE id = ?", (json.dumps(known + added), job_id))
-            return self.read(connection, job_id)
+            job = self.read(connection, job_id)
+            if upload := job.submission.upload:
+                add_delivery(connection, job_id, "upload", result.index, upload.url, UPLOAD_DELAYS)
+            else:
+                _tell_result(connection, job, result.index)
+            return job
+
+        return await self._deliver(work)
+
+    async def of_delivery(self, delivery: Delivery) -> Job | None:
+        """The job of a row of the outbox. None when both are gone."""
+
+        def work(connection: sqlite3.Connection) -> Job | None:
+            row = connection.execute("SELECT job_id FROM deliveries WHERE id = ?", (delivery.id,)).fetchone()
+            return self.read(connection, row["job_id"]) if row else None
 
         return await self._database.run(work)
 
-    async def end(self, job_id: int, state: State, failure: Failure | None = None) -> Job:
-        """Set a job to done, failed or cancelled."""
+    async def end_upload(self, delivery: Delivery, error: str | None, failure: Failure | None) -> UploadEnd | None:
+        """Store that the upload of a result has ended, well or with a failure of the result.
 
-        return await self._database.run(lambda connection: self._end(connection, job_id, state, failure))
+        Its webhook is due then. A job that its worker has ended ends with its last upload. None when the job is gone.
+        """
+
+        def work(connection: sqlite3.Connection) -> UploadEnd | None:
+            if not end_delivery(connection, delivery, error):
+                return None
+            job_id = delivery.job_id
+            if failure is not None:
+                set_result_failure(connection, job_id, delivery.position, failure)
+            _tell_result(connection, self.read(connection, job_id), delivery.position)
+            held = None if uploads_wait(connection, job_id) else held_end(connection, job_id)
+            if held is not None:
+                self._end(connection, job_id, *held)
+            job = self.read(connection, job_id)
+            result = next(result for result in job.results if result.index == delivery.position)
+            return UploadEnd(job, result, ends_job=held is not None)
+
+        return await self._deliver(work)
+
+    async def end(self, job_id: int, state: State, failure: Failure | None = None) -> Job:
+        """Set a job to done, failed or cancelled. While results are uploaded it runs on, and ends with the last."""
+
+        def work(connection: sqlite3.Connection) -> Job:
+            if self.read(connection, job_id).submission.upload and uploads_wait(connection, job_id):
+                hold_end(connection, job_id, state, failure)
+                return self.read(connection, job_id)
+            return self._end(connection, job_id, state, failure)
+
+        return await self._deliver(work)
 
     async def accept_failed(self, submission: Submission, failure: Failure) -> Job:
         """Put a job on disk that has failed already, so that a client which polls for it learns why.
@@ -162,39 +228,26 @@ class JobStore:
             connection.execute("DELETE FROM jobs WHERE owner = ? AND task_uuid = ?", submission.key)
             return self._end(connection, insert_job(connection, submission, time.time()), "failed", failure)
 
-        return await self._database.run(work)
+        return await self._deliver(work)
 
     async def cancel_queued(self, owner: str, task_uuid: str, reason: Failure = CANCELLED) -> Job | None:
         """Cancel a job that waits, for a reason that its failure keeps. None when it does not wait."""
 
         def work(connection: sqlite3.Connection) -> Job | None:
-            row = connection.execute(
-                f"UPDATE jobs SET state = 'cancelled', finished = {FINISHED}, failure = ? "
-                "WHERE owner = ? AND task_uuid = ? AND state = 'queued' RETURNING id",
-                (time.time(), failure_text(reason), owner, task_uuid),
-            ).fetchone()
-            if row is None:
-                return None
-            self._ids.release(connection, owner, task_uuid)
-            return self.read(connection, row["id"])
+            query = "SELECT id FROM jobs WHERE owner = ? AND task_uuid = ? AND state = 'queued'"
+            row = connection.execute(query, (owner, task_uuid)).fetchone()
+            return self._end(connection, row["id"], "cancelled", reason) if row else None
 
-        return await self._database.run(work)
+        return await self._deliver(work)
 
     async def fail_queued(self, failure: Failure) -> list[Job]:
         """Fail all jobs that wait, and return them."""
 
         def work(connection: sqlite3.Connection) -> list[Job]:
-            rows = connection.execute(
-                f"UPDATE jobs SET state = 'failed', finished = {FINISHED}, failure = ? "
-                "WHERE state = 'queued' RETURNING id",
-                (time.time(), failure_text(failure)),
-            ).fetchall()
-            jobs = [self.read(connection, row["id"]) for row in rows]
-            for job in jobs:
-                self._ids.release(connection, *job.submission.key)
-            return jobs
+            rows = connection.execute("SELECT id FROM jobs WHERE state = 'queued'").fetchall()
+            return [self._end(connection, row["id"], "failed", failure) for row in rows]
 
-        return await self._database.run(work)
+        return await self._deliver(work)
 
     async def count_queued(self) -> int:
         """How many jobs wait."""
@@ -212,23 +265,20 @@ class JobStore:
         """
 
         def work(connection: sqlite3.Connection) -> tuple[int, int]:
-            given_up = connection.execute(
-                f"UPDATE jobs SET state = 'failed', finished = {FINISHED}, failure = ? "
-                "WHERE state = 'running' AND attempts >= ? RETURNING owner, task_uuid",
-                (time.time(), failure_text(ENDS_THE_SERVER), MAX_ATTEMPTS),
-            ).fetchall()
+            query = f"SELECT id FROM jobs WHERE {_RENDERING} AND attempts >= ?"
+            given_up = connection.execute(query, (MAX_ATTEMPTS,)).fetchall()
             for row in given_up:
-                self._ids.release(connection, row["owner"], row["task_uuid"].lower())
-            queued = connection.execute("UPDATE jobs SET state = 'queued' WHERE state = 'running'").rowcount
+                self._end(connection, row["id"], "failed", ENDS_THE_SERVER)
+            queued = connection.execute(f"UPDATE jobs SET state = 'queued' WHERE {_RENDERING}").rowcount
             return queued, len(given_up)
 
-        return await self._database.run(work)
+        return await self._deliver(work)
 
     async def put_back(self) -> None:
         """Queue the running jobs again because the server stops in order: that is no attempt."""
 
         def work(connection: sqlite3.Connection) -> None:
-            connection.execute("UPDATE jobs SET state = 'queued', attempts = attempts - 1 WHERE state = 'running'")
+            connection.execute(f"UPDATE jobs SET state = 'queued', attempts = attempts - 1 WHERE {_RENDERING}")
 
         await self._database.run(work)
 
@@ -253,26 +303,51 @@ class JobStore:
 
         return await self._database.run(work)
 
-    def _end(self, connection: sqlite3.Connection, job_id: int, state: State, failure: Failure | None) -> Job:
-        connection.execute(
-            f"UPDATE jobs SET state = ?, finished = {FINISHED}, failure = ? WHERE id = ?",
-            (state, time.time(), failure_text(failure), job_id),
-        )
-        job = self.read(connection, job_id)
-        if state != "done":
-            self._ids.release(connection, *job.submission.key)
-        return job
-
     def read(self, connection: sqlite3.Connection, job_id: int) -> Job:
         """A job, within a transaction. What cannot be read is replaced; an unended job has failed then."""
         try:
             return read_job(connection, job_id)
         except UnreadableJob as error:
             log.error("a stored task cannot be read", reason=str(error))
+            had_ended = connection.execute("SELECT finished FROM jobs WHERE id = ?", (job_id,)).fetchone()[0]
             job = repair_job(connection, job_id, time.time())
             if job.state == "failed":
                 self._ids.release(connection, *job.submission.key)
+                if had_ended is None:
+                    _tell_end(connection, job)
             return job
+
+    async def _deliver(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run a change that may add to the outbox."""
+        done = await self._database.run(work)
+        if self._wake is not None:
+            self._wake()
+        return done
+
+    def _end(self, connection: sqlite3.Connection, job_id: int, state: State, failure: Failure | None) -> Job:
+        connection.execute(
+            f"UPDATE jobs SET state = ?, finished = {FINISHED}, failure = ?, held_end = NULL WHERE id = ?",
+            (state, time.time(), failure_text(failure), job_id),
+        )
+        job = self.read(connection, job_id)
+        if state != "done":
+            self._ids.release(connection, *job.submission.key)
+        _tell_end(connection, job)
+        return job
+
+
+def _tell_result(connection: sqlite3.Connection, job: Job, position: int | None) -> None:
+    """Put a webhook's notice of a result into the outbox, if it is told of each."""
+    webhook = job.submission.webhook
+    if webhook is not None and webhook.each_result:
+        add_delivery(connection, job.id, "webhook", position, webhook.url, webhook.delays)
+
+
+def _tell_end(connection: sqlite3.Connection, job: Job) -> None:
+    """Put a webhook's notice of the end into the outbox. One that is told of each result hears of a failure only."""
+    webhook = job.submission.webhook
+    if webhook is not None and (job.failure is not None or not webhook.each_result):
+        add_delivery(connection, job.id, "webhook", None, webhook.url, webhook.delays)
 
 
 def _waiting(connection: sqlite3.Connection) -> tuple[Waiting, ...]:

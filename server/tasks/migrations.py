@@ -73,4 +73,20 @@ def estimate_jobs(connection: sqlite3.Connection) -> None:
         connection.execute("ALTER TABLE jobs ADD COLUMN estimate REAL NOT NULL DEFAULT 0")
 
 
-MIGRATIONS = (collect_task_ids, spell_job_ids, count_attempts, name_dialects, forget_inputs_as_sent, estimate_jobs)
+def hold_ends(connection: sqlite3.Connection) -> None:
+    """From version 0.1: nothing was uploaded, so no result could fail and no end had to wait."""
+    columns = {row["name"] for row in connection.execute("PRAGMA table_info(jobs)")}
+    if "held_end" not in columns:
+        connection.execute("ALTER TABLE jobs ADD COLUMN held_end TEXT")
+        connection.execute("ALTER TABLE results ADD COLUMN failure TEXT")
+
+
+MIGRATIONS = (
+    collect_task_ids,
+    spell_job_ids,
+    count_attempts,
+    name_dialects,
+    forget_inputs_as_sent,
+    estimate_jobs,
+    hold_ends,
+)

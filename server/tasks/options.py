@@ -10,7 +10,10 @@ ThresholdDirection = Literal["documented", "library"]
 
 @dataclass(frozen=True, slots=True)
 class TaskOptions:
-    """The server-wide options of tasks, as `server.settings` describes them. `result_ttl` is in seconds."""
+    """The server-wide options of tasks, as `server.settings` describes them. Times are in seconds.
+
+    `webhook_delays` are those between the tries of a webhook, where the dialect has no others.
+    """
 
     profiles: Profiles
     result_ttl: int = 86_400
@@ -19,3 +22,4 @@ class TaskOptions:
     face_refinement: bool = False
     threshold_direction: ThresholdDirection = "documented"
     cancel_for_gone_clients: bool = True
+    webhook_delays: tuple[float, ...] = ()

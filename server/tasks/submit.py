@@ -10,7 +10,8 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from server.errors import ApiError, MediaError, NotFound, ServiceUnavailable, TaskRejected
+from server.delivery.sender import Sender
+from server.errors import ApiError, InvalidParameter, MediaError, NotFound, ServiceUnavailable, TaskRejected
 from server.jobs.events import Ended, Event, ResultReady, Stopping
 from server.jobs.job import Cancellation, Job, Submission
 from server.jobs.queue import JobQueue
@@ -41,11 +42,18 @@ class TaskService:
     """Accepts tasks, yields the events of each, and cancels them."""
 
     def __init__(
-        self, ids: TaskIds, queue: JobQueue, inputs: InputImages, options: TaskOptions, scopes: CancelScopes
+        self,
+        ids: TaskIds,
+        queue: JobQueue,
+        inputs: InputImages,
+        sender: Sender,
+        options: TaskOptions,
+        scopes: CancelScopes,
     ) -> None:
         self._ids = ids
         self._queue = queue
         self._inputs = inputs
+        self._sender = sender
         self._options = options
         self._scopes = scopes
 
@@ -85,9 +93,22 @@ class TaskService:
                 await self._ids.check_free(spec.owner, spec.task_id)
                 request = assumed_request(spec, self._options.profiles)
                 await held.enter_async_context(self._queue.place(spec.owner, request))
+                await self._check_receivers(spec)
                 pictures = await self._resolve(spec)
             check_pictures(spec, pictures)
             return await self._queue.submit(self._submission(spec, pictures), placed=True)
+
+    async def _check_receivers(self, spec: TaskSpec) -> None:
+        """Raise `TaskRejected` for a webhook or an upload that could never be sent."""
+        targets = {"webhook": spec.webhook, "upload": spec.upload}
+        errors: list[ApiError] = []
+        for path, target in targets.items():
+            if target is not None and (reason := await self._sender.refusal(target.url)):
+                name = spec.parameter(path)
+                message = f"Invalid value for '{name}' parameter. The URL {reason}."
+                errors.append(InvalidParameter(name, message, details={"type": "string"}))
+        if errors:
+            raise TaskRejected(*errors)
 
     async def _resolve(self, spec: TaskSpec) -> dict[str, Media]:
         """Every picture of a task, stored, by its path. Raises `TaskRejected` with all that cannot be used."""

@@ -71,6 +71,10 @@ def test_each_option_is_a_flag_and_a_variable(monkeypatch: pytest.MonkeyPatch) -
         "compile": ("auto", "off"),
         "exactness": ("relaxed", "strict"),
         "threshold_direction": ("library", "documented"),
+        "webhook_secret": ("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSx"),
+        "webhook_delays": ("1,2.5", "3"),
+        "webhook_timeout": ("1.5", "2"),
+        "upload_timeout": ("1.5", "2"),
         "log_level": ("debug", "error"),
     }
     assert set(values) == set(Settings.model_fields)
@@ -108,6 +112,12 @@ def test_each_option_is_a_flag_and_a_variable(monkeypatch: pytest.MonkeyPatch) -
         "--dialects=,",
         "--dialects=runwear",
         "--result-ttl=59",
+        "--webhook-secret=whsec_short",
+        "--webhook-delays=1,-1",
+        "--webhook-delays=soon",
+        "--webhook-delays=nan",
+        "--webhook-timeout=0",
+        "--upload-timeout=0",
     ],
 )
 def test_wrong_values(flag: str) -> None:

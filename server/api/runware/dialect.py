@@ -11,6 +11,7 @@ from server.api.runware.responses import Answer, TaskRef, acknowledgement, ignor
 from server.api.runware.results import image_item, job_ref
 from server.api.runware.schema.tasks import ImageInference, WireTask
 from server.api.runware.translate.spec import to_spec
+from server.delivery.targets import Upload, Webhook
 from server.errors import ApiError, Failure, InvalidParameter, TaskRejected
 from server.jobs.job import Job, Result
 from server.media.store import MediaStore
@@ -33,7 +34,7 @@ class RunwareDialect:
         normalized, contradictions = normalize(request, catalog)
         passed: list[str] = []
         if self._options.let_unsupported_pass:
-            normalized, contradictions, passed = let_pass(normalized, request, contradictions)
+            normalized, contradictions, passed = let_pass(normalized, request, contradictions, ("safety",))
         try:
             task, ignored = validate(ImageInference, normalized, ignore_unknown=self._options.ignore_unknown)
         except TaskRejected as rejected:
@@ -49,7 +50,12 @@ class RunwareDialect:
         rules.check(task, entry, catalog)
         rules.check_faces(task, refined=self._options.face_refinement)
         spec = to_spec(task, entry, catalog, client, self._options.threshold_direction)
-        return replace(spec, warnings=(*spec.warnings, *ignored_warnings(ignored), *passed))
+        webhook = None
+        if task.webhookURL is not None:
+            webhook = Webhook(task.webhookURL, client.base_url, self._options.webhook_delays, each_result=True)
+        upload = None if task.uploadEndpoint is None else Upload(task.uploadEndpoint)
+        warnings = (*spec.warnings, *ignored_warnings(ignored), *passed)
+        return replace(spec, webhook=webhook, upload=upload, warnings=warnings)
 
     def acknowledge(self, job: Job) -> Answer:
         """The task's type and UUID only."""

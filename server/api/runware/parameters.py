@@ -11,6 +11,8 @@ _NAMES = {
     "references[]": "inputs.referenceImages[]",
     "seed_image": "inputs.seedImage",
     "mask": "inputs.maskImage",
+    "webhook": "webhookURL",
+    "upload": "uploadEndpoint",
     "loras[]": "lora[].model",
     "controls[]": "controlNet[].model",
     "controls[].control_image": "controlNet[].guideImage",

@@ -5,7 +5,7 @@ transport and no database.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from server.api.runware.parameters import parameter_of
@@ -63,6 +63,11 @@ def refusal(errors: Iterable[ApiError | Failure], ref: TaskRef, *, documentation
     items = tuple(error_object(error, ref, documentation=documentation) for error in errors)
     retry_after = next((error.retry_after for error in errors if isinstance(error, ApiError)), None)
     return Answer(errors=items, status=errors[0].status, retry_after=retry_after)
+
+
+def joined(refusals: Sequence[Answer]) -> Answer:
+    """Several errors of one task as one answer, because clients count the answers. Takes at least one."""
+    return replace(refusals[0], errors=tuple(error for each in refusals for error in each.errors))
 
 
 def ignored_warnings(parameters: Iterable[str]) -> tuple[str, ...]:

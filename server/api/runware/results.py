@@ -6,7 +6,7 @@ Names the finished files. Reads none, and renders nothing.
 from server.api.image_urls import image_url
 from server.api.json_output.file_texts import FileText
 from server.api.runware.responses import Answer, Item, TaskRef, error_object
-from server.errors import ApiError, NotFound
+from server.errors import ApiError, Failure, NotFound
 from server.jobs.job import Job, Result
 from server.media.store import Media, MediaStore
 from server.tasks.picture_tasks import PictureTask
@@ -34,6 +34,11 @@ async def image_item(job: Job, result: Result, media: MediaStore, base_url: str,
     return item
 
 
+def failure_item(failure: ApiError | Failure, job: Job) -> Item:
+    """An error of a job that has ended, where results are told apart by their status."""
+    return error_object(failure, job_ref(job)) | {"status": "error"}
+
+
 def media_item(name: str, media: Media, kind: str, base_url: str) -> Item:
     """A stored picture in one of the three output types. The name is `image`, `media` or `guideImage`.
 
@@ -52,11 +57,13 @@ async def job_answer(job: Job, media: MediaStore, base_url: str) -> Answer:
     errors: list[Item] = []
     try:
         for result in job.results:
-            items.append(await image_item(job, result, media, base_url, status=True))
+            if result.failure is None:
+                items.append(await image_item(job, result, media, base_url, status=True))
     except ApiError as error:
-        errors.append(error_object(error, job_ref(job)) | {"status": "error"})
+        errors.append(failure_item(error, job))
+    errors += [failure_item(result.failure, job) for result in job.results if result.failure is not None]
     if job.failure is not None:
-        errors.append(error_object(job.failure, job_ref(job)) | {"status": "error"})
+        errors.append(failure_item(job.failure, job))
     return Answer(tuple(items), tuple(errors), warnings=job.submission.warnings)
 
 

@@ -24,6 +24,7 @@ from server.api.runware.translate.spec import DIALECT
 from server.api.runware.webhooks import RunwareWebhooks
 from server.api.runware.websocket import RunwareSocket
 from server.api.services import Services
+from server.delivery.signatures import secret_key
 from server.errors import ApiError
 
 
@@ -36,7 +37,8 @@ class RunwareSurface:
 
     def __init__(self, services: Services) -> None:
         dialect = RunwareDialect(services.loras, services.media, services.options)
-        self.webhooks = RunwareWebhooks(services.media)
+        secret = services.webhook_secret
+        self.webhooks = RunwareWebhooks(services.media, secret_key(secret) if secret else None)
         self._loras = services.loras
         self._uploads = ModelUploads(services)
         self._preprocessing = Preprocessing(services)

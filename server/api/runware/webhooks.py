@@ -7,8 +7,8 @@ import asyncio
 
 from server.api.dialect import Notice
 from server.api.json_output.file_texts import compact_json
-from server.api.runware.responses import Item, error_object
-from server.api.runware.results import image_item, job_ref
+from server.api.runware.responses import Item
+from server.api.runware.results import failure_item, image_item
 from server.delivery.signatures import message_headers, standard_headers
 from server.delivery.targets import Post
 from server.errors import ApiError
@@ -34,11 +34,13 @@ class RunwareWebhooks:
     async def _body(self, notice: Notice) -> Item:
         job = notice.job
         try:
+            if notice.result is not None and notice.result.failure is not None:
+                return {"errors": [failure_item(notice.result.failure, job)]}
             if notice.result is not None:
                 item = await image_item(job, notice.result, self._media, notice.webhook.base_url, status=True)
                 return {"data": [item]}
         except ApiError as error:
-            return {"errors": [error_object(error, job_ref(job)) | {"status": "error"}]}
+            return {"errors": [failure_item(error, job)]}
         if job.failure is None:
             raise LookupError(f"job {job.id} has neither a result nor a failure to tell of")
-        return {"errors": [error_object(job.failure, job_ref(job)) | {"status": "error"}]}
+        return {"errors": [failure_item(job.failure, job)]}

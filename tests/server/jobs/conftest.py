@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from server.database import Database
+from server.delivery import outbox as outbox_tables
 from server.jobs import rows as job_tables
 from server.jobs import supervisor
 from server.jobs.store import JobStore
@@ -15,6 +16,8 @@ from server.tasks import task_ids
 from server.tasks.task_ids import IdClaims
 from tests.fakes import FakeWorker
 
+TABLES = (media_tables, job_tables, task_ids, step_times, outbox_tables)
+
 
 @pytest.fixture(autouse=True)
 def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -24,9 +27,7 @@ def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
-    database = Database(
-        tmp_path / "db.sqlite", [media_tables.SCHEMA, job_tables.SCHEMA, task_ids.SCHEMA, step_times.SCHEMA]
-    )
+    database = Database(tmp_path / "db.sqlite", [table.SCHEMA for table in TABLES])
     yield database
     database.close()
 

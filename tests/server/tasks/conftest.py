@@ -5,6 +5,7 @@ import pytest
 
 from pipelines.catalog.profiles import Profiles
 from server.database import Database
+from server.delivery.sender import Sender
 from server.jobs import rows as job_tables
 from server.jobs.policy.admission import QueueBounds
 from server.jobs.queue import JobQueue
@@ -12,6 +13,7 @@ from server.jobs.store import JobStore
 from server.jobs.timing import step_times
 from server.jobs.timing.step_times import StepTimes
 from server.media import store as media_tables
+from server.media.checked_transport import CheckedTransport
 from server.media.fetch import Fetcher
 from server.media.inputs import InputImages
 from server.media.store import MediaStore
@@ -53,5 +55,8 @@ async def service(tmp_path: Path, database: Database, queue: JobQueue) -> AsyncI
     fetcher = Fetcher(False, 1.0, 1_000_000)
     decoders = InProcessDecoders(tmp_path / "media" / "drafts")
     inputs = InputImages(MediaStore(database, tmp_path / "media"), fetcher, decoders, max_pixels=10**6, ttl=99)
-    yield TaskService(TaskIds(database), queue, inputs, TaskOptions(Profiles(CATALOG), result_ttl=99), CancelScopes())
+    sender = Sender(CheckedTransport(False))
+    options = TaskOptions(Profiles(CATALOG), result_ttl=99)
+    yield TaskService(TaskIds(database), queue, inputs, sender, options, CancelScopes())
     await fetcher.aclose()
+    await sender.aclose()

@@ -141,15 +141,15 @@ def test_jobs_before_there_were_dialects_are_runwares(settings: Settings, catalo
     with TestClient(create_app(settings, catalog, [worker])) as client:
         post(client, task)
     with closing(sqlite3.connect(path)) as connection, connection:
-        for column in ("dialect", "webhook", "upload"):
+        for column in ("dialect", "webhook", "upload", "held_end"):
             connection.execute(f"ALTER TABLE jobs DROP COLUMN {column}")
+        connection.execute("ALTER TABLE results DROP COLUMN failure")
         connection.execute("PRAGMA user_version = 3")
     with TestClient(create_app(settings, catalog, [worker])) as client:
         assert ask(client, task["taskUUID"])["data"][0]["status"] == "success"
     with closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("SELECT dialect, webhook, upload FROM jobs").fetchall() == [
-            ("runware", "null", "null")
-        ]
+        found = connection.execute("SELECT dialect, webhook, upload, held_end FROM jobs").fetchall()
+        assert found == [("runware", "null", "null", None)]
 
 
 def test_the_files_of_senders_are_used_by_no_new_task(

@@ -167,8 +167,6 @@ def without_effect(given: Mapping[str, object]) -> Iterator[ApiError]:
 
 def _without_effect(task: ImageInference, entry: ModelEntry, catalog: Catalog) -> Iterator[ApiError]:
     given = {
-        "webhookURL": task.webhookURL,
-        "uploadEndpoint": task.uploadEndpoint,
         "safety.checkContent": task.safety.checkContent,
         "safety.mode": task.safety.mode != "none",
     }

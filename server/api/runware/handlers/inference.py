@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 from server.api.client import Client
 from server.api.dialect import Dialect
-from server.api.runware.responses import Answer
+from server.api.runware.responses import Answer, joined
 from server.api.runware.results import job_answer
 from server.api.runware.schema.tasks import WireTask
 from server.jobs.events import ResultReady
@@ -27,14 +27,20 @@ class Inference:
         another `ApiError` before the task is accepted.
         """
         spec = self._dialect.parse(raw, client)
+        refusals: list[Answer] = []
         async for event in self._tasks.run(spec, listens=client.listens, gone=client.gone):
             if isinstance(event, Accepted):
                 if not spec.wait:
                     yield self._dialect.acknowledge(event.job)
             elif isinstance(event, ResultReady):
-                if spec.wait:
+                if event.result.failure is not None:
+                    refusals.append(self._dialect.error(event.result.failure, event.job))
+                elif spec.wait:
                     yield await self._dialect.result(event.job, event.result, client)
             elif not spec.wait:
                 yield await job_answer(event.job, self._media, client.base_url)
-            elif event.job.failure is not None:
-                yield self._dialect.error(event.job.failure, event.job)
+            else:
+                if event.job.failure is not None:
+                    refusals.append(self._dialect.error(event.job.failure, event.job))
+                if refusals:
+                    yield joined(refusals)

@@ -39,6 +39,7 @@ from server.media.encode import Encoding, encode
 from server.media.store import Media
 from server.tasks.picture_tasks import PictureTask
 
+_WITHOUT_EFFECT = ("webhookURL", "uploadEndpoint")
 _CANNY_ONLY = ("lowThresholdCanny", "highThresholdCanny")
 
 
@@ -81,7 +82,7 @@ class Preprocessing:
         normalized, contradictions = normalize_preprocess(raw)
         passed: list[str] = []
         if self._options.let_unsupported_pass:
-            normalized, contradictions, passed = let_pass(normalized, raw, contradictions)
+            normalized, contradictions, passed = let_pass(normalized, raw, contradictions, _WITHOUT_EFFECT)
         try:
             task, ignored = validate(ControlNetPreprocess, normalized, ignore_unknown=self._options.ignore_unknown)
         except TaskRejected as rejected:
@@ -130,7 +131,7 @@ def _errors(task: ControlNetPreprocess) -> list[ApiError]:
     if task.lowThresholdCanny >= task.highThresholdCanny:
         message = f"'lowThresholdCanny' must be less than 'highThresholdCanny', which is {task.highThresholdCanny}."
         errors.append(IncompatibleParameters(message, parameter=_CANNY_ONLY))
-    return [*errors, *without_effect({"webhookURL": task.webhookURL, "uploadEndpoint": task.uploadEndpoint})]
+    return [*errors, *without_effect({name: getattr(task, name) for name in _WITHOUT_EFFECT})]
 
 
 def _warnings(task: ControlNetPreprocess) -> list[str]:

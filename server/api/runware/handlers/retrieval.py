@@ -14,6 +14,7 @@ from server.api.runware.responses import Answer, Item
 from server.api.runware.results import job_answer, job_ref, picture_answer
 from server.api.runware.schema.tasks import GetResponse, GetTaskDetails, Task, WireTask
 from server.api.services import Services
+from server.delivery.outbox import Delivery
 from server.jobs.job import Job
 from server.tasks.submit import unknown_task
 from server.tasks.task_ids import Kind
@@ -27,6 +28,7 @@ class Retrieval:
         self._queue = services.queue
         self._media = services.media
         self._pictures = services.pictures
+        self._outbox = services.outbox
         self._uploads = uploads
         self._ignore_unknown = services.options.ignore_unknown
 
@@ -62,6 +64,8 @@ class Retrieval:
             "response": response,
             "timings": _timings(job),
         }
+        if deliveries := await self._outbox.of_job(job.id):
+            item["deliveries"] = [_delivery(one) for one in deliveries]
         if caches := [cache_json(result.cache) for result in job.results if result.cache is not None]:
             item["cache"] = caches
         if job.submission.warnings:
@@ -83,6 +87,18 @@ class Retrieval:
 
     def _validated(self, model: type[Task], raw: WireTask) -> Task:
         return validate(model, plain(raw), ignore_unknown=self._ignore_unknown)[0]
+
+
+def _delivery(delivery: Delivery) -> Item:
+    """A webhook or an upload. `nextTry` is in seconds since the epoch."""
+    item: Item = {"kind": delivery.kind, "id": delivery.message_id, "state": delivery.state, "tries": delivery.tries}
+    if delivery.position is not None:
+        item["result"] = delivery.position
+    if delivery.error is not None:
+        item["error"] = delivery.error
+    if delivery.state == "waiting":
+        item["nextTry"] = round(delivery.due, 3)
+    return item
 
 
 def _timings(job: Job) -> Item:

@@ -67,6 +67,8 @@ WebAddress = Annotated[
     Field(pattern=r"^https?://[^\s/]+", json_schema_extra={"format": "uri"}),
     AfterValidator(_web_address),
 ]
+# Of a webhook or an upload. The bound is that of other vendors' callbacks.
+Receiver = Annotated[WebAddress, Field(max_length=2048)]
 ModelName = Annotated[StrictStr, Field(min_length=1, max_length=255)]
 ImageText = Annotated[StrictStr, Field(min_length=1)]
 ShortText = Annotated[StrictStr, Field(min_length=1, max_length=255)]

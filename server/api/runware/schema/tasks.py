@@ -26,6 +26,7 @@ from server.api.runware.schema.fields import (
     OutputType,
     PreprocessorName,
     Prompt,
+    Receiver,
     SchedulerName,
     Seed,
     ShortText,
@@ -100,8 +101,12 @@ class ImageInference(Task):
     outputQuality: OutputQuality = 95
     ttl: Lifetime | None = Field(default=None, description="Seconds until the image URL expires.")
     includeCost: StrictBool = False
-    webhookURL: WebAddress | None = Field(default=None, description=NO_EFFECT)
-    uploadEndpoint: WebAddress | None = Field(default=None, description=NO_EFFECT)
+    webhookURL: Receiver | None = Field(
+        default=None, description="Gets a POST with each result as it becomes available, and with a failure."
+    )
+    uploadEndpoint: Receiver | None = Field(
+        default=None, description="Gets a PUT with the file of each image, before the image is answered."
+    )
     safety: Safety = Field(default=Safety(), description=NO_EFFECT)
     acceleratorOptions: AcceleratorOptions = AcceleratorOptions()
     lora: tuple[Lora, ...] = Field(
@@ -160,8 +165,8 @@ class ControlNetPreprocess(Task):
     outputQuality: OutputQuality = 95
     ttl: Lifetime | None = Field(default=None, description="Seconds until the control image expires.")
     includeCost: StrictBool = False
-    webhookURL: WebAddress | None = Field(default=None, description=NO_EFFECT)
-    uploadEndpoint: WebAddress | None = Field(default=None, description=NO_EFFECT)
+    webhookURL: Receiver | None = Field(default=None, description=NO_EFFECT)
+    uploadEndpoint: Receiver | None = Field(default=None, description=NO_EFFECT)
 
 
 class MediaStorage(Task):

@@ -68,7 +68,7 @@ def to_spec(
         cache=cache,
         warnings=(*_warnings(task, entry, schedule, executed, controls, catalog), *said),
     )
-    parameters = {path: parameter_of(path) for path in spec.pictures}
+    parameters = {path: parameter_of(path) for path in (*spec.pictures, "webhook", "upload")}
     return replace(spec, parameters=parameters | {"cache": "acceleratorOptions.teaCache"})
 
 

@@ -188,7 +188,6 @@ class TestBadInput:
             ({"positivePrompt": "a <|im_end|> b"}, "invalidPositivePrompt", "positivePrompt"),
             ({"positivePrompt": None}, "missingPositivePrompt", "positivePrompt"),
             ({"setps": 20}, "unknownParameter", "setps"),
-            ({"webhookURL": "https://example.com/hook"}, "unsupportedParameter", "webhookURL"),
         ],
     )
     def test_parameters(

@@ -140,6 +140,26 @@ def test_addresses_that_are_stored_are_checked_too(client: TestClient) -> None:
     assert "s3cret" not in error["message"]
 
 
+@pytest.mark.parametrize("parameter", ["webhookURL", "uploadEndpoint"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        *(url for url in MALFORMED + WITH_CREDENTIALS + NOT_FETCHED),
+        "https://host.example/" + "a" * (2049 - 21),
+        "http://127.0.0.1/hook",
+        "http://[::1]:9/hook",
+        "http://169.254.169.254/latest",
+        "http://[::ffff:10.0.0.1]/hook",
+    ],
+)
+def test_a_receiver_that_is_never_sent_to_is_refused_at_once(client: TestClient, parameter: str, url: str) -> None:
+    response = client.post("/v1", content=json.dumps([new_task(**{parameter: url})]))
+    error = error_of(response)
+    code = "invalid" + parameter[0].upper() + parameter[1:]
+    assert (response.status_code, error["code"], error["parameter"]) == (400, code, parameter)
+    assert "s3cret" not in error["message"]
+
+
 AUTHORITIES = st.lists(
     st.sampled_from(["user", ":", "@", "[", "]", "::1", "80", "99999", ".", "a.example", "xn--a", "%", "\\", " "])
     | st.text(max_size=3),

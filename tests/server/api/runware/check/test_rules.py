@@ -44,14 +44,14 @@ RANGES: list[tuple[str, list[Any], list[Any]]] = [
     ("scheduler", ["Euler", "euler", "DPM++ 2M Karras", "Default"], ["Eulr", 3]),
     ("CFGScale", [1, 20, 7.55, 0], [0.5, 20.01, 7.555, "7"]),
     ("settings.trueCFGScale", [0, 1, 1.2, 10, 100, -3], ["2", [1], 100.5, 1e300]),
+    ("webhookURL", ["https://a.invalid/hook?key=1", "http://a.invalid"], ["a.invalid", "ftp://a.invalid", 3]),
+    ("uploadEndpoint", [], ["/tmp/x", "ftp://a.invalid/put"]),
     ("safety.checkContent", [False], ["no"]),
     ("safety.mode", ["none"], ["slow"]),
 ]
 
 # path, legal values, illegal values; none of them has an effect yet
 NO_EFFECT: list[tuple[str, list[Any], list[Any]]] = [
-    ("webhookURL", ["https://example.com/hook?key=1", "http://example.com"], ["example.com", "ftp://example.com", 3]),
-    ("uploadEndpoint", ["https://example.com/put"], ["/tmp/x"]),
     ("safety.checkContent", [True], []),
     ("safety.mode", ["fast", "full"], []),
     (ULTRALYTICS, [{}, {"CFGScale": 8.1, "confidence": 0.5, "maskBlur": 0, "maskPadding": 20, "steps": 100}], [

@@ -1,0 +1,44 @@
+"""Sends the webhooks of jobs, as the dialect of each job renders them.
+
+Knows no vendor.
+"""
+
+import time
+from collections.abc import Mapping
+
+from server.api.dialect import Notice, WebhookWriter
+from server.delivery.outbox import Delivery, Outbox
+from server.delivery.sender import DeliveryFailed, Sender
+from server.jobs.store import JobStore
+
+
+class WebhookCourier:
+    """See `server.delivery.dispatcher.Courier`. `writers` are by the names of dialects. `timeout` is in seconds."""
+
+    def __init__(
+        self, sender: Sender, outbox: Outbox, store: JobStore, writers: Mapping[str, WebhookWriter], timeout: float
+    ) -> None:
+        self._sender = sender
+        self._outbox = outbox
+        self._store = store
+        self._writers = writers
+        self._timeout = timeout
+
+    async def send(self, delivery: Delivery) -> None:
+        """Render and send one notice once."""
+        job = await self._store.of_delivery(delivery)
+        if job is None or job.submission.webhook is None:
+            raise DeliveryFailed("The task has been deleted.", final=True)
+        writer = self._writers.get(job.submission.dialect)
+        if writer is None:
+            raise DeliveryFailed(f"The dialect '{job.submission.dialect}' has no webhooks.", final=True)
+        result = None
+        if delivery.position is not None:
+            result = next(one for one in job.results if one.index == delivery.position)
+        notice = Notice(delivery.message_id, int(time.time()), job.submission.webhook, job, result)
+        post = await writer.write(notice)
+        await self._sender.send("POST", delivery.url, post.headers, post.body, self._timeout)
+
+    async def end(self, delivery: Delivery, error: str | None) -> bool:
+        """Store the end of a notice. It changes nothing else of the job."""
+        return await self._outbox.end(delivery, error)

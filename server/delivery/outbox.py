@@ -1,0 +1,159 @@
+"""The outbox: a row for each webhook and each upload, written in the transaction that makes it due.
+
+A row stays until its job is deleted, so that a client can ask what became of it. Knows no job, no body and no network.
+"""
+
+import json
+import sqlite3
+import time
+import uuid
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from server.database import Database
+
+Kind = Literal["webhook", "upload"]
+State = Literal["waiting", "delivered", "given_up"]
+
+# The id of a deleted row is never given again: a request may still be under way for it.
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS deliveries (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    job_id INTEGER NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
+    kind TEXT NOT NULL,
+    position INTEGER,
+    message_id TEXT NOT NULL,
+    url TEXT NOT NULL,
+    host TEXT NOT NULL,
+    delays TEXT NOT NULL,
+    state TEXT NOT NULL DEFAULT 'waiting',
+    tries INTEGER NOT NULL DEFAULT 0,
+    due REAL NOT NULL,
+    error TEXT
+);
+CREATE INDEX IF NOT EXISTS deliveries_by_due ON deliveries (state, due);
+CREATE INDEX IF NOT EXISTS deliveries_by_job ON deliveries (job_id, kind, id);
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One row. `position` is that of a result, None for the end of the job. Times are seconds since the epoch.
+
+    `message_id` is the same at every try. `delays` are the seconds between the tries. `error` says why the last try
+    failed. `host` has the port, and is what a receiver is told apart by.
+    """
+
+    id: int
+    job_id: int
+    kind: Kind
+    position: int | None
+    message_id: str
+    url: str
+    host: str
+    delays: tuple[float, ...]
+    state: State
+    tries: int
+    due: float
+    error: str | None
+
+
+def add_delivery(
+    connection: sqlite3.Connection, job_id: int, kind: Kind, position: int | None, url: str, delays: Collection[float]
+) -> None:
+    """Write a row, due now. Runs inside a transaction of the caller, who wakes the dispatcher after it."""
+    connection.execute(
+        "INSERT INTO deliveries (job_id, kind, position, message_id, url, host, delays, due) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            job_id,
+            kind,
+            position,
+            str(uuid.uuid4()),
+            url,
+            urlsplit(url).netloc.lower(),
+            json.dumps(list(delays)),
+            time.time(),
+        ),
+    )
+
+
+def end_delivery(connection: sqlite3.Connection, delivery: Delivery, error: str | None) -> bool:
+    """Set a row to delivered, or with an error to given up. False when it is gone with its job."""
+    query = "UPDATE deliveries SET state = ?, tries = tries + 1, error = ? WHERE id = ? AND state = 'waiting'"
+    state: State = "delivered" if error is None else "given_up"
+    return connection.execute(query, (state, error, delivery.id)).rowcount > 0
+
+
+def uploads_wait(connection: sqlite3.Connection, job_id: int) -> bool:
+    """Whether a job has an upload that has not ended."""
+    query = "SELECT 1 FROM deliveries WHERE job_id = ? AND kind = 'upload' AND state = 'waiting'"
+    return connection.execute(query, (job_id,)).fetchone() is not None
+
+
+class Outbox:
+    """Questions about the rows of one database, and the changes that concern no job."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def next_due(self, now: float, busy: Collection[int], full: Collection[str]) -> Delivery | None:
+        """The row that has been due longest, without the busy rows and the full hosts.
+
+        Of the rows of one kind of one job only the first that waits can be due, so that a receiver gets them in order.
+        """
+        query = (
+            "SELECT * FROM deliveries AS one WHERE state = 'waiting' AND due <= ? "
+            f"AND id NOT IN ({_marks(busy)}) AND host NOT IN ({_marks(full)}) "
+            "AND NOT EXISTS (SELECT 1 FROM deliveries AS other WHERE other.job_id = one.job_id "
+            "AND other.kind = one.kind AND other.state = 'waiting' AND other.id < one.id) "
+            "ORDER BY due, id LIMIT 1"
+        )
+
+        def work(connection: sqlite3.Connection) -> Delivery | None:
+            row = connection.execute(query, (now, *busy, *full)).fetchone()
+            return _delivery(row) if row else None
+
+        return await self._database.run(work)
+
+    async def next_time(self, now: float) -> float | None:
+        """When the next row becomes due that is not due now. None without one."""
+
+        def work(connection: sqlite3.Connection) -> float | None:
+            query = "SELECT min(due) FROM deliveries WHERE state = 'waiting' AND due > ?"
+            return connection.execute(query, (now,)).fetchone()[0]
+
+        return await self._database.run(work)
+
+    async def retry(self, delivery: Delivery, due: float, error: str) -> None:
+        """Count a failed try, and let the row be due again at a time."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            query = "UPDATE deliveries SET tries = tries + 1, due = ?, error = ? WHERE id = ?"
+            connection.execute(query, (due, error, delivery.id))
+
+        await self._database.run(work)
+
+    async def end(self, delivery: Delivery, error: str | None) -> bool:
+        """Set a row to delivered, or with an error to given up. False when it is gone with its job."""
+        return await self._database.run(lambda connection: end_delivery(connection, delivery, error))
+
+    async def of_job(self, job_id: int) -> tuple[Delivery, ...]:
+        """All rows of a job, in the order in which they were written."""
+
+        def work(connection: sqlite3.Connection) -> tuple[Delivery, ...]:
+            rows = connection.execute("SELECT * FROM deliveries WHERE job_id = ? ORDER BY id", (job_id,))
+            return tuple(_delivery(row) for row in rows)
+
+        return await self._database.run(work)
+
+
+def _marks(values: Collection[object]) -> str:
+    return ", ".join("?" * len(values))
+
+
+def _delivery(row: sqlite3.Row) -> Delivery:
+    fields: dict[str, Any] = {**row, "delays": tuple(json.loads(row["delays"]))}
+    return Delivery(**fields)

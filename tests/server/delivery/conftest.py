@@ -1,0 +1,22 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from server.database import Database
+from server.delivery import outbox as tables
+from server.delivery.outbox import Outbox
+
+JOBS = "CREATE TABLE jobs (id INTEGER PRIMARY KEY); " + "".join(f"INSERT INTO jobs VALUES ({n});" for n in range(99))
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    database = Database(tmp_path / "db.sqlite", [JOBS, tables.SCHEMA])
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def outbox(database: Database) -> Outbox:
+    return Outbox(database)
