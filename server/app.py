@@ -32,6 +32,8 @@ from server.api.services import Services
 from server.api.wavespeed.surface import WaveSpeedSurface
 from server.api.web_pages import RefuseWebPages, WebPagePolicy, make_policy
 from server.api.webhooks.courier import WebhookCourier
+from server.connections.bodies import GuardBodies
+from server.connections.body_budget import BodyBudget
 from server.database import Database
 from server.delivery import outbox as outbox_tables
 from server.delivery.dispatcher import Courier, Dispatcher
@@ -74,6 +76,8 @@ log = structlog.get_logger()
 
 SWEEP_SECONDS = 60.0
 MILLION = 1_000_000
+# So many of the largest bodies may be received at a time. Half of it is room for one address, and more than one body.
+BODIES, LEAST_BODY_BUDGET = 2.5, 50 * MILLION
 
 # Every dialect. One of them has the path `/`, and answers the errors of all paths that no other has.
 SURFACES = (RunwareSurface, EvoLinkSurface, OpenAISurface, WaveSpeedSurface, RunpodSurface)
@@ -93,7 +97,7 @@ TABLES = (
 def create_app(settings: Settings, catalog: Catalog, workers: Sequence[Worker]) -> FastAPI:
     """The server over these models and workers. Raises `ProfileError`.
 
-    `app.state` has its `queue` and its `keys`.
+    `app.state` has its `queue`, its `keys` and its `body_budget`.
     """
     counters = Metrics()
     dispatcher, services = _services(settings, catalog, workers, counters)
@@ -137,6 +141,7 @@ def create_app(settings: Settings, catalog: Catalog, workers: Sequence[Worker]) 
     )
     app.state.queue = services.queue
     app.state.keys = services.keys
+    app.state.body_budget = BodyBudget(max(LEAST_BODY_BUDGET, int(BODIES * services.max_body)))
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -151,6 +156,7 @@ def create_app(settings: Settings, catalog: Catalog, workers: Sequence[Worker]) 
 
     app.add_middleware(RefuseWebPages, policy=_web_page_policy(settings, services.keys), respond=refuse)
     app.add_middleware(metrics.CountRequests, metrics=counters)
+    app.add_middleware(GuardBodies, budget=app.state.body_budget)
     app.add_middleware(NoteCaller)
     install_handlers(app, surfaces, served)
     for surface in served:

@@ -14,6 +14,7 @@
     ├── OriginNotAllowed          403     originNotAllowed        a WebSocket of a foreign web page
     ├── NotFound                  404     taskNotFound | imageNotFound | routeNotFound
     ├── MethodNotAllowed          405     unsupportedMethod
+    ├── RequestTimeout            408     requestTimeout          the body did not come in time
     ├── ValueTooLarge             413     valueTooLarge
     ├── UnsupportedContentType    415     unsupportedContentType  a form of a foreign web page
     ├── RateLimitExceeded         429     rateLimitExceeded       the queue is full, or the key has used its part
@@ -168,6 +169,12 @@ class MethodNotAllowed(ApiError):
     """The path exists, but not with this HTTP method."""
 
     status, default_code = 405, "unsupportedMethod"
+
+
+class RequestTimeout(ApiError):
+    """The body of a request comes too slowly, or not at all."""
+
+    status, default_code = 408, "requestTimeout"
 
 
 class ValueTooLarge(ApiError):

@@ -11,6 +11,7 @@ import signal
 import socket
 import sqlite3
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import structlog
 import typer
@@ -20,8 +21,12 @@ from accel.cache.profile import ProfileError
 from pipelines.catalog.catalog import Catalog, CatalogError
 from pipelines.models.planning.cards import CPU
 from server.api.auth import ApiKeys
+from server.api.body import STRANGER_LIMIT
 from server.app import MILLION, create_app
 from server.capacity import plan_capacity
+from server.connections.guard import ConnectionGuard, raise_file_limit
+from server.connections.guarded_http import GuardedHttp
+from server.connections.guarded_socket import GuardedSocket
 from server.devices import DeviceError, find_cards, find_devices
 from server.extras import install_command
 from server.jobs.queue import JobQueue
@@ -30,6 +35,7 @@ from server.keys.key_table import KeyTable
 from server.process.data_lock import DataFolderInUse, lock_data_folder
 from server.process.greeting import greeting, local_url
 from server.process.listen import LOOPBACK, is_loopback, listen
+from server.process.log_rate import limit_repeats
 from server.process.log_stream import protect_standard_streams
 from server.process.logs import configure_logs
 from server.served_models import choose_catalog
@@ -107,16 +113,19 @@ def _serve(settings: Settings, catalog: Catalog, devices: Sequence[str], sockets
         return 2
     except (OSError, sqlite3.Error) as error:
         return _data_folder_unusable(settings, error)
+    guard = ConnectionGuard(raise_file_limit())
     config = uvicorn.Config(
         app,
         log_level="warning",
         access_log=False,
-        ws="websockets-sansio",
+        http=partial(GuardedHttp, guard=guard),  # type: ignore[arg-type]  a factory, which is all that uvicorn needs
+        ws=partial(GuardedSocket, guard=guard, budget=app.state.body_budget, small=STRANGER_LIMIT),  # type: ignore[arg-type]
         ws_max_size=settings.max_body_mb * MILLION,
         ws_per_message_deflate=False,  # pictures do not shrink, and deflating them holds up everybody else
         ws_ping_timeout=WEBSOCKET_PING_TIMEOUT,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
     )
+    limit_repeats("uvicorn.error", "asyncio")
     return asyncio.run(_Server(config, settings, catalog, app.state.queue, app.state.keys).run_to_end(sockets))
 
 

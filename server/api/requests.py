@@ -10,6 +10,7 @@ from server.api.body import read_body
 from server.api.client import Client
 from server.api.json_input.parsing import parse_object
 from server.api.services import Services
+from server.connections.bodies import release_body
 
 
 def client_of(request: Request, services: Services) -> Client:
@@ -21,4 +22,6 @@ def client_of(request: Request, services: Services) -> Client:
 async def read_object(request: Request, services: Services) -> dict[str, Any]:
     """The JSON object of a request whose key is accepted. Raises `ApiError` or `TaskRejected`."""
     body = await read_body(request, services.max_body)
-    return await services.body_pool.run(len(body), parse_object, body)
+    parsed = await services.body_pool.run(len(body), parse_object, body)
+    release_body(request)
+    return parsed

@@ -19,7 +19,7 @@ def response_headers(status: int, warnings: Iterable[str] = (), *, retry_after: 
         headers[WARNINGS_HEADER] = _warnings(texts)
     if status in (429, 503):
         headers["Retry-After"] = str(retry_after or RETRY_AFTER_SECONDS)
-    if status == 413:
+    if status in (408, 413):
         headers["Connection"] = "close"  # the rest of the body is not read
     return headers
 

@@ -21,6 +21,7 @@ from server.api.openai_images.fields import EditFields, GenerationFields
 from server.api.requests import client_of, read_object
 from server.api.response_headers import response_headers
 from server.api.services import Services
+from server.connections.bodies import release_body
 from server.errors import ApiError, InvalidParameter, MediaError, MissingParameter, ServiceUnavailable
 from server.jobs.events import Ended, ResultReady
 from server.tasks.spec import TaskSpec
@@ -47,6 +48,7 @@ class ImageCalls:
         client = client_of(request, self._services)
         if request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
             form = await read_form(request.headers, await read_body(request, self._services.max_body))
+            release_body(request)
             raw = from_texts(EditFields, form.fields)
         else:
             form, raw = Form(), await read_object(request, self._services)

@@ -22,6 +22,7 @@ from server.api.response_headers import response_headers
 from server.api.runware.dispatch import RunwareApi, parse_tasks, task_ref
 from server.api.runware.responses import Answer, TaskRef, http_body, refusal
 from server.api.services import Services
+from server.connections.bodies import release_body
 from server.errors import ApiError, Unauthorized
 
 
@@ -40,7 +41,10 @@ class RunwareHttp:
         """Answer one request with a JSON object of `data`, `errors` or both."""
         try:
             body = await read_body_for_key(request, self._keys, self._max_body)
-            tasks = await self._pool.run(len(body), parse_tasks, body)
+            size = len(body)
+            tasks = await self._pool.run(size, parse_tasks, body)
+            del body  # a task may wait for minutes
+            release_body(request)
         except Unauthorized as error:
             response = json_response([refusal([error], TaskRef("authentication"))])
             response.headers["Connection"] = "close"  # the rest of the body is not read
@@ -60,7 +64,7 @@ class RunwareHttp:
         client = Client(owner, base_url(request, self._public_url), listens=False)
         watching = client.watch(request) if self._notices_hang_up else contextlib.nullcontext()
         with watching:
-            answers = await asyncio.gather(*(self._collect(task, client, len(body)) for task in work))
+            answers = await asyncio.gather(*(self._collect(task, client, size) for task in work))
         return json_response(answers)
 
     async def _collect(self, task: Any, client: Client, size: int) -> Answer:

@@ -6,7 +6,7 @@ was away. A closed socket cancels no task.
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import structlog
@@ -50,6 +50,8 @@ class RunwareSocket:
         """Serve one connection until it closes."""
         await websocket.accept()
         connection = _Connection(websocket, base_url(websocket, self._public_url))
+        if connection.control is not None and stranger(self._keys, None) is None:
+            connection.control.allow_large_messages()
         try:
             self._login_by_header(connection)
             while True:
@@ -104,19 +106,24 @@ class RunwareSocket:
 
     def _start(self, task: Any, session: Session, connection: "_Connection", size: int) -> None:
         """Run a task beside the connection, so that pings are answered meanwhile. It outlives the socket."""
-        running = asyncio.create_task(self._answer(task, session, connection, size))
+        answered = connection.count_unanswered()
+        running = asyncio.create_task(self._answer(task, session, connection, size, answered))
         self._tasks.add(running)
         running.add_done_callback(self._tasks.discard)
 
-    async def _answer(self, task: Any, session: Session, connection: "_Connection", size: int) -> None:
+    async def _answer(
+        self, task: Any, session: Session, connection: "_Connection", size: int, answered: Callable[[], None]
+    ) -> None:
         client = Client(session.owner, connection.base_url, listens=True)
-        with connection.unanswered() as answered:
+        try:
             async for answer in self._api.handle(task, client, size):
                 answered()
                 if not session.put(frame(answer)):
                     connection.refuse()
                     log.warning("a client reads none of its answers", owner=session.owner)
                     return
+        finally:
+            answered()
 
     def _login_by_header(self, connection: "_Connection") -> None:
         if key := bearer_key(connection.websocket.headers):
@@ -171,22 +178,18 @@ class _Connection:
             self._room.clear()
             await self._room.wait()
 
-    @contextlib.contextmanager
-    def unanswered(self) -> Iterator[Callable[[], None]]:
-        """Count a task as unanswered until the given function is called, or until the block ends."""
+    def count_unanswered(self) -> Callable[[], None]:
+        """Count a task as unanswered until the returned function is called. Further calls change nothing."""
         self._unanswered += 1
-        open_ = True
+        left = 1
 
         def answered() -> None:
-            nonlocal open_
-            self._unanswered -= open_
-            open_ = False
+            nonlocal left
+            self._unanswered -= left
+            left = 0
             self._room.set()
 
-        try:
-            yield answered
-        finally:
-            answered()
+        return answered
 
     def refuse(self) -> None:
         """Close the connection of a client that reads too little."""

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 from starlette.testclient import TestClient, WebSocketTestSession
+from starlette.websockets import WebSocketDisconnect
 
+from server.api.runware import websocket
 from server.errors import Failure
 from server.keys.api_key import NO_LIMITS
 from server.keys.key_table import KeyTable
@@ -286,3 +288,24 @@ def test_half_a_character_fails_its_own_task(connect: Open) -> None:
     assert error["taskUUID"] == bad["taskUUID"]
     (item,) = next(answer["data"] for answer in answers if "data" in answer)
     assert item["taskUUID"] == good["taskUUID"]
+
+
+def test_a_socket_without_a_key_is_closed_after_a_while(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(websocket, "LOGIN_SECONDS", 0.01)
+    with client.websocket_connect("/v1") as socket, pytest.raises(WebSocketDisconnect) as closed:
+        socket.receive_text()
+    assert (closed.value.code, closed.value.reason) == (1008, "No key within 0.01 seconds.")
+
+
+def test_messages_wait_while_too_many_tasks_have_no_answer(
+    connect: Open, worker: FakeWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(websocket, "MAX_UNANSWERED", 1)
+    with connect() as socket:
+        receive(socket)
+        worker.hold()
+        send(socket, new_task())
+        send(socket, {"taskType": "ping", "ping": True})
+        worker.held.wait()
+        worker.release()
+        assert [receive(socket)["data"][0]["taskType"] for _ in range(2)] == ["imageInference", "ping"]

@@ -1,0 +1,125 @@
+"""uvicorn's WebSocket protocol with bounds: on connections, on bytes that are being received, on frames of strangers.
+
+It also notices what a client has received. Knows uvicorn's and websockets' protocols; knows no messages.
+"""
+
+from asyncio.transports import BaseTransport
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import Frame
+
+from server.connections.body_budget import BodyBudget
+from server.connections.control import EXTENSION
+from server.connections.guard import ConnectionGuard
+from server.errors import ServiceUnavailable
+
+TRY_AGAIN_LATER, TOO_BIG = 1013, 1009  # close codes of RFC 6455
+MAX_FRAGMENTS = 1000  # of one message: each takes more memory than its bytes
+CLOSE_SECONDS = 10.0  # for a client to read what is left for it
+_MARK = b"ownware"  # begins the pings that ask what was received
+
+
+class GuardedSocket(WebSocketsSansIOProtocol):
+    """One WebSocket of a server. Messages have `small` bytes at most until larger ones are allowed."""
+
+    def __init__(self, *args: Any, guard: ConnectionGuard, budget: BodyBudget, small: int, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._guard = guard
+        self._budget = budget
+        self._entered = False
+        self._limit = self.conn.max_message_size
+        self.conn.max_message_size = small
+        self._marks = 0
+        self._expected: deque[tuple[bytes, Callable[[], None]]] = deque()
+
+    def allow_large_messages(self) -> None:
+        """Accept messages up to the server's limit from now on."""
+        self.conn.max_message_size = self._limit
+
+    def when_received(self, received: Callable[[], None]) -> None:
+        """Send a ping. Its pong says that the client has received all that was sent before (RFC 6455 §5.5.3)."""
+        if self.close_sent or self.transport.is_closing():
+            return
+        self._marks += 1
+        mark = _MARK + self._marks.to_bytes(8, "big")
+        self._expected.append((mark, received))
+        self.conn.send_ping(mark)
+        self.transport.write(b"".join(self.conn.data_to_send()))
+
+    def close_now(self, code: int, reason: str) -> None:
+        """Close, also when the client reads nothing: what it did not read is dropped after `CLOSE_SECONDS`."""
+        if not self.close_sent and not self.transport.is_closing():
+            self.queue.put_nowait({"type": "websocket.disconnect", "code": code, "reason": reason})
+            self.conn.send_close(code, reason)
+            self.transport.write(b"".join(self.conn.data_to_send()))
+            self.close_sent = True
+        self.loop.call_later(CLOSE_SECONDS, self.transport.abort)
+
+    def connection_made(self, transport: BaseTransport) -> None:
+        """Count the connection, or refuse it."""
+        super().connection_made(transport)
+        self._hold = self._budget.hold(self._address)
+        self._entered = self._guard.enter(self._address)
+        if not self._entered:
+            self.transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Count one connection less, and hold nothing of it."""
+        if self._entered:
+            self._entered = False
+            self._guard.leave(self._address)
+        self._hold.set(0)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Pass the bytes on while there is room for them."""
+        super().data_received(data)
+        try:
+            self._hold.set(self._held())
+        except ServiceUnavailable as error:
+            self.close_now(TRY_AGAIN_LATER, error.message)
+            self.transport.abort()
+
+    def handle_cont(self, event: Frame) -> None:
+        """Add a fragment to a message of few."""
+        super().handle_cont(event)
+        if len(self.frames) > MAX_FRAGMENTS:
+            self.frames = []
+            self.close_now(TOO_BIG, f"A message has more than {MAX_FRAGMENTS} fragments.")
+            self.transport.abort()
+
+    def handle_pong(self, event: Frame) -> None:
+        """Note what the client has received."""
+        mark = bytes(event.data)
+        if not mark.startswith(_MARK):
+            super().handle_pong(event)
+        elif any(mark == expected for expected, _ in self._expected):
+            while True:  # a client may answer the last of several pings only
+                expected, received = self._expected.popleft()
+                received()
+                if expected == mark:
+                    return
+
+    async def receive(self) -> Any:
+        """The next message. It no longer counts as being received."""
+        message = await super().receive()
+        self._hold.set(self._held())
+        return message
+
+    async def run_asgi(self) -> None:
+        """Serve the connection, and end it also when its client reads nothing."""
+        self.scope["extensions"][EXTENSION] = self  # type: ignore[typeddict-unknown-key]
+        await super().run_asgi()
+        self.loop.call_later(CLOSE_SECONDS, self.transport.abort)
+
+    @property
+    def _address(self) -> str:
+        return self.client[0] if self.client else ""
+
+    def _held(self) -> int:
+        """The bytes of incomplete frames, incomplete messages, and messages that were not taken yet."""
+        waiting = sum(len(m.get("text") or m.get("bytes") or "") for m in tuple(self.queue._queue))  # type: ignore[attr-defined]
+        return len(self.conn.reader.buffer) + (self.conn.current_size or 0) + waiting
