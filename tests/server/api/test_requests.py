@@ -17,7 +17,7 @@ class EchoSurface(SmallSurface):
     """Answers with who has sent a request, and what is in it."""
 
     def add_routes(self, app: FastAPI) -> None:
-        app.add_api_route("/api/v3/echo", self.echo, methods=["POST"])
+        app.add_api_route("/echo", self.echo, methods=["POST"])
 
     def __init__(self, services: Services) -> None:
         super().__init__(services)
@@ -35,7 +35,7 @@ def test_the_sender_and_the_object(
     monkeypatch.setattr(app_module, "SURFACES", (*app_module.SURFACES, EchoSurface))
     app = app_module.create_app(settings.model_copy(update={"api_keys": ("one",)}), catalog, [worker])
     with TestClient(app, base_url="http://box:8000", headers={"Authorization": header}) as client:
-        owner, base, body = client.post("/api/v3/echo", json={"a": [1]}).json()
+        owner, base, body = client.post("/echo", json={"a": [1]}).json()
         assert (len(owner), base, body) == (16, "http://box:8000", {"a": [1]})
-        assert client.post("/api/v3/echo", content=b"[]").status_code == 400
-        assert client.post("/api/v3/echo", headers={"Authorization": "two"}).status_code == 401
+        assert client.post("/echo", content=b"[]").status_code == 400
+        assert client.post("/echo", headers={"Authorization": "two"}).status_code == 401
