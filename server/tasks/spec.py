@@ -10,7 +10,7 @@ from typing import Any
 
 from accel.cache.plan import CachePlan
 from pipelines.catalog.catalog import ModelEntry
-from pipelines.request import ControlMode, FaceRefinement, LoraUse, Outpaint, Sampler, executed_steps
+from pipelines.request import ControlMode, FaceRefinement, LoraUse, Outpaint, Sampler
 from server.delivery.targets import Upload, Webhook
 from server.media.encode import Encoding
 
@@ -82,11 +82,6 @@ class TaskSpec:
         texts |= {"seed_image": self.seed_image, "mask": self.mask}
         texts |= {f"controls[{n}].control_image": control.image for n, control in enumerate(self.controls)}
         return {path: text for path, text in texts.items() if text is not None}
-
-    @property
-    def executed_steps(self) -> int:
-        """The number of executed steps."""
-        return executed_steps(self.steps, None if self.seed_image is None else self.strength)
 
     def parameter(self, path: str) -> str:
         """The client's name of a part of its task."""

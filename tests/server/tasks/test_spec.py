@@ -1,7 +1,5 @@
 from dataclasses import replace
 
-import pytest
-
 from server.tasks.spec import ControlSpec
 from tests.server.tasks.common import SPEC
 
@@ -24,8 +22,3 @@ def test_each_picture_has_a_path() -> None:
 def test_a_part_is_called_what_the_client_calls_it() -> None:
     spec = replace(SPEC, parameters={"references[0]": "image"})
     assert (spec.parameter("references[0]"), spec.parameter("references[1]")) == ("image", "references[1]")
-
-
-@pytest.mark.parametrize(("seed_image", "strength", "executed"), [(None, 0.5, 20), ("a", 0.5, 10), ("a", 0.0, 0)])
-def test_a_seed_image_skips_steps(seed_image: str | None, strength: float, executed: int) -> None:
-    assert replace(SPEC, seed_image=seed_image, strength=strength).executed_steps == executed

@@ -105,7 +105,6 @@ def test_steps_that_a_seed_image_skips_do_not_count_in_a_control_window() -> Non
     control = {"model": NET.air, "guideImage": "guide", "startStepPercentage": 50}
     inputs = {"seedImage": "seed", "strength": 0.5}
     found = spec(replace(CATALOG, controlnets=(NET,)), inputs=inputs, controlNet=[control])
-    assert found.executed_steps == 10
     assert (found.controls[0].start, found.controls[0].end) == (5, 10)
 
 
