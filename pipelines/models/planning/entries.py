@@ -93,11 +93,16 @@ def entry_sizes(entry: ModelEntry) -> ModelSizes:
     files = entry.files
     folder = local_folder(files.weights, files.replaced)
     sizes = QWEN_IMAGE if folder is None else folder_sizes(folder)
-    if files.transformer is None:
-        return sizes
-    model = sizes.transformer
-    parameters = model.blocks * (model.block + model.modulation) + model.rest
-    return replace(sizes, transformer=replace(model, packed=stored_precision(files.transformer, parameters)))
+    model, encoder = sizes.transformer, sizes.text_encoder
+    if files.transformer is not None:
+        parameters = model.blocks * (model.block + model.modulation) + model.rest
+        model = replace(model, packed=stored_precision(files.transformer, parameters))
+    if files.text_encoder is not None:
+        # Files hold the output layer too, which is as large as the embeddings. Only GGUF has no vision tower.
+        vision = 0 if files.text_encoder.lower().endswith(".gguf") else encoder.vision
+        parameters = encoder.layers * encoder.layer + 2 * encoder.embeddings + vision
+        encoder = replace(encoder, packed=stored_precision(files.text_encoder, parameters))
+    return replace(sizes, transformer=model, text_encoder=encoder)
 
 
 def stored_precision(name: str, parameters: int) -> Packed | None:

@@ -123,6 +123,21 @@ class TestTextEncoder:
         assert torch.equal(hidden(ours), hidden(holding(library, stood)))
         assert torch.equal(seen(ours), seen(library))
 
+    @pytest.mark.parametrize("precision", ["packed", "fp8"])
+    def test_quantized_layers_wait_in_host_memory_as_they_are(
+        self, weights: Path, state: State, tmp_path: Path, precision: Precision
+    ) -> None:
+        files = ComponentFiles(str(weights), text_encoder=str(tmp_path / "text.gguf"))
+        save_language_gguf(state, tmp_path / "text.gguf", "Q8_0")
+        save_mmproj(state, tmp_path / "mmproj.gguf")
+        resident = encoder(weights, tmp_path / "text.gguf", precision)
+        placement = Placement(CPU, torch.float32, precision, in_a_layer)
+        loaded = load_text_encoder(files, placement, with_vision=True, waits=True)
+        assert loaded.waiting is not None
+        with loaded.waiting.running(pictures=True):
+            assert torch.equal(hidden(loaded.network), hidden(resident))
+            assert torch.equal(seen(loaded.network), seen(resident))
+
     def test_the_mmproj_may_lie_elsewhere(
         self, weights: Path, library: Qwen2_5_VLForConditionalGeneration, state: State, tmp_path: Path
     ) -> None:

@@ -107,6 +107,25 @@ def test_the_name_of_a_file_says_what_it_holds(name: str, kind: str, weight: flo
     assert (packed.kind, packed.weight_bytes) == (kind, weight)
 
 
+def test_a_text_encoder_in_gguf_may_stay_packed(card: Card) -> None:
+    entry = replace(TEXT, text_encoder="unsloth/Qwen2.5-VL-7B-Instruct-GGUF/Qwen2.5-VL-7B-Instruct-Q4_K_M.gguf")
+    assert entry_sizes(entry).text_encoder.packed == Packed("gguf", 0.64)
+    small = Host(33 * GIB)
+    assert plan_entry(TEXT, card, small, PlanOptions()).exact is False
+    plan = plan_entry(entry, card, small, PlanOptions())
+    assert (plan.transformer.precision, plan.text_encoder.precision, plan.exact) == ("bf16", "packed", True)
+
+
+def test_the_size_of_a_text_encoder_in_fp8_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "text.safetensors"
+    with path.open("wb") as file:
+        file.truncate(9_384_670_680)  # qwen_2.5_vl_7b_fp8_scaled.safetensors
+    assert entry_sizes(replace(TEXT, text_encoder=str(path))).text_encoder.packed == Packed("fp8", 1.0)
+    with path.open("wb") as file:
+        file.truncate(16_584_333_312)  # qwen_2.5_vl_7b.safetensors
+    assert entry_sizes(replace(TEXT, text_encoder=str(path))).text_encoder.packed is None
+
+
 @pytest.mark.parametrize("name", ["qwen_image_bf16.safetensors", "qwen-image-BF16.gguf", "Qwen/Other"])
 def test_a_file_of_whole_numbers_is_not_packed(name: str) -> None:
     assert entry_sizes(replace(TEXT, transformer=name)).transformer.packed is None
