@@ -9,6 +9,7 @@ import json
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -98,18 +99,26 @@ async def probe_health(web: httpx2.AsyncClient) -> list[float]:
     return found
 
 
-async def measure_held_lines(
-    web: httpx2.AsyncClient, pid: int, clients: int, long_task: dict[str, Any]
-) -> tuple[list[float], dict[str, float]]:
-    """The milliseconds of health checks while clients wait, and the server's memory in MB.
+@dataclass(frozen=True, slots=True)
+class HeldLines:
+    """The milliseconds of health checks while nobody waits and while clients do, and the server's memory in MB.
 
-    `long_task` keeps the worker busy. The memory is that before, while the lines are held, and some time later.
+    The memory is that before, while the lines are held, and some time later.
     """
+
+    alone: list[float]
+    waiting: list[float]
+    memory: dict[str, float]
+
+
+async def measure_held_lines(web: httpx2.AsyncClient, pid: int, clients: int, long_task: dict[str, Any]) -> HeldLines:
+    """Measure what so many waiting clients cost. `long_task` keeps the worker busy all the time."""
     await web.post("/v1", json=[{**long_task, "taskUUID": str(uuid.uuid4()), "deliveryMethod": "async"}])
+    alone = await probe_health(web)
     memory = {"before": resident_bytes(pid)}
     async with held_lines(web, clients):
-        health = await probe_health(web)
+        waiting = await probe_health(web)
         memory["held"] = resident_bytes(pid)
         await asyncio.sleep(KEPT_SECONDS)
         memory["later"] = resident_bytes(pid)
-    return health, {name: round(found / 1e6, 1) for name, found in memory.items()}
+    return HeldLines(alone, waiting, {name: round(found / 1e6, 1) for name, found in memory.items()})

@@ -42,6 +42,6 @@ async def test_a_real_server_holds_lines_in_every_way(tmp_path: Path, monkeypatc
     monkeypatch.setattr(held_lines, "KEPT_SECONDS", 0.1)
     with run_server(str(tmp_path)) as server:
         async with httpx2.AsyncClient(base_url=server.url, timeout=120) as web:
-            health, memory = await measure_held_lines(web, server.pid, len(WAYS), LONG_TASK)
-    assert len(health) == 5
-    assert memory.keys() == {"before", "held", "later"}
+            found = await measure_held_lines(web, server.pid, len(WAYS), LONG_TASK)
+    assert len(found.alone) == len(found.waiting) == 5
+    assert found.memory.keys() == {"before", "held", "later"}
