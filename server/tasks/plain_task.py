@@ -6,7 +6,7 @@ A dialect has read its own names and units. What it leaves open becomes the mode
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from pipelines.catalog.catalog import Adapter, Catalog, ModelEntry
 from pipelines.catalog.schedules import LoraSchedule, ScheduleConflict
@@ -63,6 +63,16 @@ class PlainTask:
     def name(self, path: str) -> str:
         """The client's name of a part of its task."""
         return parameter_name(path, self.names)
+
+
+class TaskIdentity(TypedDict):
+    """The keywords that name a task, for whoever makes or records one. `task` is what the client sent."""
+
+    owner: str
+    dialect: str
+    task_id: str
+    task: Mapping[str, Any]
+    webhook: Webhook | None
 
 
 def to_spec(
@@ -125,7 +135,8 @@ def to_spec(
         picture_sides=plain.picture_sides,
         webhook=webhook,
         warnings=warnings,
-        parameters={"cache": plain.name("cache"), "seed_image": plain.name("references[0]"), "mask": plain.name("mask")}
+        parameters={name: plain.name(name) for name in ("webhook", "cache", "mask")}
+        | {"seed_image": plain.name("references[0]")}
         | {f"references[{number}]": plain.name(f"references[{number}]") for number in range(len(plain.images))},
     )
 

@@ -1,8 +1,7 @@
 """RunPod's dialect: parses the body of a job; renders jobs and errors."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypedDict
+from typing import Any
 
 from pipelines.catalog.catalog import choose_by_references
 from server.api.client import Client
@@ -17,23 +16,13 @@ from server.errors import ApiError, NotFound
 from server.jobs.job import Job
 from server.media.encode import Encoding
 from server.tasks.lora_library import LoraLibrary
-from server.tasks.plain_task import PlainTask, to_spec
+from server.tasks.plain_task import PlainTask, TaskIdentity, to_spec
 from server.tasks.spec import TaskSpec
 
 DIALECT = "runpod"
 QUALITY = 95  # of JPEG and WebP, as in the other dialects
 IMAGE_SECONDS = 7 * 86_400  # the vendor's page: image URLs expire after 7 days
 WEBHOOK_DELAYS = (10.0, 10.0)  # seconds; the vendor's page: two more tries, 10 seconds apart
-
-
-class Identity(TypedDict):
-    """The keywords that name a job, for whoever makes one."""
-
-    owner: str
-    dialect: str
-    task_id: str
-    task: Mapping[str, Any]
-    webhook: Webhook | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +65,7 @@ class RunpodDialect:
         )
         return to_spec(plain, catalog, **self.identity(request, client), wait=False, ttl=IMAGE_SECONDS)
 
-    def identity(self, request: JobRequest, client: Client) -> Identity:
+    def identity(self, request: JobRequest, client: Client) -> TaskIdentity:
         """What a job is, apart from its input. Raises `TaskRejected`."""
         body = validate(JobBody, request.body)
         return {

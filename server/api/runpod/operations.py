@@ -13,7 +13,7 @@ from typing import Any
 
 from server.api.client import Client
 from server.api.fields.validation import validate
-from server.api.runpod.dialect import DIALECT, Identity, JobRequest, RunpodDialect
+from server.api.runpod.dialect import DIALECT, JobRequest, RunpodDialect
 from server.api.runpod.jobs import Json, output_json, status_of
 from server.api.runpod.schema import JobBody
 from server.api.services import Services
@@ -22,6 +22,7 @@ from server.jobs.history import JobFilter
 from server.jobs.job import Job
 from server.tasks.endings.deadlines import Limits
 from server.tasks.endings.failed_tasks import never_ran, record_failed
+from server.tasks.plain_task import TaskIdentity
 from server.tasks.waiting import accept, wait_for_end
 
 # The clients give a cancel request three seconds. A step of a large model can take longer; the job ends all the same.
@@ -46,6 +47,8 @@ class RunpodOperations:
         try:
             job = await self._accept(request, client)
         except TaskRejected as rejected:
+            if any(error.parameter == "webhook" for error in rejected.errors):
+                raise
             job = await record_failed(self._services.queue, rejected.errors[0], **identity)
         return self._dialect.acknowledge(job)
 
@@ -140,7 +143,7 @@ class RunpodOperations:
             },
         }
 
-    def _identity(self, request: JobRequest, client: Client) -> Identity:
+    def _identity(self, request: JobRequest, client: Client) -> TaskIdentity:
         """What a job is. Refuses at once what is none: an unknown endpoint, no input, a wrong policy or webhook."""
         self._dialect.check_endpoint(request.endpoint, client)
         try:

@@ -1,8 +1,7 @@
 """WaveSpeed's dialect: parses submitted predictions; renders predictions and errors."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypedDict
+from typing import Any
 
 from pipelines.catalog.catalog import ModelEntry, choose_by_references
 from server.api.client import Client
@@ -18,23 +17,14 @@ from server.jobs.job import Job
 from server.media.encode import Encoding
 from server.media.store import MediaStore
 from server.tasks.lora_library import LoraLibrary
-from server.tasks.plain_task import PlainTask, to_spec
+from server.tasks.plain_task import PlainTask, TaskIdentity, to_spec
 from server.tasks.spec import TaskSpec
 
 DIALECT = "wavespeed"
+WEBHOOK = "webhook_url"  # the parameter; the query of a submission calls it otherwise
 QUALITY = 95  # of JPEG and WebP, as in the other dialects
 IMAGE_SECONDS = 7 * 86_400  # the vendor keeps outputs for 7 days
 WEBHOOK_DELAYS = (1.0, 2.0, 4.0)  # seconds; the vendor's page names none
-
-
-class Identity(TypedDict):
-    """The keywords that name a prediction, for whoever makes one."""
-
-    owner: str
-    dialect: str
-    task_id: str
-    task: Mapping[str, Any]
-    webhook: Webhook | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +64,14 @@ class WaveSpeedDialect:
             size=asked.size or _size_of_ratio(asked, entry),
             seed=asked.seed,
             encoding=Encoding(asked.output_format, QUALITY),
-            names={**EXTENSION_NAMES, **sent.names},
+            names={**EXTENSION_NAMES, **sent.names, "webhook": WEBHOOK},
             **asked.plain_options,
         )
         return to_spec(plain, catalog, **self.identity(request, client), wait=False, ttl=IMAGE_SECONDS)
 
-    def identity(self, request: Submission, client: Client) -> Identity:
+    def identity(self, request: Submission, client: Client) -> TaskIdentity:
         """What a prediction is, apart from its input. Raises `TaskRejected`."""
-        query = {} if request.webhook is None else {"webhook_url": request.webhook}
+        query = {} if request.webhook is None else {WEBHOOK: request.webhook}
         asked = validate(PredictionInput, request.body | query)
         return {
             "owner": client.owner,

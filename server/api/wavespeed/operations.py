@@ -8,7 +8,7 @@ from typing import Any
 
 from server.api.client import Client
 from server.api.services import Services
-from server.api.wavespeed.dialect import DIALECT, Submission, WaveSpeedDialect
+from server.api.wavespeed.dialect import DIALECT, WEBHOOK, Submission, WaveSpeedDialect
 from server.api.wavespeed.predictions import (
     STATUSES,
     Json,
@@ -52,7 +52,9 @@ class Predictions:
         spec = self._dialect.parse(request, client)
         try:
             job = await accept(self._services.tasks, spec)
-        except TaskRejected as rejected:  # the pictures are all that is checked after parsing
+        except TaskRejected as rejected:  # for its pictures, or for a webhook that may not be called
+            if any(error.parameter == WEBHOOK for error in rejected.errors):
+                raise
             identity = self._dialect.identity(request, client)
             job = await record_failed(self._services.queue, rejected.errors[0], **identity)
         if not body.get("enable_sync_mode"):

@@ -1,10 +1,44 @@
 import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
 
 from server.api.dialect import Notice
+from server.api.runpod import dialect
 from server.api.runpod.jobs import job_json
 from server.api.runpod.webhooks import RunpodWebhooks
+from server.api.sample_picture import SAMPLE_PICTURE
 from server.delivery.targets import Webhook
-from tests.server.api.runpod.common import DONE
+from server.settings import Settings
+from tests.fakes import FakeWorker
+from tests.receivers import Receiver, receiver
+from tests.server.api.runpod.common import DONE, EDIT, body_of, end_of
+
+
+@pytest.fixture
+def there() -> Iterator[Receiver]:
+    with receiver() as found:
+        yield found
+
+
+@pytest.fixture
+def settings(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    monkeypatch.setattr(dialect, "WEBHOOK_DELAYS", (0.0, 0.0))
+    return settings.model_copy(update={"allow_private_urls": True, "webhook_timeout": 60.0})
+
+
+def test_a_receiver_is_told_of_every_end(client: TestClient, worker: FakeWorker, there: Receiver) -> None:
+    def told(path: str, times: int = 1, **changes: Any) -> dict[str, Any]:
+        job_id = client.post(f"{EDIT}/run", json={**body_of(**changes), "webhook": there.url + path}).json()["id"]
+        job = end_of(client, job_id)
+        assert [json.loads(received.body) for received in there.wait_for(times, path)] == [job] * times
+        return job
+
+    assert told("/done", image=SAMPLE_PICTURE)["status"] == "COMPLETED"
+    assert told("/failed", image="/a.png")["status"] == "FAILED"
+    assert told("/fail/three", times=3, image=SAMPLE_PICTURE)["status"] == "COMPLETED"
 
 
 async def test_a_webhook_gets_what_status_shows() -> None:
