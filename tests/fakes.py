@@ -14,7 +14,7 @@ from PIL import Image
 from pipelines.models.engaged import Engaged
 from server.jobs.backend import WorkerDied, WorkerStartFailed
 from server.jobs.image_writer import AfterStep, BeforeLoad
-from server.jobs.messages import Cancelled, Failed, Finished, ImageWritten, Output, Progress, RenderJob, Reply
+from server.jobs.messages import Cancelled, Failed, Finished, ImageWritten, Output, Preview, Progress, RenderJob, Reply
 from server.media.decode import Picture, check_picture, rewrite_picture
 from server.media.decoder_pool import DecoderPool
 from server.media.encode import encode
@@ -51,6 +51,7 @@ class FakeWorker:
         self.starts = 0
         self.jobs: list[RenderJob] = []
         self._cancelled: set[int] = set()
+        self.watched: list[tuple[int, bool]] = []
         self._hold_from = 0
         self._ended = False
 
@@ -84,7 +85,9 @@ class FakeWorker:
             await asyncio.sleep(PAUSE_SECONDS)
         for output in job.outputs:
             for step in (1, 2):
-                yield Progress(job.job_id, output.index, step, 2)
+                yield Progress(job.job_id, output.index, step, 2, reused=step == 2)
+                if (job.job_id, True) in self.watched[-1:]:
+                    yield Preview(job.job_id, output.index, step, b"jpeg")
                 if output.index >= self._hold_from:
                     self.held.set()
                     await self._released(job)
@@ -103,6 +106,9 @@ class FakeWorker:
                 self._ended = False
                 raise WorkerDied
             await asyncio.sleep(PAUSE_SECONDS)
+
+    def watch(self, job_id: int, watched: bool) -> None:
+        self.watched.append((job_id, watched))
 
     def cancel(self, job_id: int) -> None:
         self._cancelled.add(job_id)
@@ -134,10 +140,16 @@ class FakeWriter:
 
     description = "fake device"
     engaged: Engaged | None = None
+    step_reused = False
 
     def __init__(self, error: Exception | None = None) -> None:
         self.error = error
         self.freed = 0
+        self.previews = 0
+
+    def preview(self) -> bytes | None:
+        self.previews += 1
+        return b"jpeg"
 
     def free_memory(self) -> None:
         self.freed += 1

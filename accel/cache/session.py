@@ -87,6 +87,12 @@ class CacheSession:
         self._seconds += time.perf_counter() - started
         return outputs
 
+    @property
+    def step_reused(self) -> bool:
+        """Whether every forward of the last step was reused."""
+        last = [decision.reused for decision in self._decisions if decision.step == self._step]
+        return bool(last) and all(last)
+
     def report(self) -> CacheReport:
         """The report of all steps so far."""
         return CacheReport(self._name, tuple(self._decisions), self._blocks_run, self._blocks_skipped, self._seconds)

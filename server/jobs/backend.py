@@ -47,6 +47,10 @@ class Worker(Protocol):
         """Stop a job at its next step. Raises `WorkerDied`."""
         ...
 
+    def watch(self, job_id: int, watched: bool) -> None:
+        """Send previews of a job from now on, or no more. Raises `WorkerDied`."""
+        ...
+
     async def stop(self) -> None:
         """End the worker."""
         ...

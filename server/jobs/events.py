@@ -1,4 +1,4 @@
-"""The events of jobs: a stream for the watchers of each job, and one observer of all jobs.
+"""The events of jobs: results and ends for whoever waits, steps and previews for whoever watches, and one observer.
 
 Knows no disk, no worker and no wire format.
 """
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from server.jobs.job import Job, Result
+from server.mailbox import Mailbox
 
 Key = tuple[str, str]  # owner and task UUID, see `Submission.key`
 
@@ -35,7 +36,42 @@ class Stopping:
     """The server stops. The job goes on at its next start."""
 
 
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A worker has a job. It loads what is needed, and encodes the prompt, before the first step."""
+
+    job: Job
+
+
+@dataclass(frozen=True, slots=True)
+class StepDone:
+    """`step` of the `steps` steps of image `index` are done. The last one was computed, or `reused` by a step cache."""
+
+    job: Job
+    index: int
+    step: int
+    steps: int
+    reused: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PreviewReady:
+    """A small picture of image `index` after a step, as a JPEG file."""
+
+    job: Job
+    index: int
+    step: int
+    jpeg: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class QueueMoved:
+    """Another job has joined or left the queue, so the places in it may have changed."""
+
+
 Event = ResultReady | Ended | Stopping
+LiveEvent = Event | Begun | StepDone | PreviewReady | QueueMoved
+LATEST_ONLY = (StepDone, PreviewReady, QueueMoved)
 
 
 class JobObserver(Protocol):
@@ -56,6 +92,7 @@ class JobEvents:
     def __init__(self, observer: JobObserver | None = None) -> None:
         self._observer = observer
         self._watchers: dict[Key, set[asyncio.Queue[Event]]] = defaultdict(set)
+        self._live: dict[Key, set[Mailbox[LiveEvent]]] = defaultdict(set)
 
     @contextlib.contextmanager
     def watch(self, key: Key) -> Iterator[asyncio.Queue[Event]]:
@@ -69,6 +106,34 @@ class JobEvents:
             if not self._watchers[key]:
                 del self._watchers[key]
 
+    @contextlib.contextmanager
+    def watch_live(self, key: Key) -> Iterator[Mailbox[LiveEvent]]:
+        """Receive the steps and previews of a job too. Of those, a slow watcher gets the latest."""
+        mailbox: Mailbox[LiveEvent] = Mailbox(LATEST_ONLY)
+        self._live[key].add(mailbox)
+        try:
+            yield mailbox
+        finally:
+            self._live[key].discard(mailbox)
+            if not self._live[key]:
+                del self._live[key]
+
+    def has_live_watchers(self, key: Key) -> bool:
+        """Whether previews of a job are wanted."""
+        return key in self._live
+
+    def publish_live(self, event: Begun | StepDone | PreviewReady) -> None:
+        """Pass an event to the live watchers of its job."""
+        self._send_live(event.job, event)
+        if isinstance(event, Begun):
+            self.move_queue()
+
+    def move_queue(self) -> None:
+        """Tell all live watchers that the queue has changed."""
+        for mailboxes in self._live.values():
+            for mailbox in mailboxes:
+                mailbox.put(QueueMoved())
+
     def publish(self, event: ResultReady | Ended) -> None:
         """Pass an event to the observer and to the watchers of its job."""
         if self._observer is not None:
@@ -78,9 +143,19 @@ class JobEvents:
                 self._observer.record_end(event.job)
         for events in self._watchers.get(event.job.submission.key, ()):
             events.put_nowait(event)
+        self._send_live(event.job, event)
+        if isinstance(event, Ended):
+            self.move_queue()
 
     def announce_stop(self) -> None:
         """Announce to all watchers that no more events come."""
         for watchers in self._watchers.values():
             for events in watchers:
                 events.put_nowait(Stopping())
+        for mailboxes in self._live.values():
+            for mailbox in mailboxes:
+                mailbox.put(Stopping())
+
+    def _send_live(self, job: Job, event: LiveEvent) -> None:
+        for mailbox in self._live.get(job.submission.key, ()):
+            mailbox.put(event)

@@ -15,7 +15,7 @@ from pipelines.models.residency.options import ModelOptions
 from pipelines.request import RenderRequest
 from server.jobs.estimates import Measured
 from server.jobs.messages import ImageWritten, Output, RenderJob
-from server.media.encode import encode
+from server.media.encode import Encoding, encode
 from server.media.files import write_file
 from server.media.metadata import fits
 
@@ -24,8 +24,12 @@ if TYPE_CHECKING:
     from pipelines.generate import GeneratedImage
     from pipelines.models.checkpoint import LoadedModel
     from pipelines.models.engaged import Engaged
+    from pipelines.previews.previewer import Previewer
 
 log = structlog.get_logger()
+
+# Of a preview: 2 to 8 KB, with blocks that are hardly seen at 128 pixels.
+PREVIEW_ENCODING = Encoding("JPG", 75)
 
 AfterStep = Callable[[int, int], None]  # steps done, and steps in all; may raise to stop the image
 BeforeLoad = Callable[[], None]
@@ -50,6 +54,17 @@ class ImageWriter:
         self.engaged: Engaged | None = None
         self._note_engaged(catalog.entries[0], self._models.get(catalog.entries[0]))
         self._ran_out = False  # since the last image
+        self._previewer: Previewer | None = None
+
+    @property
+    def step_reused(self) -> bool:
+        """Whether the step cache reused the last step of the image under way."""
+        return self._previewer is not None and self._previewer.step_reused
+
+    def preview(self) -> bytes | None:
+        """The image under way as a small JPEG file. None before its first step."""
+        picture = None if self._previewer is None else self._previewer.draw()
+        return None if picture is None else encode(picture, PREVIEW_ENCODING)
 
     def write(
         self, job: RenderJob, output: Output, after_step: AfterStep, before_load: BeforeLoad = _ignore
@@ -60,6 +75,8 @@ class ImageWriter:
         have to be loaded. Raises `RenderError`, and whatever the two raise.
         """
         from pipelines.generate import generate
+        from pipelines.previews.latent_rgb import latent_rgb
+        from pipelines.previews.previewer import Previewer
         from pipelines.receipt import make_receipt, with_engaged
 
         started = time.monotonic()
@@ -68,7 +85,11 @@ class ImageWriter:
             raise LookupError(f"{job.request.model} is no longer in the catalogue")
         model = self._load(entry, before_load)
         clock = _StepClock(after_step)
-        generated = generate(job.request, output.index, model, entry, clock.after_step)
+        self._previewer = previewer = Previewer(latent_rgb(entry))
+        try:
+            generated = generate(job.request, output.index, model, entry, clock.after_step, previewer.look)
+        finally:
+            self._previewer = None  # it holds latents
         image, seed, warnings = generated.image, generated.seed, generated.warnings
         encoding = (job.encoding.format, job.encoding.quality)
         made = make_receipt(job.request, seed, encoding, entry, self.description, model.precision, generated.cache)

@@ -1,6 +1,7 @@
-"""The messages between the API process and a worker: small, frozen, without images.
+"""The messages between the API process and a worker: small and frozen.
 
-Images go through the file system: the API process names the file of each one, and the worker writes it.
+Images go through the file system: the API process names the file of each one, and the worker writes it. Previews are
+small enough for a message.
 """
 
 from dataclasses import dataclass
@@ -40,6 +41,14 @@ class Cancel:
 
 
 @dataclass(frozen=True, slots=True)
+class Watch:
+    """Send previews of a job from now on, or no more. A job begins without."""
+
+    job_id: int
+    watched: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Stop:
     """End the process at its next step, with or without a job."""
 
@@ -72,12 +81,23 @@ class Loading:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """`step` of the `steps` denoising steps of an image are done."""
+    """`step` of the `steps` denoising steps of an image are done. `reused` says that the last one was not computed."""
 
     job_id: int
     index: int
     step: int
     steps: int
+    reused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """A small picture of an image after a step, as a JPEG file."""
+
+    job_id: int
+    index: int
+    step: int
+    jpeg: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,4 +147,4 @@ class Failed:
 
 
 Outcome = Finished | Cancelled | Failed  # the last reply to a job
-Reply = Ready | StartFailed | Loading | Progress | ImageWritten | Outcome
+Reply = Ready | StartFailed | Loading | Progress | Preview | ImageWritten | Outcome

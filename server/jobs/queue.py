@@ -19,7 +19,7 @@ from pipelines.request import RenderRequest
 from server.errors import Failure, ServiceUnavailable
 from server.jobs.backend import Worker, WorkerDied
 from server.jobs.estimates import Estimates
-from server.jobs.events import Ended, Event, JobEvents, JobObserver, Key, Stopping
+from server.jobs.events import Begun, Ended, Event, JobEvents, JobObserver, Key, LiveEvent, StepDone, Stopping
 from server.jobs.job import CANCELLED, Cancellation, Job, Submission
 from server.jobs.policy.admission import QueueBounds
 from server.jobs.policy.forecast import Turn
@@ -31,6 +31,7 @@ from server.jobs.timing.silence import SilenceLimits
 from server.jobs.timing.step_times import StepTimes
 from server.jobs.timing.work_bound import check_work
 from server.keys.api_key import NO_LIMITS, KeyLimits
+from server.mailbox import Mailbox
 from server.media.store import MediaStore
 
 log = structlog.get_logger()
@@ -169,6 +170,7 @@ class JobQueue:
         job = await self._store.accept(submission, estimate=self.estimates.seconds(submission.request))
         for supervisor in self._supervisors:
             supervisor.wake()
+        self._events.move_queue()
         return job
 
     async def accept_failed(self, submission: Submission, failure: Failure) -> Job:
@@ -229,6 +231,18 @@ class JobQueue:
     def watch(self, key: Key) -> AbstractContextManager[asyncio.Queue[Event]]:
         """Receive the events of a job. Enter before submitting it, so that none is missed."""
         return self._events.watch(key)
+
+    def watch_live(self, key: Key) -> AbstractContextManager[Mailbox[LiveEvent]]:
+        """Receive the steps and previews of a job too."""
+        return self._events.watch_live(key)
+
+    def latest(self, job: Job) -> Begun | StepDone | None:
+        """How far a worker is with a job. None when none has it."""
+        if (supervisor := self._supervisor_of(job.submission.key)) is None:
+            return None
+        if (reply := supervisor.progress) is None:
+            return Begun(job)
+        return StepDone(job, reply.index, reply.step, reply.steps, reply.reused)
 
     def announce_stop(self) -> None:
         """Announce to all watchers that no more events come, and let the workers end."""

@@ -12,9 +12,9 @@ import structlog
 
 from server.delivery.outbox import Delivery
 from server.errors import Failure, InferenceError, InsufficientStorage
-from server.jobs.events import Ended, JobEvents, ResultReady
+from server.jobs.events import Begun, Ended, JobEvents, PreviewReady, ResultReady, StepDone
 from server.jobs.job import CANCELLED, Job, Result, State
-from server.jobs.messages import Cancelled, Failed, ImageWritten, Outcome, Output, RenderJob
+from server.jobs.messages import Cancelled, Failed, ImageWritten, Outcome, Output, Preview, Progress, RenderJob
 from server.jobs.store import JobStore
 from server.media.store import Media, MediaStore
 from server.storage import MESSAGE, is_storage_error
@@ -43,6 +43,21 @@ class JobRecorder:
             if index not in finished
         )
         return RenderJob(job.id, work.request, work.encoding, outputs)
+
+    def begin(self, job: Job) -> None:
+        """Tell the watchers that a worker has a job."""
+        self._events.publish_live(Begun(job))
+
+    def show(self, job: Job, reply: Progress | Preview) -> None:
+        """Tell the watchers of a step, or show them a preview."""
+        if isinstance(reply, Progress):
+            self._events.publish_live(StepDone(job, reply.index, reply.step, reply.steps, reply.reused))
+        else:
+            self._events.publish_live(PreviewReady(job, reply.index, reply.step, reply.jpeg))
+
+    def previews_wanted(self, job: Job) -> bool:
+        """Whether somebody watches a job."""
+        return self._events.has_live_watchers(job.submission.key)
 
     async def add_image(self, job: Job, image: ImageWritten) -> None:
         """Record an image that is in its file. One that is to be uploaded is not announced before that has ended."""

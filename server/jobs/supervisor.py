@@ -15,7 +15,7 @@ from pipelines.models.engaged import Engaged
 from server.errors import Failure
 from server.jobs.backend import Worker, WorkerDied, WorkerStartFailed
 from server.jobs.job import CANCELLED, Job
-from server.jobs.messages import ImageWritten, Outcome, Progress, Reply
+from server.jobs.messages import ImageWritten, Outcome, Preview, Progress, Reply
 from server.jobs.recorder import JobRecorder
 from server.jobs.scheduler import Scheduler
 from server.jobs.timing.silence import SilenceLimits, allowed_silence
@@ -60,6 +60,7 @@ class Supervisor:
         self._started = asyncio.Event()
         self._wake_up = asyncio.Event()  # there may be a job to claim, or the worker has ended
         self._stopping = False
+        self._watched = False  # whether the worker sends previews
         self._cancel_reason = CANCELLED
         self.ready = False
         self.start_failure: str | None = None
@@ -212,6 +213,7 @@ class Supervisor:
 
     async def _render(self, job: Job) -> None:
         self.job, self._cancel_reason = job, CANCELLED
+        self._recorder.begin(job)
         self._ends = 0  # what ends it now is the task
         last: Reply | None = None
         try:
@@ -223,6 +225,10 @@ class Supervisor:
                     await self._end_silent_worker(seconds, "during this task")
                 elif isinstance(last, Progress):
                     self.progress = last
+                    self._recorder.show(job, last)
+                    self._ask_for_previews(job)
+                elif isinstance(last, Preview):
+                    self._recorder.show(job, last)
                 elif isinstance(last, ImageWritten):
                     await self._recorder.add_image(job, last)
                     if last.measured is not None:
@@ -240,6 +246,13 @@ class Supervisor:
         finally:
             self._scheduler.release(job)
             self.job = self.progress = None
+            self._watched = False
+
+    def _ask_for_previews(self, job: Job) -> None:
+        """Ask the worker for previews while somebody watches. Looked at once a step: that is soon enough."""
+        if (wanted := self._recorder.previews_wanted(job)) != self._watched:
+            self._watched = wanted
+            self._worker.watch(job.id, wanted)
 
 
 async def _reply_within(seconds: float, replies: AsyncIterator[Reply]) -> Reply | None:

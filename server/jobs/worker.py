@@ -33,11 +33,13 @@ from server.jobs.messages import (
     Loading,
     Outcome,
     Output,
+    Preview,
     Progress,
     Ready,
     RenderJob,
     StartFailed,
     Stop,
+    Watch,
 )
 from server.process.log_stream import protect_standard_streams
 from server.process.logs import configure_logs
@@ -49,6 +51,9 @@ log = structlog.get_logger()
 NICENESS_ON_CPU = 5
 # The API process stops within its own seconds for answers under way, and gives the worker more for its step.
 TERMINATION_SECONDS = 15
+
+# Between two previews: more often than four times a second tells a person nothing.
+PREVIEW_SECONDS = 0.25
 
 # By what is at fault: the code and the HTTP status. Missing weights may be in place later; a wrong adapter never fits.
 _FAILURES: dict[Fault, tuple[str, int]] = {
@@ -76,6 +81,15 @@ class Writer(Protocol):
 
     description: str
     engaged: Engaged | None
+
+    @property
+    def step_reused(self) -> bool:
+        """Whether the step cache reused the last step of the image under way."""
+        ...
+
+    def preview(self) -> bytes | None:
+        """The image under way as a small JPEG file. None before its first step."""
+        ...
 
     def write(self, job: RenderJob, output: Output, after_step: AfterStep, before_load: BeforeLoad) -> ImageWritten:
         """Render one image. Call `before_load` before other weights are loaded."""
@@ -137,6 +151,8 @@ class RenderLoop:
     def __init__(self, connection: Connection, writer: Writer) -> None:
         self._connection = connection
         self._writer = writer
+        self._watched = False
+        self._next_preview = 0.0
 
     def run(self) -> None:
         """Render until a stop arrives or the server has gone. Raises `_Stopped` or `EOFError` then."""
@@ -148,6 +164,7 @@ class RenderLoop:
                 self._render(message)
 
     def _render(self, job: RenderJob) -> None:
+        self._watched = False
         outcome, ran_out = self._outcome(job)
         if ran_out:
             self._writer.free_memory()
@@ -178,8 +195,14 @@ class RenderLoop:
 
     def _after_step(self, job: RenderJob, output: Output, step: int, steps: int) -> None:
         self._check_cancel(job)
-        if step:
-            self._connection.send(Progress(job.job_id, output.index, step, steps))
+        if not step:
+            return
+        self._connection.send(Progress(job.job_id, output.index, step, steps, self._writer.step_reused))
+        # After the last step the image itself follows.
+        if self._watched and step < steps and (now := time.monotonic()) >= self._next_preview:
+            self._next_preview = now + PREVIEW_SECONDS
+            if (jpeg := self._writer.preview()) is not None:
+                self._connection.send(Preview(job.job_id, output.index, step, jpeg))
 
     def _check_cancel(self, job: RenderJob) -> None:
         """Read what has arrived. Raises `_Cancelled`, `_Stopped`, or `EOFError` when the server has gone."""
@@ -189,6 +212,8 @@ class RenderLoop:
                 raise _Stopped
             if isinstance(message, Cancel) and message.job_id == job.job_id:
                 raise _Cancelled
+            if isinstance(message, Watch) and message.job_id == job.job_id:
+                self._watched = message.watched
 
 
 def _ran_out(error: Exception) -> bool:

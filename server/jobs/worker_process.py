@@ -20,7 +20,7 @@ from pipelines.catalog.catalog import Catalog
 from pipelines.models.residency.options import ModelOptions
 from server.jobs import worker
 from server.jobs.backend import WorkerDied, WorkerStartFailed
-from server.jobs.messages import Cancel, ImageWritten, Outcome, Ready, RenderJob, Reply, StartFailed, Stop
+from server.jobs.messages import Cancel, ImageWritten, Outcome, Ready, RenderJob, Reply, StartFailed, Stop, Watch
 from server.process.stderr_tail import StderrTail
 
 if TYPE_CHECKING:
@@ -114,6 +114,10 @@ class WorkerProcess:
         """Ask the process to stop a job at its next step."""
         self._send(Cancel(job_id))
 
+    def watch(self, job_id: int, watched: bool) -> None:
+        """Ask the process for previews of a job, or for no more."""
+        self._send(Watch(job_id, watched))
+
     async def stop(self) -> None:
         """End the process: at its next step if that comes within `STOP_GRACE_SECONDS`, else at once."""
         process, connection = self._process, self._connection
@@ -138,7 +142,7 @@ class WorkerProcess:
         lines = await asyncio.to_thread(self._errors.last_lines, _LAST_OUTPUT_SECONDS)
         return "; ".join((describe_exit(process.exitcode), *lines))
 
-    def _send(self, message: RenderJob | Cancel) -> None:
+    def _send(self, message: RenderJob | Cancel | Watch) -> None:
         if self._connection is None:
             raise WorkerDied
         try:

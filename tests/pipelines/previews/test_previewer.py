@@ -60,6 +60,7 @@ def preview_of(latents: torch.Tensor, shape: tuple[int, int, int]) -> Image.Imag
     class State:
         sigmas = torch.tensor([1.0, 0.5, 0.0])
         step = 0
+        cache = None
 
     state = State()
     state.shape, state.latents = shape, latents  # type: ignore[attr-defined]

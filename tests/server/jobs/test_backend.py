@@ -12,7 +12,7 @@ import pytest
 from pipelines.catalog.catalog import Catalog
 from pipelines.models.residency.options import DEFAULT_OPTIONS
 from server.jobs.backend import Worker, WorkerDied, WorkerStartFailed
-from server.jobs.messages import Cancelled, Finished, ImageWritten, Output, Progress, RenderJob
+from server.jobs.messages import Cancelled, Finished, ImageWritten, Output, Preview, Progress, RenderJob
 from server.jobs.worker_process import WorkerProcess
 from server.media.encode import Encoding
 from tests.fakes import FakeWorker
@@ -68,6 +68,18 @@ async def test_a_cancelled_job_ends_and_the_next_one_is_rendered(started: Worker
         started.cancel(1)
     assert replies[-1] == Cancelled(1)
     assert [reply async for reply in started.render(job(tmp_path, 2))][-1] == Finished(2)
+
+
+async def test_a_watched_job_sends_previews_and_the_next_one_none(started: Worker, tmp_path: Path) -> None:
+    shown = []
+    async for reply in started.render(job(tmp_path, 1, steps=10**9)):
+        if isinstance(reply, Progress) and not shown:
+            started.watch(1, True)
+        elif isinstance(reply, Preview):
+            shown.append(reply)
+            started.cancel(1)
+    assert (shown[0].job_id, shown[0].index, shown[0].jpeg) == (1, 0, b"jpeg")
+    assert not [reply async for reply in started.render(job(tmp_path, 2)) if isinstance(reply, Preview)]
 
 
 @pytest.mark.parametrize("make", [fake_that_cannot_start, process_that_cannot_start], ids=["fake", "process"])

@@ -1,6 +1,6 @@
 import pytest
 
-from server.jobs.events import Ended, JobEvents, ResultReady, Stopping
+from server.jobs.events import Begun, Ended, JobEvents, PreviewReady, QueueMoved, ResultReady, StepDone, Stopping
 from server.jobs.job import Job, Result
 from tests.server.jobs.common import submission
 
@@ -64,3 +64,37 @@ async def test_stopping_is_told_to_all_who_wait() -> None:
     with events.watch(job(1).submission.key) as one, events.watch(job(2).submission.key) as two:
         events.announce_stop()
         assert [one.get_nowait(), two.get_nowait()] == [Stopping(), Stopping()]
+
+
+async def test_whoever_watches_live_gets_the_latest_step_and_preview_and_every_result() -> None:
+    events = JobEvents()
+    key = job(1).submission.key
+    assert not events.has_live_watchers(key)
+    with events.watch_live(key) as mailbox, events.watch(key) as plain:
+        assert events.has_live_watchers(key)
+        events.publish_live(StepDone(job(2), 0, 1, 2, reused=False))
+        for step in (1, 2):
+            events.publish_live(StepDone(job(1), 0, step, 2, reused=False))
+            events.publish_live(PreviewReady(job(1), 0, step, b"jpeg"))
+            events.publish(ResultReady(job(1), RESULT))
+        events.announce_stop()
+        told = [await mailbox.get() for _ in range(5)]
+        assert told == [
+            ResultReady(job(1), RESULT),
+            StepDone(job(1), 0, 2, 2, reused=False),
+            PreviewReady(job(1), 0, 2, b"jpeg"),
+            ResultReady(job(1), RESULT),
+            Stopping(),
+        ]
+        assert plain.qsize() == 3
+    assert not events.has_live_watchers(key)
+
+
+async def test_whoever_watches_live_hears_that_the_queue_has_moved() -> None:
+    events = JobEvents()
+    with events.watch_live(job(1).submission.key) as mailbox:
+        events.publish_live(Begun(job(2)))
+        events.publish(Ended(job(2)))
+        events.move_queue()
+        events.publish_live(Begun(job(1)))
+        assert [await mailbox.get() for _ in range(2)] == [Begun(job(1)), QueueMoved()]

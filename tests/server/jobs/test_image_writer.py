@@ -1,5 +1,6 @@
 import functools
 import hashlib
+import io
 import json
 import re
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+from accel.cache.plan import CachePlan
 from accel.kernels.attention import AttentionChoice
 from pipelines import generate
 from pipelines.catalog.catalog import Catalog, load_catalog
@@ -57,6 +59,25 @@ def test_an_image_and_its_receipt_are_in_the_file(writer: ImageWriter, tmp_path:
     assert json.loads(written.receipt)["request"]["seed"] == 8
     with Image.open(output.path) as image:
         assert image.size == (64, 64)
+
+
+def test_an_image_under_way_is_shown_and_no_other(writer: ImageWriter, tmp_path: Path) -> None:
+    output, shown = Output(0, tmp_path / "0.png"), []
+    seen = writer.write(RenderJob(1, REQUEST, PNG, (output,)), output, lambda *step: shown.append(writer.preview()))
+    assert shown[0] is None
+    assert [Image.open(io.BytesIO(jpeg)).size for jpeg in shown[1:] if jpeg is not None] == [(64, 64)] * 2
+    assert (writer.preview(), writer.step_reused) == (None, False)
+    assert seen.sha256 == writer.write(RenderJob(1, REQUEST, PNG, (output,)), output, ignore).sha256
+
+
+def test_a_step_that_was_reused_says_so(writer: ImageWriter, tmp_path: Path) -> None:
+    output, reused = Output(0, tmp_path / "0.png"), []
+    plan = CachePlan("fbcache", 1e9, start=0, end=6, max_run=9)
+    job = RenderJob(1, replace(REQUEST, steps=6, cache=plan), PNG, (output,))
+    written = writer.write(job, output, lambda *step: reused.append(writer.step_reused))
+    assert written.cache is not None
+    assert sum(reused) == written.cache.reused_steps > 0
+    assert reused[:2] == [False, False]
 
 
 def test_the_same_job_writes_the_same_bytes(writer: ImageWriter, tmp_path: Path) -> None:

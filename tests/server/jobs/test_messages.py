@@ -15,11 +15,13 @@ from server.jobs.messages import (
     Finished,
     ImageWritten,
     Output,
+    Preview,
     Progress,
     Ready,
     RenderJob,
     StartFailed,
     Stop,
+    Watch,
 )
 from server.media.encode import Encoding
 from tests.server.jobs.common import REQUEST
@@ -28,10 +30,12 @@ REPORT = CacheReport("fbcache", (Decision(0, 0, "cond", "first"),), 8, 4, 2.0)
 MESSAGES = [
     RenderJob(1, REQUEST, Encoding("WEBP", 80), (Output(0, Path("/a.webp")), Output(1, Path("/b.webp")))),
     Cancel(1),
+    Watch(1, True),
     Stop(),
     Ready("cpu (2 threads)", 1.5),
     StartFailed("why"),
-    Progress(1, 0, 2, 20),
+    Progress(1, 0, 2, 20, reused=True),
+    Preview(1, 0, 2, b"jpeg"),
     ImageWritten(1, 0, 64, 48, "hash", 7, 0.5, "{}", ("a warning",), REPORT),
     Finished(1),
     Cancelled(1),

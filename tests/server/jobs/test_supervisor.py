@@ -10,7 +10,7 @@ from server.database import Database
 from server.errors import Failure
 from server.jobs import supervisor as supervisor_module
 from server.jobs.estimates import Measured
-from server.jobs.events import JobEvents
+from server.jobs.events import Begun, Ended, JobEvents, PreviewReady, ResultReady, StepDone
 from server.jobs.job import Job, Submission
 from server.jobs.policy.admission import QueueBounds
 from server.jobs.queue import DEFAULT_SILENCE
@@ -111,6 +111,33 @@ async def test_it_says_what_runs_and_how_far(supervised: Supervised, worker: Fak
     assert (await rendering).state == "done"
     await until(lambda: supervisor.job is None)
     assert supervisor.progress is None
+
+
+async def test_previews_are_asked_for_while_somebody_watches(supervised: Supervised, worker: FakeWorker) -> None:
+    work = submission(count=2)
+    with supervised.events.watch_live(work.key) as mailbox:
+        rendering = asyncio.create_task(supervised.render(work))
+        events = [await mailbox.get()]
+        while not isinstance(events[-1], Ended):
+            events.append(await mailbox.get())
+        await rendering
+    kinds = {type(event) for event in events}
+    assert {Begun, StepDone, PreviewReady, ResultReady, Ended} <= kinds
+    (last,) = [event for event in events if isinstance(event, StepDone)][-1:]
+    assert (last.index, last.step, last.steps, last.reused) == (1, 2, 2, True)
+    assert (await supervised.render(submission(1))).state == "done"
+    assert worker.watched == [(1, True)]  # the next job has a fresh start, and nobody watches it
+
+
+async def test_previews_end_with_the_watching(supervised: Supervised, worker: FakeWorker) -> None:
+    work = submission(count=2)
+    worker.hold(index=1)
+    with supervised.events.watch_live(work.key):
+        rendering = asyncio.create_task(supervised.render(work))
+        await until(worker.held.is_set)
+    worker.release()
+    await rendering
+    assert worker.watched == [(1, True), (1, False)]
 
 
 async def test_cancelling_without_a_job_does_nothing(supervised: Supervised) -> None:

@@ -25,11 +25,13 @@ from server.jobs.messages import (
     Finished,
     ImageWritten,
     Output,
+    Preview,
     Progress,
     Ready,
     RenderJob,
     StartFailed,
     Stop,
+    Watch,
 )
 from server.media.encode import Encoding
 from tests.fakes import FakeWriter
@@ -96,6 +98,28 @@ def test_a_job(job: RenderJob) -> None:
     assert kinds(replies) == [*image, *image, Finished]
     assert replies[:2] == [Progress(1, 0, 1, 2), Progress(1, 0, 2, 2)]
     assert all(output.path.is_file() for output in job.outputs)
+
+
+def test_previews_are_sent_while_the_job_is_watched_and_not_of_the_next(job: RenderJob) -> None:
+    replies = serve(job, Watch(1, True), LATER, replace(job, job_id=2), LATER, Stop())
+    shown = [reply for reply in replies if isinstance(reply, Preview)]
+    assert shown == [Preview(1, 0, 1, b"jpeg")]  # the next steps follow within a quarter of a second
+
+
+@pytest.mark.parametrize("messages", [(Watch(9, True),), (Watch(1, True), Watch(1, False)), ()])
+def test_no_preview_is_made_unless_the_job_is_watched(job: RenderJob, messages: tuple[Any, ...]) -> None:
+    writer = FakeWriter()
+    assert Preview not in kinds(serve(job, *messages, writer=writer))
+    assert writer.previews == 0
+
+
+def test_previews_come_at_most_four_times_a_second(job: RenderJob, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = iter(0.1 * tick for tick in range(1000))  # the clock is read once a step
+    monkeypatch.setattr(worker.time, "monotonic", lambda: next(now))
+    many = replace(job, request=replace(job.request, steps=40))
+    shown = [reply.step for reply in serve(many, Watch(1, True)) if isinstance(reply, Preview) and reply.index == 0]
+    assert shown[:3] == [1, 4, 7]
+    assert 40 not in shown  # the image itself follows
 
 
 @pytest.mark.parametrize("message", [Stop(), LATER])
