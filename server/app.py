@@ -25,10 +25,11 @@ from server.api.generations_route import DIALECT_HEADER, GenerationsRoute
 from server.api.openai_images.surface import OpenAISurface
 from server.api.openapi import install_docs
 from server.api.response_headers import WARNINGS_HEADER
-from server.api.routes import health, images, metrics, receipts, tasks
+from server.api.routes import health, images, metrics, receipts, task_events, tasks
 from server.api.runpod.surface import RunpodSurface
 from server.api.runware.surface import RunwareSurface
 from server.api.services import Services
+from server.api.watching.event_writer import EventWriter, ItemWriter
 from server.api.wavespeed.surface import WaveSpeedSurface
 from server.api.web_pages import RefuseWebPages, WebPagePolicy, make_policy
 from server.api.webhooks.courier import WebhookCourier
@@ -71,6 +72,7 @@ from server.tasks.options import TaskOptions
 from server.tasks.picture_tasks import PictureTasks
 from server.tasks.submit import TaskService
 from server.tasks.task_ids import IdClaims, TaskIds
+from server.tasks.watching import TaskWatch
 
 log = structlog.get_logger()
 
@@ -166,6 +168,8 @@ def create_app(settings: Settings, catalog: Catalog, workers: Sequence[Worker]) 
     app.include_router(images.router(services.media))
     app.include_router(receipts.router(services.jobs, services.media))
     app.include_router(tasks.router(services.tasks, services.keys))
+    writers = {surface.name: surface for surface in surfaces if isinstance(surface, ItemWriter)}
+    app.include_router(task_events.router(services, EventWriter(writers)))
     app.include_router(health.router(services.queue))
     app.include_router(metrics.router(counters, services.queue))
     install_docs(app, served)
@@ -247,6 +251,7 @@ def _services(
         deadlines=Deadlines(database, queue, history, media),
         queue=queue,
         tasks=TaskService(ids, queue, inputs, sender, options, scopes),
+        watch=TaskWatch(queue),
         scopes=scopes,
         pictures=PictureTasks(database, scopes),
         loras=LoraLibrary(catalog, database, settings.data_dir / "loras", settings.lora_dir),

@@ -2,13 +2,14 @@
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from server.caller import caller_address
+from server.jobs.job import Job
 
 
 class NoteCaller:
@@ -31,12 +32,14 @@ class Client:
     `owner` separates the tasks and images of one key from those of another. `base_url` is our address as the sender
     reached it. `listens` is true on a WebSocket: results of async tasks are pushed there, and those of sync tasks are
     sent one by one. Over HTTP there is one answer. `gone` is set when the sender has hung up and will not come back.
+    `on_accept` is called with each accepted job of a sender who wants to watch it.
     """
 
     owner: str
     base_url: str
     listens: bool
     gone: asyncio.Event = field(default_factory=asyncio.Event)
+    on_accept: Callable[[Job], None] | None = None
 
     @contextlib.contextmanager
     def watch(self, request: Request) -> Iterator[None]:

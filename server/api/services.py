@@ -21,6 +21,7 @@ from server.tasks.options import TaskOptions
 from server.tasks.picture_tasks import PictureTasks
 from server.tasks.submit import TaskService
 from server.tasks.task_ids import TaskIds
+from server.tasks.watching import TaskWatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,7 @@ class Services:
     deadlines: Deadlines
     queue: JobQueue
     tasks: TaskService
+    watch: TaskWatch
     scopes: CancelScopes
     pictures: PictureTasks
     loras: LoraLibrary

@@ -1,6 +1,7 @@
 """Every example runs as it is, and its pictures show what it asks for."""
 
 import io
+import json
 import os
 import re
 import subprocess
@@ -52,6 +53,22 @@ def test_text_to_image(live: LiveServer) -> None:
     (picture,) = pictures(run(live, sys.executable, EXAMPLES / "text_to_image.py"))
     assert shows(picture, 0.5, 0.5, RED)
     assert shows(picture, 0.05, 0.05, WHITE)
+
+
+def test_a_picture_is_watched(live: LiveServer) -> None:
+    printed = run(live, sys.executable, EXAMPLES / "watch.py")
+    names = [line.split()[0] for line in printed.splitlines()]
+    assert names[-2:] == ["result", "end"]
+    assert {"step", "preview"} <= set(names)
+    (picture,) = pictures(printed)
+    assert shows(picture, 0.5, 0.5, RED)
+
+
+def test_a_watched_picture_is_stopped_half_way(live: LiveServer) -> None:
+    printed = run(live, sys.executable, EXAMPLES / "watch.py", "--cancel")
+    assert printed.splitlines()[-1].startswith('end {"state": "cancelled"')
+    steps = [json.loads(line.split(" ", 1)[1])["step"] for line in printed.splitlines() if line.startswith("step")]
+    assert 25 <= steps[-1] < 50
 
 
 def test_edit(live: LiveServer) -> None:

@@ -9,6 +9,9 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+# How many frames a connection may be behind by. Further events are dropped then, and answers never are.
+MOST_BEHIND = 64
+
 # How long undelivered frames wait for their client (Runware's documentation: 120 s after a drop).
 KEPT_SECONDS = 120.0
 # Frames of one session that wait for their client. A frame names its pictures, and so takes about a kilobyte.
@@ -28,6 +31,7 @@ class Session:
     def __init__(self, owner: str) -> None:
         self.uuid = str(uuid.uuid4())
         self.owner = owner
+        self.wants_events = False
         self._frames: deque[Frame] = deque()
         self._sent: deque[Frame] = deque()  # not received yet, as far as we know
         self._waiting = asyncio.Event()
@@ -41,6 +45,11 @@ class Session:
         self._frames.append(frame)
         self._waiting.set()
         return True
+
+    def offer(self, frame: Frame) -> None:
+        """Add a frame that may be lost: it is dropped if there is no connection, or if that is far behind."""
+        if self._send is not None and len(self._frames) + len(self._sent) < MOST_BEHIND:
+            self.put(frame)
 
     def connect(self, send: Send) -> None:
         """Deliver over this connection from now on, first what the one before did not get across."""

@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 from fastapi import FastAPI
 from starlette.responses import Response
 
+from server.api.client import Client
 from server.api.runware import openapi, upload_rows
 from server.api.runware.dialect import RunwareDialect
 from server.api.runware.dispatch import RunwareApi
@@ -18,14 +19,17 @@ from server.api.runware.handlers.pictures import Pictures
 from server.api.runware.handlers.preprocessing import Preprocessing
 from server.api.runware.handlers.retrieval import Retrieval
 from server.api.runware.http import RunwareHttp, json_response
-from server.api.runware.responses import TaskRef, refusal
+from server.api.runware.responses import Item, TaskRef, refusal
+from server.api.runware.results import image_item
 from server.api.runware.sessions import Sessions
+from server.api.runware.socket_events import SocketEvents
 from server.api.runware.translate.spec import DIALECT
 from server.api.runware.webhooks import RunwareWebhooks
 from server.api.runware.websocket import RunwareSocket
 from server.api.services import Services
 from server.delivery.signatures import secret_key
 from server.errors import ApiError
+from server.jobs.job import Job, Result
 
 
 class RunwareSurface:
@@ -37,6 +41,7 @@ class RunwareSurface:
 
     def __init__(self, services: Services) -> None:
         dialect = RunwareDialect(services.loras, services.media, services.options)
+        self._media = services.media
         secret = services.webhook_secret
         self.webhooks = RunwareWebhooks(services.media, secret_key(secret) if secret else None)
         self._loras = services.loras
@@ -54,7 +59,8 @@ class RunwareSurface:
             services.body_pool,
         )
         self._http = RunwareHttp(api, services, services.body_pool)
-        self._socket = RunwareSocket(api, services, Sessions(), services.body_pool)
+        events = SocketEvents(services, DIALECT, self)
+        self._socket = RunwareSocket(api, services, Sessions(), services.body_pool, events)
 
     def add_routes(self, app: FastAPI) -> None:
         """Serve tasks on each path. The documentation shows one."""
@@ -70,6 +76,10 @@ class RunwareSurface:
     def error_response(self, *errors: ApiError) -> Response:
         """An error response in Runware's format."""
         return json_response([refusal(errors, TaskRef())])
+
+    async def result_item(self, job: Job, result: Result, client: Client) -> Item:
+        """One image as `getResponse` returns it. Raises `NotFound` when its file has expired."""
+        return await image_item(job, result, self._media, client.base_url, status=True)
 
     async def open(self) -> None:
         """Resume the uploads of an earlier process."""

@@ -7,6 +7,7 @@ was away. A closed socket cancels no task.
 import asyncio
 import contextlib
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import structlog
@@ -21,9 +22,10 @@ from server.api.json_output.file_texts import compact_json, has_files
 from server.api.runware.dispatch import MAX_TASKS, RunwareApi, parse_tasks, task_ref
 from server.api.runware.responses import Answer, Item, TaskRef, error_object, refusal
 from server.api.runware.sessions import Session, Sessions
+from server.api.runware.socket_events import SocketEvents
 from server.api.services import Services
 from server.connections.control import control_of
-from server.errors import ApiError, InvalidRequest, Unauthorized
+from server.errors import ApiError, InvalidParameter, InvalidRequest, Unauthorized
 
 log = structlog.get_logger()
 
@@ -38,8 +40,11 @@ _GOODBYES = frozenset({1000, 1001})  # close codes of clients that leave on purp
 class RunwareSocket:
     """Serves the WebSocket connections."""
 
-    def __init__(self, api: RunwareApi, services: Services, sessions: Sessions, pool: BodyPool) -> None:
+    def __init__(
+        self, api: RunwareApi, services: Services, sessions: Sessions, pool: BodyPool, events: SocketEvents
+    ) -> None:
         self._api = api
+        self._events = events
         self._pool = pool
         self._keys = services.keys
         self._sessions = sessions
@@ -115,6 +120,8 @@ class RunwareSocket:
         self, task: Any, session: Session, connection: "_Connection", size: int, answered: Callable[[], None]
     ) -> None:
         client = Client(session.owner, connection.base_url, listens=True)
+        if session.wants_events:
+            client = replace(client, on_accept=lambda job: self._events.start(job, session, client))
         try:
             async for answer in self._api.handle(task, client, size):
                 answered()
@@ -132,16 +139,20 @@ class RunwareSocket:
 
     async def _login(self, connection: "_Connection", task: Item) -> None:
         key, wanted = task.get("apiKey"), task.get("connectionSessionUUID")
-        key = key if isinstance(key, str) else None
+        key, events = key if isinstance(key, str) else None, task.get("events", False)
         try:
             owner = self._keys.owner(key)
-        except Unauthorized as error:
+            if not isinstance(events, bool):
+                message = "Invalid value for 'events' parameter. It must be true or false."
+                raise InvalidParameter("events", message, details={"type": "boolean"})
+        except ApiError as error:
             await connection.send_alone(_login_failure(error))
             return
         wanted = wanted if isinstance(wanted, str) else None
         session = connection.session
         if session is None or session.owner != owner or self._sessions.holds(owner, wanted):
             session = self._sessions.open(owner, wanted)
+        session.wants_events = events
         success = {"taskType": "authentication", "connectionSessionUUID": session.uuid}
         await connection.send_alone({"data": [success]})
         self._join(connection, session, key)

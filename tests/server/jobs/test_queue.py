@@ -120,6 +120,20 @@ async def test_a_server_that_stops_cancels_nothing(
             await cancelling
 
 
+async def test_turns_of_waiting_jobs(opened: Open, worker: FakeWorker) -> None:
+    worker.hold()
+    async with opened(worker) as queue:
+        for number in range(3):
+            await queue.submit(submission(number))
+        await until(worker.held.is_set)
+        first, second = await queue.turns()
+        assert (first.position, second.position) == (0, 1)
+        assert 0 < first.begins < first.ends == second.begins < second.ends
+        await queue.cancel(*submission(1).key)
+        (second,) = await queue.turns()
+        assert (second.position, second.begins) == (0, first.begins)
+
+
 async def test_progress(opened: Open, worker: FakeWorker) -> None:
     worker.hold()
     work = submission(count=2)

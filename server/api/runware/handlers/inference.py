@@ -30,6 +30,8 @@ class Inference:
         refusals: list[Answer] = []
         async for event in self._tasks.run(spec, listens=client.listens, gone=client.gone):
             if isinstance(event, Accepted):
+                if client.on_accept is not None:
+                    client.on_accept(event.job)
                 if not spec.wait:
                     yield self._dialect.acknowledge(event.job)
             elif isinstance(event, ResultReady):

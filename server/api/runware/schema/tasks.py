@@ -241,6 +241,7 @@ class Authentication(WireModel):
     taskUUID: TaskUUID | None = None
     apiKey: StrictStr | None = None
     connectionSessionUUID: StrictStr | None = None
+    events: StrictBool = Field(default=False, description="WebSocket: send the events of each imageInference task too.")
 
 
 TASKS: dict[str, type[WireModel]] = {

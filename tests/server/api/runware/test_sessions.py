@@ -132,3 +132,15 @@ async def test_leaving_after_another_connection_took_over_changes_nothing() -> N
     await settle()
     assert new.frames == numbered(1)
     assert sessions.open("me", session.uuid) is session
+
+
+async def test_an_event_is_dropped_when_nobody_listens_or_the_listener_is_far_behind() -> None:
+    session, line = Sessions().open("me", None), Line(prompt=False)
+    session.offer({"number": 0})
+    session.connect(line.send)
+    for number in range(module.MOST_BEHIND + 5):
+        session.offer({"number": number})
+    put(session, -1)
+    for _ in range(20):
+        await settle()
+    assert line.frames == numbered(*range(module.MOST_BEHIND), -1)
