@@ -12,7 +12,10 @@ from pipelines.catalog.component_files import COMPONENTS, SINGLE_FILE, Component
 from pipelines.catalog.hub.cache import local_folder
 from pipelines.catalog.hub.snapshots import PARTS
 from pipelines.catalog.sources import Row, Source, missing_sources
+from pipelines.errors import LoraError
+from pipelines.lora.keys import check_file
 from pipelines.models.component_paths import component_path, mmproj_path
+from pipelines.models.formats.components.controlnet import controlnet_kind
 from pipelines.models.formats.components.text_encoder import NO_VISION, open_text_encoder
 from pipelines.models.formats.components.transformer import open_transformer
 from pipelines.models.formats.components.vae import open_vae
@@ -38,7 +41,7 @@ def check_row(row: Row, catalog: Catalog) -> Finding:
         return Finding(row.air, "not here", f"{names} is not wholly here; `ownware models pull {row.air}` downloads it")
     try:
         text = "; ".join(_model(row) if isinstance(row, ModelEntry) else _adapter(row, row in catalog.loras))
-    except FormatError as error:
+    except (FormatError, LoraError) as error:
         return Finding(row.air, "wrong", str(error))
     except OSError as error:
         return Finding(row.air, "wrong", f"cannot be read: {error}")
@@ -61,7 +64,7 @@ def _model(entry: ModelEntry) -> Iterator[str]:
         if not any((base / part).glob("*.json")):
             raise FormatError(f"'{base}' has no {part}")
     for lora in entry.loras:
-        yield f"LoRA {Path(lora.weights).name} {_describe(open_weights(_path(lora.weights)).tensors.values())}"
+        yield f"LoRA {Path(lora.weights).name} {_lora(_path(lora.weights))}"
     yield f"from {base}"
 
 
@@ -82,9 +85,19 @@ def _component(component: Component, path: Path, base_config: Path, entry: Model
 
 
 def _adapter(row: Adapter, is_lora: bool) -> Iterator[str]:
-    tensors = open_weights(_path(row.weights)).tensors
-    yield f"{'LoRA' if is_lora else 'ControlNet'} {_describe(tensors.values())}, {len(tensors)} tensors"
-    yield f"from {_path(row.weights)}"
+    path = _path(row.weights)
+    yield f"LoRA {_lora(path)}" if is_lora else f"ControlNet {_controlnet(path)}"
+    yield f"from {path}"
+
+
+def _lora(path: Path) -> str:
+    modules = check_file(path).modules
+    return f"{_describe(open_weights(path).tensors.values())}, {len(modules)} layers"
+
+
+def _controlnet(path: Path) -> str:
+    tensors = open_weights(path).tensors
+    return f"{_describe(tensors.values())}, {controlnet_kind(tensors)}, {len(tensors)} tensors"
 
 
 def _describe(tensors: Iterable[TensorEntry]) -> str:

@@ -8,6 +8,7 @@ from huggingface_hub import constants
 
 from ownware.models.check import check_row
 from pipelines.catalog.catalog import EMBEDDED_FOLDER, Adapter, Catalog, load_catalog
+from pipelines.catalog.own_lora import OwnLora
 
 TEXT, EDIT = load_catalog().entries[:2]
 
@@ -91,5 +92,16 @@ def test_adapters(folder: Path) -> None:
     catalog = Catalog((TEXT,), (lora,), (net,))
     assert told(lora, catalog)[1].startswith("LoRA BF16 ")
     assert told(net, catalog)[1].startswith("ControlNet BF16 ")
+    swapped = replace(net, weights=lora.weights)
+    assert told(swapped, Catalog((TEXT,), (), (swapped,))) == (
+        "wrong",
+        "it is a LoRA, not a ControlNet; name it under [[loras]]",
+    )
+    transformer = folder / "transformer" / "diffusion_pytorch_model.safetensors"
+    swapped = replace(lora, weights=str(transformer))
+    assert told(swapped, Catalog((TEXT,), (swapped,)))[0] == "wrong"
+    own = replace(TEXT, weights=str(folder), loras=(OwnLora(str(transformer)),))
+    assert told(own)[0] == "wrong"
+    assert "; LoRA outlines.safetensors BF16 " in told(replace(own, loras=(OwnLora(lora.weights),)))[1]
     Path(lora.weights).write_bytes(b"no weights at all")
     assert told(lora, catalog)[0] == "wrong"
