@@ -1,6 +1,6 @@
 """Checks that the local weights of a models file are there, and are of the kind that their row needs.
 
-Reads names of files and folders, and the headers of the transformer's files. Names of hub repositories are not checked,
+Reads names of files and folders, and the headers of weights files. Names of hub repositories are not checked,
 because that needs the network. Imports no torch.
 """
 
@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from pipelines.catalog.catalog import EMBEDDED, Catalog, CatalogError, ModelEntry, is_path
-from pipelines.catalog.component_files import SINGLE_FILE, Component
+from pipelines.catalog.component_files import COMPONENTS, SINGLE_FILE, Component
 from pipelines.catalog.hub.cache import local_folder
 from pipelines.models.formats.components.controlnet import check_controlnet
 from pipelines.models.formats.components.text_encoder import NO_VISION, open_text_encoder
@@ -58,7 +58,9 @@ def _model_problem(entry: ModelEntry, folder: Path) -> str | None:
         )  # a hub cache's own layout
         nearest = f"; '{inside[0].parent}' looks like one" if inside else ""
         return f"'{path}' is no folder in the diffusers layout: it has no {lacking}{nearest}"
-    return None if entry.transformer is not None else _problem_of(path / "transformer", open_transformer)
+    own = (each for each in COMPONENTS if each not in entry.files.replaced)
+    problems = (_problem_of(path / each, _opens(entry, folder)[each]) for each in own)
+    return next((problem for problem in problems if problem is not None), None)
 
 
 def _component_problem(entry: ModelEntry, component: Component, folder: Path) -> str | None:
@@ -68,12 +70,16 @@ def _component_problem(entry: ModelEntry, component: Component, folder: Path) ->
         path /= component
     if not path.exists():
         return _missing_problem(name, folder)
-    opens: dict[Component, Callable[[Path], object]] = {
+    return _problem_of(path, _opens(entry, folder)[component])
+
+
+def _opens(entry: ModelEntry, folder: Path) -> dict[Component, Callable[[Path], object]]:
+    """What recognizes each component, and raises `FormatError` for something else."""
+    return {
         "transformer": open_transformer,
         "text_encoder": partial(_check_text_encoder, entry=entry, folder=folder),
         "vae": open_vae,
     }
-    return _problem_of(path, opens[component])
 
 
 def _missing_problem(name: str | None, folder: Path) -> str | None:

@@ -13,6 +13,12 @@ from tests.pipelines.models.formats.encoders import save_language_gguf, save_mmp
 
 TEXT, EDIT = load_catalog().entries[:2]
 PARTS = ("transformer", "vae", "text_encoder", "tokenizer", "scheduler")
+# A tensor by which each component is recognized.
+MARKS = {
+    "transformer": "transformer_blocks.0.img_mod.1.weight",
+    "text_encoder": "model.language_model.layers.0.self_attn.q_proj.bias",
+    "vae": "decoder.mid_block.resnets.0.norm1.gamma",
+}
 
 
 @pytest.fixture(autouse=True)
@@ -23,9 +29,10 @@ def nothing_downloaded(monkeypatch: pytest.MonkeyPatch) -> None:
 def folder(path: Path, *parts: str) -> Path:
     for part in parts:
         (path / part).mkdir(parents=True)
-    if "transformer" in parts:
-        (path / "transformer" / "config.json").write_text("{}")
-        write_header(path / "transformer" / "model.safetensors", "transformer_blocks.0.img_mod.1.weight")
+    for part, name in MARKS.items():
+        if part in parts:
+            (path / part / "config.json").write_text("{}")
+            write_header(path / part / "model.safetensors", name)
     return path
 
 
@@ -89,6 +96,13 @@ class TestModel:
         index.write_text(json.dumps({"weight_map": {"a": "model-00002-of-00002.safetensors"}}))
         told = problem(Catalog((replace(TEXT, weights=str(here)),)), tmp_path)
         assert told.endswith("1 of 1 shards are missing, such as model-00002-of-00002.safetensors; download them")
+
+    @pytest.mark.parametrize("part", MARKS)
+    def test_a_part_that_is_truncated(self, tmp_path: Path, part: str) -> None:
+        path = folder(tmp_path / "here", *PARTS)
+        (path / part / "model.safetensors").write_bytes((path / part / "model.safetensors").read_bytes()[:-1])
+        told = problem(Catalog((replace(TEXT, weights=str(path)),)), tmp_path)
+        assert told.startswith(f"'{path / part}' cannot be loaded: 'model.safetensors' is truncated: it has ")
 
     def test_another_folder(self, tmp_path: Path) -> None:
         outer = folder(tmp_path / "outer", "snapshots/abc/transformer")
