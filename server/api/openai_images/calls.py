@@ -5,6 +5,7 @@ Knows bodies, headers and status codes. A client that hangs up while its task wa
 
 import asyncio
 import contextlib
+import re
 import uuid
 from collections.abc import Mapping
 from typing import Any
@@ -29,6 +30,8 @@ from server.tasks.spec import TaskSpec
 # The vendor's clients give up after 600 seconds, and would send the same task again.
 LONGEST_WAIT = 590.0
 TASK_HEADER = "x-request-id"  # what the vendor's clients keep of an answer
+CLIENT_ID_HEADER = "x-client-request-id"
+_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
 class ImageCalls:
@@ -41,7 +44,7 @@ class ImageCalls:
     async def generate(self, request: Request, client: Client, body: Mapping[str, Any]) -> Response:
         """Answer a generation. Raises `ApiError` or `TaskRejected`."""
         fields = validate(GenerationFields, body)
-        return await self._answer(request, client, ImageCall(str(uuid.uuid4()), fields, dict(body)))
+        return await self._answer(request, client, ImageCall(task_id_of(request), fields, dict(body)))
 
     async def edit(self, request: Request) -> Response:
         """Answer an edit, which comes as a form or as JSON. Raises `ApiError` or `TaskRejected`."""
@@ -59,7 +62,7 @@ class ImageCalls:
             raise MissingParameter("image", "Missing required parameter 'image'.")
         mask = await self._mask(form.files.get("mask", []), fields.mask, client)
         sent = {**raw, "image": list(images)} | ({} if mask is None else {"mask": mask})
-        call = ImageCall(str(uuid.uuid4()), fields, sent, images, mask)
+        call = ImageCall(task_id_of(request), fields, sent, images, mask)
         return await self._answer(request, client, call)
 
     async def _store(self, data: bytes, client: Client, parameter: str) -> str:
@@ -112,6 +115,12 @@ class ImageCalls:
             elif isinstance(event, Ended):
                 return images, event
         raise LookupError("a task that is waited for has no end")
+
+
+def task_id_of(request: Request) -> str:
+    """The UUID that the client gives its request, so that it can watch and cancel the task; else a new one."""
+    sent = request.headers.get(CLIENT_ID_HEADER, "")
+    return sent if _UUID.fullmatch(sent) else str(uuid.uuid4())
 
 
 def error_answer(dialect: OpenAIDialect, error: ApiError) -> Response:

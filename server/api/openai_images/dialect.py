@@ -34,7 +34,7 @@ Kind = Literal["generation", "edit"]
 MIN_QUALITY, DEFAULT_QUALITY, MAX_QUALITY = 1, 95, 99
 _FORMATS: dict[str, Format] = {"png": "PNG", "jpeg": "JPG", "webp": "WEBP"}
 _WIRE_FORMATS = {ours: theirs for theirs, ours in _FORMATS.items()}
-_NAMES = {**EXTENSION_NAMES, "api_key": "api_key", "width": "size", "height": "size", "seed_image": "image"}
+_NAMES = {**EXTENSION_NAMES, "task_id": "X-Client-Request-Id", "width": "size", "height": "size", "seed_image": "image"}
 _EDIT_NAMES = _NAMES | {"references": "image", "references[]": "image[]"}
 # The other vendor of this path calls its pictures so; see `server.api.generations_route`.
 _GENERATION_NAMES = _NAMES | {"references": "image_urls"}

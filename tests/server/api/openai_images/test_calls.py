@@ -2,6 +2,8 @@
 
 import base64
 import json
+import uuid
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -20,8 +22,11 @@ PNG = picture()
 DATA_URI = "data:image/png;base64," + base64.b64encode(PNG).decode()
 
 
+BODY = {"model": "qwen-image", "prompt": "a red circle", "size": "256x128", "seed": 7}
+
+
 def generate(client: TestClient, **changes: Any) -> Any:
-    body = {"model": "qwen-image", "prompt": "a red circle", "size": "256x128", "seed": 7} | changes
+    body = BODY | changes
     return client.post(GENERATIONS, json={name: value for name, value in body.items() if value is not None})
 
 
@@ -254,3 +259,25 @@ def test_a_task_that_is_not_done_in_time_is_cancelled(
     worker.release()
     monkeypatch.undo()
     assert generate(client).status_code == 200
+
+
+class TestOwnIds:
+    def test_a_client_that_names_its_request_can_cancel_it(self, client: TestClient, worker: FakeWorker) -> None:
+        task_id = str(uuid.uuid4())
+        worker.hold()
+        with ThreadPoolExecutor() as threads:
+            waiting = threads.submit(client.post, GENERATIONS, json=BODY, headers={"X-Client-Request-Id": task_id})
+            worker.held.wait()
+            assert client.delete(f"/v1/tasks/{task_id}").json() == {"taskUUID": task_id, "status": "cancelled"}
+            refused(waiting.result(), 400, None, "task_cancelled")
+
+    @pytest.mark.parametrize("sent", ["mine", "a" * 512, ""])
+    def test_another_text_is_no_task_id(self, client: TestClient, sent: str) -> None:
+        task_id = client.post(GENERATIONS, json=BODY, headers={"X-Client-Request-Id": sent}).headers["x-request-id"]
+        assert str(uuid.UUID(task_id)) == task_id != sent
+
+    def test_an_id_is_used_once(self, client: TestClient) -> None:
+        headers = {"X-Client-Request-Id": str(uuid.uuid4())}
+        assert client.post(GENERATIONS, json=BODY, headers=headers).status_code == 200
+        response = client.post(GENERATIONS, json=BODY, headers=headers)
+        refused(response, 400, "X-Client-Request-Id", "conflict_task_uuid")
