@@ -12,7 +12,9 @@ from tests.fakes import picture
 from tests.live import LiveServer
 
 VENDORS = Path(__file__).with_name("vendors")
-PICTURE = "data:image/png;base64," + base64.b64encode(picture()).decode()
+PICTURE, LARGE_PICTURE = (
+    "data:image/png;base64," + base64.b64encode(picture(*size)).decode() for size in ((64, 48), (480, 400))
+)
 # What this server adds to a page's answer. The clients tolerate it.
 ADDED = {"result", "executionTime"}
 
@@ -47,6 +49,38 @@ def test_runpod(live: LiveServer) -> None:
     assert answer.status_code == 200
     check_shape(answer.json(), page["response"])
     assert httpx2.get(answer.json()["output"]["image_url"]).headers["content-type"] == "image/png"
+
+
+def test_evolink(live: LiveServer) -> None:
+    page = example("evolink")
+    request = {**page["request"], "image_urls": ["https://localhost/image1.png"]}
+    del request["callback_url"]  # the host of the page's example has no address here
+    refused = post(live, page["path"], request)
+    assert refused.status_code == 400
+    check_shape(refused.json(), page["failure"])
+    request |= {"image_urls": [LARGE_PICTURE] * 2, "num_inference_steps": 2}
+    answer = post(live, page["path"], request)
+    assert answer.status_code == 200
+    check_shape(answer.json(), page["response"])
+    assert answer.json()["status"] == "pending"
+    url = f"{live.url}/v1/tasks/{answer.json()['id']}"
+    while (found := httpx2.get(url, headers=HEADERS).json())["status"] in ("pending", "processing"):
+        pass
+    check_shape(found, page["response"] | {"results": []})
+    assert (found["status"], found["progress"]) == ("completed", 100)
+    assert httpx2.get(found["results"][0]).headers["content-type"] == "image/png"
+
+
+def test_openai(live: LiveServer) -> None:
+    page = example("openai")
+    refused = post(live, page["path"], {**page["request"], "images": [{"image_url": "https://localhost/a.png"}]})
+    assert refused.status_code == 400
+    check_shape(refused.json(), page["failure"])
+    request = {**page["request"], "images": [{"image_url": PICTURE}], "num_inference_steps": 2}
+    answer = post(live, page["path"], request)
+    assert answer.status_code == 200
+    check_shape(answer.json(), page["response"])
+    assert base64.b64decode(answer.json()["data"][0]["b64_json"]).startswith(b"\xff\xd8\xff")
 
 
 def test_wavespeed(live: LiveServer) -> None:

@@ -86,8 +86,8 @@ class EvoLinkDialect:
             warnings=tuple(_warnings(request)),
         )
 
-    def acknowledge(self, job: Job, progress: int = 0) -> Json:
-        """The task as it is, without its links."""
+    def acknowledge(self, job: Job, progress: int = 0, seconds: int = 0) -> Json:
+        """The task as it is, without its links. `seconds` is how long its rendering takes, as it is estimated."""
         return {
             "created": int(job.created),
             "id": job.submission.task_uuid,
@@ -95,14 +95,14 @@ class EvoLinkDialect:
             "object": "image.generation.task",
             "progress": 100 if job.state == "done" else progress,
             "status": STATES[job.state],
-            "task_info": {"can_cancel": not job.ended},
+            "task_info": {"can_cancel": not job.ended, "estimated_time": seconds},
             "type": "image",
             "usage": {"billing_rule": "per_call", "credits_reserved": 0, "user_group": "default"},
         }
 
-    def task(self, job: Job, base_url: str, progress: int = 0) -> Json:
+    def task(self, job: Job, base_url: str, progress: int = 0, seconds: int = 0) -> Json:
         """The task with the links of its images when it is done, and with its error when it failed."""
-        item = self.acknowledge(job, progress)
+        item = self.acknowledge(job, progress, seconds)
         if job.state == "done":
             extension = job.submission.encoding.extension
             item["results"] = [image_url(base_url, result.image_uuid, extension) for result in job.results]

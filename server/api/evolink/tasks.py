@@ -1,6 +1,7 @@
 """Tasks over HTTP: create, query, list, batch. Knows requests and headers; knows no body's fields but the filters."""
 
 from collections.abc import Mapping
+from math import ceil
 from typing import Any
 
 from starlette.requests import Request
@@ -53,7 +54,7 @@ class EvoLinkTasks:
                 raise
             return known
         headers = response_headers(200, job.submission.warnings)
-        return JSONResponse(self._dialect.acknowledge(job, self._progress.of(job)), 200, headers)
+        return JSONResponse(self._dialect.acknowledge(job, *self._outlook(job)), 200, headers)
 
     async def show(self, request: Request, task_id: str) -> Response:
         """One task. Raises `NotFound`, or `InvalidParameter` for an id that is none of this dialect."""
@@ -78,7 +79,7 @@ class EvoLinkTasks:
             found, total = [], 0
         else:
             found, total = await self._services.history.page(wanted, offset=(page - 1) * size, limit=size)
-        items = [self._dialect.acknowledge(job, self._progress.of(job)) for job in found]
+        items = [self._dialect.acknowledge(job, *self._outlook(job)) for job in found]
         return JSONResponse({"data": items, "total": total, "page": page, "page_size": size})
 
     async def batch(self, request: Request) -> Response:
@@ -93,7 +94,12 @@ class EvoLinkTasks:
         return job if job is not None and job.submission.dialect == NAME else None
 
     def _task(self, job: Job, client: Client) -> dict[str, Any]:
-        return self._dialect.task(job, client.base_url, self._progress.of(job))
+        return self._dialect.task(job, client.base_url, *self._outlook(job))
+
+    def _outlook(self, job: Job) -> tuple[int, int]:
+        """The progress of a job in percent, and the estimated seconds of its rendering."""
+        seconds = 0 if job.ended else ceil(self._services.queue.estimates.seconds(job.submission.request))
+        return self._progress.of(job), seconds
 
     async def _repeated(self, client: Client, call: CreateCall) -> Response | None:
         """The answer to a repeated request. None when its key is new, or when its task failed and may run again.

@@ -49,11 +49,16 @@ def test_a_task_is_created_and_queried(client: TestClient, worker: FakeWorker) -
     assert task["id"].startswith("task-unified-")
     worker.held.wait()
     running = client.get(f"{TASKS}/{task['id']}").json()
-    assert (running["status"], running["task_info"]) == ("processing", {"can_cancel": True})
+    assert (running["status"], running["task_info"]["can_cancel"]) == ("processing", True)
+    assert running["task_info"]["estimated_time"] >= 1
     assert "results" not in running
     worker.release()
     done = ended(client, task["id"])
-    assert (done["status"], done["progress"], done["task_info"]) == ("completed", 100, {"can_cancel": False})
+    assert (done["status"], done["progress"], done["task_info"]) == (
+        "completed",
+        100,
+        {"can_cancel": False, "estimated_time": 0},
+    )
     assert len(done["results"]) == 2
     assert client.get(done["results"][0]).headers["content-type"] == "image/png"
     request = worker.jobs[0].request
