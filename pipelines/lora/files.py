@@ -4,13 +4,12 @@ Checks that every weight fits its module. Knows modules and tensors. The names a
 `deltas`, the requests in `apply`.
 """
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -18,6 +17,7 @@ from torch import nn
 
 from accel.weights.quantized.base import AnyLinear, dense_weight
 from pipelines.errors import LoraError
+from pipelines.lora.alphas import Alphas, read_alphas
 from pipelines.lora.deltas import (
     OFT,
     BiasDiff,
@@ -56,7 +56,7 @@ def read_lora(path: Path, transformer: nn.Module, device: torch.device, dtype: t
     try:
         with safe_open(path, framework="pt") as file:
             names = sort_names(file.keys())
-            alphas = _read_alphas(file.metadata() or {})
+            alphas = read_alphas(file.metadata() or {})
             for name, parts in names.modules.items():
                 weights = {part: file.get_tensor(key).to(device, torch.float32) for part, key in parts.items()}
                 deltas[name] = cast_delta(_make_deltas(name, transformer, weights, alphas), dtype)
@@ -70,41 +70,7 @@ def read_lora(path: Path, transformer: nn.Module, device: torch.device, dtype: t
     return LoraFile(deltas, (ignored,))
 
 
-@dataclass(frozen=True, slots=True)
-class _Alphas:
-    """The alpha of the file's metadata. A tensor named alpha overrides it."""
-
-    default: float | None
-    by_module: Mapping[str, float]
-    rank_stabilized: bool
-
-    def scale(self, module: str, rank: int, own: torch.Tensor | None) -> float:
-        """Return alpha / rank of one module, or 1 without an alpha."""
-        if own is not None:
-            return own.item() / rank
-        of_module = (value for name, value in self.by_module.items() if module == name or module.endswith(f".{name}"))
-        alpha = next(of_module, self.default)
-        if alpha is None:
-            return 1.0
-        return alpha / (math.sqrt(rank) if self.rank_stabilized else rank)  # rsLoRA, arXiv:2312.03732
-
-
-def _read_alphas(metadata: Mapping[str, str]) -> _Alphas:
-    """Read PEFT's configuration, which diffusers writes into the file."""
-    try:
-        document: dict[str, Any] = json.loads(metadata.get("lora_adapter_metadata", "{}"))
-        config = {key.removeprefix("transformer."): value for key, value in document.items()}
-        default, by_module = config.get("lora_alpha"), config.get("alpha_pattern") or {}
-        return _Alphas(
-            None if default is None else float(default),
-            {name.removeprefix("^"): float(value) for name, value in by_module.items()},
-            bool(config.get("use_rslora", False)),
-        )
-    except (ValueError, TypeError, AttributeError) as error:
-        raise LoraError(f"its metadata cannot be read ({error})") from error
-
-
-def _make_deltas(name: str, transformer: nn.Module, weights: Weights, alphas: _Alphas) -> list[Delta]:
+def _make_deltas(name: str, transformer: nn.Module, weights: Weights, alphas: Alphas) -> list[Delta]:
     """Make the deltas of one module from its weights, in float32."""
     if not all(bool(weight.isfinite().all()) for weight in weights.values()):
         raise LoraError(f"its weights of {name} are not all finite numbers")
@@ -159,14 +125,14 @@ def _block_size(elements: int) -> int:
     return size if elements and size * (size - 1) // 2 == elements else 0
 
 
-def _linear_deltas(name: str, linear: AnyLinear, weights: Weights, alphas: _Alphas) -> list[Delta]:
+def _linear_deltas(name: str, linear: AnyLinear, weights: Weights, alphas: Alphas) -> list[Delta]:
     made: list[Delta] = []
     if "diff" in weights:
         made.append(WeightDiff(weights["diff"]))
     if "diff_b" in weights:
         made.append(BiasDiff(weights["diff_b"]))
     if "up_b" in weights:
-        made.append(BiasDiff(weights["up_b"] * alphas.scale(name, len(weights["down"]), weights.get("alpha"))))
+        made.append(BiasDiff(weights["up_b"] * alphas.scale(name, len(weights["down"]), _own_alpha(weights))))
     if (rotation := _make_oft(weights)) is not None:
         made.append(rotation)
     inner = _make_factored(name, weights, alphas)
@@ -175,9 +141,9 @@ def _linear_deltas(name: str, linear: AnyLinear, weights: Weights, alphas: _Alph
     return made
 
 
-def _make_factored(name: str, weights: Weights, alphas: _Alphas) -> LoRA | LoHa | LoKr | None:
+def _make_factored(name: str, weights: Weights, alphas: Alphas) -> LoRA | LoHa | LoKr | None:
     """Make the low-rank, Hadamard or Kronecker delta, scaled by alpha, or return None if the module has neither."""
-    alpha = weights.get("alpha")
+    alpha = _own_alpha(weights)
     if "down" in weights:
         scale = alphas.scale(name, len(weights["down"]), alpha)
         return LoRA(weights["down"], weights["up"] * scale)
@@ -192,6 +158,11 @@ def _make_factored(name: str, weights: Weights, alphas: _Alphas) -> LoRA | LoHa 
     ranked = right if len(right) == 2 else left
     scale = alphas.scale(name, len(ranked[1]), alpha) if len(ranked) == 2 else 1.0
     return LoKr(multiply(*left) * scale, right)
+
+
+def _own_alpha(weights: Weights) -> float | None:
+    """The alpha of the module's tensor, if it has one."""
+    return weights["alpha"].item() if "alpha" in weights else None
 
 
 def _make_oft(weights: Weights) -> OFT | None:

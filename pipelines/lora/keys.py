@@ -73,7 +73,8 @@ _ENDINGS = {
     "diff_b": r"diff_b",
 }
 _KEYS = {part: re.compile(rf"(?P<module>.+?)\.(?:{ending})") for part, ending in _ENDINGS.items()}
-_BLOCK = re.compile(r"transformer_blocks[._](?P<number>\d+)[._](?P<inner>.+)")
+# Qwen-Image has 60 blocks. Python refuses to read numbers of thousands of digits.
+_BLOCK = re.compile(r"transformer_blocks[._](?P<number>[0-9]{1,4})[._](?P<inner>.+)")
 
 _LOW_RANK = frozenset({"down", "up"})
 _HADAMARD = frozenset({"hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b"})
@@ -91,6 +92,8 @@ _WHOLE_WEIGHTS = [
 ]
 
 Parts = dict[str, str]
+
+_LONGEST_SHOWN = 150  # characters of a name in a message
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,15 +165,16 @@ def _shortened(name: str) -> str:
 
 
 def _split(name: str, bare: str) -> tuple[str, str]:
+    shown = name if len(name) <= _LONGEST_SHOWN else f"{name[:_LONGEST_SHOWN]}…"
     matches = {part: found for part, key in _KEYS.items() if (found := key.fullmatch(bare))}
     if not matches:
-        raise LoraError(f"unknown spelling: '{name}' is no weight of a LoRA, DoRA, LoHa, LoKr, OFT or a difference")
+        raise LoraError(f"unknown spelling: '{shown}' is no weight of a LoRA, DoRA, LoHa, LoKr, OFT or a difference")
     (part, found), *_ = matches.items()
     module = _module(found["module"])
     if module is None and _OTHER_MODEL.fullmatch(bare):
-        raise LoraError(f"it was made for another model: Qwen-Image has no module of '{name}'")
+        raise LoraError(f"it was made for another model: Qwen-Image has no module of '{shown}'")
     if module is None:
-        raise LoraError(f"unknown spelling: '{name}' names no module of Qwen-Image's transformer")
+        raise LoraError(f"unknown spelling: '{shown}' names no module of Qwen-Image's transformer")
     return module, part
 
 

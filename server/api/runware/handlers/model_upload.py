@@ -20,7 +20,7 @@ import structlog
 
 from pipelines.catalog.schedules import file_schedule
 from pipelines.errors import LoraError
-from pipelines.lora.keys import check_file
+from pipelines.lora.upload_check import check_upload
 from server.api.client import Client
 from server.api.runware.check.normalize import plain
 from server.api.runware.check.validation import validate
@@ -208,11 +208,11 @@ class ModelUploads:
         log.info("LoRA installed", air=lora.air, file=path.name)
 
     async def _fetch(self, url: str, draft: Path) -> None:
-        """Download a file and check its tensor names. Raises `InvalidParameter`."""
+        """Download a file and check its names, shapes and numbers. Raises `InvalidParameter`."""
         await asyncio.to_thread(draft.parent.mkdir, parents=True, exist_ok=True)
         try:
             await self._fetcher.download(url, draft)
-            await asyncio.to_thread(check_file, draft)
+            await asyncio.to_thread(check_upload, draft)
         except MediaError as error:
             raise error.for_parameter("downloadURL") from error
         except LoraError as error:
