@@ -171,7 +171,7 @@ def create_app(settings: Settings, catalog: Catalog, workers: Sequence[Worker]) 
     writers = {surface.name: surface for surface in surfaces if isinstance(surface, ItemWriter)}
     app.include_router(task_events.router(services, EventWriter(writers)))
     app.include_router(health.router(services.queue))
-    app.include_router(metrics.router(counters, services.queue))
+    app.include_router(metrics.router(counters, services.queue, services.keys if settings.metrics == "key" else None))
     install_docs(app, served)
     return app
 

@@ -68,6 +68,9 @@ class Settings(BaseSettings):
         description="Further names that clients may reach the server by, comma separated; * for all; empty: "
         "all with API keys, else those of this machine and of the public URL.",
     )
+    metrics: Literal["public", "key"] = Field(
+        default="public", description="Who may read /metrics: everybody, or whoever sends an API key."
+    )
     allow_private_urls: bool = Field(
         default=False, description="Fetch input images from private and loopback addresses too."
     )

@@ -22,7 +22,7 @@ from server.jobs.estimates import Estimates
 from server.jobs.events import Begun, Ended, Event, JobEvents, JobObserver, Key, LiveEvent, StepDone, Stopping
 from server.jobs.job import CANCELLED, Cancellation, Job, Submission
 from server.jobs.policy.admission import QueueBounds
-from server.jobs.policy.forecast import Turn
+from server.jobs.policy.forecast import Foreseen, Turn
 from server.jobs.recorder import JobRecorder
 from server.jobs.scheduler import Busy, Scheduler
 from server.jobs.store import JobStore
@@ -253,6 +253,13 @@ class JobQueue:
     async def turns(self) -> list[Turn]:
         """When each waiting job is expected to begin and to end, in their order."""
         return await self._scheduler.turns()
+
+    async def foresee(self, job: Job) -> Foreseen | None:
+        """When a job that has not ended is expected to begin and to end. None for one that has ended meanwhile."""
+        if supervisor := self._supervisor_of(job.submission.key):
+            return Foreseen(None, 0.0, self._owner_and_left(supervisor)[1])
+        turn = next((turn for turn in await self.turns() if turn.task.job_id == job.id), None)
+        return None if turn is None else Foreseen(turn.position, turn.begins, turn.ends)
 
     async def waiting(self) -> int:
         """The number of jobs that wait for a worker."""

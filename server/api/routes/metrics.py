@@ -1,12 +1,14 @@
-"""`GET /metrics`, and the middleware that counts requests. Needs no key, like /healthz."""
+"""`GET /metrics`, and the middleware that counts requests. It needs a key if the settings say so."""
 
 from typing import Any
 
 from fastapi import APIRouter
 from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from server.api.auth import ApiKeys, bearer_key
 from server.jobs.queue import JobQueue
 from server.metrics import Metrics
 
@@ -36,12 +38,14 @@ class CountRequests:
         await self._app(scope, receive, counted)
 
 
-def router(metrics: Metrics, queue: JobQueue) -> APIRouter:
-    """The route of these counters, and of what the queue knows at the time."""
+def router(metrics: Metrics, queue: JobQueue, keys: ApiKeys | None) -> APIRouter:
+    """The route of these counters, and of what the queue knows at the time. Without `keys` it is public."""
     routes = APIRouter(tags=["health"])
 
     @routes.get("/metrics", summary="Counters for Prometheus", response_class=Response)
-    async def show() -> Response:
+    async def show(request: Request) -> Response:
+        if keys is not None:
+            keys.owner(bearer_key(request.headers))
         engaged = dict(zip(queue.devices, queue.engaged, strict=True))
         return Response(metrics.text(await queue.waiting(), engaged), media_type=CONTENT_TYPE_LATEST)
 

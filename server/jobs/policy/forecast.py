@@ -18,6 +18,15 @@ class Turn:
     ends: float
 
 
+@dataclass(frozen=True, slots=True)
+class Foreseen:
+    """The place of a task in the queue, None once it is rendered, and the seconds until it begins and until it ends."""
+
+    position: int | None
+    begins: float
+    ends: float
+
+
 def forecast(share: FairShare, left: Sequence[float], waiting: Sequence[Waiting]) -> list[Turn]:
     """The turns of the waiting tasks, in their order. `left` are the seconds that each worker is still busy.
 

@@ -32,9 +32,20 @@ def test_the_life_of_a_key(tmp_path: Path) -> None:
 
     code, listed, _ = keys(tmp_path, "list")
     head, line = listed.splitlines()
-    assert head.split() == ["NAME", "KEY", "STATE", "WEIGHT", "RATE", "CONCURRENCY", "CREATED", "EXPIRES"]
+    assert head.split() == [
+        "NAME",
+        "KEY",
+        "STATE",
+        "WEIGHT",
+        "RATE",
+        "CONCURRENCY",
+        "CREATED",
+        "EXPIRES",
+        "IMAGES",
+        "7D",
+    ]
     today = datetime.now(UTC).date().isoformat()
-    assert line.split() == ["alice", f"{secret[:9]}…", "active", "2", "60/min", "4", today, "-"]
+    assert line.split() == ["alice", f"{secret[:9]}…", "active", "2", "60/min", "4", today, "-", "0"]
     assert secret.strip() not in listed
 
     assert keys(tmp_path, "revoke", "alice")[0] == 0

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 
 from server.api.client import Client
 from server.api.runware.check.normalize import plain
@@ -18,6 +19,7 @@ class Account:
 
     def __init__(self, services: Services) -> None:
         self._jobs = services.jobs
+        self._keys = services.keys
         self._ignore_unknown = services.options.ignore_unknown
 
     async def account_management(self, raw: WireTask, client: Client) -> AsyncIterator[Answer]:
@@ -41,14 +43,32 @@ class Account:
                     "organizationName": "Ownware",
                     "balance": 0.0,
                     "team": [],
-                    "apiKeys": [],
+                    "apiKeys": self._own_key(client.owner, counts["total"]),
                     "usage": {name: {"credits": 0.0, "requests": count} for name, count in counts.items()},
                 },
             )
         )
+
+    def _own_key(self, owner: str, images: int) -> list[Item]:
+        """The client's key with its limits. Empty for a key of the settings, and without keys."""
+        key = self._keys.stored(owner)
+        if key is None:
+            return []
+        item: Item = {"name": key.name, "apiKey": f"{key.prefix}…", "createdAt": _iso(key.created), "requests": images}
+        limits: Item = {
+            "weight": key.limits.weight,
+            "ratePerMinute": key.limits.rate,
+            "concurrency": key.limits.concurrency,
+        }
+        limits["expiresAt"] = None if key.expires is None else _iso(key.expires)
+        return [item | {name: value for name, value in limits.items() if value is not None}]
 
     async def ping(self, raw: WireTask, client: Client) -> AsyncIterator[Answer]:
         """Answer at once."""
         task, _ = validate(Ping, plain(raw), ignore_unknown=self._ignore_unknown)
         item: Item = {"taskType": "ping", "pong": True}
         yield Answer(data=(item | ({"taskUUID": task.taskUUID} if task.taskUUID else {}),))
+
+
+def _iso(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")

@@ -16,6 +16,7 @@ from server.api.runware.schema.tasks import GetResponse, GetTaskDetails, Task, W
 from server.api.services import Services
 from server.delivery.outbox import Delivery
 from server.jobs.job import Job
+from server.jobs.policy.forecast import Foreseen
 from server.tasks.submit import unknown_task
 from server.tasks.task_ids import Kind
 
@@ -66,6 +67,8 @@ class Retrieval:
         }
         if deliveries := await self._outbox.of_job(job.id):
             item["deliveries"] = [_delivery(one) for one in deliveries]
+        if foreseen := await self._queue.foresee(job):
+            item["estimate"] = _estimate(foreseen)
         if caches := [cache_json(result.cache) for result in job.results if result.cache is not None]:
             item["cache"] = caches
         if job.submission.warnings:
@@ -99,6 +102,12 @@ def _delivery(delivery: Delivery) -> Item:
     if delivery.state == "waiting":
         item["nextTry"] = round(delivery.due, 3)
     return item
+
+
+def _estimate(foreseen: Foreseen) -> Item:
+    """The place of a waiting task from 0, and the estimated seconds until a task begins and ends."""
+    seconds = {"begins": round(foreseen.begins, 1), "ends": round(foreseen.ends, 1)}
+    return seconds if foreseen.position is None else {"position": foreseen.position} | seconds
 
 
 def _timings(job: Job) -> Item:

@@ -5,7 +5,10 @@ from collections.abc import Iterator
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
+from pipelines.catalog.catalog import Catalog
+from server.app import create_app
 from server.errors import Failure
+from server.settings import Settings
 from tests.fakes import FakeWorker
 from tests.server.conftest import new_task, post
 
@@ -64,3 +67,12 @@ def test_routes_are_counted_by_their_pattern(client: TestClient) -> None:
     (item,) = post(client, new_task()).json()["data"]
     client.get(item["imageURL"])
     assert value(client, "ownware_http_requests_total", method="GET", route="/image/{name}", status="200") == 1
+
+
+def test_a_key_may_be_needed(settings: Settings, catalog: Catalog, worker: FakeWorker) -> None:
+    changes = {"api_keys": ("one",), "metrics": "key"}
+    with TestClient(create_app(settings.model_copy(update=changes), catalog, [worker])) as client:
+        assert client.get("/metrics").status_code == 401
+        assert client.get("/metrics", headers={"Authorization": "Bearer two"}).status_code == 401
+        assert client.get("/metrics", headers={"Authorization": "Bearer one"}).status_code == 200
+        assert client.get("/healthz").status_code == 200

@@ -20,7 +20,7 @@ from server.errors import Failure
 from server.settings import Settings
 from tests.fakes import FakeWorker
 from tests.lora_bytes import lora_bytes
-from tests.server.conftest import error_of, new_task, post
+from tests.server.conftest import error_of, new_task, post, results_of
 
 Make = Callable[[str], dict[str, Any]]
 KINDS = ("imageInference", "controlNetPreprocess", "imageUpload", "mediaStorage", "modelUpload")
@@ -144,3 +144,21 @@ def test_a_task_that_is_worked_on_is_being_processed(
 def test_an_unknown_task(client: TestClient) -> None:
     error = ask(client, new_task())["errors"][0]
     assert (error["code"], error["parameter"]) == ("taskNotFound", "taskUUID")
+
+
+def test_the_details_of_an_open_task_foresee_its_end(client: TestClient, worker: FakeWorker) -> None:
+    def details(task: dict[str, Any]) -> Any:
+        (item,) = post(client, {"taskType": "getTaskDetails", "taskUUID": task["taskUUID"]}).json()["data"]
+        return item
+
+    worker.hold()
+    first, second, third = (new_task(deliveryMethod="async") for _ in range(3))
+    post(client, first)
+    worker.held.wait()
+    post(client, second, third)
+    assert "position" not in details(first)["estimate"]
+    assert [details(task)["estimate"]["position"] for task in (second, third)] == [0, 1]
+    assert details(third)["estimate"]["begins"] >= details(second)["estimate"]["ends"] - 0.1
+    worker.release()
+    results_of(client, third, wanted="success")
+    assert "estimate" not in details(third)
