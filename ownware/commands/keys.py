@@ -62,7 +62,7 @@ def list_keys(context: typer.Context) -> None:
 
     Of a secret, its first letters are shown.
     """
-    from server.jobs.usage import images_since
+    from server.keys.usage import images_since
 
     with open_keys(context) as keys:
         images = images_since(keys.path, time.time() - DAYS * UNITS["d"])

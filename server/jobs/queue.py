@@ -144,7 +144,7 @@ class JobQueue:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.gather(*(supervisor.stop() for supervisor in self._supervisors))
         try:
-            await self._store.put_back()
+            await self._store.put_back_all()
         except sqlite3.Error:  # on disk it still runs, and the next start queues it
             log.exception("the task under way cannot be put back")
 

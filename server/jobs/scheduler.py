@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from itertools import count
 
+from server.errors import Failure
 from server.jobs.job import Job
 from server.jobs.policy.admission import RATE_SECONDS, QueueBounds, QueueState, check_room
 from server.jobs.policy.fair_share import FairShare, Waiting
@@ -85,6 +86,23 @@ class Scheduler:
                 self._share.begin(task)
                 self._running[job.id] = task, time.monotonic()
             return job
+
+    async def gives_way(self, job: Job, left: float) -> bool:
+        """Whether it is the turn of another key between two images of a job, with the same model.
+
+        `left` are the seconds of its other images. Weights of another model would be loaded and dropped in turns.
+        """
+        task, since = self._running[job.id]
+        other = self._share.gives_way(task, time.monotonic() - since, left, await self._store.waiting())
+        return other is not None and len(await self._store.models((job.id, other.job_id))) == 1
+
+    async def put_back(self, job: Job, left: float) -> None:
+        """Let a job wait again for its other images, which take about `left` seconds."""
+        await self._store.put_back(job.id, left)
+
+    async def withdraw(self, job: Job, reason: Failure) -> Job | None:
+        """Cancel a job that was put back. None if it is rendered again already."""
+        return await self._store.cancel_queued(*job.submission.key, reason)
 
     def release(self, job: Job) -> None:
         """A worker has left a job that was claimed. The seconds that it took are charged to the owner."""

@@ -153,6 +153,28 @@ class JobStore:
 
         return await self._database.run(work)
 
+    async def put_back(self, job_id: int, estimate: float) -> None:
+        """Let a running job wait again for the images that it does not have: that is no attempt.
+
+        `estimate` are the seconds that those are expected to take.
+        """
+
+        def work(connection: sqlite3.Connection) -> None:
+            query = "UPDATE jobs SET state = 'queued', attempts = attempts - 1, estimate = ? WHERE id = ?"
+            connection.execute(query, (estimate, job_id))
+
+        await self._database.run(work)
+
+    async def models(self, job_ids: Sequence[int]) -> tuple[str, ...]:
+        """The models of jobs, each once."""
+
+        def work(connection: sqlite3.Connection) -> tuple[str, ...]:
+            marks = ", ".join("?" * len(job_ids))
+            query = f"SELECT DISTINCT lower(json_extract(request, '$.model')) FROM jobs WHERE id IN ({marks})"
+            return tuple(row[0] for row in connection.execute(query, job_ids))
+
+        return await self._database.run(work)
+
     async def add_result(self, job_id: int, result: Result, warnings: Sequence[str]) -> Job:
         """Add the result of an image, and the warnings that the job does not have. Earlier attempts do not count.
 
@@ -274,7 +296,7 @@ class JobStore:
 
         return await self._deliver(work)
 
-    async def put_back(self) -> None:
+    async def put_back_all(self) -> None:
         """Queue the running jobs again because the server stops in order: that is no attempt."""
 
         def work(connection: sqlite3.Connection) -> None:

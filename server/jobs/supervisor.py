@@ -15,7 +15,7 @@ from pipelines.models.engaged import Engaged
 from server.errors import Failure
 from server.jobs.backend import Worker, WorkerDied, WorkerStartFailed
 from server.jobs.job import CANCELLED, Job
-from server.jobs.messages import ImageWritten, Outcome, Preview, Progress, Reply
+from server.jobs.messages import Cancelled, ImageWritten, Outcome, Preview, Progress, Reply
 from server.jobs.recorder import JobRecorder
 from server.jobs.scheduler import Scheduler
 from server.jobs.timing.silence import SilenceLimits, allowed_silence
@@ -62,6 +62,8 @@ class Supervisor:
         self._stopping = False
         self._watched = False  # whether the worker sends previews
         self._cancel_reason = CANCELLED
+        self._cancelled = False
+        self._gives_way: float | None = None  # the seconds of the other images of a job that is to wait for them
         self.ready = False
         self.start_failure: str | None = None
         self.job: Job | None = None
@@ -97,7 +99,7 @@ class Supervisor:
     def cancel(self, reason: Failure = CANCELLED) -> None:
         """Stop the job that the worker renders now, at its next step, for a reason that its failure keeps."""
         if self.job is not None:
-            self._cancel_reason = reason
+            self._cancel_reason, self._cancelled = reason, True
             self._worker.cancel(self.job.id)
 
     def announce_stop(self) -> None:
@@ -214,6 +216,7 @@ class Supervisor:
     async def _render(self, job: Job) -> None:
         self.job, self._cancel_reason = job, CANCELLED
         self._recorder.begin(job)
+        self._cancelled, self._gives_way = False, None
         self._ends = 0  # what ends it now is the task
         last: Reply | None = None
         try:
@@ -233,6 +236,9 @@ class Supervisor:
                     await self._recorder.add_image(job, last)
                     if last.measured is not None:
                         await self._times.learn(job.submission.request, last.measured)
+                    await self._consider_giving_way(job, last.index + 1)
+                elif isinstance(last, Cancelled) and self._gives_way is not None and not self._cancelled:
+                    await self._put_back(job, self._gives_way)
                 elif isinstance(last, Outcome):
                     await self._recorder.end(job, last, self._cancel_reason)
         except WorkerDied as error:
@@ -253,6 +259,20 @@ class Supervisor:
         if (wanted := self._recorder.previews_wanted(job)) != self._watched:
             self._watched = wanted
             self._worker.watch(job.id, wanted)
+
+    async def _consider_giving_way(self, job: Job, images: int) -> None:
+        """Stop a job after some of its images if it is the turn of another key. It continues with the others later."""
+        request = job.submission.request
+        left = self._times.estimates.remaining_seconds(request, images, 0)
+        if images < request.count and await self._scheduler.gives_way(job, left) and not self._cancelled:
+            self._gives_way = left
+            self._worker.cancel(job.id)
+
+    async def _put_back(self, job: Job, left: float) -> None:
+        """Let a job wait for its other images. It may be cancelled meanwhile."""
+        await self._scheduler.put_back(job, left)
+        if self._cancelled and (ended := await self._scheduler.withdraw(job, self._cancel_reason)):
+            self._recorder.announce_end(ended)
 
 
 async def _reply_within(seconds: float, replies: AsyncIterator[Reply]) -> Reply | None:

@@ -19,21 +19,6 @@ class Waiting:
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Running:
-    """A task that is rendered. `start` is its start in virtual time, `used` and `left` are seconds."""
-
-    task: Waiting
-    start: float
-    used: float
-    left: float
-
-
-# A task interrupts another one between two steps if it takes this part of what that one has left, or less. The other
-# one then ends a quarter later at most, and the short task waits for one step instead of for all.
-INTERRUPTING_PART = 0.25
-
-
 class FairShare:
     """The virtual time of each owner. `weight` is the weight of an owner, which may change."""
 
@@ -59,20 +44,16 @@ class FairShare:
         end = self._ends.get(task.owner, self._now)
         self._ends[task.owner] = end + (used - task.seconds) / self._weight(task.owner)
 
-    def interrupts(self, running: Running, waiting: Iterable[Waiting]) -> Waiting | None:
-        """The short task of another owner that is rendered between two steps of a long one. None without one.
+    def gives_way(self, task: Waiting, used: float, left: float, waiting: Iterable[Waiting]) -> Waiting | None:
+        """The task of another owner whose turn it is between two images of a task. None to go on with the task.
 
-        It is that owner's turn, because it has had no more than the running task's owner.
+        `used` are the seconds that the task has taken so far, and `left` those that its other images will take.
         """
-        here = running.start + running.used / self._weight(running.task.owner)
-        due = (
-            task
-            for task in _first_of_each(waiting)
-            if task.owner != running.task.owner
-            and task.seconds <= INTERRUPTING_PART * running.left
-            and self._start(task.owner) <= here
-        )
-        return min(due, key=self._rank, default=None)
+        share = self.copy()
+        share.end(task, used)
+        rest = Waiting(task.job_id, task.owner, left)
+        chosen = share.choose([rest, *(other for other in waiting if other.owner != task.owner)])
+        return None if chosen == rest else chosen
 
     def copy(self) -> "FairShare":
         """The same state, for trying out what comes."""

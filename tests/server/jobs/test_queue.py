@@ -270,3 +270,62 @@ async def test_ids_are_compared_without_case(opened: Open, worker: FakeWorker) -
             await until(worker.held.is_set)
             assert await queue.cancel("me", work.task_uuid) == "cancelled"
             assert (await ended(events)).state == "cancelled"
+
+
+async def test_a_task_of_many_images_gives_way_between_two_of_them(opened: Open, worker: FakeWorker) -> None:
+    worker.hold()
+    long, short = replace(submission(1, count=3), owner="a"), replace(submission(2), owner="b")
+    async with opened(worker) as queue:
+        with queue.watch(long.key) as events, queue.watch(short.key) as others:
+            await queue.submit(long)
+            await asyncio.to_thread(worker.held.wait)
+            await queue.submit(short)
+            worker.release()
+            first, second = await ended(others), await ended(events)
+    assert (first.state, second.state, len(second.results)) == ("done", "done", 3)
+    assert first.finished is not None
+    assert second.finished is not None
+    assert first.finished <= second.finished
+    assert [job.job_id for job in worker.jobs] == [second.id, first.id, second.id]
+    assert [output.index for output in worker.jobs[2].outputs] == [1, 2]
+
+
+async def test_a_task_gives_no_way_to_its_own_key_nor_to_another_model(opened: Open, worker: FakeWorker) -> None:
+    worker.hold()
+    long = replace(submission(1, count=3), owner="a")
+    own = replace(submission(2), owner="a")
+    other = replace(submission(3), owner="b", request=replace(submission(3).request, model="other:1@1"))
+    async with opened(worker) as queue:
+        with queue.watch(own.key) as owns, queue.watch(other.key) as others:
+            await queue.submit(long)
+            await asyncio.to_thread(worker.held.wait)
+            await queue.submit(own)
+            await queue.submit(other)
+            worker.release()
+            await ended(owns)
+            await ended(others)
+    assert len(worker.jobs) == 3
+
+
+async def test_a_task_that_is_cancelled_while_it_gives_way_does_not_wait_again(
+    opened: Open, worker: FakeWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker.hold()
+    long, short = replace(submission(1, count=3), owner="a"), replace(submission(2), owner="b")
+    real, cancelling = JobStore.put_back, list[asyncio.Task[str]]()
+    async with opened(worker) as queue:
+
+        async def put_back(store: JobStore, job_id: int, estimate: float) -> None:
+            cancelling.append(asyncio.create_task(queue.cancel(*long.key)))
+            await until(lambda: queue._supervisors[0]._cancelled)
+            await real(store, job_id, estimate)
+
+        monkeypatch.setattr(JobStore, "put_back", put_back)
+        with queue.watch(long.key) as events:
+            await queue.submit(long)
+            await asyncio.to_thread(worker.held.wait)
+            await queue.submit(short)
+            worker.release()
+            job = await ended(events)
+    assert (job.state, len(job.results)) == ("cancelled", 1)
+    assert [await task for task in cancelling] == ["cancelled"]

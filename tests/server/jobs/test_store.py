@@ -216,7 +216,7 @@ async def test_an_image_or_an_orderly_stop_in_between_begins_the_count_anew(stor
     job = await store.accept(SUBMISSION)
     for _ in range(4):
         await store.claim()
-        await store.put_back()
+        await store.put_back_all()
     await store.claim()
     assert await store.requeue_interrupted() == (1, 0)
     await store.claim()

@@ -111,7 +111,7 @@ async def test_a_job_that_is_only_uploaded_needs_no_worker(
     store: JobStore, media: MediaStore, recorder: JobRecorder
 ) -> None:
     job = await run_to_end(store, recorder, media)
-    await store.put_back()
+    await store.put_back_all()
     assert await store.requeue_interrupted() == (0, 0)
     assert (await store.claim(), await state(store, job)) == (None, "running")
 

@@ -8,7 +8,7 @@ from itertools import count
 
 import pytest
 
-from server.jobs.policy.fair_share import FairShare, Running, Waiting
+from server.jobs.policy.fair_share import FairShare, Waiting
 
 WEIGHTS = {"a": 1.0, "b": 2.0, "c": 3.0, "d": 4.0}
 NOT_WEIGHTED = dict.fromkeys(WEIGHTS, 1.0)
@@ -127,32 +127,49 @@ def test_nobody_waits() -> None:
     assert share_of({}).choose([]) is None
 
 
-class TestInterrupting:
-    RUNNING = Running(Waiting(1, "a", 600), start=0.0, used=100.0, left=500.0)
+class TestGivingWay:
+    """A task of many images, after some of them."""
+
+    LONG = Waiting(1, "a", 600)
 
     def share(self) -> FairShare:
         share = share_of({})
-        share.begin(self.RUNNING.task)
+        share.begin(self.LONG)
         return share
 
-    def test_a_short_task_of_another_key_comes_between(self) -> None:
-        short, long = Waiting(2, "b", 5), Waiting(3, "c", 400)
-        assert self.share().interrupts(self.RUNNING, [long, short]) == short
-        assert self.share().interrupts(self.RUNNING, [long]) is None
+    def test_a_newcomer_comes_between(self) -> None:
+        short = Waiting(2, "b", 5)
+        assert self.share().gives_way(self.LONG, 60, 540, [short]) == short
 
     def test_the_same_key_waits_for_its_own(self) -> None:
-        assert self.share().interrupts(self.RUNNING, [Waiting(2, "a", 5)]) is None
+        assert self.share().gives_way(self.LONG, 60, 540, [Waiting(2, "a", 5)]) is None
+        assert self.share().gives_way(self.LONG, 60, 540, []) is None
 
-    def test_a_task_near_its_end_is_not_interrupted(self) -> None:
-        ending = Running(self.RUNNING.task, start=0.0, used=590.0, left=10.0)
-        assert self.share().interrupts(ending, [Waiting(2, "b", 5)]) is None
+    def test_a_key_that_had_its_part_waits(self) -> None:
+        share = self.share()
+        share.begin(Waiting(2, "b", 100))
+        assert share.gives_way(self.LONG, 60, 540, [Waiting(3, "b", 5)]) is None
+        assert share.gives_way(self.LONG, 120, 480, [Waiting(3, "b", 5)]) == Waiting(3, "b", 5)
 
-    def test_short_tasks_interrupt_up_to_their_share(self) -> None:
-        share, used, between = self.share(), 100.0, 0.0
-        for number in count(2):
-            running = Running(self.RUNNING.task, start=0.0, used=used, left=600 - used)
-            if (task := share.interrupts(running, [Waiting(number, "b", 5)])) is None:
-                break
-            share.begin(task)
-            between += task.seconds
-        assert 100 <= between <= 105  # as long as the other one has been rendered
+    def test_nothing_is_changed(self) -> None:
+        share = self.share()
+        assert share.gives_way(self.LONG, 60, 540, [Waiting(2, "b", 5)]) is not None
+        assert share.choose([Waiting(3, "a", 1), Waiting(4, "b", 1)]) == Waiting(4, "b", 1)
+
+
+def test_a_short_task_waits_for_an_image_and_not_for_a_task_of_many() -> None:
+    """One worker: a key sends tasks of 20 images of 30 seconds, and another one a task of 5 seconds each time."""
+    share, now, waits = share_of({}), 0.0, list[float]()
+    long, images = Waiting(1, "a", 600), 20
+    share.begin(long)
+    sent, used = 10.0, 0.0
+    while images:
+        now, used, images = now + 30, used + 30, images - 1
+        short = Waiting(100, "b", 5)
+        if sent <= now and share.gives_way(long, used, 30.0 * images, [short]) == short:
+            share.begin(short)
+            waits.append(now - sent)
+            now += 5
+            sent = now + 10
+    assert len(waits) >= 15
+    assert max(waits) <= 30
