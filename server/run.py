@@ -52,7 +52,7 @@ WEBSOCKET_PING_TIMEOUT = 60.0
 def serve(settings: Settings) -> int:
     """Serve until interrupted. Returns the process's exit status."""
     protect_standard_streams()
-    configure_logs(settings.log_level)
+    configure_logs(settings.log_options)
     if settings.face_refinement and importlib.util.find_spec("nudenet") is None:
         typer.echo(f"ownware: --face-refinement needs the face detector: {install_command('faces')}", err=True)
         return 2
@@ -105,7 +105,7 @@ def serve(settings: Settings) -> int:
 
 def _serve(settings: Settings, catalog: Catalog, devices: Sequence[str], sockets: list[socket.socket]) -> int:
     options = settings.model_options.shared_by(len(devices))
-    workers = [WorkerProcess(device, catalog, options, settings.log_level) for device in devices]
+    workers = [WorkerProcess(device, catalog, options, settings.log_options) for device in devices]
     try:
         app = create_app(settings, catalog, workers)
     except ProfileError as error:
@@ -117,6 +117,7 @@ def _serve(settings: Settings, catalog: Catalog, devices: Sequence[str], sockets
     config = uvicorn.Config(
         app,
         log_level="warning",
+        log_config=None if settings.log_format == "json" else uvicorn.config.LOGGING_CONFIG,
         access_log=False,
         http=partial(GuardedHttp, guard=guard),  # type: ignore[arg-type]  a factory, which is all that uvicorn needs
         ws=partial(GuardedSocket, guard=guard, budget=app.state.body_budget, small=STRANGER_LIMIT),  # type: ignore[arg-type]

@@ -19,6 +19,7 @@ from pipelines.models.planning.entries import PlanOptions
 from pipelines.models.planning.planner import Wish, Wishes
 from pipelines.models.residency.options import ModelOptions, PromptFolder
 from server.delivery.signatures import secret_key
+from server.log_options import LogFormat, LogOptions
 
 PREFIX = "OWNWARE_"
 # Every dialect by its name, as `server.app` serves them.
@@ -201,6 +202,9 @@ class Settings(BaseSettings):
     max_lora_mb: int = Field(default=4000, ge=1, description="Largest LoRA to install, in millions of bytes.")
     lora_timeout: float = Field(default=1800.0, gt=0, description="Seconds that the download of a LoRA may take.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level logged.")
+    log_format: LogFormat = Field(
+        default="text", description="How a line of the log looks; json: an object, with the taskUUID."
+    )
 
     @field_validator("webhook_secret")
     @classmethod
@@ -274,6 +278,11 @@ class Settings(BaseSettings):
     def serves(self, dialect: str) -> bool:
         """Whether a dialect is switched on."""
         return dialect in self.dialects or ALL in self.dialects
+
+    @property
+    def log_options(self) -> LogOptions:
+        """The least level and the format of the log."""
+        return LogOptions(self.log_level, self.log_format)
 
     @property
     def plan_options(self) -> PlanOptions:

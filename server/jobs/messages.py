@@ -25,12 +25,13 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class RenderJob:
-    """Render these images of a request."""
+    """Render these images of a request. `task_uuid` is for the log."""
 
     job_id: int
     request: RenderRequest
     encoding: Encoding
     outputs: tuple[Output, ...]
+    task_uuid: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,7 +90,7 @@ class JobQueue:
     def problem(self) -> str | None:
         """Why no task can be taken, in words; None if one can."""
         if not self.ready:
-            return self.failure or "starting"
+            return self.failure or f"starting: no model is loaded yet on {' or '.join(self.devices)}"
         return self._media.space.problem
 
     @property

@@ -42,7 +42,7 @@ class JobRecorder:
             for index, uuid in enumerate(work.image_uuids)
             if index not in finished
         )
-        return RenderJob(job.id, work.request, work.encoding, outputs)
+        return RenderJob(job.id, work.request, work.encoding, outputs, work.task_uuid)
 
     def begin(self, job: Job) -> None:
         """Tell the watchers that a worker has a job."""
@@ -92,11 +92,11 @@ class JobRecorder:
             self.announce_end(done.job)
         return True
 
-    async def end(self, job: Job, reply: Outcome, cancelled_for: Failure = CANCELLED) -> None:
+    async def end(self, job: Job, reply: Outcome, cancelled_for: Failure = CANCELLED, *, loaded: float = 0.0) -> None:
         """Record the end of a job as its worker reports it. Returns once it is stored.
 
-        `cancelled_for` is why it was cancelled, if it was. While images are uploaded, the job goes on without its
-        worker.
+        `cancelled_for` is why it was cancelled, if it was. `loaded` are the seconds of loading weights, for the log.
+        While images are uploaded, the job goes on without its worker.
         """
         if isinstance(reply, Failed):
             ended = await self._store_end(job, "failed", reply.failure)
@@ -105,7 +105,7 @@ class JobRecorder:
         else:
             ended = await self._store_end(job, "done")
         if ended.ended:
-            self.announce_end(ended)
+            self.announce_end(ended, loaded)
 
     async def fail(self, job: Job, message: str, cause: Exception | None = None) -> None:
         """End a job that its worker did not end. Watchers hear of it at once, even if it cannot be stored yet.
@@ -123,12 +123,12 @@ class JobRecorder:
             await self._store_end(job, "failed", failure)
         else:
             if ended.ended:
-                self._events.publish(Ended(ended))
+                self.announce_end(ended)
 
-    def announce_end(self, ended: Job) -> None:
+    def announce_end(self, ended: Job, loaded: float = 0.0) -> None:
         """Tell the watchers of a job, and the log, that it has ended."""
         self._events.publish(Ended(ended))
-        _log_end(ended)
+        _log_end(ended, loaded)
 
     async def _store_end(self, job: Job, state: State, failure: Failure | None = None) -> Job:
         """Store an end, again and again until it holds. Until then its worker takes no other job.
@@ -146,17 +146,25 @@ class JobRecorder:
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
 
-def _log_end(job: Job) -> None:
-    request = job.submission.request
+def _log_end(job: Job, loaded: float) -> None:
+    """One line about a task at its end. Times are in seconds; a clock that was set back must not make them negative."""
+    work, request = job.submission, job.submission.request
     caches = [result.cache for result in job.results if result.cache is not None]
     cached = {"cache": caches[0].strategy, "reused": sum(cache.reused_steps for cache in caches)} if caches else {}
+    delivery = [name for name, target in (("webhook", work.webhook), ("upload", work.upload)) if target is not None]
+    begun = job.finished if job.started is None else job.started
     log.info(
         "task ended",
-        task=job.submission.task_uuid,
+        task=work.task_uuid,
         state=job.state,
         model=request.model,
         size=f"{request.width}x{request.height}",
+        waited=round(max(0.0, (begun or job.created) - job.created), 2),
+        loaded=round(loaded, 2),
         images=len(job.results),
         seconds=round(sum(result.seconds for result in job.results), 2),
+        steps=len(job.results) * request.executed_steps,
         **cached,
+        **({} if job.failure is None else {"error": job.failure.code}),
+        **({"delivery": delivery} if delivery else {}),
     )

@@ -15,7 +15,7 @@ from pipelines.models.engaged import Engaged
 from server.errors import Failure
 from server.jobs.backend import Worker, WorkerDied, WorkerStartFailed
 from server.jobs.job import CANCELLED, Job
-from server.jobs.messages import Cancelled, ImageWritten, Outcome, Preview, Progress, Reply
+from server.jobs.messages import Cancelled, ImageWritten, Loading, Outcome, Preview, Progress, Reply
 from server.jobs.recorder import JobRecorder
 from server.jobs.scheduler import Scheduler
 from server.jobs.timing.silence import SilenceLimits, allowed_silence
@@ -219,11 +219,13 @@ class Supervisor:
         self._cancelled, self._gives_way = False, None
         self._ends = 0  # what ends it now is the task
         last: Reply | None = None
+        loading = _Stopwatch()
         try:
             replies = self._worker.render(self._recorder.render_job(job))
             while not isinstance(last, Outcome):
                 seconds = allowed_silence(job.submission.request, last, self._times.estimates, self._limits)
                 last = await _reply_within(seconds, replies)
+                loading.run(isinstance(last, Loading))
                 if last is None:
                     await self._end_silent_worker(seconds, "during this task")
                 elif isinstance(last, Progress):
@@ -240,7 +242,7 @@ class Supervisor:
                 elif isinstance(last, Cancelled) and self._gives_way is not None and not self._cancelled:
                     await self._put_back(job, self._gives_way)
                 elif isinstance(last, Outcome):
-                    await self._recorder.end(job, last, self._cancel_reason)
+                    await self._recorder.end(job, last, self._cancel_reason, loaded=loading.seconds)
         except WorkerDied as error:
             if not self._stopping:  # else the task continues at the next start
                 await self._recorder.fail(job, str(error) or "The worker process ended during this task.")
@@ -273,6 +275,21 @@ class Supervisor:
         await self._scheduler.put_back(job, left)
         if self._cancelled and (ended := await self._scheduler.withdraw(job, self._cancel_reason)):
             self._recorder.announce_end(ended)
+
+
+class _Stopwatch:
+    """Seconds, of the times in which it was running."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._since: float | None = None
+
+    def run(self, running: bool) -> None:
+        """Start or stop it."""
+        now = time.monotonic()
+        if self._since is not None:
+            self.seconds += now - self._since
+        self._since = now if running else None
 
 
 async def _reply_within(seconds: float, replies: AsyncIterator[Reply]) -> Reply | None:

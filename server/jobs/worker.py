@@ -41,6 +41,7 @@ from server.jobs.messages import (
     Stop,
     Watch,
 )
+from server.log_options import LogOptions
 from server.process.log_stream import protect_standard_streams
 from server.process.logs import configure_logs
 from server.storage import MESSAGE, is_storage_error
@@ -100,13 +101,13 @@ class Writer(Protocol):
         ...
 
 
-def main(connection: Connection, device: str, catalog: Catalog, options: ModelOptions, log_level: str) -> None:
+def main(connection: Connection, device: str, catalog: Catalog, options: ModelOptions, logs: LogOptions) -> None:
     """Load the first model of the catalogue, then serve jobs until the connection closes."""
     # Ctrl-C and a SIGTERM to the group reach both processes. The API process decides, and ends this one in time.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _end_later)
     protect_standard_streams()  # the libraries print while they load
-    configure_logs(log_level)
+    configure_logs(logs)
     if device == "cpu" and hasattr(os, "nice"):
         os.nice(NICENESS_ON_CPU)
     if all(entry.embedded for entry in catalog.entries):
@@ -165,9 +166,10 @@ class RenderLoop:
 
     def _render(self, job: RenderJob) -> None:
         self._watched = False
-        outcome, ran_out = self._outcome(job)
-        if ran_out:
-            self._writer.free_memory()
+        with structlog.contextvars.bound_contextvars(task=job.task_uuid):
+            outcome, ran_out = self._outcome(job)
+            if ran_out:
+                self._writer.free_memory()
         self._connection.send(outcome)
 
     def _outcome(self, job: RenderJob) -> tuple[Outcome, bool]:
@@ -183,11 +185,11 @@ class RenderLoop:
         except (_Stopped, EOFError, BrokenPipeError, ConnectionResetError):
             raise
         except RenderError as error:
-            log.info("render refused", job=job.job_id, reason=str(error), path=error.path)
+            log.info("render refused", reason=str(error), path=error.path)
             code, status = _FAILURES[error.fault]
             return Failed(job.job_id, Failure(code, str(error), status, error.path)), False
         except Exception as error:
-            log.exception("render failed", job=job.job_id)
+            log.exception("render failed")
             failure = _failure(error, job.request)
             traceback.clear_frames(error.__traceback__)  # they hold the tensors of the render
             return Failed(job.job_id, failure), _ran_out(error)

@@ -21,6 +21,7 @@ from pipelines.models.residency.options import ModelOptions
 from server.jobs import worker
 from server.jobs.backend import WorkerDied, WorkerStartFailed
 from server.jobs.messages import Cancel, ImageWritten, Outcome, Ready, RenderJob, Reply, StartFailed, Stop, Watch
+from server.log_options import LogOptions
 from server.process.stderr_tail import StderrTail
 
 if TYPE_CHECKING:
@@ -36,20 +37,20 @@ TERMINATION_SECONDS = 2.0
 # The last output of a process that has ended may still be on its way.
 _LAST_OUTPUT_SECONDS = 1.0
 
-WorkerMain = Callable[[Connection, str, Catalog, ModelOptions, str], None]
+WorkerMain = Callable[[Connection, str, Catalog, ModelOptions, LogOptions], None]
 
 
 class WorkerProcess:
     """One worker on one device, as a process that runs `main`. Implements `backend.Worker`."""
 
     def __init__(
-        self, device: str, catalog: Catalog, options: ModelOptions, log_level: str, main: WorkerMain = worker.main
+        self, device: str, catalog: Catalog, options: ModelOptions, logs: LogOptions, main: WorkerMain = worker.main
     ) -> None:
         self.device = device
         self.description = device
         self.engaged: Engaged | None = None
         self._main = main
-        self._arguments = (device, catalog, options, log_level)
+        self._arguments = (device, catalog, options, logs)
         self._process: BaseProcess | None = None
         self._connection: Connection | None = None
         self._replies: asyncio.Queue[Reply | None] = asyncio.Queue()

@@ -51,18 +51,18 @@ class TaskWatch:
                 return
             if latest := self._queue.latest(job):
                 yield latest
-            waits, place = latest is None, None
+            place = None
             mailbox.put(QueueMoved())
             while True:
                 event = await mailbox.get()
                 if isinstance(event, Stopping):
                     return
                 if isinstance(event, QueueMoved):
-                    before, place = place, await self._place(job) if waits else None
+                    # A task may wait again: one of several images gives way to another key between two of them.
+                    before, place = place, await self._place(job)
                     if place is not None and place != before:
                         yield place
                     continue
-                waits = False
                 if isinstance(event, ResultReady) and event.result.index in told:
                     continue
                 yield event

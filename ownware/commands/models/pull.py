@@ -27,9 +27,10 @@ def pull(
     from ownware.models.rows import UnknownModel, find_sources, read_catalog
     from pipelines.catalog.catalog import CatalogError
     from pipelines.catalog.hub.errors import HubError
+    from server.log_options import LogOptions
     from server.process.logs import configure_logs
 
-    configure_logs("info")
+    configure_logs(LogOptions("info"))
     try:
         catalog = read_catalog(models)
         for source in dict.fromkeys(source for name in names for source in find_sources(catalog, name)):

@@ -10,15 +10,18 @@ from pipelines.errors import LoadError
 from pipelines.models.residency.options import ModelOptions
 from server.jobs.messages import Ready
 from server.jobs.worker import serve
+from server.log_options import LogOptions
 from tests.fakes import FakeWriter
 
 
-def render(connection: Connection, device: str, catalog: Catalog, options: ModelOptions, log_level: str) -> None:
+def render(connection: Connection, device: str, catalog: Catalog, options: ModelOptions, logs: LogOptions) -> None:
     """Serve as the real worker does."""
     serve(connection, device, FakeWriter)
 
 
-def fail_to_start(connection: Connection, device: str, catalog: Catalog, options: ModelOptions, log_level: str) -> None:
+def fail_to_start(
+    connection: Connection, device: str, catalog: Catalog, options: ModelOptions, logs: LogOptions
+) -> None:
     """Report that the weights are missing."""
 
     def load() -> FakeWriter:
@@ -27,26 +30,28 @@ def fail_to_start(connection: Connection, device: str, catalog: Catalog, options
     serve(connection, device, load)
 
 
-def end_at_once(connection: Connection, device: str, catalog: Catalog, options: ModelOptions, log_level: str) -> None:
+def end_at_once(connection: Connection, device: str, catalog: Catalog, options: ModelOptions, logs: LogOptions) -> None:
     """End without a word."""
 
 
 def fail_with_words(
-    connection: Connection, device: str, catalog: Catalog, options: ModelOptions, log_level: str
+    connection: Connection, device: str, catalog: Catalog, options: ModelOptions, logs: LogOptions
 ) -> None:
     """Write to standard error, as a library in C does, and end by a signal."""
     os.write(2, b"first line\nCUDA error: out of luck\n")
     os.kill(os.getpid(), signal.SIGABRT)
 
 
-def load_for_ever(connection: Connection, device: str, catalog: Catalog, options: ModelOptions, log_level: str) -> None:
+def load_for_ever(
+    connection: Connection, device: str, catalog: Catalog, options: ModelOptions, logs: LogOptions
+) -> None:
     """Read no message, because the weights are being loaded."""
     os.write(2, b"loading\n")
     time.sleep(3600)
 
 
 def ignore_terminate(
-    connection: Connection, device: str, catalog: Catalog, options: ModelOptions, log_level: str
+    connection: Connection, device: str, catalog: Catalog, options: ModelOptions, logs: LogOptions
 ) -> None:
     """Never read the connection again, and end for SIGKILL only."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -14,6 +14,7 @@ from pipelines.models.residency.options import DEFAULT_OPTIONS
 from server.jobs.backend import Worker, WorkerDied, WorkerStartFailed
 from server.jobs.messages import Cancelled, Finished, ImageWritten, Output, Preview, Progress, RenderJob
 from server.jobs.worker_process import WorkerProcess
+from server.log_options import LogOptions
 from server.media.encode import Encoding
 from tests.fakes import FakeWorker
 from tests.server.jobs import fake_mains
@@ -25,7 +26,7 @@ def fake() -> FakeWorker:
 
 
 def process() -> WorkerProcess:
-    return WorkerProcess("cpu", Catalog(()), DEFAULT_OPTIONS, "error", fake_mains.render)
+    return WorkerProcess("cpu", Catalog(()), DEFAULT_OPTIONS, LogOptions("error"), fake_mains.render)
 
 
 def fake_that_cannot_start() -> FakeWorker:
@@ -35,7 +36,7 @@ def fake_that_cannot_start() -> FakeWorker:
 
 
 def process_that_cannot_start() -> WorkerProcess:
-    return WorkerProcess("cpu", Catalog(()), DEFAULT_OPTIONS, "error", fake_mains.fail_to_start)
+    return WorkerProcess("cpu", Catalog(()), DEFAULT_OPTIONS, LogOptions("error"), fake_mains.fail_to_start)
 
 
 @pytest.fixture(params=[fake, process], ids=["fake", "process"])

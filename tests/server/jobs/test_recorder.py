@@ -3,6 +3,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import structlog
 
 from server.errors import Failure
 from server.jobs import recorder as recorder_module
@@ -123,3 +124,15 @@ async def test_an_end_that_cannot_be_stored_is_stored_later(
     assert isinstance(event, Ended)
     assert event.job.state == "done"
     assert await store.find(*WORK.key) == event.job
+
+
+async def test_the_log_has_one_line_at_the_end_of_each_task(recorder: JobRecorder, store: JobStore) -> None:
+    job = await store.accept(WORK, estimate=1.0)
+    with structlog.testing.capture_logs() as lines:
+        await recorder.end(job, Failed(1, REFUSED), loaded=1.234)
+        await recorder.fail(job, "why")
+    one, other = (line for line in lines if line["event"] == "task ended")
+    assert (one["task"], one["state"], one["error"]) == (WORK.task_uuid, "failed", REFUSED.code)
+    assert (one["loaded"], one["images"], one["steps"], one["seconds"]) == (1.23, 0, 0, 0)
+    assert one["waited"] >= 0
+    assert other["error"] == "inferenceError"

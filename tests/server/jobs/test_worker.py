@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+import structlog
 
 from pipelines.catalog.catalog import Catalog, load_catalog
 from pipelines.errors import ControlError, LoadError, LoraError, PromptError, RenderError, ResultError, SizeError
@@ -33,6 +34,7 @@ from server.jobs.messages import (
     Stop,
     Watch,
 )
+from server.log_options import LogOptions
 from server.media.encode import Encoding
 from tests.fakes import FakeWriter
 from tests.server.jobs.common import REQUEST
@@ -120,6 +122,19 @@ def test_previews_come_at_most_four_times_a_second(job: RenderJob, monkeypatch: 
     shown = [reply.step for reply in serve(many, Watch(1, True)) if isinstance(reply, Preview) and reply.index == 0]
     assert shown[:3] == [1, 4, 7]
     assert 40 not in shown  # the image itself follows
+
+
+def test_the_log_names_the_task_of_a_job(job: RenderJob) -> None:
+    seen: list[dict[str, Any]] = []
+
+    class Logging(FakeWriter):
+        def write(self, *arguments: Any) -> ImageWritten:
+            seen.append(structlog.contextvars.get_contextvars())
+            return super().write(*arguments)
+
+    serve(replace(job, task_uuid="a"), writer=Logging())
+    assert seen == [{"task": "a"}] * 2
+    assert structlog.contextvars.get_contextvars() == {}
 
 
 @pytest.mark.parametrize("message", [Stop(), LATER])
@@ -234,7 +249,7 @@ def test_the_process_yields_to_the_server_and_leaves_interrupts_to_it(
     monkeypatch.delenv("HF_HUB_DISABLE_PROGRESS_BARS", raising=False)
     catalog: Catalog = load_catalog().with_embedded_weights() if embedded else load_catalog()
     connection: Any = ScriptedConnection(Stop())
-    worker.main(connection, device, catalog, DEFAULT_OPTIONS, "info")
+    worker.main(connection, device, catalog, DEFAULT_OPTIONS, LogOptions("info"))
     assert kinds(connection.sent) == [Ready]
     assert loaded == [(device, catalog, DEFAULT_OPTIONS)]
     assert nice == niceness

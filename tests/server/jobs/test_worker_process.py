@@ -16,6 +16,7 @@ from server.jobs import worker_process
 from server.jobs.backend import WorkerDied
 from server.jobs.messages import Finished, Output, RenderJob
 from server.jobs.worker_process import WorkerMain, WorkerProcess
+from server.log_options import LogOptions
 from server.media.encode import Encoding
 from tests.server.jobs import fake_mains
 from tests.server.jobs.common import REQUEST, until
@@ -24,7 +25,7 @@ ENDLESS = 10**9
 
 
 def process_of(main: WorkerMain) -> WorkerProcess:
-    return WorkerProcess("cpu", Catalog(()), DEFAULT_OPTIONS, "error", main)
+    return WorkerProcess("cpu", Catalog(()), DEFAULT_OPTIONS, LogOptions("error"), main)
 
 
 @pytest.fixture

@@ -1,4 +1,6 @@
+import asyncio
 import uuid
+from collections.abc import Callable
 from dataclasses import asdict, replace
 
 from starlette.testclient import TestClient
@@ -64,3 +66,14 @@ def test_not_ready(settings: Settings, catalog: Catalog) -> None:
         refused = post(client, new_task())
         assert refused.status_code == 503
         assert error_of(refused)["code"] == "modelNotReady"
+
+
+def test_a_server_that_loads_says_so(settings: Settings, catalog: Catalog) -> None:
+    class Loading(FakeWorker):
+        async def start(self, on_end: Callable[[], None]) -> None:
+            await asyncio.Event().wait()
+
+    with TestClient(create_app(settings, catalog, [Loading()])) as client:
+        response = client.get("/readyz")
+        assert response.status_code == 503
+        assert response.json()["status"] == "starting: no model is loaded yet on fake device"

@@ -1,0 +1,9 @@
+import pickle
+
+from server.log_options import LogOptions
+
+
+def test_they_reach_another_process() -> None:
+    options = LogOptions("debug", "json")
+    assert pickle.loads(pickle.dumps(options)) == options
+    assert LogOptions("debug").format == "text"
