@@ -15,7 +15,9 @@ def linear_gelu(sample: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) 
     A CPU has no such epilogue, and rounds as the two separate kernels do.
     """
     if sample.is_cuda:
-        rows = torch._addmm_activation(bias, sample.reshape(-1, sample.shape[-1]), weight.t(), use_gelu=True)
+        rows = torch._addmm_activation(  # pyright: ignore[reportPrivateImportUsage]
+            bias, sample.reshape(-1, sample.shape[-1]), weight.t(), use_gelu=True
+        )
         return rows.unflatten(0, sample.shape[:-1])
     return functional.gelu(functional.linear(sample, weight, bias), approximate="tanh")
 

@@ -102,7 +102,7 @@ class LoadedModel:
             tables=report is not None and report.tables,
             attention=attention.kernel,
             attention_warning=attention.warning,
-            formats=dict(checkpoint.formats),
+            formats={component: form for component, form in checkpoint.formats.items()},  # noqa: C416  a wider key
             compiled=checkpoint.compiled is not None,
             relaxed=checkpoint.compiled is not None and checkpoint.compiled.relaxed,
         )
