@@ -98,6 +98,9 @@ class Settings(BaseSettings):
         default="strict",
         description="How compiled blocks round. strict: as separate kernels do; relaxed: also kernels that round less.",
     )
+    fused_heads: Literal["off", "on"] = Field(
+        default="off", description="A kernel of our own for the queries and keys of compiled blocks. It needs Triton."
+    )
     vram: Literal["auto"] | Annotated[float, Field(gt=0)] = Field(
         default="auto", description="GPU memory to use, in GiB; auto: all that is free."
     )
@@ -308,6 +311,7 @@ class Settings(BaseSettings):
             tables=None if self.modulation_tables == "auto" else self.modulation_tables == "on",
             compiled=self.data_dir / "compiled" if self.compile == "auto" else None,
             relaxed=self.exactness == "relaxed",
+            fused_heads=self.fused_heads == "on",
         )
 
     @field_validator("data_dir", "models", "lora_dir", "profile_dir")

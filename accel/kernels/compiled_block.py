@@ -7,7 +7,7 @@ numbers, because the compiler makes no kernels for complex ones. Knows one block
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from diffusers.models.transformers.transformer_qwenimage import QwenImageTransformerBlock
@@ -15,6 +15,7 @@ from torch import nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from accel.block_forward import BlockForward, BlockLayers, BlockModulation, forward_through
+from accel.kernels.joint_heads import join_heads
 from accel.kernels.linear_gelu import linear_gelu
 from accel.kernels.low_rank import BlockLowRank
 from accel.rotary_embedding import RealRotary, RotaryEmbedding
@@ -22,6 +23,19 @@ from accel.rotary_embedding import RealRotary, RotaryEmbedding
 # Graphs of one process: with and without clean references, with and without LoRAs, and for each kind of layers.
 GRAPHS = 32
 
+
+class Kernels(NamedTuple):
+    """Kernels in place of what the compiler makes.
+
+    `gelu_in_product` rounds less often: see `linear_gelu`. `fused_heads` rounds as the separate kernels do: see
+    `join_heads`.
+    """
+
+    gelu_in_product: bool = False
+    fused_heads: bool = False
+
+
+SEPARATE = Kernels()
 _Block = Callable[..., tuple[torch.Tensor, torch.Tensor]]
 
 
@@ -29,12 +43,11 @@ _Block = Callable[..., tuple[torch.Tensor, torch.Tensor]]
 class CompiledBlocks:
     """Runs blocks through one compiled function. It is compiled at the first call, which takes about a minute.
 
-    `relaxed` allows kernels that round less often than the separate ones, such as a product with a GELU in it. Forward
-    hooks are not part of the graph, so a block with hooks must not come here. Additions to its layers may.
+    Forward hooks are not part of the graph, so a block with hooks must not come here. Additions to its layers may.
     """
 
     backend: str = "inductor"
-    relaxed: bool = False
+    kernels: Kernels = SEPARATE
     _compiled: _Block = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -76,7 +89,7 @@ class CompiledBlocks:
         modulate_index: torch.Tensor | None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         return self._compiled(
-            block, image, text, modulation.image, modulation.text, *rotary.real, modulate_index, added, self.relaxed
+            block, image, text, modulation.image, modulation.text, *rotary.real, modulate_index, added, self.kernels
         )
 
 
@@ -95,17 +108,17 @@ def forward_with_real_rotary(
     text_rotary: RealRotary,
     modulate_index: torch.Tensor | None,
     added: BlockLowRank | None = None,
-    relaxed: bool = False,
+    kernels: Kernels = SEPARATE,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """What `block_forward` computes, with real rotary embeddings. Equal to it within the rounding of float32.
 
-    `added` are low-rank additions to the layers of the block. `relaxed` rounds less often: see `linear_gelu`.
+    `added` are low-rank additions to the layers of the block.
     """
 
     def attend(image: torch.Tensor, text: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        return _attend(block.attn, image, text, image_rotary, text_rotary, added)
+        return _attend(block.attn, image, text, image_rotary, text_rotary, added, kernels)
 
-    layers = BlockLayers(attend, _mlp(block, "img_mlp", added, relaxed), _mlp(block, "txt_mlp", added, relaxed))
+    layers = BlockLayers(attend, _mlp(block, "img_mlp", added, kernels), _mlp(block, "txt_mlp", added, kernels))
     return forward_through(layers, block, image, text, image_modulation, text_modulation, modulate_index)
 
 
@@ -116,6 +129,7 @@ def _attend(
     image_rotary: RealRotary,
     text_rotary: RealRotary,
     added: BlockLowRank | None,
+    kernels: Kernels,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Joint attention of the text, which comes first, and the image."""
     width = attention.inner_dim // attention.heads
@@ -123,24 +137,22 @@ def _attend(
     def project(name: str, sample: torch.Tensor) -> torch.Tensor:
         return _linear(attention.get_submodule(name), sample, added, f"attn.{name}")
 
-    def heads(name: str, sample: torch.Tensor) -> torch.Tensor:
-        return project(name, sample).unflatten(-1, (-1, width))
+    def joined(names: tuple[str, str], norms: tuple[str, str]) -> torch.Tensor:
+        """The normalized and rotated heads of the text and of the image, [1, words + tokens, heads, width]."""
+        projected = [project(name, sample) for name, sample in zip(names, (text, image), strict=True)]
+        text_norm, image_norm = (attention.get_submodule(name) for name in norms)
+        if kernels.fused_heads:
+            weights = text_norm.weight, image_norm.weight
+            return join_heads(*projected, *weights, *text_rotary, *image_rotary, text_norm.eps)
+        rotated = (
+            _rotate(norm(each.unflatten(-1, (-1, width))), rotary)
+            for norm, each, rotary in zip((text_norm, image_norm), projected, (text_rotary, image_rotary), strict=True)
+        )
+        return torch.cat(list(rotated), dim=1)
 
-    query = torch.cat(
-        [
-            _rotate(attention.norm_added_q(heads("add_q_proj", text)), text_rotary),
-            _rotate(attention.norm_q(heads("to_q", image)), image_rotary),
-        ],
-        dim=1,
-    )
-    key = torch.cat(
-        [
-            _rotate(attention.norm_added_k(heads("add_k_proj", text)), text_rotary),
-            _rotate(attention.norm_k(heads("to_k", image)), image_rotary),
-        ],
-        dim=1,
-    )
-    value = torch.cat([heads("add_v_proj", text), heads("to_v", image)], dim=1)
+    query = joined(("add_q_proj", "to_q"), ("norm_added_q", "norm_q"))
+    key = joined(("add_k_proj", "to_k"), ("norm_added_k", "norm_k"))
+    value = torch.cat([project("add_v_proj", text), project("to_v", image)], dim=1).unflatten(-1, (-1, width))
     joint = scaled_dot_product_attention(query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2))
     joint = joint.transpose(1, 2).flatten(2, 3)
     words = text.shape[1]
@@ -149,14 +161,14 @@ def _attend(
 
 
 def _mlp(
-    block: QwenImageTransformerBlock, name: str, added: BlockLowRank | None, relaxed: bool
+    block: QwenImageTransformerBlock, name: str, added: BlockLowRank | None, kernels: Kernels
 ) -> Callable[[torch.Tensor], torch.Tensor]:
     """The feed-forward layer of the image or of the text."""
     mlp: Any = block.get_submodule(name)
 
     def run(sample: torch.Tensor) -> torch.Tensor:
         activation = mlp.net[0]
-        if relaxed and added is None and isinstance(activation.proj, nn.Linear):
+        if kernels.gelu_in_product and added is None and isinstance(activation.proj, nn.Linear):
             hidden = linear_gelu(sample, activation.proj.weight, activation.proj.bias)
         else:
             hidden = activation.gelu(_linear(activation.proj, sample, added, f"{name}.net.0.proj"))

@@ -13,7 +13,7 @@ from typing import Literal, cast
 import torch
 
 from accel.kernels.attention import attention_kernel, choose_attention
-from accel.kernels.compiled_block import CompiledBlocks
+from accel.kernels.compiled_block import CompiledBlocks, Kernels
 from accel.kernels.low_rank import LAYERS
 from accel.weights.quantized.quantize import quantize
 from benchmarks.gpu.arithmetic import Work, forward_work
@@ -42,16 +42,14 @@ Precision = Literal["unquantized", "fp8"]
 class Case:
     """A text-to-image render: `side` pixels, `steps`, with guidance or without, decoded or latents alone.
 
-    `compiled` runs the blocks through one compiled graph; `relaxed` lets it round less often. `rank` is that of
-    a LoRA on every layer of the blocks.
+    `kernels` are those of compiled blocks; None compiles none. `rank` is that of a LoRA on every layer of the blocks.
     """
 
     side: int
     steps: int
     guidance: bool = True
     picture: bool = False
-    compiled: bool = False
-    relaxed: bool = False
+    kernels: Kernels | None = None
     rank: int = 0
 
 
@@ -62,7 +60,7 @@ class Bench:
         self.size, self.device = size, device
         self._precision: Precision | None = None
         self._models: RandomModels | None = None
-        self._compiled = {relaxed: CompiledBlocks(relaxed=relaxed) for relaxed in (False, True)}
+        self._compiled: dict[Kernels, CompiledBlocks] = {}
         self._latents: dict[tuple[Case, Precision], torch.Tensor] = {}
 
     @cached_property
@@ -141,7 +139,7 @@ class Bench:
 
     def _begin(self, models: RandomModels, case: Case) -> RenderState:
         scale = TRUE_CFG_SCALE if case.guidance else 1.0
-        checkpoint = replace(models.checkpoint, compiled=self._compiled[case.relaxed] if case.compiled else None)
+        checkpoint = replace(models.checkpoint, compiled=None if case.kernels is None else self._blocks(case.kernels))
         return begin(
             RenderRequest("", "", None, case.side, case.side, case.steps, Sampler(), scale, SEED),
             checkpoint,
@@ -150,6 +148,9 @@ class Bench:
             uncond=models.negative_prompt() if case.guidance else None,
             loras=self._loras(checkpoint, case.rank) if case.rank else NO_LORAS,
         )
+
+    def _blocks(self, kernels: Kernels) -> CompiledBlocks:
+        return self._compiled.setdefault(kernels, CompiledBlocks(kernels=kernels))
 
     def _loras(self, checkpoint: Checkpoint, rank: int) -> LoraSet:
         """A small random LoRA on every layer of the blocks."""
@@ -171,7 +172,7 @@ class Bench:
 
     def _difference(self, case: Case, precision: Precision) -> Figures:
         """How far the latents are from the unquantized ones without compilation, relative to those."""
-        plain = self._latents.get((replace(case, compiled=False, relaxed=False), "unquantized"))
+        plain = self._latents.get((replace(case, kernels=None), "unquantized"))
         found = self._latents[case, precision]
         if plain is None or plain is found:
             return {}

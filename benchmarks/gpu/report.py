@@ -24,6 +24,7 @@ Nothing has been measured yet. `python -m benchmarks.gpu` measures a card in eig
 _SWITCHES = (
     ("`--compile auto`", "close: rounding", "ours", "ours, compiled"),
     ("`--exactness relaxed`", "close: rounding", "ours, compiled", "ours, compiled, relaxed"),
+    ("`--fused-heads on`", "close: rounding", "ours, compiled", "ours, compiled, fused heads"),
     ("`--precision fp8`", "lossy", "ours", "ours, fp8"),
     ("`--precision fp8`, compiled", "lossy", "ours, compiled", "ours, fp8, compiled"),
     ("a LoRA inside compiled blocks", "close: rounding", *(f"{_LORA}{end}" for end in ("", ", compiled"))),

@@ -8,6 +8,7 @@ from functools import partial
 
 from accel.cache.strategies.dbcache import DBCache
 from accel.kernels.attention import choose_attention
+from accel.kernels.compiled_block import SEPARATE, Kernels
 from benchmarks.cache_harness import SCHEDULE, STEPS, Harness
 from benchmarks.caches import run_cache_dit, run_diffusers, run_ours
 from benchmarks.gpu.bench import Bench, Case, Precision
@@ -27,8 +28,8 @@ def rows(bench: Bench, steps: int) -> list[Row]:
     """All rows. `steps` are those of the long renders: 50 for the published figures."""
     side = bench.size.side
     long, short = Case(side, steps), Case(side, 8, guidance=False, picture=True)
-    compiled = replace(long, compiled=True)
-    relaxed = replace(compiled, relaxed=True)
+    compiled = replace(long, kernels=SEPARATE)
+    relaxed, fused = (replace(long, kernels=kernels) for kernels in (Kernels(True), Kernels(fused_heads=True)))
     adapted = replace(short, rank=LORA_RANK)
     share = steps / 50
     return [
@@ -44,10 +45,11 @@ def rows(bench: Bench, steps: int) -> list[Row]:
         Row("ours, 8 steps, LoRA on every layer", partial(bench.render, adapted), 6),
         Row(
             "ours, 8 steps, LoRA on every layer, compiled",
-            partial(bench.render, replace(adapted, compiled=True)),
+            partial(bench.render, replace(adapted, kernels=SEPARATE)),
             COMPILE_SECONDS + 4,
         ),
         Row("ours, compiled, relaxed", partial(bench.render, relaxed), COMPILE_SECONDS + 16 * share),
+        Row("ours, compiled, fused heads", partial(bench.render, fused), COMPILE_SECONDS + 16 * share),
         Row("ours, half the side, 20 steps, decoded", partial(bench.render, Case(side // 2, 20, picture=True)), 6),
         *_cache_rows(bench),
         Row("ours, 1.3 times the side", partial(bench.render, Case(_larger(side), steps)), 35 * share + 5),

@@ -16,6 +16,7 @@ BARS: Mapping[str, str] = {
     "ours": _EXACT,
     "ours, compiled": _ROUNDED,
     "ours, compiled, relaxed": _ROUNDED,
+    "ours, compiled, fused heads": _ROUNDED,
     "ours, fp8": _LOSSY,
     "ours, fp8, compiled": _LOSSY,
 }

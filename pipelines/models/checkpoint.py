@@ -14,7 +14,7 @@ from transformers import Qwen2_5_VLForConditionalGeneration, Qwen2Tokenizer
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
 from accel.kernels.attention import choose_attention
-from accel.kernels.compiled_block import CompiledBlocks
+from accel.kernels.compiled_block import SEPARATE, CompiledBlocks
 from accel.weights.placement import PlacedWeights
 from accel.weights.quantized.quantize import describe_linears
 from accel.weights.single_frame import SingleFrameVae
@@ -86,6 +86,7 @@ class LoadedModel:
         report = None if checkpoint.placed is None else checkpoint.placed.report
         linears = describe_linears(checkpoint.transformer)
         attention = choose_attention(checkpoint.device, checkpoint.dtype)
+        kernels = SEPARATE if checkpoint.compiled is None else checkpoint.compiled.kernels
         waiting = checkpoint.waiting
         encoder_layers = dict(describe_linears(checkpoint.text_encoder).layers)
         if plan is not None and waiting is not None and not waiting.host_bytes:  # nothing has been read yet
@@ -104,5 +105,6 @@ class LoadedModel:
             attention_warning=attention.warning,
             formats={component: form for component, form in checkpoint.formats.items()},  # noqa: C416  a wider key
             compiled=checkpoint.compiled is not None,
-            relaxed=checkpoint.compiled is not None and checkpoint.compiled.relaxed,
+            relaxed=kernels.gelu_in_product,
+            fused_heads=kernels.fused_heads,
         )

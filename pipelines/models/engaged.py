@@ -35,6 +35,7 @@ class Engaged:
     attention_warning: str | None = None
     formats: Mapping[str, str] = field(default_factory=dict)
     relaxed: bool = False
+    fused_heads: bool = False
 
     @property
     def plain(self) -> bool:
@@ -53,7 +54,9 @@ class Engaged:
             + (" in host memory" if self.encoder_place == "host" else ""),
             *([f"VAE{self._source('vae')}"] if self._source("vae") else []),
             f"attention {self.attention}",
-            *(["blocks compiled" + (", relaxed" if self.relaxed else "")] if self.compiled else []),
+            *(["blocks compiled"] if self.compiled else []),
+            *(["relaxed"] if self.relaxed else []),
+            *(["fused heads"] if self.fused_heads else []),
         ]
         return ", ".join(parts)
 

@@ -71,6 +71,7 @@ def test_each_option_is_a_flag_and_a_variable(monkeypatch: pytest.MonkeyPatch) -
         "lora_timeout": ("1.5", "2"),
         "compile": ("auto", "off"),
         "exactness": ("relaxed", "strict"),
+        "fused_heads": ("on", "off"),
         "threshold_direction": ("library", "documented"),
         "webhook_secret": ("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSx"),
         "webhook_delays": ("1,2.5", "3"),

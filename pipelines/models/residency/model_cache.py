@@ -7,7 +7,8 @@ from typing import get_args
 import structlog
 import torch
 
-from accel.kernels.compiled_block import CompiledBlocks
+from accel.kernels.compiled_block import CompiledBlocks, Kernels
+from accel.kernels.joint_heads import has_triton
 from pipelines.catalog.catalog import ModelEntry
 from pipelines.errors import LoadError
 from pipelines.models.checkpoint import Checkpoint, LoadedModel
@@ -63,15 +64,24 @@ class ModelCache:
         self._models.make_room(plan.host_bytes, self._kept.networks)
         checkpoint = load(entry.files, self._device, dtype, with_vision=with_vision, plan=plan, kept=self._kept)
         if self._options.compiled is not None and self._device.type == "cuda":
-            blocks = partial(CompiledBlocks, relaxed=self._options.relaxed)
+            blocks = partial(CompiledBlocks, kernels=self._kernels())
             checkpoint = compile_blocks(checkpoint, self._options.compiled, blocks)
-        if self._options.relaxed and checkpoint.compiled is None:
-            log.warning("--exactness relaxed has no effect: the blocks are not compiled", model=entry.air)
+        elif self._options.relaxed or self._options.fused_heads:
+            log.warning(
+                "--exactness relaxed and --fused-heads on have no effect: the blocks are not compiled", model=entry.air
+            )
         memory = ByteBudgetCache(budgets_within(plan.adapter_bytes))
         admission = Admission(plan, usual_workload(entry, self._options.plan), card.memory) if card.memory else None
         model = LoadedModel(checkpoint, plan, self._prompts(entry, checkpoint, plan), memory, admission)
         self._models.add(entry.files, model)
         return model
+
+    def _kernels(self) -> Kernels:
+        """The kernels of compiled blocks that are wanted and can be had."""
+        fused = self._options.fused_heads
+        if fused and not has_triton():
+            log.warning("--fused-heads on has no effect: Triton is not installed")
+        return Kernels(self._options.relaxed, fused and has_triton())
 
     def _free_host_memory(self) -> int:
         """The host memory that is free for models, within what this process may use."""

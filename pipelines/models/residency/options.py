@@ -25,7 +25,7 @@ class ModelOptions:
 
     `streamed_blocks` and `tables` replace what the plan of a model says; None leaves it. `compiled` is where the
     compiler keeps its files; None compiles nothing. Only a GPU compiles. `relaxed` lets compiled
-    blocks round less often.
+    blocks round less often, and `fused_heads` gives them a kernel of their own for queries and keys.
     """
 
     plan: PlanOptions = field(default_factory=PlanOptions)
@@ -34,6 +34,7 @@ class ModelOptions:
     tables: bool | None = None
     compiled: Path | None = None
     relaxed: bool = False
+    fused_heads: bool = False
 
     def adjust(self, plan: WeightsPlan) -> WeightsPlan:
         """The plan with what the user has set."""

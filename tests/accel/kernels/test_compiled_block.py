@@ -5,7 +5,7 @@ import torch
 from diffusers.models.transformers.transformer_qwenimage import QwenImageTransformer2DModel, QwenImageTransformerBlock
 
 from accel.block_forward import BlockForward, block_forward, compute_modulation, time_embedding
-from accel.kernels.compiled_block import CompiledBlocks, compiled_graphs, forward_with_real_rotary
+from accel.kernels.compiled_block import CompiledBlocks, Kernels, compiled_graphs, forward_with_real_rotary
 from accel.kernels.low_rank import LAYERS, BlockLowRank, zero_low_rank
 from accel.rotary_embedding import RotaryEmbedding
 from accel.weights.quantized.quantize import QuantizedPrecision, quantize
@@ -61,8 +61,9 @@ def test_it_computes_what_the_separate_kernels_do(zero_cond_t: bool) -> None:
     assert differences(transformer_of(zero_cond_t=zero_cond_t), CompiledBlocks("eager")) < 2e-6
 
 
-def test_relaxed_blocks_compute_the_same_where_no_kernel_rounds_less() -> None:
-    assert differences(transformer_of(), CompiledBlocks("eager", relaxed=True)) < 2e-6
+@pytest.mark.parametrize("kernels", [Kernels(True), Kernels(fused_heads=True), Kernels(True, True)])
+def test_other_kernels_compute_the_same_where_none_rounds_less(kernels: Kernels) -> None:
+    assert differences(transformer_of(), CompiledBlocks("eager", kernels)) < 2e-6
 
 
 def test_bfloat16_differs_by_its_rounding_only() -> None:

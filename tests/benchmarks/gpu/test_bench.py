@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 import torch
 
-from accel.kernels.compiled_block import CompiledBlocks
+from accel.kernels.compiled_block import SEPARATE, CompiledBlocks
 from benchmarks.gpu.bench import Bench, Case
 from benchmarks.gpu.ceilings import Ceilings
 from benchmarks.random_models import ModelSize
@@ -41,10 +41,10 @@ def test_quantized_latents_are_compared_with_the_exact_ones(bench: Bench, figure
 def test_a_lora_is_the_same_inside_and_outside_the_compiled_blocks(
     bench: Bench, figures: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(bench._compiled, False, CompiledBlocks("eager"))
+    monkeypatch.setitem(bench._compiled, SEPARATE, CompiledBlocks("eager"))
     adapted = replace(CASE, rank=4)
     bench.render(adapted)
-    compiled = bench.render(replace(adapted, compiled=True))
+    compiled = bench.render(replace(adapted, kernels=SEPARATE))
     assert compiled["latents_relative_difference"] < 1e-4
     apart = bench._latents[adapted, "unquantized"] - bench._latents[CASE, "unquantized"]
     assert apart.norm() / bench._latents[CASE, "unquantized"].norm() > 1e-3

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from accel.kernels.compiled_block import CompiledBlocks, compiled_graphs
+from accel.kernels.compiled_block import SEPARATE, CompiledBlocks, compiled_graphs
 from benchmarks.gpu.bench import Bench
 from benchmarks.gpu.rows import rows
 from benchmarks.random_models import ModelSize
@@ -37,7 +37,7 @@ def test_every_row_can_be_measured(bench: Bench) -> None:
 
 def test_a_compiled_row_runs_the_compiled_blocks(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.compiler.reset()  # another test may have compiled the same graph
-    monkeypatch.setitem(bench._compiled, False, CompiledBlocks("eager"))
+    monkeypatch.setitem(bench._compiled, SEPARATE, CompiledBlocks("eager"))
     (row,) = [row for row in rows(bench, 2) if row.name == "ours, compiled"]
     graphs = compiled_graphs()
     assert row.measure()["finite"]

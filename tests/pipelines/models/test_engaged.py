@@ -26,7 +26,7 @@ def test_in_words() -> None:
     )
     assert str(PLAIN) == "transformer bfloat16, 11.25 GiB resident, text encoder bfloat16, attention cudnn"
     assert str(replace(PLAIN, compiled=True)).endswith("attention cudnn, blocks compiled")
-    assert str(replace(PLAIN, compiled=True, relaxed=True)).endswith("blocks compiled, relaxed")
+    assert str(replace(PLAIN, compiled=True, relaxed=True, fused_heads=True)).endswith("compiled, relaxed, fused heads")
 
 
 def test_files_are_told_unless_they_are_folders() -> None:

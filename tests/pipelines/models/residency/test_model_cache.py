@@ -7,6 +7,7 @@ import pytest
 import torch
 from structlog.testing import capture_logs
 
+from accel.kernels.compiled_block import Kernels
 from accel.weights.quantized.quantize import describe_linears
 from pipelines.catalog.catalog import Mode, ModelEntry, load_catalog
 from pipelines.conditioning import encode_prompt
@@ -80,12 +81,21 @@ def test_the_old_model_is_dropped_before_the_new_one_is_loaded_when_host_memory_
 
 
 def test_relaxed_rounding_without_compiled_blocks_is_told(folder: Path) -> None:
-    models = ModelCache("cpu", ModelOptions(relaxed=True))
+    models = ModelCache("cpu", ModelOptions(relaxed=True, fused_heads=True))
     with capture_logs() as lines:
         models.get(entry("text_to_image", folder))
     assert [line["event"] for line in lines if line["log_level"] == "warning"] == [
-        "--exactness relaxed has no effect: the blocks are not compiled"
+        "--exactness relaxed and --fused-heads on have no effect: the blocks are not compiled"
     ]
+
+
+def test_a_kernel_without_its_library_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    models = ModelCache("cpu", ModelOptions(fused_heads=True))
+    for installed, events in ((True, []), (False, ["--fused-heads on has no effect: Triton is not installed"])):
+        monkeypatch.setattr(model_cache, "has_triton", lambda installed=installed: installed)
+        with capture_logs() as lines:
+            assert models._kernels() == Kernels(fused_heads=installed)
+        assert [line["event"] for line in lines] == events
 
 
 def test_a_share_of_the_host_memory_is_kept(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
