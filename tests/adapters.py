@@ -10,6 +10,8 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from accel.weights.quantized.base import AnyLinear, QuantizedLinear
+
 BLOCK = "transformer_blocks.{}."
 MODULES = [
     f"transformer_blocks.{number}.{name}"
@@ -22,9 +24,9 @@ Adapter = dict[str, tuple[torch.Tensor, torch.Tensor]]  # module → down [rank,
 State = dict[str, torch.Tensor]
 
 
-def linear_of(transformer: nn.Module, name: str) -> nn.Linear:
+def linear_of(transformer: nn.Module, name: str) -> AnyLinear:
     module = transformer.get_submodule(name)
-    assert isinstance(module, nn.Linear)
+    assert isinstance(module, nn.Linear | QuantizedLinear)
     return module
 
 
