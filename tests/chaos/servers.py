@@ -51,7 +51,7 @@ class ChaosServer:
         """Wait until the server takes tasks, or until it says with another status that it does not."""
         self._until(lambda: httpx2.get(f"{self.url}/readyz").status_code == status, START_SECONDS, f"never {status}")
 
-    def send(self, **changes: Any) -> dict[str, Any]:
+    def send(self, timeout: float = TASK_SECONDS, **changes: Any) -> dict[str, Any]:
         """Send a small task and return the first item of the answer."""
         task = {
             "taskType": "imageInference",
@@ -62,7 +62,7 @@ class ChaosServer:
             "height": 128,
             "steps": 2,
         }
-        answer = httpx2.post(f"{self.url}/v1", json=[task | changes], headers=KEY, timeout=TASK_SECONDS).json()
+        answer = httpx2.post(f"{self.url}/v1", json=[task | changes], headers=KEY, timeout=timeout).json()
         return (answer.get("data") or answer["errors"])[0]
 
     def state(self, task_uuid: str) -> dict[str, Any]:

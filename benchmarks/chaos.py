@@ -1,0 +1,56 @@
+"""Writes the figures of the chaos tests into a page, from the lines that the tests have recorded.
+
+    OWNWARE_CHAOS_FIGURES=benchmarks/results/chaos-cpu.jsonl make test-chaos
+    python -m benchmarks.chaos --results benchmarks/results/chaos-cpu.jsonl --page docs/reference/reliability.md
+
+The latest line of each test counts. Measures nothing itself.
+"""
+
+import argparse
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+BEGIN, END = "<!-- chaos: begin -->", "<!-- chaos: end -->"
+_HEADER = ("| test | figures |", "|---|---|")
+
+
+def main() -> None:
+    """Write the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--results", type=Path, required=True, help="file of JSON lines")
+    parser.add_argument("--page", type=Path, required=True, help="page that has the table")
+    options = parser.parse_args()
+    lines = [json.loads(line) for line in options.results.read_text(encoding="utf-8").splitlines()]
+    page = options.page.read_text(encoding="utf-8")
+    options.page.write_text(with_table(page, lines), encoding="utf-8")
+
+
+def with_table(page: str, lines: Iterable[dict[str, Any]]) -> str:
+    """The page with the table of the latest lines between its two marks. Raises `ValueError` without the marks."""
+    before, mark, rest = page.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not mark or not end:
+        raise ValueError(f"the page has no {BEGIN} … {END}")
+    latest = {line["test"]: line for line in lines if line["benchmark"] == "chaos"}
+    rows = [f"| {test} | {_describe(latest[test])} |" for test in sorted(latest)]
+    return "\n".join([before + mark, *_HEADER, *rows, end + after])
+
+
+def _describe(line: dict[str, Any]) -> str:
+    """The figures of a line in words: `kills 4, pictures 12`."""
+    return ", ".join(
+        f"{name.replace('_', ' ')} {_number(value)}"
+        for name, value in line.items()
+        if name not in ("benchmark", "test", "date")
+    )
+
+
+def _number(value: float | list[float]) -> str:
+    """A number, or the least and the greatest of several."""
+    return f"{min(value)} to {max(value)}" if isinstance(value, list) else str(value)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,37 @@
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks import chaos
+from benchmarks.chaos import BEGIN, END, with_table
+from tests.sources import ROOT
+
+RESULTS, PAGE = ROOT / "benchmarks/results/chaos-cpu.jsonl", ROOT / "docs/reference/reliability.md"
+LINES = [
+    {"benchmark": "chaos", "test": "worker killed", "kills": 1, "date": "then"},
+    {"benchmark": "chaos", "test": "worker killed", "kills": 2, "ready_again_seconds": [3.5, 1.5], "date": "now"},
+    {"benchmark": "other", "test": "none"},
+]
+
+
+def test_the_latest_line_of_each_test_is_in_the_table() -> None:
+    page = with_table(f"a\n{BEGIN}\nold\n{END}\nb\n", LINES)
+    row = "| worker killed | kills 2, ready again seconds 1.5 to 3.5 |"
+    assert page == f"a\n{BEGIN}\n| test | figures |\n|---|---|\n{row}\n{END}\nb\n"
+    assert with_table(page, LINES) == page
+
+
+def test_a_page_without_marks() -> None:
+    with pytest.raises(ValueError, match="chaos: begin"):
+        with_table("a", LINES)
+
+
+def test_the_page_has_the_committed_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(PAGE.read_text(encoding="utf-8"), encoding="utf-8")
+    monkeypatch.setattr(sys, "argv", ["chaos", "--results", str(RESULTS), "--page", str(page)])
+    chaos.main()
+    assert page.read_text(encoding="utf-8") == PAGE.read_text(encoding="utf-8")
+    assert all(json.loads(line)["benchmark"] == "chaos" for line in RESULTS.read_text(encoding="utf-8").splitlines())
