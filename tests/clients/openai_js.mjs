@@ -20,9 +20,12 @@ const file = (name = "photo.png") => toFile(readFileSync(photo), name, { type: "
 const models = [];
 for await (const model of client.models.list()) models.push(model.id);
 const first = await generate({ model: "gpt-image-1", n: 2, output_format: "jpeg" });
+const stream = [];
+for await (const event of await generate({ stream: true, partial_images: 1 })) stream.push(event.type);
 console.log(
   JSON.stringify({
     models,
+    stream,
     generate: bytes(first),
     size: first.size,
     url: (await generate({ response_format: "url" })).data.map((item) => item.url),

@@ -44,7 +44,9 @@ def sync(base_url: str, key: str, photo: str, mask: str) -> dict[str, Any]:
 
     data_uri = "data:image/png;base64," + base64.b64encode(Path(photo).read_bytes()).decode()
     first = generate(model="gpt-image-1", n=2, output_format="jpeg", quality="auto", background="auto")
+    events = list(generate(stream=True, partial_images=1, extra_body={**EXTRA, "num_inference_steps": 20}))
     return {
+        "stream": [event.type for event in events if event.b64_json],
         "models": [model.id for model in client.models.list()],
         "generate": bytes_of(first),
         "size": first.size,

@@ -30,6 +30,8 @@ def check(found: dict[str, Any], live: LiveServer) -> None:
     assert {"qwen-image", "gpt-image-1"} <= {*found["models"]}
     assert [image[:6] for image in found["generate"]] == [JPEG, JPEG]
     assert found["size"] == "128x128"
+    assert found["stream"][-1] == "image_generation.completed"
+    assert {*found["stream"][:-1]} <= {"image_generation.partial_image"}
     (url,) = found["url"]
     assert url.startswith(f"{live.url}/image/")
     assert found["edit"] == found["edit_several"] == [PNG]

@@ -26,7 +26,7 @@ LINK_SECONDS = 86_400  # "Generated image links are valid for 24 hours"
 CALLBACK_DELAYS = (1.0, 2.0, 4.0)  # seconds between the tries
 WATERMARK = "Qwen-Image"
 _NAMES = {**EXTENSION_NAMES, "references": "image_urls", "references[]": "image_urls[]", "seed_image": "image_urls[0]"}
-_NAMES |= {"width": "size", "height": "size", "task_id": "Idempotency-Key"}
+_NAMES |= {"width": "size", "height": "size", "task_id": "Idempotency-Key", "webhook": "callback_url"}
 STATES: dict[State, TaskState] = {
     "queued": "pending",
     "running": "processing",
@@ -41,12 +41,11 @@ _TASK_STATUS_CODES = {503: "service_unavailable", 504: "generation_timeout"}
 
 @dataclass(frozen=True, slots=True)
 class CreateCall:
-    """One request with validated fields. `sent` is the whole body; `callback` has passed its checks."""
+    """One request with validated fields. `sent` is the whole body."""
 
     task_id: str
     fields: CreateFields
     sent: Json
-    callback: str | None = None
 
 
 class EvoLinkDialect:
@@ -72,7 +71,8 @@ class EvoLinkDialect:
             names=_NAMES,
             **fields.plain_options,
         )
-        webhook = Webhook(request.callback, client.base_url, CALLBACK_DELAYS) if request.callback else None
+        callback = fields.callback_url
+        webhook = None if callback is None else Webhook(callback, client.base_url, CALLBACK_DELAYS)
         return to_spec(
             plain,
             catalog,

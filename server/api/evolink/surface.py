@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 from pipelines.catalog.catalog import REFERENCES
 from server.api.client import Client
 from server.api.evolink import file_table, openapi
-from server.api.evolink.callbacks import CallbackCheck, EvoLinkWebhooks
+from server.api.evolink.callbacks import EvoLinkWebhooks
 from server.api.evolink.dialect import NAME, EvoLinkDialect
 from server.api.evolink.files import EvoLinkFiles
 from server.api.evolink.tasks import EvoLinkTasks
@@ -44,8 +44,7 @@ class EvoLinkSurface:
         self._services = services
         self._dialect = EvoLinkDialect(services.loras)
         self.webhooks = EvoLinkWebhooks(self._dialect)
-        self._callbacks = CallbackCheck(services.allow_private_urls)
-        self._tasks = EvoLinkTasks(services, self._dialect, self._callbacks)
+        self._tasks = EvoLinkTasks(services, self._dialect)
         self._files = EvoLinkFiles(services)
         self._started = int(time.time())
 
@@ -81,8 +80,7 @@ class EvoLinkSurface:
         """Nothing is done beside the calls."""
 
     async def close(self) -> None:
-        """Close the check of callbacks."""
-        await self._callbacks.close()
+        """Nothing is done beside the calls."""
 
     def recognizes(self, headers: Headers, body: Mapping[str, Any]) -> bool:
         """Whether a call has what only this vendor's clients send."""

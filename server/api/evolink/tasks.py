@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from server.api.client import Client
-from server.api.evolink.callbacks import CallbackCheck
+from server.api.evolink.callbacks import check_scheme
 from server.api.evolink.dialect import NAME, STATES, CreateCall, EvoLinkDialect
 from server.api.evolink.fields import BatchFields, CreateFields
 from server.api.evolink.progress import ToldProgress
@@ -29,10 +29,9 @@ REPLAY_HEADER = "idempotency-replayed"
 class EvoLinkTasks:
     """Answers about tasks."""
 
-    def __init__(self, services: Services, dialect: EvoLinkDialect, callbacks: CallbackCheck) -> None:
+    def __init__(self, services: Services, dialect: EvoLinkDialect) -> None:
         self._services = services
         self._dialect = dialect
-        self._callbacks = callbacks
         self._progress = ToldProgress(services.queue)
 
     async def create(self, request: Request, client: Client, body: Mapping[str, Any]) -> Response:
@@ -43,8 +42,9 @@ class EvoLinkTasks:
         fields = validate(CreateFields, body)
         key = request.headers.get(KEY_HEADER)
         task_id = new_task_id() if key is None else task_id_of_key(key)
-        callback = None if fields.callback_url is None else await self._callbacks.check(fields.callback_url)
-        call = CreateCall(task_id, fields, dict(body), callback)
+        if fields.callback_url is not None:
+            check_scheme(fields.callback_url, allow_private=self._services.allow_private_urls)
+        call = CreateCall(task_id, fields, dict(body))
         if key is not None and (known := await self._repeated(client, call)) is not None:
             return known
         try:

@@ -5,11 +5,15 @@ Knows bodies, headers and status codes. A client that hangs up while its task wa
 
 import asyncio
 import contextlib
+import json
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
+from fastapi.sse import KEEPALIVE_COMMENT, EventSourceResponse, format_sse_event
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -19,16 +23,21 @@ from server.api.fields.form import Form, read_form
 from server.api.fields.validation import from_texts, validate
 from server.api.openai_images.dialect import ImageCall, OpenAIDialect, status_of
 from server.api.openai_images.fields import EditFields, GenerationFields
+from server.api.openai_images.stream import ImageStream
 from server.api.requests import client_of, read_object
 from server.api.response_headers import response_headers
 from server.api.services import Services
+from server.api.watching.pauses import with_pauses
 from server.connections.bodies import release_body
 from server.errors import ApiError, InvalidParameter, MediaError, MissingParameter, ServiceUnavailable
 from server.jobs.events import Ended, ResultReady
+from server.jobs.job import Job
 from server.tasks.spec import TaskSpec
+from server.tasks.waiting import accept
 
 # The vendor's clients give up after 600 seconds, and would send the same task again.
 LONGEST_WAIT = 590.0
+KEEPALIVE_SECONDS = 15.0  # proxies close a silent connection
 TASK_HEADER = "x-request-id"  # what the vendor's clients keep of an answer
 CLIENT_ID_HEADER = "x-client-request-id"
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
@@ -86,10 +95,11 @@ class ImageCalls:
             raise error.for_parameter("mask") from error
 
     async def _answer(self, request: Request, client: Client, call: ImageCall) -> Response:
-        if call.fields.stream:
-            message = "Invalid value for 'stream' parameter. Images are not streamed here: send false."
-            raise InvalidParameter("stream", message)
         spec = self._dialect.parse(call, client)
+        if call.fields.stream:
+            job = await accept(self._services.tasks, replace(spec, wait=False))
+            headers = response_headers(200, job.submission.warnings) | {TASK_HEADER: spec.task_id}
+            return EventSourceResponse(self._stream(job, call, client), 200, {**headers, "Cache-Control": "no-store"})
         watching = client.watch(request) if self._services.options.cancel_for_gone_clients else contextlib.nullcontext()
         try:
             with watching:
@@ -105,6 +115,18 @@ class ImageCalls:
             return JSONResponse(self._dialect.error(job.failure, job), status, headers)
         headers |= response_headers(200, job.submission.warnings)
         return JSONResponse(self._dialect.answer(job, images), 200, headers)
+
+    async def _stream(self, job: Job, call: ImageCall, client: Client) -> AsyncIterator[bytes]:
+        """The events of an accepted call, with a comment where nothing happens for a while."""
+        news = self._services.watch.follow(client.owner, job.submission.task_uuid)
+        events = ImageStream(self._dialect, call, client).events(news)
+        async with aclosing(with_pauses(events, KEEPALIVE_SECONDS)) as stream:
+            async for event in stream:
+                if event is None:
+                    yield KEEPALIVE_COMMENT
+                else:
+                    text = await asyncio.to_thread(json.dumps, event)
+                    yield format_sse_event(data_str=text, event=event["type"])
 
     async def _wait(self, spec: TaskSpec, client: Client) -> tuple[list[dict[str, Any]], Ended]:
         """The images of a task, and its end."""

@@ -53,8 +53,10 @@ class GenerationFields(Extensions):
     background: Literal["auto", "opaque"] = Field(default=AUTO, description="`transparent` cannot be rendered.")
     quality: StrictStr = Field(default=AUTO, description="Without effect: use `num_inference_steps`.")
     style: StrictStr | None = Field(default=None, description="Without effect.")
-    stream: StrictBool = False
-    partial_images: Annotated[Integer, Field(ge=0, le=3)] = 0
+    stream: StrictBool = Field(default=False, description="Answer with server-sent events, one for each image.")
+    partial_images: Annotated[Integer, Field(ge=0, le=3)] = Field(
+        default=0, description="Previews of each image in a stream, small JPEGs."
+    )
     seed: Annotated[Integer, Field(ge=0, le=MAX_SEED)] | None = Field(default=None, description="Default: random.")
     negative_prompt: LongText | None = None
 

@@ -6,6 +6,7 @@ A stream that breaks is resumed by `Last-Event-ID`: every id says how many image
 import asyncio
 import re
 from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -21,6 +22,7 @@ from server.api.json_output.file_texts import compact_json, has_files
 from server.api.routes.tasks import TASK_ROUTE
 from server.api.services import Services
 from server.api.watching.event_writer import EventWriter
+from server.api.watching.pauses import with_pauses
 from server.errors import InvalidParameter
 from server.jobs.events import Ended, ResultReady
 from server.jobs.job import Job
@@ -89,25 +91,16 @@ async def _stream(
     news: AsyncGenerator[TaskNews], place: _Place, writer: EventWriter, client: Client
 ) -> AsyncIterator[bytes]:
     """The stream, with a comment where nothing happens for a while."""
-    following = asyncio.ensure_future(anext(news, None))
-    try:
-        while True:
-            await asyncio.wait({following}, timeout=KEEPALIVE_SECONDS)
-            if not following.done():
+    async with aclosing(with_pauses(news, KEEPALIVE_SECONDS)) as stream:
+        async for latest in stream:
+            if latest is None:
                 yield KEEPALIVE_COMMENT
                 continue
-            if (latest := following.result()) is None:
-                return
             event = await writer.write(latest, client)
             place.add(latest)
             data = event.data
             text = await asyncio.to_thread(compact_json, data) if has_files(data) else compact_json(data)
             yield format_sse_event(data_str=text, event=event.name, id=str(place))
-            following = asyncio.ensure_future(anext(news, None))
-    finally:
-        following.cancel()
-        await asyncio.gather(following, return_exceptions=True)
-        await news.aclose()
 
 
 _EXAMPLE = """event: queued

@@ -116,7 +116,7 @@ class TestGenerations:
             ({"response_format": "png"}, "response_format"),
             ({"seed": -1}, "seed"),
             ({"seed": 2**63}, "seed"),
-            ({"stream": True}, "stream"),
+            ({"stream": "yes"}, "stream"),
             ({"loras": ["none"]}, "loras[0].path"),
             ({"cache": "none"}, "cache.type"),
             ({"num_inference_steps": 51}, "num_inference_steps"),
