@@ -56,13 +56,13 @@ class RunningServer:
 
 
 @contextmanager
-def run_server(data_dir: str) -> Iterator[RunningServer]:
-    """Run a server on a free port. Raises `SystemExit` when it does not start."""
+def run_server(data_dir: str, *flags: str) -> Iterator[RunningServer]:
+    """Run a server on a free port, with these flags. Raises `SystemExit` when it does not start."""
     port = _free_port()
     url = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "ownware", "serve", "--port", str(port), "--data-dir", data_dir]
     started = time.perf_counter()
-    process = subprocess.Popen([*command, "--log-level", "error"], stdout=subprocess.DEVNULL)
+    process = subprocess.Popen([*command, "--log-level", "error", *flags], stdout=subprocess.DEVNULL)
     try:
         with httpx2.Client(base_url=url) as web:
             while not _ready(web):

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
-from starlette.requests import HTTPConnection
+from starlette.requests import ClientDisconnect, HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.caller import caller_address
@@ -35,6 +35,8 @@ class GuardBodies:
         scope[_RELEASE] = lambda: hold.set(0)
         try:
             await self._app(scope, receiving.receive, send)
+        except ClientDisconnect:  # amid its body: nobody is there to be answered
+            pass
         finally:
             hold.set(0)
 

@@ -1,6 +1,5 @@
 """Connections, bodies and frames of strangers are bounded in number, bytes and time."""
 
-import asyncio
 import contextlib
 import json
 import resource
@@ -9,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import httpx2
 import pytest
 import websockets
 
@@ -46,11 +44,21 @@ def lines(server: ChaosServer, number: int, sent: bytes, source: str = "127.0.0.
         yield found
 
 
+@pytest.fixture
+def many_files() -> Iterator[None]:
+    """Let this process open more files than the server."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(4096, hard)), hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.usefixtures("many_files")
 def test_idle_connections_keep_no_one_out(tmp_path: Path) -> None:
     """1,200 of them at nofile=1024: no new clients, and a million log lines in 45 s."""
     log = tmp_path / "log"
     with log.open("wb") as file, chaos_server(tmp_path / "data", log=file, preexec_fn=few_files) as server:
-        with lines(server, 900, b"", "127.0.0.2"):
+        with lines(server, 1200, b"", "127.0.0.2"):
             assert "imageURL" in server.send()
             assert len(log.read_bytes().splitlines()) < 100
         assert server.terminate() == 0
@@ -88,16 +96,3 @@ async def test_a_stranger_sends_small_frames_only(tmp_path: Path) -> None:
         async with websockets.connect(url, additional_headers=KEY) as client:
             await client.send(json.dumps([{"taskType": "ping", "ping": True, "padding": "a" * 60_000}] * 20))
             assert "errors" in json.loads(await client.recv())
-
-
-async def test_floods_of_both_kinds_leave_room_for_others(tmp_path: Path) -> None:
-    """One address takes half of the connections and half of the bytes at most."""
-    with chaos_server(tmp_path, preexec_fn=few_files) as server:
-        head = b"POST /v1 HTTP/1.1\r\nHost: localhost\r\nContent-Length: 90000000\r\n\r\n"
-        with lines(server, 500, head + bytes(MB), "127.0.0.2"):
-            transport = httpx2.AsyncHTTPTransport(local_address="127.0.0.3")
-            async with httpx2.AsyncClient(transport=transport, headers=KEY) as other:
-                body = [{"taskType": "imageUpload", "taskUUID": "x", "image": "a" * 20 * MB}]
-                answer = (await other.post(f"{server.url}/v1", json=body)).json()
-            assert answer["errors"][0]["code"] == "invalidTaskUUID"
-            await asyncio.to_thread(server.send)

@@ -127,7 +127,6 @@ class RunwareSocket:
                 answered()
                 if not session.put(frame(answer)):
                     connection.refuse()
-                    log.warning("a client reads none of its answers", owner=session.owner)
                     return
         finally:
             answered()
@@ -180,6 +179,7 @@ class _Connection:
         self.key: str | None = None  # the one that it has authenticated with
         self.control = control_of(websocket)
         self.send = self._send  # always the same object, because the session compares it
+        self._refused = False
         self._unanswered = 0
         self._room = asyncio.Event()
 
@@ -203,7 +203,11 @@ class _Connection:
         return answered
 
     def refuse(self) -> None:
-        """Close the connection of a client that reads too little."""
+        """Close the connection of a client that reads too little. Further calls change nothing."""
+        if self._refused:
+            return
+        self._refused = True
+        log.warning("a client reads none of its answers", owner=self.session.owner if self.session else None)
         if self.control is not None:
             self.control.close_now(TRY_AGAIN_LATER, "Too many answers wait to be read.")
 

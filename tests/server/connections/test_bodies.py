@@ -91,6 +91,13 @@ async def test_a_body_that_does_not_come_is_given_up(
     assert isinstance(app.found, RequestTimeout)
 
 
+async def test_a_client_that_hangs_up_amid_its_body_is_no_error() -> None:
+    """Each one left a stack trace in the log."""
+    app, budget = App(), BodyBudget(100)
+    await (await run(app, budget, piece(10), {"type": "http.disconnect"}))
+    assert (app.found, budget.held) == (None, 0)
+
+
 async def test_other_connections_pass() -> None:
     seen = []
 
