@@ -18,7 +18,7 @@ from typing import ClassVar, Literal
 
 # What is at fault: the served model, an adapter that the request names, something that the request brought along, its
 # size, or the result of them all.
-Fault = Literal["weights", "adapter", "input", "size", "result"]
+Fault = Literal["weights", "adapter", "input", "size", "result", "content"]
 
 
 class RenderError(Exception):

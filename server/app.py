@@ -41,6 +41,7 @@ from server.delivery.dispatcher import Courier, Dispatcher
 from server.delivery.outbox import Kind, Outbox
 from server.delivery.sender import Sender
 from server.errors import ApiError
+from server.extras import is_installed
 from server.jobs import rows as job_tables
 from server.jobs.backend import Worker
 from server.jobs.history import JobHistory
@@ -68,7 +69,7 @@ from server.tasks.endings import deadlines
 from server.tasks.endings.deadlines import Deadlines
 from server.tasks.lora_library import LoraLibrary
 from server.tasks.migrations import MIGRATIONS
-from server.tasks.options import TaskOptions
+from server.tasks.options import SafetyOptions, TaskOptions
 from server.tasks.picture_tasks import PictureTasks
 from server.tasks.submit import TaskService
 from server.tasks.task_ids import IdClaims, TaskIds
@@ -200,6 +201,7 @@ def _services(
         threshold_direction=settings.threshold_direction,
         cancel_for_gone_clients=settings.gone_clients == "cancel",
         webhook_delays=settings.webhook_delays,
+        safety=SafetyOptions(is_installed("nudenet"), settings.safety_default, settings.safety_action),
     )
     schemas = [*TABLES, *(surface.schema for surface in SURFACES)]
     database = Database(settings.data_dir / DATABASE_NAME, schemas, MIGRATIONS)

@@ -2,9 +2,15 @@
 
 import sys
 from importlib.metadata import requires
+from importlib.util import find_spec
 from pathlib import Path
 
 _ROOT = Path(__file__).parents[1]
+
+
+def is_installed(package: str) -> bool:
+    """Whether a package of an extra can be imported. Imports nothing."""
+    return find_spec(package) is not None
 
 
 def install_command(extra: str) -> str:

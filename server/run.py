@@ -53,6 +53,9 @@ def serve(settings: Settings) -> int:
     """Serve until interrupted. Returns the process's exit status."""
     protect_standard_streams()
     configure_logs(settings.log_options)
+    if settings.safety_default and importlib.util.find_spec("nudenet") is None:
+        typer.echo(f"ownware: --safety-default needs the content check: {install_command('safety')}", err=True)
+        return 2
     if settings.face_refinement and importlib.util.find_spec("nudenet") is None:
         typer.echo(f"ownware: --face-refinement needs the face detector: {install_command('faces')}", err=True)
         return 2

@@ -164,6 +164,14 @@ class Settings(BaseSettings):
     )
     webhook_timeout: float = Field(default=10.0, gt=0, description="Seconds that a webhook's receiver may take.")
     upload_timeout: float = Field(default=30.0, gt=0, description="Seconds that one try of an upload may take.")
+    safety_default: bool = Field(
+        default=False, description="Check the images of tasks that do not say whether to; needs the extra safety."
+    )
+    safety_action: Literal["flag", "block"] = Field(
+        default="flag",
+        description="What to do with an image that is not safe for work. flag: its result says so; block: it is not "
+        "kept, and its task fails.",
+    )
     threshold_direction: Literal["documented", "library"] = Field(
         default="documented",
         description="How fbCacheThreshold and dbCacheThreshold count. documented: lower reuses more, as the API's "

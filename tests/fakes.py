@@ -43,6 +43,7 @@ class FakeWorker:
         self.go.set()
         self.fail: Failure | None = None
         self.die = False
+        self.unsafe = False
         self.start_failure: str | None = None
         self.measured: Measured | None = None
         self.dying_starts = 0
@@ -130,7 +131,7 @@ class FakeWorker:
 
     def _draw(self, job: RenderJob, index: int) -> ImageWritten:
         image = write_flat_image(job, next(output for output in job.outputs if output.index == index))
-        return replace(image, measured=self.measured)
+        return replace(image, measured=self.measured, unsafe=None if job.safety is None else self.unsafe)
 
 
 class FakeWriter:

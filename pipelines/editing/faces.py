@@ -5,19 +5,14 @@ Knows pictures and requests; imports no torch.
 """
 
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import numpy as np
 from PIL import Image, ImageFilter
 
 from pipelines.catalog.fingerprint import file_digest
+from pipelines.detection.detector import detect
 from pipelines.editing.canvas import Box
 from pipelines.request import FaceRefinement, Reference, RenderRequest
-
-if TYPE_CHECKING:
-    from nudenet import NudeDetector
 
 # Pixels around a face that are rendered with it: the default of A1111's ADetailer ("inpaint only masked padding").
 MARGIN = 32
@@ -29,10 +24,10 @@ _FACES = ("FACE_FEMALE", "FACE_MALE")
 
 def find_faces(picture: Image.Image, confidence: float) -> tuple[Box, ...]:
     """Return the boxes of the faces in an RGB picture, highest score first. `confidence` is a request's, 0 to 1."""
-    found = _detector().detect(np.ascontiguousarray(np.asarray(picture)[:, :, ::-1]))  # BGR
-    faces = [one for one in found if one["class"] in _FACES and one["score"] >= SCORE_FOR_CONFIDENCE * confidence]
-    faces.sort(key=lambda one: one["score"], reverse=True)
-    boxes = ((x, y, x + width, y + height) for x, y, width, height in (one["box"] for one in faces))
+    least = SCORE_FOR_CONFIDENCE * confidence
+    faces = [one for one in detect(picture) if one.label in _FACES and one.score >= least]
+    faces.sort(key=lambda one: one.score, reverse=True)
+    boxes = ((x, y, x + width, y + height) for x, y, width, height in (one.box for one in faces))
     return tuple(_clip(box, picture.size) for box in boxes)
 
 
@@ -73,10 +68,3 @@ def _clip(box: Box, size: tuple[int, int]) -> Box:
 def _save(picture: Image.Image, path: Path) -> Reference:
     picture.save(path, compress_level=1)
     return Reference(path, file_digest(path), *picture.size)
-
-
-@cache
-def _detector() -> "NudeDetector":
-    from nudenet import NudeDetector  # an extra, and it takes a second to load
-
-    return NudeDetector()

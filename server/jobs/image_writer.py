@@ -74,6 +74,7 @@ class ImageWriter:
         `after_step` is called before the first step and after each one. `before_load` is called if other weights
         have to be loaded. Raises `RenderError`, and whatever the two raise.
         """
+        from pipelines.detection.content import UnsafeContent, is_unsafe
         from pipelines.generate import generate
         from pipelines.previews.latent_rgb import latent_rgb
         from pipelines.previews.previewer import Previewer
@@ -91,6 +92,9 @@ class ImageWriter:
         finally:
             self._previewer = None  # it holds latents
         image, seed, warnings = generated.image, generated.seed, generated.warnings
+        unsafe = is_unsafe(image) if job.safety is not None else None
+        if unsafe and job.safety == "block":
+            raise UnsafeContent
         encoding = (job.encoding.format, job.encoding.quality)
         made = make_receipt(job.request, seed, encoding, entry, self.description, model.precision, generated.cache)
         receipt = with_engaged(made, self.engaged).to_json()
@@ -113,6 +117,7 @@ class ImageWriter:
             cache=generated.cache,
             engaged=self.engaged,
             recompiled=generated.recompiled,
+            unsafe=unsafe,
             measured=clock.measured(job.request, generated),
         )
 

@@ -12,6 +12,8 @@ from server.delivery.targets import Upload, Webhook
 from server.errors import Failure, TaskCancelled
 from server.media.encode import Encoding
 
+# What becomes of an image that is not safe for work: its result says so, or its task fails.
+SafetyAction = Literal["flag", "block"]
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 ENDED: frozenset[State] = frozenset({"done", "failed", "cancelled"})
 
@@ -24,7 +26,7 @@ class Submission:
     """A validated task on its way into the queue.
 
     `dialect` is the name of the dialect that accepted it. `image_uuids` has a UUID for each image of the
-    request. `ttl` is in seconds. The worker adds to `warnings`.
+    request. `ttl` is in seconds. With `safety` None its images are not checked. The worker adds to `warnings`.
     """
 
     owner: str
@@ -37,6 +39,7 @@ class Submission:
     ttl: int
     webhook: Webhook | None = None
     upload: Upload | None = None
+    safety: SafetyAction | None = None
     warnings: tuple[str, ...] = ()
 
     @property
@@ -51,7 +54,8 @@ class Result:
 
     `seconds` is the time from the start of the image to its file. `receipt` is JSON. `cache` is the report of the step
     cache, None without one. `recompiled` counts the graphs that were compiled during the render; it is not stored.
-    `failure` says why the image could not be uploaded as its task asks.
+    `failure` says why the image could not be uploaded as its task asks. `unsafe` says whether it is not safe for work,
+    None if it was not checked.
     """
 
     index: int
@@ -62,6 +66,7 @@ class Result:
     cache: CacheReport | None = None
     recompiled: int = 0
     failure: Failure | None = None
+    unsafe: bool | None = None
 
 
 CANCELLED = Failure("taskCancelled", "The task was cancelled.", TaskCancelled.status)

@@ -12,6 +12,7 @@ from pipelines.models.engaged import Engaged
 from pipelines.request import RenderRequest
 from server.errors import Failure
 from server.jobs.estimates import Measured
+from server.jobs.job import SafetyAction
 from server.media.encode import Encoding
 
 
@@ -25,13 +26,17 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class RenderJob:
-    """Render these images of a request. `task_uuid` is for the log."""
+    """Render these images of a request. `task_uuid` is for the log.
+
+    `safety` is what to do with an unsafe image, None for no check.
+    """
 
     job_id: int
     request: RenderRequest
     encoding: Encoding
     outputs: tuple[Output, ...]
     task_uuid: str = ""
+    safety: SafetyAction | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +127,7 @@ class ImageWritten:
     cache: CacheReport | None = None
     engaged: Engaged | None = None
     recompiled: int = 0
+    unsafe: bool | None = None
     measured: Measured | None = None
 
 

@@ -42,7 +42,7 @@ class JobRecorder:
             for index, uuid in enumerate(work.image_uuids)
             if index not in finished
         )
-        return RenderJob(job.id, work.request, work.encoding, outputs, work.task_uuid)
+        return RenderJob(job.id, work.request, work.encoding, outputs, work.task_uuid, work.safety)
 
     def begin(self, job: Job) -> None:
         """Tell the watchers that a worker has a job."""
@@ -77,7 +77,16 @@ class JobRecorder:
             expires=now + work.ttl,
         )
         await self._media.adopt(media)
-        result = Result(image.index, uuid, image.seed, image.seconds, image.receipt, image.cache, image.recompiled)
+        result = Result(
+            image.index,
+            uuid,
+            image.seed,
+            image.seconds,
+            image.receipt,
+            image.cache,
+            image.recompiled,
+            unsafe=image.unsafe,
+        )
         updated = await self._store.add_result(job.id, result, image.warnings)
         if work.upload is None:
             self._events.publish(ResultReady(updated, result))

@@ -41,6 +41,7 @@ CREATE TABLE IF NOT EXISTS jobs (
     upload TEXT NOT NULL DEFAULT 'null',
     estimate REAL NOT NULL DEFAULT 0,
     held_end TEXT,
+    safety TEXT,
     UNIQUE (owner, task_uuid)
 );
 CREATE INDEX IF NOT EXISTS jobs_by_state ON jobs (state, id);
@@ -52,6 +53,7 @@ CREATE TABLE IF NOT EXISTS results (
     seed INTEGER NOT NULL,
     seconds REAL NOT NULL,
     failure TEXT,
+    unsafe INTEGER,
     PRIMARY KEY (job_id, position)
 );
 CREATE INDEX IF NOT EXISTS results_by_image ON results (image_uuid);
@@ -70,7 +72,7 @@ CREATE INDEX IF NOT EXISTS cache_reports_by_job ON cache_reports (job_id);
 """
 
 _RESULTS = (
-    "SELECT position, image_uuid, seed, seconds, receipt, failure, report FROM results "
+    "SELECT position, image_uuid, seed, seconds, receipt, failure, unsafe, report FROM results "
     "JOIN receipts USING (image_uuid) LEFT JOIN cache_reports USING (image_uuid) "
 )
 _REPORT = TypeAdapter(CacheReport)
@@ -96,7 +98,7 @@ def insert_job(connection: sqlite3.Connection, submission: Submission, created: 
     """Insert a queued job that takes about `estimate` seconds. Returns its id."""
     row = connection.execute(
         "INSERT INTO jobs (owner, task_uuid, task, request, encoding, image_uuids, ttl, warnings, created, dialect, "
-        "webhook, upload, estimate) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
+        "webhook, upload, safety, estimate) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
         (
             submission.owner,
             submission.task_uuid,
@@ -110,6 +112,7 @@ def insert_job(connection: sqlite3.Connection, submission: Submission, created: 
             submission.dialect,
             _WEBHOOK.dump_json(submission.webhook).decode(),
             _UPLOAD.dump_json(submission.upload).decode(),
+            submission.safety,
             estimate,
         ),
     ).fetchone()
@@ -143,8 +146,9 @@ def _picture_paths(value: Any) -> Iterator[Path]:
 def insert_result(connection: sqlite3.Connection, job_id: int, result: Result) -> None:
     """Insert a result with its receipt and its cache report. Replaces an earlier one of the same image."""
     connection.execute(
-        "INSERT OR REPLACE INTO results (job_id, position, image_uuid, seed, seconds) VALUES (?, ?, ?, ?, ?)",
-        (job_id, result.index, result.image_uuid, result.seed, result.seconds),
+        "INSERT OR REPLACE INTO results (job_id, position, image_uuid, seed, seconds, unsafe) "
+        "VALUES (?, ?, ?, ?, ?, ?)",
+        (job_id, result.index, result.image_uuid, result.seed, result.seconds, result.unsafe),
     )
     connection.execute("INSERT OR REPLACE INTO receipts VALUES (?, ?, ?)", (result.image_uuid, job_id, result.receipt))
     if result.cache is not None:
@@ -182,6 +186,7 @@ def read_job(connection: sqlite3.Connection, job_id: int) -> Job:
         submission = Submission(
             owner=row["owner"],
             dialect=row["dialect"],
+            safety=row["safety"],
             task_uuid=row["task_uuid"],
             ttl=row["ttl"],
             **{name: read(row[name]) for name, read in _READERS.items()},
@@ -251,12 +256,12 @@ def _failure(text: str | None) -> Failure | None:
 
 
 def _result(row: sqlite3.Row) -> Result:
-    *fields, failure, report = row
+    *fields, failure, unsafe, report = row
     try:
         cache = None if report is None else _REPORT.validate_json(report)
     except ValidationError:  # another version wrote it; the picture is there all the same
         cache = None
-    return Result(*fields, cache=cache, failure=_failure(failure))
+    return Result(*fields, cache=cache, failure=_failure(failure), unsafe=None if unsafe is None else bool(unsafe))
 
 
 def _task(text: str) -> dict[str, Any]:

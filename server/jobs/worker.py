@@ -63,6 +63,7 @@ _FAILURES: dict[Fault, tuple[str, int]] = {
     "input": ("inferenceError", 500),
     "size": ("valueTooLarge", 413),
     "result": ("inferenceError", 500),
+    "content": ("nsfwContentDetected", 400),
 }
 
 

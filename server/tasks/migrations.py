@@ -81,6 +81,14 @@ def hold_ends(connection: sqlite3.Connection) -> None:
         connection.execute("ALTER TABLE results ADD COLUMN failure TEXT")
 
 
+def keep_content_checks(connection: sqlite3.Connection) -> None:
+    """From version 0.1: no image was checked."""
+    columns = {row["name"] for row in connection.execute("PRAGMA table_info(jobs)")}
+    if "safety" not in columns:
+        connection.execute("ALTER TABLE jobs ADD COLUMN safety TEXT")
+        connection.execute("ALTER TABLE results ADD COLUMN unsafe INTEGER")
+
+
 MIGRATIONS = (
     collect_task_ids,
     spell_job_ids,
@@ -89,4 +97,5 @@ MIGRATIONS = (
     forget_inputs_as_sent,
     estimate_jobs,
     hold_ends,
+    keep_content_checks,
 )

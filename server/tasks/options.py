@@ -4,8 +4,18 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pipelines.catalog.profiles import Profiles
+from server.jobs.job import SafetyAction
 
 ThresholdDirection = Literal["documented", "library"]
+
+
+@dataclass(frozen=True, slots=True)
+class SafetyOptions:
+    """How images are checked for being safe for work. `available` is false without the extra."""
+
+    available: bool = False
+    by_default: bool = False
+    action: SafetyAction = "flag"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,3 +33,4 @@ class TaskOptions:
     threshold_direction: ThresholdDirection = "documented"
     cancel_for_gone_clients: bool = True
     webhook_delays: tuple[float, ...] = ()
+    safety: SafetyOptions = SafetyOptions()

@@ -37,7 +37,8 @@ class TaskSpec:
     `height` the picture at the path `size_picture` decides the size, or with None the last reference. A `seed` of None
     is random. `picture_sides` are the least and the most pixels that a side of a picture may have. The threshold of a
     TeaCache plan is the client's distance: the model's profile turns it into a threshold. `parameters` has the client's
-    names of the parts at fault in errors and warnings, such as `seed_image` or `cache`.
+    names of the parts at fault in errors and warnings, such as `seed_image` or `cache`. `check_content` says whether
+    images are checked for being safe for work; None is the server's default.
     """
 
     owner: str
@@ -72,6 +73,7 @@ class TaskSpec:
     picture_sides: tuple[int, int] | None = None
     webhook: Webhook | None = None
     upload: Upload | None = None
+    check_content: bool | None = None
     warnings: tuple[str, ...] = ()
     parameters: Mapping[str, str] = field(default_factory=dict)
 

@@ -11,9 +11,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from server.delivery.sender import Sender
-from server.errors import ApiError, InvalidParameter, MediaError, NotFound, ServiceUnavailable, TaskRejected
+from server.errors import (
+    ApiError,
+    InvalidParameter,
+    MediaError,
+    NotFound,
+    ServiceUnavailable,
+    TaskRejected,
+    UnsupportedParameter,
+)
+from server.extras import install_command
 from server.jobs.events import Ended, Event, ResultReady, Stopping
-from server.jobs.job import Cancellation, Job, Submission
+from server.jobs.job import Cancellation, Job, SafetyAction, Submission
 from server.jobs.queue import JobQueue
 from server.media.inputs import InputImages
 from server.media.store import Media
@@ -91,12 +100,24 @@ class TaskService:
         async with contextlib.AsyncExitStack() as held:
             async with self._scopes.open(spec.owner, spec.task_id):
                 await self._ids.check_free(spec.owner, spec.task_id)
+                self._safety(spec)
                 request = assumed_request(spec, self._options.profiles)
                 await held.enter_async_context(self._queue.place(spec.owner, request))
                 await self._check_receivers(spec)
                 pictures = await self._resolve(spec)
             check_pictures(spec, pictures)
             return await self._queue.submit(self._submission(spec, pictures), placed=True)
+
+    def _safety(self, spec: TaskSpec) -> SafetyAction | None:
+        """What to do with unsafe images, None for no check. Raises `TaskRejected` when none can be made."""
+        options = self._options.safety
+        if not (options.by_default if spec.check_content is None else spec.check_content):
+            return None
+        if not options.available:
+            name = spec.parameter("check_content")
+            message = f"'{name}' needs the detector of the content check: {install_command('safety')}"
+            raise TaskRejected(UnsupportedParameter(message, parameter=name))
+        return options.action
 
     async def _check_receivers(self, spec: TaskSpec) -> None:
         """Raise `TaskRejected` for a webhook or an upload that could never be sent."""
@@ -142,6 +163,7 @@ class TaskService:
             ttl=self._options.result_ttl if spec.ttl is None else spec.ttl,
             webhook=spec.webhook,
             upload=spec.upload,
+            safety=self._safety(spec),
             warnings=(*spec.warnings, *warnings),
         )
 

@@ -73,6 +73,8 @@ def test_each_option_is_a_flag_and_a_variable(monkeypatch: pytest.MonkeyPatch) -
         "exactness": ("relaxed", "strict"),
         "fused_heads": ("on", "off"),
         "threshold_direction": ("library", "documented"),
+        "safety_default": ("true", "true"),
+        "safety_action": ("block", "flag"),
         "webhook_secret": ("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSx"),
         "webhook_delays": ("1,2.5", "3"),
         "webhook_timeout": ("1.5", "2"),

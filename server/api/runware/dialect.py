@@ -34,7 +34,8 @@ class RunwareDialect:
         normalized, contradictions = normalize(request, catalog)
         passed: list[str] = []
         if self._options.let_unsupported_pass:
-            normalized, contradictions, passed = let_pass(normalized, request, contradictions, ("safety",))
+            without = () if self._options.safety.available else ("safety",)
+            normalized, contradictions, passed = let_pass(normalized, request, contradictions, without)
         try:
             task, ignored = validate(ImageInference, normalized, ignore_unknown=self._options.ignore_unknown)
         except TaskRejected as rejected:

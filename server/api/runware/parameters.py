@@ -13,6 +13,7 @@ _NAMES = {
     "mask": "inputs.maskImage",
     "webhook": "webhookURL",
     "upload": "uploadEndpoint",
+    "check_content": "safety.checkContent",
     "loras[]": "lora[].model",
     "controls[]": "controlNet[].model",
     "controls[].control_image": "controlNet[].guideImage",

@@ -29,6 +29,8 @@ async def image_item(job: Job, result: Result, media: MediaStore, base_url: str,
         raise NotFound("The image has expired.", code="imageNotFound")
     item |= media_item("image", found, task.get("outputType", "URL"), base_url)
     item["seed"] = result.seed
+    if result.unsafe is not None:
+        item["NSFWContent"] = result.unsafe
     if task.get("includeCost"):
         item["cost"] = 0.0  # your own GPU costs nothing
     return item

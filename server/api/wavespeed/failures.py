@@ -9,7 +9,7 @@ from server.tasks.endings.deadlines import TIMED_OUT
 # The vendor's page "Error Codes".
 MODERATION, INVALID, UNREACHABLE, EXECUTION, INTERNAL, UNAVAILABLE, TIMEOUT = 1200, 1401, 1402, 1403, 5000, 5003, 5004
 _CODES = {
-    "NSFWContent": MODERATION,
+    "nsfwContentDetected": MODERATION,
     "invalidModel": INVALID,
     "valueTooLarge": INVALID,
     "incompatibleParameters": INVALID,

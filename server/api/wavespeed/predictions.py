@@ -61,7 +61,7 @@ def prediction_json(job: Job, base_url: str, outputs: Sequence[str] = ()) -> Jso
         "model": work.task.get("model", ""),
         "outputs": list(outputs),
         "urls": {"get": f"{base_url}{ROOT}/predictions/{work.task_uuid}/result"},
-        "has_nsfw_contents": [False] * len(done),
+        "has_nsfw_contents": [bool(result.unsafe) for result in done],
         "status": status_of(job),
         "created_at": _timestamp(job.created),
         "error": "",

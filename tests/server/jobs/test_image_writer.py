@@ -15,6 +15,7 @@ from accel.cache.plan import CachePlan
 from accel.kernels.attention import AttentionChoice
 from pipelines import generate
 from pipelines.catalog.catalog import Catalog, load_catalog
+from pipelines.detection.content import UnsafeContent
 from pipelines.errors import LoadError
 from pipelines.models import checkpoint
 from pipelines.models.residency.options import DEFAULT_OPTIONS, ModelOptions
@@ -212,3 +213,23 @@ def test_after_the_device_ran_out_of_memory_the_next_job_runs(
     assert kept == [weights, 0]  # the second time in a row the weights go too
     assert [writer.write(jobs[n], outputs[n], ignore).sha256 for n in (2, 3)] == [before, before]
     assert not outputs[1].path.exists()
+
+
+@pytest.mark.parametrize("unsafe", [True, False])
+def test_an_image_is_checked_if_its_job_says_so(
+    writer: ImageWriter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unsafe: bool
+) -> None:
+    monkeypatch.setattr("pipelines.detection.content.is_unsafe", lambda _: unsafe)
+    output = Output(0, tmp_path / "0.png")
+    assert writer.write(RenderJob(3, REQUEST, PNG, (output,), safety="flag"), output, ignore).unsafe is unsafe
+    assert writer.write(RenderJob(3, REQUEST, PNG, (output,)), output, ignore).unsafe is None
+
+
+def test_an_unsafe_image_that_is_blocked_has_no_file(
+    writer: ImageWriter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipelines.detection.content.is_unsafe", lambda _: True)
+    output = Output(0, tmp_path / "0.png")
+    with pytest.raises(UnsafeContent) as refused:
+        writer.write(RenderJob(3, REQUEST, PNG, (output,), safety="block"), output, ignore)
+    assert (refused.value.fault, refused.value.path, output.path.exists()) == ("content", "check_content", False)

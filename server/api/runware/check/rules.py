@@ -165,14 +165,6 @@ def without_effect(given: Mapping[str, object]) -> Iterator[ApiError]:
             yield UnsupportedParameter(f"'{name}' is valid, but has no effect on this server.", parameter=name)
 
 
-def _without_effect(task: ImageInference, entry: ModelEntry, catalog: Catalog) -> Iterator[ApiError]:
-    given = {
-        "safety.checkContent": task.safety.checkContent,
-        "safety.mode": task.safety.mode != "none",
-    }
-    yield from without_effect(given)
-
-
 _RULES: tuple[Rule, ...] = (
     _sizes,
     _references,
@@ -183,5 +175,4 @@ _RULES: tuple[Rule, ...] = (
     _lora_schedules,
     _control_nets,
     _painting,
-    _without_effect,
 )

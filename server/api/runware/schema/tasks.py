@@ -107,7 +107,9 @@ class ImageInference(Task):
     uploadEndpoint: Receiver | None = Field(
         default=None, description="Gets a PUT with the file of each image, before the image is answered."
     )
-    safety: Safety = Field(default=Safety(), description=NO_EFFECT)
+    safety: Safety = Field(
+        default=Safety(), description="Check each image for being safe for work. Its result has NSFWContent."
+    )
     acceleratorOptions: AcceleratorOptions = AcceleratorOptions()
     lora: tuple[Lora, ...] = Field(
         default=(), max_length=MAX_LORAS, description="LoRAs. They act together, on this task only."

@@ -66,9 +66,10 @@ def to_spec(
         controls=controls,
         faces=_faces(task),
         cache=cache,
+        check_content=_check_content(task),
         warnings=(*_warnings(task, entry, schedule, executed, controls, catalog), *said),
     )
-    parameters = {path: parameter_of(path) for path in (*spec.pictures, "webhook", "upload")}
+    parameters = {path: parameter_of(path) for path in (*spec.pictures, "webhook", "upload", "check_content")}
     return replace(spec, parameters=parameters | {"cache": "acceleratorOptions.teaCache"})
 
 
@@ -76,6 +77,12 @@ def control_window(control: ControlNet, steps: int) -> tuple[int, int]:
     """The executed steps start ≤ step < end of `steps` in which a ControlNet acts."""
     steps_given = (control.startStep, control.endStep)
     return step_window(steps, steps_given, (control.startStepPercentage, control.endStepPercentage), (0, steps))
+
+
+def _check_content(task: ImageInference) -> bool | None:
+    """None when the task does not say."""
+    asked = {"checkContent", "mode"} & task.safety.model_fields_set
+    return task.safety.checkContent or task.safety.mode != "none" if asked else None
 
 
 def _loras(task: ImageInference, catalog: Catalog) -> tuple[LoraUse, ...]:
@@ -132,6 +139,8 @@ def _warnings(
         yield f"scheduler '{task.scheduler}' has no exact counterpart for flow models: '{nearest}' runs instead."
     if task.negativePrompt is not None and schedule.true_cfg_scale <= 1:
         yield "negativePrompt is ignored: guidance is off at a scale of 1 or less."
+    if task.safety.mode == "full":
+        yield "safety.mode 'full' is for videos: images are checked as with 'fast'."
     if task.ttl is not None and task.outputType != "URL":
         yield "ttl is ignored: it applies to outputType URL only."
     if task.CFGScale is not None and task.settings.trueCFGScale is not None:

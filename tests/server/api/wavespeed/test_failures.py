@@ -13,7 +13,7 @@ from server.tasks.endings.deadlines import TIMED_OUT
 @pytest.mark.parametrize(
     ("code", "expected"),
     [
-        ("NSFWContent", 1200),
+        ("nsfwContentDetected", 1200),
         ("invalidModel", 1401),
         ("imageNotFound", 1402),
         ("invalidImage", 1402),

@@ -46,14 +46,12 @@ RANGES: list[tuple[str, list[Any], list[Any]]] = [
     ("settings.trueCFGScale", [0, 1, 1.2, 10, 100, -3], ["2", [1], 100.5, 1e300]),
     ("webhookURL", ["https://a.invalid/hook?key=1", "http://a.invalid"], ["a.invalid", "ftp://a.invalid", 3]),
     ("uploadEndpoint", [], ["/tmp/x", "ftp://a.invalid/put"]),
-    ("safety.checkContent", [False], ["no"]),
-    ("safety.mode", ["none"], ["slow"]),
+    ("safety.checkContent", [False, True], ["no"]),
+    ("safety.mode", ["none", "fast", "full"], ["slow"]),
 ]
 
 # path, legal values, illegal values; none of them has an effect yet
 NO_EFFECT: list[tuple[str, list[Any], list[Any]]] = [
-    ("safety.checkContent", [True], []),
-    ("safety.mode", ["fast", "full"], []),
     (ULTRALYTICS, [{}, {"CFGScale": 8.1, "confidence": 0.5, "maskBlur": 0, "maskPadding": 20, "steps": 100}], [
         {"CFGScale": 51}, {"confidence": 1.1}, {"maskBlur": 101}, {"maskPadding": 21}, {"steps": 0}, {"strength": -0.1},
     ]),

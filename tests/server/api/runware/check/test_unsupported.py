@@ -17,8 +17,6 @@ FOREIGN = [
     {"vae": "a:1@1"},
     {"refiner": {"model": "a:1@1"}},
     {"advancedFeatures": {"layerDiffuse": True}},
-    {"safety": {"checkContent": True, "mode": "full"}},
-    {"checkNSFW": True},
 ]
 
 
