@@ -23,8 +23,8 @@ async def test_files_of_one_owner_the_latest_first(table: FileTable) -> None:
     later = replace(FILE, file_id="b", created=NOW + 1, size=7)
     for file in (FILE, later, replace(FILE, owner="other")):
         await table.put(file)
-    assert await table.page("me", offset=0) == [later, FILE]
-    assert await table.page("me", offset=1) == [FILE]
+    assert await table.page("me", offset=0, limit=9) == [later, FILE]
+    assert await table.page("me", offset=1, limit=9) == [FILE]
     assert await table.usage("me") == (2, 12)
 
 
@@ -32,12 +32,12 @@ async def test_the_same_picture_is_one_file_under_its_new_name(table: FileTable)
     renamed = replace(FILE, original_name="new.png")
     await table.put(FILE)
     await table.put(renamed)
-    assert await table.page("me", offset=0) == [renamed]
+    assert await table.page("me", offset=0, limit=9) == [renamed]
 
 
 async def test_what_has_expired_is_gone(table: FileTable) -> None:
     await table.put(replace(FILE, expires=NOW - 1))
-    assert (await table.page("me", offset=0), await table.usage("me")) == ([], (0, 0))
+    assert (await table.page("me", offset=0, limit=9), await table.usage("me")) == ([], (0, 0))
     assert not await table.delete("me", "a")
 
 
