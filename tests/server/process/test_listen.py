@@ -1,4 +1,6 @@
+import asyncio
 import errno
+import socket
 
 import pytest
 
@@ -35,3 +37,18 @@ def test_an_address_of_another_machine() -> None:
 )
 def test_who_reaches_a_host(host: str, here: bool) -> None:
     assert is_loopback(host) is here
+
+
+async def test_answers_do_not_wait_for_acknowledgements() -> None:
+    found: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    def connected(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        found.set_result(writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        writer.close()
+
+    (sock,) = listen("127.0.0.1", 0)
+    async with await asyncio.start_server(connected, sock=sock):
+        _, writer = await asyncio.open_connection(*sock.getsockname())
+        assert await found
+        writer.close()
+        await writer.wait_closed()
