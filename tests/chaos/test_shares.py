@@ -1,0 +1,74 @@
+"""Keys of different weights send very different tasks to one real server, all at once."""
+
+import contextlib
+import itertools
+import sqlite3
+import threading
+import uuid
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from server.keys.api_key import KeyLimits
+from server.keys.key_table import DATABASE_NAME, KeyTable
+from tests.live import live_server
+
+pytestmark = pytest.mark.chaos
+
+# Of each key: the weight, the steps of its tasks and their images. The shortest tasks have the most weight.
+KEYS = {"a": (1, 6, 3), "b": (2, 20, 1), "c": (3, 8, 2), "d": (4, 4, 1)}
+CLIENTS = 4  # of each key
+# A half minute on an idle machine. An image of the key with the least share takes about 3 % of that share.
+TASKS = 320
+# A share is measured in whole images.
+TOLERANCE = 0.1
+
+
+def test_keys_share_the_device_by_their_weights(tmp_path: Path) -> None:
+    with contextlib.closing(KeyTable(tmp_path)) as table:
+        secrets = {name: table.add(name, KeyLimits(weight=weight)) for name, (weight, _, _) in KEYS.items()}
+        owners = {key.owner: key.name for key in table.all()}
+    numbers, failures = itertools.count(), list[Any]()
+
+    def send(url: str, name: str) -> None:
+        _, steps, images = KEYS[name]
+        with httpx2.Client(headers={"Authorization": f"Bearer {secrets[name]}"}, timeout=300) as client:
+            while next(numbers) < TASKS:
+                task = {
+                    "taskType": "imageInference",
+                    "taskUUID": str(uuid.uuid4()),
+                    "model": "runware:108@1",
+                    "positivePrompt": "a red circle",
+                    "width": 128,
+                    "height": 128,
+                    "steps": steps,
+                    "numberResults": images,
+                }
+                response = client.post(f"{url}/v1", json=[task])
+                if response.status_code != 200:
+                    failures.append(response.text)
+
+    with live_server(tmp_path, "--weights", "embedded", "--devices", "cpu") as server:
+        clients = [threading.Thread(target=send, args=(server.url, name)) for name in KEYS for _ in range(CLIENTS)]
+        for client in clients:
+            client.start()
+        for client in clients:
+            client.join()
+    assert not failures
+    used = seconds_while_all_wait(tmp_path / DATABASE_NAME, owners)
+    whole, weights = sum(used.values()), sum(weight for weight, _, _ in KEYS.values())
+    for name, (weight, _, _) in KEYS.items():
+        assert used[name] / whole == pytest.approx(weight / weights, rel=TOLERANCE), used
+
+
+def seconds_while_all_wait(database: Path, owners: dict[str, str]) -> dict[str, float]:
+    """The rendered seconds of each key. The last tasks do not count: some keys have none any more by then."""
+    query = "SELECT owner, results.seconds FROM results JOIN jobs ON jobs.id = job_id ORDER BY results.rowid"
+    with contextlib.closing(sqlite3.connect(database)) as connection:
+        rows = connection.execute(query).fetchall()
+    used = dict.fromkeys(owners.values(), 0.0)
+    for owner, seconds in rows[: -len(KEYS) * CLIENTS]:
+        used[owners[owner]] += seconds
+    return used
