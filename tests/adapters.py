@@ -4,13 +4,13 @@ import copy
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from accel.weights.quantized.base import AnyLinear, QuantizedLinear
+from accel.weights.quantized.base import QuantizedLinear
 
 BLOCK = "transformer_blocks.{}."
 MODULES = [
@@ -24,10 +24,11 @@ Adapter = dict[str, tuple[torch.Tensor, torch.Tensor]]  # module → down [rank,
 State = dict[str, torch.Tensor]
 
 
-def linear_of(transformer: nn.Module, name: str) -> AnyLinear:
+def linear_of(transformer: nn.Module, name: str) -> nn.Linear:
+    """A Linear layer, or a quantized one, which has its sides too."""
     module = transformer.get_submodule(name)
     assert isinstance(module, nn.Linear | QuantizedLinear)
-    return module
+    return cast("nn.Linear", module)
 
 
 def random_adapter(transformer: nn.Module, seed: int = 1, rank: int = RANK) -> Adapter:

@@ -7,6 +7,7 @@ process runs it. Whether the shapes fit a model is known when they meet it.
 import mmap
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,7 @@ from pipelines.models.formats.containers.safetensors_header import read_safetens
 _PIECE = 2**21
 # How the numbers of each type are read, and how those are found that are infinite or none. NumPy has no bfloat16 and
 # no 8-bit floats: an exponent of ones says it, and in E4M3 only one pattern is not a number.
-_BAD: Mapping[str, tuple[str, Callable[[NDArray[np.generic]], NDArray[np.bool_]]]] = {
+_BAD: Mapping[str, tuple[str, Callable[[NDArray[Any]], NDArray[np.bool_]]]] = {
     **{
         kind: (f"<f{size}", lambda numbers: ~np.isfinite(numbers))
         for kind, size in (("F64", 8), ("F32", 4), ("F16", 2))

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from pipelines.catalog.catalog import EMBEDDED, Catalog, CatalogError, ModelEntry, is_path
-from pipelines.catalog.component_files import COMPONENTS, SINGLE_FILE, Component
+from pipelines.catalog.component_files import SINGLE_FILE, Component
 from pipelines.catalog.hub.cache import local_folder
 from pipelines.models.formats.components.controlnet import check_controlnet
 from pipelines.models.formats.components.text_encoder import NO_VISION, open_text_encoder
@@ -58,8 +58,8 @@ def _model_problem(entry: ModelEntry, folder: Path) -> str | None:
         )  # a hub cache's own layout
         nearest = f"; '{inside[0].parent}' looks like one" if inside else ""
         return f"'{path}' is no folder in the diffusers layout: it has no {lacking}{nearest}"
-    own = (each for each in COMPONENTS if each not in entry.files.replaced)
-    problems = (_problem_of(path / each, _opens(entry, folder)[each]) for each in own)
+    own = ((each, opens) for each, opens in _opens(entry, folder).items() if each not in entry.files.replaced)
+    problems = (_problem_of(path / each, opens) for each, opens in own)
     return next((problem for problem in problems if problem is not None), None)
 
 

@@ -14,7 +14,7 @@ Q = "transformer_blocks.0.attn.to_q"
 DOWN, UP = f"{Q}.lora_A.weight", f"{Q}.lora_B.weight"
 
 
-def file(folder: Path, metadata: dict[str, str] | None = None, **changes: torch.Tensor) -> Path:
+def file(folder: Path, metadata: dict[str, str] | None = None, /, **changes: torch.Tensor) -> Path:
     """A LoRA of one module. A change names a part."""
     tensors = {"down": torch.ones(4, 8), "up": torch.ones(8, 4), **changes}
     names = {"down": DOWN, "up": UP, "alpha": f"{Q}.alpha", "magnitude": f"{Q}.lora_magnitude_vector"}

@@ -27,7 +27,7 @@ def dialect(catalog: Catalog, tmp_path: Path) -> WaveSpeedDialect:
     return dialect
 
 
-def spec_of(dialect: WaveSpeedDialect, model: str, webhook: str | None = None, **body: Any) -> TaskSpec:
+def spec_of(dialect: WaveSpeedDialect, model: str, webhook: str | None = None, /, **body: Any) -> TaskSpec:
     return dialect.parse(Submission(model, "c0ffee", {"prompt": "a", **body}, webhook), CLIENT)
 
 
