@@ -8,7 +8,7 @@ from ownware.console import print_message
 from ownware.options import OptionError
 from pipelines.catalog.catalog import Catalog, ModelEntry
 from pipelines.models.residency.options import DEFAULT_OPTIONS, ModelOptions
-from server.devices import DeviceError, find_devices
+from server.machine.devices import DeviceError, find_devices
 from server.served_models import choose_catalog
 from server.settings import Settings
 

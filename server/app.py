@@ -15,9 +15,10 @@ from starlette.responses import RedirectResponse, Response
 
 from pipelines.catalog.catalog import Catalog
 from pipelines.catalog.profiles import Profiles
-from server.api.auth import ApiKeys
-from server.api.body_pool import BodyPool
-from server.api.client import NoteCaller
+from server.api.access.auth import ApiKeys
+from server.api.access.client import NoteCaller
+from server.api.access.web_pages import RefuseWebPages, WebPagePolicy, make_policy
+from server.api.bodies.body_pool import BodyPool
 from server.api.dialect import Surface
 from server.api.evolink.surface import EvoLinkSurface
 from server.api.exception_handlers import install_handlers, surface_of
@@ -31,7 +32,6 @@ from server.api.runware.surface import RunwareSurface
 from server.api.services import Services
 from server.api.watching.event_writer import EventWriter, ItemWriter
 from server.api.wavespeed.surface import WaveSpeedSurface
-from server.api.web_pages import RefuseWebPages, WebPagePolicy, make_policy
 from server.api.webhooks.courier import WebhookCourier
 from server.connections.bodies import GuardBodies
 from server.connections.body_budget import BodyBudget
@@ -43,7 +43,6 @@ from server.delivery.sender import Sender
 from server.errors import ApiError
 from server.extras import is_installed
 from server.jobs import rows as job_tables
-from server.jobs.backend import Worker
 from server.jobs.history import JobHistory
 from server.jobs.policy.admission import QueueBounds
 from server.jobs.queue import JobQueue
@@ -52,25 +51,27 @@ from server.jobs.timing import step_times
 from server.jobs.timing.silence import SilenceLimits
 from server.jobs.timing.step_times import StepTimes
 from server.jobs.upload_courier import UploadCourier
+from server.jobs.workers.backend import Worker
 from server.keys import key_table
 from server.keys.key_table import DATABASE_NAME, KeyTable
 from server.media import store as media_tables
-from server.media.checked_transport import CheckedTransport
-from server.media.decoder_pool import DecoderPool
-from server.media.fetch import Fetcher
+from server.media.decoding.decoder_pool import DecoderPool
+from server.media.fetching.checked_transport import CheckedTransport
+from server.media.fetching.fetch import Fetcher
 from server.media.inputs import InputImages
 from server.media.store import MediaStore
 from server.metrics import Metrics
 from server.settings import Settings
 from server.tasks import lora_library as lora_tables
-from server.tasks import picture_tasks, task_ids
+from server.tasks import task_ids
 from server.tasks.cancel_scopes import CancelScopes
 from server.tasks.endings import deadlines
 from server.tasks.endings.deadlines import Deadlines
 from server.tasks.lora_library import LoraLibrary
 from server.tasks.migrations import MIGRATIONS
 from server.tasks.options import SafetyOptions, TaskOptions
-from server.tasks.picture_tasks import PictureTasks
+from server.tasks.pictures import picture_tasks
+from server.tasks.pictures.picture_tasks import PictureTasks
 from server.tasks.submit import TaskService
 from server.tasks.task_ids import IdClaims, TaskIds
 from server.tasks.watching import TaskWatch

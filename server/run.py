@@ -20,18 +20,18 @@ import uvicorn
 from accel.cache.profile import ProfileError
 from pipelines.catalog.catalog import Catalog, CatalogError
 from pipelines.models.planning.cards import CPU
-from server.api.auth import ApiKeys
-from server.api.body import STRANGER_LIMIT
+from server.api.access.auth import ApiKeys
+from server.api.bodies.body import STRANGER_LIMIT
 from server.app import MILLION, create_app
-from server.capacity import plan_capacity
 from server.connections.guard import ConnectionGuard, raise_file_limit
 from server.connections.guarded_http import GuardedHttp
 from server.connections.guarded_socket import GuardedSocket
-from server.devices import DeviceError, find_cards, find_devices
 from server.extras import install_command
 from server.jobs.queue import JobQueue
-from server.jobs.worker_process import WorkerProcess
+from server.jobs.workers.worker_process import WorkerProcess
 from server.keys.key_table import KeyTable
+from server.machine.capacity import plan_capacity
+from server.machine.devices import DeviceError, find_cards, find_devices
 from server.process.data_lock import DataFolderInUse, lock_data_folder
 from server.process.greeting import greeting, local_url
 from server.process.listen import LOOPBACK, is_loopback, listen

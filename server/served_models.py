@@ -7,7 +7,7 @@ from pipelines.catalog.catalog import BUILT_IN, Catalog, CatalogError, load_cata
 from pipelines.catalog.sources import missing_sources
 from pipelines.models.planning.entries import PlanOptions
 from pipelines.models.weights_check import check_weights
-from server.capacity import plan_capacity
+from server.machine.capacity import plan_capacity
 from server.settings import Settings
 
 

@@ -12,11 +12,21 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from pipelines.models.engaged import Engaged
-from server.jobs.backend import WorkerDied, WorkerStartFailed
-from server.jobs.image_writer import AfterStep, BeforeLoad
-from server.jobs.messages import Cancelled, Failed, Finished, ImageWritten, Output, Preview, Progress, RenderJob, Reply
-from server.media.decode import Picture, check_picture, rewrite_picture
-from server.media.decoder_pool import DecoderPool
+from server.jobs.workers.backend import WorkerDied, WorkerStartFailed
+from server.jobs.workers.image_writer import AfterStep, BeforeLoad
+from server.jobs.workers.messages import (
+    Cancelled,
+    Failed,
+    Finished,
+    ImageWritten,
+    Output,
+    Preview,
+    Progress,
+    RenderJob,
+    Reply,
+)
+from server.media.decoding.decode import Picture, check_picture, rewrite_picture
+from server.media.decoding.decoder_pool import DecoderPool
 from server.media.encode import encode
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from ownware.doctor.finding import Finding, State
 from ownware.models.check import check_row
 from pipelines.catalog.catalog import Catalog, CatalogError
 from pipelines.catalog.profiles import Profiles
-from server.capacity import plan_capacity
-from server.devices import DeviceError, TorchBuild, find_cards, find_devices
+from server.machine.capacity import plan_capacity
+from server.machine.devices import DeviceError, TorchBuild, find_cards, find_devices
 from server.served_models import choose_catalog
 from server.settings import Settings
 

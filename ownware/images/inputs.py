@@ -13,7 +13,7 @@ from pipelines.catalog.fingerprint import file_digest
 from pipelines.limits import MAX_ASPECT
 from pipelines.request import Reference
 from server.errors import MediaError
-from server.media.decode import check_picture
+from server.media.decoding.decode import check_picture
 
 
 class ImageInputs:

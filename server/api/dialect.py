@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Protocol, TypeVar
 from fastapi import FastAPI
 from starlette.responses import Response
 
-from server.api.client import Client
+from server.api.access.client import Client
 from server.delivery.targets import Post, Webhook
 from server.errors import ApiError, Failure
 from server.jobs.job import Job, Result

@@ -12,7 +12,7 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response
 
-from server.api.client import Client
+from server.api.access.client import Client
 from server.api.requests import client_of, read_object
 from server.api.services import Services
 from server.errors import ApiError, TaskRejected

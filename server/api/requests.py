@@ -4,12 +4,12 @@ from typing import Any
 
 from starlette.requests import Request
 
-from server.api.auth import bearer_or_bare_key
-from server.api.base_url import base_url
-from server.api.body import read_body
-from server.api.client import Client
+from server.api.access.auth import bearer_or_bare_key
+from server.api.access.client import Client
+from server.api.bodies.body import read_body
 from server.api.json_input.parsing import parse_object
 from server.api.services import Services
+from server.api.urls.base_url import base_url
 from server.connections.bodies import release_body
 
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 
 import httpx2
 
-from server.media.checked_transport import CheckedTransport, HostNotFound, PrivateAddress
-from server.media.web_address import WebAddressError, parse_web_address
+from server.media.fetching.checked_transport import CheckedTransport, HostNotFound, PrivateAddress
+from server.media.fetching.web_address import WebAddressError, parse_web_address
 
 # Of a check before a task is accepted. A name that cannot be found in time is tried again when something is sent.
 CHECK_SECONDS = 2.0

@@ -17,7 +17,6 @@ import structlog
 from pipelines.models.engaged import Engaged
 from pipelines.request import RenderRequest
 from server.errors import Failure, ServiceUnavailable
-from server.jobs.backend import Worker, WorkerDied
 from server.jobs.estimates import Estimates
 from server.jobs.events import Begun, Ended, Event, JobEvents, JobObserver, Key, LiveEvent, StepDone, Stopping
 from server.jobs.job import CANCELLED, Cancellation, Job, Submission
@@ -30,6 +29,7 @@ from server.jobs.supervisor import Supervisor, WorkerState
 from server.jobs.timing.silence import SilenceLimits
 from server.jobs.timing.step_times import StepTimes
 from server.jobs.timing.work_bound import check_work
+from server.jobs.workers.backend import Worker, WorkerDied
 from server.keys.api_key import NO_LIMITS, KeyLimits
 from server.mailbox import Mailbox
 from server.media.store import MediaStore

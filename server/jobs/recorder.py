@@ -14,8 +14,8 @@ from server.delivery.outbox import Delivery
 from server.errors import Failure, InferenceError, InsufficientStorage
 from server.jobs.events import Begun, Ended, JobEvents, PreviewReady, ResultReady, StepDone
 from server.jobs.job import CANCELLED, Job, Result, State
-from server.jobs.messages import Cancelled, Failed, ImageWritten, Outcome, Output, Preview, Progress, RenderJob
 from server.jobs.store import JobStore
+from server.jobs.workers.messages import Cancelled, Failed, ImageWritten, Outcome, Output, Preview, Progress, RenderJob
 from server.media.store import Media, MediaStore
 from server.storage import MESSAGE, is_storage_error
 

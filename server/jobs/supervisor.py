@@ -13,13 +13,13 @@ import structlog
 
 from pipelines.models.engaged import Engaged
 from server.errors import Failure
-from server.jobs.backend import Worker, WorkerDied, WorkerStartFailed
 from server.jobs.job import CANCELLED, Job
-from server.jobs.messages import Cancelled, ImageWritten, Loading, Outcome, Preview, Progress, Reply
 from server.jobs.recorder import JobRecorder
 from server.jobs.scheduler import Scheduler
 from server.jobs.timing.silence import SilenceLimits, allowed_silence
 from server.jobs.timing.step_times import StepTimes
+from server.jobs.workers.backend import Worker, WorkerDied, WorkerStartFailed
+from server.jobs.workers.messages import Cancelled, ImageWritten, Loading, Outcome, Preview, Progress, Reply
 
 log = structlog.get_logger()
 

@@ -12,9 +12,9 @@ import time
 from urllib.parse import unquote, unquote_to_bytes
 
 from server.errors import MediaError
-from server.media.decoder_pool import DecoderPool
+from server.media.decoding.decoder_pool import DecoderPool
 from server.media.edit_mask import edit_mask
-from server.media.fetch import Fetcher
+from server.media.fetching.fetch import Fetcher
 from server.media.store import Media, MediaStore, digest_of
 
 # The vendor deletes uploads 30 days after their last use (Image Upload page).

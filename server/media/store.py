@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from server.database import Database
-from server.media.decode import Picture
+from server.media.decoding.decode import Picture
 from server.media.files import put_in_place, write_file
 from server.storage import DiskSpace
 

@@ -13,7 +13,7 @@ from pipelines.request import ControlUse, Reference, RenderRequest
 from pipelines.resolver import calibration_key, size_from_pictures, stretched_pictures
 from pipelines.sizes import edit_size
 from server.media.store import Media
-from server.tasks.picture_rules import Pictures
+from server.tasks.pictures.picture_rules import Pictures
 from server.tasks.spec import TaskSpec
 
 # An edit without a size has about a megapixel, whatever the picture. Only outpainting depends on the picture's size.

@@ -28,7 +28,7 @@ from server.media.inputs import InputImages
 from server.media.store import Media
 from server.tasks.cancel_scopes import CancelScopes
 from server.tasks.options import TaskOptions
-from server.tasks.picture_rules import check_pictures
+from server.tasks.pictures.picture_rules import check_pictures
 from server.tasks.resolve import assumed_request, to_request
 from server.tasks.spec import TaskSpec
 from server.tasks.task_ids import TaskIds

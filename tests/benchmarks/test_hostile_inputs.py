@@ -25,7 +25,7 @@ from benchmarks.hostile_inputs import (
     with_table,
 )
 from pipelines.pictures.image_files import open_image
-from server.media.decode import count_scans
+from server.media.decoding.decode import count_scans
 from tests.docs.pages import ROOT
 
 LINE = {"input": "a", "stall_ms": 1, "peak_mb": 2, "decoders_mb": 3}

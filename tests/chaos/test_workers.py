@@ -64,7 +64,7 @@ def test_a_worker_that_dies_at_each_start_is_explained(tmp_path: Path) -> None:
 BROKEN_WORKER = """
 import os, pathlib, sys
 if "--multiprocessing-fork" in sys.argv:
-    import server.jobs.worker as worker
+    import server.jobs.workers.worker as worker
     if pathlib.Path("{flag}").exists():
         def main(*arguments):
             print("the driver is on fire", file=sys.stderr, flush=True)

@@ -9,7 +9,7 @@ import torch
 
 from pipelines.catalog.catalog import BUILT_IN, load_catalog
 from pipelines.sampling.sigmas import flow_sigmas, scheduler_config
-from server.api.client import Client
+from server.api.access.client import Client
 from server.api.runware.schema.tasks import ImageInference
 from server.api.runware.translate.spec import to_spec
 from tests.docs.pages import ROOT, blocks, text_of

@@ -9,7 +9,7 @@ from pipelines.catalog.catalog import Catalog
 from server import app as app_module
 from server.app import create_app
 from server.errors import Failure
-from server.jobs.messages import RenderJob
+from server.jobs.workers.messages import RenderJob
 from server.settings import Settings
 from tests.fakes import FakeWorker
 from tests.server.conftest import error_of, new_task, post

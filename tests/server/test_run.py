@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 
 from pipelines.models.planning.cards import GIB, find_card
-from server import capacity, run
+from server import run
 from server.extras import install_command
 from server.keys.api_key import NO_LIMITS
 from server.keys.key_table import KeyTable
+from server.machine import capacity
 from server.process.data_lock import lock_data_folder
 from server.process.listen import listen
 from server.run import serve

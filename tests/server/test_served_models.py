@@ -6,7 +6,8 @@ import pytest
 from pipelines.catalog.catalog import BUILT_IN, CatalogError, load_catalog
 from pipelines.catalog.sources import sources
 from pipelines.models.planning.cards import GIB, find_card
-from server import capacity, served_models
+from server import served_models
+from server.machine import capacity
 from server.served_models import choose_catalog
 from server.settings import Settings
 

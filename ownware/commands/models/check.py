@@ -49,8 +49,8 @@ def check(
 
 def _plan_lines(entry: "ModelEntry", settings: "Settings") -> Iterator[str]:
     """The plan of a model on this machine, and what this machine has too little of."""
-    from server.capacity import plan_capacity
-    from server.devices import DeviceError, find_devices
+    from server.machine.capacity import plan_capacity
+    from server.machine.devices import DeviceError, find_devices
 
     try:
         devices = find_devices(settings.devices)

@@ -72,7 +72,7 @@ def plan(
 def _card(name: str | None, settings: "Settings") -> "Card":
     """The card that is named, else that of this machine, else the usual one with the memory of --vram."""
     from pipelines.models.planning.cards import COMMON_CARDS, CPU, find_card, typical_card
-    from server.devices import find_cards
+    from server.machine.devices import find_cards
 
     if name is not None:
         card = find_card(name)

@@ -4,18 +4,18 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from pipelines.catalog.catalog import Catalog, ModelEntry
-from server.api.client import Client
+from server.api.access.client import Client
 from server.api.evolink.fields import MAX_NEGATIVE, MAX_SIDE, MIN_SIDE, PICTURE_SIDES, CreateFields
 from server.api.fields.extensions import EXTENSION_NAMES
 from server.api.fields.sizes import parse_size
-from server.api.image_urls import image_url, picture_text
+from server.api.urls.image_urls import image_url, picture_text
 from server.delivery.targets import Webhook
 from server.errors import ApiError, Failure, InvalidParameter
 from server.jobs.job import Job, State
 from server.media.encode import Encoding
 from server.tasks.lora_library import LoraLibrary
-from server.tasks.parameter_names import parameter_name
-from server.tasks.plain_task import PlainTask, to_spec
+from server.tasks.plain.parameter_names import parameter_name
+from server.tasks.plain.plain_task import PlainTask, to_spec
 from server.tasks.spec import TaskSpec
 
 NAME = "evolink"

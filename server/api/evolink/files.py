@@ -11,15 +11,15 @@ from pydantic import BaseModel, ConfigDict, Field, StrictStr
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from server.api.body import read_body
-from server.api.client import Client
+from server.api.access.client import Client
+from server.api.bodies.body import read_body
 from server.api.evolink.file_table import FileTable, UploadedFile
 from server.api.evolink.queries import MAX_PAGE, MAX_PAGE_SIZE, number
 from server.api.fields.form import read_form
 from server.api.fields.validation import validate
-from server.api.image_urls import image_url
 from server.api.requests import client_of, read_object
 from server.api.services import Services
+from server.api.urls.image_urls import image_url
 from server.errors import MediaError, MissingParameter, NotFound
 from server.media.store import Media
 

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from pipelines.catalog.catalog import REFERENCES
-from server.api.client import Client
+from server.api.access.client import Client
 from server.api.evolink import file_table, openapi
 from server.api.evolink.callbacks import EvoLinkWebhooks
 from server.api.evolink.dialect import NAME, EvoLinkDialect

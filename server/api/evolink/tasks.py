@@ -7,7 +7,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from server.api.client import Client
+from server.api.access.client import Client
 from server.api.evolink.callbacks import check_scheme
 from server.api.evolink.dialect import NAME, STATES, CreateCall, EvoLinkDialect
 from server.api.evolink.fields import BatchFields, CreateFields

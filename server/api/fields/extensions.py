@@ -9,8 +9,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictStr, m
 
 from accel.cache.plan import CacheName
 from pipelines.limits import MAX_ADAPTER_WEIGHT, MAX_PROMPT, MAX_STEPS, MAX_TRUE_CFG_SCALE
-from server.tasks.cache_choice import CacheChoice
-from server.tasks.plain_task import PlainLora
+from server.tasks.plain.cache_choice import CacheChoice
+from server.tasks.plain.plain_task import PlainLora
 
 MAX_LORAS = 20
 # A cache's threshold where the client gives none. Those of the residuals are the fixed point of both directions.

@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from server.api.client import Client
-from server.api.image_urls import picture_text
+from server.api.access.client import Client
+from server.api.urls.image_urls import picture_text
 from server.errors import IncompatibleParameters, TaskRejected
 
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """The texts of the pictures, and the client's names of them for `server.tasks.parameter_names`."""
+    """The texts of the pictures, and the client's names of them for `server.tasks.plain.parameter_names`."""
 
     texts: tuple[str, ...]
     names: Mapping[str, str]

@@ -9,8 +9,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, StrictBool, StrictS
 
 from server.api.fields.extensions import Integer
 from server.api.fields.sizes import parse_size
+from server.media.fetching.web_address import WebAddressError, parse_web_address
 from server.media.metadata import Format
-from server.media.web_address import WebAddressError, parse_web_address
 
 # The vendors' seeds have 31 bits. Some clients send larger ones, which are reduced.
 SEEDS = 2**31

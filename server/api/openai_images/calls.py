@@ -17,8 +17,8 @@ from fastapi.sse import KEEPALIVE_COMMENT, EventSourceResponse, format_sse_event
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from server.api.body import read_body
-from server.api.client import Client
+from server.api.access.client import Client
+from server.api.bodies.body import read_body
 from server.api.fields.form import Form, read_form
 from server.api.fields.validation import from_texts, validate
 from server.api.openai_images.dialect import ImageCall, OpenAIDialect, status_of

@@ -11,19 +11,19 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from pipelines.catalog.catalog import REFERENCES, Catalog, ModelEntry
-from server.api.client import Client
+from server.api.access.client import Client
 from server.api.fields.extensions import EXTENSION_NAMES
 from server.api.fields.sizes import parse_size
-from server.api.image_urls import image_url, picture_text
 from server.api.openai_images.fields import AUTO, NEUTRAL, EditFields, GenerationFields
+from server.api.urls.image_urls import image_url, picture_text
 from server.errors import ApiError, Failure, InvalidParameter, NotFound, TaskCancelled
 from server.jobs.job import Job, Result
 from server.media.encode import Encoding
 from server.media.metadata import Format
 from server.media.store import MediaStore
 from server.tasks.lora_library import LoraLibrary
-from server.tasks.parameter_names import parameter_name
-from server.tasks.plain_task import PlainTask, to_spec
+from server.tasks.plain.parameter_names import parameter_name
+from server.tasks.plain.plain_task import PlainTask, to_spec
 from server.tasks.spec import TaskSpec
 
 NAME = "openai"

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-from server.api.client import Client
+from server.api.access.client import Client
 from server.api.openai_images.dialect import ImageCall, Json, OpenAIDialect, usage
 from server.errors import ApiError
 from server.jobs.events import Ended, PreviewReady, ResultReady

@@ -9,7 +9,7 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from server.api.client import Client
+from server.api.access.client import Client
 from server.api.openai_images import openapi
 from server.api.openai_images.calls import ImageCalls, error_answer
 from server.api.openai_images.dialect import NAME, OpenAIDialect

@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from fastapi import APIRouter
 from starlette.responses import FileResponse, Response
 
-from server.api.image_urls import IMAGE_ROUTE
+from server.api.urls.image_urls import IMAGE_ROUTE
 from server.errors import NotFound
 from server.media.store import MediaStore
 

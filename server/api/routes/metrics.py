@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from server.api.auth import ApiKeys, bearer_key
+from server.api.access.auth import ApiKeys, bearer_key
 from server.jobs.queue import JobQueue
 from server.metrics import Metrics
 

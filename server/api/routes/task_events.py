@@ -15,12 +15,12 @@ from fastapi.sse import KEEPALIVE_COMMENT, EventSourceResponse, format_sse_event
 from starlette.requests import Request
 from starlette.responses import Response
 
-from server.api.auth import bearer_or_bare_key
-from server.api.base_url import base_url
-from server.api.client import Client
+from server.api.access.auth import bearer_or_bare_key
+from server.api.access.client import Client
 from server.api.json_output.file_texts import compact_json, has_files
 from server.api.routes.tasks import TASK_ROUTE
 from server.api.services import Services
+from server.api.urls.base_url import base_url
 from server.api.watching.event_writer import EventWriter
 from server.api.watching.pauses import with_pauses
 from server.errors import InvalidParameter

@@ -6,7 +6,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel
 from starlette.requests import Request
 
-from server.api.auth import ApiKeys, bearer_key
+from server.api.access.auth import ApiKeys, bearer_key
 from server.tasks.submit import TaskService, unknown_task
 
 TASK_ROUTE = "/v1/tasks/{task_id}"

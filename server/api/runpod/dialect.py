@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipelines.catalog.catalog import choose_by_references
-from server.api.client import Client
+from server.api.access.client import Client
 from server.api.fields.extensions import EXTENSION_NAMES
 from server.api.fields.pictures import sent_pictures
 from server.api.fields.validation import validate
@@ -16,7 +16,7 @@ from server.errors import ApiError, NotFound
 from server.jobs.job import Job
 from server.media.encode import Encoding
 from server.tasks.lora_library import LoraLibrary
-from server.tasks.plain_task import PlainTask, TaskIdentity, to_spec
+from server.tasks.plain.plain_task import PlainTask, TaskIdentity, to_spec
 from server.tasks.spec import TaskSpec
 
 DIALECT = "runpod"

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from server.api.image_urls import image_url
+from server.api.urls.image_urls import image_url
 from server.errors import ApiError
 from server.jobs.job import Job, State
 from server.tasks.endings.deadlines import TIMED_OUT

@@ -11,7 +11,7 @@ from collections import OrderedDict
 from dataclasses import replace
 from typing import Any
 
-from server.api.client import Client
+from server.api.access.client import Client
 from server.api.fields.validation import validate
 from server.api.runpod.dialect import DIALECT, JobRequest, RunpodDialect
 from server.api.runpod.jobs import Json, output_json, status_of
@@ -22,7 +22,7 @@ from server.jobs.history import JobFilter
 from server.jobs.job import Job
 from server.tasks.endings.deadlines import Limits
 from server.tasks.endings.failed_tasks import never_ran, record_failed
-from server.tasks.plain_task import TaskIdentity
+from server.tasks.plain.plain_task import TaskIdentity
 from server.tasks.waiting import accept, wait_for_end
 
 # The clients give a cancel request three seconds. A step of a large model can take longer; the job ends all the same.

@@ -7,7 +7,7 @@ from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from server.api.client import Client
+from server.api.access.client import Client
 from server.api.requests import client_of, read_object
 from server.api.response_headers import response_headers
 from server.api.runpod import openapi

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from server.api.client import Client
+from server.api.access.client import Client
 from server.api.runware.check import rules
 from server.api.runware.check.normalize import normalize
 from server.api.runware.check.unsupported import let_pass

@@ -8,8 +8,8 @@ from typing import Any
 
 import structlog
 
-from server.api.body_pool import BodyPool
-from server.api.client import Client
+from server.api.access.client import Client
+from server.api.bodies.body_pool import BodyPool
 from server.api.json_input.bounds import MAX_NAME, check_bounds
 from server.api.json_input.parsing import parse_json
 from server.api.json_input.texts import check_texts, is_text

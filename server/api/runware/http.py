@@ -12,16 +12,16 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from server.api.auth import bearer_key
-from server.api.base_url import base_url
-from server.api.body import read_body_for_key
-from server.api.body_pool import BodyPool
-from server.api.client import Client
+from server.api.access.auth import bearer_key
+from server.api.access.client import Client
+from server.api.bodies.body import read_body_for_key
+from server.api.bodies.body_pool import BodyPool
 from server.api.json_output.file_texts import compact_json, has_files, json_size, stream_json
 from server.api.response_headers import response_headers
 from server.api.runware.dispatch import RunwareApi, parse_tasks, task_ref
 from server.api.runware.responses import Answer, TaskRef, http_body, refusal
 from server.api.services import Services
+from server.api.urls.base_url import base_url
 from server.connections.bodies import release_body
 from server.errors import ApiError, Unauthorized
 

@@ -1,6 +1,6 @@
 """Runware's parameter names for the neutral paths of errors."""
 
-from server.tasks.parameter_names import parameter_name
+from server.tasks.plain.parameter_names import parameter_name
 
 # Each neutral path and its parameter. A number in brackets is kept.
 _NAMES = {

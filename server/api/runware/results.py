@@ -3,13 +3,13 @@
 Names the finished files. Reads none, and renders nothing.
 """
 
-from server.api.image_urls import image_url
 from server.api.json_output.file_texts import FileText
 from server.api.runware.responses import Answer, Item, TaskRef, error_object
+from server.api.urls.image_urls import image_url
 from server.errors import ApiError, Failure, NotFound
 from server.jobs.job import Job, Result
 from server.media.store import Media, MediaStore
-from server.tasks.picture_tasks import PictureTask
+from server.tasks.pictures.picture_tasks import PictureTask
 
 
 def job_ref(job: Job) -> TaskRef:

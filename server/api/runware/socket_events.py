@@ -6,7 +6,7 @@ Each is a frame of its own, with the member `events`. A client that is away or f
 import asyncio
 import contextlib
 
-from server.api.client import Client
+from server.api.access.client import Client
 from server.api.runware.sessions import Session
 from server.api.services import Services
 from server.api.watching.event_writer import EventWriter, ItemWriter

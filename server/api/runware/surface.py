@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 from fastapi import FastAPI
 from starlette.responses import Response
 
-from server.api.client import Client
+from server.api.access.client import Client
 from server.api.runware import openapi, upload_rows
 from server.api.runware.dialect import RunwareDialect
 from server.api.runware.dispatch import RunwareApi

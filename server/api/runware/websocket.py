@@ -13,17 +13,17 @@ from typing import Any
 import structlog
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from server.api.auth import bearer_key
-from server.api.base_url import base_url
-from server.api.body import STRANGER_LIMIT, stranger
-from server.api.body_pool import BodyPool
-from server.api.client import Client
+from server.api.access.auth import bearer_key
+from server.api.access.client import Client
+from server.api.bodies.body import STRANGER_LIMIT, stranger
+from server.api.bodies.body_pool import BodyPool
 from server.api.json_output.file_texts import compact_json, has_files
 from server.api.runware.dispatch import MAX_TASKS, RunwareApi, parse_tasks, task_ref
 from server.api.runware.responses import Answer, Item, TaskRef, error_object, refusal
 from server.api.runware.sessions import Session, Sessions
 from server.api.runware.socket_events import SocketEvents
 from server.api.services import Services
+from server.api.urls.base_url import base_url
 from server.connections.control import control_of
 from server.errors import ApiError, InvalidParameter, InvalidRequest, Unauthorized
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
-from server.api.client import Client
-from server.api.image_urls import image_url
+from server.api.access.client import Client
+from server.api.urls.image_urls import image_url
 from server.errors import ApiError, Failure
 from server.jobs.events import Begun, Ended, PreviewReady, ResultReady, StepDone
 from server.jobs.job import Job, Result

@@ -9,7 +9,7 @@ import sqlite3
 from typing import Any
 
 from pipelines.catalog.catalog import ModelEntry
-from server.api.client import Client
+from server.api.access.client import Client
 from server.api.services import Services
 from server.api.wavespeed.dialect import DIALECT, WaveSpeedDialect
 from server.api.wavespeed.predictions import ROOT, Json

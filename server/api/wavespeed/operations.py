@@ -6,7 +6,7 @@ Knows jobs and the vendor's JSON; knows no HTTP.
 from datetime import datetime
 from typing import Any
 
-from server.api.client import Client
+from server.api.access.client import Client
 from server.api.services import Services
 from server.api.wavespeed.dialect import DIALECT, WEBHOOK, Submission, WaveSpeedDialect
 from server.api.wavespeed.predictions import (

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from server.api.image_urls import image_url
+from server.api.urls.image_urls import image_url
 from server.api.wavespeed.failures import TIMEOUT, code_of, text_of
 from server.errors import ApiError
 from server.jobs.job import Job, State

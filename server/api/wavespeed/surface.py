@@ -7,13 +7,13 @@ from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
-from server.api.base_url import base_url
-from server.api.body import read_body
-from server.api.client import Client
+from server.api.access.client import Client
+from server.api.bodies.body import read_body
 from server.api.fields.validation import validate
 from server.api.requests import client_of, read_object
 from server.api.response_headers import response_headers
 from server.api.services import Services
+from server.api.urls.base_url import base_url
 from server.api.wavespeed import account, openapi, uploads
 from server.api.wavespeed.account import Account, WebhookSecrets
 from server.api.wavespeed.dialect import DIALECT, WaveSpeedDialect

@@ -13,9 +13,9 @@ from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import quote
 
-from server.api.client import Client
-from server.api.image_urls import image_url
+from server.api.access.client import Client
 from server.api.services import Services
+from server.api.urls.image_urls import image_url
 from server.api.wavespeed.predictions import ROOT, Json
 from server.api.wavespeed.schema import UploadTicket
 from server.errors import InvalidParameter, InvalidRequest, MediaError, NotFound, ValueTooLarge

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pipelines.request import RenderRequest
 from server.jobs.estimates import Estimates
-from server.jobs.messages import Loading, Progress, Reply
+from server.jobs.workers.messages import Loading, Progress, Reply
 
 # A step may take this many times as long as usual: other programs use the device, or blocks wait for host memory.
 SLOWER_THAN_USUAL = 20.0

@@ -7,8 +7,8 @@ from ownware.doctor import models as checks
 from ownware.doctor.finding import Finding
 from ownware.doctor.models import check_devices_and_models
 from pipelines.models.planning.cards import GIB, find_card
-from server import capacity
-from server.devices import TorchBuild
+from server.machine import capacity
+from server.machine.devices import TorchBuild
 from server.settings import Settings
 
 

@@ -12,13 +12,13 @@ from starlette.testclient import TestClient
 
 from pipelines.catalog.catalog import Catalog
 from server import app as app_module
-from server.api.auth import bearer_key
-from server.api.base_url import base_url
-from server.api.body import read_body
-from server.api.client import Client
+from server.api.access.auth import bearer_key
+from server.api.access.client import Client
+from server.api.bodies.body import read_body
 from server.api.dialect import Dialect, WebhookWriter
-from server.api.image_urls import image_url
 from server.api.services import Services
+from server.api.urls.base_url import base_url
+from server.api.urls.image_urls import image_url
 from server.errors import ApiError, Failure, NotFound
 from server.jobs.events import Ended, ResultReady
 from server.jobs.job import Job, Result

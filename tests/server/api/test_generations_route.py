@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 
 from pipelines.catalog.catalog import Catalog
 from server import app as app_module
-from server.api.client import Client
+from server.api.access.client import Client
 from server.api.generations_route import DIALECT_HEADER, ROUTE, GenerationsRoute
 from server.api.services import Services
 from server.errors import ApiError, InvalidParameter, TaskRejected

@@ -5,7 +5,7 @@ import pytest
 from starlette.requests import Request
 from starlette.types import Message, Receive, Scope, Send
 
-from server.api.body import read_body
+from server.api.bodies.body import read_body
 from server.connections import bodies
 from server.connections.bodies import GuardBodies, release_body
 from server.connections.body_budget import BodyBudget

@@ -5,7 +5,7 @@ import pytest
 
 from server.delivery import sender as module
 from server.delivery.sender import PRIVATE, DeliveryFailed, Sender
-from server.media.checked_transport import CheckedTransport
+from server.media.fetching.checked_transport import CheckedTransport
 from tests.receivers import Receiver, receiver
 
 

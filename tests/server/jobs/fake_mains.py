@@ -8,8 +8,8 @@ from multiprocessing.connection import Connection
 from pipelines.catalog.catalog import Catalog
 from pipelines.errors import LoadError
 from pipelines.models.residency.options import ModelOptions
-from server.jobs.messages import Ready
-from server.jobs.worker import serve
+from server.jobs.workers.messages import Ready
+from server.jobs.workers.worker import serve
 from server.log_options import LogOptions
 from tests.fakes import FakeWriter
 

@@ -12,11 +12,11 @@ from server.delivery.targets import Upload, Webhook
 from server.errors import Failure
 from server.jobs.events import Ended, JobEvents, ResultReady
 from server.jobs.job import Job
-from server.jobs.messages import Finished, ImageWritten
 from server.jobs.recorder import JobRecorder
 from server.jobs.store import JobStore
 from server.jobs.upload_courier import UploadCourier
-from server.media.checked_transport import CheckedTransport
+from server.jobs.workers.messages import Finished, ImageWritten
+from server.media.fetching.checked_transport import CheckedTransport
 from server.media.store import MediaStore
 from tests.receivers import Receiver, receiver
 from tests.server.jobs.common import submission

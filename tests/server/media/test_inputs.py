@@ -12,8 +12,8 @@ from PIL import Image
 
 from server.database import Database
 from server.errors import MediaError
-from server.media.decode import Picture
-from server.media.fetch import Fetcher
+from server.media.decoding.decode import Picture
+from server.media.fetching.fetch import Fetcher
 from server.media.inputs import InputImages
 from server.media.store import SCHEMA, Kind, Media, MediaStore
 from tests.fakes import InProcessDecoders, picture

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from server.database import Database
-from server.media.decode import Picture
+from server.media.decoding.decode import Picture
 from server.media.store import SCHEMA, Media, MediaStore
 
 PNG = Picture("image/png", "png", 4, 3)

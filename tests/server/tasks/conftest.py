@@ -13,13 +13,14 @@ from server.jobs.store import JobStore
 from server.jobs.timing import step_times
 from server.jobs.timing.step_times import StepTimes
 from server.media import store as media_tables
-from server.media.checked_transport import CheckedTransport
-from server.media.fetch import Fetcher
+from server.media.fetching.checked_transport import CheckedTransport
+from server.media.fetching.fetch import Fetcher
 from server.media.inputs import InputImages
 from server.media.store import MediaStore
-from server.tasks import lora_library, picture_tasks, task_ids
+from server.tasks import lora_library, task_ids
 from server.tasks.cancel_scopes import CancelScopes
 from server.tasks.options import TaskOptions
+from server.tasks.pictures import picture_tasks
 from server.tasks.submit import TaskService
 from server.tasks.task_ids import IdClaims, TaskIds
 from tests.fakes import FakeWorker, InProcessDecoders

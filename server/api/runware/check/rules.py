@@ -21,7 +21,7 @@ from server.errors import (
     TaskRejected,
     UnsupportedParameter,
 )
-from server.tasks.rules import check_loras, check_prompts, check_references, lora_conflict
+from server.tasks.plain.rules import check_loras, check_prompts, check_references, lora_conflict
 
 Rule = Callable[[ImageInference, ModelEntry, Catalog], Iterator[ApiError]]
 

@@ -21,7 +21,7 @@ from server.errors import (
     UnknownParameter,
     UnsupportedTaskType,
 )
-from server.media.web_address import WebAddressError
+from server.media.fetching.web_address import WebAddressError
 
 # A task of a megabyte can hold a hundred thousand mistakes. Describing them all would block other clients.
 MAX_FINDINGS = 20

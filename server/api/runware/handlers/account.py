@@ -4,7 +4,7 @@ import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
-from server.api.client import Client
+from server.api.access.client import Client
 from server.api.runware.check.normalize import plain
 from server.api.runware.check.validation import validate
 from server.api.runware.responses import Answer, Item

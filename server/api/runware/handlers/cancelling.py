@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 
-from server.api.client import Client
+from server.api.access.client import Client
 from server.api.runware.check.normalize import plain
 from server.api.runware.check.validation import validate
 from server.api.runware.responses import Answer, TaskRef

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 
-from server.api.client import Client
+from server.api.access.client import Client
 from server.api.dialect import Dialect
 from server.api.runware.responses import Answer, joined
 from server.api.runware.results import job_answer

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 
 from pipelines.catalog.catalog import Adapter, Catalog, ModelEntry
-from server.api.client import Client
+from server.api.access.client import Client
 from server.api.runware.check.normalize import plain
 from server.api.runware.check.validation import validate
 from server.api.runware.responses import Answer, Item

@@ -21,7 +21,7 @@ import structlog
 from pipelines.catalog.schedules import file_schedule
 from pipelines.errors import LoraError
 from pipelines.lora.upload_check import check_upload
-from server.api.client import Client
+from server.api.access.client import Client
 from server.api.runware.check.normalize import plain
 from server.api.runware.check.validation import validate
 from server.api.runware.responses import Answer, acknowledgement, error_object, ignored_warnings

@@ -4,7 +4,7 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
-from server.api.client import Client
+from server.api.access.client import Client
 from server.api.runware.check.normalize import plain
 from server.api.runware.check.validation import validate
 from server.api.runware.responses import Answer
@@ -13,7 +13,7 @@ from server.api.runware.schema.tasks import ImageUpload, MediaStorage, WireTask
 from server.api.services import Services
 from server.errors import MediaError, NotFound
 from server.media.inputs import UPLOAD_SECONDS
-from server.tasks.picture_tasks import PictureTask
+from server.tasks.pictures.picture_tasks import PictureTask
 
 
 class Pictures:

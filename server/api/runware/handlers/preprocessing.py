@@ -16,8 +16,7 @@ from PIL import Image
 from pipelines.controlnet.preprocessors import KINDS, NEED_A_NETWORK, imitates_network, preprocess, shrink
 from pipelines.pictures.reader import PictureReader
 from pipelines.request import Reference
-from server.api.client import Client
-from server.api.image_urls import own_image
+from server.api.access.client import Client
 from server.api.runware.check.normalize import normalize_preprocess
 from server.api.runware.check.rules import without_effect
 from server.api.runware.check.unsupported import let_pass
@@ -27,6 +26,7 @@ from server.api.runware.results import picture_answer
 from server.api.runware.schema.fields import UUID_PATTERN
 from server.api.runware.schema.tasks import ControlNetPreprocess, WireTask
 from server.api.services import Services
+from server.api.urls.image_urls import own_image
 from server.errors import (
     ApiError,
     IncompatibleParameters,
@@ -34,10 +34,10 @@ from server.errors import (
     TaskRejected,
     UnsupportedParameter,
 )
-from server.media.decode import Picture
+from server.media.decoding.decode import Picture
 from server.media.encode import Encoding, encode
 from server.media.store import Media
-from server.tasks.picture_tasks import PictureTask
+from server.tasks.pictures.picture_tasks import PictureTask
 
 _WITHOUT_EFFECT = ("webhookURL", "uploadEndpoint")
 _CANNY_ONLY = ("lowThresholdCanny", "highThresholdCanny")

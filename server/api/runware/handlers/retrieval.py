@@ -5,8 +5,8 @@ Reads jobs and changes none.
 
 from collections.abc import AsyncIterator
 
+from server.api.access.client import Client
 from server.api.cache_reports import cache_json
-from server.api.client import Client
 from server.api.runware.check.normalize import plain
 from server.api.runware.check.validation import validate
 from server.api.runware.handlers.model_upload import ModelUploads

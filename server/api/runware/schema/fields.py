@@ -18,7 +18,7 @@ from pipelines.limits import (
     SIDE_MULTIPLE,
 )
 from server.api.runware.schema.schedulers import SCHEDULERS, scheduler_name
-from server.media.web_address import parse_web_address
+from server.media.fetching.web_address import parse_web_address
 
 MAX_TTL = 100 * 366 * 86_400  # a century; a much larger number of seconds cannot be stored
 MAX_LORAS = 20

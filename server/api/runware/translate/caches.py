@@ -10,8 +10,8 @@ from pipelines.catalog.catalog import Catalog, ModelEntry
 from pipelines.catalog.profiles import CalibrationKey, Profiles, TeaCacheParams
 from server.api.runware.schema.objects import AcceleratorOptions
 from server.api.runware.translate.windows import step_window
-from server.tasks.cache_choice import CacheChoice, default_window
 from server.tasks.options import ThresholdDirection
+from server.tasks.plain.cache_choice import CacheChoice, default_window
 
 # Each cache by its switch, then the options that only it reads.
 CACHES: dict[str, CacheName] = {"fbCache": "fbcache", "teaCache": "teacache", "dbCache": "dbcache"}

@@ -11,8 +11,7 @@ from pipelines.catalog.catalog import Catalog, ModelEntry
 from pipelines.catalog.schedules import differences
 from pipelines.request import FaceRefinement, LoraUse, Outpaint, executed_steps
 from pipelines.resolver import ResolvedSchedule, resolve_strength
-from server.api.client import Client
-from server.api.image_urls import picture_text
+from server.api.access.client import Client
 from server.api.runware.parameters import parameter_of
 from server.api.runware.schema.objects import ControlNet
 from server.api.runware.schema.schedulers import NEAREST
@@ -20,6 +19,7 @@ from server.api.runware.schema.tasks import ImageInference
 from server.api.runware.translate.caches import choose_cache
 from server.api.runware.translate.schedule import lora_schedules, lora_weight, task_schedule
 from server.api.runware.translate.windows import step_window
+from server.api.urls.image_urls import picture_text
 from server.media.encode import Encoding
 from server.tasks.options import ThresholdDirection
 from server.tasks.spec import ControlSpec, TaskSpec

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from ownware.cli import app
 from pipelines.catalog.catalog import EMBEDDED_FOLDER
 from pipelines.models.planning.cards import GIB, make_card
-from server import capacity, devices
+from server.machine import capacity, devices
 from tests.ownware.commands.models.test_list import ROWS
 from tests.pipelines.models.formats.layouts import save_gguf
 

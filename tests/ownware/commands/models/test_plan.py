@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from ownware.cli import app
 from pipelines.models.planning.cards import GIB, make_card
-from server import devices
+from server.machine import devices
 
 
 @pytest.fixture(autouse=True)

@@ -5,8 +5,8 @@ import pytest
 from server.api.fields.extensions import THRESHOLDS, Extensions
 from server.api.fields.validation import validate
 from server.errors import TaskRejected
-from server.tasks.cache_choice import CacheChoice
-from server.tasks.plain_task import PlainLora
+from server.tasks.plain.cache_choice import CacheChoice
+from server.tasks.plain.plain_task import PlainLora
 
 
 def options(**fields: Any) -> dict[str, Any]:

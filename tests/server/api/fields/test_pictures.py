@@ -1,6 +1,6 @@
 import pytest
 
-from server.api.client import Client
+from server.api.access.client import Client
 from server.api.fields.pictures import sent_pictures
 from server.errors import TaskRejected
 

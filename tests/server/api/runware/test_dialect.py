@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from pipelines.catalog.profiles import Profiles
-from server.api.client import Client
+from server.api.access.client import Client
 from server.api.runware.dialect import RunwareDialect
 from server.database import Database
 from server.errors import ApiError, Failure, InvalidParameter, TaskRejected

@@ -14,7 +14,7 @@ from server.errors import Failure, NotFound
 from server.jobs.job import Job, Result
 from server.media import store as media_tables
 from server.media.store import Media, MediaStore
-from server.tasks.picture_tasks import PictureTask
+from server.tasks.pictures.picture_tasks import PictureTask
 from tests.server.jobs.common import SUBMISSION
 
 BOX = "http://box:8000"

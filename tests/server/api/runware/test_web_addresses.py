@@ -14,7 +14,7 @@ from starlette.testclient import TestClient
 
 from pipelines.catalog.catalog import load_catalog
 from server.app import create_app
-from server.media.resolver import Resolver
+from server.media.fetching.resolver import Resolver
 from server.settings import Settings
 from tests.fakes import FakeWorker, picture
 from tests.server.conftest import error_of, new_task, post

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from server.api.client import Client
+from server.api.access.client import Client
 from server.api.watching.event_writer import EventWriter, ItemWriter, Json
 from server.errors import Failure, NotFound
 from server.jobs.events import Begun, Ended, PreviewReady, ResultReady, StepDone

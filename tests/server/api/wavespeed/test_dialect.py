@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from pipelines.catalog.catalog import Catalog
-from server.api.client import Client
+from server.api.access.client import Client
 from server.api.wavespeed.dialect import IMAGE_SECONDS, WEBHOOK_DELAYS, Submission, WaveSpeedDialect
 from server.database import Database
 from server.delivery.targets import Webhook

@@ -17,7 +17,7 @@ from server.errors import Failure
 from server.jobs import rows as job_tables
 from server.jobs.job import Result
 from server.jobs.store import JobStore
-from server.media.checked_transport import CheckedTransport
+from server.media.fetching.checked_transport import CheckedTransport
 from server.tasks import task_ids
 from server.tasks.task_ids import IdClaims
 from tests.receivers import Receiver, receiver

@@ -3,8 +3,8 @@ from dataclasses import replace
 import pytest
 
 from server.jobs.estimates import Estimates, Measured
-from server.jobs.messages import Finished, Loading, Progress, Reply
 from server.jobs.timing.silence import SLOWER_THAN_USUAL, UNKNOWN_SECONDS, SilenceLimits, allowed_silence
+from server.jobs.workers.messages import Finished, Loading, Progress, Reply
 from tests.server.jobs.common import REQUEST
 
 LIMITS = SilenceLimits(least=1.0, loading=1000.0)

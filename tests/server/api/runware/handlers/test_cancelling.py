@@ -15,7 +15,7 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from server.api.runware.handlers import preprocessing
-from server.media.fetch import Fetcher
+from server.media.fetching.fetch import Fetcher
 from tests.fakes import FakeWorker, picture
 from tests.server.conftest import error_of, new_task, post, results_of
 from tests.server.jobs.common import POLL_SECONDS

@@ -33,7 +33,7 @@ def make(reference: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Mak
     async def download(fetcher: object, url: str, path: Path) -> None:
         await asyncio.to_thread(path.write_bytes, lora_bytes())
 
-    monkeypatch.setattr("server.media.fetch.Fetcher.download", download)
+    monkeypatch.setattr("server.media.fetching.fetch.Fetcher.download", download)
 
     def made(task_type: str) -> dict[str, Any]:
         task: dict[str, Any] = {"taskType": task_type, "taskUUID": str(uuid.uuid4())}

@@ -26,7 +26,7 @@ from server.api.runware.translate.caches import (
 )
 from server.app import create_app
 from server.settings import Settings
-from server.tasks.cache_choice import LEAST_STEPS
+from server.tasks.plain.cache_choice import LEAST_STEPS
 from tests.fakes import FakeWorker
 from tests.server.conftest import new_task, post
 

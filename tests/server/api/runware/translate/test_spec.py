@@ -5,7 +5,7 @@ import pytest
 
 from pipelines.catalog.catalog import Adapter, Catalog, load_catalog
 from pipelines.request import Sampler
-from server.api.client import Client
+from server.api.access.client import Client
 from server.api.runware.schema.schedulers import NEAREST, SAMPLERS, SCHEDULERS
 from server.api.runware.schema.tasks import ImageInference
 from server.api.runware.translate.spec import to_spec
