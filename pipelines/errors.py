@@ -7,7 +7,8 @@
     ├── PictureError         input     a picture that can no longer be opened
     ├── PromptError          input     a prompt that the tokenizer would misread
     ├── SizeError            size      a request that takes more memory than the device has
-    └── ResultError          result    latents or pixels that are not finite numbers
+    ├── ResultError          result    latents or pixels that are not finite numbers
+    └── UnsafeContent        content   an image that the content check blocks
 
 Messages are fit for the sender. Knows no wire format, and imports no torch.
 """
@@ -17,7 +18,7 @@ from contextlib import contextmanager
 from typing import ClassVar, Literal
 
 # What is at fault: the served model, an adapter that the request names, something that the request brought along, its
-# size, or the result of them all.
+# size, the numbers of the result, or what it shows.
 Fault = Literal["weights", "adapter", "input", "size", "result", "content"]
 
 
@@ -75,6 +76,15 @@ class ResultError(RenderError):
     """A finished image is no picture; the message says why."""
 
     fault = "result"
+
+
+class UnsafeContent(RenderError):
+    """A picture shows what its task does not allow."""
+
+    fault = "content"
+
+    def __init__(self) -> None:
+        super().__init__("The image was not safe for work, so it was not kept.", "check_content")
 
 
 def first_line(error: BaseException) -> str:

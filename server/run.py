@@ -16,6 +16,7 @@ from functools import partial
 import structlog
 import typer
 import uvicorn
+from uvicorn.config import LOGGING_CONFIG
 
 from accel.cache.profile import ProfileError
 from pipelines.catalog.catalog import Catalog, CatalogError
@@ -120,7 +121,7 @@ def _serve(settings: Settings, catalog: Catalog, devices: Sequence[str], sockets
     config = uvicorn.Config(
         app,
         log_level="warning",
-        log_config=None if settings.log_format == "json" else uvicorn.config.LOGGING_CONFIG,
+        log_config=None if settings.log_format == "json" else LOGGING_CONFIG,
         access_log=False,
         http=partial(GuardedHttp, guard=guard),  # type: ignore[arg-type]  a factory, which is all that uvicorn needs
         ws=partial(GuardedSocket, guard=guard, budget=app.state.body_budget, small=STRANGER_LIMIT),  # type: ignore[arg-type]

@@ -64,7 +64,7 @@ def run_kernel(
 
     _, tokens, heads, head = target.shape
     source = source.contiguous()
-    heads_kernel[(tokens,)](
+    heads_kernel[(tokens,)](  # pyright: ignore[reportIndexIssue]  Triton's decorator has no types
         target,
         source,
         weight,

@@ -3,7 +3,6 @@
 from PIL import Image
 
 from pipelines.detection.detector import detect
-from pipelines.errors import RenderError
 
 # The least score of each label that counts. The detector scores a clear finding 0.5 to 0.9, and reports from 0.2 on:
 # half is the least that is more likely right than wrong. Covered parts, feet, armpits, bellies and male breasts do not
@@ -15,15 +14,6 @@ THRESHOLDS = {
     "BUTTOCKS_EXPOSED": 0.5,
     "ANUS_EXPOSED": 0.5,
 }
-
-
-class UnsafeContent(RenderError):
-    """A picture shows what its task does not allow."""
-
-    fault = "content"
-
-    def __init__(self) -> None:
-        super().__init__("The image was not safe for work, so it was not kept.", "check_content")
 
 
 def is_unsafe(picture: Image.Image) -> bool:

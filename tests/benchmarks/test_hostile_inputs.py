@@ -83,7 +83,7 @@ def test_a_stall_is_the_longest_answer() -> None:
             self.send_header("Content-Length", "0")
             self.end_headers()
 
-        def log_message(self, *_: object) -> None: ...
+        def log_message(self, format: str, *args: object) -> None: ...
 
     held = threading.Event()
     ours, theirs = Pipe()

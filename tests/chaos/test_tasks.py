@@ -5,6 +5,7 @@ import sqlite3
 import time
 import uuid
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ pytestmark = pytest.mark.chaos
 LOCK_SECONDS = 18  # SQLite waits 5 seconds for a lock: storing the picture fails, and then storing the failure
 
 
-def enqueue(server: ChaosServer, **changes: object) -> str:
+def enqueue(server: ChaosServer, **changes: Any) -> str:
     """Queue a task and return its UUID."""
     task_uuid = str(uuid.uuid4())
     server.send(taskUUID=task_uuid, deliveryMethod="async", **changes)

@@ -74,7 +74,8 @@ class ImageWriter:
         `after_step` is called before the first step and after each one. `before_load` is called if other weights
         have to be loaded. Raises `RenderError`, and whatever the two raise.
         """
-        from pipelines.detection.content import UnsafeContent, is_unsafe
+        from pipelines.detection.content import is_unsafe
+        from pipelines.errors import UnsafeContent
         from pipelines.generate import generate
         from pipelines.previews.latent_rgb import latent_rgb
         from pipelines.previews.previewer import Previewer

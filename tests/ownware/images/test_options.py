@@ -12,8 +12,8 @@ RENAMED = {"images": "references", "scheduler": "sampler"}
 
 def test_options_are_named_as_the_fields_of_a_request() -> None:
     names = {RENAMED.get(field.name, field.name) for field in fields(ImageOptions)}
-    # A call renders one image; faces are refined by the server only.
-    assert {field.name for field in fields(RenderRequest)} - names == {"count", "faces"}
+    # A call renders one image. Faces are refined, and watermarks drawn, by the server only.
+    assert {field.name for field in fields(RenderRequest)} - names == {"count", "faces", "watermark"}
     assert names <= {field.name for field in fields(RenderRequest)}
 
 

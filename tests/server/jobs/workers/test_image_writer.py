@@ -15,8 +15,7 @@ from accel.cache.plan import CachePlan
 from accel.kernels.attention import AttentionChoice
 from pipelines import generate
 from pipelines.catalog.catalog import Catalog, load_catalog
-from pipelines.detection.content import UnsafeContent
-from pipelines.errors import LoadError
+from pipelines.errors import LoadError, UnsafeContent
 from pipelines.models import checkpoint
 from pipelines.models.residency.options import DEFAULT_OPTIONS, ModelOptions
 from pipelines.render import RenderState

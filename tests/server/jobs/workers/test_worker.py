@@ -128,9 +128,9 @@ def test_the_log_names_the_task_of_a_job(job: RenderJob) -> None:
     seen: list[dict[str, Any]] = []
 
     class Logging(FakeWriter):
-        def write(self, *arguments: Any) -> ImageWritten:
+        def write(self, job: RenderJob, output: Output, after_step: AfterStep, before_load: BeforeLoad) -> ImageWritten:
             seen.append(structlog.contextvars.get_contextvars())
-            return super().write(*arguments)
+            return super().write(job, output, after_step, before_load)
 
     serve(replace(job, task_uuid="a"), writer=Logging())
     assert seen == [{"task": "a"}] * 2

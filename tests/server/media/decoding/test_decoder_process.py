@@ -93,12 +93,17 @@ def test_the_limits_grow_with_the_picture(monkeypatch: pytest.MonkeyPatch) -> No
 
 @LINUX
 def test_a_picture_that_computes_for_too_long_ends_its_process() -> None:
-    lines = ["from server.media import decoder_process as d", "d.BASE_SECONDS = 0", "d._limit(0)", "while True: pass"]
+    lines = [
+        "from server.media.decoding import decoder_process as d",
+        "d.BASE_SECONDS = 0",
+        "d._limit(0)",
+        "while True: pass",
+    ]
     assert subprocess.run([sys.executable, "-c", "\n".join(lines)], check=False).returncode == -signal.SIGXCPU
 
 
 @LINUX
 def test_a_picture_that_takes_too_much_memory_is_refused() -> None:
-    lines = ["from server.media import decoder_process as d", "d._limit(0)", "bytearray(2**33)"]
+    lines = ["from server.media.decoding import decoder_process as d", "d._limit(0)", "bytearray(2**33)"]
     ended = subprocess.run([sys.executable, "-c", "\n".join(lines)], check=False, capture_output=True, text=True)
     assert "MemoryError" in ended.stderr
