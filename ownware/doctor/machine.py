@@ -18,6 +18,7 @@ from server.settings import Settings
 EXTRAS = {
     "gpu": ("gguf", "GGUF files and --precision nf4"),
     "faces": ("nudenet", "--face-refinement"),
+    "safety": ("nudenet", "the content check"),
 }
 
 

@@ -22,6 +22,12 @@ def _names_of_test_clients() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
+def _no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test pulls the plug: waiting for the disk would take a tenth of a second in each."""
+    monkeypatch.setattr("server.database.SYNCHRONOUS", "OFF")
+
+
+@pytest.fixture(autouse=True)
 def _in_process_decoders(monkeypatch: pytest.MonkeyPatch) -> None:
     """Starting a process for each test's pictures would take most of the time of the tests."""
     monkeypatch.setattr("server.app.DecoderPool", InProcessDecoders)

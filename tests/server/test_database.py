@@ -3,12 +3,13 @@ from pathlib import Path
 
 import pytest
 
-from server.database import Database
+from server.database import SYNCHRONOUS, Database
 
 TABLE = "CREATE TABLE IF NOT EXISTS numbers (value INTEGER PRIMARY KEY)"
 
 
-async def test_all_of_a_transaction_is_kept_or_none(tmp_path: Path) -> None:
+async def test_all_of_a_transaction_is_kept_or_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("server.database.SYNCHRONOUS", SYNCHRONOUS)
     database = Database(tmp_path / "db.sqlite", [TABLE])
 
     def half(connection: sqlite3.Connection) -> None:

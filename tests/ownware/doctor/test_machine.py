@@ -60,7 +60,7 @@ def test_a_port(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("here", "faces", "states"),
-    [(True, True, ["ok", "ok"]), (False, False, ["note", "note"]), (False, True, ["note", "stops"])],
+    [(True, True, ["ok"] * 3), (False, False, ["note"] * 3), (False, True, ["note", "stops", "note"])],
 )
 def test_extras(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, here: bool, faces: bool, states: list[str]) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: here or None)
