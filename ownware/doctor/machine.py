@@ -51,7 +51,8 @@ def check_port(settings: Settings) -> Iterator[Finding]:
 
 def check_extras(settings: Settings) -> Iterator[Finding]:
     """Which packages of the extras are here. One that an option needs stops the server."""
-    needed = {"faces"} if settings.face_refinement else set[str]()
+    options = {"faces": settings.face_refinement, "safety": settings.safety_default}
+    needed = {extra for extra, wanted in options.items() if wanted}
     for extra, (module, purpose) in EXTRAS.items():
         if importlib.util.find_spec(module) is not None:
             yield Finding("ok", f"extra {extra}", f"installed, for {purpose}")

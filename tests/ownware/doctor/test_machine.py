@@ -59,11 +59,11 @@ def test_a_port(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("here", "faces", "states"),
-    [(True, True, ["ok"] * 3), (False, False, ["note"] * 3), (False, True, ["note", "stops", "note"])],
+    ("here", "wanted", "states"),
+    [(True, True, ["ok"] * 3), (False, False, ["note"] * 3), (False, True, ["note", "stops", "stops"])],
 )
-def test_extras(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, here: bool, faces: bool, states: list[str]) -> None:
+def test_extras(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, here: bool, wanted: bool, states: list[str]) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: here or None)
-    found = list(check_extras(settings(tmp_path, face_refinement=faces)))
+    found = list(check_extras(settings(tmp_path, face_refinement=wanted, safety_default=wanted)))
     assert [finding.state for finding in found] == states
     assert here or all("pip install" in finding.text for finding in found)
