@@ -24,6 +24,10 @@ MODELS = {entry.mode: entry.air for entry in CATALOG.entries}
 UUID = "7b1f6f0e-2c3b-4a55-9d43-0a4a0f3e7b10"
 
 
+# How an image travels says nothing about what it shows.
+DELIVERY = {"deliveryMethod", "webhookURL", "uploadEndpoint"}
+
+
 def shown_tasks() -> Iterator[tuple[str, dict[str, Any]]]:
     """The imageInference tasks that can be sent as they are shown to a server with the embedded checkpoint."""
     found = [("greeting", example_task(CATALOG))]
@@ -39,7 +43,7 @@ def shown_tasks() -> Iterator[tuple[str, dict[str, Any]]]:
         adapters = [*task.get("lora", ()), *task.get("controlNet", ())]
         served = all(CATALOG.find_lora(each["model"]) or CATALOG.find_controlnet(each["model"]) for each in adapters)
         if "positivePrompt" in task and served:
-            yield place, task
+            yield place, {name: value for name, value in task.items() if name not in DELIVERY}
 
 
 # The same task in several places is sent once.

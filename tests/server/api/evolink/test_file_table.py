@@ -9,7 +9,7 @@ from server.api.evolink.file_table import SCHEMA, FileTable, UploadedFile
 from server.database import Database
 
 NOW = time.time()
-FILE = UploadedFile("a", "me", "photo.png", "a.png", "", 5, "image/png", NOW, NOW + 600)
+FILE = UploadedFile("a", "me", "photo.png", "a.png", "", 5, "image/png", NOW, NOW + 86_400)
 
 
 @pytest.fixture
