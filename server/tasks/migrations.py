@@ -47,15 +47,13 @@ def spell_job_ids(connection: sqlite3.Connection) -> None:
 
 def count_attempts(connection: sqlite3.Connection) -> None:
     """From version 0.1: a job that took the server down was tried again at each start, without an end."""
-    columns = {row["name"] for row in connection.execute("PRAGMA table_info(jobs)")}
-    if "attempts" not in columns:
+    if not _has_column(connection, "attempts"):
         connection.execute("ALTER TABLE jobs ADD COLUMN attempts INTEGER NOT NULL DEFAULT 0")
 
 
 def name_dialects(connection: sqlite3.Connection) -> None:
     """From version 0.1: there was one dialect, and nothing was delivered."""
-    columns = {row["name"] for row in connection.execute("PRAGMA table_info(jobs)")}
-    if "dialect" not in columns:
+    if not _has_column(connection, "dialect"):
         connection.execute("ALTER TABLE jobs ADD COLUMN dialect TEXT NOT NULL DEFAULT 'runware'")
         connection.execute("ALTER TABLE jobs ADD COLUMN webhook TEXT NOT NULL DEFAULT 'null'")
         connection.execute("ALTER TABLE jobs ADD COLUMN upload TEXT NOT NULL DEFAULT 'null'")
@@ -68,25 +66,27 @@ def forget_inputs_as_sent(connection: sqlite3.Connection) -> None:
 
 def estimate_jobs(connection: sqlite3.Connection) -> None:
     """From version 0.1: nobody knew how long a waiting job would take."""
-    columns = {row["name"] for row in connection.execute("PRAGMA table_info(jobs)")}
-    if "estimate" not in columns:
+    if not _has_column(connection, "estimate"):
         connection.execute("ALTER TABLE jobs ADD COLUMN estimate REAL NOT NULL DEFAULT 0")
 
 
 def hold_ends(connection: sqlite3.Connection) -> None:
     """From version 0.1: nothing was uploaded, so no result could fail and no end had to wait."""
-    columns = {row["name"] for row in connection.execute("PRAGMA table_info(jobs)")}
-    if "held_end" not in columns:
+    if not _has_column(connection, "held_end"):
         connection.execute("ALTER TABLE jobs ADD COLUMN held_end TEXT")
         connection.execute("ALTER TABLE results ADD COLUMN failure TEXT")
 
 
 def keep_content_checks(connection: sqlite3.Connection) -> None:
     """From version 0.1: no image was checked."""
-    columns = {row["name"] for row in connection.execute("PRAGMA table_info(jobs)")}
-    if "safety" not in columns:
+    if not _has_column(connection, "safety"):
         connection.execute("ALTER TABLE jobs ADD COLUMN safety TEXT")
         connection.execute("ALTER TABLE results ADD COLUMN unsafe INTEGER")
+
+
+def _has_column(connection: sqlite3.Connection, name: str) -> bool:
+    """Whether the table of jobs has a column: a new database has all of them before its first migration."""
+    return any(row["name"] == name for row in connection.execute("PRAGMA table_info(jobs)"))
 
 
 MIGRATIONS = (
