@@ -6,7 +6,6 @@ Knows uvicorn and the terminal. Imports no torch.
 import asyncio
 import contextlib
 import errno
-import importlib.util
 import signal
 import socket
 import sqlite3
@@ -27,7 +26,7 @@ from server.app import MILLION, create_app
 from server.connections.guard import ConnectionGuard, raise_file_limit
 from server.connections.guarded_http import GuardedHttp
 from server.connections.guarded_socket import GuardedSocket
-from server.extras import install_command
+from server.extras import install_command, is_installed
 from server.jobs.queue import JobQueue
 from server.jobs.workers.worker_process import WorkerProcess
 from server.keys.key_table import KeyTable
@@ -54,10 +53,10 @@ def serve(settings: Settings) -> int:
     """Serve until interrupted. Returns the process's exit status."""
     protect_standard_streams()
     configure_logs(settings.log_options)
-    if settings.safety_default and importlib.util.find_spec("nudenet") is None:
+    if settings.safety_default and not is_installed("nudenet"):
         typer.echo(f"ownware: --safety-default needs the content check: {install_command('safety')}", err=True)
         return 2
-    if settings.face_refinement and importlib.util.find_spec("nudenet") is None:
+    if settings.face_refinement and not is_installed("nudenet"):
         typer.echo(f"ownware: --face-refinement needs the face detector: {install_command('faces')}", err=True)
         return 2
     try:
@@ -91,9 +90,7 @@ def serve(settings: Settings) -> int:
                 err=True,
             )
             return 2
-        except OSError as error:
-            return _data_folder_unusable(settings, error)
-        except sqlite3.Error as error:
+        except (OSError, sqlite3.Error) as error:
             return _data_folder_unusable(settings, error)
         try:
             settings = settings if required else _without_keys(settings)

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import importlib.util
 import os
 import re
 import signal
@@ -172,7 +171,7 @@ def test_a_stored_key_lets_it_listen_and_a_revoked_one_too(tmp_path: Path, monke
 
 
 def test_refined_faces_need_their_detector(tmp_path: Path, terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(run, "is_installed", lambda package: False)
     assert serve(settings(tmp_path, face_refinement=True)) == 2
     assert f"needs the face detector: {install_command('faces')}" in terminal.text
 
