@@ -66,31 +66,20 @@ class CompiledBlocks:
         modulation: BlockModulation,
         rotary: RotaryEmbedding,
         modulate_index: torch.Tensor | None,
+        added: BlockLowRank | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the text and the image after a block. Takes what `block_forward` takes."""
-        return self._run(None, block, image, text, modulation, rotary, modulate_index)
+        """Return the text and the image after a block. Takes what `block_forward` takes, and low-rank additions."""
+        return self._compiled(
+            block, image, text, modulation.image, modulation.text, *rotary.real, modulate_index, added, self.kernels
+        )
 
     def with_low_rank(self, added: Mapping[nn.Module, BlockLowRank]) -> BlockForward:
         """The same with additions to the layers of some blocks. All blocks that have them share a second graph."""
 
         def run(block: QwenImageTransformerBlock, *inputs: Any) -> tuple[torch.Tensor, torch.Tensor]:
-            return self._run(added.get(block), block, *inputs)
+            return self(block, *inputs, added=added.get(block))
 
         return run
-
-    def _run(
-        self,
-        added: BlockLowRank | None,
-        block: QwenImageTransformerBlock,
-        image: torch.Tensor,
-        text: torch.Tensor,
-        modulation: BlockModulation,
-        rotary: RotaryEmbedding,
-        modulate_index: torch.Tensor | None,
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        return self._compiled(
-            block, image, text, modulation.image, modulation.text, *rotary.real, modulate_index, added, self.kernels
-        )
 
 
 def compiled_graphs() -> int:
