@@ -24,8 +24,7 @@ _IN_BLOCK = re.compile(r"transformer_blocks\.(?P<number>\d+)\.(?P<layer>.+)")
 
 def in_graph(name: str) -> bool:
     """Whether a module of the transformer is part of a compiled block, by its name."""
-    found = _IN_BLOCK.fullmatch(name)
-    return found is not None and found["layer"].partition(".")[0] not in MODULATION_LAYERS
+    return _place(name) is not None
 
 
 def low_rank_by_block(
@@ -37,18 +36,26 @@ def low_rank_by_block(
     """
     blocks: dict[int, dict[str, LowRank]] = {}
     for name, weighted in deltas.items():
-        if not in_graph(name):
+        if (place := _place(name)) is None:
             continue
-        found = _IN_BLOCK.fullmatch(name)
+        number, layer = place
         parts = [(delta.down, delta.up, weight) for delta, weight in weighted if isinstance(delta, LoRA)]
-        if found is None or found["layer"] not in LAYERS or len(parts) < len(weighted):
+        if layer not in LAYERS or len(parts) < len(weighted):
             return None
-        blocks.setdefault(int(found["number"]), {})[found["layer"]] = join_low_rank(parts)
+        blocks.setdefault(number, {})[layer] = join_low_rank(parts)
     zeros: dict[str, LowRank] = {}
     return {
         transformer.transformer_blocks[number]: _complete(transformer.transformer_blocks[number], added, zeros)
         for number, added in blocks.items()
     }
+
+
+def _place(name: str) -> tuple[int, str] | None:
+    """The block and the layer of a module that is part of a compiled block. None for any other."""
+    found = _IN_BLOCK.fullmatch(name)
+    if found is None or found["layer"].partition(".")[0] in MODULATION_LAYERS:
+        return None
+    return int(found["number"]), found["layer"]
 
 
 def _complete(block: nn.Module, added: Mapping[str, LowRank], zeros: dict[str, LowRank]) -> BlockLowRank:

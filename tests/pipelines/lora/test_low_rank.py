@@ -16,6 +16,7 @@ from pipelines.render import advance, begin
 from pipelines.request import LoraUse, RenderRequest, Sampler
 from tests.adapters import named, random_adapter, write
 
+RANKS = ((1, 4), (2, 8))  # a seed and a rank for each file
 REQUEST = RenderRequest("a", "", None, 48, 32, 2, Sampler(), 1.0, 7)
 
 
@@ -26,9 +27,6 @@ def uses(checkpoint: Checkpoint, tmp_path: Path) -> list[LoraUse]:
         write(tmp_path / f"{seed}.safetensors", named(random_adapter(transformer, seed, rank))) for seed, rank in RANKS
     ]
     return [LoraUse(str(number), path, 0.7 - number) for number, path in enumerate(files)]
-
-
-RANKS = ((1, 4), (2, 8))
 
 
 def rendered(checkpoint: Checkpoint, loras: LoraSet) -> torch.Tensor:
