@@ -18,7 +18,6 @@ from accel.kernels.compiled_block import SEPARATE, CompiledBlocks
 from accel.weights.placement import PlacedWeights
 from accel.weights.quantized.quantize import describe_linears
 from accel.weights.single_frame import SingleFrameVae
-from pipelines.catalog.component_files import Component
 from pipelines.models.encoder.prompt_store import ModelPrompts
 from pipelines.models.encoder.waiting_encoder import WaitingEncoder
 from pipelines.models.engaged import Engaged
@@ -48,7 +47,7 @@ class Checkpoint:
     placed: PlacedWeights | None = None
     waiting: WaitingEncoder | None = None
     compiled: CompiledBlocks | None = None
-    formats: Mapping[Component, str] = field(default_factory=dict)
+    formats: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def sees(self) -> bool:
@@ -103,7 +102,7 @@ class LoadedModel:
             tables=report is not None and report.tables,
             attention=attention.kernel,
             attention_warning=attention.warning,
-            formats={component: form for component, form in checkpoint.formats.items()},  # noqa: C416  a wider key
+            formats=dict(checkpoint.formats),
             compiled=checkpoint.compiled is not None,
             relaxed=kernels.gelu_in_product,
             fused_heads=kernels.fused_heads,

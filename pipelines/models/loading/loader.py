@@ -105,9 +105,9 @@ def load(
     )
 
 
-def component_formats(files: ComponentFiles) -> dict[Component, str]:
+def component_formats(files: ComponentFiles) -> dict[str, str]:
     """Open the files of each component, and name their formats. Raises `LoadError` before any weights are read."""
-    formats: dict[Component, str] = {}
+    formats: dict[str, str] = {}
     with _part(files.transformer or files.weights, "transformer") as part:
         formats["transformer"] = open_transformer(*_path_and_config(files, part)).format
     with _part(files.text_encoder or files.weights, "text_encoder"):
