@@ -88,8 +88,7 @@ class FakeWorker:
 
     async def render(self, job: RenderJob) -> AsyncIterator[Reply]:
         self.jobs.append(job)
-        self._cancelled.discard(job.job_id)  # it may be rendered again
-        self._cancelled.discard(job.job_id)  # the id of a deleted job may come again
+        self._cancelled.discard(job.job_id)  # it may be rendered again, and the id of a deleted job may come again
         if self.die:
             self.die = False
             raise WorkerDied
