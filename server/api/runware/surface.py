@@ -21,11 +21,11 @@ from server.api.runware.handlers.retrieval import Retrieval
 from server.api.runware.http import RunwareHttp, json_response
 from server.api.runware.responses import Item, TaskRef, refusal
 from server.api.runware.results import image_item
-from server.api.runware.sessions import Sessions
-from server.api.runware.socket_events import SocketEvents
+from server.api.runware.sockets.sessions import Sessions
+from server.api.runware.sockets.socket_events import SocketEvents
+from server.api.runware.sockets.websocket import RunwareSocket
 from server.api.runware.translate.spec import DIALECT
 from server.api.runware.webhooks import RunwareWebhooks
-from server.api.runware.websocket import RunwareSocket
 from server.api.services import Services
 from server.delivery.signatures import secret_key
 from server.errors import ApiError

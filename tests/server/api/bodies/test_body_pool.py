@@ -28,7 +28,7 @@ def threads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
         return run
 
-    for place in (*WORK, "server.api.runware.websocket.parse_tasks"):
+    for place in (*WORK, "server.api.runware.sockets.websocket.parse_tasks"):
         monkeypatch.setattr(place, noted(getattr(dispatch, place.rsplit(".", 1)[-1])))
     return found
 

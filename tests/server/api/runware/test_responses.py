@@ -1,5 +1,5 @@
 from server.api.runware.responses import Answer, TaskRef, acknowledgement, error_object, http_body, refusal
-from server.api.runware.websocket import frame
+from server.api.runware.sockets.websocket import frame
 from server.errors import InvalidParameter, NotFound, Unauthorized
 
 ORIGIN = TaskRef("imageInference", "83e5a68e-074f-4bea-8e26-a6723ae9b2da")

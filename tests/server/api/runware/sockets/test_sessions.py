@@ -1,8 +1,8 @@
 import asyncio
 from collections.abc import Callable
 
-from server.api.runware import sessions as module
-from server.api.runware.sessions import Frame, Session, Sessions
+from server.api.runware.sockets import sessions as module
+from server.api.runware.sockets.sessions import Frame, Session, Sessions
 
 
 class Line:

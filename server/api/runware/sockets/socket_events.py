@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 
 from server.api.access.client import Client
-from server.api.runware.sessions import Session
+from server.api.runware.sockets.sessions import Session
 from server.api.services import Services
 from server.api.watching.event_writer import EventWriter, ItemWriter
 from server.errors import NotFound

@@ -9,7 +9,7 @@ import pytest
 from starlette.testclient import TestClient, WebSocketTestSession
 from starlette.websockets import WebSocketDisconnect
 
-from server.api.runware import websocket
+from server.api.runware.sockets import websocket
 from server.errors import Failure
 from server.keys.api_key import NO_LIMITS
 from server.keys.key_table import KeyTable
@@ -210,7 +210,7 @@ class TestKeys:
     def test_a_large_frame_before_the_login_is_not_parsed(
         self, client: TestClient, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("server.api.runware.websocket.parse_tasks", pytest.fail)
+        monkeypatch.setattr("server.api.runware.sockets.websocket.parse_tasks", pytest.fail)
         with client.websocket_connect("/v1") as socket:
             send(socket, {"taskType": "authentication", "apiKey": "one"}, "a" * 65_536)
             frame = receive(socket)

@@ -20,8 +20,8 @@ from server.api.bodies.body_pool import BodyPool
 from server.api.json_output.file_texts import compact_json, has_files
 from server.api.runware.dispatch import MAX_TASKS, RunwareApi, parse_tasks, task_ref
 from server.api.runware.responses import Answer, Item, TaskRef, error_object, refusal
-from server.api.runware.sessions import Session, Sessions
-from server.api.runware.socket_events import SocketEvents
+from server.api.runware.sockets.sessions import Session, Sessions
+from server.api.runware.sockets.socket_events import SocketEvents
 from server.api.services import Services
 from server.api.urls.base_url import base_url
 from server.connections.control import control_of
