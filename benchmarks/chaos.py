@@ -7,10 +7,12 @@ The latest line of each test counts. Measures nothing itself.
 """
 
 import argparse
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+
+from benchmarks.page_tables import replace_between
+from benchmarks.records import read_lines
 
 BEGIN, END = "<!-- chaos: begin -->", "<!-- chaos: end -->"
 _HEADER = ("| test | figures |", "|---|---|")
@@ -22,20 +24,15 @@ def main() -> None:
     parser.add_argument("--results", type=Path, required=True, help="file of JSON lines")
     parser.add_argument("--page", type=Path, required=True, help="page that has the table")
     options = parser.parse_args()
-    lines = [json.loads(line) for line in options.results.read_text(encoding="utf-8").splitlines()]
     page = options.page.read_text(encoding="utf-8")
-    options.page.write_text(with_table(page, lines), encoding="utf-8")
+    options.page.write_text(with_table(page, read_lines(options.results)), encoding="utf-8")
 
 
 def with_table(page: str, lines: Iterable[dict[str, Any]]) -> str:
     """The page with the table of the latest lines between its two marks. Raises `ValueError` without the marks."""
-    before, mark, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not mark or not end:
-        raise ValueError(f"the page has no {BEGIN} … {END}")
     latest = {line["test"]: line for line in lines if line["benchmark"] == "chaos"}
     rows = [f"| {test} | {_describe(latest[test])} |" for test in sorted(latest)]
-    return "\n".join([before + mark, *_HEADER, *rows, end + after])
+    return replace_between(page, BEGIN, END, "\n".join((*_HEADER, *rows)))
 
 
 def _describe(line: dict[str, Any]) -> str:

@@ -33,7 +33,8 @@ from PIL import Image
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from benchmarks.records import append_line
+from benchmarks.page_tables import replace_between
+from benchmarks.records import append_line, read_lines
 from benchmarks.server import TASK, run_server
 
 KEY = "key"
@@ -60,8 +61,8 @@ def main() -> None:
             print(f"{name:<60} " + "  ".join(f"{key} {value}" for key, value in figures.items()), flush=True)
             append_line(options.out, {"benchmark": "hostile", "input": name, **figures, **setup})
     if options.page is not None and options.out is not None:
-        lines = [json.loads(line) for line in options.out.read_text(encoding="utf-8").splitlines()]
-        options.page.write_text(with_table(options.page.read_text(encoding="utf-8"), lines), encoding="utf-8")
+        page = options.page.read_text(encoding="utf-8")
+        options.page.write_text(with_table(page, read_lines(options.out)), encoding="utf-8")
 
 
 def measure(attack: Attack) -> dict[str, float]:
@@ -134,14 +135,13 @@ def decoders_of(pid: int) -> Iterator[int]:
 
 
 def with_table(page: str, lines: Iterable[dict[str, Any]]) -> str:
-    """The page with the latest figures of each input between its marks."""
+    """The page with the latest figures of each input between its marks. Raises `ValueError` without the marks."""
     latest = {line["input"]: line for line in lines}
     table = ["| input | longest stall | memory of the API process | memory of the decoders |", "|---|---|---|---|"]
     for name, line in latest.items():
         decoders = f"{line['decoders_mb']} MB" if "decoders_mb" in line else "not measured"
         table.append(f"| {name} | {line['stall_ms']} ms | +{line['peak_mb']} MB | {decoders} |")
-    head, rest = page.split(BEGIN)
-    return "\n".join((head + BEGIN, *table, END + rest.split(END)[1]))
+    return replace_between(page, BEGIN, END, "\n".join(table))
 
 
 def upload(picture: bytes) -> dict[str, Any]:

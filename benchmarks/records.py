@@ -1,4 +1,4 @@
-"""The JSON lines that benchmarks append to a file. Imports no torch."""
+"""The JSON lines that benchmarks append to a file and read back. Imports no torch."""
 
 import json
 from datetime import UTC, datetime
@@ -13,6 +13,11 @@ def append_line(path: Path | None, line: dict[str, Any]) -> None:
         return
     with path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(line | {"date": datetime.now(UTC).isoformat()}) + "\n")
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The JSON lines of a file, in their order."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def installed_version(package: str) -> str | None:

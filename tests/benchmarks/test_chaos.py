@@ -1,4 +1,3 @@
-import json
 import sys
 from pathlib import Path
 
@@ -6,6 +5,7 @@ import pytest
 
 from benchmarks import chaos
 from benchmarks.chaos import BEGIN, END, with_table
+from benchmarks.records import read_lines
 from tests.sources import ROOT
 
 RESULTS, PAGE = ROOT / "benchmarks/results/chaos-cpu.jsonl", ROOT / "docs/reference/reliability.md"
@@ -34,4 +34,4 @@ def test_the_page_has_the_committed_figures(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(sys, "argv", ["chaos", "--results", str(RESULTS), "--page", str(page)])
     chaos.main()
     assert page.read_text(encoding="utf-8") == PAGE.read_text(encoding="utf-8")
-    assert all(json.loads(line)["benchmark"] == "chaos" for line in RESULTS.read_text(encoding="utf-8").splitlines())
+    assert all(line["benchmark"] == "chaos" for line in read_lines(RESULTS))

@@ -1,4 +1,3 @@
-import json
 import os
 import subprocess
 import sys
@@ -24,6 +23,7 @@ from benchmarks.hostile_inputs import (
     watch_decoders,
     with_table,
 )
+from benchmarks.records import read_lines
 from pipelines.pictures.image_files import open_image
 from server.media.decoding.decode import count_scans
 from tests.docs.pages import ROOT
@@ -43,9 +43,9 @@ def test_the_table_has_the_latest_line_of_each_input() -> None:
 
 def test_the_page_has_the_committed_figures() -> None:
     page = (ROOT / "docs" / "reference" / "reliability.md").read_text(encoding="utf-8")
-    lines = (ROOT / "benchmarks" / "results" / "hostile-cpu.jsonl").read_text(encoding="utf-8").splitlines()
-    assert with_table(page, map(json.loads, lines)) == page, "run python -m benchmarks.hostile_inputs with --page"
-    assert {json.loads(line)["input"] for line in lines} == set(ATTACKS)
+    lines = read_lines(ROOT / "benchmarks" / "results" / "hostile-cpu.jsonl")
+    assert with_table(page, lines) == page, "run python -m benchmarks.hostile_inputs with --page"
+    assert {line["input"] for line in lines} == set(ATTACKS)
 
 
 def test_the_pictures_are_what_they_are_called() -> None:

@@ -1,10 +1,9 @@
-import json
 from datetime import datetime
 from pathlib import Path
 
 import pytest
 
-from benchmarks.records import append_line, installed_version
+from benchmarks.records import append_line, installed_version, read_lines
 
 RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
 
@@ -13,7 +12,7 @@ def test_lines_are_appended_with_their_date(tmp_path: Path) -> None:
     path = tmp_path / "results.jsonl"
     for number in range(2):
         append_line(path, {"figure": "1024²", "number": number})
-    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    lines = read_lines(path)
     assert [line["number"] for line in lines] == [0, 1]
     assert all(datetime.fromisoformat(line["date"]).tzinfo for line in lines)
 
@@ -31,5 +30,5 @@ def test_a_package_that_is_not_installed_has_no_version() -> None:
 
 @pytest.mark.parametrize("path", sorted(RESULTS.glob("*.jsonl")), ids=lambda path: path.name)
 def test_committed_lines_name_their_benchmark_or_case(path: Path) -> None:
-    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    lines = read_lines(path)
     assert all("date" in line and ({"benchmark", "case"} & line.keys()) for line in lines)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from benchmarks.page_tables import replace_between
 from benchmarks.step_caches.reports import cells
 from benchmarks.step_caches.reports.recommend import pareto_front
 from benchmarks.step_caches.reports.summary import Group
@@ -49,7 +50,8 @@ def description(group: Group) -> str:
 def insert_table(page: Path, text: str) -> None:
     """Put a text between the page's markers. Raises `PageError` when they are missing."""
     old = page.read_text(encoding="utf-8")
-    start, end = old.find(BEGIN), old.find(END)
-    if start < 0 or end < start:
-        raise PageError(f"{page}: there is no place for the table: a line {BEGIN}, and below it {END}")
-    page.write_text(f"{old[: start + len(BEGIN)]}\n{text}\n{old[end:]}", encoding="utf-8")
+    try:
+        new = replace_between(old, BEGIN, END, text)
+    except ValueError as error:
+        raise PageError(f"{page}: there is no place for the table: a line {BEGIN}, and below it {END}") from error
+    page.write_text(new, encoding="utf-8")
