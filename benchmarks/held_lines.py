@@ -10,11 +10,12 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import httpx2
 from websockets.asyncio.client import connect
+
+from benchmarks.runs.process_status import status_bytes
 
 # Behind a task that renders for minutes, none of these begins.
 PROMPT = {
@@ -28,12 +29,6 @@ SYNC_MODE = "/api/v3/wavespeed-ai/qwen-image/text-to-image"
 SETTLE_SECONDS = 5.0  # until all are accepted
 KEPT_SECONDS = 20.0  # between the two looks at the memory
 PROBES, PROBE_PAUSE_SECONDS = 200, 0.02
-
-
-def resident_bytes(pid: int) -> int:
-    """The memory of a process that is in RAM, as Linux counts it."""
-    line = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmRSS"))
-    return int(line.split()[1]) * 1024
 
 
 async def hold_runsync(web: httpx2.AsyncClient) -> None:
@@ -115,10 +110,10 @@ async def measure_held_lines(web: httpx2.AsyncClient, pid: int, clients: int, lo
     """Measure what so many waiting clients cost. `long_task` keeps the worker busy all the time."""
     await web.post("/v1", json=[{**long_task, "taskUUID": str(uuid.uuid4()), "deliveryMethod": "async"}])
     alone = await probe_health(web)
-    memory = {"before": resident_bytes(pid)}
+    memory = {"before": status_bytes(pid, "VmRSS")}
     async with held_lines(web, clients):
         waiting = await probe_health(web)
-        memory["held"] = resident_bytes(pid)
+        memory["held"] = status_bytes(pid, "VmRSS")
         await asyncio.sleep(KEPT_SECONDS)
-        memory["later"] = resident_bytes(pid)
+        memory["later"] = status_bytes(pid, "VmRSS")
     return HeldLines(alone, waiting, {name: round(found / 1e6, 1) for name, found in memory.items()})

@@ -35,6 +35,7 @@ from websockets.sync.client import connect
 
 from benchmarks.page_tables import replace_between
 from benchmarks.records import append_line, read_lines
+from benchmarks.runs.process_status import status_bytes
 from benchmarks.server import TASK, run_server
 
 KEY = "key"
@@ -100,11 +101,10 @@ def probe(url: str, line: Connection) -> None:
 
 def memory(pid: int) -> int:
     """The most bytes that a process has had in memory; 0 for one that has ended."""
-    with contextlib.suppress(OSError):
-        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-            if line.startswith("VmHWM"):
-                return int(line.split()[1]) * 1024
-    return 0
+    try:
+        return status_bytes(pid, "VmHWM")
+    except OSError:
+        return 0
 
 
 @contextlib.contextmanager

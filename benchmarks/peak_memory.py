@@ -5,13 +5,15 @@ memory is given back first: the work could reuse it, and its peak would look too
 """
 
 import ctypes
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 
-_PROCESS = Path("/proc/self")
+from benchmarks.runs.process_status import status_bytes
+
 _RESET_PEAK = "5"  # resets VmHWM, see proc_pid_clear_refs(5)
 
 
@@ -23,13 +25,7 @@ def peak_mib(work: Callable[[], Any], device: torch.device) -> float:
         work()
         return (torch.cuda.max_memory_allocated(device) - before) / 2**20
     ctypes.CDLL(None).malloc_trim(0)
-    (_PROCESS / "clear_refs").write_text(_RESET_PEAK)
-    before = _kib("VmRSS")
+    Path("/proc/self/clear_refs").write_text(_RESET_PEAK)
+    before = status_bytes(os.getpid(), "VmRSS")
     work()
-    return (_kib("VmHWM") - before) / 2**10
-
-
-def _kib(name: str) -> int:
-    """A figure of the process status in KiB."""
-    lines = (_PROCESS / "status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
+    return (status_bytes(os.getpid(), "VmHWM") - before) / 2**20

@@ -1,16 +1,11 @@
-import os
 from pathlib import Path
 
 import httpx2
 import pytest
 
 from benchmarks import held_lines
-from benchmarks.held_lines import WAYS, measure_held_lines, probe_health, resident_bytes
+from benchmarks.held_lines import WAYS, measure_held_lines, probe_health
 from benchmarks.server import LONG_TASK, run_server
-
-
-def test_the_memory_of_this_process() -> None:
-    assert 10**6 < resident_bytes(os.getpid()) < 10**11
 
 
 async def test_health_is_probed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,23 @@
+import os
+import subprocess
+import sys
+
+import pytest
+
+from benchmarks.runs.process_status import status_bytes
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+
+
+def test_the_memory_of_this_process() -> None:
+    assert 10**6 < status_bytes(os.getpid(), "VmRSS") < 10**11
+    assert 10**6 < status_bytes(os.getpid(), "VmHWM") < 10**11
+
+
+def test_a_process_that_has_ended() -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as child:
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+        with pytest.raises(ProcessLookupError, match=f"process {child.pid} has ended"):
+            status_bytes(child.pid, "VmHWM")
+    with pytest.raises(FileNotFoundError):
+        status_bytes(2**30, "VmHWM")
