@@ -5,22 +5,20 @@ from typing import Any
 
 import pytest
 
-from tests.clients.test_other_clients import HERE, run
-from tests.fakes import picture
+from tests.clients.scripts import HERE, ROOT, run
 from tests.live import API_KEY, LiveServer
 from tests.server.api.openai_images.conftest import mask_png
 
-PYTHON = HERE.parents[1] / ".venv-openai" / "bin" / "python"
+PYTHON = ROOT / ".venv-openai" / "bin" / "python"
 PNG, JPEG, WEBP = "89504e47", "ffd8ff", "52494646"
 
 pytestmark = pytest.mark.clients
 
 
 @pytest.fixture
-def files(tmp_path: Path) -> tuple[Path, Path]:
+def files(photo: Path, tmp_path: Path) -> tuple[Path, Path]:
     """A picture, and a mask for it."""
-    photo, mask = tmp_path / "photo.png", tmp_path / "mask.png"
-    photo.write_bytes(picture())
+    mask = tmp_path / "mask.png"
     mask.write_bytes(mask_png())
     return photo, mask
 

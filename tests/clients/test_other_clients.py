@@ -1,32 +1,15 @@
 """The vendor's three other clients, each in an environment of its own; `make test-clients` sets those up."""
 
-import json
-import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.fakes import picture
+from tests.clients.scripts import HERE, ROOT, run
 from tests.live import API_KEY, LiveServer
 
-HERE = Path(__file__).parent
-LEGACY_PYTHON = HERE.parents[1] / ".venv-legacy" / "bin" / "python"
+LEGACY_PYTHON = ROOT / ".venv-legacy" / "bin" / "python"
 
 pytestmark = pytest.mark.clients
-
-
-@pytest.fixture
-def photo(tmp_path: Path) -> Path:
-    path = tmp_path / "photo.png"
-    path.write_bytes(picture())
-    return path
-
-
-def run(*command: object) -> dict[str, Any]:
-    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
 
 
 def test_legacy_python_sdk(live: LiveServer, photo: Path) -> None:

@@ -1,36 +1,17 @@
 """RunPod's own clients, each in an environment of its own; `make test-clients` sets those up."""
 
-import json
-import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.fakes import picture
+from tests.clients.scripts import HERE, ROOT, run
 from tests.live import API_KEY, LiveServer
 
-HERE = Path(__file__).parent
-PYTHON = HERE.parents[1] / ".venv-runpod" / "bin" / "python"
+PYTHON = ROOT / ".venv-runpod" / "bin" / "python"
 HEALTH = ["jobs", "workers"]
 PURGED = {"removed": 0, "status": "completed"}
 
 pytestmark = pytest.mark.clients
-
-
-@pytest.fixture
-def photo(tmp_path: Path) -> Path:
-    path = tmp_path / "photo.png"
-    path.write_bytes(picture())
-    return path
-
-
-def run(*command: object) -> dict[str, Any]:
-    """What a client prints last, as JSON."""
-    parts = [str(part) for part in command]
-    done = subprocess.run(parts, capture_output=True, text=True, timeout=180, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
 
 
 def test_the_python_sdk(live: LiveServer, photo: Path) -> None:

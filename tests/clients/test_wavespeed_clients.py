@@ -1,44 +1,24 @@
 """WaveSpeed's own clients, each in an environment of its own; `make test-clients` sets those up."""
 
 import json
-import os
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.fakes import picture
+from tests.clients.scripts import HERE, ROOT, output_of, run
 from tests.live import API_KEY, LiveServer
 
-HERE = Path(__file__).parent
-ROOT = HERE.parents[1]
 COMMAND_LINE = HERE / "node_modules" / "@wavespeed" / "cli" / "dist" / "cli.js"
 DRAW = "wavespeed-ai/qwen-image/text-to-image"
 
 pytestmark = pytest.mark.clients
 
 
-@pytest.fixture
-def photo(tmp_path: Path) -> Path:
-    path = tmp_path / "photo.png"
-    path.write_bytes(picture())
-    return path
-
-
-def run(*command: object, **environment: str) -> Any:
-    """What a client prints last, as JSON."""
-    parts = [str(part) for part in command]
-    options: dict[str, Any] = {"capture_output": True, "text": True, "timeout": 180, "env": os.environ | environment}
-    done = subprocess.run(parts, check=False, **options)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
 @pytest.mark.parametrize("environment", [".venv-wavespeed", ".venv-wavespeed-legacy"])
 def test_the_python_sdks(live: LiveServer, photo: Path, environment: str) -> None:
     python = ROOT / environment / "bin" / "python"
-    found = json.loads(run(python, HERE / "wavespeed_python.py", live.url, API_KEY, photo).splitlines()[-1])
+    found = run(python, HERE / "wavespeed_python.py", live.url, API_KEY, photo)
     assert found["text_to_image"] == found["sync_mode"] == found["sync_in_the_input"] == ["image/jpeg"]
     assert found["edit_of_an_upload"] == found["edit_of_a_stream"] == ["image/png"]
     assert found["base64"] == "data:image/jpeg;base64"
@@ -51,7 +31,7 @@ def test_the_python_sdks(live: LiveServer, photo: Path, environment: str) -> Non
 
 
 def test_the_javascript_sdk(live: LiveServer, photo: Path) -> None:
-    found = json.loads(run("node", HERE / "wavespeed_js.mjs", live.url, API_KEY, photo).splitlines()[-1])
+    found = run("node", HERE / "wavespeed_js.mjs", live.url, API_KEY, photo)
     assert found["text_to_image"] == found["sync_mode"] == found["edit_of_an_upload"] == ["image/jpeg"]
     assert "HTTP 400" in found["bad_parameter"]
     assert "'image'" in found["bad_picture"]
@@ -66,7 +46,7 @@ def test_the_command_line(live: LiveServer, photo: Path, tmp_path: Path) -> None
 
     def wavespeed(*words: object) -> Any:
         places = {"HOME": str(home), "XDG_CONFIG_HOME": str(home / ".config"), "WAVESPEED_API_KEY": API_KEY}
-        return json.loads(run("node", COMMAND_LINE, *words, "--json", **places))
+        return json.loads(output_of("node", COMMAND_LINE, *words, "--json", **places))
 
     assert DRAW in [model["model_id"] for model in wavespeed("models", "--no-cache")]
     assert wavespeed("schema", DRAW)["required"] == ["prompt"]

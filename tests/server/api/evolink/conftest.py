@@ -1,13 +1,10 @@
 import base64
-from collections.abc import Iterator
 
 import pytest
 from starlette.testclient import TestClient
 
-from pipelines.catalog.catalog import Catalog
-from server.app import create_app
 from server.settings import Settings
-from tests.fakes import FakeWorker, picture
+from tests.fakes import picture
 
 KEY = {"Authorization": "Bearer one"}
 CREATE, TASKS, FILES = "/v1/images/generations", "/v1/tasks", "/api/v1/files"
@@ -22,7 +19,6 @@ def settings(settings: Settings) -> Settings:
 
 
 @pytest.fixture
-def client(settings: Settings, catalog: Catalog, worker: FakeWorker) -> Iterator[TestClient]:
-    app = create_app(settings, catalog, [worker])
-    with TestClient(app, base_url="http://box:8000", raise_server_exceptions=False, headers=KEY) as client:
-        yield client
+def client(client: TestClient) -> TestClient:
+    client.headers.update(KEY)
+    return client

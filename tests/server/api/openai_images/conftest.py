@@ -1,15 +1,11 @@
 import base64
 import io
-from collections.abc import Iterator
 
 import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
-from pipelines.catalog.catalog import Catalog
-from server.app import create_app
 from server.settings import Settings
-from tests.fakes import FakeWorker
 
 GENERATIONS, EDITS, MODELS = "/v1/images/generations", "/v1/images/edits", "/v1/models"
 KEY = {"Authorization": "Bearer one"}
@@ -21,10 +17,9 @@ def settings(settings: Settings) -> Settings:
 
 
 @pytest.fixture
-def client(settings: Settings, catalog: Catalog, worker: FakeWorker) -> Iterator[TestClient]:
-    app = create_app(settings, catalog, [worker])
-    with TestClient(app, base_url="http://box:8000", raise_server_exceptions=False, headers=KEY) as client:
-        yield client
+def client(client: TestClient) -> TestClient:
+    client.headers.update(KEY)
+    return client
 
 
 def colour(b64: str) -> tuple[int, ...]:

@@ -1,19 +1,16 @@
-from collections.abc import Iterator
-
 import pytest
 from starlette.testclient import TestClient
 
-from pipelines.catalog.catalog import Catalog
-from server.app import create_app
 from server.settings import Settings
-from tests.fakes import FakeWorker
 
 
 @pytest.fixture
-def client(settings: Settings, catalog: Catalog, worker: FakeWorker) -> Iterator[TestClient]:
+def settings(settings: Settings) -> Settings:
+    return settings.model_copy(update={"api_keys": ("one", "two")})
+
+
+@pytest.fixture
+def client(client: TestClient) -> TestClient:
     """A client with one of two keys."""
-    settings = settings.model_copy(update={"api_keys": ("one", "two")})
-    app = create_app(settings, catalog, [worker])
-    headers = {"Authorization": "Bearer one"}
-    with TestClient(app, base_url="http://box:8000", raise_server_exceptions=False, headers=headers) as client:
-        yield client
+    client.headers["Authorization"] = "Bearer one"
+    return client

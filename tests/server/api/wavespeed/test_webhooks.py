@@ -23,7 +23,7 @@ from server.media.store import MediaStore
 from server.settings import Settings
 from tests.fakes import FakeWorker
 from tests.receivers import Received, Receiver, receiver
-from tests.server.api.wavespeed.common import DONE, EDIT, ROOT, data_of, end_of, submit
+from tests.server.api.wavespeed.common import DONE, EDIT, ROOT, TWO, data_of, end_of, submit
 
 TARGET = Webhook("http://receiver", "http://box", (1.0,))
 
@@ -67,7 +67,7 @@ def test_a_private_receiver_is_refused_at_once(
     settings: Settings, catalog: Catalog, worker: FakeWorker, there: Receiver
 ) -> None:
     app = create_app(settings.model_copy(update={"allow_private_urls": False}), catalog, [worker])
-    with TestClient(app, base_url="http://box:8000") as client:
+    with TestClient(app, base_url="http://box:8000", headers=TWO) as client:
         response = submit(client, webhook_url=there.url)
         assert response.status_code == 400
         assert "'webhook_url'" in response.json()["message"]
