@@ -4,13 +4,14 @@ The bounds are in tasks and in estimated seconds, in all and for each key; a key
 Pure: knows no clock, no database and no worker.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from math import ceil
 
 from server.errors import RateLimitExceeded
 from server.jobs.policy.fair_share import FairShare, Waiting
-from server.jobs.policy.forecast import forecast
+from server.jobs.policy.forecast import Turn, forecast
 from server.keys.api_key import KeyLimits
 
 RATE_SECONDS = 60.0  # a rate counts the tasks of a minute
@@ -60,19 +61,28 @@ def _reached(
     task: Waiting, limits: KeyLimits, bounds: QueueBounds, state: QueueState, share: FairShare
 ) -> Iterator[_Full]:
     own = [waiting for waiting in state.waiting if waiting.owner == task.owner]
-    turns = forecast(share, state.left, state.waiting)
-    begins = [(turn.begins, turn.task) for turn in turns]
-    own_begins = [(at, waiting) for at, waiting in begins if waiting.owner == task.owner]
-    if len(begins) >= bounds.tasks:
-        yield _Full(f"The queue is full: {len(begins)} tasks wait.", begins[len(begins) - bounds.tasks][0])
+
+    @cache
+    def turns() -> list[Turn]:  # of a refusal only: with many keys it takes long, and every task is checked
+        return forecast(share, state.left, state.waiting)
+
+    def own_turns() -> list[Turn]:
+        return [turn for turn in turns() if turn.task.owner == task.owner]
+
+    if (count := len(state.waiting)) >= bounds.tasks:
+        yield _Full(f"The queue is full: {count} tasks wait.", turns()[count - bounds.tasks].begins)
     if bounds.key_tasks is not None and len(own) >= bounds.key_tasks:
-        yield _Full(f"{len(own)} tasks of this key wait.", own_begins[len(own) - bounds.key_tasks][0])
-    for bound, queue, whose in ((bounds.seconds, begins, ""), (bounds.key_seconds, own_begins, " of this key")):
-        total = sum(waiting.seconds for _, waiting in queue)
-        if bound is not None and queue and total + task.seconds > bound:
-            yield _Full(f"Tasks{whose} of about {total:.0f} seconds wait.", _until(queue, total + task.seconds - bound))
+        yield _Full(f"{len(own)} tasks of this key wait.", own_turns()[len(own) - bounds.key_tasks].begins)
+    for bound, waiting, queue, whose in (
+        (bounds.seconds, state.waiting, turns, ""),
+        (bounds.key_seconds, own, own_turns, " of this key"),
+    ):
+        total = sum(each.seconds for each in waiting)
+        if bound is not None and waiting and total + task.seconds > bound:
+            excess = total + task.seconds - bound
+            yield _Full(f"Tasks{whose} of about {total:.0f} seconds wait.", _until(queue(), excess))
     if limits.concurrency is not None and len(own) + len(state.own_running) >= limits.concurrency:
-        ends = sorted([*state.own_running, *(turn.ends for turn in turns if turn.task.owner == task.owner)])
+        ends = sorted([*state.own_running, *(turn.ends for turn in own_turns())])
         message = f"{len(ends)} tasks of this key wait or run, and it may have {limits.concurrency}."
         yield _Full(message, ends[len(ends) - limits.concurrency])
     if limits.rate is not None and len(state.own_ages) >= limits.rate:
@@ -80,10 +90,10 @@ def _reached(
         yield _Full(f"The rate of this key is {limits.rate} a minute.", RATE_SECONDS - oldest)
 
 
-def _until(queue: list[tuple[float, Waiting]], excess: float) -> float:
-    """When tasks of so many seconds have begun, in the order of the queue; at most when all have."""
-    for begins, waiting in queue:
-        excess -= waiting.seconds
+def _until(turns: Sequence[Turn], excess: float) -> float:
+    """When tasks of `excess` seconds have begun, in the order of the turns; at most when all have."""
+    for turn in turns:
+        excess -= turn.task.seconds
         if excess <= 0:
-            return begins
-    return queue[-1][0]
+            return turn.begins
+    return turns[-1].begins

@@ -3,6 +3,7 @@ from typing import Any
 import pytest
 
 from server.errors import RateLimitExceeded
+from server.jobs.policy import admission
 from server.jobs.policy.admission import QueueBounds, QueueState, check_room
 from server.jobs.policy.fair_share import FairShare, Waiting
 from server.keys.api_key import NO_LIMITS, KeyLimits
@@ -46,6 +47,13 @@ def test_a_bound_that_is_reached_says_when_there_is_room(bounds: QueueBounds, wo
 )
 def test_there_is_room_up_to_a_bound(bounds: QueueBounds) -> None:
     assert refused(bounds=bounds) is None
+
+
+def test_a_task_that_finds_room_costs_no_forecast(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(admission, "forecast")
+    assert refused(limits=KeyLimits(rate=2, concurrency=4), own_ages=(1.0,)) is None
+    with pytest.raises(NameError):
+        refused(bounds=QueueBounds(3, 1e6))
 
 
 def test_a_task_longer_than_the_bound_finds_room_in_an_empty_queue() -> None:
