@@ -7,8 +7,9 @@ import asyncio
 import contextlib
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from server.jobs.job import Job, Result
 from server.mailbox import Mailbox
@@ -72,6 +73,7 @@ class QueueMoved:
 Event = ResultReady | Ended | Stopping
 LiveEvent = Event | Begun | StepDone | PreviewReady | QueueMoved
 LATEST_ONLY = (StepDone, PreviewReady, QueueMoved)
+Watcher = TypeVar("Watcher")
 
 
 class JobObserver(Protocol):
@@ -94,29 +96,13 @@ class JobEvents:
         self._watchers: dict[Key, set[asyncio.Queue[Event]]] = defaultdict(set)
         self._live: dict[Key, set[Mailbox[LiveEvent]]] = defaultdict(set)
 
-    @contextlib.contextmanager
-    def watch(self, key: Key) -> Iterator[asyncio.Queue[Event]]:
+    def watch(self, key: Key) -> AbstractContextManager[asyncio.Queue[Event]]:
         """Receive the events of a job. Enter before submitting it, so that none is missed."""
-        events: asyncio.Queue[Event] = asyncio.Queue()
-        self._watchers[key].add(events)
-        try:
-            yield events
-        finally:
-            self._watchers[key].discard(events)
-            if not self._watchers[key]:
-                del self._watchers[key]
+        return _registered(asyncio.Queue[Event](), key, self._watchers)
 
-    @contextlib.contextmanager
-    def watch_live(self, key: Key) -> Iterator[Mailbox[LiveEvent]]:
+    def watch_live(self, key: Key) -> AbstractContextManager[Mailbox[LiveEvent]]:
         """Receive the steps and previews of a job too. Of those, a slow watcher gets the latest."""
-        mailbox: Mailbox[LiveEvent] = Mailbox(LATEST_ONLY)
-        self._live[key].add(mailbox)
-        try:
-            yield mailbox
-        finally:
-            self._live[key].discard(mailbox)
-            if not self._live[key]:
-                del self._live[key]
+        return _registered(Mailbox[LiveEvent](LATEST_ONLY), key, self._live)
 
     def has_live_watchers(self, key: Key) -> bool:
         """Whether previews of a job are wanted."""
@@ -159,3 +145,15 @@ class JobEvents:
     def _send_live(self, job: Job, event: LiveEvent) -> None:
         for mailbox in self._live.get(job.submission.key, ()):
             mailbox.put(event)
+
+
+@contextlib.contextmanager
+def _registered(watcher: Watcher, key: Key, watchers: dict[Key, set[Watcher]]) -> Iterator[Watcher]:
+    """Keep a watcher of a job among the others within this block."""
+    watchers[key].add(watcher)
+    try:
+        yield watcher
+    finally:
+        watchers[key].discard(watcher)
+        if not watchers[key]:
+            del watchers[key]
