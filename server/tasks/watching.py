@@ -71,7 +71,7 @@ class TaskWatch:
 
     async def _place(self, job: Job) -> Queued | None:
         """The place of a job in the queue. None when it has left it."""
-        for turn in await self._queue.turns():
-            if turn.task.job_id == job.id:
-                return Queued(turn.position, round(turn.ends, 1))
-        return None
+        foreseen = await self._queue.foresee(job)
+        if foreseen is None or foreseen.position is None:
+            return None
+        return Queued(foreseen.position, round(foreseen.ends, 1))
