@@ -80,7 +80,7 @@ log = structlog.get_logger()
 
 SWEEP_SECONDS = 60.0
 MILLION = 1_000_000
-# So many of the largest bodies may be received at a time. Half of it is room for one address, and more than one body.
+# How many of the largest bodies may be received at a time. One address may have half of it: more than one body.
 BODIES, LEAST_BODY_BUDGET = 2.5, 50 * MILLION
 
 # Every dialect. One of them has the path `/`, and answers the errors of all paths that no other has.

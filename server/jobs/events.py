@@ -1,6 +1,7 @@
-"""The events of jobs: results and ends for whoever waits, steps and previews for whoever watches, and one observer.
+"""The events of jobs: results and ends, steps and previews.
 
-Knows no disk, no worker and no wire format.
+Watchers get those of one job, live watchers its steps and previews too. One observer gets the images and ends of all
+jobs. Knows no disk, no worker and no wire format.
 """
 
 import asyncio

@@ -95,8 +95,8 @@ class JobStore:
     async def accept(self, submission: Submission, *, estimate: float = 0.0) -> Job:
         """Put a job on disk, queued. `estimate` are the seconds that it is expected to take.
 
-        Raises `ConflictTaskUUID` when its id is taken. A job
-        of the same id that failed or was cancelled is deleted, so that the client's retry runs.
+        A job of the same id that failed or was cancelled is deleted, so that the client's retry runs. Raises
+        `ConflictTaskUUID` when its id is taken.
         """
 
         def work(connection: sqlite3.Connection) -> Job:

@@ -5,8 +5,6 @@ import ipaddress
 import socket
 
 BACKLOG = 2048  # uvicorn's default
-
-
 LOOPBACK = "127.0.0.1"
 
 

@@ -36,7 +36,7 @@ BeforeLoad = Callable[[], None]
 
 
 def _ignore() -> None:
-    """Nobody wants to know."""
+    """Do nothing before a load."""
 
 
 class ImageWriter:

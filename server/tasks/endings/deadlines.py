@@ -57,7 +57,6 @@ class Deadlines:
 
     async def open(self) -> None:
         """Read the limits of an earlier process, and begin to keep them."""
-
         await self.sweep()
         self._ticking = asyncio.create_task(self._keep_ticking())
 

@@ -26,7 +26,7 @@ class CacheChoice:
     window: tuple[int, int] | None = None
 
     def plan(self, executed: int, name: str, example: str) -> tuple[CachePlan | None, tuple[str, ...]]:
-        """The plan for so many executed steps, None if it could reuse nothing, and the warnings for the sender.
+        """The plan for `executed` steps, None if it could reuse nothing, and the warnings for the sender.
 
         `name` is the client's parameter. `example` is one that sets the window.
         """

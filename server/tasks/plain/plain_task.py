@@ -66,7 +66,7 @@ class PlainTask:
 
 
 class TaskIdentity(TypedDict):
-    """The keywords that name a task, for whoever makes or records one. `task` is what the client sent."""
+    """The keywords that name a task, to make or to record it. `task` is what the client sent."""
 
     owner: str
     dialect: str

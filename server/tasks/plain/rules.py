@@ -16,7 +16,7 @@ MAX_NAMED = 10  # LoRAs that a message lists; allowedValues has all
 def check_references(
     count: int, entry: ModelEntry, loras: Sequence[Adapter], catalog: Catalog, name: str
 ) -> Iterator[ApiError]:
-    """Whether a model with these LoRAs takes so many reference images."""
+    """Whether a model with these LoRAs takes `count` reference images."""
     least, most = reference_limits(entry, loras)
     if least <= count <= most:
         return

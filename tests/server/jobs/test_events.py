@@ -66,7 +66,7 @@ async def test_stopping_is_told_to_all_who_wait() -> None:
         assert [one.get_nowait(), two.get_nowait()] == [Stopping(), Stopping()]
 
 
-async def test_whoever_watches_live_gets_the_latest_step_and_preview_and_every_result() -> None:
+async def test_a_live_watcher_gets_the_latest_step_and_preview_and_every_result() -> None:
     events = JobEvents()
     key = job(1).submission.key
     assert not events.has_live_watchers(key)
@@ -90,7 +90,7 @@ async def test_whoever_watches_live_gets_the_latest_step_and_preview_and_every_r
     assert not events.has_live_watchers(key)
 
 
-async def test_whoever_watches_live_hears_that_the_queue_has_moved() -> None:
+async def test_a_live_watcher_hears_that_the_queue_has_moved() -> None:
     events = JobEvents()
     with events.watch_live(job(1).submission.key) as mailbox:
         events.publish_live(Begun(job(2)))

@@ -25,7 +25,7 @@ async def events(service: TaskService, spec: TaskSpec = SPEC, *, listens: bool =
 
 @pytest.mark.parametrize("wait", [True, False])
 @pytest.mark.parametrize("listens", [True, False])
-async def test_events_come_to_whoever_waits_or_listens(service: TaskService, wait: bool, listens: bool) -> None:
+async def test_events_come_to_a_client_that_waits_or_listens(service: TaskService, wait: bool, listens: bool) -> None:
     told = await events(service, replace(SPEC, wait=wait, count=2), listens=listens)
     followed = [ResultReady, ResultReady, Ended] if wait or listens else []
     assert [type(event) for event in told] == [Accepted, *followed]
@@ -109,7 +109,7 @@ async def test_a_failure_is_told_whole_and_the_task_may_be_sent_again(service: T
 
 
 @pytest.mark.parametrize("listens", [True, False])
-async def test_a_server_that_stops_says_so_to_whoever_waits_for_the_answer(
+async def test_a_server_that_stops_says_so_to_a_client_that_waits(
     service: TaskService, queue: JobQueue, worker: FakeWorker, listens: bool
 ) -> None:
     worker.hold()
