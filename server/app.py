@@ -62,6 +62,7 @@ from server.media.inputs import InputImages
 from server.media.store import MediaStore
 from server.metrics import Metrics
 from server.settings import Settings
+from server.storage import MILLION
 from server.tasks import lora_library as lora_tables
 from server.tasks import task_ids
 from server.tasks.cancel_scopes import CancelScopes
@@ -79,7 +80,6 @@ from server.tasks.watching import TaskWatch
 log = structlog.get_logger()
 
 SWEEP_SECONDS = 60.0
-MILLION = 1_000_000
 # How many of the largest bodies may be received at a time. One address may have half of it: more than one body.
 BODIES, LEAST_BODY_BUDGET = 2.5, 50 * MILLION
 

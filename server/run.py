@@ -22,7 +22,7 @@ from pipelines.catalog.catalog import Catalog, CatalogError
 from pipelines.models.planning.cards import CPU
 from server.api.access.auth import ApiKeys
 from server.api.bodies.body import STRANGER_LIMIT
-from server.app import MILLION, create_app
+from server.app import create_app
 from server.connections.guard import ConnectionGuard, raise_file_limit
 from server.connections.guarded_http import GuardedHttp
 from server.connections.guarded_socket import GuardedSocket
@@ -40,6 +40,7 @@ from server.process.log_stream import protect_standard_streams
 from server.process.logs import configure_logs
 from server.served_models import choose_catalog
 from server.settings import Settings
+from server.storage import MILLION
 
 log = structlog.get_logger()
 
