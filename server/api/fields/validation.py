@@ -3,6 +3,7 @@
 Shared by the dialects of the other vendors. Knows no field.
 """
 
+import functools
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -35,9 +36,9 @@ def from_texts(model: type[BaseModel], texts: Mapping[str, Any]) -> dict[str, An
 
     A text that is neither is left to the validation.
     """
-    properties = model.model_json_schema()["properties"]
+    kinds = _kinds(model)
     return {
-        name: _value(value, _kinds(properties.get(name, {}))) if isinstance(value, str) else value
+        name: _value(value, kinds.get(name, frozenset())) if isinstance(value, str) else value
         for name, value in texts.items()
     }
 
@@ -57,12 +58,15 @@ def _path(loc: tuple[int | str, ...]) -> str:
     return path.removeprefix(".")
 
 
-def _kinds(schema: dict[str, Any]) -> set[str]:
-    branches = schema.get("anyOf", [schema])
-    return {branch["type"] for branch in branches if "type" in branch}
+@functools.cache  # the schema takes milliseconds
+def _kinds(model: type[BaseModel]) -> dict[str, frozenset[str]]:
+    """The JSON types that each field may have."""
+    fields = model.model_json_schema()["properties"]
+    branches = {name: schema.get("anyOf", [schema]) for name, schema in fields.items()}
+    return {name: frozenset(each["type"] for each in found if "type" in each) for name, found in branches.items()}
 
 
-def _value(text: str, kinds: set[str]) -> Any:
+def _value(text: str, kinds: frozenset[str]) -> Any:
     if "boolean" in kinds and text.lower() in ("true", "false"):
         return text.lower() == "true"
     for kind, read in (("integer", int), ("number", float)):

@@ -4,6 +4,7 @@ Your own GPU costs nothing, so prices and the balance are 0.
 """
 
 import base64
+import functools
 import secrets
 import sqlite3
 from typing import Any
@@ -93,6 +94,7 @@ def _model_json(path: str, entry: ModelEntry, number: int) -> Json:
     }
 
 
+@functools.cache  # pydantic takes milliseconds, and there is a schema for each path
 def _schema(draws: bool) -> dict[str, Any]:
     """The fields of a model path, as the command line shows them."""
     schema = PredictionInput.model_json_schema()
