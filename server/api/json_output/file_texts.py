@@ -37,6 +37,11 @@ def compact_json(body: Any) -> str:
     )
 
 
+async def render_json(body: Any) -> str:
+    """The text of `compact_json`. Its files are read on a thread."""
+    return await asyncio.to_thread(compact_json, body) if has_files(body) else compact_json(body)
+
+
 def has_files(body: Any) -> bool:
     """Whether a JSON value has a `FileText` in it."""
     return next(_files(body), None) is not None

@@ -3,7 +3,6 @@
 A stream that breaks is resumed by `Last-Event-ID`: every id says how many images the client has.
 """
 
-import asyncio
 import re
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
@@ -17,7 +16,7 @@ from starlette.responses import Response
 
 from server.api.access.auth import bearer_or_bare_key
 from server.api.access.client import Client
-from server.api.json_output.file_texts import compact_json, has_files
+from server.api.json_output.file_texts import render_json
 from server.api.routes.tasks import TASK_ROUTE
 from server.api.services import Services
 from server.api.urls.base_url import base_url
@@ -98,9 +97,7 @@ async def _stream(
                 continue
             event = await writer.write(latest, client)
             place.add(latest)
-            data = event.data
-            text = await asyncio.to_thread(compact_json, data) if has_files(data) else compact_json(data)
-            yield format_sse_event(data_str=text, event=event.name, id=str(place))
+            yield format_sse_event(data_str=await render_json(event.data), event=event.name, id=str(place))
 
 
 _EXAMPLE = """event: queued

@@ -3,10 +3,8 @@
 Knows no receiver and no retries.
 """
 
-import asyncio
-
 from server.api.dialect import Notice
-from server.api.json_output.file_texts import compact_json
+from server.api.json_output.file_texts import render_json
 from server.api.runware.responses import Item
 from server.api.runware.results import failure_item, image_item
 from server.delivery.signatures import message_headers, standard_headers
@@ -24,7 +22,7 @@ class RunwareWebhooks:
 
     async def write(self, notice: Notice) -> Post:
         """`data` with one result, or `errors` with one failure."""
-        body = (await asyncio.to_thread(compact_json, await self._body(notice))).encode()
+        body = (await render_json(await self._body(notice))).encode()
         if self._key is None:
             signed = message_headers(notice.id, notice.time)
         else:

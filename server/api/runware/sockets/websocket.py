@@ -17,7 +17,7 @@ from server.api.access.auth import bearer_key
 from server.api.access.client import Client
 from server.api.bodies.body import STRANGER_LIMIT, stranger
 from server.api.bodies.body_pool import BodyPool
-from server.api.json_output.file_texts import compact_json, has_files
+from server.api.json_output.file_texts import render_json
 from server.api.runware.dispatch import MAX_TASKS, RunwareApi, parse_tasks, task_ref
 from server.api.runware.responses import Answer, Item, TaskRef, error_object, refusal
 from server.api.runware.sockets.sessions import Session, Sessions
@@ -217,7 +217,7 @@ class _Connection:
 
     async def _send(self, body: Item, received: Callable[[], None]) -> bool:
         """Send a frame. Returns false if the connection has closed; the reader notices that itself."""
-        text = await asyncio.to_thread(compact_json, body) if has_files(body) else compact_json(body)
+        text = await render_json(body)
         try:
             await self.websocket.send_text(text)
         except (RuntimeError, WebSocketDisconnect):

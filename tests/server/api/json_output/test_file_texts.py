@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from server.api.json_output.file_texts import FileText, compact_json, has_files, json_size, stream_json
+from server.api.json_output.file_texts import FileText, compact_json, has_files, json_size, render_json, stream_json
 
 
 @pytest.fixture
@@ -21,6 +21,7 @@ async def test_files_are_sent_in_base64(files: list[Path]) -> None:
     wanted = {"data": [{"text": "ä", "image": text} for text in texts], "uri": [f"data:,{texts[1]}"]}
     chunks = [chunk async for chunk in stream_json(body)]
     assert json.loads(b"".join(chunks)) == json.loads(compact_json(body)) == wanted
+    assert await render_json(body) == compact_json(body)
     assert json_size(body) == len(b"".join(chunks))
     assert max(map(len, chunks)) <= 2**20
     assert has_files(body)
@@ -33,5 +34,5 @@ def test_nothing_is_read_before_it_is_sent(tmp_path: Path) -> None:
     assert compact_json([text]) == '["YWJj"]'
 
 
-def test_json_is_compact() -> None:
-    assert compact_json({"a": ["ä", 1]}) == '{"a":["ä",1]}'
+async def test_json_is_compact() -> None:
+    assert compact_json({"a": ["ä", 1]}) == await render_json({"a": ["ä", 1]}) == '{"a":["ä",1]}'
