@@ -98,15 +98,17 @@ class InputImages:
             data = await asyncio.to_thread(media.path.read_bytes)
         except FileNotFoundError:  # deleted since the row was read
             return None
-        return await self._store_input(data, owner)
+        return await self._rewrite(data, media.sha256, owner)
 
     async def _store_input(self, data: bytes, owner: str) -> Media:
         """Store the pixels of an image once. Later uses of the same bytes decode nothing."""
         digest = await asyncio.to_thread(digest_of, data)
+        known = await self._store.find_input(digest, owner=owner, expires=time.time() + self._ttl)
+        return known or await self._rewrite(data, digest, owner)
+
+    async def _rewrite(self, data: bytes, digest: str, owner: str) -> Media:
+        """Store the pixels of an image that has this digest."""
         expires = time.time() + self._ttl
-        known = await self._store.find_input(digest, owner=owner, expires=expires)
-        if known is not None:
-            return known
         async with self._decoders.rewrite(data, self._max_pixels, owner=owner) as new:
             return await self._store.add_input(new.path, digest, new.picture, owner=owner, expires=expires)
 
