@@ -32,6 +32,7 @@ class GuardedSocket(WebSocketsSansIOProtocol):
         self._entered = False
         self._limit = self.conn.max_message_size
         self.conn.max_message_size = small
+        self._waiting = 0  # bytes of messages that were not taken yet
         self._marks = 0
         self._expected: deque[tuple[bytes, Callable[[], None]]] = deque()
 
@@ -103,9 +104,17 @@ class GuardedSocket(WebSocketsSansIOProtocol):
                 if expected == mark:
                     return
 
+    def send_receive_event_to_app(self) -> None:
+        """Count a message that waits to be taken."""
+        before = self.queue.qsize()
+        super().send_receive_event_to_app()
+        if self.queue.qsize() > before:  # a socket that is closing drops it
+            self._waiting += _size(self.queue._queue[-1])  # type: ignore[attr-defined]
+
     async def receive(self) -> Any:
         """The next message. It no longer counts as being received."""
         message = await super().receive()
+        self._waiting -= _size(message)
         self._hold.set(self._held())
         return message
 
@@ -121,5 +130,9 @@ class GuardedSocket(WebSocketsSansIOProtocol):
 
     def _held(self) -> int:
         """The bytes of incomplete frames, incomplete messages, and messages that were not taken yet."""
-        waiting = sum(len(m.get("text") or m.get("bytes") or "") for m in tuple(self.queue._queue))  # type: ignore[attr-defined]
-        return len(self.conn.reader.buffer) + (self.conn.current_size or 0) + waiting
+        return len(self.conn.reader.buffer) + (self.conn.current_size or 0) + self._waiting
+
+
+def _size(message: Any) -> int:
+    """The characters or bytes of a received message. Other messages have none."""
+    return len(message.get("text") or message.get("bytes") or "")

@@ -118,6 +118,21 @@ async def test_messages_on_their_way_share_a_budget(part: Callable[[], Any]) -> 
         assert budget.held == 0
 
 
+async def test_messages_that_wait_count_until_each_is_taken() -> None:
+    echo, budget = Echo(), BodyBudget(200)
+    echo.go.clear()
+    async with guarded_server(echo, budget=budget) as port, connect(port) as socket:
+        for text in (b"a" * 30, b"b" * 40):
+            socket.protocol.send_text(text)
+        socket.send_data()  # both at once: the server reads no more while one waits
+        while budget.held < 70:  # noqa: ASYNC110  the budget has no event
+            await asyncio.sleep(0.005)
+        assert budget.held == 70
+        echo.go.set()
+        assert [await socket.recv(), await socket.recv()] == ["a" * 30, "b" * 40]
+        assert budget.held == 0
+
+
 async def test_connections_over_the_bound_are_closed() -> None:
     async with guarded_server(Echo(), connections=4) as port, connect(port), connect(port) as second:
         with pytest.raises((websockets.InvalidHandshake, ConnectionError, EOFError)):
