@@ -14,7 +14,7 @@ from server.errors import ApiError, Failure, InvalidParameter
 from server.jobs.job import Job, State
 from server.media.encode import Encoding
 from server.tasks.lora_library import LoraLibrary
-from server.tasks.plain.parameter_names import parameter_name
+from server.tasks.plain.parameter_names import parameter_at_fault
 from server.tasks.plain.plain_task import PlainTask, to_spec
 from server.tasks.spec import TaskSpec
 
@@ -116,7 +116,7 @@ class EvoLinkDialect:
         if failure.code in _OWN_CODES:
             code = _OWN_CODES[failure.code]
         item = {"code": code, "message": failure.message, "type": kind}
-        if (parameter := _parameter(failure)) is not None:
+        if (parameter := parameter_at_fault(failure, _NAMES)) is not None:
             item["param"] = parameter
         return {"error": item}
 
@@ -167,9 +167,3 @@ def _warnings(request: CreateCall) -> list[str]:
     if isinstance(sent, str) and len(sent) > MAX_NEGATIVE:
         warnings.append(f"negative_prompt is cut to {MAX_NEGATIVE} of {len(sent)} characters.")
     return warnings
-
-
-def _parameter(failure: Failure | ApiError) -> str | None:
-    if isinstance(failure, ApiError) and failure.parameter is not None:
-        return failure.parameter if isinstance(failure.parameter, str) else failure.parameter[0]
-    return None if failure.path is None else parameter_name(failure.path, _NAMES)

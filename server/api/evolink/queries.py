@@ -1,5 +1,6 @@
 """The query parameters of lists. Pure."""
 
+from server.api.fields.numbers import read_integer
 from server.errors import InvalidParameter
 
 MAX_PAGE_SIZE = 100
@@ -10,6 +11,6 @@ def number(text: str | None, name: str, default: int, high: int) -> int:
     """The integer from 1 to `high` in a text, or the default without one. Raises `InvalidParameter`."""
     if text is None:
         return default
-    if text.isascii() and text.isdecimal() and len(text) <= len(str(high)) and 1 <= int(text) <= high:
-        return int(text)
-    raise InvalidParameter(name, f"Invalid value for '{name}' parameter. It must be an integer from 1 to {high}.")
+    if (found := read_integer(text, 1, high)) is None:
+        raise InvalidParameter(name, f"Invalid value for '{name}' parameter. It must be an integer from 1 to {high}.")
+    return found

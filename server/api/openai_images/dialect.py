@@ -22,7 +22,7 @@ from server.media.encode import Encoding
 from server.media.metadata import Format
 from server.media.store import MediaStore
 from server.tasks.lora_library import LoraLibrary
-from server.tasks.plain.parameter_names import parameter_name
+from server.tasks.plain.parameter_names import parameter_at_fault
 from server.tasks.plain.plain_task import PlainTask, to_spec
 from server.tasks.spec import TaskSpec
 
@@ -124,7 +124,7 @@ class OpenAIDialect:
         item = {
             "message": failure.message,
             "type": _kind(status_of(failure)),
-            "param": _parameter(failure),
+            "param": parameter_at_fault(failure, _EDIT_NAMES),
             "code": _code(failure),
         }
         return {"error": item}
@@ -194,9 +194,3 @@ def _code(failure: Failure | ApiError) -> str:
     if failure.status == 401:
         return _UNAUTHORIZED
     return _WORDS.sub("_", failure.code).lower()
-
-
-def _parameter(failure: Failure | ApiError) -> str | None:
-    if isinstance(failure, ApiError) and failure.parameter is not None:
-        return failure.parameter if isinstance(failure.parameter, str) else failure.parameter[0]
-    return None if failure.path is None else parameter_name(failure.path, _EDIT_NAMES)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from server.api.fields.numbers import read_integer
 from server.api.runpod.schema import WEEK_MS
 from server.errors import InvalidParameter
 
@@ -27,7 +28,7 @@ def _number(query: Mapping[str, str], name: str, least: int, most: int) -> int |
     text = query.get(name)
     if text is None:
         return None
-    if not (text.isascii() and text.isdecimal() and len(text) <= len(str(most)) and least <= int(text) <= most):
+    if (found := read_integer(text, least, most)) is None:
         message = f"Invalid value for '{name}' parameter. It must be a number of milliseconds between {least} and "
         raise InvalidParameter(name, f"{message}{most}.")
-    return int(text)
+    return found

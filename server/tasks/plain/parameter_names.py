@@ -3,6 +3,8 @@
 import re
 from collections.abc import Mapping
 
+from server.errors import ApiError, Failure
+
 _NUMBER = re.compile(r"\[\d+\]")
 
 
@@ -16,3 +18,10 @@ def parameter_name(path: str, names: Mapping[str, str]) -> str:
         return names.get(path, path)
     name = names.get(path.replace(number[0], "[]"))
     return path if name is None else name.replace("[]", number[0])
+
+
+def parameter_at_fault(error: Failure | ApiError, names: Mapping[str, str]) -> str | None:
+    """The client's name of the part at fault, the first of several. None where no part is."""
+    if isinstance(error, ApiError) and error.parameter is not None:
+        return error.parameter if isinstance(error.parameter, str) else error.parameter[0]
+    return None if error.path is None else parameter_name(error.path, names)
