@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from starlette.status import WS_1009_MESSAGE_TOO_BIG, WS_1013_TRY_AGAIN_LATER
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import Frame
 
@@ -16,7 +17,6 @@ from server.connections.control import EXTENSION
 from server.connections.guard import ConnectionGuard
 from server.errors import ServiceUnavailable
 
-TRY_AGAIN_LATER, TOO_BIG = 1013, 1009  # close codes of RFC 6455
 MAX_FRAGMENTS = 1000  # of one message: each takes more memory than its bytes
 CLOSE_SECONDS = 10.0  # for a client to read what is left for it
 _MARK = b"ownware"  # begins the pings that ask what was received
@@ -81,7 +81,7 @@ class GuardedSocket(WebSocketsSansIOProtocol):
         try:
             self._hold.set(self._held())
         except ServiceUnavailable as error:
-            self.close_now(TRY_AGAIN_LATER, error.message)
+            self.close_now(WS_1013_TRY_AGAIN_LATER, error.message)
             self.transport.abort()
 
     def handle_cont(self, event: Frame) -> None:
@@ -89,7 +89,7 @@ class GuardedSocket(WebSocketsSansIOProtocol):
         super().handle_cont(event)
         if len(self.frames) > MAX_FRAGMENTS:
             self.frames = []
-            self.close_now(TOO_BIG, f"A message has more than {MAX_FRAGMENTS} fragments.")
+            self.close_now(WS_1009_MESSAGE_TOO_BIG, f"A message has more than {MAX_FRAGMENTS} fragments.")
             self.transport.abort()
 
     def handle_pong(self, event: Frame) -> None:

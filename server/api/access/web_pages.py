@@ -11,12 +11,12 @@ from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.responses import Response
+from starlette.status import WS_1008_POLICY_VIOLATION
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from server.errors import ApiError, HostNotAllowed, OriginNotAllowed, UnsupportedContentType
 
 ANY = "*"
-POLICY_VIOLATION = 1008  # RFC 6455
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ class RefuseWebPages:
         if error is None:
             await self._app(scope, receive, send)
         elif scope["type"] == "websocket":  # closed before it is accepted: the client gets HTTP 403
-            await send({"type": "websocket.close", "code": POLICY_VIOLATION, "reason": error.message[:120]})
+            await send({"type": "websocket.close", "code": WS_1008_POLICY_VIOLATION, "reason": error.message[:120]})
         else:
             await self._respond(scope["path"], error)(scope, receive, send)
 

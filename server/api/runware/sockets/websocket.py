@@ -11,6 +11,13 @@ from dataclasses import replace
 from typing import Any
 
 import structlog
+from starlette.status import (
+    WS_1000_NORMAL_CLOSURE,
+    WS_1001_GOING_AWAY,
+    WS_1008_POLICY_VIOLATION,
+    WS_1009_MESSAGE_TOO_BIG,
+    WS_1013_TRY_AGAIN_LATER,
+)
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from server.api.access.auth import bearer_key
@@ -29,12 +36,11 @@ from server.errors import ApiError, InvalidParameter, InvalidRequest, Unauthoriz
 
 log = structlog.get_logger()
 
-MESSAGE_TOO_BIG, POLICY_VIOLATION, TRY_AGAIN_LATER = 1009, 1008, 1013  # close codes of RFC 6455 and its registry
 # For the first accepted key. Clients send it at once.
 LOGIN_SECONDS = 30.0
 # Tasks of one connection without an answer. A queue is full long before; further messages wait unread.
 MAX_UNANSWERED = 2 * MAX_TASKS
-_GOODBYES = frozenset({1000, 1001})  # close codes of clients that leave on purpose
+_GOODBYES = frozenset({WS_1000_NORMAL_CLOSURE, WS_1001_GOING_AWAY})  # from clients that leave on purpose
 
 
 class RunwareSocket:
@@ -74,16 +80,16 @@ class RunwareSocket:
             async with asyncio.timeout(None if connection.session else LOGIN_SECONDS):
                 message = await connection.websocket.receive()
         except TimeoutError:
-            await connection.websocket.close(POLICY_VIOLATION, f"No key within {LOGIN_SECONDS:g} seconds.")
-            raise WebSocketDisconnect(POLICY_VIOLATION) from None
+            await connection.websocket.close(WS_1008_POLICY_VIOLATION, f"No key within {LOGIN_SECONDS:g} seconds.")
+            raise WebSocketDisconnect(WS_1008_POLICY_VIOLATION) from None
         if message["type"] == "websocket.disconnect":
             raise WebSocketDisconnect(message.get("code", 1000))
         await self._check_key(connection)
         content = message.get("text") or message.get("bytes") or ""
         if connection.session is None and len(content) > STRANGER_LIMIT and (error := stranger(self._keys, None)):
             await connection.send_alone(_login_failure(error))
-            await connection.websocket.close(MESSAGE_TOO_BIG)
-            raise WebSocketDisconnect(MESSAGE_TOO_BIG)
+            await connection.websocket.close(WS_1009_MESSAGE_TOO_BIG)
+            raise WebSocketDisconnect(WS_1009_MESSAGE_TOO_BIG)
         try:
             tasks = await self._pool.run(len(content), parse_tasks, content)
         except InvalidRequest as error:
@@ -106,8 +112,8 @@ class RunwareSocket:
             self._keys.owner(connection.key)
         except Unauthorized as error:
             await connection.send_alone(_login_failure(error))
-            await connection.websocket.close(POLICY_VIOLATION)
-            raise WebSocketDisconnect(POLICY_VIOLATION) from error
+            await connection.websocket.close(WS_1008_POLICY_VIOLATION)
+            raise WebSocketDisconnect(WS_1008_POLICY_VIOLATION) from error
 
     def _start(self, task: Any, session: Session, connection: "_Connection", size: int) -> None:
         """Run a task beside the connection, so that pings are answered meanwhile. It outlives the socket."""
@@ -209,7 +215,7 @@ class _Connection:
         self._refused = True
         log.warning("a client reads none of its answers", owner=self.session.owner if self.session else None)
         if self.control is not None:
-            self.control.close_now(TRY_AGAIN_LATER, "Too many answers wait to be read.")
+            self.control.close_now(WS_1013_TRY_AGAIN_LATER, "Too many answers wait to be read.")
 
     async def send_alone(self, body: Item) -> None:
         """Send a frame that no session keeps."""
