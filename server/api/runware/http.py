@@ -15,7 +15,6 @@ from starlette.responses import Response, StreamingResponse
 from server.api.access.auth import bearer_key
 from server.api.access.client import Client
 from server.api.bodies.body import read_body_for_key
-from server.api.bodies.body_pool import BodyPool
 from server.api.json_output.file_texts import compact_json, has_files, json_size, stream_json
 from server.api.response_headers import response_headers
 from server.api.runware.dispatch import RunwareApi, parse_tasks, task_ref
@@ -29,9 +28,9 @@ from server.errors import ApiError, Unauthorized
 class RunwareHttp:
     """The HTTP side of the Runware surface."""
 
-    def __init__(self, api: RunwareApi, services: Services, pool: BodyPool) -> None:
+    def __init__(self, api: RunwareApi, services: Services) -> None:
         self._api = api
-        self._pool = pool
+        self._pool = services.body_pool
         self._keys = services.keys
         self._public_url = services.public_url
         self._max_body = services.max_body

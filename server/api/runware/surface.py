@@ -58,9 +58,9 @@ class RunwareSurface:
             Account(services),
             services.body_pool,
         )
-        self._http = RunwareHttp(api, services, services.body_pool)
+        self._http = RunwareHttp(api, services)
         events = SocketEvents(services, DIALECT, self)
-        self._socket = RunwareSocket(api, services, Sessions(), services.body_pool, events)
+        self._socket = RunwareSocket(api, services, Sessions(), events)
 
     def add_routes(self, app: FastAPI) -> None:
         """Serve tasks on each path. The documentation shows one."""

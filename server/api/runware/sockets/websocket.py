@@ -23,7 +23,6 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from server.api.access.auth import bearer_key
 from server.api.access.client import Client
 from server.api.bodies.body import STRANGER_LIMIT, stranger
-from server.api.bodies.body_pool import BodyPool
 from server.api.json_output.file_texts import render_json
 from server.api.runware.dispatch import MAX_TASKS, RunwareApi, parse_tasks, task_ref
 from server.api.runware.responses import Answer, Item, TaskRef, error_object, refusal
@@ -46,12 +45,10 @@ _GOODBYES = frozenset({WS_1000_NORMAL_CLOSURE, WS_1001_GOING_AWAY})  # from clie
 class RunwareSocket:
     """Serves the WebSocket connections."""
 
-    def __init__(
-        self, api: RunwareApi, services: Services, sessions: Sessions, pool: BodyPool, events: SocketEvents
-    ) -> None:
+    def __init__(self, api: RunwareApi, services: Services, sessions: Sessions, events: SocketEvents) -> None:
         self._api = api
         self._events = events
-        self._pool = pool
+        self._pool = services.body_pool
         self._keys = services.keys
         self._sessions = sessions
         self._public_url = services.public_url
