@@ -1,7 +1,7 @@
 """`POST /v1/images/generations`: one path that two vendors own, with different answers.
 
-Each dialect says which calls it recognizes as its own. The last one takes the rest, and every answer says in a header
-which one that was. Each has a path of its own beside this one, for clients that would rather not be recognized.
+Each dialect says which calls it recognizes as its own. The last one takes the rest. A header of every answer names the
+dialect that answered. Each dialect also has a path of its own, where nothing is guessed.
 """
 
 from collections.abc import Mapping, Sequence

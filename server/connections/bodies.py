@@ -35,7 +35,7 @@ class GuardBodies:
         scope[_RELEASE] = lambda: hold.set(0)
         try:
             await self._app(scope, receiving.receive, send)
-        except ClientDisconnect:  # amid its body: nobody is there to be answered
+        except ClientDisconnect:  # there is no client left to answer
             pass
         finally:
             hold.set(0)

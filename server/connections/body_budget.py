@@ -43,7 +43,7 @@ class Hold:
         self._bytes = 0
 
     def set(self, count: int) -> None:
-        """Hold so many bytes from now on. Raises `ServiceUnavailable` if there is no room."""
+        """Hold `count` bytes from now on. Raises `ServiceUnavailable` if there is no room."""
         self._budget.change(self._caller, count - self._bytes)
         self._bytes = count
 

@@ -15,7 +15,7 @@ LOG_SECONDS = 10.0
 
 
 def raise_file_limit(wanted: int = MAX_CONNECTIONS + OTHER_FILES) -> int:
-    """Raise the soft limit of open files as far as the hard one lets it. Returns how many connections have room."""
+    """Raise the soft limit of open files, at most to the hard one. Returns how many connections have room."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     target = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
     if soft != resource.RLIM_INFINITY and soft < target:
@@ -51,7 +51,7 @@ class ConnectionGuard:
             del self._open[address]
 
     def _log(self, address: str) -> None:
-        """One line in `LOG_SECONDS`, however many connections are refused."""
+        """Log at most one line in `LOG_SECONDS`."""
         if time.monotonic() - self._logged < LOG_SECONDS:
             return
         self._logged = time.monotonic()

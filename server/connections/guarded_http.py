@@ -11,7 +11,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from server.connections.guard import ConnectionGuard
 
-# For the head of a request, and for the rest of a body that nobody reads. A proxy sends heads whole.
+# For the head of a request, and for the rest of a body that the app does not read. A proxy sends heads whole.
 HEAD_SECONDS = 20.0
 
 
@@ -34,12 +34,12 @@ class GuardedHttp(H11Protocol):
             transport.abort()
 
     def data_received(self, data: bytes) -> None:
-        """Pass the bytes on, and watch what is incomplete."""
+        """Pass the bytes on, and watch for an incomplete head or body."""
         super().data_received(data)
         self._watch()
 
     def on_response_complete(self) -> None:
-        """Go on, and watch a body whose rest nobody reads."""
+        """Go on, and watch the rest of a body that the app does not read."""
         super().on_response_complete()
         self._watch()
 
@@ -66,7 +66,7 @@ class GuardedHttp(H11Protocol):
             self._guard.leave(self._address)
 
     def _watch(self) -> None:
-        """Time what is incomplete from its beginning, so that single bytes do not prolong it."""
+        """Time an incomplete head or body from its beginning, so that single bytes do not prolong it."""
         head = self.conn.their_state is h11.IDLE and self.timeout_keep_alive_task is None
         rest = self.conn.their_state is h11.SEND_BODY and self.conn.our_state in (h11.DONE, h11.MUST_CLOSE)
         if not (self._entered and (head or rest)):

@@ -1,6 +1,6 @@
 """Strings of an answer that are files in base64. They are read when the answer is sent, a chunk at a time.
 
-An answer of many pictures would else be held in memory, several times over. Knows no dialect.
+Otherwise an answer of many pictures would be in memory several times. Knows no dialect.
 """
 
 import asyncio

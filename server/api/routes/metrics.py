@@ -39,7 +39,7 @@ class CountRequests:
 
 
 def router(metrics: Metrics, queue: JobQueue, keys: ApiKeys | None) -> APIRouter:
-    """The route of these counters, and of what the queue knows at the time. Without `keys` it is public."""
+    """The route of the counters and of the state of the queue. Without `keys` it is public."""
     routes = APIRouter(tags=["health"])
 
     @routes.get("/metrics", summary="Counters for Prometheus", response_class=Response)

@@ -1,6 +1,6 @@
 """`GET /v1/tasks/<id>/events`: a task of any dialect as server-sent events, with the key that sent it.
 
-A stream that breaks is resumed by `Last-Event-ID`: every id says how many images the client has.
+A client resumes a broken stream with `Last-Event-ID`. Every id says how many images the client has.
 """
 
 import re
@@ -64,7 +64,7 @@ def router(services: Services, writer: EventWriter) -> APIRouter:
         owner = services.keys.owner(bearer_or_bare_key(request.headers))
         client = Client(owner, base_url(request, services.public_url), listens=True)
         place = _resumed(await services.watch.find(owner, task_id), last_event_id)
-        if place.ended:  # a browser would else connect again and again
+        if place.ended:  # otherwise a browser connects again and again
             return Response(status_code=204)
         news = services.watch.follow(owner, task_id, place.images)
         return EventSourceResponse(_stream(news, place, writer, client), headers={"Cache-Control": "no-store"})

@@ -53,9 +53,8 @@ _DECODER_ERRORS = (
 )
 # Each scan of a progressive JPEG passes over all of its pixels again. Encoders write 5 to 20; libjpeg has no limit.
 MAX_SCANS = 100
-_MARKER = re.compile(
-    rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL
-)  # not within coded pixels, where a zero or a count follows
+# Not within coded pixels, where a zero or a count follows.
+_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL)
 _SCAN, _END = 0xDA, 0xD9
 _ALONE = frozenset({0x01, 0xD8})  # markers without a length: TEM, SOI
 _RUN_LENGTHS = 3  # zlib's Z_RLE: two thirds of the time of its other strategies, and about the same size for photos

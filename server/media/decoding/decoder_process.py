@@ -141,7 +141,7 @@ def _answer(data: bytes, max_pixels: int, path: str | None) -> dict[str, Any]:
 
 
 def _limit(pixels: int) -> None:
-    """Bound the time and the memory from now on to what an image of so many pixels needs."""
+    """Bound the time and the memory from now on to what an image of this size needs."""
     seconds = time.process_time() + BASE_SECONDS + SECONDS_OF_A_MEGAPIXEL * pixels / 1e6
     _set_limit(resource.RLIMIT_CPU, math.ceil(seconds))
     if (size := _address_space()) is not None:

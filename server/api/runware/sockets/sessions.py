@@ -33,7 +33,7 @@ class Session:
         self.owner = owner
         self.wants_events = False
         self._frames: deque[Frame] = deque()
-        self._sent: deque[Frame] = deque()  # not received yet, as far as we know
+        self._sent: deque[Frame] = deque()  # the client has not confirmed them yet
         self._waiting = asyncio.Event()
         self._send: Send | None = None
         self._writer: asyncio.Task[None] | None = None

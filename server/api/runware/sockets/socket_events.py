@@ -1,6 +1,7 @@
 """The events of imageInference tasks on a WebSocket, for clients that asked for them when they authenticated.
 
-Each is a frame of its own, with the member `events`. A client that is away or far behind misses some; answers it gets.
+Each is a frame of its own, with the member `events`. A client that is away or far behind misses some events. It still
+gets every answer.
 """
 
 import asyncio
