@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from typing import Any
 
-from starlette.datastructures import Headers, UploadFile
+from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from server.api.json_input.bounds import check_bounds
@@ -31,15 +31,7 @@ async def read_form(headers: Headers, body: bytes) -> Form:
 
     A text that is a JSON list or object is read as one, because a form has no other way to send it.
     """
-    parser = MultiPartParser(
-        headers, _chunks(body), max_files=MAX_FILES, max_fields=MAX_FIELDS, max_part_size=max(len(body), 1)
-    )
-    try:
-        data = await parser.parse()
-    except MultiPartException as error:
-        raise InvalidRequest(f"The form cannot be read: {error.message}") from error
-    except (KeyError, UnicodeDecodeError, LookupError) as error:  # no boundary, or a text in another encoding
-        raise InvalidRequest("The form cannot be read: its boundary or its text is damaged.") from error
+    data = await parse_form(headers, body, max_files=MAX_FILES, max_fields=MAX_FIELDS)
     form = Form()
     for sent_name, value in data.multi_items():
         name = sent_name.removesuffix("[]")
@@ -54,6 +46,19 @@ async def read_form(headers: Headers, body: bytes) -> Form:
     check_bounds(form.fields)
     check_texts(form.fields)
     return form
+
+
+async def parse_form(headers: Headers, body: bytes, *, max_files: int, max_fields: int) -> FormData:
+    """The parts of the form in a body, as they were sent. Raises `InvalidRequest`."""
+    parser = MultiPartParser(
+        headers, _chunks(body), max_files=max_files, max_fields=max_fields, max_part_size=max(len(body), 1)
+    )
+    try:
+        return await parser.parse()
+    except MultiPartException as error:
+        raise InvalidRequest(f"The form cannot be read: {error.message}") from error
+    except (KeyError, UnicodeDecodeError, LookupError) as error:  # no boundary, or a text in another encoding
+        raise InvalidRequest("The form cannot be read: its boundary or its text is damaged.") from error
 
 
 async def _chunks(body: bytes) -> AsyncGenerator[bytes, None]:

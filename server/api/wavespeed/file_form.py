@@ -1,10 +1,8 @@
 """Reads the one file of a multipart form. Knows no picture."""
 
-from collections.abc import AsyncGenerator
-
 from starlette.datastructures import Headers, UploadFile
-from starlette.formparsers import MultiPartException, MultiPartParser
 
+from server.api.fields.form import parse_form
 from server.errors import InvalidRequest, MissingParameter
 
 FIELD = "file"
@@ -13,16 +11,9 @@ MAX_PARTS = 10  # clients send one file and no text
 
 async def read_file(headers: Headers, body: bytes) -> tuple[str, bytes]:
     """The name and the bytes of the file. Raises `InvalidRequest` or `MissingParameter`."""
-
-    async def stream() -> AsyncGenerator[bytes, None]:
-        yield body
-
-    parser = MultiPartParser(
-        headers, stream(), max_files=MAX_PARTS, max_fields=MAX_PARTS, max_part_size=max(1, len(body))
-    )
     try:
-        form = await parser.parse()
-    except (MultiPartException, KeyError, LookupError, UnicodeDecodeError) as error:
+        form = await parse_form(headers, body, max_files=MAX_PARTS, max_fields=MAX_PARTS)
+    except InvalidRequest as error:
         raise InvalidRequest("The body is no multipart form.") from error
     try:
         file = form.get(FIELD)
