@@ -14,6 +14,7 @@ from server.api.wavespeed.predictions import (
     Json,
     envelope,
     given_up,
+    input_json,
     new_id,
     outputs_of,
     prediction_json,
@@ -67,7 +68,10 @@ class Predictions:
 
     async def find(self, prediction_id: str, client: Client) -> Json:
         """A prediction as it is. Raises `NotFound`."""
-        return await self._dialect.result(await self._job(prediction_id, client), client)
+        job = await self._known(prediction_id, client)
+        if job is None:
+            raise NotFound("No prediction of this id is known here.", code="predictionNotFound")
+        return await self._dialect.result(job, client)
 
     async def page(self, query: HistoryQuery, client: Client) -> Json:
         """Some of the predictions of a client, the latest first. Raises `InvalidParameter`."""
@@ -86,34 +90,34 @@ class Predictions:
 
     async def delete(self, ids: tuple[str, ...], client: Client) -> Json:
         """Delete predictions with their images, the running ones too. Ids that are not the client's are passed over."""
-        deleted = []
-        for prediction_id in ids:
-            job = await self._services.queue.find(client.owner, prediction_id)
-            if job is None or job.submission.dialect != DIALECT:
-                continue
-            if not job.ended:
-                await self._services.tasks.cancel(client.owner, prediction_id)
-            gone = await self._services.history.delete(client.owner, prediction_id)
-            for result in () if gone is None else gone.results:
-                await self._services.media.delete(result.image_uuid, owner=client.owner)
-            deleted += [prediction_id] if gone is not None else []
+        deleted = [prediction_id for prediction_id in ids if await self._delete(prediction_id, client)]
         return envelope({"deleted": len(deleted), "ids": deleted})
 
-    async def _item(self, job: Job, client: Client, *, inputs: bool) -> Json:
-        outputs = (
-            []
-            if job.submission.task.get("enable_base64_output")
-            else await outputs_of(job, client.base_url, self._services.media)
-        )
-        item = prediction_json(job, client.base_url, outputs)
-        asked = {name: value for name, value in job.submission.task.items() if name != "model"}
-        return item | ({"inputs": asked} if inputs else {})
+    async def _delete(self, prediction_id: str, client: Client) -> bool:
+        """Delete one prediction. False where the client has none of this id."""
+        job = await self._known(prediction_id, client)
+        if job is None:
+            return False
+        if not job.ended:
+            await self._services.tasks.cancel(client.owner, prediction_id)
+        gone = await self._services.history.delete(client.owner, prediction_id)
+        if gone is None:
+            return False
+        for result in gone.results:
+            await self._services.media.delete(result.image_uuid, owner=client.owner)
+        return True
 
-    async def _job(self, prediction_id: str, client: Client) -> Job:
+    async def _item(self, job: Job, client: Client, *, inputs: bool) -> Json:
+        """One prediction of a list, which has the outputs that are URLs."""
+        outputs = []
+        if not job.submission.task.get("enable_base64_output"):
+            outputs = await outputs_of(job, client.base_url, self._services.media)
+        item = prediction_json(job, client.base_url, outputs)
+        return item | ({"inputs": input_json(job)} if inputs else {})
+
+    async def _known(self, prediction_id: str, client: Client) -> Job | None:
         job = await self._services.queue.find(client.owner, prediction_id)
-        if job is None or job.submission.dialect != DIALECT:
-            raise NotFound("No prediction of this id is known here.", code="predictionNotFound")
-        return job
+        return job if job is not None and job.submission.dialect == DIALECT else None
 
 
 def _states(word: str | None) -> tuple[State, ...]:

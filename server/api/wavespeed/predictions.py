@@ -75,6 +75,11 @@ def prediction_json(job: Job, base_url: str, outputs: Sequence[str] = ()) -> Jso
     return found
 
 
+def input_json(job: Job) -> Json:
+    """The body of the submission. The stored task has the model beside it, which the path named."""
+    return {name: value for name, value in job.submission.task.items() if name != "model"}
+
+
 def given_up(job: Job, base_url: str) -> Json:
     """A prediction that goes on, although its client was kept waiting as long as any is."""
     return prediction_json(job, base_url) | {"status": "processing", "code": TIMEOUT, "error": GAVE_UP}
