@@ -221,7 +221,7 @@ def _services(
     outbox, sender = Outbox(database), Sender(CheckedTransport(settings.allow_private_urls))
     dispatcher = Dispatcher(outbox, counters)
     ids, jobs, scopes = TaskIds(database), JobStore(database, claims, dispatcher.wake), CancelScopes()
-    history = JobHistory(database, jobs, claims)
+    history = JobHistory(database, claims)
     keys = ApiKeys(settings.api_keys, KeyTable(settings.data_dir))
     bounds = QueueBounds(
         settings.max_queue, settings.max_queue_seconds, settings.max_key_queue, settings.max_key_queue_seconds

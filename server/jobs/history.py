@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from server.database import Database
 from server.jobs.job import ENDED, Job, State
-from server.jobs.store import JobStore, TaskIdClaims
+from server.jobs.job_table import JobTable, TaskIdClaims
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +51,9 @@ class JobFilter:
 class JobHistory:
     """The jobs of one database."""
 
-    def __init__(self, database: Database, store: JobStore, ids: TaskIdClaims) -> None:
+    def __init__(self, database: Database, ids: TaskIdClaims) -> None:
         self._database = database
-        self._store = store
-        self._ids = ids
+        self._table = JobTable(ids)
 
     async def page(self, wanted: JobFilter, *, offset: int = 0, limit: int = 100) -> tuple[list[Job], int]:
         """Some of the jobs of a filter, the latest first, and the number of all."""
@@ -64,7 +63,7 @@ class JobHistory:
             total = connection.execute(f"SELECT count(*) FROM jobs WHERE {condition}", values).fetchone()[0]
             query = f"SELECT id FROM jobs WHERE {condition} ORDER BY id DESC LIMIT ? OFFSET ?"
             rows = connection.execute(query, [*values, limit, offset]).fetchall()
-            return [self._store.read(connection, row["id"]) for row in rows], total
+            return [self._table.read(connection, row["id"]) for row in rows], total
 
         return await self._database.run(work)
 
@@ -86,9 +85,8 @@ class JobHistory:
             row = connection.execute(query, (owner, task_id)).fetchone()
             if row is None or row["state"] not in ENDED:
                 return None
-            job = self._store.read(connection, row["id"])
-            connection.execute("DELETE FROM jobs WHERE id = ?", (job.id,))
-            self._ids.forget(connection, *job.submission.key)
+            job = self._table.read(connection, row["id"])
+            self._table.delete(connection, job)
             return job
 
         return await self._database.run(work)

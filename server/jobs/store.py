@@ -9,32 +9,15 @@ import sqlite3
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
-
-import structlog
+from typing import TypeVar
 
 from server.database import Database
 from server.delivery.outbox import Delivery, add_delivery, end_delivery, uploads_wait
 from server.errors import Failure, InferenceError
 from server.jobs.job import CANCELLED, Job, Result, State, Submission
+from server.jobs.job_table import JobTable, TaskIdClaims, tell_result
 from server.jobs.policy.fair_share import Waiting
-from server.jobs.rows import (
-    UnreadableJob,
-    failure_text,
-    held_end,
-    hold_end,
-    insert_job,
-    insert_result,
-    read_job,
-    read_result,
-    repair_job,
-    set_result_failure,
-)
-
-log = structlog.get_logger()
-
-# The clock of the system may be set back. No time of a job is before an earlier one.
-FINISHED = "max(created, coalesce(started, created), ?)"
+from server.jobs.rows import held_end, hold_end, insert_result, read_job, read_result, set_result_failure
 
 T = TypeVar("T")
 
@@ -49,23 +32,6 @@ ENDS_THE_SERVER = Failure(
     f"The server was killed {MAX_ATTEMPTS} times while it drew this task, so it is not tried again.",
     InferenceError.status,
 )
-
-
-class TaskIdClaims(Protocol):
-    """The part of the table of task ids that the store uses, within its own transactions."""
-
-    def claim(self, connection: sqlite3.Connection, owner: str, task_id: str) -> None:
-        """Take an id. Raises `ConflictTaskUUID`."""
-        ...
-
-    def release(self, connection: sqlite3.Connection, owner: str, task_id: str) -> None:
-        """Let the id of a failed job be claimed again."""
-        ...
-
-    def forget(self, connection: sqlite3.Connection, owner: str, task_id: str) -> None:
-        """Delete the id of a deleted job."""
-        ...
-
 
 Choose = Callable[[Sequence[Waiting]], Waiting | None]
 
@@ -89,7 +55,7 @@ class JobStore:
 
     def __init__(self, database: Database, ids: TaskIdClaims, wake: Callable[[], None] | None = None) -> None:
         self._database = database
-        self._ids = ids
+        self._table = JobTable(ids)
         self._wake = wake
 
     async def accept(self, submission: Submission, *, estimate: float = 0.0) -> Job:
@@ -100,21 +66,13 @@ class JobStore:
         """
 
         def work(connection: sqlite3.Connection) -> Job:
-            self._ids.claim(connection, *submission.key)
-            connection.execute("DELETE FROM jobs WHERE owner = ? AND task_uuid = ?", submission.key)
-            return read_job(connection, insert_job(connection, submission, time.time(), estimate))
+            return read_job(connection, self._table.add(connection, submission, estimate))
 
         return await self._database.run(work)
 
     async def find(self, owner: str, task_uuid: str) -> Job | None:
         """The job of a task with its results so far, or None."""
-
-        def work(connection: sqlite3.Connection) -> Job | None:
-            query = "SELECT id FROM jobs WHERE owner = ? AND task_uuid = ?"
-            row = connection.execute(query, (owner, task_uuid)).fetchone()
-            return self.read(connection, row["id"]) if row else None
-
-        return await self._database.run(work)
+        return await self._database.run(lambda connection: self._table.find(connection, owner, task_uuid))
 
     async def result(self, image_uuid: str) -> Result | None:
         """The result of an image, of any owner; None when there is no such image."""
@@ -136,7 +94,7 @@ class JobStore:
                 return None
             query = "UPDATE jobs SET state = 'running', started = max(created, ?), attempts = attempts + 1 WHERE id = ?"
             connection.execute(query, (time.time(), chosen.job_id))
-            return self.read(connection, chosen.job_id)
+            return self._table.read(connection, chosen.job_id)
 
         return await self._database.run(work)
 
@@ -188,11 +146,11 @@ class JobStore:
             known = json.loads(row["warnings"])
             if added := [warning for warning in warnings if warning not in known]:
                 connection.execute("UPDATE jobs SET warnings = ? WHERE id = ?", (json.dumps(known + added), job_id))
-            job = self.read(connection, job_id)
+            job = self._table.read(connection, job_id)
             if upload := job.submission.upload:
                 add_delivery(connection, job_id, "upload", result.index, upload.url, UPLOAD_DELAYS)
             else:
-                _tell_result(connection, job, result.index)
+                tell_result(connection, job, result.index)
             return job
 
         return await self._deliver(work)
@@ -202,7 +160,7 @@ class JobStore:
 
         def work(connection: sqlite3.Connection) -> Job | None:
             row = connection.execute("SELECT job_id FROM deliveries WHERE id = ?", (delivery.id,)).fetchone()
-            return self.read(connection, row["job_id"]) if row else None
+            return self._table.read(connection, row["job_id"]) if row else None
 
         return await self._database.run(work)
 
@@ -218,11 +176,11 @@ class JobStore:
             job_id = delivery.job_id
             if failure is not None:
                 set_result_failure(connection, job_id, delivery.position, failure)
-            _tell_result(connection, self.read(connection, job_id), delivery.position)
+            tell_result(connection, self._table.read(connection, job_id), delivery.position)
             held = None if uploads_wait(connection, job_id) else held_end(connection, job_id)
             if held is not None:
-                self._end(connection, job_id, *held)
-            job = self.read(connection, job_id)
+                self._table.end(connection, job_id, *held)
+            job = self._table.read(connection, job_id)
             result = next(result for result in job.results if result.index == delivery.position)
             return UploadEnd(job, result, ends_job=held is not None)
 
@@ -232,10 +190,10 @@ class JobStore:
         """Set a job to done, failed or cancelled. While results are uploaded it runs on, and ends with the last."""
 
         def work(connection: sqlite3.Connection) -> Job:
-            if self.read(connection, job_id).submission.upload and uploads_wait(connection, job_id):
+            if self._table.read(connection, job_id).submission.upload and uploads_wait(connection, job_id):
                 hold_end(connection, job_id, state, failure)
-                return self.read(connection, job_id)
-            return self._end(connection, job_id, state, failure)
+                return self._table.read(connection, job_id)
+            return self._table.end(connection, job_id, state, failure)
 
         return await self._deliver(work)
 
@@ -246,9 +204,7 @@ class JobStore:
         """
 
         def work(connection: sqlite3.Connection) -> Job:
-            self._ids.claim(connection, *submission.key)
-            connection.execute("DELETE FROM jobs WHERE owner = ? AND task_uuid = ?", submission.key)
-            return self._end(connection, insert_job(connection, submission, time.time()), "failed", failure)
+            return self._table.end(connection, self._table.add(connection, submission), "failed", failure)
 
         return await self._deliver(work)
 
@@ -258,7 +214,7 @@ class JobStore:
         def work(connection: sqlite3.Connection) -> Job | None:
             query = "SELECT id FROM jobs WHERE owner = ? AND task_uuid = ? AND state = 'queued'"
             row = connection.execute(query, (owner, task_uuid)).fetchone()
-            return self._end(connection, row["id"], "cancelled", reason) if row else None
+            return self._table.end(connection, row["id"], "cancelled", reason) if row else None
 
         return await self._deliver(work)
 
@@ -267,7 +223,7 @@ class JobStore:
 
         def work(connection: sqlite3.Connection) -> list[Job]:
             rows = connection.execute("SELECT id FROM jobs WHERE state = 'queued'").fetchall()
-            return [self._end(connection, row["id"], "failed", failure) for row in rows]
+            return [self._table.end(connection, row["id"], "failed", failure) for row in rows]
 
         return await self._deliver(work)
 
@@ -290,7 +246,7 @@ class JobStore:
             query = f"SELECT id FROM jobs WHERE {_RENDERING} AND attempts >= ?"
             given_up = connection.execute(query, (MAX_ATTEMPTS,)).fetchall()
             for row in given_up:
-                self._end(connection, row["id"], "failed", ENDS_THE_SERVER)
+                self._table.end(connection, row["id"], "failed", ENDS_THE_SERVER)
             queued = connection.execute(f"UPDATE jobs SET state = 'queued' WHERE {_RENDERING}").rowcount
             return queued, len(given_up)
 
@@ -306,15 +262,7 @@ class JobStore:
 
     async def forget(self, finished_before: float) -> int:
         """Delete the jobs that ended before a time, in seconds since the epoch, and their ids. Returns how many."""
-
-        def work(connection: sqlite3.Connection) -> int:
-            query = "DELETE FROM jobs WHERE finished < ? RETURNING owner, task_uuid"
-            deleted = connection.execute(query, (finished_before,)).fetchall()
-            for row in deleted:
-                self._ids.forget(connection, row["owner"], row["task_uuid"])
-            return len(deleted)
-
-        return await self._database.run(work)
+        return await self._database.run(lambda connection: self._table.delete_ended(connection, finished_before))
 
     async def usage(self, owner: str, since: float) -> int:
         """How many images of an owner's jobs since a time are finished. The time is in seconds since the epoch."""
@@ -325,51 +273,12 @@ class JobStore:
 
         return await self._database.run(work)
 
-    def read(self, connection: sqlite3.Connection, job_id: int) -> Job:
-        """A job, within a transaction. What cannot be read is replaced; an unended job has failed then."""
-        try:
-            return read_job(connection, job_id)
-        except UnreadableJob as error:
-            log.error("a stored task cannot be read", reason=str(error))
-            had_ended = connection.execute("SELECT finished FROM jobs WHERE id = ?", (job_id,)).fetchone()[0]
-            job = repair_job(connection, job_id, time.time())
-            if job.state == "failed":
-                self._ids.release(connection, *job.submission.key)
-                if had_ended is None:
-                    _tell_end(connection, job)
-            return job
-
     async def _deliver(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run a change that may add to the outbox."""
         done = await self._database.run(work)
         if self._wake is not None:
             self._wake()
         return done
-
-    def _end(self, connection: sqlite3.Connection, job_id: int, state: State, failure: Failure | None) -> Job:
-        connection.execute(
-            f"UPDATE jobs SET state = ?, finished = {FINISHED}, failure = ?, held_end = NULL WHERE id = ?",
-            (state, time.time(), failure_text(failure), job_id),
-        )
-        job = self.read(connection, job_id)
-        if state != "done":
-            self._ids.release(connection, *job.submission.key)
-        _tell_end(connection, job)
-        return job
-
-
-def _tell_result(connection: sqlite3.Connection, job: Job, position: int | None) -> None:
-    """Put a webhook's notice of a result into the outbox, if it is told of each."""
-    webhook = job.submission.webhook
-    if webhook is not None and webhook.each_result:
-        add_delivery(connection, job.id, "webhook", position, webhook.url, webhook.delays)
-
-
-def _tell_end(connection: sqlite3.Connection, job: Job) -> None:
-    """Put a webhook's notice of the end into the outbox. One that is told of each result hears of a failure only."""
-    webhook = job.submission.webhook
-    if webhook is not None and (job.failure is not None or not webhook.each_result):
-        add_delivery(connection, job.id, "webhook", None, webhook.url, webhook.delays)
 
 
 def _waiting(connection: sqlite3.Connection) -> tuple[Waiting, ...]:

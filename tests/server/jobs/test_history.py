@@ -12,8 +12,8 @@ from tests.server.jobs.common import submission
 
 
 @pytest.fixture
-def history(database: Database, store: JobStore) -> JobHistory:
-    return JobHistory(database, store, IdClaims("job"))
+def history(database: Database) -> JobHistory:
+    return JobHistory(database, IdClaims("job"))
 
 
 async def accepted(store: JobStore, number: int, owner: str = "me", **task: str) -> int:

@@ -36,7 +36,7 @@ class Box:
         self.worker = FakeWorker()
         times = StepTimes(self.database)
         self.queue = JobQueue(store, self.media, [self.worker], times, bounds=QueueBounds(9, 1e6))
-        self.deadlines = Deadlines(self.database, self.queue, JobHistory(self.database, store, claims), self.media)
+        self.deadlines = Deadlines(self.database, self.queue, JobHistory(self.database, claims), self.media)
 
 
 @pytest.fixture
