@@ -26,7 +26,7 @@ def response_headers(status: int, warnings: Iterable[str] = (), *, retry_after: 
 
 def _warnings(texts: list[str]) -> str:
     """The first warnings that fit, as a JSON array. Its last text then says how many are left out."""
-    kept = len(texts)
+    kept = min(len(texts), MAX_WARNINGS_BYTES // 4)  # the shortest text takes four bytes, with its quotes and comma
     while len(shown := json.dumps([*texts[:kept], *_left_out(len(texts) - kept)])) > MAX_WARNINGS_BYTES:
         kept -= 1
     return shown

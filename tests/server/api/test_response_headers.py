@@ -35,4 +35,6 @@ def test_a_header_that_every_client_accepts() -> None:
     *kept, last = json.loads(header)
     assert MAX_WARNINGS_BYTES - 300 < len(header) <= MAX_WARNINGS_BYTES
     assert last == f"{200 - len(kept)} more; getTaskDetails has those of a task."
+    many = json.loads(response_headers(200, map(str, range(100_000)))[WARNINGS_HEADER])
+    assert many == [*map(str, range(len(many) - 1)), f"{100_001 - len(many)} more; getTaskDetails has those of a task."]
     assert json.loads(response_headers(200, ["a" * 9000])[WARNINGS_HEADER])[0].startswith("1 more")
