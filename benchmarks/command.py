@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from benchmarks.records import append_line, installed_version
-from benchmarks.runs.budget import Budget
+from benchmarks.runs.budget import Budget, select_names
 from pipelines.models.devices import default_dtype, device_name
 
 
@@ -56,9 +56,10 @@ class Command:
 
         A part is skipped, and says so, where less time is left than the longest one before it took.
         """
-        chosen = [name for name in names if not self.only or any(word in name for word in self.only)]
-        if not chosen:
-            raise SystemExit(f"no part has {' or '.join(self.only)} in its name; there are: {', '.join(names)}")
+        try:
+            chosen = select_names(names, self.only, "part")
+        except ValueError as error:
+            raise SystemExit(str(error)) from error
         longest = 0.0
         for name in chosen:
             if self.budget is not None and (left := self.budget.left) < longest:

@@ -52,7 +52,13 @@ def run_rows(rows: Sequence[Row], budget: Budget) -> Iterator[tuple[str, Figures
 
 def select_rows(rows: Sequence[Row], only: Sequence[str]) -> list[Row]:
     """The rows whose names contain one of the words. All of them without words. Raises `ValueError` for none."""
-    chosen = [row for row in rows if not only or any(word in row.name for word in only)]
+    chosen = select_names([row.name for row in rows], only, "row")
+    return [row for row in rows if row.name in chosen]
+
+
+def select_names(names: Sequence[str], only: Sequence[str], kind: str) -> list[str]:
+    """The names that contain one of the words. All of them without words. `ValueError` for none tells their `kind`."""
+    chosen = [name for name in names if not only or any(word in name for word in only)]
     if not chosen:
-        raise ValueError(f"no row has {' or '.join(only)} in its name; there are: {', '.join(r.name for r in rows)}")
+        raise ValueError(f"no {kind} has {' or '.join(only)} in its name; there are: {', '.join(names)}")
     return chosen
