@@ -193,12 +193,12 @@ def main() -> None:
         print(f"{name:<34}" + "  ".join(f"{key} {value:g}" for key, value in figures.items()), flush=True)
         command.record({"figure": name, **figures, **setup}, ("torch", "diffusers", "cache-dit"))
 
-    groups = comparisons(harness)
-    for group in command.select([OVERHEAD, *groups]):
-        if group == OVERHEAD:
-            report(OVERHEAD, session_overhead(harness, command.repeats + 1))
-            continue
-        for name, figures in compare(groups[group], command.repeats).items():
+    groups: dict[str, Callable[[], dict[str, Figures]]] = {
+        OVERHEAD: lambda: {OVERHEAD: session_overhead(harness, command.repeats + 1)}
+    }
+    groups |= {name: partial(compare, sides, command.repeats) for name, sides in comparisons(harness).items()}
+    for group in command.select(list(groups)):
+        for name, figures in groups[group]().items():
             report(name, figures)
 
 

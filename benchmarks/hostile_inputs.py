@@ -257,7 +257,7 @@ def unread_answers(url: str) -> None:
 def frame_of_a_stranger(url: str) -> None:
     """Send 99 MB over a WebSocket without a key."""
     with contextlib.suppress(ConnectionClosed, OSError), connect(url.replace("http", "ws") + "/v1") as line:
-        line.send("[" + "[]," * (33 * MB) + "[]]")
+        line.send(marks().decode())
 
 
 def marks() -> bytes:

@@ -69,8 +69,8 @@ def write_report(lines: Sequence[Line], page: Path) -> None:
 def write_plots(lines: Sequence[Line], folder: Path) -> list[Path]:
     """Draw the waterfall of each card that has its rows. Returns the files."""
     written = []
-    for card in _cards(lines):
-        figure = plot_waterfall(card, [line for line in lines if line["card"] == card])
+    for card, of_card in _by_card(lines).items():
+        figure = plot_waterfall(card, of_card)
         if figure is not None:
             figure.savefig(folder / _plot_name(card), dpi=110)
             written.append(folder / _plot_name(card))
@@ -81,11 +81,14 @@ def report(lines: Sequence[Line]) -> str:
     """The text of the page: for each card its ceilings, its renders, its step caches and its comparisons."""
     if not lines:
         return _HEAD + _NOTHING
-    return _HEAD + "".join(_card(card, [line for line in lines if line["card"] == card]) for card in _cards(lines))
+    return _HEAD + "".join(_card(card, of_card) for card, of_card in _by_card(lines).items())
 
 
-def _cards(lines: Sequence[Line]) -> list[str]:
-    return list(dict.fromkeys(line["card"] for line in lines))
+def _by_card(lines: Sequence[Line]) -> dict[str, list[Line]]:
+    found: dict[str, list[Line]] = {}
+    for line in lines:
+        found.setdefault(line["card"], []).append(line)
+    return found
 
 
 def _plot_name(card: str) -> str:
