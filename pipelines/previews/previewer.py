@@ -16,14 +16,10 @@ SMALLEST, LARGEST = 64, 256
 
 
 class Previewer:
-    """Sees each step of one image, and draws the latest when asked.
-
-    `step_reused` says whether the step cache reused every forward of the last step.
-    """
+    """Sees each step of one image, and draws the latest when asked."""
 
     def __init__(self, rgb: LatentRgb) -> None:
         self._rgb = rgb
-        self.step_reused = False
         self._state: RenderState | None = None
         self._before = self._after = torch.empty(0)
 
@@ -31,7 +27,12 @@ class Previewer:
         """Note the latents before the first step and after each one. Keeps two tensors, and copies none."""
         self._before = self._after if self._state is state else state.latents
         self._state, self._after = state, state.latents
-        self.step_reused = state.cache is not None and state.cache.step_reused
+
+    @property
+    def step_reused(self) -> bool:
+        """Whether the step cache reused every forward of the last step."""
+        cache = None if self._state is None else self._state.cache
+        return cache is not None and cache.step_reused
 
     @torch.inference_mode()
     def draw(self) -> Image.Image | None:
