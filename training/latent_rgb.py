@@ -46,12 +46,6 @@ def fit(latents: torch.Tensor, colours: torch.Tensor) -> LatentRgb:
     return LatentRgb(tuple(factors), bias)  # type: ignore[arg-type]  # rows of three
 
 
-def explained(rgb: LatentRgb, latents: torch.Tensor, colours: torch.Tensor) -> float:
-    """The share of the colours' variance that the map explains."""
-    error = latents @ torch.tensor(rgb.factors) + torch.tensor(rgb.bias) - colours
-    return 1 - float(error.square().mean() / (colours - colours.mean(0)).square().mean())
-
-
 def table(rgb: LatentRgb) -> str:
     """The map as a table of TOML."""
     rows = "".join(f"    {list(row)},\n" for row in rgb.factors)

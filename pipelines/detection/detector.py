@@ -13,8 +13,6 @@ from PIL import Image
 if TYPE_CHECKING:
     from nudenet import NudeDetector
 
-PACKAGE = "nudenet"
-
 
 @dataclass(frozen=True, slots=True)
 class Detection:

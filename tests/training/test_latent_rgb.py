@@ -4,8 +4,14 @@ import torch
 
 from pipelines.catalog.catalog import load_catalog
 from pipelines.models.checkpoint import Checkpoint
-from pipelines.previews.latent_rgb import latent_rgb
-from training.latent_rgb import explained, fit, samples, table
+from pipelines.previews.latent_rgb import LatentRgb, latent_rgb
+from training.latent_rgb import fit, samples, table
+
+
+def explained(rgb: LatentRgb, latents: torch.Tensor, colours: torch.Tensor) -> float:
+    """The share of the colours' variance that the map explains."""
+    error = latents @ torch.tensor(rgb.factors) + torch.tensor(rgb.bias) - colours
+    return 1 - float(error.square().mean() / (colours - colours.mean(0)).square().mean())
 
 
 def test_a_linear_map_is_found_again() -> None:
