@@ -57,10 +57,11 @@ def _check_profiles(settings: Settings, catalog: Catalog) -> Iterator[Finding]:
 
 def _check_plan(settings: Settings, catalog: Catalog, devices: Sequence[str]) -> Iterator[Finding]:
     first = catalog.entries[0]
-    capacity = plan_capacity(first, devices, settings.plan_options)
     if first.embedded:
         yield Finding("ok", "plan", f"{first.air} is the embedded demonstration model, which fits everywhere")
-    elif capacity is None:
+        return
+    capacity = plan_capacity(first, devices, settings.plan_options)
+    if capacity is None:
         yield Finding("note", "plan", "the GPUs are known to torch alone, so it is made at the start")
     elif capacity.refusal is not None:
         yield Finding("stops", "plan", str(capacity.problem))

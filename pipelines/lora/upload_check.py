@@ -88,8 +88,8 @@ def _finite(data: mmap.mmap, entry: TensorEntry) -> bool:
     for start in range(0, count, _PIECE):
         offset = entry.offset + start * np.dtype(kind).itemsize
         numbers = np.frombuffer(data, kind, min(_PIECE, count - start), offset)
-        if bad(numbers).any():
-            del numbers  # a view keeps the map open
+        found = bad(numbers).any()
+        del numbers  # a view keeps the map open
+        if found:
             return False
-        del numbers
     return True

@@ -78,10 +78,10 @@ class ModelCache:
 
     def _kernels(self) -> Kernels:
         """The kernels of compiled blocks that are wanted and can be had."""
-        fused = self._options.fused_heads
-        if fused and not has_triton():
+        fused = self._options.fused_heads and has_triton()
+        if self._options.fused_heads and not fused:
             log.warning("--fused-heads on has no effect: Triton is not installed")
-        return Kernels(self._options.relaxed, fused and has_triton())
+        return Kernels(self._options.relaxed, fused)
 
     def _free_host_memory(self) -> int:
         """The host memory that is free for models, within what this process may use."""
