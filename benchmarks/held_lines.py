@@ -1,4 +1,4 @@
-"""Measures what waiting clients cost a server: many hold their lines at once, in four ways, and health is asked for.
+"""Measures what waiting clients cost a server: many hold their lines at once, in four ways, and health is probed.
 
 Knows the four ways on the wire; knows no worker.
 """
@@ -69,7 +69,7 @@ WAYS: tuple[Callable[[httpx2.AsyncClient], Coroutine[Any, Any, None]], ...] = (
 
 @contextlib.asynccontextmanager
 async def held_lines(web: httpx2.AsyncClient, clients: int) -> AsyncIterator[None]:
-    """Hold the lines of so many clients within this block, in each way as many."""
+    """Hold the lines of a number of clients within this block. Each way gets the same share of them."""
     tasks = [asyncio.create_task(way(web)) for way in WAYS for _ in range(clients // len(WAYS))]
     try:
         await asyncio.sleep(SETTLE_SECONDS)
@@ -107,7 +107,7 @@ class HeldLines:
 
 
 async def measure_held_lines(web: httpx2.AsyncClient, pid: int, clients: int, long_task: dict[str, Any]) -> HeldLines:
-    """Measure what so many waiting clients cost. `long_task` keeps the worker busy all the time."""
+    """Measure what a number of waiting clients cost. `long_task` keeps the worker busy all the time."""
     await web.post("/v1", json=[{**long_task, "taskUUID": str(uuid.uuid4()), "deliveryMethod": "async"}])
     alone = await probe_health(web)
     memory = {"before": status_bytes(pid, "VmRSS")}

@@ -173,7 +173,7 @@ def large_png() -> bytes:
 
 
 def jpeg_of_scans(number: int) -> bytes:
-    """A progressive JPEG of 16 megapixels with so many empty scans more than it needs."""
+    """A progressive JPEG of 16 megapixels with a number of empty scans that it does not need."""
     buffer = io.BytesIO()
     Image.effect_noise((4000, 4000), 20).save(buffer, "JPEG", progressive=True, quality=20)
     data = buffer.getvalue()

@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def check(committed: Sequence[Line], new: Sequence[Line]) -> str | int:
-    """Print how new lines compare with the committed ones of the same card. Returns what to exit with."""
+    """Print how new lines compare with the committed ones of the same card. Returns the exit status, or its message."""
     try:
         changes = compare_lines(committed, new)
     except NothingToCompare as error:

@@ -57,7 +57,10 @@ def select_rows(rows: Sequence[Row], only: Sequence[str]) -> list[Row]:
 
 
 def select_names(names: Sequence[str], only: Sequence[str], kind: str) -> list[str]:
-    """The names that contain one of the words. All of them without words. `ValueError` for none tells their `kind`."""
+    """The names that contain one of the words. All of them without words. Raises `ValueError` for none.
+
+    `kind` is what the message calls a name.
+    """
     chosen = [name for name in names if not only or any(word in name for word in only)]
     if not chosen:
         raise ValueError(f"no {kind} has {' or '.join(only)} in its name; there are: {', '.join(names)}")

@@ -23,7 +23,7 @@ _HEADER = (
     "| card | transformer | on the card | copied a step | text encoder | exact | 1328² | edit |\n" + "|---" * 8 + "|"
 )
 
-# The columns of the README's table, by the table that has their plan, and its rows.
+# The columns of the README's table by the tables of the plans, and then its rows.
 _README_COLUMNS = {
     "bf16-64": "hub names, 64 GiB of host memory",
     "fp8-32": "fp8 file, 32 GiB",
@@ -109,7 +109,7 @@ def rewrite(page: str) -> str:
 
 
 def readme_table() -> str:
-    """The README's table: for each card what each kind of files leads to."""
+    """The README's table: the plan for each card and each kind of files."""
     columns = [table for table in TABLES if table.name in _README_COLUMNS]
     rows = [card for card in COMMON_CARDS if card.name in _README_CARDS]
     lines = [f"| card | {' | '.join(_README_COLUMNS.values())} |", "|---" * (len(columns) + 1) + "|"]

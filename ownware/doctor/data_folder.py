@@ -1,4 +1,4 @@
-"""Checks of the data folder: rights, space, lock, the integrity of its database, and the clock that its rows tell.
+"""Checks of the data folder: rights, space, lock, the integrity of its database, and the clock against its rows.
 
 Changes nothing, also while a server works there.
 """

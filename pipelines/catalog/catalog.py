@@ -57,7 +57,7 @@ class ModelEntry:
     `transformer`, `text_encoder` and `vae` are files or folders that replace those of `weights`. `text_encoder_mmproj`
     is the vision tower of a text encoder in GGUF, where it does not lie beside it.
     `loras` act in every task of the model, besides those that a task names.
-    `names` has what the clients of a dialect call the model, by the dialect. Rows of several modes may share one.
+    `names` are the model's names in each dialect. Rows of several modes may share a name.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -146,7 +146,7 @@ class Catalog:
         return _find(name, self.entries)
 
     def named(self, dialect: str, name: str) -> tuple[ModelEntry, ...]:
-        """The models that a dialect's clients call so, else that of an AIR identifier or slug. Letter case is ignored.
+        """The models with a dialect's name, else the one with an AIR identifier or slug. Letter case is ignored.
 
         A name may stand for several: its task says which mode is meant.
         """
@@ -179,7 +179,7 @@ def reference_limits(entry: ModelEntry, loras: Iterable[Adapter]) -> tuple[int, 
 
 
 def choose_by_references(entries: Sequence[ModelEntry], references: int) -> ModelEntry:
-    """Of the models that share a name, the first one that takes so many reference images, else the first one."""
+    """The first of some models with one name that takes this number of reference images, else the first of all."""
     for entry in entries:
         least, most = reference_limits(entry, ())
         if least <= references <= most:

@@ -8,7 +8,7 @@ from typing import Literal
 
 Component = Literal["transformer", "text_encoder", "vae"]
 COMPONENTS: tuple[Component, ...] = ("transformer", "text_encoder", "vae")
-# What is said of a file that a row names as its whole model.
+# The message about a file that a row names as its whole model.
 SINGLE_FILE = (
     "is a single file, and no whole model; name a folder or a hub repository as `weights`, and the file as "
     "`transformer`, `text_encoder` or `vae`"

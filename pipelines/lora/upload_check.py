@@ -20,8 +20,8 @@ from pipelines.models.formats.containers.safetensors_header import read_safetens
 
 # The numbers of a type that are read at once: 16 MiB of the widest.
 _PIECE = 2**21
-# How the numbers of each type are read, and how those are found that are infinite or none. NumPy has no bfloat16 and
-# no 8-bit floats: an exponent of ones says it, and in E4M3 only one pattern is not a number.
+# The type in NumPy of each type of a file, and a check for numbers that are not finite. NumPy has no bfloat16 and no
+# 8-bit floats. Such a number has an exponent of ones; in E4M3 only one pattern is not a number.
 _BAD: Mapping[str, tuple[str, Callable[[NDArray[Any]], NDArray[np.bool_]]]] = {
     **{
         kind: (f"<f{size}", lambda numbers: ~np.isfinite(numbers))

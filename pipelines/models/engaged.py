@@ -17,8 +17,9 @@ class Engaged:
     `layers` and `encoder_layers` count the Linear layers by format and kernel, such as `fp8/scaled_mm`. `resident_gib`
     of the transformer stay on the device, `streamed_gib` are copied in each step, and `host_gib` wait in host memory.
     `attention` is the kernel that was chosen; `torch` means that torch chooses. `attention_warning` says why it may be
-    slow. `compiled` is for the blocks; requests with adapters that are not of low rank run without. `relaxed` ones
-    round less often. `formats` are those of the files, by component, such as `safetensors F8_E4M3 with scales`.
+    slow. `compiled` is for the blocks; requests with adapters that are not of low rank run without. With `relaxed` the
+    compiled blocks round less often. `formats` are those of the files, by component, such as `safetensors F8_E4M3 with
+    scales`.
     """
 
     model: str

@@ -48,7 +48,7 @@ def check(
 
 
 def _plan_lines(entry: "ModelEntry", settings: "Settings") -> Iterator[str]:
-    """The plan of a model on this machine, and what this machine has too little of."""
+    """The plan of a model on this machine, and what this machine lacks."""
     from server.machine.capacity import plan_capacity
     from server.machine.devices import DeviceError, find_devices
 

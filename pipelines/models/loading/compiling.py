@@ -40,8 +40,8 @@ def compile_blocks(
 ) -> Checkpoint:
     """The checkpoint with compiled blocks; with the blocks that it had, and a line in the log, where that fails.
 
-    The compiler keeps its files in `folder`. There is a graph with
-    additions of LoRAs and one without. It takes minutes without the files, and seconds with them.
+    The compiler keeps its files in `folder`. It takes minutes without the files, and seconds with them. One graph has
+    additions of LoRAs, and one has none.
     """
     os.environ.setdefault(_FOLDER_VARIABLE, str(folder))
     compiled, transformer = make(), checkpoint.transformer

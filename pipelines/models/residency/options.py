@@ -24,8 +24,8 @@ class ModelOptions:
     """`plan` is what the plan of each model may use. `prompts` keeps encodings for the next start; None keeps none.
 
     `streamed_blocks` and `tables` replace what the plan of a model says; None leaves it. `compiled` is where the
-    compiler keeps its files; None compiles nothing. Only a GPU compiles. `relaxed` lets compiled
-    blocks round less often, and `fused_heads` gives them a kernel of their own for queries and keys.
+    compiler keeps its files; None compiles nothing. Only a GPU compiles. `relaxed` lets compiled blocks round less
+    often, and `fused_heads` gives them a kernel of their own for queries and keys.
     """
 
     plan: PlanOptions = field(default_factory=PlanOptions)
