@@ -27,11 +27,12 @@ WEBHOOK_DELAYS = (10.0, 10.0)  # seconds; the vendor's page: two more tries, 10 
 
 @dataclass(frozen=True, slots=True)
 class JobRequest:
-    """A job as it is sent to an endpoint, and the id that it gets."""
+    """A job as it is sent to an endpoint, and the id that it gets. `sent` is the whole body."""
 
     endpoint: str
     task_id: str
-    body: dict[str, Any]
+    body: JobBody
+    sent: dict[str, Any]
 
 
 class RunpodDialect:
@@ -45,13 +46,16 @@ class RunpodDialect:
         if not self._loras.catalog(client.owner).named(DIALECT, endpoint):
             raise NotFound(f"endpoint '{endpoint}' not found", code="endpointNotFound")
 
+    def read(self, endpoint: str, task_id: str, sent: dict[str, Any], client: Client) -> JobRequest:
+        """A job whose input is still unchecked. Raises `TaskRejected`, or `NotFound` as `check_endpoint` does."""
+        self.check_endpoint(endpoint, client)
+        return JobRequest(endpoint, task_id, validate(JobBody, sent), sent)
+
     def parse(self, request: JobRequest, client: Client) -> TaskSpec:
-        """The spec of a job. Raises `TaskRejected`, or `NotFound` for an endpoint that is not served."""
-        self.check_endpoint(request.endpoint, client)
-        body = validate(JobBody, request.body)
-        asked = validate(JobInput, body.input)
+        """The spec of a job. Raises `TaskRejected`."""
+        asked = validate(JobInput, request.body.input)
         catalog = self._loras.catalog(client.owner)
-        sent = sent_pictures(body.input, {"image": asked.image, "images": asked.images}, client)
+        sent = sent_pictures(request.body.input, {"image": asked.image, "images": asked.images}, client)
         plain = PlainTask(
             model=choose_by_references(catalog.named(DIALECT, request.endpoint), len(sent.texts)),
             prompt=asked.prompt,
@@ -66,14 +70,14 @@ class RunpodDialect:
         return to_spec(plain, catalog, **self.identity(request, client), wait=False, ttl=IMAGE_SECONDS)
 
     def identity(self, request: JobRequest, client: Client) -> TaskIdentity:
-        """What a job is, apart from its input. Raises `TaskRejected`."""
-        body = validate(JobBody, request.body)
+        """What a job is, apart from its input."""
+        webhook = request.body.webhook
         return {
             "owner": client.owner,
             "dialect": DIALECT,
             "task_id": request.task_id,
-            "task": {**request.body, "endpoint": request.endpoint.lower()},
-            "webhook": Webhook(body.webhook, client.base_url, WEBHOOK_DELAYS) if body.webhook else None,
+            "task": {**request.sent, "endpoint": request.endpoint.lower()},
+            "webhook": Webhook(webhook, client.base_url, WEBHOOK_DELAYS) if webhook else None,
         }
 
     def acknowledge(self, job: Job) -> Json:

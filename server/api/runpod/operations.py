@@ -12,17 +12,14 @@ from dataclasses import replace
 from typing import Any
 
 from server.api.access.client import Client
-from server.api.fields.validation import validate
 from server.api.runpod.dialect import DIALECT, JobRequest, RunpodDialect
 from server.api.runpod.jobs import Json, output_json, status_of
-from server.api.runpod.schema import JobBody
 from server.api.services import Services
 from server.errors import ApiError, InvalidRequest, NotFound, TaskRejected
 from server.jobs.history import JobFilter
 from server.jobs.job import Job
 from server.tasks.endings.deadlines import Limits
 from server.tasks.endings.failed_tasks import never_ran, record_failed
-from server.tasks.plain.plain_task import TaskIdentity
 from server.tasks.waiting import accept, wait_for_end
 
 # The clients give a cancel request three seconds. A step of a large model can take longer; the job ends all the same.
@@ -42,20 +39,19 @@ class RunpodOperations:
 
     async def run(self, endpoint: str, body: dict[str, Any], client: Client) -> Json:
         """Accept a job. One with wrong parameters is accepted too, and fails, because a client polls it then."""
-        request = JobRequest(endpoint, f"{uuid.uuid4()}-u1", body)
-        identity = self._identity(request, client)
+        request = self._read(endpoint, f"{uuid.uuid4()}-u1", body, client)
         try:
             job = await self._accept(request, client)
         except TaskRejected as rejected:
             if any(error.parameter == "webhook" for error in rejected.errors):
                 raise
+            identity = self._dialect.identity(request, client)
             job = await record_failed(self._services.queue, rejected.errors[0], **identity)
         return self._dialect.acknowledge(job)
 
     async def run_and_wait(self, endpoint: str, body: dict[str, Any], client: Client, seconds: float) -> Json:
         """Accept a job and hold the line until it has ended or the time is over. Raises `JobRejected`."""
-        request = JobRequest(endpoint, f"sync-{uuid.uuid4()}-u1", body)
-        self._identity(request, client)
+        request = self._read(endpoint, f"sync-{uuid.uuid4()}-u1", body, client)
         try:
             await self._accept(request, client)
         except TaskRejected as rejected:
@@ -143,17 +139,16 @@ class RunpodOperations:
             },
         }
 
-    def _identity(self, request: JobRequest, client: Client) -> TaskIdentity:
-        """What a job is. Refuses at once what is none: an unknown endpoint, no input, a wrong policy or webhook."""
-        self._dialect.check_endpoint(request.endpoint, client)
+    def _read(self, endpoint: str, task_id: str, body: dict[str, Any], client: Client) -> JobRequest:
+        """A job. Refuses at once what is none: an unknown endpoint, no input, a wrong policy or webhook."""
         try:
-            return self._dialect.identity(request, client)
+            return self._dialect.read(endpoint, task_id, body, client)
         except TaskRejected as rejected:
             raise rejected.errors[0] from rejected
 
     async def _accept(self, request: JobRequest, client: Client) -> Job:
         """Put a job into the queue, with its limits."""
-        policy = validate(JobBody, request.body).policy
+        policy = request.body.policy
         job = await accept(self._services.tasks, self._dialect.parse(request, client))
         if policy.executionTimeout is not None or policy.ttl is not None:
             run_seconds = None if policy.executionTimeout is None else policy.executionTimeout / 1000

@@ -5,7 +5,7 @@ import pytest
 
 from pipelines.catalog.catalog import Catalog
 from server.api.access.client import Client
-from server.api.runpod.dialect import IMAGE_SECONDS, JobRequest, RunpodDialect
+from server.api.runpod.dialect import IMAGE_SECONDS, RunpodDialect
 from server.database import Database
 from server.delivery.targets import Webhook
 from server.errors import NotFound, TaskRejected
@@ -26,7 +26,7 @@ def dialect(catalog: Catalog, tmp_path: Path) -> RunpodDialect:
 
 
 def spec_of(dialect: RunpodDialect, endpoint: str, asked: dict[str, Any], **body: Any) -> TaskSpec:
-    return dialect.parse(JobRequest(endpoint, "one-u1", {"input": asked, **body}), CLIENT)
+    return dialect.parse(dialect.read(endpoint, "one-u1", {"input": asked, **body}, CLIENT), CLIENT)
 
 
 def test_a_job_becomes_a_task(dialect: RunpodDialect) -> None:
