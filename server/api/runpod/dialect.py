@@ -6,7 +6,6 @@ from typing import Any
 from pipelines.catalog.catalog import choose_by_references
 from server.api.access.client import Client
 from server.api.fields.extensions import EXTENSION_NAMES
-from server.api.fields.pictures import sent_pictures
 from server.api.fields.validation import validate
 from server.api.runpod.endpoints import endpoint_of
 from server.api.runpod.jobs import Json, error_json, job_json
@@ -55,7 +54,7 @@ class RunpodDialect:
         """The spec of a job. Raises `TaskRejected`."""
         asked = validate(JobInput, request.body.input)
         catalog = self._loras.catalog(client.owner)
-        sent = sent_pictures(request.body.input, {"image": asked.image, "images": asked.images}, client)
+        sent = asked.sent(request.body.input, client)
         plain = PlainTask(
             model=choose_by_references(catalog.named(DIALECT, request.endpoint), len(sent.texts)),
             prompt=asked.prompt,

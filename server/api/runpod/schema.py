@@ -4,8 +4,9 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from server.api.fields.extensions import Extensions, Integer, LongText, Prompt
-from server.api.fields.types import Flag, OutputFormat, Pictures, PixelSize, SignedSeed, WebAddress
+from server.api.fields.extensions import Integer
+from server.api.fields.pictures import PictureFields
+from server.api.fields.types import Flag, OutputFormat, SignedSeed, WebAddress
 
 WEEK_MS = 7 * 86_400_000
 # Milliseconds: https://docs.runpod.io/serverless/endpoints/send-requests, "Execution policies".
@@ -33,13 +34,8 @@ class JobBody(BaseModel):
     policy: Policy = Policy()
 
 
-class JobInput(Extensions):
+class JobInput(PictureFields):
     """The parameters of the model."""
 
-    prompt: Prompt = Field(description="What to draw, or how to change the picture.")
-    image: Pictures = Field(default=(), description="The picture to edit: URL, data URI or base64.")
-    images: Pictures = Field(default=(), description="The pictures to edit, up to three.")
-    negative_prompt: LongText = Field(default="", description="What the picture must not show.")
-    size: PixelSize | None = Field(default=None, description="Width and height, such as 1024*1024.")
     seed: SignedSeed | None = Field(default=None, description="-1 is random.")
     output_format: OutputFormat = Field(default="JPG", description="jpeg, png or webp. Default: jpeg.")

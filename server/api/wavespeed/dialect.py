@@ -6,7 +6,6 @@ from typing import Any
 from pipelines.catalog.catalog import ModelEntry, choose_by_references
 from server.api.access.client import Client
 from server.api.fields.extensions import EXTENSION_NAMES
-from server.api.fields.pictures import sent_pictures
 from server.api.fields.sizes import parse_ratio
 from server.api.fields.validation import validate
 from server.api.wavespeed.predictions import Json, envelope, error_json, outputs_of, prediction_json
@@ -54,7 +53,7 @@ class WaveSpeedDialect:
         self.check_model(request.model, client)
         asked = validate(PredictionInput, request.body)
         catalog = self._loras.catalog(client.owner)
-        sent = sent_pictures(request.body, {"image": asked.image, "images": asked.images}, client)
+        sent = asked.sent(request.body, client)
         entry = choose_by_references(catalog.named(DIALECT, request.model), len(sent.texts))
         plain = PlainTask(
             model=entry,

@@ -4,22 +4,18 @@ from typing import Annotated, Any
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StrictStr
 
-from server.api.fields.extensions import Extensions, Integer, LongText, Prompt
-from server.api.fields.types import Flag, OutputFormat, Pictures, PixelSize, SignedSeed, WebAddress
+from server.api.fields.extensions import Integer
+from server.api.fields.pictures import PictureFields
+from server.api.fields.types import Flag, OutputFormat, SignedSeed, WebAddress
 
 MAX_PAGE_SIZE = 100  # of the vendor's command line
 MAX_DELETED = 100
 Id = Annotated[StrictStr, Field(max_length=255)]
 
 
-class PredictionInput(Extensions):
+class PredictionInput(PictureFields):
     """The parameters of every model path of Qwen-Image."""
 
-    prompt: Prompt = Field(description="What to draw, or how to change the picture.")
-    image: Pictures = Field(default=(), description="The picture to edit: URL, data URI or base64.")
-    images: Pictures = Field(default=(), description="The pictures to edit, up to three.")
-    negative_prompt: LongText = Field(default="", description="What the picture must not show.")
-    size: PixelSize | None = Field(default=None, description="Width and height, such as 1024*1024.")
     aspect_ratio: StrictStr | None = Field(default=None, description="Such as 16:9. Without effect beside a size.")
     seed: SignedSeed | None = Field(default=None, description="-1 is random.")
     output_format: OutputFormat = Field(default="JPG", description="jpeg, png or webp. Default: jpeg.")
