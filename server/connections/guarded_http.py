@@ -58,9 +58,7 @@ class GuardedHttp(H11Protocol):
         return self.client[0] if self.client else ""
 
     def _leave(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._stop_timer()
         if self._entered:
             self._entered = False
             self._guard.leave(self._address)
@@ -70,8 +68,11 @@ class GuardedHttp(H11Protocol):
         head = self.conn.their_state is h11.IDLE and self.timeout_keep_alive_task is None
         rest = self.conn.their_state is h11.SEND_BODY and self.conn.our_state in (h11.DONE, h11.MUST_CLOSE)
         if not (self._entered and (head or rest)):
-            if self._timer is not None:
-                self._timer.cancel()
-                self._timer = None
+            self._stop_timer()
         elif self._timer is None:
             self._timer = self.loop.call_later(HEAD_SECONDS, self.transport.abort)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
