@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 WARNINGS_HEADER = "Ownware-Warnings"
 RETRY_AFTER_SECONDS = 10  # where nothing can be estimated: the server starts or stops
-# aiohttp refuses an answer with a header of more than 8190 bytes, and proxies refuse all headers above 4 to 8 kB.
+# aiohttp refuses an answer with a header of more than 8190 bytes. Proxies refuse all headers above 4 to 8 kB.
 MAX_WARNINGS_BYTES = 2048
 
 

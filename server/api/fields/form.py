@@ -29,7 +29,7 @@ class Form:
 async def read_form(headers: Headers, body: bytes) -> Form:
     """The form in a body. A name that ends in brackets is a list. Raises `InvalidRequest` or `TaskRejected`.
 
-    A text that is a JSON list or object is read as one, because a form has no other way to send it.
+    A text that is a JSON list or object is read as one. A form has no other way to send it.
     """
     data = await parse_form(headers, body, max_files=MAX_FILES, max_fields=MAX_FIELDS)
     form = Form()

@@ -15,7 +15,7 @@ from server.fair_slots import FairSlots
 from server.media.decoding.decode import Picture
 from server.media.decoding.decoder_process import DecoderProcess
 
-# Two at least, so that one client never has all of them; each takes 60 MB and a core while it works.
+# Two at least, so that one client never has all of them. Each takes 60 MB and a core while it works.
 PROCESSES = max(2, min(4, os.cpu_count() or 1))
 
 
@@ -38,7 +38,7 @@ class DecoderPool:
         self._threads = ThreadPoolExecutor(processes, thread_name_prefix="decoder")
 
     async def open(self) -> None:
-        """Delete what an earlier server left, and start one decoder, so that the first picture need not wait for it."""
+        """Delete what an earlier server left, and start one decoder. The first picture then waits less."""
         await asyncio.to_thread(self._open)
 
     def _open(self) -> None:

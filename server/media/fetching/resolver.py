@@ -1,6 +1,6 @@
 """Resolves the names of hosts that strangers chose, on threads of its own. Knows no HTTP.
 
-A name server that never answers holds a thread for up to half a minute, and a thread cannot be ended.
+A name server that never answers holds a thread for up to half a minute. A thread cannot be ended.
 """
 
 import asyncio
