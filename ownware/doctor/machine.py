@@ -1,14 +1,13 @@
 """Checks of the machine: the address to listen on, API keys, and packages that some options need."""
 
 import errno
-import importlib.util
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 from ownware.doctor.finding import Finding
-from server.extras import install_command
+from server.extras import install_command, is_installed
 from server.keys.key_table import DATABASE_NAME
 from server.process.data_lock import lock_holder
 from server.process.listen import LOOPBACK, is_loopback, listen
@@ -54,7 +53,7 @@ def check_extras(settings: Settings) -> Iterator[Finding]:
     options = {"faces": settings.face_refinement, "safety": settings.safety_default}
     needed = {extra for extra, wanted in options.items() if wanted}
     for extra, (module, purpose) in EXTRAS.items():
-        if importlib.util.find_spec(module) is not None:
+        if is_installed(module):
             yield Finding("ok", f"extra {extra}", f"installed, for {purpose}")
         else:
             state = "stops" if extra in needed else "note"

@@ -1,10 +1,10 @@
 import contextlib
-import importlib.util
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ownware.doctor import machine
 from ownware.doctor.finding import Finding
 from ownware.doctor.machine import check_extras, check_keys, check_port
 from server.keys.api_key import NO_LIMITS
@@ -63,7 +63,7 @@ def test_a_port(tmp_path: Path) -> None:
     [(True, True, ["ok"] * 3), (False, False, ["note"] * 3), (False, True, ["note", "stops", "stops"])],
 )
 def test_extras(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, here: bool, wanted: bool, states: list[str]) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: here or None)
+    monkeypatch.setattr(machine, "is_installed", lambda name: here)
     found = list(check_extras(settings(tmp_path, face_refinement=wanted, safety_default=wanted)))
     assert [finding.state for finding in found] == states
     assert here or all("pip install" in finding.text for finding in found)
