@@ -37,25 +37,32 @@ def check(
     except (CatalogError, UnknownModel) as error:
         fail(str(error))
     findings = [check_row(row, catalog) for row in wanted]
+    devices: tuple[str, ...] = ()
     for row, finding in zip(wanted, findings, strict=True):
         typer.echo(f"{finding.air}: {'' if finding.state == 'right' else f'{finding.state}: '}{finding.text}")
         if finding.state == "right" and isinstance(row, ModelEntry) and not row.embedded:
-            for line in _plan_lines(row, settings):
+            devices = devices or _find_devices(settings)
+            for line in _plan_lines(row, devices, settings):
                 typer.echo(f"  {line}")
     accepted = {"right"} if names else {"right", "not here"}
     if any(finding.state not in accepted for finding in findings):
         raise typer.Exit(WRONG)
 
 
-def _plan_lines(entry: "ModelEntry", settings: "Settings") -> Iterator[str]:
-    """The plan of a model on this machine, and what this machine lacks."""
-    from server.machine.capacity import plan_capacity
+def _find_devices(settings: "Settings") -> tuple[str, ...]:
+    """The devices of this machine. Ends the command for one that is not here."""
     from server.machine.devices import DeviceError, find_devices
 
     try:
-        devices = find_devices(settings.devices)
+        return find_devices(settings.devices)
     except DeviceError as error:
         fail(f"--devices: {error}")
+
+
+def _plan_lines(entry: "ModelEntry", devices: tuple[str, ...], settings: "Settings") -> Iterator[str]:
+    """The plan of a model on these devices, and what this machine lacks."""
+    from server.machine.capacity import plan_capacity
+
     capacity = plan_capacity(entry, devices, settings.plan_options)
     if capacity is None:
         yield "no plan: only torch can tell the GPUs of this machine; `ownware models plan` takes --card"
