@@ -1,4 +1,4 @@
-"""EvoLink's dialect: a request becomes a task; a job, its images and its errors become the vendor's JSON."""
+"""EvoLink's dialect: parses requests; renders tasks and errors."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -87,7 +87,7 @@ class EvoLinkDialect:
         )
 
     def acknowledge(self, job: Job, progress: int = 0, seconds: int = 0) -> Json:
-        """The task as it is, without its links. `seconds` is how long its rendering takes, as it is estimated."""
+        """The task as it is, without its links. `seconds` is the estimated time of its rendering."""
         return {
             "created": int(job.created),
             "id": job.submission.task_uuid,

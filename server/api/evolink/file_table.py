@@ -42,7 +42,7 @@ _VALID = "owner = ? AND expires > ?"
 
 
 class FileTable:
-    """The files of one database. Expired ones are not there."""
+    """The files of one database. Expired files are left out."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

@@ -1,11 +1,11 @@
-"""The progress of tasks as clients have been told it: it never falls, also when a task starts again."""
+"""The progress that clients are told. It never falls, not even when a task starts again."""
 
 from server.jobs.job import Job
 from server.jobs.queue import JobQueue
 
 
 class ToldProgress:
-    """What was told of each task that has not ended."""
+    """The last progress that was told of each task that has not ended."""
 
     def __init__(self, queue: JobQueue) -> None:
         self._queue = queue

@@ -1,4 +1,4 @@
-"""The ids of EvoLink's tasks: `task-unified-<seconds>-<suffix>`. Pure but for chance and the clock."""
+"""The ids of EvoLink's tasks: `task-unified-<seconds>-<suffix>`. Pure except for random numbers and the clock."""
 
 import hashlib
 import re

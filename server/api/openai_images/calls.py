@@ -38,7 +38,7 @@ from server.tasks.waiting import accept
 # The vendor's clients give up after 600 seconds, and would send the same task again.
 LONGEST_WAIT = 590.0
 KEEPALIVE_SECONDS = 15.0  # proxies close a silent connection
-TASK_HEADER = "x-request-id"  # what the vendor's clients keep of an answer
+TASK_HEADER = "x-request-id"  # the vendor's clients keep it with an answer
 CLIENT_ID_HEADER = "x-client-request-id"
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 

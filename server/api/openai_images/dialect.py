@@ -1,4 +1,4 @@
-"""OpenAI's dialect of images: a call becomes a task; its images, its errors become the vendor's JSON.
+"""OpenAI's dialect of images: parses calls; renders images and errors.
 
 A client waits for its images, so there is no acknowledgement and no task id on the wire.
 """
@@ -36,7 +36,7 @@ _FORMATS: dict[str, Format] = {"png": "PNG", "jpeg": "JPG", "webp": "WEBP"}
 _WIRE_FORMATS = {ours: theirs for theirs, ours in _FORMATS.items()}
 _NAMES = {**EXTENSION_NAMES, "task_id": "X-Client-Request-Id", "width": "size", "height": "size", "seed_image": "image"}
 _EDIT_NAMES = _NAMES | {"references": "image", "references[]": "image[]"}
-# The other vendor of this path calls its pictures so; see `server.api.generations_route`.
+# The field of the other vendor of this path; see `server.api.generations_route`.
 _GENERATION_NAMES = _NAMES | {"references": "image_urls"}
 _WORDS = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _UNAUTHORIZED, _SERVER_ERROR = "invalid_api_key", "server_error"
@@ -142,7 +142,7 @@ def usage() -> Json:
 
 
 def _model(name: str | None, pictures: int, catalog: Catalog) -> ModelEntry:
-    """The first model of a name, or of all, that takes so many pictures; else the first of them.
+    """The first model of a name that takes this number of pictures, else the first of the name. None is any name.
 
     Raises `NotFound` for a name that is not served.
     """

@@ -22,7 +22,7 @@ from server.tasks.endings.deadlines import Limits
 from server.tasks.endings.failed_tasks import never_ran, record_failed
 from server.tasks.waiting import accept, wait_for_end
 
-# The clients give a cancel request three seconds. A step of a large model can take longer; the job ends all the same.
+# The clients give a cancel request three seconds. A step of a large model can take longer; the job still ends.
 CANCEL_SECONDS = 2.0
 MAX_STREAMED = 10_000  # jobs whose output has been streamed; one that was forgotten is streamed once more
 
@@ -140,7 +140,7 @@ class RunpodOperations:
         }
 
     def _read(self, endpoint: str, task_id: str, body: dict[str, Any], client: Client) -> JobRequest:
-        """A job. Refuses at once what is none: an unknown endpoint, no input, a wrong policy or webhook."""
+        """A job with a known endpoint, an input, a policy and a webhook. Raises the first fault as an `ApiError`."""
         try:
             return self._dialect.read(endpoint, task_id, body, client)
         except TaskRejected as rejected:

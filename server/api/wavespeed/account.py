@@ -1,4 +1,4 @@
-"""What the vendor's command line asks beside predictions: models, prices, the balance, and the webhook's secret.
+"""The account as the vendor's command line shows it: models, prices, the balance, and the webhook's secret.
 
 Your own GPU costs nothing, so prices and the balance are 0.
 """

@@ -1,4 +1,4 @@
-"""The JSON of predictions, errors and envelopes. Nothing is ever null: one client reads keys without a look."""
+"""The JSON of predictions, errors and envelopes. No value is null, because one client checks none."""
 
 import asyncio
 import base64
@@ -81,7 +81,7 @@ def input_json(job: Job) -> Json:
 
 
 def given_up(job: Job, base_url: str) -> Json:
-    """A prediction that goes on, although its client was kept waiting as long as any is."""
+    """A prediction that goes on after the longest wait of sync mode."""
     return prediction_json(job, base_url) | {"status": "processing", "code": TIMEOUT, "error": GAVE_UP}
 
 

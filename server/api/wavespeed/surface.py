@@ -47,7 +47,7 @@ class WaveSpeedSurface:
         self.webhooks = WaveSpeedWebhooks(services.media, webhook_secrets)
 
     def add_routes(self, app: FastAPI) -> None:
-        """Serve the operations. What is no other path is that of a model."""
+        """Serve the operations. Any other path is that of a model."""
         for path, method, operation in (
             ("/predictions", "POST", self._history),
             ("/predictions/delete", "POST", self._delete),

@@ -41,7 +41,7 @@ SECRET_BYTES = 24
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """What may be put to a ticket's URL: so many bytes, for this owner."""
+    """A redeemed ticket: its file must have exactly `size` bytes, and will belong to `owner`."""
 
     file: str
     owner: str
