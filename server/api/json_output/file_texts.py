@@ -67,12 +67,13 @@ async def stream_json(body: Any) -> AsyncIterator[bytes]:
 
 def _parts(body: Any) -> Iterator[str | Path]:
     """The JSON, cut where a file belongs."""
-    rest = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
-    for text in _files(body):
-        before, _, rest = rest.partition(text.mark)
-        yield before
-        yield text.path
-    yield rest
+    text, begin = json.dumps(body, ensure_ascii=False, separators=(",", ":")), 0
+    for file in _files(body):
+        end = text.index(file.mark, begin)
+        yield text[begin:end]
+        yield file.path
+        begin = end + len(file.mark)
+    yield text[begin:]
 
 
 def _files(value: Any) -> Iterator[FileText]:
