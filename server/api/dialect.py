@@ -1,7 +1,7 @@
 """The interface of a dialect: one vendor's wire format for tasks, and its paths.
 
-A dialect translates and does nothing else. `server.tasks.submit` owns the life of its tasks, and `server.delivery`
-sends what is sent.
+A dialect translates and does nothing else. `server.tasks.submit` owns the life of its tasks. `server.delivery` sends
+their webhooks and uploads.
 """
 
 from dataclasses import dataclass
