@@ -1,7 +1,6 @@
 """Opens every file of a row, and says in a line what would be loaded. Reads headers only, and imports no torch."""
 
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from pipelines.models.formats.components.transformer import open_transformer
 from pipelines.models.formats.components.vae import open_vae
 from pipelines.models.formats.containers.headers import FormatError, TensorEntry
 from pipelines.models.formats.containers.weight_files import open_weights, read_json
+from pipelines.models.formats.format_name import main_kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +100,9 @@ def _controlnet(path: Path) -> str:
     return f"{_describe(tensors.values())}, {controlnet_kind(tensors)}, {len(tensors)} tensors"
 
 
-def _describe(tensors: Iterable[TensorEntry]) -> str:
-    """The type that most of the bytes have, and the bytes of all."""
-    sizes: Counter[str] = Counter()
-    for tensor in tensors:
-        sizes[tensor.kind] += tensor.size
-    return f"{sizes.most_common(1)[0][0] if sizes else 'empty'} {decimal(sizes.total())}"
+def _describe(tensors: Collection[TensorEntry]) -> str:
+    """The type of most bytes, and the number of all bytes."""
+    return f"{main_kind(tensors)} {decimal(sum(tensor.size for tensor in tensors))}"
 
 
 def _path(name: str) -> Path:

@@ -5,7 +5,7 @@ import torch
 
 from pipelines.catalog.catalog import EMBEDDED_FOLDER
 from pipelines.models.formats.containers.weight_files import open_weights
-from pipelines.models.formats.format_name import format_name
+from pipelines.models.formats.format_name import format_name, main_kind
 from pipelines.models.formats.scales import JoinedEntry, WeightEntry, pair_scales
 from tests.pipelines.models.formats.layouts import save
 
@@ -25,3 +25,9 @@ def test_the_type_of_most_bytes_and_the_scales(tmp_path: Path, joined: bool) -> 
     entries = list(pair_scales(file.tensors, file.metadata).values())
     found = [JoinedEntry(tuple(entries))] if joined else entries
     assert format_name(file, found) == "safetensors F8_E4M3 with scales"
+
+
+def test_the_kind_of_most_bytes() -> None:
+    tensors = open_weights(EMBEDDED_FOLDER / "vae").tensors
+    assert main_kind(tensors.values()) == "BF16"
+    assert main_kind(()) == "empty"
