@@ -2,11 +2,9 @@
 
 from typing import Any
 
-from pydantic.json_schema import models_json_schema
-
 from server.api.evolink.fields import BatchFields, CreateFields
+from server.api.openapi_schemas import add_schemas, json_content
 
-REF = "#/components/schemas/{model}"
 TAG = "EvoLink"
 EXAMPLE = {
     "model": "qwen-image-edit-plus",
@@ -19,11 +17,7 @@ _TASK_ID = {"name": "task_id", "in": "path", "required": True, "schema": {"type"
 
 def describe(document: dict[str, Any]) -> None:
     """Add the calls to the document."""
-    models = [(CreateFields, "validation"), (BatchFields, "validation")]
-    _, schemas = models_json_schema(models, ref_template=REF)  # type: ignore[arg-type]
-    parts = document.setdefault("components", {}).setdefault("schemas", {})
-    parts.update(schemas["$defs"])
-    parts["EvoLinkTask"] = _task()
+    add_schemas(document, [CreateFields, BatchFields], {"EvoLinkTask": _task()})
     create = _call("Edit pictures", CreateFields.__name__)
     create["requestBody"]["content"]["application/json"]["examples"] = {"Edit a picture": {"value": EXAMPLE}}
     query = _call("A task", None) | {"parameters": [_TASK_ID]}
@@ -34,15 +28,13 @@ def describe(document: dict[str, Any]) -> None:
 
 
 def _call(summary: str, model: str | None) -> dict[str, Any]:
-    content = {"application/json": {"schema": {"$ref": REF.format(model="EvoLinkTask")}}}
     call: dict[str, Any] = {
         "tags": [TAG],
         "summary": summary,
-        "responses": {"200": {"description": "The task", "content": content}},
+        "responses": {"200": {"description": "The task", "content": json_content("EvoLinkTask")}},
     }
     if model is not None:
-        schema = {"$ref": REF.format(model=model)}
-        call["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
+        call["requestBody"] = {"required": True, "content": json_content(model)}
     return call
 
 

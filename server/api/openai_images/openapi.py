@@ -3,11 +3,10 @@
 from typing import Any
 
 from pydantic import BaseModel
-from pydantic.json_schema import models_json_schema
 
 from server.api.openai_images.fields import EditFields, GenerationFields
+from server.api.openapi_schemas import add_schemas, json_content, reference
 
-REF = "#/components/schemas/{model}"
 TAG = "OpenAI Images"
 
 EXAMPLES: dict[str, tuple[type[BaseModel], str, dict[str, Any]]] = {
@@ -30,15 +29,13 @@ EXAMPLES: dict[str, tuple[type[BaseModel], str, dict[str, Any]]] = {
 
 def describe(document: dict[str, Any]) -> None:
     """Add the calls to the document."""
-    _, schemas = models_json_schema([(row[0], "validation") for row in EXAMPLES.values()], ref_template=REF)
-    parts = document.setdefault("components", {}).setdefault("schemas", {})
-    parts.update(schemas["$defs"])
-    parts |= {"OpenAIImages": _images(), "OpenAIError": _error()}
+    models = [model for model, _, _ in EXAMPLES.values()]
+    add_schemas(document, models, {"OpenAIImages": _images(), "OpenAIError": _error()})
     for path, (model, summary, example) in EXAMPLES.items():
-        schema = {"$ref": REF.format(model=model.__name__)}
-        content: dict[str, Any] = {"application/json": {"schema": schema, "examples": {summary: {"value": example}}}}
+        content = json_content(model.__name__)
+        content["application/json"]["examples"] = {summary: {"value": example}}
         if model is EditFields:
-            content["multipart/form-data"] = {"schema": schema}
+            content["multipart/form-data"] = {"schema": reference(model.__name__)}
         document["paths"][path] = {
             "post": {
                 "tags": [TAG],
@@ -50,7 +47,7 @@ def describe(document: dict[str, Any]) -> None:
 
 
 def _json(text: str, model: str) -> dict[str, Any]:
-    return {"description": text, "content": {"application/json": {"schema": {"$ref": REF.format(model=model)}}}}
+    return {"description": text, "content": json_content(model)}
 
 
 def _images() -> dict[str, Any]:

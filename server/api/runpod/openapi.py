@@ -2,13 +2,11 @@
 
 from typing import Any
 
-from pydantic.json_schema import models_json_schema
-
+from server.api.openapi_schemas import add_schemas, json_content, reference
 from server.api.runpod.endpoints import ENDPOINTS
 from server.api.runpod.schema import JobBody, JobInput, Policy
 from server.api.sample_picture import SAMPLE_PICTURE
 
-REF = "#/components/schemas/{model}"
 TAG = "RunPod"
 EXAMPLES: dict[str, tuple[str, dict[str, Any]]] = {
     "Text to image": (
@@ -65,15 +63,13 @@ _OTHERS = (
 
 def describe(document: dict[str, Any]) -> None:
     """Add the operations, the types of their bodies, and an example for each kind of endpoint."""
-    models: list[Any] = [(model, "validation") for model in (JobBody, JobInput, Policy)]
-    _, schemas = models_json_schema(models, ref_template=REF)
-    body = schemas["$defs"]["JobBody"]["properties"]
-    body["input"] = {"$ref": REF.format(model="JobInput")}
-    body["policy"] = {"$ref": REF.format(model="Policy")}
-    components = document.setdefault("components", {}).setdefault("schemas", {})
-    components.update(schemas["$defs"] | {"RunpodJob": _JOB, "RunpodError": _ERROR})
+    add_schemas(document, [JobBody, JobInput, Policy], {"RunpodJob": _JOB, "RunpodError": _ERROR})
+    body = document["components"]["schemas"]["JobBody"]["properties"]
+    body["input"] = reference("JobInput")
+    body["policy"] = reference("Policy")
     examples = {name: {"value": value, "summary": f"{endpoint}"} for name, (endpoint, value) in EXAMPLES.items()}
-    content = {"application/json": {"schema": {"$ref": REF.format(model="JobBody")}, "examples": examples}}
+    content = json_content("JobBody")
+    content["application/json"]["examples"] = examples
     for path, summary in (("/run", "Accept a job"), ("/runsync", "Accept a job and wait for it")):
         document["paths"].setdefault("/v2/{endpoint}" + path, {})["post"] = _operation(path, summary) | {
             "requestBody": {"required": True, "content": content}
@@ -89,15 +85,15 @@ def _operation(path: str, summary: str) -> dict[str, Any]:
     ]
     parameters[0]["schema"] |= {"examples": list(ENDPOINTS)}
     plain = path in ("/purge-queue", "/health")
-    answer = {"type": "object"} if plain else {"$ref": REF.format(model="RunpodJob")}
-    error = {"content": {"application/json": {"schema": {"$ref": REF.format(model="RunpodError")}}}}
+    answer = {"application/json": {"schema": {"type": "object"}}} if plain else json_content("RunpodJob")
+    error = {"content": json_content("RunpodError")}
     return {
         "summary": summary,
         "tags": [TAG],
         "security": [{"key": []}, {}],
         "parameters": parameters,
         "responses": {
-            "200": {"description": summary + ".", "content": {"application/json": {"schema": answer}}},
+            "200": {"description": summary + ".", "content": answer},
             "400": {"description": "Wrong parameters."} | error,
             "401": {"description": "Missing or wrong API key."} | error,
             "404": {"description": "No such endpoint, or no such job."} | error,

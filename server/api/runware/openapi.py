@@ -6,13 +6,11 @@ It is built from the types that validate the tasks.
 from collections.abc import Iterator
 from typing import Any
 
-from pydantic.json_schema import models_json_schema
-
 from pipelines.catalog.catalog import Catalog
+from server.api.openapi_schemas import add_schemas, json_content, reference
 from server.api.runware.schema.tasks import TASKS
 
 _TASK_UUID = "7b1f6f0e-2c3b-4a55-9d43-0a4a0f3e7b10"
-REF = "#/components/schemas/{model}"
 
 # `model` is a mode here. `describe` replaces it by the first served model of that mode.
 EXAMPLES: dict[str, list[dict[str, Any]]] = {
@@ -80,17 +78,15 @@ REFUSAL = {"data": [], "errors": [_ERROR], "error": _ERROR}
 
 def describe(document: dict[str, Any], catalog: Catalog) -> None:
     """Add `POST /v1`: the types of its tasks and answers, and examples for the served models."""
-    names, schemas = models_json_schema([(model, "validation") for model in TASKS.values()], ref_template=REF)
-    document.setdefault("components", {}).setdefault("schemas", {}).update(schemas["$defs"])
-    document["components"]["schemas"]["Answer"] = _answer()
+    names = add_schemas(document, TASKS.values(), {"Answer": _answer()})
     document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
-    kinds = {name: names[model, "validation"]["$ref"] for name, model in TASKS.items()}
+    kinds = {name: names[model]["$ref"] for name, model in TASKS.items()}
     task = {
         "oneOf": [{"$ref": ref} for ref in dict.fromkeys(kinds.values())],  # one type may have two names
         "discriminator": {"propertyName": "taskType", "mapping": kinds},
     }
-    schema = {"$ref": REF.format(model="Answer")}
-    answer = {"content": {"application/json": {"schema": schema}}}
+    schema = reference("Answer")
+    answer = {"content": json_content("Answer")}
     success = {"content": {"application/json": {"schema": schema, "example": SUCCESS}}}
     refusal = {"content": {"application/json": {"schema": schema, "example": REFUSAL}}}
     document["paths"]["/v1"]["post"] |= {

@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from pydantic.json_schema import models_json_schema
+from pydantic import BaseModel
 
+from server.api.openapi_schemas import add_schemas, json_content, reference
 from server.api.sample_picture import SAMPLE_PICTURE
 from server.api.wavespeed.predictions import ROOT
 from server.api.wavespeed.schema import Deletion, HistoryQuery, PredictionInput, PriceQuery, UploadTicket
 
-REF = "#/components/schemas/{model}"
 TAG = "WaveSpeed"
 EXAMPLES: dict[str, tuple[str, dict[str, Any]]] = {
     "Text to image": (
@@ -66,26 +66,21 @@ _OTHERS = (
 
 def describe(document: dict[str, Any]) -> None:
     """Add the operations and the types of their bodies."""
-    models: list[Any] = [
-        (model, "validation") for model in (PredictionInput, HistoryQuery, Deletion, UploadTicket, PriceQuery)
-    ]
-    names, schemas = models_json_schema(models, ref_template=REF)
-    components = document.setdefault("components", {}).setdefault("schemas", {})
-    components.update(schemas["$defs"] | {"Prediction": _PREDICTION, "WaveSpeedError": _ERROR})
+    models = (PredictionInput, HistoryQuery, Deletion, UploadTicket, PriceQuery)
+    add_schemas(document, models, {"Prediction": _PREDICTION, "WaveSpeedError": _ERROR})
     examples = {name: {"value": value, "summary": model} for name, (model, value) in EXAMPLES.items()}
-    submit = _operation("/{model}", "Submit a prediction", names[PredictionInput, "validation"])
+    submit = _operation("/{model}", "Submit a prediction", PredictionInput)
     submit["parameters"][0]["schema"]["examples"] = [model for model, _ in EXAMPLES.values()]
     submit["requestBody"]["content"]["application/json"]["examples"] = examples
     document["paths"].setdefault(ROOT + "/{model}", {})["post"] = submit
     for path, method, summary, model in _OTHERS:
-        body = None if model is None else names[model, "validation"]
-        document["paths"].setdefault(ROOT + path, {})[method] = _operation(path, summary, body)
+        document["paths"].setdefault(ROOT + path, {})[method] = _operation(path, summary, model)
 
 
-def _operation(path: str, summary: str, body: dict[str, Any] | None) -> dict[str, Any]:
+def _operation(path: str, summary: str, model: type[BaseModel] | None) -> dict[str, Any]:
     parts = [part[1:-1] for part in path.split("/") if part.startswith("{")]
-    error = {"content": {"application/json": {"schema": {"$ref": REF.format(model="WaveSpeedError")}}}}
-    data = {"$ref": REF.format(model="Prediction")} if parts else {}
+    error = {"content": json_content("WaveSpeedError")}
+    data = reference("Prediction") if parts else {}
     answer = {
         "type": "object",
         "required": ["code", "message", "data"],
@@ -104,6 +99,6 @@ def _operation(path: str, summary: str, body: dict[str, Any] | None) -> dict[str
             "429": {"description": "The queue is full."} | error,
         },
     }
-    if body is not None:
-        found["requestBody"] = {"required": True, "content": {"application/json": {"schema": body}}}
+    if model is not None:
+        found["requestBody"] = {"required": True, "content": json_content(model.__name__)}
     return found
