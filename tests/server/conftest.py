@@ -74,6 +74,21 @@ def new_task(**changes: Any) -> dict[str, Any]:
     return {name: value for name, value in (task | changes).items() if value is not None}
 
 
+def new_lora(url: str, **changes: Any) -> dict[str, Any]:
+    """A task that installs the LoRA behind a URL, with a fresh UUID; a change to None removes a parameter."""
+    task = {
+        "taskType": "modelUpload",
+        "taskUUID": str(uuid.uuid4()),
+        "category": "lora",
+        "architecture": "qwen_image",
+        "format": "safetensors",
+        "name": "Ink",
+        "version": "1",
+        "downloadURL": url,
+    }
+    return {name: value for name, value in (task | changes).items() if value is not None}
+
+
 def post(client: TestClient, *tasks: Any, **options: Any) -> Any:
     return client.post("/v1", json=list(tasks), **options)
 

@@ -10,7 +10,7 @@ from server.app import create_app
 from server.settings import Settings
 from tests.fakes import FakeWorker
 from tests.pipelines.models.test_engaged import ENGAGED
-from tests.server.conftest import error_of, new_task, post
+from tests.server.conftest import error_of, new_lora, new_task, post
 
 
 def test_alive_and_ready(client: TestClient) -> None:
@@ -39,17 +39,7 @@ def test_a_full_disk(settings: Settings, catalog: Catalog, reference: str) -> No
         assert response.status_code == 503
         assert response.json()["status"].startswith("The disk of the data folder is full")
         upload = {"taskType": "imageUpload", "taskUUID": str(uuid.uuid4()), "image": reference}
-        lora = {
-            "taskType": "modelUpload",
-            "taskUUID": str(uuid.uuid4()),
-            "category": "lora",
-            "architecture": "qwen_image",
-            "format": "safetensors",
-            "name": "Ink",
-            "version": "1",
-            "downloadURL": "https://files.example/ink.safetensors",
-        }
-        for task in (new_task(), upload, lora):
+        for task in (new_task(), upload, new_lora("https://files.example/ink.safetensors")):
             refused = post(client, task)
             assert refused.status_code == 507
             assert error_of(refused)["code"] == "insufficientStorage"

@@ -10,20 +10,12 @@ from server.api.runware.upload_rows import SCHEMA, Upload, UploadRows
 from server.database import Database
 from server.errors import ConflictTaskUUID, InvalidParameter
 from server.tasks import task_ids
+from tests.server.conftest import new_lora
 
 
 def task(number: int = 0) -> ModelUpload:
-    return ModelUpload.model_validate(
-        {
-            "taskType": "modelUpload",
-            "taskUUID": f"{number:08d}-0000-4000-8000-000000000000",
-            "category": "lora",
-            "architecture": "qwen_image",
-            "name": "Ink",
-            "version": "1",
-            "downloadURL": "https://example.com/ink.safetensors",
-        }
-    )
+    identity = f"{number:08d}-0000-4000-8000-000000000000"
+    return ModelUpload.model_validate(new_lora("https://example.com/ink.safetensors", taskUUID=identity))
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from server.app import create_app
 from server.media.fetching.resolver import Resolver
 from server.settings import Settings
 from tests.fakes import FakeWorker, picture
-from tests.server.conftest import error_of, new_task, post
+from tests.server.conftest import error_of, new_lora, new_task, post
 
 MALFORMED = [
     "http://host:99999/a.png",
@@ -64,10 +64,6 @@ WITH_CREDENTIALS = [
 ]
 NOT_FETCHED = ["ftp://user:s3cret@host.example/a.png", "file://user:s3cret@host/a.png", "//user:s3cret@host/a.png"]
 
-LORA = {"taskType": "modelUpload", "category": "lora", "architecture": "qwen_image", "format": "safetensors"}
-CANNY = {"taskType": "controlNetPreprocess", "preProcessorType": "canny"}
-LORA |= {"name": "Ink Wash", "version": "1.2"}
-
 
 def tasks_with(url: str) -> dict[str, dict[str, Any]]:
     """A task for each parameter that takes a URL, by the code of its error."""
@@ -81,7 +77,7 @@ def tasks_with(url: str) -> dict[str, dict[str, Any]]:
         | {"taskType": "controlNetPreprocess", "inputImage": url, "preProcessorType": "canny"},
         "invalidImage": _identified() | {"taskType": "imageUpload", "image": url},
         "invalidMedia": _identified() | {"taskType": "mediaStorage", "operation": "upload", "media": url},
-        "invalidDownloadURL": _identified() | LORA | {"downloadURL": url},
+        "invalidDownloadURL": new_lora(url),
     }
 
 

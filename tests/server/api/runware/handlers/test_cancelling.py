@@ -17,7 +17,7 @@ from starlette.testclient import TestClient
 from server.api.runware.handlers import preprocessing
 from server.media.fetching.fetch import Fetcher
 from tests.fakes import FakeWorker, picture
-from tests.server.conftest import error_of, new_task, post, results_of
+from tests.server.conftest import error_of, new_lora, new_task, post, results_of
 from tests.server.jobs.common import POLL_SECONDS
 
 
@@ -158,15 +158,7 @@ def test_the_installation_of_a_lora(
         await asyncio.Event().wait()
 
     monkeypatch.setattr(Fetcher, "download", download)
-    task = {
-        "taskType": "modelUpload",
-        "taskUUID": str(uuid.uuid4()),
-        "category": "lora",
-        "architecture": "qwen_image",
-        "name": "Ink",
-        "version": "1",
-        "downloadURL": "http://example.com/a.safetensors",
-    }
+    task = new_lora("http://example.com/a.safetensors")
     answer = background.submit(post, client, task)
     fetching.wait()
     assert post(client, cancel_of(task)).json() == cancelled(task)

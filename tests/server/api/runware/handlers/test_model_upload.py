@@ -20,7 +20,7 @@ from server.app import create_app
 from server.settings import Settings
 from tests.fakes import FakeWorker
 from tests.lora_bytes import lora_bytes
-from tests.server.conftest import error_of, new_task, post, results_of
+from tests.server.conftest import error_of, new_lora, new_task, post, results_of
 
 FILES = {
     "/style.safetensors": lora_bytes(),
@@ -82,17 +82,7 @@ TWO = {"Authorization": "Bearer two"}
 
 
 def upload(web: str, path: str = "/style.safetensors", **changes: Any) -> dict[str, Any]:
-    task = {
-        "taskType": "modelUpload",
-        "taskUUID": str(uuid.uuid4()),
-        "category": "lora",
-        "architecture": "qwen_image",
-        "format": "safetensors",
-        "name": "Ink Wash",
-        "version": "1.2",
-        "downloadURL": web + path,
-    }
-    return {name: value for name, value in (task | changes).items() if value is not None}
+    return new_lora(web + path, **({"name": "Ink Wash", "version": "1.2"} | changes))
 
 
 def ask(client: TestClient, task: dict[str, Any]) -> dict[str, Any]:
