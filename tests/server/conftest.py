@@ -11,6 +11,7 @@ from pipelines.catalog.catalog import Catalog, load_catalog
 from server.app import create_app
 from server.settings import Settings
 from tests.fakes import FakeWorker, InProcessDecoders, picture
+from tests.receivers import Receiver, receiver
 
 
 @pytest.fixture(scope="package", autouse=True)
@@ -53,6 +54,13 @@ def client(settings: Settings, catalog: Catalog, worker: FakeWorker) -> Iterator
     app = create_app(settings, catalog, [worker])
     with TestClient(app, base_url="http://box:8000", raise_server_exceptions=False) as test_client:
         yield test_client
+
+
+@pytest.fixture
+def there() -> Iterator[Receiver]:
+    """A receiver of webhooks and uploads."""
+    with receiver() as found:
+        yield found
 
 
 @pytest.fixture

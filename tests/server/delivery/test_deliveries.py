@@ -3,7 +3,6 @@
 import base64
 import json
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -16,16 +15,10 @@ from server.errors import Failure
 from server.jobs import store
 from server.settings import Settings
 from tests.fakes import FakeWorker
-from tests.receivers import Receiver, receiver
+from tests.receivers import Receiver
 from tests.server.conftest import error_of, new_task, post, results_of
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
-
-
-@pytest.fixture
-def there() -> Iterator[Receiver]:
-    with receiver() as found:
-        yield found
 
 
 @pytest.fixture(autouse=True)

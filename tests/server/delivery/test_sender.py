@@ -1,18 +1,12 @@
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 
 from server.delivery import sender as module
 from server.delivery.sender import PRIVATE, DeliveryFailed, Sender
 from server.media.fetching.checked_transport import CheckedTransport
-from tests.receivers import Receiver, receiver
-
-
-@pytest.fixture
-def there() -> Iterator[Receiver]:
-    with receiver() as found:
-        yield found
+from tests.receivers import Receiver
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """Uploads, and jobs that end with the last of them."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -18,17 +17,11 @@ from server.jobs.upload_courier import UploadCourier
 from server.jobs.workers.messages import Finished, ImageWritten
 from server.media.fetching.checked_transport import CheckedTransport
 from server.media.store import MediaStore
-from tests.receivers import Receiver, receiver
+from tests.receivers import Receiver
 from tests.server.jobs.common import submission
 
 URL = "http://a.example/put"
 IMAGE = ImageWritten(1, 0, 64, 48, "hash", 7, 0.5, "{}", ())
-
-
-@pytest.fixture
-def there() -> Iterator[Receiver]:
-    with receiver() as found:
-        yield found
 
 
 @pytest.fixture

@@ -1,5 +1,4 @@
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -13,14 +12,8 @@ from server.api.sample_picture import SAMPLE_PICTURE
 from server.delivery.targets import Webhook
 from server.settings import Settings
 from tests.fakes import FakeWorker
-from tests.receivers import Receiver, receiver
+from tests.receivers import Receiver
 from tests.server.api.runpod.common import DONE, EDIT, body_of, end_of
-
-
-@pytest.fixture
-def there() -> Iterator[Receiver]:
-    with receiver() as found:
-        yield found
 
 
 @pytest.fixture

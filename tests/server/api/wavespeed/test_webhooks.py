@@ -1,7 +1,6 @@
 import hashlib
 import hmac
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,16 +21,10 @@ from server.media import store as media_tables
 from server.media.store import MediaStore
 from server.settings import Settings
 from tests.fakes import FakeWorker
-from tests.receivers import Received, Receiver, receiver
+from tests.receivers import Received, Receiver
 from tests.server.api.wavespeed.common import DONE, EDIT, ROOT, TWO, data_of, end_of, submit
 
 TARGET = Webhook("http://receiver", "http://box", (1.0,))
-
-
-@pytest.fixture
-def there() -> Iterator[Receiver]:
-    with receiver() as found:
-        yield found
 
 
 @pytest.fixture

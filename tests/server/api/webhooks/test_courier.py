@@ -20,7 +20,7 @@ from server.jobs.store import JobStore
 from server.media.fetching.checked_transport import CheckedTransport
 from server.tasks import task_ids
 from server.tasks.task_ids import IdClaims
-from tests.receivers import Receiver, receiver
+from tests.receivers import Receiver
 from tests.server.jobs.common import submission
 
 TABLES = (job_tables, task_ids, outbox_tables)
@@ -36,12 +36,6 @@ class Writer:
     async def write(self, notice: Notice) -> Post:
         self.notices.append(notice)
         return Post(b"body", {"X-Vendor": "small"})
-
-
-@pytest.fixture
-def there() -> Iterator[Receiver]:
-    with receiver() as found:
-        yield found
 
 
 @pytest.fixture
