@@ -4,7 +4,7 @@ It also notices what a client has received. Knows uvicorn's and websockets' prot
 """
 
 from asyncio.transports import BaseTransport
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
@@ -34,7 +34,7 @@ class GuardedSocket(WebSocketsSansIOProtocol):
         self.conn.max_message_size = small
         self._waiting = 0  # bytes of messages that were not taken yet
         self._marks = 0
-        self._expected: deque[tuple[bytes, Callable[[], None]]] = deque()
+        self._expected = OrderedDict[bytes, Callable[[], None]]()
 
     def allow_large_messages(self) -> None:
         """Accept messages up to the server's limit from now on."""
@@ -46,7 +46,7 @@ class GuardedSocket(WebSocketsSansIOProtocol):
             return
         self._marks += 1
         mark = _MARK + self._marks.to_bytes(8, "big")
-        self._expected.append((mark, received))
+        self._expected[mark] = received
         self.conn.send_ping(mark)
         self.transport.write(b"".join(self.conn.data_to_send()))
 
@@ -97,9 +97,9 @@ class GuardedSocket(WebSocketsSansIOProtocol):
         mark = bytes(event.data)
         if not mark.startswith(_MARK):
             super().handle_pong(event)
-        elif any(mark == expected for expected, _ in self._expected):
+        elif mark in self._expected:
             while True:  # a client may answer the last of several pings only
-                expected, received = self._expected.popleft()
+                expected, received = self._expected.popitem(last=False)
                 received()
                 if expected == mark:
                     return

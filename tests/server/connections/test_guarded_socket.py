@@ -75,6 +75,16 @@ async def test_what_a_client_has_received_is_noticed() -> None:
         assert await socket.recv() == "a"
 
 
+async def test_a_pong_that_was_not_asked_for_says_nothing() -> None:
+    echo = Echo()
+    async with guarded_server(echo) as port, connect(port) as socket:
+        for mark in (b"ownware", b"ownware" + bytes(8), b"another"):
+            await socket.pong(mark)
+        await socket.send("a")
+        assert await socket.recv() == "a"
+        await echo.received.wait()
+
+
 async def test_a_client_that_reads_nothing_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(guarded_socket, "CLOSE_SECONDS", 0.05)
     echo = Echo()
