@@ -17,7 +17,7 @@ from pipelines.request import RenderRequest, Sampler
 from server.delivery.targets import Upload, Webhook
 from server.errors import Failure, InferenceError
 from server.jobs.job import Job, Result, State, Submission
-from server.media.encode import Encoding
+from server.media.encode import DEFAULT_QUALITY, Encoding
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS jobs (
@@ -214,7 +214,7 @@ def repair_job(connection: sqlite3.Connection, job_id: int, now: float) -> Job:
     substitutes = {
         "task": json.dumps({"taskType": "imageInference", "taskUUID": row["task_uuid"]}),
         "request": _REQUEST.dump_json(UNKNOWN_REQUEST, by_alias=True).decode(),
-        "encoding": _ENCODING.dump_json(Encoding("JPG", 95)).decode(),
+        "encoding": _ENCODING.dump_json(Encoding("JPG", DEFAULT_QUALITY)).decode(),
         "image_uuids": "[]",
         "warnings": "[]",
         "webhook": "null",

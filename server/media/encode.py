@@ -19,6 +19,8 @@ _FILES: dict[Format, tuple[str, str, str]] = {
 }
 # From this quality on, JPEG keeps the full resolution of colour, which thin coloured letters need.
 FULL_CHROMA_QUALITY = 90
+# Runware's documented default of `outputQuality`. The other dialects take it where a client names none.
+DEFAULT_QUALITY = 95
 # zlib's fastest level: for photos of 1024² a fifth of the time of its default level 6, and about 15 % more bytes.
 PNG_LEVEL = 1
 

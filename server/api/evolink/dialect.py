@@ -12,7 +12,7 @@ from server.api.urls.image_urls import image_url, picture_text
 from server.delivery.targets import Webhook
 from server.errors import ApiError, Failure, InvalidParameter
 from server.jobs.job import Job, State
-from server.media.encode import Encoding
+from server.media.encode import DEFAULT_QUALITY, Encoding
 from server.tasks.lora_library import LoraLibrary
 from server.tasks.plain.parameter_names import parameter_at_fault
 from server.tasks.plain.plain_task import PlainTask, to_spec
@@ -60,7 +60,7 @@ class EvoLinkDialect:
         plain = PlainTask(
             model=_model(fields.model, catalog),
             prompt=fields.prompt,
-            encoding=Encoding("PNG", 95),  # PNG has no quality
+            encoding=Encoding("PNG", DEFAULT_QUALITY),  # PNG has no quality
             negative_prompt=fields.negative_prompt,
             images=tuple(picture_text(text, client.base_url) for text in fields.image_urls),
             picture_sides=PICTURE_SIDES,

@@ -18,7 +18,7 @@ from server.api.openai_images.fields import AUTO, NEUTRAL, EditFields, Generatio
 from server.api.urls.image_urls import image_url, picture_text
 from server.errors import ApiError, Failure, InvalidParameter, NotFound, TaskCancelled
 from server.jobs.job import Job, Result
-from server.media.encode import Encoding
+from server.media.encode import DEFAULT_QUALITY, Encoding
 from server.media.metadata import Format
 from server.media.store import MediaStore
 from server.tasks.lora_library import LoraLibrary
@@ -31,7 +31,7 @@ Json = dict[str, Any]
 Kind = Literal["generation", "edit"]
 
 # The qualities of JPEG and WebP: 0 and 100 percent of the vendor are the least and the most that the encoder takes.
-MIN_QUALITY, DEFAULT_QUALITY, MAX_QUALITY = 1, 95, 99
+MIN_QUALITY, MAX_QUALITY = 1, 99
 _FORMATS: dict[str, Format] = {"png": "PNG", "jpeg": "JPG", "webp": "WEBP"}
 _WIRE_FORMATS = {ours: theirs for theirs, ours in _FORMATS.items()}
 _NAMES = {**EXTENSION_NAMES, "task_id": "X-Client-Request-Id", "width": "size", "height": "size", "seed_image": "image"}

@@ -13,13 +13,12 @@ from server.api.runpod.schema import JobBody, JobInput
 from server.delivery.targets import Webhook
 from server.errors import ApiError, NotFound
 from server.jobs.job import Job
-from server.media.encode import Encoding
+from server.media.encode import DEFAULT_QUALITY, Encoding
 from server.tasks.lora_library import LoraLibrary
 from server.tasks.plain.plain_task import PlainTask, TaskIdentity, to_spec
 from server.tasks.spec import TaskSpec
 
 DIALECT = "runpod"
-QUALITY = 95  # of JPEG and WebP, as in the other dialects
 IMAGE_SECONDS = 7 * 86_400  # the vendor's page: image URLs expire after 7 days
 WEBHOOK_DELAYS = (10.0, 10.0)  # seconds; the vendor's page: two more tries, 10 seconds apart
 
@@ -62,7 +61,7 @@ class RunpodDialect:
             images=sent.texts,
             size=_size(request.endpoint, asked),
             seed=asked.seed,
-            encoding=Encoding(asked.output_format, QUALITY),
+            encoding=Encoding(asked.output_format, DEFAULT_QUALITY),
             names={**EXTENSION_NAMES, **sent.names},
             **asked.plain_options,
         )

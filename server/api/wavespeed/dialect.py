@@ -13,7 +13,7 @@ from server.api.wavespeed.schema import PredictionInput
 from server.delivery.targets import Webhook
 from server.errors import ApiError, InvalidParameter, NotFound, TaskRejected
 from server.jobs.job import Job
-from server.media.encode import Encoding
+from server.media.encode import DEFAULT_QUALITY, Encoding
 from server.media.store import MediaStore
 from server.tasks.lora_library import LoraLibrary
 from server.tasks.plain.plain_task import PlainTask, TaskIdentity, to_spec
@@ -21,7 +21,6 @@ from server.tasks.spec import TaskSpec
 
 DIALECT = "wavespeed"
 WEBHOOK = "webhook_url"  # the parameter; the query of a submission calls it otherwise
-QUALITY = 95  # of JPEG and WebP, as in the other dialects
 IMAGE_SECONDS = 7 * 86_400  # the vendor keeps outputs for 7 days
 WEBHOOK_DELAYS = (1.0, 2.0, 4.0)  # seconds; the vendor's page names none
 
@@ -62,7 +61,7 @@ class WaveSpeedDialect:
             images=sent.texts,
             size=asked.size or _size_of_ratio(asked, entry),
             seed=asked.seed,
-            encoding=Encoding(asked.output_format, QUALITY),
+            encoding=Encoding(asked.output_format, DEFAULT_QUALITY),
             names={**EXTENSION_NAMES, **sent.names, "webhook": WEBHOOK},
             **asked.plain_options,
         )

@@ -11,7 +11,7 @@ from server.errors import ApiError, Failure
 from server.jobs.job import Job, Submission
 from server.jobs.queue import JobQueue
 from server.jobs.rows import UNKNOWN_REQUEST
-from server.media.encode import Encoding
+from server.media.encode import DEFAULT_QUALITY, Encoding
 
 # Characters of a text that are kept. An inline picture is far longer, and was not stored.
 LONGEST_TEXT = 2_000
@@ -40,7 +40,7 @@ async def record_failed(
         task_uuid=task_id,
         task={name: _shortened(value) for name, value in task.items()},
         request=UNKNOWN_REQUEST,
-        encoding=Encoding("JPG", 95),
+        encoding=Encoding("JPG", DEFAULT_QUALITY),
         image_uuids=(),
         ttl=0,
         webhook=webhook,

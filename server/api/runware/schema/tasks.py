@@ -47,6 +47,7 @@ from server.api.runware.schema.objects import (
     Safety,
     WireModel,
 )
+from server.media.encode import DEFAULT_QUALITY
 
 NO_EFFECT = "Validated, then refused with unsupportedParameter if it asks for something. It has no effect."
 
@@ -98,7 +99,7 @@ class ImageInference(Task):
     numberResults: Annotated[Integer, Field(ge=1, le=20)] = 1
     outputType: OutputType = "URL"
     outputFormat: OutputFormat = "JPG"
-    outputQuality: OutputQuality = 95
+    outputQuality: OutputQuality = DEFAULT_QUALITY
     ttl: Lifetime | None = Field(default=None, description="Seconds until the image URL expires.")
     includeCost: StrictBool = False
     webhookURL: Receiver | None = Field(
@@ -164,7 +165,7 @@ class ControlNetPreprocess(Task):
     includeHandsAndFaceOpenPose: StrictBool = Field(default=False, description="Ignored: openpose is not served.")
     outputType: OutputType = "URL"
     outputFormat: OutputFormat = "JPG"
-    outputQuality: OutputQuality = 95
+    outputQuality: OutputQuality = DEFAULT_QUALITY
     ttl: Lifetime | None = Field(default=None, description="Seconds until the control image expires.")
     includeCost: StrictBool = False
     webhookURL: Receiver | None = Field(default=None, description=NO_EFFECT)
