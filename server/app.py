@@ -52,8 +52,9 @@ from server.jobs.timing.silence import SilenceLimits
 from server.jobs.timing.step_times import StepTimes
 from server.jobs.upload_courier import UploadCourier
 from server.jobs.workers.backend import Worker
-from server.keys import key_table
+from server.keys import key_table, usage
 from server.keys.key_table import DATABASE_NAME, KeyTable
+from server.keys.usage import Usage
 from server.media import store as media_tables
 from server.media.decoding.decoder_pool import DecoderPool
 from server.media.fetching.checked_transport import CheckedTransport
@@ -92,6 +93,7 @@ TABLES = (
     task_ids.SCHEMA,
     picture_tasks.SCHEMA,
     key_table.SCHEMA,
+    usage.SCHEMA,
     deadlines.SCHEMA,
     step_times.SCHEMA,
     outbox_tables.SCHEMA,
@@ -251,6 +253,7 @@ def _services(
         ids=ids,
         jobs=jobs,
         history=history,
+        usage=Usage(database),
         deadlines=Deadlines(database, queue, history, media),
         queue=queue,
         tasks=TaskService(ids, queue, inputs, sender, options, scopes),

@@ -1,7 +1,8 @@
 """One SQLite file in WAL mode, used from the event loop without blocking it.
 
-All work runs on one thread, each piece in one transaction that is on disk when it returns. Knows
-no tables: the owners of tables pass their `schema`, and `migrations` for the files of older versions.
+All changes run on one thread, each in one transaction that is on disk when it returns. Long questions run on a second
+thread, and hold up no change. Knows no tables: the owners of tables pass their `schema`, and `migrations` for the files
+of older versions.
 """
 
 import asyncio
@@ -20,20 +21,28 @@ Migration = Callable[[sqlite3.Connection], None]
 
 
 class Database:
-    """A connection and the thread that owns it. Each migration runs once for each file."""
+    """Two connections and the threads that own them. Each migration runs once for each file."""
 
     def __init__(self, path: Path, schema: Sequence[str], migrations: Sequence[Migration] = ()) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="database")
         self._connection = self._thread.submit(_open, path, schema).result()
         self._thread.submit(self._transact, partial(_migrate, migrations=migrations)).result()
+        self._reading = ThreadPoolExecutor(max_workers=1, thread_name_prefix="database-reader")
+        self._reader = self._reading.submit(_open_reader, path).result()
 
     async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run `work` in one transaction on the database's thread. When it raises, nothing of it is stored."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._transact, work)
 
+    async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `work`, which changes nothing, beside the changes. It sees all that were stored before the call."""
+        return await asyncio.get_running_loop().run_in_executor(self._reading, self._look, work)
+
     def close(self) -> None:
         """Finish the work under way, then close the file."""
+        self._reading.submit(self._reader.close).result()
+        self._reading.shutdown()
         self._thread.submit(self._connection.close).result()
         self._thread.shutdown()
 
@@ -47,6 +56,20 @@ class Database:
                 self._connection.execute("ROLLBACK")
             raise
         return result
+
+    def _look(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        self._reader.execute("BEGIN")  # all of its statements see the same state
+        try:
+            return work(self._reader)
+        finally:
+            self._reader.execute("ROLLBACK")
+
+
+def _open_reader(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=True)
+    connection.row_factory = sqlite3.Row
+    connection.execute("PRAGMA query_only = ON")
+    return connection
 
 
 def _open(path: Path, schema: Sequence[str]) -> sqlite3.Connection:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 NAME = re.compile(r"[\w.@-]{1,64}", re.ASCII)  # one word in a list and in a log
 UNITS = {"h": 3600, "d": 86_400, "w": 7 * 86_400}
-DAYS = 7  # an ended task is kept this long
+DAYS = 7  # of the shorter count of images
 MAX_LEFT = 100 * 366 * 86_400  # seconds: a list shows years of four digits
 
 app = typer.Typer(
@@ -58,19 +58,20 @@ def add(
 
 @app.command("list", **PASS_THROUGH)
 def list_keys(context: typer.Context) -> None:
-    """List the keys with their limits, and the images of their tasks of the last 7 days.
+    """List the keys with their limits, and their images: of the last 7 days, and all.
 
     Of a secret, its first letters are shown.
     """
-    from server.keys.usage import images_since
+    from server.keys.usage import day_of, images_since
 
     with open_keys(context) as keys:
-        images = images_since(keys.path, time.time() - DAYS * UNITS["d"])
-        lines = [_cells(key, images.get(key.owner, 0)) for key in keys.all()]
+        late = images_since(keys.path, day_of(time.time()) - DAYS + 1)
+        all_days = images_since(keys.path, 0)
+        lines = [_cells(key, late.get(key.owner, 0), all_days.get(key.owner, 0)) for key in keys.all()]
     if not lines:
         print_message("there are no keys; `ownware keys add NAME` adds one")
         return
-    head = ("NAME", "KEY", "STATE", "WEIGHT", "RATE", "CONCURRENCY", "CREATED", "EXPIRES", f"IMAGES {DAYS}D")
+    head = ("NAME", "KEY", "STATE", "WEIGHT", "RATE", "CONCURRENCY", "CREATED", "EXPIRES", f"IMAGES {DAYS}D", "IMAGES")
     widths = [max(map(len, column)) for column in zip(head, *lines, strict=True)]
     for cells in (head, *lines):
         typer.echo("  ".join(f"{cell:<{width}}" for cell, width in zip(cells, widths, strict=True)).rstrip())
@@ -131,7 +132,7 @@ def _named(name: str) -> Iterator[None]:
         fail(f"there is no key '{name}'; `ownware keys list` names them")
 
 
-def _cells(key: "ApiKey", images: int) -> tuple[str, ...]:
+def _cells(key: "ApiKey", late_images: int, images: int) -> tuple[str, ...]:
     limits = key.limits
     return (
         key.name,
@@ -142,6 +143,7 @@ def _cells(key: "ApiKey", images: int) -> tuple[str, ...]:
         "-" if limits.concurrency is None else str(limits.concurrency),
         _date(key.created),
         "-" if key.expires is None else _date(key.expires),
+        str(late_images),
         str(images),
     )
 

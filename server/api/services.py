@@ -10,6 +10,7 @@ from server.delivery.sender import Sender
 from server.jobs.history import JobHistory
 from server.jobs.queue import JobQueue
 from server.jobs.store import JobStore
+from server.keys.usage import Usage
 from server.media.decoding.decoder_pool import DecoderPool
 from server.media.fetching.fetch import Fetcher
 from server.media.inputs import InputImages
@@ -41,6 +42,7 @@ class Services:
     ids: TaskIds
     jobs: JobStore
     history: JobHistory
+    usage: Usage
     deadlines: Deadlines
     queue: JobQueue
     tasks: TaskService

@@ -59,13 +59,19 @@ class JobHistory:
         """Some of the jobs of a filter, the latest first, and the number of all."""
         condition, values = wanted.condition
 
-        def work(connection: sqlite3.Connection) -> tuple[list[Job], int]:
+        def find(connection: sqlite3.Connection) -> tuple[list[int], int]:
             total = connection.execute(f"SELECT count(*) FROM jobs WHERE {condition}", values).fetchone()[0]
             query = f"SELECT id FROM jobs WHERE {condition} ORDER BY id DESC LIMIT ? OFFSET ?"
-            rows = connection.execute(query, [*values, limit, offset]).fetchall()
-            return [self._table.read(connection, row["id"]) for row in rows], total
+            return [row["id"] for row in connection.execute(query, [*values, limit, offset])], total
 
-        return await self._database.run(work)
+        found, total = await self._database.read(find)
+
+        def read(connection: sqlite3.Connection) -> list[Job]:  # a row that cannot be read is repaired
+            query = f"SELECT id FROM jobs WHERE id IN ({', '.join('?' * len(found))}) ORDER BY id DESC"
+            rows = connection.execute(query, found).fetchall()
+            return [self._table.read(connection, row["id"]) for row in rows]
+
+        return await self._database.run(read), total
 
     async def counts(self, wanted: JobFilter) -> dict[State, int]:
         """How many jobs of a filter are in each state. States without a job are left out."""
@@ -75,7 +81,7 @@ class JobHistory:
             query = f"SELECT state, count(*) FROM jobs WHERE {condition} GROUP BY state"
             return {row[0]: row[1] for row in connection.execute(query, values)}
 
-        return await self._database.run(work)
+        return await self._database.read(work)
 
     async def delete(self, owner: str, task_id: str) -> Job | None:
         """Delete a job that has ended, with its id, and return what it was. None for any other job."""

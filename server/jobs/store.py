@@ -18,6 +18,7 @@ from server.jobs.job import CANCELLED, Job, Result, State, Submission
 from server.jobs.job_table import JobTable, TaskIdClaims, tell_result
 from server.jobs.policy.fair_share import Waiting
 from server.jobs.rows import held_end, hold_end, insert_result, read_job, read_result, set_result_failure
+from server.keys.usage import count_image
 
 T = TypeVar("T")
 
@@ -136,7 +137,8 @@ class JobStore:
     async def add_result(self, job_id: int, result: Result, warnings: Sequence[str]) -> Job:
         """Add the result of an image, and the warnings that the job does not have. Earlier attempts do not count.
 
-        What is due for it is put into the outbox: its upload, or without one its webhook.
+        The image counts for its owner. What is due for it is put into the outbox: its upload, or without one its
+        webhook.
         """
 
         def work(connection: sqlite3.Connection) -> Job:
@@ -147,6 +149,7 @@ class JobStore:
             if added := [warning for warning in warnings if warning not in known]:
                 connection.execute("UPDATE jobs SET warnings = ? WHERE id = ?", (json.dumps(known + added), job_id))
             job = self._table.read(connection, job_id)
+            count_image(connection, job.submission.owner, time.time())
             if upload := job.submission.upload:
                 add_delivery(connection, job_id, "upload", result.index, upload.url, UPLOAD_DELAYS)
             else:
@@ -263,15 +266,6 @@ class JobStore:
     async def forget(self, finished_before: float) -> int:
         """Delete the jobs that ended before a time, in seconds since the epoch, and their ids. Returns how many."""
         return await self._database.run(lambda connection: self._table.delete_ended(connection, finished_before))
-
-    async def usage(self, owner: str, since: float) -> int:
-        """How many images of an owner's jobs since a time are finished. The time is in seconds since the epoch."""
-
-        def work(connection: sqlite3.Connection) -> int:
-            query = "SELECT COUNT(*) FROM results JOIN jobs ON jobs.id = job_id WHERE owner = ? AND created >= ?"
-            return connection.execute(query, (owner, since)).fetchone()[0]
-
-        return await self._database.run(work)
 
     async def _deliver(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run a change that may add to the outbox."""

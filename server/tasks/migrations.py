@@ -84,6 +84,14 @@ def keep_content_checks(connection: sqlite3.Connection) -> None:
         connection.execute("ALTER TABLE results ADD COLUMN unsafe INTEGER")
 
 
+def count_images(connection: sqlite3.Connection) -> None:
+    """From version 0.1: images were counted by the jobs that are kept."""
+    connection.execute(
+        "INSERT OR IGNORE INTO image_counts SELECT owner, CAST(created / 86400 AS INTEGER) AS day, count(*) "
+        "FROM results JOIN jobs ON jobs.id = job_id GROUP BY owner, day"
+    )
+
+
 def _has_column(connection: sqlite3.Connection, name: str) -> bool:
     """Whether the table of jobs has a column: a new database has all of them before its first migration."""
     return any(row["name"] == name for row in connection.execute("PRAGMA table_info(jobs)"))
@@ -98,4 +106,5 @@ MIGRATIONS = (
     estimate_jobs,
     hold_ends,
     keep_content_checks,
+    count_images,
 )

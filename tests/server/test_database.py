@@ -1,4 +1,6 @@
+import asyncio
 import sqlite3
+import threading
 from pathlib import Path
 
 import pytest
@@ -69,3 +71,23 @@ def test_a_migration_that_fails_leaves_the_file_as_it_was(tmp_path: Path) -> Non
     with sqlite3.connect(tmp_path / "db.sqlite") as connection:
         assert connection.execute("SELECT COUNT(*) FROM numbers").fetchone()[0] == 0
     connection.close()
+
+
+async def test_a_long_question_holds_up_no_change(tmp_path: Path) -> None:
+    database, asked, go_on = Database(tmp_path / "db.sqlite", [TABLE]), threading.Event(), threading.Event()
+
+    def count_slowly(connection: sqlite3.Connection) -> tuple[int, int]:
+        before = connection.execute("SELECT count(*) FROM numbers").fetchone()[0]
+        asked.set()
+        go_on.wait(20)
+        return before, connection.execute("SELECT count(*) FROM numbers").fetchone()[0]
+
+    question = asyncio.create_task(database.read(count_slowly))
+    await asyncio.to_thread(asked.wait, 20)
+    await database.run(lambda connection: connection.execute("INSERT INTO numbers VALUES (1)"))
+    go_on.set()
+    assert await question == (0, 0)  # all of a question sees one state
+    assert await database.read(lambda connection: connection.execute("SELECT count(*) FROM numbers").fetchone()[0]) == 1
+    with pytest.raises(sqlite3.OperationalError, match="readonly"):
+        await database.read(lambda connection: connection.execute("INSERT INTO numbers VALUES (2)"))
+    database.close()

@@ -43,9 +43,10 @@ def test_the_life_of_a_key(tmp_path: Path) -> None:
         "EXPIRES",
         "IMAGES",
         "7D",
+        "IMAGES",
     ]
     today = datetime.now(UTC).date().isoformat()
-    assert line.split() == ["alice", f"{secret[:9]}…", "active", "2", "60/min", "4", today, "-", "0"]
+    assert line.split() == ["alice", f"{secret[:9]}…", "active", "2", "60/min", "4", today, "-", "0", "0"]
     assert secret.strip() not in listed
 
     assert keys(tmp_path, "revoke", "alice")[0] == 0

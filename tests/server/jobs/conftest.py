@@ -10,13 +10,14 @@ from server.jobs import supervisor
 from server.jobs.store import JobStore
 from server.jobs.timing import step_times
 from server.jobs.timing.step_times import StepTimes
+from server.keys import usage
 from server.media import store as media_tables
 from server.media.store import MediaStore
 from server.tasks import task_ids
 from server.tasks.task_ids import IdClaims
 from tests.fakes import FakeWorker
 
-TABLES = (media_tables, job_tables, task_ids, step_times, outbox_tables)
+TABLES = (media_tables, job_tables, task_ids, step_times, outbox_tables, usage)
 
 
 @pytest.fixture(autouse=True)

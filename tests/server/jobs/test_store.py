@@ -1,4 +1,3 @@
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -146,14 +145,6 @@ async def test_only_waiting_jobs_are_cancelled_at_once(store: JobStore) -> None:
         Failure("taskCancelled", "The task was cancelled.", 500),
     )
     assert await store.cancel_queued(*SUBMISSION.key) is None
-
-
-async def test_usage_counts_images(store: JobStore) -> None:
-    job = await store.accept(SUBMISSION)
-    await store.add_result(job.id, Result(0, "a", 1, 0.1, "{}"), ())
-    assert await store.usage("me", 0) == 1
-    assert await store.usage("me", time.time() + 1) == 0
-    assert await store.usage("you", 0) == 0
 
 
 async def test_a_job_that_takes_the_server_down_is_tried_twice(store: JobStore) -> None:

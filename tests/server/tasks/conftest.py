@@ -12,6 +12,7 @@ from server.jobs.queue import JobQueue
 from server.jobs.store import JobStore
 from server.jobs.timing import step_times
 from server.jobs.timing.step_times import StepTimes
+from server.keys import usage
 from server.media import store as media_tables
 from server.media.fetching.checked_transport import CheckedTransport
 from server.media.fetching.fetch import Fetcher
@@ -26,7 +27,7 @@ from server.tasks.task_ids import IdClaims, TaskIds
 from tests.fakes import FakeWorker, InProcessDecoders
 from tests.server.tasks.common import CATALOG
 
-TABLES = (media_tables, job_tables, lora_library, task_ids, picture_tasks, step_times)
+TABLES = (media_tables, job_tables, lora_library, task_ids, picture_tasks, step_times, usage)
 
 
 @pytest.fixture

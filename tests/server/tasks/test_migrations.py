@@ -166,3 +166,14 @@ def test_the_files_of_senders_are_used_by_no_new_task(
     assert used[0].path != used[1].path
     assert used[0].path.exists()
     assert used[0].sha256 == used[1].sha256
+
+
+def test_the_images_of_the_kept_jobs_count_once(settings: Settings, catalog: Catalog, worker: FakeWorker) -> None:
+    asking = {"taskType": "accountManagement", "taskUUID": str(uuid.uuid4()), "operation": "getDetails"}
+    with TestClient(create_app(settings, catalog, [worker])) as client:
+        post(client, new_task(numberResults=2))
+    with closing(sqlite3.connect(settings.data_dir / "ownware.sqlite")) as connection, connection:
+        connection.executescript("DELETE FROM image_counts; PRAGMA user_version = 8;")
+    for _ in range(2):
+        with TestClient(create_app(settings, catalog, [worker])) as client:
+            assert post(client, asking).json()["data"][0]["usage"]["total"]["requests"] == 2

@@ -10,29 +10,25 @@ from server.api.runware.check.validation import validate
 from server.api.runware.responses import Answer, Item
 from server.api.runware.schema.tasks import AccountManagement, Ping, WireTask
 from server.api.services import Services
-
-DAY = 86_400
+from server.keys.usage import day_of
 
 
 class Account:
     """Answers accountManagement and ping."""
 
     def __init__(self, services: Services) -> None:
-        self._jobs = services.jobs
+        self._usage = services.usage
         self._keys = services.keys
         self._ignore_unknown = services.options.ignore_unknown
 
     async def account_management(self, raw: WireTask, client: Client) -> AsyncIterator[Answer]:
         """The usage of the client's key, in images. The balance is 0, because clients expect a number."""
         task, _ = validate(AccountManagement, plain(raw), ignore_unknown=self._ignore_unknown)
-        now = time.time()
-        periods = {
-            "total": 0.0,
-            "today": now - now % DAY,
-            "last7Days": now - 7 * DAY,
-            "last30Days": now - 30 * DAY,
+        images, today = await self._usage.images_by_day(client.owner), day_of(time.time())
+        first_days = {"total": 0, "today": today, "last7Days": today - 6, "last30Days": today - 29}
+        counts = {
+            name: sum(number for day, number in images.items() if day >= first) for name, first in first_days.items()
         }
-        counts = {name: await self._jobs.usage(client.owner, since) for name, since in periods.items()}
         yield Answer(
             data=(
                 {

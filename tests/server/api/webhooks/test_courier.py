@@ -17,13 +17,14 @@ from server.errors import Failure
 from server.jobs import rows as job_tables
 from server.jobs.job import Result
 from server.jobs.store import JobStore
+from server.keys import usage
 from server.media.fetching.checked_transport import CheckedTransport
 from server.tasks import task_ids
 from server.tasks.task_ids import IdClaims
 from tests.receivers import Receiver
 from tests.server.jobs.common import submission
 
-TABLES = (job_tables, task_ids, outbox_tables)
+TABLES = (job_tables, task_ids, outbox_tables, usage)
 FAILURE = Failure("inferenceError", "why", 500)
 
 

@@ -13,6 +13,7 @@ from server.jobs.queue import JobQueue
 from server.jobs.store import JobStore
 from server.jobs.timing import step_times
 from server.jobs.timing.step_times import StepTimes
+from server.keys import usage
 from server.media import store as media_tables
 from server.media.store import MediaStore
 from server.tasks import task_ids
@@ -21,7 +22,7 @@ from server.tasks.task_ids import IdClaims
 from tests.fakes import FakeWorker
 from tests.server.jobs.common import submission
 
-SCHEMAS = [media_tables.SCHEMA, job_tables.SCHEMA, task_ids.SCHEMA, step_times.SCHEMA]
+SCHEMAS = [media_tables.SCHEMA, job_tables.SCHEMA, task_ids.SCHEMA, step_times.SCHEMA, usage.SCHEMA]
 TASK: dict[str, Any] = {"prompt": "a", "images": ["x" * 5000], "policy": {"ttl": 5}}
 
 
