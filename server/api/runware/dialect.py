@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from pipelines.catalog.catalog import Catalog
 from server.api.access.client import Client
 from server.api.runware.check import rules
 from server.api.runware.check.normalize import normalize
@@ -30,33 +31,7 @@ class RunwareDialect:
 
     def parse(self, request: WireTask, client: Client) -> TaskSpec:
         """The spec of an imageInference task. Raises `TaskRejected` or another `ApiError`."""
-        catalog = self._loras.catalog(client.owner)
-        normalized, contradictions = normalize(request, catalog)
-        passed: list[str] = []
-        if self._options.let_unsupported_pass:
-            without = () if self._options.safety.available else ("safety",)
-            normalized, contradictions, passed = let_pass(normalized, request, contradictions, without)
-        try:
-            task, ignored = validate(ImageInference, normalized, ignore_unknown=self._options.ignore_unknown)
-        except TaskRejected as rejected:
-            raise TaskRejected(*rejected.errors, *contradictions) from rejected
-        if contradictions:
-            raise TaskRejected(*contradictions)
-        entry = catalog.find(task.model)
-        if entry is None:
-            served = [entry.air for entry in catalog.entries]
-            message = f"Invalid value for 'model' parameter. '{task.model}' is not among the served models: "
-            message += f"{', '.join(served)}."
-            raise InvalidParameter("model", message, details={"type": "string", "allowedValues": served})
-        rules.check(task, entry, catalog)
-        rules.check_faces(task, refined=self._options.face_refinement)
-        spec = to_spec(task, entry, catalog, client, self._options.threshold_direction)
-        webhook = None
-        if task.webhookURL is not None:
-            webhook = Webhook(task.webhookURL, client.base_url, self._options.webhook_delays, each_result=True)
-        upload = None if task.uploadEndpoint is None else Upload(task.uploadEndpoint)
-        warnings = (*spec.warnings, *ignored_warnings(ignored), *passed)
-        return replace(spec, webhook=webhook, upload=upload, warnings=warnings)
+        return parse_task(request, client, self._loras.catalog(client.owner), self._options)
 
     def acknowledge(self, job: Job) -> Answer:
         """The task's type and UUID only."""
@@ -72,3 +47,33 @@ class RunwareDialect:
         if job is None:
             return refusal([failure], TaskRef())
         return replace(refusal([failure], job_ref(job)), warnings=job.submission.warnings)
+
+
+def parse_task(request: WireTask, client: Client, catalog: Catalog, options: TaskOptions) -> TaskSpec:
+    """The spec of an imageInference task for the models of a catalogue. Raises `TaskRejected` or another `ApiError`."""
+    normalized, contradictions = normalize(request, catalog)
+    passed: list[str] = []
+    if options.let_unsupported_pass:
+        without = () if options.safety.available else ("safety",)
+        normalized, contradictions, passed = let_pass(normalized, request, contradictions, without)
+    try:
+        task, ignored = validate(ImageInference, normalized, ignore_unknown=options.ignore_unknown)
+    except TaskRejected as rejected:
+        raise TaskRejected(*rejected.errors, *contradictions) from rejected
+    if contradictions:
+        raise TaskRejected(*contradictions)
+    entry = catalog.find(task.model)
+    if entry is None:
+        served = [entry.air for entry in catalog.entries]
+        message = f"Invalid value for 'model' parameter. '{task.model}' is not among the served models: "
+        message += f"{', '.join(served)}."
+        raise InvalidParameter("model", message, details={"type": "string", "allowedValues": served})
+    rules.check(task, entry, catalog)
+    rules.check_faces(task, refined=options.face_refinement)
+    spec = to_spec(task, entry, catalog, client, options.threshold_direction)
+    webhook = None
+    if task.webhookURL is not None:
+        webhook = Webhook(task.webhookURL, client.base_url, options.webhook_delays, each_result=True)
+    upload = None if task.uploadEndpoint is None else Upload(task.uploadEndpoint)
+    warnings = (*spec.warnings, *ignored_warnings(ignored), *passed)
+    return replace(spec, webhook=webhook, upload=upload, warnings=warnings)
