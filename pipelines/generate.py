@@ -12,7 +12,7 @@ from pathlib import Path
 from PIL import Image
 
 from accel.cache.report import CacheReport
-from accel.kernels.attention import attention_kernel, choose_attention
+from accel.kernels.attention import attention_kernel
 from accel.kernels.threads import compute_threads
 from pipelines.catalog.catalog import ModelEntry
 from pipelines.editing.faces import face_request, find_faces
@@ -68,7 +68,7 @@ def generate(
     """
     checkpoint = model.checkpoint
     weights = sum(parameter.numel() for parameter in checkpoint.transformer.parameters())
-    attention = choose_attention(checkpoint.device, checkpoint.dtype)
+    attention = checkpoint.attention
     fits = admitted(model.admission, workload_of(request, entry), checkpoint.device)
     threads, kernel = compute_threads(weights, checkpoint.device), attention_kernel(attention.kernel)
     with fits, threads, kernel, count_graphs(checkpoint) as graphs:

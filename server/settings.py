@@ -25,6 +25,9 @@ PREFIX = "OWNWARE_"
 # Every dialect by its name, as `server.app` serves them.
 DIALECTS = ("runware", "evolink", "openai", "wavespeed", "runpod")
 ALL = "all"
+_PACKAGES = ("fa3", "fa4")  # replace the flash attention of torch
+# Qwen-Image's prompts have at most this many tokens.
+MAX_WARM_WORDS = 1024
 
 
 class Settings(BaseSettings):
@@ -100,6 +103,16 @@ class Settings(BaseSettings):
     )
     fused_heads: Literal["off", "on"] = Field(
         default="off", description="A kernel of our own for the queries and keys of compiled blocks. It needs Triton."
+    )
+    attention: Literal["auto", "torch", "cudnn", "flash", "fa3", "fa4", "efficient", "math"] = Field(
+        default="auto",
+        description="Attention kernel of the transformer. auto: the fastest on the GPU, by measurement; torch: torch "
+        "chooses. Another one ends the start where it does not run.",
+    )
+    warm_words: Annotated[tuple[Annotated[int, Field(ge=1, le=MAX_WARM_WORDS)], ...], NoDecode] = Field(
+        default=(6, *range(16, 65)),
+        description="Lengths of prompts in tokens, such as 6,16-64, whose attention cuDNN plans at the start instead "
+        "of in the first task of that length.",
     )
     vram: Literal["auto"] | Annotated[float, Field(gt=0)] = Field(
         default="auto", description="GPU memory to use, in GiB; auto: all that is free."
@@ -234,6 +247,11 @@ class Settings(BaseSettings):
             return value
         return tuple(word for part in parts for word in (w.strip() for w in str(part).split(",")) if word)
 
+    @field_validator("warm_words", mode="before")
+    @classmethod
+    def _some_lengths(cls, value: object) -> object:
+        return expand_ranges(value) if isinstance(value, str) else value
+
     @field_validator("plan_size")
     @classmethod
     def _some_size(cls, value: str) -> str:
@@ -320,6 +338,8 @@ class Settings(BaseSettings):
             compiled=self.data_dir / "compiled" if self.compile == "auto" else None,
             relaxed=self.exactness == "relaxed",
             fused_heads=self.fused_heads == "on",
+            attention=self.attention if self.attention not in _PACKAGES else f"flash {self.attention.upper()}",
+            warm_words=self.warm_words,
         )
 
     @field_validator("data_dir", "models", "lora_dir", "profile_dir")
@@ -334,6 +354,17 @@ def parse_sides(text: str) -> tuple[int, int]:
     if not (width.isdecimal() and height.isdecimal() and is_side(int(width)) and is_side(int(height))):
         raise ValueError(f"must be a size such as 1328x800, with sides that are multiples of {SIDE_MULTIPLE}")
     return int(width), int(height)
+
+
+def expand_ranges(text: str) -> tuple[int, ...]:
+    """Different numbers from `6,16-18`: 6, 16, 17 and 18; none from an empty text. Raises `ValueError`."""
+    found: set[int] = set()
+    for part in (part.strip() for part in text.split(",") if part.strip()):
+        first, dash, last = (side.strip() for side in part.partition("-"))
+        if not (first.isdecimal() and (last.isdecimal() or not dash) and len(part) < 12):
+            raise ValueError(f"{part} is no number and no range such as 16-64")
+        found.update(range(int(first), min(int(last or first), MAX_WARM_WORDS + 1) + 1))
+    return tuple(sorted(found))
 
 
 def unknown_variables(environment: Mapping[str, str]) -> list[str]:

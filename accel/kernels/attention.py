@@ -1,4 +1,4 @@
-"""The kernel of scaled dot-product attention: measured once for a device, and then set around each render.
+"""The kernel of scaled dot-product attention: measured once for a device or named by the user, set around each render.
 
 All candidates compute the same function and round in their own ways. A CPU keeps torch's own choice. Knows torch; knows
 no model.
@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
+from typing import TypeVar
 
 import torch
 from torch.nn.attention import (
@@ -20,16 +21,24 @@ from torch.nn.attention import (
 )
 from torch.nn.functional import scaled_dot_product_attention
 
+T = TypeVar("T")
+
+AUTO = "auto"  # the fastest one by measurement
 TORCH = "torch"  # no kernel is named: torch chooses for each call
 MEASURED_SHAPE = (1, 24, 4160, 128)  # one image of 1024 x 1024 pixels and a prompt of 64 tokens
+TRIED_SHAPE = (1, 2, 64, 128)  # enough to see whether a kernel runs
 REPEATS = 5
 _BACKENDS = {
     "cudnn": SDPBackend.CUDNN_ATTENTION,
     "flash": SDPBackend.FLASH_ATTENTION,
     "efficient": SDPBackend.EFFICIENT_ATTENTION,
+    "math": SDPBackend.MATH,
 }
-# The order in which torch goes on where the chosen kernel does not take an input.
-_OTHERS = (*_BACKENDS.values(), SDPBackend.MATH)
+_FAST = ("cudnn", "flash", "efficient")
+
+
+class AttentionUnavailable(RuntimeError):
+    """The kernel that was asked for does not run on the device; the message names those that do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +54,15 @@ class AttentionChoice:
 
 
 @lru_cache
-def choose_attention(device: torch.device, dtype: torch.dtype) -> AttentionChoice:
-    """Measure the kernels that run on a CUDA device, and choose the fastest. Takes a fraction of a second."""
+def choose_attention(device: torch.device, dtype: torch.dtype, wanted: str = AUTO) -> AttentionChoice:
+    """The kernel `wanted`, such as `cudnn` or `flash FA3`, or the fastest one on a CUDA device for `auto`.
+
+    Measuring takes a fraction of a second. Raises `AttentionUnavailable`.
+    """
+    if wanted == TORCH:
+        return AttentionChoice()
+    if wanted != AUTO:
+        return _forced(wanted, device, dtype)
     if device.type != "cuda":
         return AttentionChoice()
     query, key, value = (torch.randn(MEASURED_SHAPE, device=device, dtype=dtype) for _ in range(3))
@@ -56,7 +72,28 @@ def choose_attention(device: torch.device, dtype: torch.dtype) -> AttentionChoic
 
 def candidates() -> tuple[str, ...]:
     """The kernels of this torch, and the flash attention packages that it knows. Some may not run on a device."""
-    return (*_BACKENDS, *(f"flash {name}" for name in list_flash_attention_impls()))
+    return (*_FAST, *(f"flash {name}" for name in list_flash_attention_impls()))
+
+
+def _forced(wanted: str, device: torch.device, dtype: torch.dtype) -> AttentionChoice:
+    sample = torch.zeros(TRIED_SHAPE, device=device, dtype=dtype)
+
+    def problem(kernel: str) -> str | None:
+        try:
+            _measured(kernel, lambda: scaled_dot_product_attention(sample, sample, sample))
+        except (ImportError, ValueError) as error:  # of a package
+            return str(error).partition("\n")[0]
+        except RuntimeError:
+            return "torch has no such kernel there"
+        return None
+
+    if (reason := problem(wanted)) is None:
+        return AttentionChoice(wanted)
+    there = [kernel for kernel in (*candidates(), "math") if problem(kernel) is None]
+    raise AttentionUnavailable(
+        f"attention '{wanted}' does not run on {device} in {str(dtype).removeprefix('torch.')} ({reason}); "
+        f"these do: {', '.join(there)}"
+    )
 
 
 @contextmanager
@@ -70,12 +107,13 @@ def attention_kernel(kernel: str) -> Iterator[None]:
         return
     name, package = _parts(kernel)
     first = _BACKENDS[name]
-    order = [first, *(other for other in _OTHERS if other is not first)]
+    # Where the kernel does not take an input, such as the mask of a text encoder, torch goes on in this order.
+    order = [first, *(other for other in _BACKENDS.values() if other is not first)]
     with _flash_package(package), sdpa_kernel(order, set_priority=True):
         yield
 
 
-def _measured(kernel: str, run: Callable[[], float]) -> float:
+def _measured(kernel: str, run: Callable[[], T]) -> T:
     """What `run` returns with this kernel alone, so that no other one can answer for it."""
     name, package = _parts(kernel)
     with _flash_package(package), sdpa_kernel(_BACKENDS[name]):

@@ -13,7 +13,7 @@ from torch import nn
 from transformers import Qwen2_5_VLForConditionalGeneration, Qwen2Tokenizer
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
-from accel.kernels.attention import choose_attention
+from accel.kernels.attention import AUTO, AttentionChoice, choose_attention
 from accel.kernels.compiled_block import SEPARATE, CompiledBlocks
 from accel.weights.placement import PlacedWeights
 from accel.weights.quantized.quantize import describe_linears
@@ -33,7 +33,7 @@ class Checkpoint:
     `image_processor` is None for text-to-image weights, whose folder has none. `placed` says where the transformer's
     weights are; None means on the device. `waiting` has the text encoder on the device while it encodes; None means
     that it is always there. `compiled` runs the transformer's blocks; None means that they are not compiled.
-    `formats` are those of the components' files.
+    `formats` are those of the components' files. `wanted_attention` is a kernel, or `auto` for the fastest.
     """
 
     transformer: QwenImageTransformer2DModel
@@ -48,6 +48,12 @@ class Checkpoint:
     waiting: WaitingEncoder | None = None
     compiled: CompiledBlocks | None = None
     formats: Mapping[str, str] = field(default_factory=dict)
+    wanted_attention: str = AUTO
+
+    @property
+    def attention(self) -> AttentionChoice:
+        """The attention kernel of the transformer. Raises `AttentionUnavailable` where a wanted one does not run."""
+        return choose_attention(self.device, self.dtype, self.wanted_attention)
 
     @property
     def sees(self) -> bool:
@@ -84,7 +90,7 @@ class LoadedModel:
         checkpoint, plan = self.checkpoint, self.plan
         report = None if checkpoint.placed is None else checkpoint.placed.report
         linears = describe_linears(checkpoint.transformer)
-        attention = choose_attention(checkpoint.device, checkpoint.dtype)
+        attention = checkpoint.attention
         kernels = SEPARATE if checkpoint.compiled is None else checkpoint.compiled.kernels
         waiting = checkpoint.waiting
         encoder_layers = dict(describe_linears(checkpoint.text_encoder).layers)

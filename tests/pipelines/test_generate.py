@@ -14,6 +14,7 @@ from accel.kernels.compiled_block import CompiledBlocks
 from pipelines import generate as module
 from pipelines.errors import PromptError, ResultError
 from pipelines.generate import generate
+from pipelines.models import checkpoint as checkpoint_module
 from pipelines.models.checkpoint import Checkpoint, LoadedModel
 from pipelines.pictures.watermark import draw_watermark
 from pipelines.render import advance, finish, prepare
@@ -52,7 +53,8 @@ def test_it_is_the_render_of_all_steps(model: LoadedModel) -> None:
 
 
 def test_slow_attention_is_told(model: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "choose_attention", lambda device, dtype: AttentionChoice(warning="cuDNN is hidden."))
+    choice = AttentionChoice(warning="cuDNN is hidden.")
+    monkeypatch.setattr(checkpoint_module, "choose_attention", lambda device, dtype, wanted: choice)
     assert generate(asked(steps=1), 0, model, entry("text_to_image"), ignore).warnings == ("cuDNN is hidden.",)
 
 

@@ -8,7 +8,7 @@ from pipelines.models.planning.cards import GIB
 from pipelines.models.planning.entries import PlanOptions
 from pipelines.models.planning.planner import Wishes
 from pipelines.models.residency.options import PromptFolder
-from server.settings import Settings, unknown_variables
+from server.settings import Settings, expand_ranges, unknown_variables
 
 
 @pytest.fixture(autouse=True)
@@ -72,6 +72,8 @@ def test_each_option_is_a_flag_and_a_variable(monkeypatch: pytest.MonkeyPatch) -
         "compile": ("auto", "off"),
         "exactness": ("relaxed", "strict"),
         "fused_heads": ("on", "off"),
+        "attention": ("math", "fa3"),
+        "warm_words": ("6,16-18", ""),
         "threshold_direction": ("library", "documented"),
         "safety_default": ("true", "true"),
         "safety_action": ("block", "flag"),
@@ -123,11 +125,26 @@ def test_each_option_is_a_flag_and_a_variable(monkeypatch: pytest.MonkeyPatch) -
         "--webhook-delays=nan",
         "--webhook-timeout=0",
         "--upload-timeout=0",
+        "--attention=flash3",
+        "--warm-words=0",
+        "--warm-words=16-x",
+        "--warm-words=16-1025",
     ],
 )
 def test_wrong_values(flag: str) -> None:
     with pytest.raises(ValidationError):
         CliApp.run(Settings, cli_args=[flag])
+
+
+def test_lengths_are_numbers_and_ranges() -> None:
+    assert Settings(warm_words="16-18, 6").warm_words == (6, 16, 17, 18)  # pyright: ignore[reportArgumentType]
+    assert Settings(warm_words="").warm_words == ()  # pyright: ignore[reportArgumentType]
+    assert Settings().warm_words == expand_ranges("6,16-64")
+
+
+def test_the_packages_of_flash_attention_have_short_names() -> None:
+    names = {name: Settings(attention=name).model_options.attention for name in ("fa3", "cudnn", "auto")}
+    assert names == {"fa3": "flash FA3", "cudnn": "cudnn", "auto": "auto"}
 
 
 def test_a_list_is_text_or_a_list() -> None:

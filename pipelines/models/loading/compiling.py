@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from accel.block_runner import BlockRunner, WeightAccess, run_together
-from accel.kernels.attention import attention_kernel, choose_attention
+from accel.kernels.attention import attention_kernel
 from accel.kernels.compiled_block import CompiledBlocks, compiled_graphs
 from accel.kernels.low_rank import LAYERS, BlockLowRank, zero_low_rank
 from accel.weights.modulation_tables import StepModulation
@@ -70,7 +70,7 @@ def compile_blocks(
     ]
     try:
         # The compiler fixes the attention kernel, so it must see the one that renders prefer.
-        with attention_kernel(choose_attention(checkpoint.device, checkpoint.dtype).kernel):
+        with attention_kernel(checkpoint.attention.kernel):
             run_together(runners, runners[0].depth)  # blocks whose layers have other formats need other graphs
     except (RuntimeError, ImportError, OSError) as error:  # torch's own errors of compilation are RuntimeErrors
         log.warning("blocks are not compiled", reason=first_line(error))

@@ -45,8 +45,13 @@ class Workload:
     @property
     def tokens(self) -> int:
         """The length of the transformer's sequence: image, references and prompt."""
-        pictures = ceil(self.reference_area / _TOKEN_SIDE**2) * self.references
-        return self.width // _TOKEN_SIDE * (self.height // _TOKEN_SIDE) + pictures + _PROMPT_TOKENS
+        return self.picture_tokens + _PROMPT_TOKENS
+
+    @property
+    def picture_tokens(self) -> int:
+        """The part of the sequence that is the image and the references."""
+        references = ceil(self.reference_area / _TOKEN_SIDE**2) * self.references
+        return self.width // _TOKEN_SIDE * (self.height // _TOKEN_SIDE) + references
 
     @property
     def denoise_bytes(self) -> int:

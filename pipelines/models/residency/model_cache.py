@@ -7,6 +7,7 @@ from typing import get_args
 import structlog
 import torch
 
+from accel.kernels.attention import AttentionUnavailable
 from accel.kernels.compiled_block import CompiledBlocks, Kernels
 from accel.kernels.joint_heads import has_triton
 from pipelines.catalog.catalog import ModelEntry
@@ -15,6 +16,7 @@ from pipelines.models.checkpoint import Checkpoint, LoadedModel
 from pipelines.models.devices import check_device, compute_dtype, device_card, free_memory, limit_memory
 from pipelines.models.encoder.prompt_store import ModelPrompts, PromptStore
 from pipelines.models.formats.components.text_encoder import NO_VISION
+from pipelines.models.loading.attention_plans import build_plans
 from pipelines.models.loading.compiling import compile_blocks
 from pipelines.models.loading.encoder_identity import encoder_identity
 from pipelines.models.loading.kept_components import KeptComponents, shared_identities
@@ -63,6 +65,12 @@ class ModelCache:
         self._kept.drop_others(shared_identities(entry.files, str(dtype), plan))
         self._models.make_room(plan.host_bytes, self._kept.networks)
         checkpoint = load(entry.files, self._device, dtype, with_vision=with_vision, plan=plan, kept=self._kept)
+        checkpoint = replace(checkpoint, wanted_attention=self._options.attention)
+        try:
+            kernel = checkpoint.attention.kernel
+        except AttentionUnavailable as error:
+            raise LoadError(f"Weights '{entry.files}': {error}") from error
+        build_plans(checkpoint, kernel, usual_workload(entry, self._options.plan), self._options.warm_words)
         if self._options.compiled is not None and self._device.type == "cuda":
             blocks = partial(CompiledBlocks, kernels=self._kernels())
             checkpoint = compile_blocks(checkpoint, self._options.compiled, blocks)

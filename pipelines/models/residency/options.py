@@ -25,7 +25,8 @@ class ModelOptions:
 
     `streamed_blocks` and `tables` replace what the plan of a model says; None leaves it. `compiled` is where the
     compiler keeps its files; None compiles nothing. Only a GPU compiles. `relaxed` lets compiled blocks round less
-    often, and `fused_heads` gives them a kernel of their own for queries and keys.
+    often, and `fused_heads` gives them a kernel of their own for queries and keys. `attention` is a kernel, or `auto`
+    for the fastest by measurement. `warm_words` are the lengths of prompts whose attention is planned at the load.
     """
 
     plan: PlanOptions = field(default_factory=PlanOptions)
@@ -35,6 +36,8 @@ class ModelOptions:
     compiled: Path | None = None
     relaxed: bool = False
     fused_heads: bool = False
+    attention: str = "auto"
+    warm_words: tuple[int, ...] = ()
 
     def adjust(self, plan: WeightsPlan) -> WeightsPlan:
         """The plan with what the user has set."""

@@ -7,7 +7,14 @@ from torch.nn.attention import SDPBackend, _cur_sdpa_kernel_backends, current_fl
 from torch.nn.functional import scaled_dot_product_attention
 
 from accel.kernels import attention as module
-from accel.kernels.attention import TORCH, AttentionChoice, attention_kernel, candidates, choose_attention
+from accel.kernels.attention import (
+    TORCH,
+    AttentionChoice,
+    AttentionUnavailable,
+    attention_kernel,
+    candidates,
+    choose_attention,
+)
 
 
 def takes(milliseconds: float) -> Callable[[], float]:
@@ -112,6 +119,23 @@ def test_a_gpu_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert choose_attention(device, torch.bfloat16) is choose_attention(device, torch.bfloat16)
     choose_attention.cache_clear()
     assert measured == list(candidates())
+
+
+@pytest.mark.parametrize("kernel", ["math", "flash"])
+def test_a_kernel_that_runs_can_be_asked_for(kernel: str) -> None:
+    assert choose_attention(torch.device("cpu"), torch.float32, kernel) == AttentionChoice(kernel)
+    assert choose_attention(torch.device("cpu"), torch.float32, TORCH) == AttentionChoice(TORCH)
+
+
+@pytest.mark.filterwarnings("ignore:.*flash_attn:UserWarning")
+@pytest.mark.parametrize(
+    ("kernel", "reason"), [("cudnn", "torch has no such kernel there"), ("flash FA3", "No module named 'flash_attn")]
+)
+def test_a_kernel_that_does_not_run_is_refused_with_those_that_do(kernel: str, reason: str) -> None:
+    with pytest.raises(AttentionUnavailable) as refused:
+        choose_attention(torch.device("cpu"), torch.float32, kernel)
+    assert str(refused.value).startswith(f"attention '{kernel}' does not run on cpu in float32 ({reason}")
+    assert str(refused.value).endswith("; these do: flash, math")
 
 
 def test_the_measurement_sets_the_kernel_alone(monkeypatch: pytest.MonkeyPatch) -> None:

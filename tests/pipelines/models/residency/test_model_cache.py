@@ -98,6 +98,13 @@ def test_a_kernel_without_its_library_is_told(monkeypatch: pytest.MonkeyPatch) -
         assert [line["event"] for line in lines] == events
 
 
+def test_an_attention_kernel_that_does_not_run_ends_the_load(folder: Path) -> None:
+    with pytest.raises(LoadError, match=r"attention 'cudnn' does not run on cpu in float32 .*; these do: flash, math"):
+        ModelCache("cpu", ModelOptions(attention="cudnn")).get(entry("text_to_image", folder))
+    model = ModelCache("cpu", ModelOptions(attention="math")).get(entry("text_to_image", folder))
+    assert model.engaged("a").attention == "math"
+
+
 def test_a_share_of_the_host_memory_is_kept(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     models = ModelCache("cpu", ModelOptions(PlanOptions(host_memory=RESERVE_BYTES)))
     counts = counting(monkeypatch, models)

@@ -164,7 +164,7 @@ def test_the_receipt_of_plain_weights_says_nothing_more(writer: ImageWriter, tmp
 def test_slow_attention_is_in_the_log(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
     warned: list[str] = []
     choice = AttentionChoice(warning="cuDNN is hidden.")
-    monkeypatch.setattr(checkpoint, "choose_attention", lambda device, dtype: choice)
+    monkeypatch.setattr(checkpoint, "choose_attention", lambda device, dtype, wanted: choice)
     monkeypatch.setattr(image_writer.log, "warning", lambda event, **values: warned.append(values["reason"]))
     assert ImageWriter("cpu", catalog, DEFAULT_OPTIONS).engaged
     assert warned == ["cuDNN is hidden."]
