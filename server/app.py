@@ -80,6 +80,7 @@ from server.tasks.watching import TaskWatch
 
 log = structlog.get_logger()
 
+VERSION = version("ownware")
 SWEEP_SECONDS = 60.0
 # How many of the largest bodies may be received at a time. One address may have half of it: more than one body.
 BODIES, LEAST_BODY_BUDGET = 2.5, 50 * MILLION
@@ -140,7 +141,7 @@ def create_app(settings: Settings, catalog: Catalog, workers: Sequence[Worker]) 
 
     app = FastAPIOffline(
         title="Ownware",
-        version=version("ownware"),
+        version=VERSION,
         redoc_url=None,
         lifespan=lifespan,
         swagger_ui_parameters={"docExpansion": "full", "defaultModelsExpandDepth": 0},

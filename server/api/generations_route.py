@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from server.api.access.client import Client
+from server.api.request_route import add_request_route
 from server.api.requests import client_of, read_object
 from server.api.services import Services
 from server.errors import ApiError, TaskRejected
@@ -59,7 +60,7 @@ class GenerationsRoute:
         async def generate(request: Request) -> Response:
             return await self._answer(request, generators)
 
-        app.add_api_route(path, generate, methods=["POST"], include_in_schema=False)
+        add_request_route(app, path, generate, "POST")
 
     async def _answer(self, request: Request, generators: Sequence[Generator]) -> Response:
         chosen = _chosen(generators, request.headers, {})

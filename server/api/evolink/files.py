@@ -101,9 +101,9 @@ class EvoLinkFiles:
         count, size = await self._table.usage(client.owner)
         return _success({"used_files": count, "used_bytes": size, "unlimited": True})
 
-    async def delete(self, request: Request, file_id: str) -> Response:
+    async def delete(self, request: Request) -> Response:
         """Delete a file. Raises `NotFound`."""
-        client = client_of(request, self._services)
+        client, file_id = client_of(request, self._services), request.path_params["file_id"]
         if not await self._table.delete(client.owner, file_id):
             raise NotFound(f"File {file_id} is not known.", code="fileNotFound", parameter="file_id")
         await self._services.media.delete(file_id, owner=client.owner)

@@ -1,8 +1,7 @@
 """EvoLink's API as it is served: tasks, files, models and credits, and the same under `/evolink`."""
 
-import functools
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from fastapi import FastAPI
@@ -17,6 +16,7 @@ from server.api.evolink.callbacks import EvoLinkWebhooks
 from server.api.evolink.dialect import NAME, EvoLinkDialect
 from server.api.evolink.files import EvoLinkFiles
 from server.api.evolink.tasks import EvoLinkTasks
+from server.api.request_route import RequestHandler, add_request_route
 from server.api.requests import client_of
 from server.api.response_headers import response_headers
 from server.api.services import Services
@@ -25,8 +25,6 @@ from server.errors import ApiError, TaskRejected
 PREFIX = "/evolink"
 TASKS, FILES = "/v1/tasks", "/api/v1/files"
 CLIENT_HEADER = "x-evo-client"
-
-Handler = Callable[..., Awaitable[Response]]
 
 
 class EvoLinkSurface:
@@ -50,7 +48,7 @@ class EvoLinkSurface:
 
     def add_routes(self, app: FastAPI) -> None:
         """Serve all but the creation of tasks, whose path is another vendor's too."""
-        routes: list[tuple[str, str, Handler]] = [
+        routes: list[tuple[str, str, RequestHandler]] = [
             ("GET", TASKS, self._tasks.list_tasks),
             ("POST", TASKS + "/batch", self._tasks.batch),
             ("GET", TASKS + "/{task_id}", self._tasks.show),
@@ -64,8 +62,8 @@ class EvoLinkSurface:
         ]
         for method, path, handler in routes:
             for prefix in ("", PREFIX):
-                app.add_api_route(prefix + path, self._answering(handler), methods=[method], include_in_schema=False)
-        app.add_api_route(PREFIX + "/v1/models", self.list_models, methods=["GET"], include_in_schema=False)
+                add_request_route(app, prefix + path, self._answering(handler), method)
+        add_request_route(app, PREFIX + "/v1/models", self.list_models, "GET")
 
     def describe(self, document: dict[str, Any]) -> None:
         """Add the calls, with examples that run."""
@@ -104,11 +102,10 @@ class EvoLinkSurface:
         none = {"remaining_credits": 0, "used_credits": 0}
         return JSONResponse({"success": True, "data": {"user": none, "token": {**none, "unlimited_credits": True}}})
 
-    def _answering(self, handler: Handler) -> Handler:
-        @functools.wraps(handler)
-        async def answer(*args: Any, **kwargs: Any) -> Response:
+    def _answering(self, handler: RequestHandler) -> RequestHandler:
+        async def answer(request: Request) -> Response:
             try:
-                return await handler(*args, **kwargs)
+                return await handler(request)
             except TaskRejected as rejected:
                 return self.error_response(*rejected.errors)
             except ApiError as error:

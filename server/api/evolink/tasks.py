@@ -56,9 +56,9 @@ class EvoLinkTasks:
         headers = response_headers(200, job.submission.warnings)
         return JSONResponse(self._dialect.acknowledge(job, *self._outlook(job)), 200, headers)
 
-    async def show(self, request: Request, task_id: str) -> Response:
+    async def show(self, request: Request) -> Response:
         """One task. Raises `NotFound`, or `InvalidParameter` for an id that is none of this dialect."""
-        client = client_of(request, self._services)
+        client, task_id = client_of(request, self._services), request.path_params["task_id"]
         if not task_id.startswith(PREFIX):
             message = f"Invalid value for 'task_id' parameter. It must begin with '{PREFIX}'."
             raise InvalidParameter("task_id", message, code="invalidTaskId")

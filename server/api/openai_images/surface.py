@@ -1,7 +1,7 @@
 """OpenAI's Images API as it is served: `/v1/images/…`, `/v1/models`, and the same under `/openai`."""
 
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from fastapi import FastAPI
@@ -13,6 +13,7 @@ from server.api.access.client import Client
 from server.api.openai_images import openapi
 from server.api.openai_images.calls import ImageCalls, error_answer
 from server.api.openai_images.dialect import NAME, OpenAIDialect
+from server.api.request_route import RequestHandler, add_request_route
 from server.api.requests import client_of
 from server.api.services import Services
 from server.errors import ApiError, NotFound
@@ -39,14 +40,14 @@ class OpenAISurface:
 
     def add_routes(self, app: FastAPI) -> None:
         """Serve edits and the list of models. Generations share their path with another vendor."""
-        routes: dict[str, tuple[str, Callable[..., Awaitable[Response]]]] = {
+        routes: dict[str, tuple[str, RequestHandler]] = {
             EDITS: ("POST", self._calls.edit),
             MODELS: ("GET", self.list_models),
             MODELS + "/{name:path}": ("GET", self.show_model),
         }
         for path, (method, handler) in routes.items():
             for prefix in ("", PREFIX):
-                app.add_api_route(prefix + path, handler, methods=[method], include_in_schema=False)
+                add_request_route(app, prefix + path, handler, method)
 
     def describe(self, document: dict[str, Any]) -> None:
         """Add the two calls, with examples that run."""
@@ -75,9 +76,10 @@ class OpenAISurface:
         client_of(request, self._services)
         return JSONResponse({"object": "list", "data": [self._model(name) for name in self._names()]})
 
-    async def show_model(self, request: Request, name: str) -> Response:
+    async def show_model(self, request: Request) -> Response:
         """One of them."""
         client_of(request, self._services)
+        name = request.path_params["name"]
         if name.lower() not in map(str.lower, self._names()):
             raise NotFound(f"The model '{name}' does not exist.", code="model_not_found", parameter="model")
         return JSONResponse(self._model(name))

@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from server.api.access.client import Client
+from server.api.request_route import RequestHandler, add_request_route
 from server.api.requests import client_of, read_object
 from server.api.response_headers import response_headers
 from server.api.runpod import openapi
@@ -51,7 +52,7 @@ class RunpodSurface:
             ("/purge-queue", post, self._purge),
             ("/health", ["GET"], self._health),
         ):
-            app.add_api_route(ROUTE + path, self._answering(operation), methods=methods, include_in_schema=False)
+            add_request_route(app, ROUTE + path, self._answering(operation), *methods)
 
     def describe(self, document: dict[str, Any]) -> None:
         """Add the operations and their bodies."""
@@ -69,7 +70,7 @@ class RunpodSurface:
     async def close(self) -> None:
         """There is no background work."""
 
-    def _answering(self, operation: Operation) -> Callable[[Request], Awaitable[Response]]:
+    def _answering(self, operation: Operation) -> RequestHandler:
         """The handler of a route: the key comes before the body, and a rejected job keeps its id."""
 
         async def answer(request: Request) -> Response:

@@ -10,6 +10,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from server.api.access.client import Client
 from server.api.bodies.body import read_body
 from server.api.fields.validation import validate
+from server.api.request_route import RequestHandler, add_request_route
 from server.api.requests import client_of, read_object
 from server.api.response_headers import response_headers
 from server.api.services import Services
@@ -81,11 +82,11 @@ class WaveSpeedSurface:
     async def close(self) -> None:
         """There is no background work."""
 
-    def _serve(self, app: FastAPI, path: str, method: str, handler: Callable[..., Awaitable[Response]]) -> None:
+    def _serve(self, app: FastAPI, path: str, method: str, handler: RequestHandler) -> None:
         for root in ROOTS:
-            app.add_api_route(root + path, handler, methods=[method], include_in_schema=False)
+            add_request_route(app, root + path, handler, method)
 
-    def _answering(self, operation: Operation) -> Callable[[Request], Awaitable[Response]]:
+    def _answering(self, operation: Operation) -> RequestHandler:
         """The handler of a route that needs a key. The key comes before the body."""
 
         async def answer(request: Request) -> Response:
@@ -132,10 +133,11 @@ class WaveSpeedSurface:
         query = validate(PriceQuery, await read_object(request, self._services))
         return envelope(self._account.price(query, client))
 
-    async def _put_upload(self, request: Request, ticket: str) -> Response:
-        redeemed = await self._uploads.redeem(ticket)
+    async def _put_upload(self, request: Request) -> Response:
+        redeemed = await self._uploads.redeem(request.path_params["ticket"])
         await self._uploads.fill(redeemed, await read_body(request, redeemed.size))
         return JSONResponse(envelope({}))
 
-    async def _file(self, request: Request, file: str, name: str) -> Response:
+    async def _file(self, request: Request) -> Response:
+        file = request.path_params["file"]
         return RedirectResponse(await self._uploads.url_of(file, base_url(request, self._services.public_url)))
