@@ -6,6 +6,7 @@
 # `make test-chaos` mistreats real server processes: closed logs, full disks, kills.
 # `make profile` measures the embedded checkpoint's TeaCache profile, and has to follow whenever its weights change.
 # `make test-clients` also needs npm: it runs the vendors' clients against a server of ours.
+# `make test-browser` needs npm and Chromium: it drives the web page. Chromium is installed with apt-get if it is missing.
 # `make serve ARGS="--port 9000"` passes flags on to `ownware serve`.
 
 PYTHON ?= python3
@@ -16,9 +17,9 @@ ARGS ?=
 PYTEST := $(BIN)/python -m pytest --numprocesses logical --maxprocesses 8 --dist worksteal
 
 # The threads of one process wait for each other, and there is a process per core.
-test test-all test-chaos coverage test-clients: export OMP_NUM_THREADS := 1
+test test-all test-chaos coverage test-clients test-browser: export OMP_NUM_THREADS := 1
 
-.PHONY: serve test test-all test-chaos coverage test-clients check bench bench-check bench-caches embedded profile clean
+.PHONY: serve test test-all test-chaos coverage test-clients test-browser check bench bench-check bench-caches embedded profile clean
 
 serve: $(VENV)/.serve
 	@exec $(BIN)/ownware serve $(ARGS)
@@ -27,7 +28,7 @@ test: $(VENV)/.test
 	$(PYTEST) $(ARGS)
 
 test-all: $(VENV)/.test
-	$(PYTEST) -m "not clients and not chaos" --hypothesis-profile thorough $(ARGS)
+	$(PYTEST) -m "not clients and not chaos and not browser" --hypothesis-profile thorough $(ARGS)
 
 # Two servers at a time. Each waits for a bounded time, so a server that hangs fails its test.
 test-chaos: $(VENV)/.test
@@ -35,7 +36,7 @@ test-chaos: $(VENV)/.test
 
 # Of lines and branches, in all processes.
 coverage: $(VENV)/.test
-	$(PYTEST) -m "not clients and not chaos" --cov --cov-report= $(ARGS)
+	$(PYTEST) -m "not clients and not chaos and not browser" --cov --cov-report= $(ARGS)
 	$(BIN)/coverage report --include "accel/*" --fail-under 99
 	$(BIN)/coverage report --include "server/*" --fail-under 98
 
@@ -44,6 +45,10 @@ CLIENT_VENVS := .venv-legacy .venv-wavespeed .venv-wavespeed-legacy .venv-runpod
 
 test-clients: $(VENV)/.test $(CLIENT_VENVS:=/.done) tests/clients/node_modules/.done
 	$(BIN)/python -m pytest tests/clients tests/examples -m clients $(ARGS)
+
+# A browser and a server at a time.
+test-browser: $(VENV)/.test tests/browser/node_modules/.done | $(VENV)/.chromium
+	$(BIN)/python -m pytest tests/browser -m browser $(ARGS)
 
 check: $(VENV)/.test
 	$(BIN)/ruff format --check .
@@ -80,7 +85,7 @@ profile: $(VENV)/.serve
 	head -n 4 build/embedded.traces.jsonl > docs/embedded.traces.jsonl
 
 clean:
-	rm -rf $(VENV) .venv-* tests/clients/node_modules
+	rm -rf $(VENV) .venv-* tests/clients/node_modules tests/browser/node_modules
 
 .venv-legacy/.done: CLIENT := runware==0.5.24
 .venv-wavespeed/.done: CLIENT := wavespeed==2.0.5
@@ -93,8 +98,12 @@ $(CLIENT_VENVS:=/.done):
 	$(@D)/bin/pip install --quiet --disable-pip-version-check $(CLIENT)
 	@touch $@
 
-tests/clients/node_modules/.done: tests/clients/package.json
-	npm install --prefix tests/clients --no-audit --no-fund --no-package-lock --loglevel=error
+tests/%/node_modules/.done: tests/%/package.json
+	npm install --prefix tests/$* --no-audit --no-fund --no-package-lock --loglevel=error
+	@touch $@
+
+$(VENV)/.chromium: | $(BIN)/python
+	command -v chromium || $$(command -v sudo) sh -c 'apt-get update -q && apt-get install -qy --no-install-recommends chromium'
 	@touch $@
 
 $(BIN)/python:

@@ -11,7 +11,7 @@ import structlog
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 from starlette.middleware.cors import CORSMiddleware
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 
 from pipelines.catalog.catalog import Catalog
 from pipelines.catalog.profiles import Profiles
@@ -25,8 +25,10 @@ from server.api.exception_handlers import install_handlers, surface_of
 from server.api.generations_route import DIALECT_HEADER, GenerationsRoute
 from server.api.openai_images.surface import OpenAISurface
 from server.api.openapi import install_docs
+from server.api.page import page_route
+from server.api.page.static_files import load_static_files
 from server.api.response_headers import WARNINGS_HEADER
-from server.api.routes import health, images, metrics, receipts, task_events, tasks
+from server.api.routes import health, images, metrics, receipts, server_state, task_events, tasks
 from server.api.runpod.surface import RunpodSurface
 from server.api.runware.surface import RunwareSurface
 from server.api.services import Services
@@ -169,12 +171,13 @@ def create_app(settings: Settings, catalog: Catalog, workers: Sequence[Worker]) 
     for surface in served:
         surface.add_routes(app)
     GenerationsRoute(services).add(app, [each for each in served if isinstance(each, EvoLinkSurface | OpenAISurface)])
-    app.add_api_route("/", _to_docs, methods=["GET"], include_in_schema=False)
+    app.include_router(page_route.router(load_static_files() if settings.page else None))
     app.include_router(images.router(services.media))
     app.include_router(receipts.router(services.jobs, services.media))
     app.include_router(tasks.router(services.tasks, services.keys))
     writers = {surface.name: surface for surface in surfaces if isinstance(surface, ItemWriter)}
     app.include_router(task_events.router(services, EventWriter(writers)))
+    app.include_router(server_state.router(services))
     app.include_router(health.router(services.queue))
     app.include_router(metrics.router(counters, services.queue, services.keys if settings.metrics == "key" else None))
     install_docs(app, served)
@@ -280,10 +283,6 @@ def _web_page_policy(settings: Settings, keys: ApiKeys) -> WebPagePolicy:
         cors_origins=settings.cors_origins,
         has_keys=keys.required,
     )
-
-
-async def _to_docs() -> Response:
-    return RedirectResponse("/docs")
 
 
 async def _sweep(services: Services) -> None:

@@ -72,6 +72,7 @@ class Settings(BaseSettings):
         description="Further names that clients may reach the server by, comma separated; * for all; empty: "
         "all with API keys, else those of this machine and of the public URL.",
     )
+    page: bool = Field(default=True, description="Serve the web page to browsers at /.")
     metrics: Literal["public", "key"] = Field(
         default="public", description="Who may read /metrics: everybody, or whoever sends an API key."
     )

@@ -114,6 +114,11 @@ class JobQueue:
         return tuple(supervisor.job for supervisor in self._supervisors if supervisor.job is not None)
 
     @property
+    def worker_jobs(self) -> tuple[Job | None, ...]:
+        """What each worker renders now, in the order of the devices."""
+        return tuple(supervisor.job for supervisor in self._supervisors)
+
+    @property
     def worker_states(self) -> tuple[WorkerState, ...]:
         """What each worker does, in the order of the devices."""
         return tuple(supervisor.state for supervisor in self._supervisors)

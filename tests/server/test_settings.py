@@ -34,6 +34,7 @@ def test_each_option_is_a_flag_and_a_variable(monkeypatch: pytest.MonkeyPatch) -
         "public_url": ("https://a.example/", "http://b.example"),
         "cors_origins": ("https://a.example/, http://b.example:3000", "*"),
         "allowed_hosts": ("box, box.lan", "*"),
+        "page": ("false", "true"),
         "metrics": ("key", "public"),
         "allow_private_urls": ("true", "true"),
         "models": ("/a.toml", "/b.toml"),

@@ -1,0 +1,215 @@
+// The client of the public API: sends tasks with the user's key, follows their events, and goes on after a restart.
+
+import { t } from "./i18n.js";
+
+const STORED_KEY = "ownware.key";
+const RETRY_MILLISECONDS = [500, 1000, 2000, 4000];
+const events = new EventTarget();
+let connected = true;
+
+/** A refusal of the server, with the members of its error object. `errors` are all that it found. */
+export class ApiError extends Error {
+  constructor(status, errors) {
+    super(errors[0].message);
+    this.status = status;
+    this.code = errors[0].code;
+    this.parameter = errors[0].parameter;
+    this.errors = errors;
+  }
+}
+
+/** The server cannot be reached: it restarts, or the network is gone. */
+export class ConnectionLost extends Error {
+  constructor() {
+    super(t("error.lost"));
+  }
+}
+
+/** Listen to `key` (a key is needed or changed; `detail.refused`), or to `connection` (`detail.connected`). */
+export const onApi = (name, listener) => events.addEventListener(name, listener);
+export const isConnected = () => connected;
+
+export const getKey = () => sessionStorage.getItem(STORED_KEY) ?? localStorage.getItem(STORED_KEY) ?? "";
+
+/** Use a key from now on: in this tab only, or on this device. */
+export function setKey(key, { remember = false } = {}) {
+  sessionStorage.setItem(STORED_KEY, key);
+  if (remember) localStorage.setItem(STORED_KEY, key);
+  else localStorage.removeItem(STORED_KEY);
+  events.dispatchEvent(new CustomEvent("key", { detail: { changed: true } }));
+}
+
+/** The address of a path of this server, also behind a proxy that serves it under a folder. */
+export const address = (path) => new URL(path, document.baseURI).href;
+
+/** The address of an image as this page reaches it, from the URL of a result or from its file's name. */
+export const imageAddress = (url) => address(`image/${new URL(url, document.baseURI).pathname.split("/").at(-1)}`);
+
+export const newUUID = () => {
+  // `crypto.randomUUID` exists on https and localhost only, and a box at home is neither.
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  bytes[6] = (bytes[6] & 0x0f) | 0x40;
+  bytes[8] = (bytes[8] & 0x3f) | 0x80;
+  const text = Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+  return text.replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-");
+};
+
+/** Ask a path. Returns the response; throws `ApiError` or `ConnectionLost`. */
+export async function request(path, { headers = {}, ...options } = {}) {
+  const key = getKey();
+  const authorization = key ? { Authorization: `Bearer ${key}` } : {};
+  let response;
+  try {
+    response = await fetch(address(path), { ...options, headers: { ...authorization, ...headers } });
+  } catch (error) {
+    if (options.signal?.aborted) throw error;
+    setConnected(false);
+    throw new ConnectionLost();
+  }
+  setConnected(true);
+  if (response.ok) return response;
+  const refusal = await readRefusal(response);
+  if (response.status === 401) events.dispatchEvent(new CustomEvent("key", { detail: { refused: key !== "" } }));
+  throw refusal;
+}
+
+/** What a path answers as JSON. */
+export async function getJson(path, options = {}) {
+  return (await request(path, options)).json();
+}
+
+/** Send tasks in one request. Returns `{data, errors}`; an error of one task throws only when all have failed. */
+export async function sendTasks(tasks, options = {}) {
+  const named = tasks.map((task) => ({ taskUUID: newUUID(), ...task }));
+  const body = JSON.stringify(named);
+  const headers = { "Content-Type": "application/json" };
+  const answer = await getJson("v1", { ...options, method: "POST", headers, body });
+  return { data: answer.data ?? [], errors: answer.errors ?? [] };
+}
+
+/** Send one task. Returns its items. */
+export async function sendTask(task, options = {}) {
+  return (await sendTasks([task], options)).data;
+}
+
+/** Send a task until the server has accepted it. A task that is there already was accepted at an earlier try. */
+export async function submitTask(task, signal) {
+  for (let tries = 0; ; tries += 1) {
+    try {
+      await sendTask({ ...task, deliveryMethod: "async" }, { signal });
+      return;
+    } catch (error) {
+      if (tries > 0 && error.code === "conflictTaskUUID") return;
+      if (!(error instanceof ConnectionLost)) throw error;
+      await pause(tries, signal);
+    }
+  }
+}
+
+/** Keep a picture on the server. Returns its `imageUUID` and `imageURL`. `most` is the largest body in bytes. */
+export async function uploadPicture(blob, name, most) {
+  checkPicture(blob, name, most);
+  const [item] = await sendTask({ taskType: "imageUpload", image: await dataUri(blob) });
+  return item;
+}
+
+/**
+ * Follow a task to its end: `listen(name, data)` gets each event. Reconnects after a break, and gets each result once.
+ * Throws `ApiError` when the server does not know the task.
+ */
+export async function watchTask(taskUUID, listen, signal) {
+  let lastId = "";
+  for (let tries = 0; ; tries += 1) {
+    try {
+      const headers = lastId ? { "Last-Event-ID": lastId } : {};
+      const response = await request(`v1/tasks/${taskUUID}/events`, { headers, signal });
+      if (response.status === 204) return;
+      for await (const event of readEvents(response.body)) {
+        tries = 0;
+        lastId = event.id || lastId;
+        listen(event.name, event.data);
+        if (event.name === "end") return;
+      }
+    } catch (error) {
+      if (signal?.aborted || (error instanceof ApiError && error.status !== 503)) throw error;
+    }
+    await pause(tries, signal);
+  }
+}
+
+/** Cancel a task. Returns `cancelled`, or `ended` if it had ended by itself. */
+export async function cancelTask(taskUUID) {
+  return (await getJson(`v1/tasks/${taskUUID}`, { method: "DELETE" })).status;
+}
+
+/** A file's bytes as a data URI. */
+export function dataUri(blob) {
+  return new Promise((resolve, reject) => {
+    const reader = new FileReader();
+    reader.onload = () => resolve(reader.result);
+    reader.onerror = () => reject(reader.error);
+    reader.readAsDataURL(blob);
+  });
+}
+
+/** The sentence that tells a user about an error. */
+export function describe(error) {
+  return error instanceof ApiError ? t("error.code", { message: error.message, code: error.code }) : error.message;
+}
+
+/** Try again until the server answers. The page then goes on by itself. */
+async function reconnect() {
+  for (let tries = 0; !connected; tries += 1) {
+    await pause(tries);
+    await request("healthz").catch(() => {});
+  }
+}
+
+function setConnected(value) {
+  if (value === connected) return;
+  connected = value;
+  events.dispatchEvent(new CustomEvent("connection", { detail: { connected } }));
+  if (!connected) reconnect();
+}
+
+function pause(tries, signal) {
+  const milliseconds = RETRY_MILLISECONDS[Math.min(tries, RETRY_MILLISECONDS.length - 1)];
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(resolve, milliseconds);
+    signal?.addEventListener("abort", () => (clearTimeout(timer), reject(signal.reason)), { once: true });
+  });
+}
+
+async function readRefusal(response) {
+  const body = await response.json().catch(() => ({}));
+  const errors = body.errors ?? (body.error ? [body.error] : []);
+  const unreadable = { code: "unreadable", message: t("error.unreadable", { status: response.status }) };
+  return new ApiError(response.status, errors.length ? errors : [unreadable]);
+}
+
+/** The server's own formats may be unknown to this browser, so only the type's first word counts. */
+function checkPicture(blob, name, most) {
+  const known = blob.type.startsWith("image/") || /\.(heic|heif|avif|tiff?)$/i.test(name);
+  if (!known) throw new Error(t("error.noPicture", { name }));
+  const megabytes = (bytes) => Math.floor(bytes / 1e5) / 10;
+  const room = (most * 3) / 4 - 1000; // base64 writes three bytes as four letters
+  if (blob.size > room) {
+    throw new Error(t("error.tooLarge", { name, size: megabytes(blob.size), most: megabytes(room) }));
+  }
+}
+
+/** The server-sent events of a stream of bytes. https://html.spec.whatwg.org/#event-stream-interpretation */
+async function* readEvents(stream) {
+  const reader = stream.pipeThrough(new TextDecoderStream()).getReader();
+  let text = "";
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return;
+    const blocks = (text + value).split("\n\n");
+    text = blocks.pop();
+    for (const block of blocks) {
+      const fields = Object.fromEntries(block.split("\n").map((line) => line.split(/: ?(.*)/s)));
+      if (fields.data) yield { name: fields.event, data: JSON.parse(fields.data), id: fields.id };
+    }
+  }
+}

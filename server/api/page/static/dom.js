@@ -1,0 +1,69 @@
+// Builds elements. Every text becomes a text node, so that nothing of a prompt or a file name is ever markup.
+
+const SVG = "http://www.w3.org/2000/svg";
+
+/**
+ * An element: `h("button", {class: "primary", onclick: run, disabled: true}, "Run")`.
+ * A name with `on` is a listener, `dataset` an object, `style` an object of CSS properties. A property of the element
+ * wins over an attribute. `null`, `undefined` and `false` leave an attribute out, and a child too.
+ */
+export function h(tag, attributes = {}, ...children) {
+  return fill(document.createElement(tag), attributes, children);
+}
+
+/** An SVG element, built as `h` builds others. */
+export function svg(tag, attributes = {}, ...children) {
+  return fill(document.createElementNS(SVG, tag), attributes, children);
+}
+
+/** Replace all children of an element. */
+export function replace(element, ...children) {
+  element.replaceChildren(...children.flat(Infinity).filter(isChild));
+  return element;
+}
+
+/** Remember which control has the focus by its `data-focus`, render, and give the focus back. */
+export function keepFocus(container, render) {
+  const name = container.contains(document.activeElement) ? document.activeElement.dataset.focus : undefined;
+  render();
+  if (name) container.querySelector(`[data-focus="${CSS.escape(name)}"]`)?.focus();
+}
+
+/** An icon of the set below, drawn with strokes in the color of the text. */
+export function icon(name) {
+  return svg("svg", { class: "icon", viewBox: "0 0 16 16", "aria-hidden": "true" }, svg("path", { d: ICONS[name] }));
+}
+
+function fill(element, attributes, children) {
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value === null || value === undefined || value === false) continue;
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else if (name === "dataset") Object.assign(element.dataset, value);
+    else if (name === "style") for (const [key, text] of Object.entries(value)) element.style.setProperty(key, text);
+    else if (PROPERTIES.has(name)) element[name] = value;
+    else element.setAttribute(name, value === true ? "" : value);
+  }
+  element.append(...children.flat(Infinity).filter(isChild));
+  return element;
+}
+
+const isChild = (child) => child !== null && child !== undefined && child !== false;
+const PROPERTIES = new Set(["value", "checked", "disabled", "selected", "indeterminate", "hidden", "open"]);
+const ICONS = {
+  close: "M4 4l8 8M12 4l-8 8",
+  add: "M8 3v10M3 8h10",
+  lock: "M4 7.5h8v6H4zM5.5 7.5V5a2.5 2.5 0 015 0v2.5",
+  unlock: "M4 7.5h8v6H4zM5.5 7.5V5a2.5 2.5 0 014.8-1",
+  dice: "M3 3h10v10H3zM6 6h.01M10 10h.01M10 6h.01M6 10h.01",
+  up: "M8 13V3M4 7l4-4 4 4",
+  down: "M8 3v10M4 9l4 4 4-4",
+  left: "M13 8H3M7 4L3 8l4 4",
+  right: "M3 8h10M9 4l4 4-4 4",
+  brush: "M3 13c0-2 1-3 2.5-3S8 11 7 12.5 4 13.5 3 13zM7 10l6-7",
+  sun: "M8 5a3 3 0 100 6 3 3 0 000-6zM8 1v1.5M8 13.5V15M1 8h1.5M13.5 8H15M3 3l1 1M12 12l1 1M13 3l-1 1M4 12l-1 1",
+  moon: "M13 9.5A5.5 5.5 0 116.5 3a4.5 4.5 0 006.5 6.5z",
+  key: "M10.5 2.5a3 3 0 11-2.4 4.8L3 12.5V14h2v-1.500h1.500V11h1.500",
+  copy: "M5.500 5.500h8v8h-8zM10.500 5.500v-3h-8v8h3",
+  play: "M5 3l8 5-8 5z",
+  check: "M3 8.500l3.500 3.500L13 4.500",
+};

@@ -1,0 +1,47 @@
+// The words of the page in the chosen language. Each file of `words/` has its English and its Chinese side by side.
+
+import { words as make } from "./words/make.js";
+import { words as shell } from "./words/shell.js";
+
+const FILES = [shell, make];
+export const LANGUAGES = { en: "English", zh: "中文" };
+const STORED = "ownware.language";
+const listeners = new Set();
+
+let language = localStorage.getItem(STORED) ?? (navigator.language.startsWith("zh") ? "zh" : "en");
+document.documentElement.lang = language;
+
+/** The text of a key, such as `t("make.run")` or `t("tasks.left", {seconds: 3})`. A key without text is a bug. */
+export function t(key, values = {}) {
+  const text = all(language)[key];
+  if (text === undefined) throw new Error(`no text for ${key}`);
+  return text.replace(/\{(\w+)\}/g, (_, name) => String(values[name]));
+}
+
+/** All texts of a language by their keys. */
+export function all(name) {
+  return Object.assign({}, ...FILES.map((file) => file[name]));
+}
+
+export const currentLanguage = () => language;
+
+export function setLanguage(name) {
+  language = name;
+  localStorage.setItem(STORED, name);
+  document.documentElement.lang = name;
+  for (const listener of listeners) listener();
+}
+
+export const onLanguage = (listener) => listeners.add(listener);
+
+/** A number as people write it, such as `1,024` or `3.5`. */
+export const number = (value, digits = 0) =>
+  new Intl.NumberFormat(language, { maximumFractionDigits: digits }).format(value);
+
+/** A duration in words, such as `12 s` or `3 min`. */
+export function duration(seconds) {
+  if (seconds < 10) return `${number(seconds, 1)} s`;
+  if (seconds < 120) return `${number(seconds)} s`;
+  if (seconds < 7200) return `${number(seconds / 60)} min`;
+  return `${number(seconds / 3600, 1)} h`;
+}

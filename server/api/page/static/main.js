@@ -1,0 +1,98 @@
+// Starts the page: the header, the router over `#/view?parameters`, the key, and the messages to the user.
+
+import { getKey, isConnected, onApi, setKey } from "./api.js";
+import { h, icon, replace } from "./dom.js";
+import { LANGUAGES, currentLanguage, onLanguage, setLanguage, t } from "./i18n.js";
+import { writeAddress } from "./state.js";
+import { resumeTasks } from "./tasks.js";
+import { makeView } from "./views/make.js";
+
+/** The views by their name in the address. Each is a function `(container, parameters) → close`. */
+const VIEWS = { make: makeView };
+
+const element = (id) => document.getElementById(id);
+let close = null;
+
+function showView({ focus = true } = {}) {
+  const [, name, query = ""] = location.hash.match(/^#\/(\w+)\??(.*)$/s) ?? [];
+  const view = VIEWS[name] ? name : Object.keys(VIEWS)[0];
+  close?.();
+  const container = h("div", { class: `view ${view}` });
+  replace(element("main"), container);
+  close = VIEWS[view]?.(container, new URLSearchParams(query)) ?? null;
+  showNavigation(view);
+  document.title = `${t(`nav.${view}`)} · Ownware`;
+  if (focus) element("main").focus({ preventScroll: true });
+}
+
+/** Show the same view with other words or another key. What was written last may not be in the address yet. */
+function showAgain() {
+  writeAddress();
+  showView({ focus: false });
+}
+
+function showNavigation(current) {
+  element("nav").setAttribute("aria-label", t("nav.label"));
+  const links = Object.keys(VIEWS).map((name) =>
+    h("a", { href: `#/${name}`, "aria-current": name === current ? "page" : null }, t(`nav.${name}`)),
+  );
+  replace(element("nav"), links);
+}
+
+function showTools() {
+  const dark = isDark();
+  const other = Object.keys(LANGUAGES).find((name) => name !== currentLanguage());
+  replace(
+    element("tools"),
+    h("button", { class: "quiet", lang: other, title: t("shell.language"), onclick: () => setLanguage(other) }, LANGUAGES[other]),
+    tool(dark ? "sun" : "moon", t(dark ? "shell.light" : "shell.dark"), () => setTheme(dark ? "light" : "dark")),
+    tool("key", t("shell.key"), () => askForKey(false)),
+  );
+  element("skip").textContent = t("shell.skip");
+}
+
+const tool = (name, label, onclick) => h("button", { class: "quiet square", "aria-label": label, title: label, onclick }, icon(name));
+
+const isDark = () =>
+  (document.documentElement.dataset.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
+
+function setTheme(name) {
+  document.documentElement.dataset.theme = name;
+  localStorage.setItem("ownware.theme", name);
+  showTools();
+}
+
+function showConnection() {
+  replace(element("banner"), isConnected() ? null : t("shell.lost"));
+}
+
+/** Ask for the key. `refused` says that the one in use is wrong. One dialog at a time. */
+function askForKey(refused) {
+  if (document.querySelector("dialog.key")) return;
+  const input = h("input", { id: "key", type: "password", autocomplete: "off", value: getKey(), required: true });
+  const remember = h("input", { type: "checkbox", checked: localStorage.getItem("ownware.key") !== null });
+  const form = h(
+    "form",
+    { method: "dialog", onsubmit: () => setKey(input.value.trim(), { remember: remember.checked }) },
+    h("h2", { id: "key-title" }, t("key.title")),
+    h("p", { class: refused ? "bad" : "muted" }, t(refused ? "key.refused" : "key.why")),
+    h("label", { for: "key" }, t("key.label")),
+    input,
+    h("label", { class: "check" }, remember, t("key.keep")),
+    h("div", { class: "actions" }, h("button", { type: "button", onclick: () => dialog.close() }, t("shell.cancel")), h("button", { class: "primary" }, t("key.save"))),
+  );
+  const dialog = h("dialog", { class: "key", "aria-labelledby": "key-title", onclose: () => dialog.remove() }, form);
+  document.body.append(dialog);
+  dialog.showModal();
+  input.select();
+}
+
+onApi("key", ({ detail }) => (detail.changed ? showAgain() : askForKey(detail.refused)));
+onApi("connection", showConnection);
+onLanguage(() => (showTools(), showAgain(), showConnection()));
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", showTools);
+addEventListener("hashchange", () => showView());
+element("skip").addEventListener("click", (event) => (event.preventDefault(), element("main").focus()));
+showTools();
+showView({ focus: false });
+resumeTasks();

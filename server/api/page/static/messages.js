@@ -1,0 +1,47 @@
+// Tells the user something: a toast that stays until it is dismissed or read, and a sentence for screen readers.
+
+import { describe } from "./api.js";
+import { h, icon } from "./dom.js";
+import { t } from "./i18n.js";
+
+const TOAST_MILLISECONDS = 8000;
+
+/** Show an error in words. It stays until it is dismissed. */
+export function showError(error) {
+  toast(describe(error), "bad");
+}
+
+/** Show a sentence for a few seconds. */
+export function showNote(text) {
+  const shown = toast(text, "note");
+  setTimeout(() => shown.remove(), TOAST_MILLISECONDS);
+}
+
+/** Say a sentence to screen readers alone. */
+export function announce(text) {
+  document.getElementById("live").textContent = text;
+}
+
+/** Copy a text. Without a secure connection browsers have no clipboard, so a selection is copied as of old. */
+export async function copyText(text) {
+  if (navigator.clipboard) await navigator.clipboard.writeText(text);
+  else copySelected(text);
+  showNote(t("shell.copied"));
+}
+
+function copySelected(text) {
+  const area = h("textarea", { class: "unseen", value: text });
+  const dialog = document.querySelector("dialog[open]");
+  (dialog ?? document.body).append(area);
+  area.select();
+  document.execCommand("copy");
+  area.remove();
+}
+
+function toast(text, kind) {
+  const close = () => shown.remove();
+  const dismiss = h("button", { class: "quiet square", "aria-label": t("shell.dismiss"), onclick: close }, icon("close"));
+  const shown = h("div", { class: `toast ${kind}` }, h("span", {}, text), dismiss);
+  document.getElementById("toasts").append(shown);
+  return shown;
+}

@@ -1,0 +1,26 @@
+"""The memory of this machine and of its graphics cards, as it is now. Imports no torch."""
+
+import os
+from dataclasses import dataclass
+
+from pipelines.models.planning.host_memory import free_host_memory
+from server.machine.devices import find_cards
+
+HOST = "host"
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Bytes of one memory. `name` is `host`, or the name of a card."""
+
+    name: str
+    total: int
+    free: int
+
+
+def read_memory() -> tuple[Memory, ...]:
+    """The host's memory, then that of each card. It asks nvidia-smi, which takes a while: call it in a thread."""
+    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    host = Memory(HOST, total, min(total, free_host_memory()))
+    cards = zip(find_cards(whole=True), find_cards(), strict=True)
+    return (host, *(Memory(whole.name, whole.memory, free.memory) for whole, free in cards))
