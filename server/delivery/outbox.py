@@ -93,6 +93,15 @@ def uploads_wait(connection: sqlite3.Connection, job_id: int) -> bool:
     return connection.execute(query, (job_id,)).fetchone() is not None
 
 
+def count_states(connection: sqlite3.Connection, job_id: int) -> dict[Kind, dict[State, int]]:
+    """How many rows of a job are in each state, by their kind. Kinds and states without a row are left out."""
+    query = "SELECT kind, state, count(*) FROM deliveries WHERE job_id = ? GROUP BY kind, state ORDER BY kind, state"
+    counts: dict[Kind, dict[State, int]] = {}
+    for kind, state, count in connection.execute(query, (job_id,)):
+        counts.setdefault(kind, {})[state] = count
+    return counts
+
+
 class Outbox:
     """Questions about the rows of one database, and the changes that concern no job."""
 

@@ -3,11 +3,13 @@
 Plain frozen data. Knows no process, and no wire format: `task` is stored for the dialect that accepted it.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from accel.cache.report import CacheReport
 from pipelines.request import RenderRequest
+from server.delivery import outbox
 from server.delivery.targets import Upload, Webhook
 from server.errors import Failure, TaskCancelled
 from server.media.encode import Encoding
@@ -76,7 +78,8 @@ CANCELLED = Failure("taskCancelled", "The task was cancelled.", TaskCancelled.st
 class Job:
     """A submission with its history. Times are seconds since the epoch. `results` are sorted by their index.
 
-    `estimate` are the seconds that all its images were expected to take.
+    `estimate` are the seconds that all its images were expected to take. `deliveries` counts its webhooks and uploads
+    by their states.
     """
 
     id: int
@@ -88,6 +91,7 @@ class Job:
     failure: Failure | None = None
     results: tuple[Result, ...] = ()
     estimate: float = 0.0
+    deliveries: Mapping[outbox.Kind, Mapping[outbox.State, int]] = field(default_factory=dict)
 
     @property
     def ended(self) -> bool:

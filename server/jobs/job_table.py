@@ -82,7 +82,7 @@ class JobTable:
         if state != "done":
             self._ids.release(connection, *job.submission.key)
         _tell_end(connection, job)
-        return job
+        return self.read(connection, job_id) if job.submission.webhook else job
 
     def delete(self, connection: sqlite3.Connection, job: Job) -> None:
         """Delete a job and its task id."""

@@ -160,7 +160,6 @@ def _log_end(job: Job, loaded: float) -> None:
     work, request = job.submission, job.submission.request
     caches = [result.cache for result in job.results if result.cache is not None]
     cached = {"cache": caches[0].strategy, "reused": sum(cache.reused_steps for cache in caches)} if caches else {}
-    delivery = [name for name, target in (("webhook", work.webhook), ("upload", work.upload)) if target is not None]
     begun = job.finished if job.started is None else job.started
     log.info(
         "task ended",
@@ -175,5 +174,5 @@ def _log_end(job: Job, loaded: float) -> None:
         steps=len(job.results) * request.executed_steps,
         **cached,
         **({} if job.failure is None else {"error": job.failure.code}),
-        **({"delivery": delivery} if delivery else {}),
+        **({"delivery": job.deliveries} if job.deliveries else {}),
     )

@@ -14,6 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from accel.cache.report import CacheReport
 from accel.validation_message import validation_message
 from pipelines.request import RenderRequest, Sampler
+from server.delivery.outbox import count_states
 from server.delivery.targets import Upload, Webhook
 from server.errors import Failure, InferenceError
 from server.jobs.job import Job, Result, State, Submission
@@ -205,6 +206,7 @@ def read_job(connection: sqlite3.Connection, job_id: int) -> Job:
         estimate=row["estimate"],
         failure=failure,
         results=tuple(_result(found) for found in results),
+        deliveries=count_states(connection, job_id) if submission.webhook or submission.upload else {},
     )
 
 

@@ -6,10 +6,14 @@ Knows no vendor.
 import time
 from collections.abc import Mapping
 
+import structlog
+
 from server.api.dialect import Notice, WebhookWriter
 from server.delivery.outbox import Delivery, Outbox
 from server.delivery.sender import DeliveryFailed, Sender
 from server.jobs.store import JobStore
+
+log = structlog.get_logger()
 
 
 class WebhookCourier:
@@ -40,5 +44,13 @@ class WebhookCourier:
         await self._sender.send("POST", delivery.url, post.headers, post.body, self._timeout)
 
     async def end(self, delivery: Delivery, error: str | None) -> bool:
-        """Store the end of a notice. It changes nothing else of the job."""
-        return await self._outbox.end(delivery, error)
+        """Store the end of a notice. It changes nothing else of the job.
+
+        The log tells of the last notice of a job that has ended: the line about the job's end came too early.
+        """
+        stored = await self._outbox.end(delivery, error)
+        job = await self._store.of_delivery(delivery)
+        if job is not None and job.finished is not None and "waiting" not in (counts := job.deliveries["webhook"]):
+            late = round(max(0.0, time.time() - job.finished), 2)
+            log.info("webhooks ended", task=job.submission.task_uuid, **counts, seconds=late)
+        return stored

@@ -5,6 +5,9 @@ from typing import Any
 import pytest
 import structlog
 
+from server.database import Database
+from server.delivery.outbox import Outbox
+from server.delivery.targets import Upload, Webhook
 from server.errors import Failure
 from server.jobs import recorder as recorder_module
 from server.jobs.events import Ended, JobEvents, ResultReady
@@ -136,3 +139,22 @@ async def test_the_log_has_one_line_at_the_end_of_each_task(recorder: JobRecorde
     assert (one["loaded"], one["images"], one["steps"], one["seconds"]) == (1.23, 0, 0, 0)
     assert one["waited"] >= 0
     assert other["error"] == "inferenceError"
+    assert "delivery" not in one
+
+
+async def test_the_line_at_the_end_counts_what_was_delivered(
+    recorder: JobRecorder, store: JobStore, database: Database
+) -> None:
+    work = replace(WORK, webhook=Webhook("http://a.example", "http://box", (1.0,), each_result=True))
+    job = await store.accept(replace(work, upload=Upload("http://b.example")))
+    outbox = Outbox(database)
+    for index, failure in ((0, None), (1, REFUSED)):
+        await store.add_result(job.id, Result(index, f"image-{index}", 1, 0.1, "{}"), ())
+        *_, upload = await outbox.of_job(job.id)
+        await recorder.end_upload(upload, "no" if failure else None, failure)
+    (told, *_) = [row for row in await outbox.of_job(job.id) if row.kind == "webhook"]
+    await outbox.end(told, None)
+    with structlog.testing.capture_logs() as lines:
+        await recorder.end(job, Finished(1))
+    (line,) = lines
+    assert line["delivery"] == {"upload": {"delivered": 1, "given_up": 1}, "webhook": {"delivered": 1, "waiting": 1}}

@@ -50,9 +50,7 @@ async def test_images_of_each_owner_while_the_server_runs(
     assert [await usage.images_by_day(owner) for owner in "abc"] == [{today: 2, today + 1: 3}, {today: 1}, {}]
 
 
-async def test_an_image_that_is_not_stored_does_not_count(
-    database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_image_that_is_not_stored_does_not_count(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise sqlite3.OperationalError("disk is full")
 

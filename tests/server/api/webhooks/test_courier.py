@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import structlog
 
 from server.api.dialect import Notice
 from server.api.webhooks.courier import WebhookCourier
@@ -78,6 +79,26 @@ async def test_what_is_told_when(
     assert [notice.job.state for notice in writer.notices] == [state] * len(told)
     assert [(got.body, got.headers["x-vendor"]) for got in there.requests] == [(b"body", "small")] * len(told)
     assert {notice.id for notice in writer.notices} == {one.message_id for one in await Outbox(database).of_job(job_id)}
+
+
+async def test_the_log_tells_of_the_last_webhook_of_a_task_that_has_ended(database: Database, store: JobStore) -> None:
+    job_id = await accept(store, "http://a.example/", each_result=True)
+    sends = courier(database, store, small=Writer())
+    await store.add_result(job_id, Result(0, "a", 1, 0.1, "{}"), ())
+    with structlog.testing.capture_logs() as lines:
+        (first,) = await Outbox(database).of_job(job_id)
+        await sends.end(first, None)
+        assert not lines  # the task goes on, and the line about its end will tell
+        await store.add_result(job_id, Result(1, "b", 2, 0.1, "{}"), ())
+        await store.end(job_id, "failed", FAILURE)
+        _, second, third = await Outbox(database).of_job(job_id)
+        await sends.end(second, None)
+        assert not lines
+        await sends.end(third, "no answer")
+    (line,) = lines
+    assert (line["event"], line["task"]) == ("webhooks ended", submission().task_uuid)
+    assert (line["delivered"], line["given_up"]) == (2, 1)
+    assert line["seconds"] >= 0
 
 
 async def test_a_cancelled_and_a_given_up_task_are_told_of(database: Database, store: JobStore) -> None:
