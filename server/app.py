@@ -164,6 +164,8 @@ def create_app(settings: Settings, catalog: Catalog, workers: Sequence[Worker]) 
         return surface_of(path, surfaces).error_response(error)
 
     app.add_middleware(RefuseWebPages, policy=_web_page_policy(settings, services.keys), respond=refuse)
+    if settings.metrics_port is not None:
+        app.add_middleware(metrics.MetricsPort, port=settings.metrics_port, respond=refuse)
     app.add_middleware(metrics.CountRequests, metrics=counters)
     app.add_middleware(GuardBodies, budget=app.state.body_budget)
     app.add_middleware(NoteCaller)

@@ -95,13 +95,14 @@ def serve(settings: Settings) -> int:
             return _data_folder_unusable(settings, error)
         try:
             settings = settings if required else _without_keys(settings)
-            sockets = listen(settings.host, settings.port)
         except OSError as error:
-            reason = "it is in use; choose another one with --port" if error.errno == errno.EADDRINUSE else str(error)
-            typer.echo(f"ownware: cannot listen on port {settings.port} of {settings.host}: {reason}", err=True)
-            return 2
-        for sock in sockets:
-            held.enter_context(sock)
+            return _cannot_listen(settings.host, settings.port, "--port", error)
+        sockets: list[socket.socket] = []
+        for flag, port in settings.ports.items():
+            try:
+                sockets += [held.enter_context(sock) for sock in listen(settings.host, port)]
+            except OSError as error:
+                return _cannot_listen(settings.host, port, flag, error)
         return _serve(settings, catalog, devices, sockets)
 
 
@@ -150,6 +151,12 @@ def _without_keys(settings: Settings) -> Settings:
         "add one with `ownware keys add NAME` or OWNWARE_API_KEYS and start again, or allow it with --open"
     )
     return settings.model_copy(update={"host": LOOPBACK})
+
+
+def _cannot_listen(host: str, port: int, flag: str, error: OSError) -> int:
+    reason = f"it is in use; choose another one with {flag}" if error.errno == errno.EADDRINUSE else error
+    typer.echo(f"ownware: cannot listen on port {port} of {host}: {reason}", err=True)
+    return 2
 
 
 def _data_folder_unusable(settings: Settings, error: Exception) -> int:

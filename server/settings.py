@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from pipelines.limits import SIDE_MULTIPLE, is_side
@@ -75,6 +75,9 @@ class Settings(BaseSettings):
     page: bool = Field(default=True, description="Serve the web page to browsers at /.")
     metrics: Literal["public", "key"] = Field(
         default="public", description="Who may read /metrics: everybody, or whoever sends an API key."
+    )
+    metrics_port: int | None = Field(
+        default=None, ge=1, le=65535, description="Port that serves /metrics and nothing else; default: the API's port."
     )
     allow_private_urls: bool = Field(
         default=False, description="Fetch input images from private and loopback addresses too."
@@ -253,6 +256,13 @@ class Settings(BaseSettings):
     def _some_lengths(cls, value: object) -> object:
         return expand_ranges(value) if isinstance(value, str) else value
 
+    @field_validator("metrics_port")
+    @classmethod
+    def _own_port(cls, value: int | None, info: ValidationInfo) -> int | None:
+        if value is not None and value == info.data.get("port"):
+            raise ValueError("must not be the port of the API")
+        return value
+
     @field_validator("plan_size")
     @classmethod
     def _some_size(cls, value: str) -> str:
@@ -308,6 +318,11 @@ class Settings(BaseSettings):
     def serves(self, dialect: str) -> bool:
         """Whether a dialect is switched on."""
         return dialect in self.dialects or ALL in self.dialects
+
+    @property
+    def ports(self) -> dict[str, int]:
+        """The ports to listen on, the API's first, by the flags that name them."""
+        return {"--port": self.port} | ({} if self.metrics_port is None else {"--metrics-port": self.metrics_port})
 
     @property
     def log_options(self) -> LogOptions:

@@ -8,14 +8,14 @@ STOPPED = 1
 
 
 def doctor(context: typer.Context) -> None:
-    """Check the data folder, its database, devices, models, plan, extras, clock, keys and port: one line each.
+    """Check the data folder, its database, devices, models, plan, extras, clock, keys and ports: one line each.
 
     Takes the options of `serve`, and changes nothing. The exit status is 1 if something stops the server.
     """
     from itertools import chain
 
     from ownware.doctor.data_folder import check_database, check_folder
-    from ownware.doctor.machine import check_extras, check_keys, check_port
+    from ownware.doctor.machine import check_extras, check_keys, check_ports
     from ownware.doctor.models import check_devices_and_models
 
     settings = read_settings(context.args)
@@ -26,7 +26,7 @@ def doctor(context: typer.Context) -> None:
         check_devices_and_models(settings),
         check_extras(settings),
         check_keys(settings),
-        check_port(settings),
+        check_ports(settings),
     ):
         typer.echo(str(finding))
         stopped = stopped or finding.state == "stops"

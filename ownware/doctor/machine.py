@@ -32,20 +32,22 @@ def check_keys(settings: Settings) -> Iterator[Finding]:
         yield Finding("note", "API keys", f"none: the server will listen on {LOOPBACK} instead of {settings.host}")
 
 
-def check_port(settings: Settings) -> Iterator[Finding]:
-    """Whether the address can be listened on."""
-    address = f"{settings.port} of {settings.host}"
-    try:
-        for sock in listen(settings.host, settings.port):
-            sock.close()
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE and lock_holder(settings.data_dir) is not None:
-            yield Finding("ok", "port", f"{address} is in use, and a server runs in the data folder")
+def check_ports(settings: Settings) -> Iterator[Finding]:
+    """Whether the addresses can be listened on."""
+    for flag, port in settings.ports.items():
+        name, address = flag.removeprefix("--").replace("-", " "), f"{port} of {settings.host}"
+        try:
+            for sock in listen(settings.host, port):
+                sock.close()
+        except OSError as error:
+            in_use = error.errno == errno.EADDRINUSE
+            if in_use and lock_holder(settings.data_dir) is not None:
+                yield Finding("ok", name, f"{address} is in use, and a server runs in the data folder")
+            else:
+                reason = f"it is in use; choose another one with {flag}" if in_use else str(error)
+                yield Finding("stops", name, f"{address}: {reason}")
         else:
-            reason = "it is in use; choose another one with --port" if error.errno == errno.EADDRINUSE else str(error)
-            yield Finding("stops", "port", f"{address}: {reason}")
-    else:
-        yield Finding("ok", "port", f"{address} is free")
+            yield Finding("ok", name, f"{address} is free")
 
 
 def check_extras(settings: Settings) -> Iterator[Finding]:

@@ -123,8 +123,10 @@ def test_a_port_in_use_is_told_before_anything_is_loaded(
     with sock:
         port = sock.getsockname()[1]
         assert serve(settings(tmp_path, port=port)) == 2
+        assert serve(settings(tmp_path, metrics_port=port)) == 2
     assert serve(settings(tmp_path, host="192.0.2.1", open=True)) == 2
-    in_use, elsewhere = terminal.printed
+    in_use, metrics, elsewhere = terminal.printed
+    assert metrics.endswith(f"port {port} of 127.0.0.1: it is in use; choose another one with --metrics-port")
     assert in_use == f"ownware: cannot listen on port {port} of 127.0.0.1: it is in use; choose another one with --port"
     assert elsewhere.startswith("ownware: cannot listen on port 0 of 192.0.2.1: ")
     assert not worker.starts

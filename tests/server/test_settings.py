@@ -36,6 +36,7 @@ def test_each_option_is_a_flag_and_a_variable(monkeypatch: pytest.MonkeyPatch) -
         "allowed_hosts": ("box, box.lan", "*"),
         "page": ("false", "true"),
         "metrics": ("key", "public"),
+        "metrics_port": ("9090", "9091"),
         "allow_private_urls": ("true", "true"),
         "models": ("/a.toml", "/b.toml"),
         "weights": ("embedded", "catalog"),

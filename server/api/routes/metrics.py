@@ -1,14 +1,20 @@
-"""`GET /metrics`, and the middleware that counts requests. It needs a key if the settings say so."""
+"""`GET /metrics`, the middleware that counts requests, and the one that gives the route a port of its own.
 
+The route needs a key if the settings say so.
+"""
+
+from collections.abc import Callable
 from typing import Any
 
 from fastapi import APIRouter
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.status import WS_1008_POLICY_VIOLATION
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.api.access.auth import ApiKeys, bearer_key
+from server.errors import ApiError, NotFound
 from server.jobs.queue import JobQueue
 from server.metrics import Metrics
 
@@ -36,6 +42,31 @@ class CountRequests:
             await send(message)
 
         await self._app(scope, receive, counted)
+
+
+class MetricsPort:
+    """ASGI middleware that serves /metrics at one port, and all other paths at the others."""
+
+    _PATH = "/metrics"
+
+    def __init__(self, app: ASGIApp, port: int, respond: Callable[[str, ApiError], Response]) -> None:
+        self._app = app
+        self._port = port
+        self._respond = respond
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or answer it with 404. A WebSocket is refused with 403 there."""
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        is_metrics_port = (scope.get("server") or ("", None))[1] == self._port
+        if is_metrics_port == (scope["path"] == self._PATH):
+            await self._app(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": WS_1008_POLICY_VIOLATION})
+        else:
+            what = "Only /metrics is" if is_metrics_port else "/metrics is not"
+            await self._respond(scope["path"], NotFound(f"{what} served at this port."))(scope, receive, send)
 
 
 def router(metrics: Metrics, queue: JobQueue, keys: ApiKeys | None) -> APIRouter:

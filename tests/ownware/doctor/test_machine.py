@@ -6,7 +6,7 @@ import pytest
 
 from ownware.doctor import machine
 from ownware.doctor.finding import Finding
-from ownware.doctor.machine import check_extras, check_keys, check_port
+from ownware.doctor.machine import check_extras, check_keys, check_ports
 from server.keys.api_key import NO_LIMITS
 from server.keys.key_table import KeyTable
 from server.process.data_lock import lock_data_folder
@@ -44,17 +44,19 @@ def test_stored_keys_count(tmp_path: Path) -> None:
 
 
 def test_a_port(tmp_path: Path) -> None:
-    (free,) = check_port(settings(tmp_path))
+    (free,) = check_ports(settings(tmp_path))
     assert free.state == "ok"
     (sock,) = listen("127.0.0.1", 0)
     with sock:
         taken = settings(tmp_path, port=sock.getsockname()[1])
-        (used,) = check_port(taken)
+        (used,) = check_ports(taken)
         assert (used.state, "it is in use" in used.text) == ("stops", True)
         with lock_data_folder(tmp_path):
-            (own,) = check_port(taken)
+            (own,) = check_ports(taken)
         assert own.state == "ok"
-    (elsewhere,) = check_port(settings(tmp_path, host="192.0.2.1"))
+        found = check_ports(settings(tmp_path, metrics_port=sock.getsockname()[1]))
+        assert [(each.subject, each.state) for each in found] == [("port", "ok"), ("metrics port", "stops")]
+    (elsewhere,) = check_ports(settings(tmp_path, host="192.0.2.1"))
     assert elsewhere.state == "stops"
 
 

@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
+from starlette.websockets import WebSocketDisconnect
 
 from pipelines.catalog.catalog import Catalog
 from server.app import create_app
@@ -76,3 +78,19 @@ def test_a_key_may_be_needed(settings: Settings, catalog: Catalog, worker: FakeW
         assert client.get("/metrics", headers={"Authorization": "Bearer two"}).status_code == 401
         assert client.get("/metrics", headers={"Authorization": "Bearer one"}).status_code == 200
         assert client.get("/healthz").status_code == 200
+
+
+def test_a_port_of_their_own(settings: Settings, catalog: Catalog, worker: FakeWorker) -> None:
+    app = create_app(settings.model_copy(update={"metrics_port": 9090}), catalog, [worker])
+    with TestClient(app, base_url="http://127.0.0.1:8000") as client:
+        private = TestClient(app, base_url="http://127.0.0.1:9090")
+        assert (client.get("/metrics").status_code, client.get("/healthz").status_code) == (404, 200)
+        assert private.get("/metrics").text.startswith("# HELP")
+        for answer in (private.get("/healthz"), private.post("/v1", json=[new_task()]), private.get("/docs")):
+            assert answer.status_code == 404
+            assert answer.json()["errors"][0]["message"] == "Only /metrics is served at this port."
+        with pytest.raises(WebSocketDisconnect) as closed, private.websocket_connect("ws://127.0.0.1:9090/v1"):
+            pass
+        assert closed.value.code == 1008
+        with client.websocket_connect("ws://127.0.0.1:8000/v1"):
+            pass
