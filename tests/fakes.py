@@ -19,6 +19,7 @@ from server.jobs.workers.messages import (
     Failed,
     Finished,
     ImageWritten,
+    Loading,
     Output,
     Preview,
     Progress,
@@ -41,6 +42,7 @@ class FakeWorker:
 
     `hold` keeps it at its first step until released; `fail` makes it fail; `die` makes the process end once.
     `measured` is what it tells of the seconds of each image.
+    `loads` makes it load weights for each job, and `hold` then keeps it there.
     `dying_starts` of its next starts end without a word. `silent` makes it answer nothing until it is killed.
     """
 
@@ -54,6 +56,7 @@ class FakeWorker:
         self.fail: Failure | None = None
         self.die = False
         self.unsafe = False
+        self.loads = False
         self.start_failure: str | None = None
         self.measured: Measured | None = None
         self.dying_starts = 0
@@ -94,6 +97,10 @@ class FakeWorker:
             raise WorkerDied
         while self.silent:  # noqa: ASYNC110  set by a test
             await asyncio.sleep(PAUSE_SECONDS)
+        if self.loads:
+            yield Loading(job.job_id)
+            self.held.set()
+            await self._loaded()
         for output in job.outputs:
             for step in (1, 2):
                 yield Progress(job.job_id, output.index, step, 2, reused=step == 2)
@@ -110,6 +117,14 @@ class FakeWorker:
                 return
             yield self._draw(job, output.index)
         yield Finished(job.job_id)
+
+    async def _loaded(self) -> None:
+        """A worker that loads reads no message."""
+        while not self.go.is_set():
+            if self._ended:
+                self._ended = False
+                raise WorkerDied
+            await asyncio.sleep(PAUSE_SECONDS)
 
     async def _released(self, job: RenderJob) -> None:
         while not self.go.is_set() and job.job_id not in self._cancelled:

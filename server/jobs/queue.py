@@ -200,6 +200,8 @@ class JobQueue:
     async def cancel(self, owner: str, task_uuid: str, reason: Failure = CANCELLED) -> Cancellation:
         """Cancel a waiting job at once, or a running one at its next step. Returns when it has ended.
 
+        One whose weights are loaded ends at once.
+
         `reason` is kept as its failure. Raises `ServiceUnavailable` when the server stops before that.
         """
         key = owner, task_uuid.lower()
@@ -302,5 +304,4 @@ class JobQueue:
 
     def _supervisor_of(self, key: Key) -> Supervisor | None:
         """The supervisor of the worker that renders a job now."""
-        running = (each for each in self._supervisors if each.job is not None and each.job.submission.key == key)
-        return next(running, None)
+        return next((each for each in self._supervisors if each.renders(key)), None)

@@ -13,6 +13,7 @@ import structlog
 
 from pipelines.models.engaged import Engaged
 from server.errors import Failure
+from server.jobs.events import Key
 from server.jobs.job import CANCELLED, Job
 from server.jobs.recorder import JobRecorder
 from server.jobs.scheduler import Scheduler
@@ -63,6 +64,8 @@ class Supervisor:
         self._watched = False  # whether the worker sends previews
         self._cancel_reason = CANCELLED
         self._cancelled = False
+        self._loading = _Stopwatch()  # of weights for the job
+        self._early_end: asyncio.Task[None] | None = None  # of a job that was cancelled while it loaded
         self._gives_way: float | None = None  # the seconds of the other images of a job that is to wait for them
         self.ready = False
         self.start_failure: str | None = None
@@ -97,10 +100,21 @@ class Supervisor:
         self._wake_up.set()
 
     def cancel(self, reason: Failure = CANCELLED) -> None:
-        """Stop the job that the worker renders now, at its next step, for a reason that its failure keeps."""
-        if self.job is not None:
-            self._cancel_reason, self._cancelled = reason, True
-            self._worker.cancel(self.job.id)
+        """Stop the job that the worker renders now, at its next step, for a reason that its failure keeps.
+
+        While weights are loaded for it, which may take minutes, it ends at once. The load goes on, for others.
+        """
+        if (job := self.job) is None or self._early_end is not None:
+            return
+        self._cancel_reason, self._cancelled = reason, True
+        self._worker.cancel(job.id)
+        if self._loading.running:
+            end = self._recorder.end(job, Cancelled(job.id), reason, loaded=self._loading.seconds)
+            self._early_end = asyncio.create_task(end)
+
+    def renders(self, key: Key) -> bool:
+        """Whether the worker renders this job now. One that was cancelled while it loaded is rendered no more."""
+        return self.job is not None and self.job.submission.key == key and self._early_end is None
 
     def announce_stop(self) -> None:
         """From now on the worker's end is no error: a signal to the process group ends it first."""
@@ -219,15 +233,17 @@ class Supervisor:
         self._cancelled, self._gives_way = False, None
         self._ends = 0  # what ends it now is the task
         last: Reply | None = None
-        loading = _Stopwatch()
+        self._loading, self._early_end = _Stopwatch(), None
         try:
             replies = self._worker.render(self._recorder.render_job(job))
             while not isinstance(last, Outcome):
                 seconds = allowed_silence(job.submission.request, last, self._times.estimates, self._limits)
                 last = await _reply_within(seconds, replies)
-                loading.run(isinstance(last, Loading))
+                self._loading.run(isinstance(last, Loading))
                 if last is None:
                     await self._end_silent_worker(seconds, "during this task")
+                elif self._early_end is not None:
+                    continue  # the worker has not read of it yet
                 elif isinstance(last, Progress):
                     self.progress = last
                     self._recorder.show(job, last)
@@ -242,9 +258,10 @@ class Supervisor:
                 elif isinstance(last, Cancelled) and self._gives_way is not None and not self._cancelled:
                     await self._put_back(job, self._gives_way)
                 elif isinstance(last, Outcome):
-                    await self._recorder.end(job, last, self._cancel_reason, loaded=loading.seconds)
+                    await self._recorder.end(job, last, self._cancel_reason, loaded=self._loading.seconds)
+            await self._ended_early()
         except WorkerDied as error:
-            if not self._stopping:  # else the task continues at the next start
+            if not await self._ended_early() and not self._stopping:  # else the task continues at the next start
                 await self._recorder.fail(job, str(error) or "The worker process ended during this task.")
             raise
         except Exception as error:
@@ -253,8 +270,15 @@ class Supervisor:
             raise
         finally:
             self._scheduler.release(job)
-            self.job = self.progress = None
+            self.job = self.progress = self._early_end = None
             self._watched = False
+
+    async def _ended_early(self) -> bool:
+        """Whether the job was cancelled while it loaded. Its end is stored then."""
+        if self._early_end is None:
+            return False
+        await self._early_end
+        return True
 
     def _ask_for_previews(self, job: Job) -> None:
         """Ask the worker for previews while somebody watches. Looked at once a step: that is soon enough."""
@@ -281,15 +305,22 @@ class _Stopwatch:
     """Seconds, of the times in which it was running."""
 
     def __init__(self) -> None:
-        self.seconds = 0.0
+        self._seconds = 0.0
         self._since: float | None = None
+
+    @property
+    def running(self) -> bool:
+        """Whether it runs now."""
+        return self._since is not None
+
+    @property
+    def seconds(self) -> float:
+        """All so far."""
+        return self._seconds + (0.0 if self._since is None else time.monotonic() - self._since)
 
     def run(self, running: bool) -> None:
         """Start or stop it."""
-        now = time.monotonic()
-        if self._since is not None:
-            self.seconds += now - self._since
-        self._since = now if running else None
+        self._seconds, self._since = self.seconds, time.monotonic() if running else None
 
 
 async def _reply_within(seconds: float, replies: AsyncIterator[Reply]) -> Reply | None:

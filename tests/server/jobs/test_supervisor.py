@@ -146,6 +146,49 @@ async def test_cancelling_without_a_job_does_nothing(supervised: Supervised) -> 
     assert (await supervised.render(submission())).state == "done"
 
 
+@pytest.fixture
+async def loading(supervised: Supervised, worker: FakeWorker) -> AsyncIterator[asyncio.Task[Job]]:
+    """A job whose weights are being loaded."""
+    worker.loads = True
+    worker.hold()
+    job = asyncio.create_task(supervised.render(submission(1)))
+    await until(worker.held.is_set)
+    yield job
+    worker.release()
+
+
+async def test_a_job_that_is_cancelled_while_it_loads_ends_at_once_and_the_load_goes_on(
+    supervised: Supervised, worker: FakeWorker, loading: asyncio.Task[Job]
+) -> None:
+    """It ended with the load, which takes minutes."""
+    supervisor = supervised.supervisor
+    assert supervisor.renders(submission(1).key)
+    reason = Failure("taskCancelled", "too late", 500)
+    for _ in range(2):
+        supervisor.cancel(reason)
+    job = await loading  # the worker has not answered
+    assert (job.state, job.failure, job.results) == ("cancelled", reason, ())
+    assert (supervisor.renders(submission(1).key), supervisor.state) == (False, "busy")
+    with supervised.events.watch(submission(1).key) as events:
+        await supervised.store.accept(submission(1))  # its id is free
+        worker.release()
+        assert (await ended(events)).state == "done"
+    assert len(worker.jobs) == 2
+    assert worker.starts == 1
+
+
+async def test_a_worker_that_dies_while_it_loads_for_a_cancelled_job(
+    supervised: Supervised, worker: FakeWorker, loading: asyncio.Task[Job], store: WatchedStore
+) -> None:
+    supervised.supervisor.cancel()
+    assert (await loading).state == "cancelled"
+    worker.end_now()
+    await until(lambda: worker.starts == 2)
+    found = await store.find(*submission(1).key)
+    assert found is not None
+    assert found.state == "cancelled"
+
+
 async def test_a_render_failure_fails_the_job_only(supervised: Supervised, worker: FakeWorker) -> None:
     worker.fail = Failure("inferenceError", "why", 500)
     job = await supervised.render(submission(1))
