@@ -8,8 +8,11 @@ import pytest
 from starlette.testclient import TestClient
 
 from pipelines.catalog.catalog import Catalog, load_catalog
-from server.app import create_app
+from server.app import TABLES, create_app
+from server.database import Database
+from server.jobs.store import JobStore
 from server.settings import Settings
+from server.tasks.task_ids import IdClaims
 from tests.fakes import FakeWorker, InProcessDecoders, picture
 from tests.receivers import Receiver, receiver
 
@@ -50,6 +53,19 @@ def default_settings() -> Settings:
 @pytest.fixture
 def worker() -> FakeWorker:
     return FakeWorker()
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    """A database with the tables of all dialects."""
+    database = Database(tmp_path / "db.sqlite", TABLES)
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def store(database: Database) -> JobStore:
+    return JobStore(database, IdClaims("job"))
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -6,45 +6,24 @@ import pytest
 from pipelines.catalog.profiles import Profiles
 from server.database import Database
 from server.delivery.sender import Sender
-from server.jobs import rows as job_tables
 from server.jobs.policy.admission import QueueBounds
 from server.jobs.queue import JobQueue
 from server.jobs.store import JobStore
-from server.jobs.timing import step_times
 from server.jobs.timing.step_times import StepTimes
-from server.keys import usage
-from server.media import store as media_tables
 from server.media.fetching.checked_transport import CheckedTransport
 from server.media.fetching.fetch import Fetcher
 from server.media.inputs import InputImages
 from server.media.store import MediaStore
-from server.tasks import lora_library, task_ids
 from server.tasks.cancel_scopes import CancelScopes
 from server.tasks.options import TaskOptions
-from server.tasks.pictures import picture_tasks
 from server.tasks.submit import TaskService
-from server.tasks.task_ids import IdClaims, TaskIds
+from server.tasks.task_ids import TaskIds
 from tests.fakes import FakeWorker, InProcessDecoders
 from tests.server.tasks.common import CATALOG
 
-TABLES = (media_tables, job_tables, lora_library, task_ids, picture_tasks, step_times, usage)
-
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    database = Database(tmp_path / "db.sqlite", [table.SCHEMA for table in TABLES])
-    yield database
-    database.close()
-
-
-@pytest.fixture
-def worker() -> FakeWorker:
-    return FakeWorker()
-
-
-@pytest.fixture
-async def queue(tmp_path: Path, database: Database, worker: FakeWorker) -> AsyncIterator[JobQueue]:
-    store = JobStore(database, IdClaims("job"))
+async def queue(tmp_path: Path, database: Database, store: JobStore, worker: FakeWorker) -> AsyncIterator[JobQueue]:
     bounds, media = QueueBounds(9, 1e6), MediaStore(database, tmp_path / "media")
     queue = JobQueue(store, media, [worker], StepTimes(database), bounds=bounds)
     await queue.open()

@@ -1,8 +1,6 @@
 """Which dialect renders a webhook, and with what. `tests/server/delivery/test_deliveries.py` sends whole tasks."""
 
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import structlog
@@ -10,22 +8,16 @@ import structlog
 from server.api.dialect import Notice
 from server.api.webhooks.courier import WebhookCourier
 from server.database import Database
-from server.delivery import outbox as outbox_tables
 from server.delivery.outbox import Outbox
 from server.delivery.sender import DeliveryFailed, Sender
 from server.delivery.targets import Post, Webhook
 from server.errors import Failure
-from server.jobs import rows as job_tables
 from server.jobs.job import Result
 from server.jobs.store import JobStore
-from server.keys import usage
 from server.media.fetching.checked_transport import CheckedTransport
-from server.tasks import task_ids
-from server.tasks.task_ids import IdClaims
 from tests.receivers import Receiver
 from tests.server.jobs.common import submission
 
-TABLES = (job_tables, task_ids, outbox_tables, usage)
 FAILURE = Failure("inferenceError", "why", 500)
 
 
@@ -38,18 +30,6 @@ class Writer:
     async def write(self, notice: Notice) -> Post:
         self.notices.append(notice)
         return Post(b"body", {"X-Vendor": "small"})
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    database = Database(tmp_path / "db.sqlite", [table.SCHEMA for table in TABLES])
-    yield database
-    database.close()
-
-
-@pytest.fixture
-def store(database: Database) -> JobStore:
-    return JobStore(database, IdClaims("job"))
 
 
 def courier(database: Database, store: JobStore, **writers: Writer) -> WebhookCourier:

@@ -6,57 +6,39 @@ from pathlib import Path
 import pytest
 
 from server.database import Database
-from server.jobs import rows as job_tables
 from server.jobs.history import JobHistory
 from server.jobs.policy.admission import QueueBounds
 from server.jobs.queue import JobQueue
 from server.jobs.store import JobStore
-from server.jobs.timing import step_times
 from server.jobs.timing.step_times import StepTimes
-from server.keys import usage
-from server.media import store as media_tables
 from server.media.store import MediaStore
-from server.tasks import task_ids
-from server.tasks.endings import deadlines as deadline_tables
 from server.tasks.endings.deadlines import TIMED_OUT, Deadlines, Limits
 from server.tasks.task_ids import IdClaims
 from tests.fakes import FakeWorker
 from tests.server.jobs.common import ended, submission, until
 
-SCHEMAS = [
-    media_tables.SCHEMA,
-    job_tables.SCHEMA,
-    task_ids.SCHEMA,
-    deadline_tables.SCHEMA,
-    step_times.SCHEMA,
-    usage.SCHEMA,
-]
-
 
 class Box:
     """A queue with one worker, and the limits of its tasks. Its clock is the test's: nothing ticks by itself."""
 
-    def __init__(self, folder: Path) -> None:
-        self.database = Database(folder / "db.sqlite", SCHEMAS)
-        claims = IdClaims("job")
-        store = JobStore(self.database, claims)
+    def __init__(self, folder: Path, database: Database, store: JobStore) -> None:
+        self.database = database
         self.media = MediaStore(self.database, folder / "media")
         self.worker = FakeWorker()
         times = StepTimes(self.database)
         self.queue = JobQueue(store, self.media, [self.worker], times, bounds=QueueBounds(9, 1e6))
-        self.deadlines = Deadlines(self.database, self.queue, JobHistory(self.database, claims), self.media)
+        self.deadlines = Deadlines(self.database, self.queue, JobHistory(self.database, IdClaims("job")), self.media)
 
 
 @pytest.fixture
-async def box(tmp_path: Path) -> AsyncIterator[Box]:
-    box = Box(tmp_path)
+async def box(tmp_path: Path, database: Database, store: JobStore) -> AsyncIterator[Box]:
+    box = Box(tmp_path, database, store)
     await box.queue.open()
     await box.queue.started()
     yield box
     box.worker.release()
     await box.deadlines.close()
     await box.queue.close()
-    box.database.close()
 
 
 async def accept(box: Box, limits: Limits) -> str:

@@ -1,41 +1,14 @@
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from server.database import Database
 from server.errors import ConflictTaskUUID, Failure, InvalidParameter
-from server.jobs import rows as job_tables
 from server.jobs.job import Job
-from server.jobs.policy.admission import QueueBounds
 from server.jobs.queue import JobQueue
-from server.jobs.store import JobStore
-from server.jobs.timing import step_times
-from server.jobs.timing.step_times import StepTimes
-from server.keys import usage
-from server.media import store as media_tables
-from server.media.store import MediaStore
-from server.tasks import task_ids
 from server.tasks.endings.failed_tasks import never_ran, record_failed
-from server.tasks.task_ids import IdClaims
-from tests.fakes import FakeWorker
 from tests.server.jobs.common import submission
 
-SCHEMAS = [media_tables.SCHEMA, job_tables.SCHEMA, task_ids.SCHEMA, step_times.SCHEMA, usage.SCHEMA]
 TASK: dict[str, Any] = {"prompt": "a", "images": ["x" * 5000], "policy": {"ttl": 5}}
-
-
-@pytest.fixture
-async def queue(tmp_path: Path) -> AsyncIterator[JobQueue]:
-    database = Database(tmp_path / "db.sqlite", SCHEMAS)
-    media = MediaStore(database, tmp_path / "media")
-    store, times = JobStore(database, IdClaims("job")), StepTimes(database)
-    queue = JobQueue(store, media, [FakeWorker()], times, bounds=QueueBounds(9, 1e6))
-    await queue.open()
-    yield queue
-    await queue.close()
-    database.close()
 
 
 async def record(queue: JobQueue, task_id: str = "one") -> Job:
