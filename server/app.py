@@ -45,6 +45,7 @@ from server.delivery.sender import Sender
 from server.errors import ApiError
 from server.extras import is_installed
 from server.jobs import rows as job_tables
+from server.jobs import unprepared
 from server.jobs.history import JobHistory
 from server.jobs.policy.admission import QueueBounds
 from server.jobs.queue import JobQueue
@@ -92,6 +93,7 @@ SURFACES = (RunwareSurface, EvoLinkSurface, OpenAISurface, WaveSpeedSurface, Run
 TABLES = (
     media_tables.SCHEMA,
     job_tables.SCHEMA,
+    unprepared.SCHEMA,
     lora_tables.SCHEMA,
     task_ids.SCHEMA,
     picture_tasks.SCHEMA,
@@ -122,6 +124,7 @@ def create_app(settings: Settings, catalog: Catalog, workers: Sequence[Worker]) 
             await surface.open()
         dispatcher.open(_couriers(settings, services, surfaces))
         await services.queue.open()
+        await services.tasks.open()
         await services.deadlines.open()
         sweeper = asyncio.create_task(_sweep(services))
         try:
@@ -129,6 +132,7 @@ def create_app(settings: Settings, catalog: Catalog, workers: Sequence[Worker]) 
         finally:
             sweeper.cancel()
             await services.deadlines.close()
+            await services.tasks.close()
             await services.queue.close()
             await dispatcher.close()
             await services.sender.aclose()

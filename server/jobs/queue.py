@@ -63,6 +63,7 @@ class JobQueue:
     ) -> None:
         """`limits` are those of an owner. `most_seconds` is the longest task that is accepted."""
         self._store = store
+        self.unprepared = store.unprepared
         self._media = media
         self._times = times
         self._bounds = bounds
@@ -157,9 +158,7 @@ class JobQueue:
         """Hold a place for a task while its pictures are fetched. Raises what `submit` raises, but for its id."""
         if self.failure is not None and not self.ready:
             raise ServiceUnavailable(f"No worker can start: {self.failure}", code="modelNotReady")
-        self._media.space.check()
-        check_work(request, self.estimates, self._most_seconds)
-        return self._scheduler.place(owner, self.estimates.seconds(request))
+        return self._scheduler.place(owner, self._checked_seconds(request))
 
     async def submit(self, submission: Submission, *, placed: bool = False) -> Job:
         """Accept a job. It is on disk when this returns. `placed` says that its `place` is held.
@@ -170,13 +169,24 @@ class JobQueue:
         if not placed:
             async with self.place(submission.owner, submission.request):
                 return await self.submit(submission, placed=True)
-        self._media.space.check()
-        check_work(submission.request, self.estimates, self._most_seconds)
-        job = await self._store.accept(submission, estimate=self.estimates.seconds(submission.request))
-        for supervisor in self._supervisors:
-            supervisor.wake()
+        job = await self._store.accept(submission, estimate=self._checked_seconds(submission.request))
+        self._offer()
+        return job
+
+    async def accept_unprepared(self, submission: Submission, spec: str) -> Job:
+        """Accept a job whose `place` is held, and that waits for `prepare`. Raises `ConflictTaskUUID`."""
+        estimate = self.estimates.seconds(submission.request)
+        job = await self.unprepared.accept(submission, spec, estimate=estimate)
         self._events.move_queue()
         return job
+
+    async def prepare(self, submission: Submission) -> None:
+        """Let a worker take a job that was accepted before its pictures were fetched, unless it has ended meanwhile.
+
+        Raises `ValueTooLarge` and `InsufficientStorage`.
+        """
+        await self.unprepared.prepare(submission, estimate=self._checked_seconds(submission.request))
+        self._offer()
 
     async def accept_failed(self, submission: Submission, failure: Failure) -> Job:
         """Accept a job that has failed already: its client polls for it. Raises `ConflictTaskUUID`."""
@@ -221,10 +231,11 @@ class JobQueue:
 
     async def cancel_queued(self, key: Key, reason: Failure = CANCELLED) -> bool:
         """Cancel a job that waits. False when it does not wait."""
-        job = await self._store.cancel_queued(*key, reason)
-        if job is not None:
-            self.recorder.announce_end(job)
-        return job is not None
+        return self._announce(await self._store.end_queued(*key, reason))
+
+    async def fail_queued(self, key: Key, failure: Failure) -> bool:
+        """Let a job fail that waits. False when it does not wait."""
+        return self._announce(await self._store.end_queued(*key, failure, "failed"))
 
     @contextlib.contextmanager
     def giving_up(self, key: Key, gone: asyncio.Event) -> Iterator[None]:
@@ -289,6 +300,24 @@ class JobQueue:
         await gone.wait()
         if await self.cancel_queued(key):
             log.info("a task was cancelled because its client is gone", task=key[1])
+
+    def _checked_seconds(self, request: RenderRequest) -> float:
+        """The seconds that a request takes. Raises `ValueTooLarge`, and `InsufficientStorage` without room for it."""
+        self._media.space.check()
+        check_work(request, self.estimates, self._most_seconds)
+        return self.estimates.seconds(request)
+
+    def _offer(self) -> None:
+        """Tell the workers and the watchers that another job waits."""
+        for supervisor in self._supervisors:
+            supervisor.wake()
+        self._events.move_queue()
+
+    def _announce(self, ended: Job | None) -> bool:
+        """Announce the end of a job that waited, if it did."""
+        if ended is not None:
+            self.recorder.announce_end(ended)
+        return ended is not None
 
     def _busy_workers(self) -> list[Busy]:
         """What the workers do that take jobs."""

@@ -120,6 +120,21 @@ def insert_job(connection: sqlite3.Connection, submission: Submission, created: 
     return row["id"]
 
 
+def prepare_job(connection: sqlite3.Connection, job_id: int, submission: Submission, estimate: float) -> None:
+    """Give a job what depends on its pictures: its request and its images."""
+    connection.execute(
+        "UPDATE jobs SET task = ?, request = ?, image_uuids = ?, warnings = ?, estimate = ? WHERE id = ?",
+        (
+            json.dumps(submission.task),
+            _REQUEST.dump_json(submission.request, by_alias=True).decode(),
+            json.dumps(submission.image_uuids),
+            json.dumps(submission.warnings),
+            estimate,
+            job_id,
+        ),
+    )
+
+
 def open_inputs(connection: sqlite3.Connection) -> frozenset[Path]:
     """The files of the pictures that jobs need which have not ended. A request that cannot be read needs none."""
     requests = connection.execute("SELECT request FROM jobs WHERE state IN ('queued', 'running')")

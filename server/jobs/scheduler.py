@@ -93,7 +93,8 @@ class Scheduler:
         `left` are the seconds of its other images. Weights of another model would be loaded and dropped in turns.
         """
         task, since = self._running[job.id]
-        other = self._share.gives_way(task, time.monotonic() - since, left, await self._store.waiting())
+        waiting = await self._store.waiting(prepared=True)
+        other = self._share.gives_way(task, time.monotonic() - since, left, waiting)
         return other is not None and len(await self._store.models((job.id, other.job_id))) == 1
 
     async def put_back(self, job: Job, left: float) -> None:
@@ -102,7 +103,7 @@ class Scheduler:
 
     async def withdraw(self, job: Job, reason: Failure) -> Job | None:
         """Cancel a job that was put back. None if it is rendered again already."""
-        return await self._store.cancel_queued(*job.submission.key, reason)
+        return await self._store.end_queued(*job.submission.key, reason)
 
     def release(self, job: Job) -> None:
         """A worker has left a job that was claimed. The seconds that it took are charged to the owner."""

@@ -18,6 +18,7 @@ from server.jobs.job import CANCELLED, Job, Result, State, Submission
 from server.jobs.job_table import JobTable, TaskIdClaims, tell_result
 from server.jobs.policy.fair_share import Waiting
 from server.jobs.rows import held_end, hold_end, insert_result, read_job, read_result, set_result_failure
+from server.jobs.unprepared import PREPARED, UnpreparedJobs
 from server.keys.usage import count_image
 
 T = TypeVar("T")
@@ -58,6 +59,7 @@ class JobStore:
         self._database = database
         self._table = JobTable(ids)
         self._wake = wake
+        self.unprepared = UnpreparedJobs(database, self._table)
 
     async def accept(self, submission: Submission, *, estimate: float = 0.0) -> Job:
         """Put a job on disk, queued. `estimate` are the seconds that it is expected to take.
@@ -90,7 +92,7 @@ class JobStore:
         """
 
         def work(connection: sqlite3.Connection) -> Job | None:
-            chosen = choose(_waiting(connection))
+            chosen = choose(_waiting(connection, PREPARED))
             if chosen is None:
                 return None
             query = "UPDATE jobs SET state = 'running', started = max(created, ?), attempts = attempts + 1 WHERE id = ?"
@@ -99,9 +101,9 @@ class JobStore:
 
         return await self._database.run(work)
 
-    async def waiting(self) -> tuple[Waiting, ...]:
-        """The jobs that wait, in the order of their acceptance."""
-        return await self._database.run(_waiting)
+    async def waiting(self, *, prepared: bool = False) -> tuple[Waiting, ...]:
+        """The jobs that wait, in the order of their acceptance: all, or those that a worker may take."""
+        return await self._database.run(lambda connection: _waiting(connection, PREPARED if prepared else "TRUE"))
 
     async def accepted_since(self, owner: str, since: float) -> tuple[float, ...]:
         """When the jobs of an owner were accepted, since a time. Times are seconds since the epoch."""
@@ -211,13 +213,15 @@ class JobStore:
 
         return await self._deliver(work)
 
-    async def cancel_queued(self, owner: str, task_uuid: str, reason: Failure = CANCELLED) -> Job | None:
-        """Cancel a job that waits, for a reason that its failure keeps. None when it does not wait."""
+    async def end_queued(
+        self, owner: str, task_uuid: str, failure: Failure = CANCELLED, state: State = "cancelled"
+    ) -> Job | None:
+        """Cancel a job that waits, or let it fail, for a reason that is kept. None when it does not wait."""
 
         def work(connection: sqlite3.Connection) -> Job | None:
             query = "SELECT id FROM jobs WHERE owner = ? AND task_uuid = ? AND state = 'queued'"
             row = connection.execute(query, (owner, task_uuid)).fetchone()
-            return self._table.end(connection, row["id"], "cancelled", reason) if row else None
+            return self._table.end(connection, row["id"], state, failure) if row else None
 
         return await self._deliver(work)
 
@@ -275,6 +279,6 @@ class JobStore:
         return done
 
 
-def _waiting(connection: sqlite3.Connection) -> tuple[Waiting, ...]:
-    query = "SELECT id, owner, estimate FROM jobs WHERE state = 'queued' ORDER BY id"
+def _waiting(connection: sqlite3.Connection, condition: str) -> tuple[Waiting, ...]:
+    query = f"SELECT id, owner, estimate FROM jobs WHERE state = 'queued' AND {condition} ORDER BY id"
     return tuple(Waiting(row["id"], row["owner"], row["estimate"]) for row in connection.execute(query))

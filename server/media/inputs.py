@@ -116,7 +116,7 @@ class InputImages:
         scheme = value[:8].lower()
         if scheme.startswith("data:"):
             return await asyncio.to_thread(_decode_data_uri, value)
-        if scheme.startswith(("http://", "https://")):
+        if needs_download(value):
             return await self._fetcher.fetch(value)
         if _OTHER_SCHEME.match(value):
             raise MediaError(f"Only http and https URLs are fetched. Send {_FORMS}.")
@@ -124,6 +124,11 @@ class InputImages:
             # The message does not repeat the text: it may hold a password, or a lone surrogate, which JSON cannot.
             raise MediaError(f"The value is a path. A file on your machine cannot be read here. Send {_FORMS}.")
         return await asyncio.to_thread(_decode_base64, value)
+
+
+def needs_download(value: str) -> bool:
+    """Whether a text names an image that somebody else serves."""
+    return value.lstrip()[:8].lower().startswith(("http://", "https://"))
 
 
 def _decode_data_uri(value: str) -> bytes:

@@ -5,7 +5,7 @@ parameter's name but those in `parameters`.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from accel.cache.plan import CachePlan
@@ -84,6 +84,20 @@ class TaskSpec:
         texts |= {"seed_image": self.seed_image, "mask": self.mask}
         texts |= {f"controls[{n}].control_image": control.image for n, control in enumerate(self.controls)}
         return {path: text for path, text in texts.items() if text is not None}
+
+    def with_pictures(self, texts: Mapping[str, str]) -> "TaskSpec":
+        """The same task whose pictures have other texts, by those that they have now."""
+
+        def changed(text: str | None) -> str | None:
+            return None if text is None else texts.get(text, text)
+
+        return replace(
+            self,
+            references=tuple(texts.get(text, text) for text in self.references),
+            seed_image=changed(self.seed_image),
+            mask=changed(self.mask),
+            controls=tuple(replace(each, image=texts.get(each.image, each.image)) for each in self.controls),
+        )
 
     def parameter(self, path: str) -> str:
         """The client's name of a part of its task."""

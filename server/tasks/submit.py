@@ -7,9 +7,10 @@ import asyncio
 import contextlib
 import uuid
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from pipelines.request import RenderRequest
 from server.delivery.sender import Sender
 from server.errors import (
     ApiError,
@@ -24,11 +25,12 @@ from server.extras import install_command
 from server.jobs.events import Ended, Event, ResultReady, Stopping
 from server.jobs.job import Cancellation, Job, SafetyAction, Submission
 from server.jobs.queue import JobQueue
-from server.media.inputs import InputImages
+from server.media.inputs import InputImages, needs_download
 from server.media.store import Media
 from server.tasks.cancel_scopes import CancelScopes
 from server.tasks.options import TaskOptions
 from server.tasks.pictures.picture_rules import check_pictures
+from server.tasks.preparations import Preparations, read_spec, spec_text
 from server.tasks.resolve import assumed_request, to_request
 from server.tasks.spec import TaskSpec
 from server.tasks.task_ids import TaskIds
@@ -59,6 +61,7 @@ class TaskService:
         options: TaskOptions,
         scopes: CancelScopes,
     ) -> None:
+        self._preparations = Preparations(queue, self._prepare)
         self._ids = ids
         self._queue = queue
         self._inputs = inputs
@@ -82,6 +85,43 @@ class TaskService:
                 async for event in _up_to_the_end(events, listens=listens):
                     yield event
 
+    async def open(self) -> None:
+        """Go on with the tasks whose pictures an earlier process has not fetched."""
+        await self._preparations.open()
+
+    async def close(self) -> None:
+        """Stop fetching pictures. The next start goes on with it."""
+        await self._preparations.close()
+
+    async def accept_early(self, spec: TaskSpec) -> Job:
+        """Accept a task whose client is answered before its pictures are downloaded.
+
+        A picture that then cannot be used is the task's failure. One that is in the request itself is read now.
+        Raises what `run` raises.
+        """
+        if not any(needs_download(text) for text in spec.pictures.values()):
+            return await self._accept(spec)
+        async with contextlib.AsyncExitStack() as held:
+            async with self._scopes.open(spec.owner, spec.task_id):
+                request = await self._enter(spec, held)
+                here = {path: text for path, text in spec.pictures.items() if not needs_download(text)}
+                pictures = await self._resolve(spec, here)
+            spec = replace(
+                spec.with_pictures({text: pictures[path].uuid for path, text in here.items()}),
+                task=_kept(spec, pictures),
+            )
+            job = await self._queue.accept_unprepared(self._submission(spec, request, ()), spec_text(spec))
+        self._preparations.begin(spec)
+        return job
+
+    async def accept_again(self, job: Job) -> Job | None:
+        """Accept a job again that failed before its pictures were there. None for any other job.
+
+        Raises what `run` raises.
+        """
+        text = await self._queue.unprepared.spec(job)
+        return None if text is None else await self.accept_early(read_spec(text))
+
     async def cancel(self, owner: str, task_id: str) -> Cancellation:
         """Cancel a task of any kind, and return when it has ended.
 
@@ -89,6 +129,7 @@ class TaskService:
         Raises `ServiceUnavailable` when the server stops before the end.
         """
         stopped = await self._scopes.cancel(owner, task_id)
+        self._preparations.stop((owner, task_id.lower()))
         outcome = await self._queue.cancel(owner, task_id)
         if outcome == "unknown" and await self._ids.kind(owner, task_id) is not None:
             outcome = "ended"
@@ -99,14 +140,23 @@ class TaskService:
         """Put a task into the queue. It has a place there before any picture is fetched."""
         async with contextlib.AsyncExitStack() as held:
             async with self._scopes.open(spec.owner, spec.task_id):
-                await self._ids.check_free(spec.owner, spec.task_id)
-                self._safety(spec)
-                request = assumed_request(spec, self._options.profiles)
-                await held.enter_async_context(self._queue.place(spec.owner, request))
-                await self._check_receivers(spec)
-                pictures = await self._resolve(spec)
-            check_pictures(spec, pictures)
-            return await self._queue.submit(self._submission(spec, pictures), placed=True)
+                await self._enter(spec, held)
+                pictures = await self._resolve(spec, spec.pictures)
+            return await self._queue.submit(self._resolved(spec, pictures), placed=True)
+
+    async def _enter(self, spec: TaskSpec, held: contextlib.AsyncExitStack) -> RenderRequest:
+        """Check all of a task but its pictures, and hold a place in the queue for it. Returns what it may become."""
+        await self._ids.check_free(spec.owner, spec.task_id)
+        self._safety(spec)
+        request = assumed_request(spec, self._options.profiles)
+        await held.enter_async_context(self._queue.place(spec.owner, request))
+        await self._check_receivers(spec)
+        return request
+
+    async def _prepare(self, spec: TaskSpec) -> None:
+        """Fetch the pictures of a task that was accepted before, and let a worker take it."""
+        pictures = await self._resolve(spec, spec.pictures)
+        await self._queue.prepare(self._resolved(spec, pictures))
 
     def _safety(self, spec: TaskSpec) -> SafetyAction | None:
         """What to do with unsafe images, None for no check. Raises `TaskRejected` when none can be made."""
@@ -131,9 +181,8 @@ class TaskService:
         if errors:
             raise TaskRejected(*errors)
 
-    async def _resolve(self, spec: TaskSpec) -> dict[str, Media]:
-        """Every picture of a task, stored, by its path. Raises `TaskRejected` with all that cannot be used."""
-        texts = spec.pictures
+    async def _resolve(self, spec: TaskSpec, texts: Mapping[str, str]) -> dict[str, Media]:
+        """Pictures of a task, stored, by the paths of their texts. Raises `TaskRejected` with all that are unusable."""
         found = await asyncio.gather(
             *(self._inputs.resolve(text, owner=spec.owner) for text in texts.values()), return_exceptions=True
         )
@@ -150,16 +199,24 @@ class TaskService:
             raise TaskRejected(*errors)
         return pictures
 
-    def _submission(self, spec: TaskSpec, pictures: Mapping[str, Media]) -> Submission:
+    def _resolved(self, spec: TaskSpec, pictures: Mapping[str, Media]) -> Submission:
+        """A task with all its pictures. Raises `TaskRejected` when they do not fit together."""
+        check_pictures(spec, pictures)
         request, warnings = to_request(spec, pictures, self._options.profiles)
+        images = tuple(str(uuid.uuid4()) for _ in range(request.count))
+        return self._submission(replace(spec, task=_kept(spec, pictures)), request, images, warnings)
+
+    def _submission(
+        self, spec: TaskSpec, request: RenderRequest, images: tuple[str, ...], warnings: tuple[str, ...] = ()
+    ) -> Submission:
         return Submission(
             owner=spec.owner,
             dialect=spec.dialect,
             task_uuid=spec.task_id,
-            task=_kept(spec, pictures),
+            task=dict(spec.task),
             request=request,
             encoding=spec.encoding,
-            image_uuids=tuple(str(uuid.uuid4()) for _ in range(request.count)),
+            image_uuids=images,
             ttl=self._options.result_ttl if spec.ttl is None else spec.ttl,
             webhook=spec.webhook,
             upload=spec.upload,

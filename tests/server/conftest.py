@@ -1,4 +1,6 @@
+import asyncio
 import base64
+import threading
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,9 +13,10 @@ from pipelines.catalog.catalog import Catalog, load_catalog
 from server.app import TABLES, create_app
 from server.database import Database
 from server.jobs.store import JobStore
+from server.media.fetching.fetch import Fetcher
 from server.settings import Settings
 from server.tasks.task_ids import IdClaims
-from tests.fakes import FakeWorker, InProcessDecoders, picture
+from tests.fakes import PAUSE_SECONDS, FakeWorker, InProcessDecoders, picture
 from tests.receivers import Receiver, receiver
 
 TEST_HOSTS = ("box", "testserver")
@@ -85,6 +88,28 @@ def there() -> Iterator[Receiver]:
     """A receiver of webhooks and uploads."""
     with receiver() as found:
         yield found
+
+
+class Downloads:
+    """What is behind every URL. It comes once `go` is set."""
+
+    def __init__(self) -> None:
+        self.go = threading.Event()
+        self.data = picture(480, 400)
+        self.ended = 0
+
+    async def fetch(self, fetcher: Fetcher, url: str) -> bytes:
+        while not self.go.is_set():  # noqa: ASYNC110  set by a test, in another thread
+            await asyncio.sleep(PAUSE_SECONDS)
+        self.ended += 1
+        return self.data
+
+
+@pytest.fixture
+def downloads(monkeypatch: pytest.MonkeyPatch) -> Downloads:
+    found = Downloads()
+    monkeypatch.setattr(Fetcher, "fetch", lambda fetcher, url: found.fetch(fetcher, url))
+    return found
 
 
 @pytest.fixture

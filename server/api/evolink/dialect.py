@@ -14,6 +14,7 @@ from server.errors import ApiError, Failure, InvalidParameter
 from server.jobs.job import Job, State
 from server.media.encode import DEFAULT_QUALITY, Encoding
 from server.tasks.lora_library import LoraLibrary
+from server.tasks.pictures.picture_rules import DIMENSIONS
 from server.tasks.plain.parameter_names import parameter_at_fault
 from server.tasks.plain.plain_task import PlainTask, to_spec
 from server.tasks.spec import TaskSpec
@@ -35,7 +36,12 @@ STATES: dict[State, TaskState] = {
     "cancelled": "failed",
 }
 # Our codes of failures, and the vendor's of tasks. Others follow from the HTTP status.
-_TASK_CODES = {"taskCancelled": "request_cancelled", "imageNotFound": "resource_not_found"}
+_TASK_CODES = {
+    "taskCancelled": "request_cancelled",
+    "imageNotFound": "resource_not_found",
+    DIMENSIONS: "image_dimension_mismatch",
+    "invalidImage_urls": "image_processing_error",  # it cannot be fetched or read
+}
 _TASK_STATUS_CODES = {503: "service_unavailable", 504: "generation_timeout"}
 
 

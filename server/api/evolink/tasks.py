@@ -21,7 +21,6 @@ from server.api.services import Services
 from server.errors import ConflictTaskUUID, InvalidParameter, NotFound
 from server.jobs.history import JobFilter
 from server.jobs.job import Job, State
-from server.tasks.waiting import accept
 
 REPLAY_HEADER = "idempotency-replayed"
 
@@ -35,7 +34,7 @@ class EvoLinkTasks:
         self._progress = ToldProgress(services.queue)
 
     async def create(self, request: Request, client: Client, body: Mapping[str, Any]) -> Response:
-        """Accept a task and answer with it, or with the earlier one of its idempotency key.
+        """Accept a task before its pictures are downloaded, and answer with it or with the earlier one of its key.
 
         Raises `ApiError` or `TaskRejected`.
         """
@@ -48,7 +47,7 @@ class EvoLinkTasks:
         if key is not None and (known := await self._repeated(client, call)) is not None:
             return known
         try:
-            job = await accept(self._services.tasks, self._dialect.parse(call, client))
+            job = await self._services.tasks.accept_early(self._dialect.parse(call, client))
         except ConflictTaskUUID:  # the same request, a moment earlier
             if (known := await self._repeated(client, call)) is None:
                 raise

@@ -38,10 +38,14 @@ class RunpodOperations:
         self._retried = 0
 
     async def run(self, endpoint: str, body: dict[str, Any], client: Client) -> Json:
-        """Accept a job. One with wrong parameters is accepted too, and fails, because a client polls it then."""
+        """Accept a job before its pictures are downloaded: the clients give the answer three seconds.
+
+        One with wrong parameters is accepted too, and fails, because a client polls it then.
+        """
         request = self._read(endpoint, f"{uuid.uuid4()}-u1", body, client)
         try:
-            job = await self._accept(request, client)
+            job = await self._services.tasks.accept_early(self._dialect.parse(request, client))
+            await self._set_limits(request, client)
         except TaskRejected as rejected:
             if any(error.parameter == "webhook" for error in rejected.errors):
                 raise
@@ -53,7 +57,8 @@ class RunpodOperations:
         """Accept a job and hold the line until it has ended or the time is over. Raises `JobRejected`."""
         request = self._read(endpoint, f"sync-{uuid.uuid4()}-u1", body, client)
         try:
-            await self._accept(request, client)
+            await accept(self._services.tasks, self._dialect.parse(request, client))
+            await self._set_limits(request, client)
         except TaskRejected as rejected:
             raise JobRejected(request.task_id, rejected.errors[0]) from rejected
         return await self.wait(request.task_id, client, seconds)
@@ -97,11 +102,14 @@ class RunpodOperations:
         job = await self._job(job_id, client)
         if status_of(job) not in ("FAILED", "TIMED_OUT"):
             raise InvalidRequest(f"only failed and timed out jobs are retried; this one is {status_of(job)}")
-        if never_ran(job):
-            raise InvalidRequest("the parameters of this job are wrong, so it would fail again")
-        uuids = tuple(str(uuid.uuid4()) for _ in job.submission.image_uuids)
         limits = self._services.deadlines.limits(client.owner, job_id)
-        again = await self._services.queue.submit(replace(job.submission, image_uuids=uuids))
+        if never_ran(job):  # its pictures may be there now
+            again = await self._services.tasks.accept_again(job)
+            if again is None:
+                raise InvalidRequest("the parameters of this job are wrong, so it would fail again")
+        else:
+            uuids = tuple(str(uuid.uuid4()) for _ in job.submission.image_uuids)
+            again = await self._services.queue.submit(replace(job.submission, image_uuids=uuids))
         self._retried += 1
         self._streamed.pop(again.submission.key, None)
         await self._services.deadlines.set(client.owner, job_id, limits)
@@ -146,15 +154,13 @@ class RunpodOperations:
         except TaskRejected as rejected:
             raise rejected.errors[0] from rejected
 
-    async def _accept(self, request: JobRequest, client: Client) -> Job:
-        """Put a job into the queue, with its limits."""
+    async def _set_limits(self, request: JobRequest, client: Client) -> None:
+        """Give an accepted job the limits of its policy."""
         policy = request.body.policy
-        job = await accept(self._services.tasks, self._dialect.parse(request, client))
         if policy.executionTimeout is not None or policy.ttl is not None:
             run_seconds = None if policy.executionTimeout is None else policy.executionTimeout / 1000
             expires = None if policy.ttl is None else time.time() + policy.ttl / 1000
             await self._services.deadlines.set(client.owner, request.task_id, Limits(run_seconds, expires))
-        return job
 
     async def _awaited(self, job_id: str, client: Client, seconds: float) -> Job:
         return _of_this_dialect(await wait_for_end(self._services.queue, client.owner, job_id, seconds, client.gone))

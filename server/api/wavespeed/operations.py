@@ -25,7 +25,7 @@ from server.errors import InvalidParameter, NotFound, TaskRejected
 from server.jobs.history import JobFilter
 from server.jobs.job import Job, State
 from server.tasks.endings.failed_tasks import record_failed
-from server.tasks.waiting import accept, wait_for_end
+from server.tasks.waiting import wait_for_end
 
 # The vendor's own cap, as the tests of its Python SDK have it. Node's fetch would wait 300 s for the headers.
 SYNC_SECONDS = 90.0
@@ -43,7 +43,7 @@ class Predictions:
         self._uploads = uploads
 
     async def submit(self, model: str, body: dict[str, Any], client: Client, webhook: str | None) -> Json:
-        """Accept a prediction, and hold the line if its body asks for that.
+        """Accept a prediction before its pictures are downloaded, and hold the line if its body asks for that.
 
         One with a picture that cannot be used is accepted too, and has failed then. Raises `TaskRejected` for other
         wrong parameters.
@@ -52,7 +52,7 @@ class Predictions:
         request = Submission(model, new_id(), body, webhook)
         spec = self._dialect.parse(request, client)
         try:
-            job = await accept(self._services.tasks, spec)
+            job = await self._services.tasks.accept_early(spec)
         except TaskRejected as rejected:  # for its pictures, or for a webhook that may not be called
             if any(error.parameter == WEBHOOK for error in rejected.errors):
                 raise

@@ -11,6 +11,7 @@ from server.errors import ApiError, IncompatibleParameters, InvalidParameter, Ta
 from server.media.store import Media
 from server.tasks.spec import TaskSpec
 
+DIMENSIONS = "invalidImageDimensions"
 Pictures = Mapping[str, Media]  # by the path that `TaskSpec.pictures` has for each
 
 
@@ -28,7 +29,8 @@ def _sides(spec: TaskSpec, pictures: Pictures) -> Iterator[ApiError]:
         if not (low <= picture.width <= high and low <= picture.height <= high):
             name = spec.parameter(path)
             message = f"Invalid value for '{name}' parameter. The image is {picture.width}×{picture.height} pixels; "
-            yield InvalidParameter(name, f"{message}its sides must have {low} to {high}.", details={"type": "string"})
+            message += f"its sides must have {low} to {high}."
+            yield InvalidParameter(name, message, code=DIMENSIONS, details={"type": "string"})
 
 
 def _aspects(spec: TaskSpec, pictures: Pictures) -> Iterator[ApiError]:

@@ -137,14 +137,14 @@ async def test_interrupted_jobs_wait_again_with_what_they_have(store: JobStore) 
 
 async def test_only_waiting_jobs_are_cancelled_at_once(store: JobStore) -> None:
     job = await store.accept(SUBMISSION)
-    cancelled = await store.cancel_queued(*SUBMISSION.key)
+    cancelled = await store.end_queued(*SUBMISSION.key)
     assert cancelled is not None
     assert (cancelled.id, cancelled.state, cancelled.failure) == (
         job.id,
         "cancelled",
         Failure("taskCancelled", "The task was cancelled.", 500),
     )
-    assert await store.cancel_queued(*SUBMISSION.key) is None
+    assert await store.end_queued(*SUBMISSION.key) is None
 
 
 async def test_a_job_that_takes_the_server_down_is_tried_twice(store: JobStore) -> None:

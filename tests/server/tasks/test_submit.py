@@ -14,8 +14,11 @@ from server.media.inputs import InputImages
 from server.tasks.spec import TaskSpec
 from server.tasks.submit import Accepted, TaskEvent, TaskService
 from tests.fakes import FakeWorker, picture
+from tests.server.conftest import Downloads
+from tests.server.jobs.common import ended
 from tests.server.tasks.common import EDIT, SPEC
 
+URL = "https://example.com/a.png"
 INLINE = "data:image/png;base64," + base64.b64encode(picture(700, 300)).decode()
 
 
@@ -158,6 +161,56 @@ async def test_a_task_is_cancelled_while_its_pictures_are_fetched(
     with pytest.raises(TaskCancelled):
         await running
     assert await service.cancel("me", SPEC.task_id) == "unknown"
+
+
+async def test_a_task_is_accepted_before_its_pictures_are_downloaded(
+    service: TaskService, queue: JobQueue, downloads: Downloads
+) -> None:
+    task = {"images": [INLINE, URL]}
+    spec = replace(SPEC, wait=False, model=EDIT, task=task, references=(INLINE, URL), width=None, height=None)
+    with queue.watch(("me", SPEC.task_id)) as told:
+        job = await service.accept_early(spec)
+        assert (job.state, job.submission.image_uuids, downloads.ended) == ("queued", (), 0)
+        assert job.submission.task["images"][1] == URL
+        assert len(job.submission.task["images"][0]) == 36
+        downloads.go.set()
+        done = await ended(told)
+    assert (done.state, [(r.width, r.height) for r in done.submission.request.references]) == (
+        "done",
+        [(700, 300), (480, 400)],
+    )
+    await service.close()
+
+
+async def test_what_is_in_an_early_task_itself_is_refused_at_once(service: TaskService, downloads: Downloads) -> None:
+    with pytest.raises(TaskRejected, match=r"references\[1\]"):
+        await service.accept_early(replace(SPEC, model=EDIT, references=(URL, "/a.png")))
+    with pytest.raises(TaskRejected, match="mask"):
+        await service.accept_early(replace(SPEC, seed_image=INLINE, mask="no picture"))
+    assert await service.cancel("me", SPEC.task_id) == "unknown"
+
+
+async def test_a_task_that_failed_for_its_pictures_is_accepted_again(
+    service: TaskService, queue: JobQueue, downloads: Downloads
+) -> None:
+    downloads.go.set()
+    data, downloads.data = downloads.data, b"no picture"
+    with queue.watch(("me", SPEC.task_id)) as told:
+        await service.accept_early(replace(SPEC, model=EDIT, references=(URL,), parameters={"references[0]": "image"}))
+        failed = await ended(told)
+        assert failed.failure is not None
+        assert (failed.failure.code, "'image'" in failed.failure.message) == ("invalidImage", True)
+        downloads.data = data
+        assert await service.accept_again(failed) is not None
+        done = await ended(told)
+    assert done.state == "done"
+    assert await service.accept_again(done) is None
+
+
+async def test_an_early_task_is_cancelled_during_its_downloads(service: TaskService, downloads: Downloads) -> None:
+    await service.accept_early(replace(SPEC, model=EDIT, references=(URL,)))
+    assert await service.cancel("me", SPEC.task_id) == "cancelled"
+    assert await service.cancel("me", SPEC.task_id) == "ended"
 
 
 async def test_a_cancelled_task_tells_its_client_keeps_its_images_and_may_be_sent_again(

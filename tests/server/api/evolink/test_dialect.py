@@ -50,6 +50,8 @@ def test_an_error_object(error: ApiError | Failure, code: str, kind: str, param:
         (Failure("taskTimedOut", "", 504), "generation_timeout"),
         (Failure("inferenceError", "", 500), "service_error"),
         (Failure("invalidModel", "", 400), "invalid_parameters"),
+        (Failure("invalidImage_urls", "", 400), "image_processing_error"),
+        (Failure("invalidImageDimensions", "", 400), "image_dimension_mismatch"),
     ],
 )
 def test_the_code_of_a_failed_task(failure: Failure, code: str) -> None:

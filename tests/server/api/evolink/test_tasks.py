@@ -13,7 +13,8 @@ from server.api.generations_route import DIALECT_HEADER
 from server.api.response_headers import WARNINGS_HEADER
 from server.errors import Failure
 from tests.fakes import FakeWorker, picture
-from tests.server.api.evolink.conftest import BODY, CREATE, TASKS
+from tests.server.api.evolink.conftest import BODY, CREATE, PICTURE, TASKS
+from tests.server.conftest import Downloads
 
 CREATED = {"created", "id", "model", "object", "progress", "status", "task_info", "type", "usage"}
 
@@ -93,7 +94,6 @@ def test_what_has_no_effect_is_said_in_a_header(client: TestClient) -> None:
         ({"model": "z-image"}, "model"),
         ({"model": "qwen-image-edit", "image_urls": BODY["image_urls"] * 2}, "image_urls"),
         ({"model": "qwen-image"}, "image_urls"),
-        ({"image_urls": ["http://10.0.0.1/a.png"]}, "image_urls[0]"),
         ({"image_urls": [*BODY["image_urls"], "no picture"]}, "image_urls[1]"),
         ({"callback_url": "https://127.0.0.1/a"}, "callback_url"),
         ({"callback_url": "http://example.com/a"}, "callback_url"),
@@ -116,6 +116,28 @@ def test_sides_of_pictures(client: TestClient, width: int, height: int, legal: b
         assert response.status_code == 200
     else:
         assert "must have 384 to 3072" in refused(response, 400, "invalid_request", "image_urls[0]")
+
+
+def test_a_task_is_created_before_its_pictures_are_downloaded(
+    client: TestClient, worker: FakeWorker, downloads: Downloads
+) -> None:
+    task = create(client, image_urls=[PICTURE, "https://example.com/a.png"]).json()
+    assert (task["status"], downloads.ended) == ("pending", 0)
+    assert client.get(f"{TASKS}/{task['id']}").json()["status"] == "pending"
+    downloads.go.set()
+    assert ended(client, task["id"])["status"] == "completed"
+    assert len(worker.jobs[0].request.references) == 2
+    downloads.data = picture(300, 300)
+    error = ended(client, create(client, image_urls=["https://example.com/b.png"]).json()["id"])["error"]
+    assert (error["code"], error["type"]) == ("image_dimension_mismatch", "task_error")
+    assert "'image_urls[0]'" in error["message"]
+
+
+def test_a_private_address_fails_the_task(client: TestClient, worker: FakeWorker) -> None:
+    error = ended(client, create(client, image_urls=[PICTURE, "http://10.0.0.1/a.png"]).json()["id"])["error"]
+    assert error["code"] == "image_processing_error"
+    assert "'image_urls[1]'" in error["message"]
+    assert worker.jobs == []
 
 
 def test_a_failed_and_a_cancelled_task(client: TestClient, worker: FakeWorker) -> None:

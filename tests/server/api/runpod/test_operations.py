@@ -6,11 +6,14 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from pipelines.catalog.catalog import Catalog
 from server.api.runpod import operations
+from server.app import create_app
 from server.errors import Failure
 from server.settings import Settings
-from tests.fakes import FakeWorker
+from tests.fakes import FakeWorker, picture
 from tests.server.api.runpod.common import DRAW, EDIT, body_of, end_of, run, run_sync
+from tests.server.conftest import Downloads
 
 UUID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 FAILURE = Failure("inferenceError", "The worker failed.", 500)
@@ -80,6 +83,45 @@ def test_wrong_parameters_fail_at_once_or_later(client: TestClient, worker: Fake
     assert retried.status_code == 400
     assert "would fail again" in retried.json()["error"]
     assert worker.jobs == []
+
+
+def test_a_job_is_acknowledged_before_its_picture_is_downloaded(
+    client: TestClient, worker: FakeWorker, downloads: Downloads
+) -> None:
+    cancelled, job_id = (run(client, EDIT, image="https://example.com/a.png") for _ in range(2))
+    assert client.get(f"{EDIT}/status/{job_id}").json() == {"id": job_id, "status": "IN_QUEUE"}
+    assert client.get(f"{EDIT}/health").json()["jobs"]["inQueue"] == 2
+    assert client.post(f"{EDIT}/cancel/{cancelled}").json()["status"] == "CANCELLED"
+    downloads.go.set()
+    assert end_of(client, job_id)["status"] == "COMPLETED"
+    assert end_of(client, cancelled)["status"] == "CANCELLED"
+    assert (len(worker.jobs), downloads.ended) == (1, 1)
+
+
+def test_a_job_whose_picture_cannot_be_used_fails_and_is_retried(client: TestClient, downloads: Downloads) -> None:
+    downloads.go.set()
+    downloads.data = b"no picture"
+    job_id = run(client, EDIT, image="https://example.com/a.png")
+    job = end_of(client, job_id)
+    assert job.keys() == {"id", "status", "error"}
+    assert (job["status"], "'image'" in job["error"]) == ("FAILED", True)
+    downloads.data = picture()
+    assert client.post(f"{EDIT}/retry/{job_id}").json() == {"id": job_id, "status": "IN_QUEUE"}
+    assert end_of(client, job_id)["status"] == "COMPLETED"
+
+
+def test_a_job_whose_picture_is_downloaded_is_not_lost_by_a_restart(
+    settings: Settings, catalog: Catalog, worker: FakeWorker, downloads: Downloads
+) -> None:
+    def served() -> TestClient:
+        return TestClient(create_app(settings, catalog, [worker]), headers={"Authorization": "one"})
+
+    with served() as client:
+        job_id = run(client, EDIT, image="https://example.com/a.png")
+    assert worker.jobs == []
+    downloads.go.set()
+    with served() as client:
+        assert end_of(client, job_id)["status"] == "COMPLETED"
 
 
 def test_a_job_that_fails_while_it_runs_is_retried(client: TestClient, worker: FakeWorker) -> None:

@@ -11,6 +11,7 @@ from server.errors import Failure
 from tests.bombs import BOMB
 from tests.fakes import FakeWorker
 from tests.server.api.wavespeed.common import DRAW, EDIT, ROOT, TWO, data_of, end_of, submit
+from tests.server.conftest import Downloads
 
 
 def test_a_prediction_is_created_and_polled(client: TestClient, worker: FakeWorker) -> None:
@@ -52,6 +53,17 @@ def test_the_line_is_given_up(client: TestClient, worker: FakeWorker, monkeypatc
     assert "Sync mode timed out" in kept_waiting["error"]
     worker.release()
     assert end_of(client, kept_waiting)["status"] == "completed"
+
+
+def test_a_prediction_is_created_before_its_picture_is_downloaded(client: TestClient, downloads: Downloads) -> None:
+    created = data_of(submit(client, EDIT, image="https://example.com/a.png", size=None))
+    assert (created["status"], downloads.ended) == ("created", 0)
+    downloads.go.set()
+    assert end_of(client, created)["status"] == "completed"
+    downloads.data = b"no picture"
+    asked = {"image": "https://example.com/a.png", "enable_sync_mode": True}
+    failed = data_of(submit(client, EDIT, **asked))
+    assert (failed["status"], failed["code"]) == ("failed", 1402)
 
 
 def test_the_servers_own_route_cancels_a_prediction(client: TestClient, worker: FakeWorker) -> None:

@@ -85,7 +85,7 @@ async def test_a_cancelled_and_a_given_up_task_are_told_of(database: Database, s
     for number in range(2):
         webhook = Webhook("http://a.example/", "http://box", (), each_result=True)
         await store.accept(replace(submission(number), webhook=webhook))
-    assert await store.cancel_queued(*submission(1).key) is not None
+    assert await store.end_queued(*submission(1).key) is not None
     for _ in range(2):
         await store.claim()
         await store.requeue_interrupted()

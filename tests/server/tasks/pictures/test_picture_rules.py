@@ -35,7 +35,7 @@ def test_sides_must_not_differ_too_much(width: int, height: int, legal: bool) ->
 @pytest.mark.parametrize(("width", "height", "legal"), [(384, 3072, True), (383, 400, False), (400, 3073, False)])
 def test_a_dialect_may_bound_the_sides(width: int, height: int, legal: bool) -> None:
     errors = found({"references[0]": size(width, height)}, picture_sides=(384, 3072))
-    assert errors == ([] if legal else [("invalidMy picture", "my picture")])
+    assert errors == ([] if legal else [("invalidImageDimensions", "my picture")])
     assert found({"references[0]": size(width, height)}) == []
 
 
