@@ -10,7 +10,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from pipelines.catalog.catalog import Catalog, load_catalog
-from server.app import TABLES, create_app
+from server.app import SURFACES, TABLES, create_app
 from server.database import Database
 from server.jobs.store import JobStore
 from server.media.fetching.fetch import Fetcher
@@ -60,8 +60,8 @@ def worker() -> FakeWorker:
 
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
-    """A database with the tables of all dialects."""
-    database = Database(tmp_path / "db.sqlite", TABLES)
+    """A database with all tables of the server."""
+    database = Database(tmp_path / "db.sqlite", [*TABLES, *(surface.schema for surface in SURFACES)])
     yield database
     database.close()
 

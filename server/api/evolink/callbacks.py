@@ -4,6 +4,7 @@ import json
 
 from server.api.dialect import Notice
 from server.api.evolink.dialect import EvoLinkDialect
+from server.api.evolink.progress import ToldProgress
 from server.delivery.targets import Post
 from server.errors import InvalidParameter
 
@@ -13,12 +14,14 @@ FIELD = "callback_url"
 class EvoLinkWebhooks:
     """See `server.api.dialect.WebhookWriter`. The vendor documents no signature."""
 
-    def __init__(self, dialect: EvoLinkDialect) -> None:
+    def __init__(self, dialect: EvoLinkDialect, progress: ToldProgress) -> None:
         self._dialect = dialect
+        self._progress = progress
 
     async def write(self, notice: Notice) -> Post:
         """The task as a query would answer it."""
-        body = json.dumps(self._dialect.task(notice.job, notice.webhook.base_url))
+        (progress,) = await self._progress.of(notice.job)
+        body = json.dumps(self._dialect.task(notice.job, notice.webhook.base_url, progress))
         return Post(body.encode(), {"Content-Type": "application/json"})
 
 

@@ -1,22 +1,52 @@
-"""The progress that clients are told. It never falls, not even when a task starts again."""
+"""The progress that clients are told. It never falls: not when a task starts again, and not by a restart.
 
+It is on disk before a client is told of it.
+"""
+
+import sqlite3
+
+from server.database import Database
 from server.jobs.job import Job
 from server.jobs.queue import JobQueue
 
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS evolink_progress (
+    owner TEXT NOT NULL,
+    task_id TEXT NOT NULL,
+    percent INTEGER NOT NULL,
+    PRIMARY KEY (owner, task_id),
+    FOREIGN KEY (owner, task_id) REFERENCES task_ids ON DELETE CASCADE
+);
+"""
+# A task that has been deleted meanwhile is not kept.
+_KEEP = (
+    "INSERT INTO evolink_progress SELECT owner, task_id, ? FROM task_ids WHERE owner = ? AND task_id = ? "
+    "ON CONFLICT DO UPDATE SET percent = excluded.percent"
+)
+
 
 class ToldProgress:
-    """The last progress that was told of each task that has not ended."""
+    """The most that was told of each task."""
 
-    def __init__(self, queue: JobQueue) -> None:
+    def __init__(self, database: Database, queue: JobQueue) -> None:
+        self._database = database
         self._queue = queue
-        self._told: dict[tuple[str, str], int] = {}
 
-    def of(self, job: Job) -> int:
-        """The progress of a job in percent, at least what was told before. An ended job keeps the last."""
-        key = job.submission.key
-        told = max(self._told.get(key, 0), self._queue.progress(job))
-        if job.ended:
-            self._told.pop(key, None)
-        elif told:
-            self._told[key] = told
-        return told
+    async def of(self, *jobs: Job) -> list[int]:
+        """The progress of each job in percent, at least what was told before."""
+        reached = [self._queue.progress(job) for job in jobs]
+
+        def work(connection: sqlite3.Connection) -> list[int]:
+            return [_raise_to(connection, job, percent) for job, percent in zip(jobs, reached, strict=True)]
+
+        return await self._database.run(work)
+
+
+def _raise_to(connection: sqlite3.Connection, job: Job, percent: int) -> int:
+    """Raise what was told of a job to a percentage. Returns what is told now."""
+    query = "SELECT percent FROM evolink_progress WHERE owner = ? AND task_id = ?"
+    row = connection.execute(query, job.submission.key).fetchone()
+    told = row["percent"] if row else 0
+    if percent > told and not job.ended:
+        connection.execute(_KEEP, (percent, *job.submission.key))
+    return max(told, percent)

@@ -11,10 +11,11 @@ from starlette.responses import JSONResponse, Response
 
 from pipelines.catalog.catalog import REFERENCES
 from server.api.access.client import Client
-from server.api.evolink import file_table, openapi
+from server.api.evolink import file_table, openapi, progress
 from server.api.evolink.callbacks import EvoLinkWebhooks
 from server.api.evolink.dialect import NAME, EvoLinkDialect
 from server.api.evolink.files import EvoLinkFiles
+from server.api.evolink.progress import ToldProgress
 from server.api.evolink.tasks import EvoLinkTasks
 from server.api.request_route import RequestHandler, add_request_route
 from server.api.requests import client_of
@@ -35,14 +36,15 @@ class EvoLinkSurface:
 
     name: ClassVar[str] = NAME
     prefix: ClassVar[str] = PREFIX
-    schema: ClassVar[str] = file_table.SCHEMA
+    schema: ClassVar[str] = file_table.SCHEMA + progress.SCHEMA
     paths: ClassVar[tuple[str, ...]] = (PREFIX, "/v1/tasks/task-unified-", "/v1/tasks/batch", "/v1/credits", FILES)
 
     def __init__(self, services: Services) -> None:
         self._services = services
         self._dialect = EvoLinkDialect(services.loras)
-        self.webhooks = EvoLinkWebhooks(self._dialect)
-        self._tasks = EvoLinkTasks(services, self._dialect)
+        told = ToldProgress(services.database, services.queue)
+        self.webhooks = EvoLinkWebhooks(self._dialect, told)
+        self._tasks = EvoLinkTasks(services, self._dialect, told)
         self._files = EvoLinkFiles(services)
         self._started = int(time.time())
 

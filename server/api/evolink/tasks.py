@@ -28,10 +28,10 @@ REPLAY_HEADER = "idempotency-replayed"
 class EvoLinkTasks:
     """Answers about tasks."""
 
-    def __init__(self, services: Services, dialect: EvoLinkDialect) -> None:
+    def __init__(self, services: Services, dialect: EvoLinkDialect, progress: ToldProgress) -> None:
         self._services = services
         self._dialect = dialect
-        self._progress = ToldProgress(services.queue)
+        self._progress = progress
 
     async def create(self, request: Request, client: Client, body: Mapping[str, Any]) -> Response:
         """Accept a task before its pictures are downloaded, and answer with it or with the earlier one of its key.
@@ -53,7 +53,7 @@ class EvoLinkTasks:
                 raise
             return known
         headers = response_headers(200, job.submission.warnings)
-        return JSONResponse(self._dialect.acknowledge(job, *self._outlook(job)), 200, headers)
+        return JSONResponse(self._dialect.acknowledge(job, seconds=self._seconds(job)), 200, headers)
 
     async def show(self, request: Request) -> Response:
         """One task. Raises `NotFound`, or `InvalidParameter` for an id that is none of this dialect."""
@@ -64,7 +64,7 @@ class EvoLinkTasks:
         job = await self._find(client, task_id)
         if job is None:
             raise NotFound(f"Task {task_id} is not known.", code="taskNotFound")
-        return JSONResponse(self._task(job, client))
+        return JSONResponse((await self._tasks([job], client))[0])
 
     async def list_tasks(self, request: Request) -> Response:
         """The tasks of a key, the latest first, without their links. Raises `InvalidParameter`."""
@@ -78,7 +78,8 @@ class EvoLinkTasks:
             found, total = [], 0
         else:
             found, total = await self._services.history.page(wanted, offset=(page - 1) * size, limit=size)
-        items = [self._dialect.acknowledge(job, *self._outlook(job)) for job in found]
+        told = zip(found, await self._progress.of(*found), strict=True)
+        items = [self._dialect.acknowledge(job, progress, self._seconds(job)) for job, progress in told]
         return JSONResponse({"data": items, "total": total, "page": page, "page_size": size})
 
     async def batch(self, request: Request) -> Response:
@@ -86,19 +87,20 @@ class EvoLinkTasks:
         client = client_of(request, self._services)
         fields = validate(BatchFields, await read_object(request, self._services))
         found = [await self._find(client, task_id) for task_id in dict.fromkeys(fields.task_ids)]
-        return JSONResponse({"data": [self._task(job, client) for job in found if job is not None]})
+        return JSONResponse({"data": await self._tasks([job for job in found if job is not None], client)})
 
     async def _find(self, client: Client, task_id: str) -> Job | None:
         job = await self._services.queue.find(client.owner, task_id)
         return job if job is not None and job.submission.dialect == NAME else None
 
-    def _task(self, job: Job, client: Client) -> dict[str, Any]:
-        return self._dialect.task(job, client.base_url, *self._outlook(job))
+    async def _tasks(self, jobs: list[Job], client: Client) -> list[dict[str, Any]]:
+        """Tasks as a query answers them."""
+        told = zip(jobs, await self._progress.of(*jobs), strict=True)
+        return [self._dialect.task(job, client.base_url, progress, self._seconds(job)) for job, progress in told]
 
-    def _outlook(self, job: Job) -> tuple[int, int]:
-        """The progress of a job in percent, and the estimated seconds of its rendering."""
-        seconds = 0 if job.ended else ceil(self._services.queue.estimates.seconds(job.submission.request))
-        return self._progress.of(job), seconds
+    def _seconds(self, job: Job) -> int:
+        """The estimated seconds of the rendering of a job."""
+        return 0 if job.ended else ceil(self._services.queue.estimates.seconds(job.submission.request))
 
     async def _repeated(self, client: Client, call: CreateCall) -> Response | None:
         """The answer to a repeated request. None when its key is new, or when its task failed and may run again.
@@ -111,7 +113,7 @@ class EvoLinkTasks:
         if _plain(job.submission.task) != _plain(call.sent):
             message = f"Invalid value for '{KEY_HEADER}'. It belongs to another request."
             raise InvalidParameter(KEY_HEADER, message)
-        return JSONResponse(self._task(job, client), 200, {REPLAY_HEADER: "true"})
+        return JSONResponse((await self._tasks([job], client))[0], 200, {REPLAY_HEADER: "true"})
 
 
 def _plain(task: Mapping[str, Any]) -> dict[str, Any]:

@@ -38,11 +38,19 @@ def test_private_addresses_are_refused_when_the_task_is_sent(client: TestClient,
     assert worker.jobs == []
 
 
+class Told:
+    """Seventy percent were told of every task."""
+
+    async def of(self, *jobs: Job) -> list[int]:
+        return [70] * len(jobs)
+
+
 async def test_a_call_has_the_task_as_a_query_has_it() -> None:
     dialect = EvoLinkDialect(None)  # type: ignore[arg-type]  # a finished task needs no LoRAs
     webhook = Webhook("https://example.com", "http://box:8000", (1.0, 2.0, 4.0))
     job = Job(1, submission(), "cancelled", 5.0, failure=CANCELLED)
-    post = await EvoLinkWebhooks(dialect).write(Notice("id", 7, webhook, job))
-    assert json.loads(post.body) == dialect.task(job, "http://box:8000")
+    webhooks = EvoLinkWebhooks(dialect, Told())  # type: ignore[arg-type]
+    post = await webhooks.write(Notice("id", 7, webhook, job))
+    assert json.loads(post.body) == dialect.task(job, "http://box:8000", 70)
     assert json.loads(post.body)["error"]["code"] == "request_cancelled"
     assert post.headers == {"Content-Type": "application/json"}
