@@ -6,7 +6,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel
 from starlette.requests import Request
 
-from server.api.access.auth import ApiKeys, bearer_key
+from server.api.access.auth import ApiKeys, bearer_or_bare_key
 from server.tasks.submit import TaskService, unknown_task
 
 TASK_ROUTE = "/v1/tasks/{task_id}"
@@ -26,7 +26,7 @@ def router(tasks: TaskService, keys: ApiKeys) -> APIRouter:
     @routes.delete(TASK_ROUTE, response_model=CancelledTask, summary="Cancel a task", responses=_REFUSALS)
     async def cancel(task_id: str, request: Request) -> CancelledTask:
         """A waiting task ends at once, a running one at its next step. The answer comes when it has ended."""
-        outcome = await tasks.cancel(keys.owner(bearer_key(request.headers)), task_id)
+        outcome = await tasks.cancel(keys.owner(bearer_or_bare_key(request.headers)), task_id)
         if outcome == "unknown":
             raise unknown_task(task_id)
         return CancelledTask(taskUUID=task_id, status=outcome)

@@ -3,8 +3,12 @@
 Names the finished files. Reads none, and renders nothing.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 from server.api.json_output.file_texts import FileText
 from server.api.runware.responses import Answer, Item, TaskRef, error_object
+from server.api.runware.translate.spec import DIALECT
 from server.api.urls.image_urls import image_url
 from server.errors import ApiError, Failure, NotFound
 from server.jobs.job import Job, Result
@@ -14,12 +18,17 @@ from server.tasks.pictures.picture_tasks import PictureTask
 
 def job_ref(job: Job) -> TaskRef:
     """The task of a job. A job of another dialect is an imageInference here."""
-    return TaskRef(job.submission.task.get("taskType", "imageInference"), job.submission.task_uuid)
+    return TaskRef(_wire(job).get("taskType", "imageInference"), job.submission.task_uuid)
+
+
+def _wire(job: Job) -> Mapping[str, Any]:
+    """The task as it was sent. One of another dialect has no fields that mean anything here."""
+    return job.submission.task if job.submission.dialect == DIALECT else {}
 
 
 async def image_item(job: Job, result: Result, media: MediaStore, base_url: str, *, status: bool) -> Item:
     """One image in the task's output type. Raises `NotFound` when its file has expired."""
-    task = job.submission.task
+    task = _wire(job)
     item: Item = job_ref(job).keys
     if status:
         item["status"] = "success"

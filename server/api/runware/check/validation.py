@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 
 from pipelines.limits import MAX_PROMPT
 from server.api.runware.schema.objects import WireModel
-from server.api.runware.schema.tasks import TASKS, UNSERVED, WireTask
+from server.api.runware.schema.tasks import TASKS, UNSERVED, EarlierTask, WireTask
 from server.errors import (
     ApiError,
     InvalidParameter,
@@ -129,7 +129,9 @@ def _as_error(model: type[BaseModel], finding: ErrorDetails) -> ApiError:
         message = f"Unknown parameter '{parameter}'.{_did_you_mean(name, siblings)}"
         return UnknownParameter(message, parameter=parameter)
     expected = expectation(model, parameter)
-    words = "a UUID, unique for each task" if parameter == "taskUUID" else describe(expected)
+    words = describe(expected)
+    if parameter == "taskUUID":
+        words = "the id of an earlier task" if issubclass(model, EarlierTask) else "a UUID, unique for each task"
     if finding["type"] == "missing":
         message = f"Missing required parameter '{parameter}'. It must be {words}."
         return MissingParameter(parameter, message, details=expected)

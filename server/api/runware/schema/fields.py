@@ -62,6 +62,8 @@ Percentage = Annotated[Integer, Field(ge=0, le=99)]
 EndPercentage = Annotated[Integer, Field(ge=1, le=100)]
 Weight = Annotated[Hundredths, Field(ge=-MAX_ADAPTER_WEIGHT, le=MAX_ADAPTER_WEIGHT)]
 TaskUUID = Annotated[StrictStr, Field(pattern=UUID_PATTERN, json_schema_extra={"format": "uuid"})]
+# Of a task of any dialect: each vendor has a form of its own.
+AnyTaskId = Annotated[StrictStr, Field(pattern=r"^[0-9A-Za-z._:-]{1,128}$")]
 WebAddress = Annotated[
     StrictStr,
     Field(pattern=r"^https?://[^\s/]+", json_schema_extra={"format": "uri"}),

@@ -13,6 +13,7 @@ from server.api.runware.schema.fields import (
     AIR_PATTERN,
     MAX_CONTROLNETS,
     MAX_LORAS,
+    AnyTaskId,
     ControlImageSize,
     GreyLevel,
     Hundredths,
@@ -127,19 +128,25 @@ class ImageInference(Task):
     advancedFeatures: AdvancedFeatures = AdvancedFeatures()
 
 
-class GetResponse(Task):
+class EarlierTask(Task):
+    """The fields of a task about another one, of any dialect."""
+
+    taskUUID: AnyTaskId = Field(description="The id of the earlier task.")
+
+
+class GetResponse(EarlierTask):
     """Get the results of an earlier task. taskUUID is that task's."""
 
     taskType: Literal["getResponse"]
 
 
-class GetTaskDetails(Task):
+class GetTaskDetails(EarlierTask):
     """Get the request, response, warnings and timings of an earlier task. taskUUID is that task's."""
 
     taskType: Literal["getTaskDetails"]
 
 
-class CancelTask(Task):
+class CancelTask(EarlierTask):
     """Cancel an earlier task. taskUUID is that task's."""
 
     taskType: Literal["cancelTask"]

@@ -41,7 +41,7 @@ async def stored(media: MediaStore, tmp_path: Path) -> Media:
 
 def job(**task: object) -> Job:
     wire = {"taskType": "imageInference", "taskUUID": SUBMISSION.task_uuid, **task}
-    submission = replace(SUBMISSION, task=wire)
+    submission = replace(SUBMISSION, dialect="runware", task=wire)
     return Job(1, submission, "done", 0.0, results=(RESULT,))
 
 
@@ -59,6 +59,13 @@ async def test_an_image_in_each_output_type(media: MediaStore, stored: Media) ->
     assert sent(media_item("guideImage", stored, "dataURI", BOX)) == {
         "guideImageDataURI": f"data:image/webp;base64,{text}"
     }
+
+
+async def test_the_task_of_another_dialect_has_no_fields_of_this_one(media: MediaStore, stored: Media) -> None:
+    other = job(taskType=7, outputType="dataURI", includeCost=True)
+    other = replace(other, submission=replace(other.submission, dialect="small"))
+    item = await image_item(other, RESULT, media, BOX, status=False)
+    assert item == await image_item(job(), RESULT, media, BOX, status=False)
 
 
 @pytest.mark.parametrize("kind", ["URL", "dataURI", "base64Data"])

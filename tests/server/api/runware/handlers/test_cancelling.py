@@ -90,7 +90,9 @@ def test_a_task_that_has_ended_stays_as_it_is(client: TestClient, reference: str
     ("changes", "status", "code", "parameter"),
     [
         ({}, 404, "taskNotFound", "taskUUID"),
-        ({"taskUUID": "nonsense"}, 400, "invalidTaskUUID", "taskUUID"),
+        ({"taskUUID": "of-no-task"}, 404, "taskNotFound", "taskUUID"),
+        ({"taskUUID": "no id"}, 400, "invalidTaskUUID", "taskUUID"),
+        ({"taskUUID": "a" * 129}, 400, "invalidTaskUUID", "taskUUID"),
         ({"taskUUID": None}, 400, "missingTaskUUID", "taskUUID"),
         ({"reason": "bored"}, 400, "unknownParameter", "reason"),
     ],

@@ -21,6 +21,7 @@ from server.api.runware.schema import fields
             ["7B1F6F0E-2c3b-4a55-9d43-0a4a0f3e7b10"],
             ["", "7b1f6f0e", "7b1f6f0e2c3b4a559d430a4a0f3e7b10"],
         ),
+        (fields.AnyTaskId, ["7", "sync-1-u1", "task-unified-1-ab"], ["", "a b", "a/b", "é", "a" * 129]),
         (fields.WebAddress, ["https://box.example/x"], ["ftp://box/x", "https://", "http://box:99999/x"]),
         (fields.SchedulerName, ["Euler"], ["Eulr", ""]),
         (fields.PreprocessorName, ["canny", "depth"], ["pencil"]),
