@@ -20,7 +20,7 @@ from pipelines.models.formats.containers.weight_files import open_weights
 from pipelines.models.formats.fill import build_empty, fill
 from pipelines.models.formats.place import Placement
 from pipelines.models.formats.scales import WeightEntry, pair_scales
-from pipelines.models.loading.loader import model_folder
+from pipelines.models.loading.opened_files import model_folder
 
 ControlNet = QwenImageControlNetModel | BlockwiseControlNet
 

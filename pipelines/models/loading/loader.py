@@ -3,8 +3,7 @@
 Real and embedded weights go through the same code. Knows no request.
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -14,30 +13,31 @@ import torch
 from diffusers.models.autoencoders.autoencoder_kl_qwenimage import AutoencoderKLQwenImage
 from diffusers.models.transformers.transformer_qwenimage import QwenImageTransformer2DModel
 from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
-from safetensors import SafetensorError
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration, Qwen2Tokenizer
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
 from accel.kernels.vector_math import choose_kernels
 from accel.weights.placement import EVERYTHING_RESIDENT, MODULATION_LAYERS, HostShare, place_transformer
 from accel.weights.single_frame import SingleFrameVae
-from pipelines.catalog.catalog import is_path
-from pipelines.catalog.component_files import SINGLE_FILE, Component, ComponentFiles
-from pipelines.catalog.hub.cache import is_repository
-from pipelines.catalog.hub.download import fetch_file, fetch_folder
-from pipelines.catalog.hub.errors import HubError
+from pipelines.catalog.component_files import ComponentFiles
 from pipelines.catalog.templates import CONTROL_TOKENS
-from pipelines.errors import LoadError, first_line
 from pipelines.models.checkpoint import Checkpoint
 from pipelines.models.devices import compute_dtype
 from pipelines.models.encoder.waiting_encoder import LoadedEncoder, WaitingEncoder
-from pipelines.models.formats.components.text_encoder import NO_VISION, TextEncoderFile, open_text_encoder
-from pipelines.models.formats.components.transformer import open_transformer
-from pipelines.models.formats.components.vae import open_vae
-from pipelines.models.formats.containers.weight_files import read_json
+from pipelines.models.formats.components.text_encoder import NO_VISION, TextEncoderFile
+from pipelines.models.formats.components.transformer import TransformerFile
+from pipelines.models.formats.components.vae import VaeFile
 from pipelines.models.formats.fill import build_empty, check_names, fill
 from pipelines.models.formats.place import Placement, no_layer
 from pipelines.models.loading.kept_components import KeptComponents, shared_identities
+from pipelines.models.loading.opened_files import (
+    find_text_encoder,
+    find_transformer,
+    find_vae,
+    model_folder,
+    naming_part,
+    open_files,
+)
 from pipelines.models.plan import Precision, WeightsPlan, resident_plan
 from pipelines.models.planning.sizes import precise_ends
 from pipelines.progress import show_progress
@@ -61,7 +61,7 @@ def load(
     """
     files = ComponentFiles(files) if isinstance(files, str) else files
     folder = str(model_folder(files))
-    formats = component_formats(files)
+    opened = open_files(files)
     choose_kernels()
     plan = plan or resident_plan("fp32" if dtype == torch.float32 else "bf16")
     kept = kept or KeptComponents()
@@ -71,24 +71,24 @@ def load(
     precision = plan.transformer.precision
     # Blocks of GGUF stay as they are, because they also take less host memory.
     chosen = beside_the_modulation if share.tables and precision != "packed" else in_a_block
-    with _part(files.transformer or files.weights, "transformer"):
-        transformer = load_transformer(files, Placement(device, dtype, precision, chosen), share)
+    with naming_part(files.transformer or files.weights, "transformer"):
+        transformer = load_transformer(files, Placement(device, dtype, precision, chosen), share, opened.transformer)
         placed = place_transformer(transformer, device, share)
     vae_dtype = compute_dtype(plan.vae.precision, device)
-    vae = kept.get("vae", identities["vae"], lambda: load_vae(files, device, vae_dtype))
+    vae = kept.get("vae", identities["vae"], lambda: load_vae(files, device, vae_dtype, opened.vae))
     precision = plan.text_encoder.precision
     encoding = Placement(device, compute_dtype(precision, device), precision, in_a_layer)
     waits = plan.text_encoder.streamed_bytes > 0
     encoder = kept.get(
         "text_encoder",
         identities["text_encoder"],
-        lambda: load_text_encoder(files, encoding, with_vision=with_vision, waits=waits),
+        lambda: load_text_encoder(files, encoding, with_vision=with_vision, waits=waits, opened=opened.text_encoder),
     )
-    with _part(files.weights, "tokenizer") as part:
+    with naming_part(files.weights, "tokenizer") as part:
         tokenizer = _tokenizer(folder, part)
-    with _part(files.weights, "processor") as part:
+    with naming_part(files.weights, "processor") as part:
         image_processor = _image_processor(folder, part, required=with_vision)
-    with _part(files.weights, "scheduler") as part:
+    with naming_part(files.weights, "scheduler") as part:
         scheduler = cast("dict[str, Any]", FlowMatchEulerDiscreteScheduler.load_config(folder, subfolder=part))
     return Checkpoint(
         transformer=transformer,
@@ -101,32 +101,23 @@ def load(
         dtype=dtype,
         placed=placed,
         waiting=encoder.waiting,
-        formats=MappingProxyType(formats),
+        formats=opened.formats,
     )
 
 
-def component_formats(files: ComponentFiles) -> dict[str, str]:
-    """Open the files of each component, and name their formats. Raises `LoadError` before any weights are read."""
-    formats: dict[str, str] = {}
-    with _part(files.transformer or files.weights, "transformer") as part:
-        formats["transformer"] = open_transformer(*_path_and_config(files, part)).format
-    with _part(files.text_encoder or files.weights, "text_encoder"):
-        formats["text_encoder"] = _open_text_encoder(files).format
-    with _part(files.vae or files.weights, "vae") as part:
-        formats["vae"] = open_vae(*_path_and_config(files, part)).format
-    return formats
-
-
 def load_transformer(
-    files: ComponentFiles, placement: Placement, share: HostShare = EVERYTHING_RESIDENT
+    files: ComponentFiles,
+    placement: Placement,
+    share: HostShare = EVERYTHING_RESIDENT,
+    opened: TransformerFile | None = None,
 ) -> QwenImageTransformer2DModel:
     """Load the transformer in whatever format its files have. Raises `LoadError`.
 
-    The layers of the `share` wait in host memory.
+    The layers of the `share` wait in host memory. Its files may be `opened` already.
     """
     own = files.transformer
-    with _part(own or files.weights, "transformer"):
-        found = open_transformer(*_path_and_config(files, "transformer"))
+    found = opened or find_transformer(files)
+    with naming_part(own or files.weights, "transformer"):
         network = build_empty(lambda: _transformer(found.config))
         depth = len(network.transformer_blocks)
         placement = replace(placement, waits=lambda name: share.waits(name, depth))
@@ -149,10 +140,15 @@ def _transformer(config: Mapping[str, Any]) -> QwenImageTransformer2DModel:
     return cast("QwenImageTransformer2DModel", QwenImageTransformer2DModel.from_config(dict(config)))
 
 
-def load_vae(files: ComponentFiles, device: torch.device, dtype: torch.dtype) -> SingleFrameVae:
-    """Load the VAE in whatever format its files have, for single images. Raises `LoadError`."""
-    with _part(files.vae or files.weights, "vae") as part:
-        found = open_vae(*_path_and_config(files, part))
+def load_vae(
+    files: ComponentFiles, device: torch.device, dtype: torch.dtype, opened: VaeFile | None = None
+) -> SingleFrameVae:
+    """Load the VAE in whatever format its files have, for single images. Raises `LoadError`.
+
+    Its files may be `opened` already.
+    """
+    found = opened or find_vae(files)
+    with naming_part(files.vae or files.weights, "vae"):
         network = build_empty(
             lambda: cast("AutoencoderKLQwenImage", AutoencoderKLQwenImage.from_config(dict(found.config)))
         )
@@ -161,14 +157,19 @@ def load_vae(files: ComponentFiles, device: torch.device, dtype: torch.dtype) ->
 
 
 def load_text_encoder(
-    files: ComponentFiles, placement: Placement, *, with_vision: bool, waits: bool = False
+    files: ComponentFiles,
+    placement: Placement,
+    *,
+    with_vision: bool,
+    waits: bool = False,
+    opened: TextEncoderFile | None = None,
 ) -> LoadedEncoder:
     """Load the text encoder in whatever format its files have, without its logits. Raises `LoadError`.
 
-    One that `waits` is read into host memory when it is first needed. Its files are checked now.
+    One that `waits` is read into host memory when it is first needed. Its files are checked now, unless `opened`.
     """
-    with _part(files.text_encoder or files.weights, "text_encoder") as part:
-        found = _open_text_encoder(files)
+    found = opened or find_text_encoder(files)
+    with naming_part(files.text_encoder or files.weights, "text_encoder") as part:
         if not found.config:
             raise ValueError(f"`weights` has no {part}/config.json, which a single file needs beside it")
         if with_vision and not found.sees:
@@ -184,18 +185,13 @@ def load_text_encoder(
     def read(placement: Placement) -> Qwen2_5_VLForConditionalGeneration:
         name = _short(files.text_encoder or files.weights)
         progress = show_progress(f"loading {name}: text encoder ({found.format})", size)
-        with _part(files.text_encoder or files.weights, "text_encoder"), progress as advance:
+        with naming_part(files.text_encoder or files.weights, "text_encoder"), progress as advance:
             return fill(network, found.weights, placement, advance)
 
     if waits:
         at_home = replace(placement, waits=lambda name: True)
         return LoadedEncoder(network.eval(), WaitingEncoder(network, lambda: read(at_home), placement.device))
     return LoadedEncoder(_to_device(read(placement), placement.device))
-
-
-def _open_text_encoder(files: ComponentFiles) -> TextEncoderFile:
-    named, part = files.text_encoder_mmproj, "text_encoder"
-    return open_text_encoder(*_path_and_config(files, part), None if named is None else _component_path(named, part))
 
 
 def precise_layers(precision: Precision, depth: int) -> tuple[str, ...]:
@@ -217,50 +213,8 @@ def _text_encoder(config: Mapping[str, Any], *, with_vision: bool) -> Qwen2_5_VL
     return network
 
 
-def model_folder(files: ComponentFiles) -> Path:
-    """The folder of a model's weights, downloaded if they are a hub repository. Raises `LoadError`."""
-    weights = files.weights
-    path = Path(weights).expanduser()
-    if path.is_file():
-        raise LoadError(f"Weights '{weights}': this {SINGLE_FILE}.")
-    if path.is_dir():
-        return path
-    if path.is_absolute():
-        raise LoadError(f"Weights '{weights}': there is no such folder.")
-    try:
-        return fetch_folder(weights, files.replaced)
-    except HubError as error:
-        raise LoadError(f"Weights '{weights}': {error}.") from error
-
-
-def _path_and_config(files: ComponentFiles, part: str) -> tuple[Path, dict[str, Any] | None]:
-    """The file or folder of one component, and the configuration that `weights` has for it, if any."""
-    base, own = model_folder(files) / part, files.own(cast("Component", part))
-    config = base / "config.json"
-    return base if own is None else _component_path(own, part), read_json(config) if config.is_file() else None
-
-
-def _component_path(name: str, part: str) -> Path:
-    """The file or folder of one component. A folder may hold a whole model, of which this is a part."""
-    path = Path(name).expanduser()
-    if not path.exists() and not is_path(name):
-        path = fetch_folder(name) if is_repository(name) else fetch_file(path)
-    return path / part if (path / part).is_dir() else path
-
-
 def _to_device(network: N, device: torch.device) -> N:
     return network.to(device).eval().requires_grad_(False)
-
-
-@contextmanager
-def _part(weights: str, name: str) -> Iterator[str]:
-    """Whatever is raised about one part of a model becomes a `LoadError` that names it."""
-    try:
-        yield name
-    except LoadError:
-        raise
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError, MemoryError, SafetensorError) as error:
-        raise LoadError(f"Weights '{weights}': {name} cannot be loaded: {first_line(error)}") from error
 
 
 def _tokenizer(weights: str, part: str) -> Qwen2Tokenizer:
