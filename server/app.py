@@ -43,7 +43,7 @@ from server.delivery.dispatcher import Courier, Dispatcher
 from server.delivery.outbox import Kind, Outbox
 from server.delivery.sender import Sender
 from server.errors import ApiError
-from server.extras import is_installed
+from server.extras import DETECTOR, is_installed
 from server.jobs import rows as job_tables
 from server.jobs import unprepared
 from server.jobs.history import JobHistory
@@ -214,7 +214,7 @@ def _services(
         threshold_direction=settings.threshold_direction,
         cancel_for_gone_clients=settings.gone_clients == "cancel",
         webhook_delays=settings.webhook_delays,
-        safety=SafetyOptions(is_installed("nudenet"), settings.safety_default, settings.safety_action),
+        safety=SafetyOptions(is_installed(DETECTOR), settings.safety_default, settings.safety_action),
     )
     schemas = [*TABLES, *(surface.schema for surface in SURFACES)]
     database = Database(settings.data_dir / DATABASE_NAME, schemas, MIGRATIONS)

@@ -5,6 +5,8 @@ from importlib.metadata import requires
 from importlib.util import find_spec
 from pathlib import Path
 
+# The package of the content check and of the search for faces. Each has an extra of its own.
+DETECTOR = "nudenet"
 _ROOT = Path(__file__).parents[1]
 
 

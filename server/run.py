@@ -26,7 +26,7 @@ from server.app import create_app
 from server.connections.guard import ConnectionGuard, raise_file_limit
 from server.connections.guarded_http import GuardedHttp
 from server.connections.guarded_socket import GuardedSocket
-from server.extras import install_command, is_installed
+from server.extras import DETECTOR, install_command, is_installed
 from server.jobs.queue import JobQueue
 from server.jobs.workers.worker_process import WorkerProcess
 from server.keys.key_table import KeyTable
@@ -54,10 +54,10 @@ def serve(settings: Settings) -> int:
     """Serve until interrupted. Returns the process's exit status."""
     protect_standard_streams()
     configure_logs(settings.log_options)
-    if settings.safety_default and not is_installed("nudenet"):
+    if settings.safety_default and not is_installed(DETECTOR):
         typer.echo(f"ownware: --safety-default needs the content check: {install_command('safety')}", err=True)
         return 2
-    if settings.face_refinement and not is_installed("nudenet"):
+    if settings.face_refinement and not is_installed(DETECTOR):
         typer.echo(f"ownware: --face-refinement needs the face detector: {install_command('faces')}", err=True)
         return 2
     try:

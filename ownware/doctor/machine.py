@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 from ownware.doctor.finding import Finding
-from server.extras import install_command, is_installed
+from server.extras import DETECTOR, install_command, is_installed
 from server.keys.key_table import DATABASE_NAME
 from server.process.data_lock import lock_holder
 from server.process.listen import LOOPBACK, is_loopback, listen
@@ -16,8 +16,8 @@ from server.settings import Settings
 # A module of each extra that the server can use, and what it is for.
 EXTRAS = {
     "gpu": ("gguf", "GGUF files and --precision nf4"),
-    "faces": ("nudenet", "--face-refinement"),
-    "safety": ("nudenet", "the content check"),
+    "faces": (DETECTOR, "--face-refinement"),
+    "safety": (DETECTOR, "the content check"),
 }
 
 
