@@ -14,8 +14,7 @@ STRANGER_LIMIT = 65_536  # bytes of a body, or of a frame, whose sender has show
 async def read_body(request: Request, max_bytes: int) -> bytes:
     """The whole body. Raises `ValueTooLarge`, before reading where the client announces its size."""
     error = ValueTooLarge(f"The request body is larger than {max_bytes} bytes.")
-    announced = request.headers.get("content-length", "")
-    if announced.isdecimal() and int(announced) > max_bytes:
+    if (size := _announced_size(request)) is not None and size > max_bytes:
         raise error
     chunks, size = [], 0
     async for chunk in request.stream():
@@ -31,13 +30,21 @@ async def read_body_for_key(request: Request, keys: ApiKeys, max_bytes: int) -> 
 
     Raises `Unauthorized` for a large one, before reading it, and `ValueTooLarge`.
     """
-    refused = stranger(keys, bearer_key(request.headers))
+    size = _announced_size(request)
+    small = size is not None and size <= STRANGER_LIMIT  # its key is checked once the whole of it is there
+    refused = None if small else stranger(keys, bearer_key(request.headers))
     if refused is None:
         return await read_body(request, max_bytes)
     try:
         return await read_body(request, STRANGER_LIMIT)
     except ValueTooLarge:
         raise refused from None
+
+
+def _announced_size(request: Request) -> int | None:
+    """The bytes of the body as the client announces them. The connection takes no more."""
+    announced = request.headers.get("content-length", "")
+    return int(announced) if announced.isdecimal() else None
 
 
 def stranger(keys: ApiKeys, key: str | None) -> Unauthorized | None:

@@ -55,6 +55,15 @@ async def test_a_small_body_and_one_that_needs_no_key_are_read(keys: tuple[str, 
     assert len(await read_body_for_key(sent, ApiKeys(keys), 10 * STRANGER_LIMIT)) == size
 
 
+async def test_the_key_of_a_small_body_is_not_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    def owner(keys: ApiKeys, key: str | None) -> str:
+        raise AssertionError("looked up")
+
+    monkeypatch.setattr(ApiKeys, "owner", owner)
+    sent, _ = request([b"abc"], "3")
+    assert await read_body_for_key(sent, ApiKeys(("one",)), 10) == b"abc"
+
+
 def test_the_refusal_of_a_stranger_keeps_its_code() -> None:
     keys = ApiKeys(("one",))
     missing, wrong = stranger(keys, None), stranger(keys, "two")
