@@ -53,7 +53,7 @@ def test_runpod(live: LiveServer) -> None:
 
 def test_evolink(live: LiveServer) -> None:
     page = example("evolink")
-    request = {**page["request"], "image_urls": ["https://localhost/image1.png"]}
+    request = {**page["request"], "image_urls": [LARGE_PICTURE, "no picture"]}
     del request["callback_url"]  # the host of the page's example has no address here
     refused = post(live, page["path"], request)
     assert refused.status_code == 400
