@@ -38,6 +38,17 @@ def test_the_javascript_sdk(live: LiveServer, photo: Path) -> None:
     assert "HTTP 401" in found["bad_key"]
 
 
+def test_the_requests_of_the_ai_sdk_provider(live: LiveServer, photo: Path) -> None:
+    found = run("node", HERE / "wavespeed_ai_sdk.mjs", live.url, API_KEY, photo)
+    assert found["text_to_image"] == found["edit"] == found["edit_of_two"] == found["base64"] == ["image/jpeg"]
+    assert found["aspect"] == ["image/png"]
+    assert "'size'" in found["bad_parameter"]
+    assert "[invalidSize]" in found["bad_parameter"]
+    assert "'image'" in found["bad_picture"]
+    assert "[modelNotFound]" in found["bad_model"]
+    assert "[invalidApiKey]" in found["bad_key"]
+
+
 def test_the_command_line(live: LiveServer, photo: Path, tmp_path: Path) -> None:
     home = tmp_path / "home"
     settings = home / ".config" / "wavespeed-nodejs" / "config.json"
