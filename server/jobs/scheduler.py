@@ -48,6 +48,7 @@ class Scheduler:
         self._places: dict[int, Waiting] = {}  # held by tasks that are not in the queue yet
         self._numbers = count()
         self._running: dict[int, tuple[Waiting, float]] = {}  # since a time of the monotonic clock
+        self._reading: asyncio.Task[list[Turn]] | None = None  # that has not begun
 
     @contextlib.asynccontextmanager
     async def place(self, owner: str, seconds: float) -> AsyncIterator[None]:
@@ -111,6 +112,15 @@ class Scheduler:
         self._share.end(task, time.monotonic() - since)
 
     async def turns(self) -> list[Turn]:
-        """When each waiting job is expected to begin and to end, in their order."""
+        """When each waiting job is expected to begin and to end, in their order.
+
+        All who ask before the jobs are read share one answer: a change of the queue wakes all who watch it.
+        """
+        if self._reading is None:
+            self._reading = asyncio.create_task(self._read_turns())
+        return await asyncio.shield(self._reading)
+
+    async def _read_turns(self) -> list[Turn]:
+        self._reading = None  # who asks from now on may know of a later change
         waiting = await self._store.waiting()
         return forecast(self._share, [worker.left for worker in self._workers()], waiting)

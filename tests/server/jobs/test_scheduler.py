@@ -1,3 +1,4 @@
+import asyncio
 import time
 from collections import Counter
 from dataclasses import replace
@@ -6,6 +7,7 @@ import pytest
 
 from server.errors import RateLimitExceeded
 from server.jobs.policy.admission import QueueBounds
+from server.jobs.policy.fair_share import Waiting
 from server.jobs.scheduler import Busy, Scheduler
 from server.jobs.store import JobStore
 from server.keys.api_key import NO_LIMITS, KeyLimits
@@ -114,3 +116,28 @@ async def test_turns_are_foreseen(box: Box) -> None:
         ("a", 0, 5, 15),
         ("b", 1, 15, 35),
     ]
+
+
+async def test_all_who_ask_at_the_same_time_share_one_forecast(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+    await box.send("a", 10)
+    reads, waiting = [], JobStore.waiting
+
+    async def count(store: JobStore) -> tuple[Waiting, ...]:
+        reads.append(1)
+        return await waiting(store)
+
+    monkeypatch.setattr(JobStore, "waiting", count)
+    first, *others = await asyncio.gather(*(box.scheduler.turns() for _ in range(20)))
+    assert (len(first), len(reads)) == (1, 1)
+    assert all(other is first for other in others)
+    await box.send("a", 10)
+    assert len(await box.scheduler.turns()) == 2
+
+
+async def test_who_asks_after_a_change_sees_it(box: Box) -> None:
+    early = asyncio.create_task(box.scheduler.turns())
+    await asyncio.sleep(0)  # it is scheduled, and begins in the next turn of the loop
+    await asyncio.sleep(0)
+    await box.send("a", 10)
+    assert len(await box.scheduler.turns()) == 1
+    await early
