@@ -111,9 +111,13 @@ def test_wrong_parameters_never_reach_a_worker(
     assert worker.jobs == []
 
 
-@given(body=BODIES)
-def test_any_body_is_answered_in_the_vendors_shape(client: TestClient, body: Any) -> None:
+@given(body=BODIES, operation=st.sampled_from(["run", "runsync"]))
+def test_any_body_is_answered_in_the_vendors_shape(client: TestClient, body: Any, operation: str) -> None:
     headers = {"Content-Type": "application/json"}
-    response = client.post(f"{EDIT}/runsync", content=json.dumps(body), headers=headers)
-    assert response.status_code == 400
+    response = client.post(f"{EDIT}/{operation}", content=json.dumps(body), headers=headers)
+    if operation == "run" and response.status_code == 200:
+        response = client.get(f"{EDIT}/status-sync/{response.json()['id']}")
+        assert response.json()["status"] == "FAILED"
+    else:
+        assert response.status_code == 400
     refused(response)
