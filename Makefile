@@ -18,6 +18,8 @@ PYTEST := $(BIN)/python -m pytest --numprocesses logical --maxprocesses 8 --dist
 
 # The threads of one process wait for each other, and there is a process per core.
 test test-all test-chaos coverage test-clients test-browser: export OMP_NUM_THREADS := 1
+# Without compiled files, each process and each server that a test starts would compile every module anew.
+test test-all test-chaos coverage test-clients test-browser: export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: serve test test-all test-chaos coverage test-clients test-browser check bench bench-check bench-caches embedded profile clean
 

@@ -82,9 +82,8 @@ def requests(folder: Path, checkpoint: Checkpoint) -> Iterator[tuple[Mode, Rende
     ("zero_cond_t", "dtype", "precision", "host"),
     [
         (False, torch.float32, None, HostShare(DEPTH, tables=True)),
-        pytest.param(True, torch.bfloat16, None, None, marks=pytest.mark.slow),
-        pytest.param(True, torch.bfloat16, "int8", HostShare(DEPTH, tables=True), marks=pytest.mark.slow),
-        pytest.param(False, torch.bfloat16, "fp8", HostShare(1, tables=False), marks=pytest.mark.slow),
+        pytest.param(False, torch.bfloat16, "int8", None, marks=pytest.mark.slow),
+        pytest.param(True, torch.bfloat16, "fp8", HostShare(1, tables=False), marks=pytest.mark.slow),
     ],
 )
 def test_nothing_is_compiled_again(
@@ -98,7 +97,8 @@ def test_nothing_is_compiled_again(
     loaded = load(str(weights), torch.device("cpu"), dtype, with_vision=True)
     used = deeper(loaded, DEPTH, zero_cond_t=zero_cond_t)
     if precision is not None:
-        quantize(used.transformer.transformer_blocks, precision)
+        first = 1 if precision == "fp8" else 0  # blocks of two formats have a graph each
+        quantize(used.transformer.transformer_blocks[first:], precision)
     if host is not None:
         used = replace(used, placed=place_transformer(used.transformer, torch.device("cpu"), host))
     used = compile_blocks(used, tmp_path, lambda: CompiledBlocks("eager"))

@@ -9,13 +9,10 @@ from structlog.testing import capture_logs
 
 from accel.kernels.compiled_block import CompiledBlocks, compiled_graphs
 from accel.weights.placement import HostShare, place_transformer
-from accel.weights.quantized.quantize import quantize
-from pipelines.catalog.catalog import load_catalog
 from pipelines.generate import generate
 from pipelines.lora.apply import LoraSet
 from pipelines.models.checkpoint import Checkpoint, LoadedModel
 from pipelines.models.loading.compiling import compile_blocks, count_graphs
-from pipelines.models.residency.model_cache import ModelCache
 from pipelines.render import _weights, begin
 from tests.control import deeper
 from tests.pipelines.test_render import asked, entry
@@ -68,16 +65,6 @@ def test_a_render_that_compiles_is_in_the_log(checkpoint: Checkpoint) -> None:
     assert lines == [expected, expected]  # of the render itself, and of this test
 
 
-@pytest.mark.slow
-def test_blocks_of_other_formats_are_compiled_at_once(checkpoint: Checkpoint, tmp_path: Path) -> None:
-    torch.compiler.reset()
-    mixed = deeper(checkpoint, 2)
-    quantize(mixed.transformer.transformer_blocks[1:], "fp8")
-    compiled = compile_blocks(mixed, tmp_path, eager)
-    found = generate(asked(steps=1), 0, LoadedModel(compiled), entry("text_to_image"), unused)
-    assert (compiled.compiled is None, found.recompiled) == (False, 0)
-
-
 def test_a_device_that_cannot_compile_renders_as_before(checkpoint: Checkpoint, tmp_path: Path) -> None:
     class Broken(CompiledBlocks):
         def __call__(self, *arguments: object) -> tuple[torch.Tensor, torch.Tensor]:
@@ -90,7 +77,7 @@ def test_a_device_that_cannot_compile_renders_as_before(checkpoint: Checkpoint, 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("share", [HostShare(2, tables=False), HostShare(0, tables=True), HostShare(2, tables=True)])
-def test_weights_in_host_memory_can_be_compiled_too(share: HostShare, tmp_path: Path) -> None:
-    checkpoint = ModelCache("cpu").get(load_catalog().with_embedded_weights().entries[0]).checkpoint
-    placed = place_transformer(checkpoint.transformer, torch.device("cpu"), share)
-    assert compile_blocks(replace(checkpoint, placed=placed), tmp_path, eager).compiled is not None
+def test_weights_in_host_memory_can_be_compiled_too(checkpoint: Checkpoint, share: HostShare, tmp_path: Path) -> None:
+    used = deeper(checkpoint, 2)
+    placed = place_transformer(used.transformer, torch.device("cpu"), share)
+    assert compile_blocks(replace(used, placed=placed), tmp_path, eager).compiled is not None
