@@ -77,11 +77,22 @@ def decode_tokens(vae: SingleFrameVae, tokens: torch.Tensor, shape: tuple[int, i
     mean, std = _statistics(vae, latents)
     pixels = vae.decode(latents / (1.0 / std) + mean)[0, :, 0]  # divided as diffusers does, for equal bits
     finite = torch.stack((tokens.isfinite().all(), pixels.isfinite().all()))  # before clamp, which hides infinity
-    pixels = (pixels * 0.5 + 0.5).clamp(0, 1).permute(1, 2, 0).float().cpu().numpy()
+    pixels = (pixels * 0.5 + 0.5).clamp(0, 1).permute(1, 2, 0).float()
+    picture = copy_to_host((pixels * 255).round().byte())  # bytes on the device: a quarter of the copy
     for part, is_finite in zip(("latents", "decoded pixels"), finite.tolist(), strict=True):
         if not is_finite:
             raise ResultError(f"The result is no picture, because its {part} are not finite numbers.")
-    return Image.fromarray((pixels * 255).round().astype("uint8"))
+    return Image.fromarray(picture.numpy())
+
+
+def copy_to_host(tensor: torch.Tensor) -> torch.Tensor:
+    """A tensor in host memory. The host waits for the current stream alone: other streams of a GPU go on."""
+    if tensor.device.type != "cuda":
+        return tensor.cpu()
+    host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+    host.copy_(tensor.contiguous(), non_blocking=True)
+    torch.cuda.current_stream(tensor.device).synchronize()
+    return host
 
 
 def _generator(seed: int) -> torch.Generator:

@@ -39,6 +39,9 @@ class Metrics:
         self._images = counter("images", "Images rendered.", "model")
         self._seconds = histogram("render_seconds", "Seconds from an image's start to its file.", _SECONDS, "model")
         self._recompiled = counter("recompiled_graphs", "Graphs that were compiled during a render.", "model")
+        self._overlapped = counter(
+            "overlapped_images", "Images that were decoded or written beside the steps of another.", "model"
+        )
         self._steps = counter("steps", "Denoising steps, computed or reused.", "model", "cache", "outcome")
         self._forwards = counter(
             "cache_forwards", "Forwards under a step cache, by what decided.", "model", "cache", "reason"
@@ -59,6 +62,7 @@ class Metrics:
         self._images.labels(request.model).inc()
         self._seconds.labels(request.model).observe(result.seconds)
         self._recompiled.labels(request.model).inc(result.recompiled)
+        self._overlapped.labels(request.model).inc(result.overlapped)
         if report is None:
             self._steps.labels(request.model, NO_CACHE, "computed").inc(request.executed_steps)
             return

@@ -108,7 +108,8 @@ def serve(settings: Settings) -> int:
 
 def _serve(settings: Settings, catalog: Catalog, devices: Sequence[str], sockets: list[socket.socket]) -> int:
     options = settings.model_options.shared_by(len(devices))
-    workers = [WorkerProcess(device, catalog, options, settings.log_options) for device in devices]
+    logs, sharing = settings.log_options, settings.sharing
+    workers = [WorkerProcess(device, catalog, options, logs, sharing=sharing) for device in devices]
     try:
         app = create_app(settings, catalog, workers)
     except ProfileError as error:

@@ -20,6 +20,7 @@ from pipelines.models.planning.planner import Wish, Wishes
 from pipelines.models.residency.options import ModelOptions, PromptFolder
 from server.delivery.signatures import secret_key
 from server.log_options import LogFormat, LogOptions
+from server.sharing import Sharing
 
 PREFIX = "OWNWARE_"
 # Every dialect by its name, as `server.app` serves them.
@@ -117,6 +118,11 @@ class Settings(BaseSettings):
         default=(6, *range(16, 65)),
         description="Lengths of prompts in tokens, such as 6,16-64, whose attention cuDNN plans at the start instead "
         "of in the first task of that length.",
+    )
+    overlap: Literal["auto", "off"] = Field(
+        default="auto",
+        description="Work beside the steps of the next image. auto: write files, and on a GPU encode and decode on a "
+        "second stream; off: one thing after the other.",
     )
     vram: Literal["auto"] | Annotated[float, Field(gt=0)] = Field(
         default="auto", description="GPU memory to use, in GiB; auto: all that is free."
@@ -336,6 +342,11 @@ class Settings(BaseSettings):
         size = None if self.plan_size == "auto" else parse_sides(self.plan_size)
         wishes = Wishes(self.precision, self.encoder_precision, self.exact_factor)
         return PlanOptions(vram, size=size, references=self.plan_references, wishes=wishes)
+
+    @property
+    def sharing(self) -> Sharing:
+        """How the images of a worker share its device."""
+        return Sharing(overlap=self.overlap == "auto")
 
     @property
     def profiles(self) -> Path:

@@ -1,10 +1,12 @@
 """Hand-written stand-ins that behave like the real thing, only smaller."""
 
 import asyncio
+import contextlib
 import hashlib
 import io
 import threading
 from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +15,6 @@ from PIL import Image
 
 from pipelines.models.engaged import Engaged
 from server.jobs.workers.backend import WorkerDied, WorkerStartFailed
-from server.jobs.workers.image_writer import AfterStep, BeforeLoad
 from server.jobs.workers.messages import (
     Cancelled,
     Failed,
@@ -29,6 +30,7 @@ from server.jobs.workers.messages import (
 from server.media.decoding.decode import Picture, check_picture, rewrite_picture
 from server.media.decoding.decoder_pool import DecoderPool
 from server.media.encode import encode
+from server.sharing import ALONE
 
 if TYPE_CHECKING:
     from server.errors import Failure
@@ -41,8 +43,8 @@ class FakeWorker:
     """Draws flat pictures whose colour is the seed, in two steps each.
 
     `hold` keeps it at its first step until released; `fail` makes it fail; `die` makes the process end once.
-    `measured` is what it tells of the seconds of each image.
     `loads` makes it load weights for each job, and `hold` then keeps it there.
+    `measured` and `busy` are what it tells of the seconds of each image.
     `dying_starts` of its next starts end without a word. `silent` makes it answer nothing until it is killed.
     """
 
@@ -50,6 +52,7 @@ class FakeWorker:
         self.device = device
         self.description = f"{device} device"
         self.engaged: Engaged | None = None
+        self.sharing = ALONE
         self.held = threading.Event()
         self.go = threading.Event()
         self.go.set()
@@ -59,6 +62,7 @@ class FakeWorker:
         self.loads = False
         self.start_failure: str | None = None
         self.measured: Measured | None = None
+        self.busy: float | None = None
         self.dying_starts = 0
         self.silent = False
         self.killed = 0
@@ -95,8 +99,10 @@ class FakeWorker:
         if self.die:
             self.die = False
             raise WorkerDied
-        while self.silent:  # noqa: ASYNC110  set by a test
-            await asyncio.sleep(PAUSE_SECONDS)
+        if self.silent:
+            while self.silent:  # noqa: ASYNC110  set by a test
+                await asyncio.sleep(PAUSE_SECONDS)
+            raise WorkerDied  # it was killed
         if self.loads:
             yield Loading(job.job_id)
             self.held.set()
@@ -155,37 +161,103 @@ class FakeWorker:
 
     def _draw(self, job: RenderJob, index: int) -> ImageWritten:
         image = write_flat_image(job, next(output for output in job.outputs if output.index == index))
-        return replace(image, measured=self.measured, unsafe=None if job.safety is None else self.unsafe)
+        return replace(
+            image, measured=self.measured, busy=self.busy, unsafe=None if job.safety is None else self.unsafe
+        )
+
+
+class FakeImage:
+    """One image of a `FakeWriter`."""
+
+    def __init__(self, writer: "FakeWriter", job: RenderJob, output: Output) -> None:
+        self.writer, self.job, self.output = writer, job, output
+        self.step, self.steps = 0, job.request.steps
+        self.step_reused = False
+        self.shared = False
+
+    @property
+    def ready(self) -> bool:
+        return self.step == self.steps
+
+    def share(self) -> None:
+        self.shared = True
+
+    def prepare(self) -> None:
+        self.writer.do("prepare", self)
+
+    def advance(self) -> None:
+        self.writer.do("advance", self)
+        self.step += 1
+
+    def preview(self) -> Callable[[], bytes] | None:
+        self.writer.previews += 1
+        return lambda: b"jpeg"
+
+    def decode(self, after_step: Callable[[], None]) -> None:
+        self.writer.do("decode", self)
+        if self.job.request.faces is not None:
+            after_step()
+
+    def write(self) -> ImageWritten:
+        self.writer.do("write", self)
+        return write_flat_image(self.job, self.output)
 
 
 class FakeWriter:
     """Writes flat pictures as `FakeWorker` does, in as many steps as the request says. An `error` is raised instead.
 
-    `freed` counts how often its memory was freed.
+    `freed` counts how often its memory was freed, `written` how many images it was told of. `log` has what was done: a
+    word, the job and the image. A test may let a thing wait, or fail, with `before`.
     """
 
     description = "fake device"
     engaged: Engaged | None = None
-    step_reused = False
 
-    def __init__(self, error: Exception | None = None) -> None:
+    def __init__(self, error: Exception | None = None, *, on_gpu: bool = False) -> None:
         self.error = error
-        self.freed = 0
-        self.previews = 0
+        self.on_gpu = on_gpu
+        self.freed = self.previews = self.written = 0
+        self.closed = False
+        self.log: list[tuple[str, int, int]] = []
+        self.before: Callable[[str, FakeImage], None] = lambda word, image: None
+        self.other_weights: set[int] = set()  # jobs whose weights are not loaded
 
-    def preview(self) -> bytes | None:
-        self.previews += 1
-        return b"jpeg"
+    def do(self, word: str, image: FakeImage) -> None:
+        self.before(word, image)
+        self.log.append((word, image.job.job_id, image.output.index))
+
+    def loads(self, job: RenderJob) -> bool:
+        return job.job_id in self.other_weights
+
+    def open(self, job: RenderJob, output: Output, before_load: Callable[[], None]) -> FakeImage:
+        if job.job_id in self.other_weights:
+            before_load()
+            self.other_weights.remove(job.job_id)
+        if self.error is not None:
+            raise self.error
+        image = FakeImage(self, job, output)
+        self.do("open", image)
+        return image
+
+    def encodes_beside(self) -> bool:
+        return self.on_gpu
+
+    def decodes_beside(self, job: RenderJob, stepping: RenderJob | None) -> bool:
+        return self.on_gpu and job.request.faces is None
+
+    def beside(self) -> AbstractContextManager[None]:
+        return contextlib.nullcontext()
+
+    def keep_pace(self) -> None: ...
+
+    def note_written(self) -> None:
+        self.written += 1
 
     def free_memory(self) -> None:
         self.freed += 1
 
-    def write(self, job: RenderJob, output: Output, after_step: AfterStep, before_load: BeforeLoad) -> ImageWritten:
-        if self.error is not None:
-            raise self.error
-        for step in range(job.request.steps + 1):
-            after_step(step, job.request.steps)
-        return write_flat_image(job, output)
+    def close(self) -> None:
+        self.closed = True
 
 
 def write_flat_image(job: RenderJob, output: Output) -> ImageWritten:

@@ -3,11 +3,14 @@
 The latents of a step are mostly noise. The picture shows the image that the last step heads for. Changes no state.
 """
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 from PIL import Image
 from torch.nn import functional as F
 
-from pipelines.latents import unpack
+from pipelines.latents import copy_to_host, unpack
 from pipelines.previews.latent_rgb import LatentRgb
 from pipelines.render import RenderState
 
@@ -34,24 +37,35 @@ class Previewer:
         cache = None if self._state is None else self._state.cache
         return cache is not None and cache.step_reused
 
-    @torch.inference_mode()
-    def draw(self) -> Image.Image | None:
-        """The image that the last step heads for. None before the first step. The host waits for the device once."""
+    def latest(self) -> Callable[[], Image.Image] | None:
+        """What draws the image that the last step heads for, now or later. None before the first step.
+
+        The host waits for the device once.
+        """
         state = self._state
         if state is None or not state.step:
             return None
-        latents = unpack(self._expected(state), state.shape)[0, :, 0]
-        factors = torch.tensor(self._rgb.factors, device=latents.device)
-        bias = torch.tensor(self._rgb.bias, device=latents.device)
-        pixels = torch.einsum("chw,cr->rhw", latents, factors) + bias[:, None, None]
-        pixels = _sized(((pixels + 1) / 2).nan_to_num(0.5).clamp(0, 1))
-        return Image.fromarray((pixels.permute(1, 2, 0) * 255).round().byte().cpu().numpy())
+        return partial(_draw, self._rgb, state.shape, self._before, self._after, *state.sigmas[state.step - 1 :][:2])
 
-    def _expected(self, state: RenderState) -> torch.Tensor:
-        """The latents at sigma 0, along the straight line through the last step. The flow is nearly straight."""
-        sigma, sigma_next = state.sigmas[state.step - 1], state.sigmas[state.step]
-        before, after = self._before.float(), self._after.float()
-        return after - sigma_next * (after - before) / (sigma_next - sigma)
+
+@torch.inference_mode()
+def _draw(
+    rgb: LatentRgb,
+    shape: tuple[int, int, int],
+    before: torch.Tensor,
+    after: torch.Tensor,
+    sigma: torch.Tensor,
+    sigma_next: torch.Tensor,
+) -> Image.Image:
+    """The latents at sigma 0, along the straight line through a step, as a picture. The flow is nearly straight."""
+    before, after = before.float(), after.float()
+    expected = after - sigma_next * (after - before) / (sigma_next - sigma)
+    latents = unpack(expected, shape)[0, :, 0]
+    factors = torch.tensor(rgb.factors, device=latents.device)
+    bias = torch.tensor(rgb.bias, device=latents.device)
+    pixels = torch.einsum("chw,cr->rhw", latents, factors) + bias[:, None, None]
+    pixels = _sized(((pixels + 1) / 2).nan_to_num(0.5).clamp(0, 1))
+    return Image.fromarray(copy_to_host((pixels.permute(1, 2, 0) * 255).round().byte()).numpy())
 
 
 def _sized(pixels: torch.Tensor) -> torch.Tensor:

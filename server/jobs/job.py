@@ -57,7 +57,8 @@ class Result:
     `seconds` is the time from the start of the image to its file. `receipt` is JSON. `cache` is the report of the step
     cache, None without one. `recompiled` counts the graphs that were compiled during the render; it is not stored.
     `failure` says why the image could not be uploaded as its task asks. `unsafe` says whether it is not safe for work,
-    None if it was not checked.
+    None if it was not checked. `overlapped` says whether steps of another image ran while it was written; it is not
+    stored.
     """
 
     index: int
@@ -69,6 +70,7 @@ class Result:
     recompiled: int = 0
     failure: Failure | None = None
     unsafe: bool | None = None
+    overlapped: bool = False
 
 
 CANCELLED = Failure("taskCancelled", "The task was cancelled.", TaskCancelled.status)
@@ -79,7 +81,7 @@ class Job:
     """A submission with its history. Times are seconds since the epoch. `results` are sorted by their index.
 
     `estimate` are the seconds that all its images were expected to take. `deliveries` counts its webhooks and uploads
-    by their states.
+    by their states. `tried` says that an earlier worker ended while it rendered the job.
     """
 
     id: int
@@ -92,6 +94,7 @@ class Job:
     results: tuple[Result, ...] = ()
     estimate: float = 0.0
     deliveries: Mapping[outbox.Kind, Mapping[outbox.State, int]] = field(default_factory=dict)
+    tried: bool = False
 
     @property
     def ended(self) -> bool:

@@ -23,6 +23,7 @@ from server.jobs.job import CANCELLED, Cancellation, Job, Submission
 from server.jobs.policy.admission import QueueBounds
 from server.jobs.policy.forecast import Foreseen, Turn
 from server.jobs.recorder import JobRecorder
+from server.jobs.rendering import Rendering
 from server.jobs.scheduler import Busy, Scheduler
 from server.jobs.store import JobStore
 from server.jobs.supervisor import Supervisor, WorkerState
@@ -112,12 +113,12 @@ class JobQueue:
     @property
     def running_jobs(self) -> tuple[Job, ...]:
         """The jobs that are rendered now."""
-        return tuple(supervisor.job for supervisor in self._supervisors if supervisor.job is not None)
+        return tuple(rendering.job for rendering in self._renderings())
 
     @property
-    def worker_jobs(self) -> tuple[Job | None, ...]:
+    def worker_jobs(self) -> tuple[tuple[Job, ...], ...]:
         """What each worker renders now, in the order of the devices."""
-        return tuple(supervisor.job for supervisor in self._supervisors)
+        return tuple(tuple(each.job for each in supervisor.renderings) for supervisor in self._supervisors)
 
     @property
     def worker_states(self) -> tuple[WorkerState, ...]:
@@ -202,8 +203,8 @@ class JobQueue:
         """The finished part of a job, in percent of all its steps."""
         count = job.submission.request.count
         done = float(len(job.results))
-        supervisor = self._supervisor_of(job.submission.key)
-        if supervisor is not None and (latest := supervisor.progress):
+        rendering = self._rendering_of(job.submission.key)
+        if rendering is not None and (latest := rendering.progress):
             done = max(done, latest.index + latest.step / latest.steps)
         return int(100 * done / count)
 
@@ -221,9 +222,9 @@ class JobQueue:
             job = await self._store.find(*key)
             if job is None or job.ended:
                 return "unknown" if job is None else "ended"
-            if supervisor := self._supervisor_of(key):
+            if rendering := self._rendering_of(key):
                 with contextlib.suppress(WorkerDied):  # the end of the job follows
-                    supervisor.cancel(reason)
+                    rendering.cancel(reason)
             while not isinstance(event := await events.get(), Ended):
                 if isinstance(event, Stopping):
                     raise ServiceUnavailable("The server is stopping. The task is not cancelled.")
@@ -256,9 +257,9 @@ class JobQueue:
 
     def latest(self, job: Job) -> Begun | StepDone | None:
         """How far a worker is with a job. None when none has it."""
-        if (supervisor := self._supervisor_of(job.submission.key)) is None:
+        if (rendering := self._rendering_of(job.submission.key)) is None:
             return None
-        if (reply := supervisor.progress) is None:
+        if (reply := rendering.progress) is None:
             return Begun(job)
         return StepDone(job, reply.index, reply.step, reply.steps, reply.reused)
 
@@ -274,8 +275,8 @@ class JobQueue:
 
     async def foresee(self, job: Job) -> Foreseen | None:
         """When a job that has not ended is expected to begin and to end. None for one that has ended meanwhile."""
-        if supervisor := self._supervisor_of(job.submission.key):
-            return Foreseen(None, 0.0, self._owner_and_left(supervisor)[1])
+        if rendering := self._rendering_of(job.submission.key):
+            return Foreseen(None, 0.0, rendering.seconds_left)
         turn = next((turn for turn in await self.turns() if turn.task.job_id == job.id), None)
         return None if turn is None else Foreseen(turn.position, turn.begins, turn.ends)
 
@@ -321,16 +322,16 @@ class JobQueue:
 
     def _busy_workers(self) -> list[Busy]:
         """What the workers do that take jobs."""
-        return [Busy(*self._owner_and_left(supervisor)) for supervisor in self._supervisors if supervisor.ready]
+        return [
+            Busy(tuple((each.job.submission.owner, each.seconds_left) for each in supervisor.renderings))
+            for supervisor in self._supervisors
+            if supervisor.ready
+        ]
 
-    def _owner_and_left(self, supervisor: Supervisor) -> tuple[str | None, float]:
-        """The owner of a worker's job, and the seconds that are left of it."""
-        if supervisor.job is None:
-            return None, 0.0
-        work, latest = supervisor.job.submission, supervisor.progress
-        index, step = (len(supervisor.job.results), 0) if latest is None else (latest.index, latest.step)
-        return work.owner, self.estimates.remaining_seconds(work.request, index, step)
+    def _renderings(self) -> Iterator[Rendering]:
+        for supervisor in self._supervisors:
+            yield from supervisor.renderings
 
-    def _supervisor_of(self, key: Key) -> Supervisor | None:
-        """The supervisor of the worker that renders a job now."""
-        return next((each for each in self._supervisors if each.renders(key)), None)
+    def _rendering_of(self, key: Key) -> Rendering | None:
+        """A job that a worker has now."""
+        return next((each for each in self._renderings() if each.renders(key)), None)

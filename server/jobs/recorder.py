@@ -42,7 +42,7 @@ class JobRecorder:
             for index, uuid in enumerate(work.image_uuids)
             if index not in finished
         )
-        return RenderJob(job.id, work.request, work.encoding, outputs, work.task_uuid, work.safety)
+        return RenderJob(job.id, work.request, work.encoding, outputs, work.task_uuid, work.safety, job.tried)
 
     def begin(self, job: Job) -> None:
         """Tell the watchers that a worker has a job."""
@@ -86,6 +86,7 @@ class JobRecorder:
             image.cache,
             image.recompiled,
             unsafe=image.unsafe,
+            overlapped=image.overlapped,
         )
         updated = await self._store.add_result(job.id, result, image.warnings)
         if work.upload is None:

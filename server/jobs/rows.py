@@ -222,6 +222,7 @@ def read_job(connection: sqlite3.Connection, job_id: int) -> Job:
         failure=failure,
         results=tuple(_result(found) for found in results),
         deliveries=count_states(connection, job_id) if submission.webhook or submission.upload else {},
+        tried=row["attempts"] > 1,
     )
 
 

@@ -22,10 +22,14 @@ from server.keys.api_key import KeyLimits
 
 @dataclass(frozen=True, slots=True)
 class Busy:
-    """A worker that takes jobs: the owner of its job, None while it waits for one, and the seconds that are left."""
+    """A worker that takes jobs: the owner of each of its jobs, and the seconds that are left of it."""
 
-    owner: str | None
-    left: float
+    jobs: tuple[tuple[str, float], ...] = ()
+
+    @property
+    def left(self) -> float:
+        """The seconds until all its jobs are done."""
+        return sum(left for _, left in self.jobs)
 
 
 class Scheduler:
@@ -47,7 +51,7 @@ class Scheduler:
         self._joining = asyncio.Lock()
         self._places: dict[int, Waiting] = {}  # held by tasks that are not in the queue yet
         self._numbers = count()
-        self._running: dict[int, tuple[Waiting, float]] = {}  # since a time of the monotonic clock
+        self._running: dict[int, Waiting] = {}
         self._reading: asyncio.Task[list[Turn]] | None = None  # that has not begun
 
     @contextlib.asynccontextmanager
@@ -68,7 +72,7 @@ class Scheduler:
             state = QueueState(
                 waiting=(*waiting, *held),
                 left=tuple(worker.left for worker in workers),
-                own_running=tuple(worker.left for worker in workers if worker.owner == owner),
+                own_running=tuple(left for worker in workers for whose, left in worker.jobs if whose == owner),
                 own_ages=(*(now - at for at in accepted), *(0.0 for each in held if each.owner == owner)),
             )
             check_room(task, self._limits(owner), self._bounds, state, self._share)
@@ -78,24 +82,32 @@ class Scheduler:
         finally:
             del self._places[number]
 
-    async def claim(self) -> Job | None:
-        """Set the job that is next to running. None when no job waits."""
+    async def claim(self, *, beside: bool = False) -> Job | None:
+        """Set the job that is next to running. None when no job waits.
+
+        `beside` says that the worker has another one. A job that was lost with its worker must be alone.
+        """
+
+        def choose(waiting: Sequence[Waiting]) -> Waiting | None:
+            chosen = self._share.choose(waiting)
+            return None if chosen is not None and chosen.tried and beside else chosen
+
         async with self._claiming:
-            job = await self._store.claim(self._share.choose)
+            job = await self._store.claim(choose)
             if job is not None and not job.ended:
                 task = Waiting(job.id, job.submission.owner, job.estimate)
                 self._share.begin(task)
-                self._running[job.id] = task, time.monotonic()
+                self._running[job.id] = task
             return job
 
-    async def gives_way(self, job: Job, left: float) -> bool:
+    async def gives_way(self, job: Job, used: float, left: float) -> bool:
         """Whether it is the turn of another key between two images of a job, with the same model.
 
-        `left` are the seconds of its other images. Weights of another model would be loaded and dropped in turns.
+        `used` are the seconds that the job has taken so far, and `left` those of its other images. Weights of another
+        model would be loaded and dropped in turns.
         """
-        task, since = self._running[job.id]
         waiting = await self._store.waiting(prepared=True)
-        other = self._share.gives_way(task, time.monotonic() - since, left, waiting)
+        other = self._share.gives_way(self._running[job.id], used, left, waiting)
         return other is not None and len(await self._store.models((job.id, other.job_id))) == 1
 
     async def put_back(self, job: Job, left: float) -> None:
@@ -106,10 +118,13 @@ class Scheduler:
         """Cancel a job that was put back. None if it is rendered again already."""
         return await self._store.end_queued(*job.submission.key, reason)
 
-    def release(self, job: Job) -> None:
+    async def try_again(self, job: Job) -> bool:
+        """Let a job wait again whose worker has died. False when it was tried often enough."""
+        return await self._store.try_again(job.id)
+
+    def release(self, job: Job, used: float) -> None:
         """A worker has left a job that was claimed. The seconds that it took are charged to the owner."""
-        task, since = self._running.pop(job.id)
-        self._share.end(task, time.monotonic() - since)
+        self._share.end(self._running.pop(job.id), used)
 
     async def turns(self) -> list[Turn]:
         """When each waiting job is expected to begin and to end, in their order.

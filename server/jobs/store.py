@@ -126,6 +126,15 @@ class JobStore:
 
         await self._database.run(work)
 
+    async def try_again(self, job_id: int) -> bool:
+        """Let a running job wait again whose worker has died: that was an attempt. False after `MAX_ATTEMPTS`."""
+
+        def work(connection: sqlite3.Connection) -> bool:
+            query = "UPDATE jobs SET state = 'queued' WHERE id = ? AND attempts < ?"
+            return bool(connection.execute(query, (job_id, MAX_ATTEMPTS)).rowcount)
+
+        return await self._database.run(work)
+
     async def models(self, job_ids: Sequence[int]) -> tuple[str, ...]:
         """The models of jobs, each once."""
 
@@ -280,5 +289,5 @@ class JobStore:
 
 
 def _waiting(connection: sqlite3.Connection, condition: str) -> tuple[Waiting, ...]:
-    query = f"SELECT id, owner, estimate FROM jobs WHERE state = 'queued' AND {condition} ORDER BY id"
-    return tuple(Waiting(row["id"], row["owner"], row["estimate"]) for row in connection.execute(query))
+    query = f"SELECT id, owner, estimate, attempts > 0 FROM jobs WHERE state = 'queued' AND {condition} ORDER BY id"
+    return tuple(Waiting(*row[:3], tried=bool(row[3])) for row in map(tuple, connection.execute(query)))

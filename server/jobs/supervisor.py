@@ -1,26 +1,25 @@
-"""Keeps one worker alive and busy: starts it, gives it one job after the other, starts it again when it dies.
+"""Keeps one worker alive and busy: starts it, gives it jobs, starts it again when it dies.
 
 A worker that is silent for too long is ended. One that ends at each start is started less and less often, and the
 queue is told why. Knows no wire format. What the worker reports goes to the recorder.
 """
 
 import asyncio
+import contextlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import Literal
 
 import structlog
 
 from pipelines.models.engaged import Engaged
-from server.errors import Failure
-from server.jobs.events import Key
-from server.jobs.job import CANCELLED, Job
+from server.jobs.job import Job
 from server.jobs.recorder import JobRecorder
+from server.jobs.rendering import Rendering
 from server.jobs.scheduler import Scheduler
-from server.jobs.timing.silence import SilenceLimits, allowed_silence
+from server.jobs.timing.silence import SilenceLimits
 from server.jobs.timing.step_times import StepTimes
 from server.jobs.workers.backend import Worker, WorkerDied, WorkerStartFailed
-from server.jobs.workers.messages import Cancelled, ImageWritten, Loading, Outcome, Preview, Progress, Reply
 
 log = structlog.get_logger()
 
@@ -37,7 +36,7 @@ WorkerState = Literal["starting", "idle", "busy", "failed"]
 
 
 class Supervisor:
-    """One worker, the job that it renders now, and how far that is."""
+    """One worker, and the jobs that it has now."""
 
     def __init__(
         self,
@@ -61,16 +60,11 @@ class Supervisor:
         self._started = asyncio.Event()
         self._wake_up = asyncio.Event()  # there may be a job to claim, or the worker has ended
         self._stopping = False
-        self._watched = False  # whether the worker sends previews
-        self._cancel_reason = CANCELLED
-        self._cancelled = False
-        self._loading = _Stopwatch()  # of weights for the job
-        self._early_end: asyncio.Task[None] | None = None  # of a job that was cancelled while it loaded
-        self._gives_way: float | None = None  # the seconds of the other images of a job that is to wait for them
+        self._running: dict[Rendering, asyncio.Task[None]] = {}
+        self._heard = asyncio.Event()  # the worker has answered
+        self._silence: str | None = None  # why a worker was ended that did not answer
         self.ready = False
         self.start_failure: str | None = None
-        self.job: Job | None = None
-        self.progress: Progress | None = None
 
     @property
     def device(self) -> str:
@@ -84,7 +78,12 @@ class Supervisor:
             return "failed"
         if not self.ready:
             return "starting"
-        return "idle" if self.job is None else "busy"
+        return "busy" if self._running else "idle"
+
+    @property
+    def renderings(self) -> tuple[Rendering, ...]:
+        """The jobs that the worker has, in the order in which it got them."""
+        return tuple(self._running)
 
     @property
     def engaged(self) -> Engaged | None:
@@ -98,23 +97,6 @@ class Supervisor:
     def wake(self) -> None:
         """Look for a job now."""
         self._wake_up.set()
-
-    def cancel(self, reason: Failure = CANCELLED) -> None:
-        """Stop the job that the worker renders now, at its next step, for a reason that its failure keeps.
-
-        While weights are loaded for it, which may take minutes, it ends at once. The load goes on, for others.
-        """
-        if (job := self.job) is None or self._early_end is not None:
-            return
-        self._cancel_reason, self._cancelled = reason, True
-        self._worker.cancel(job.id)
-        if self._loading.running:
-            end = self._recorder.end(job, Cancelled(job.id), reason, loaded=self._loading.seconds)
-            self._early_end = asyncio.create_task(end)
-
-    def renders(self, key: Key) -> bool:
-        """Whether the worker renders this job now. One that was cancelled while it loaded is rendered no more."""
-        return self.job is not None and self.job.submission.key == key and self._early_end is None
 
     def announce_stop(self) -> None:
         """From now on the worker's end is no error: a signal to the process group ends it first."""
@@ -156,7 +138,7 @@ class Supervisor:
         return RESTART_PAUSE_SECONDS
 
     async def _drive(self) -> None:
-        """Start the worker and render jobs until it ends, or until a job cannot be stored.
+        """Start the worker and render jobs until it ends.
 
         Raises `WorkerDied` and `WorkerStartFailed`.
         """
@@ -167,18 +149,20 @@ class Supervisor:
             await self._end_silent_worker(self._limits.loading, "while it loaded")
         self.ready = self.was_ready = True
         self._ready_since = time.monotonic()
-        self.start_failure = None
+        self.start_failure = self._silence = None
         self._started.set()
+        watching = asyncio.create_task(self._watch_silence())
         try:
             while True:
-                await self._render(await self._next_job())
-        except WorkerDied:
+                self._begin(await self._next_job())
+        except asyncio.CancelledError:
+            for task in self._running.values():
+                task.cancel()
             raise
-        except Exception:
-            # The worker may be in the middle of a job. Its replies must not be read as those to the next job.
-            log.exception("task lost, starting its worker again", device=self._worker.device)
         finally:
             self.ready = False
+            watching.cancel()
+            await asyncio.gather(watching, *self._running.values(), return_exceptions=True)
 
     async def _note_end(self, reason: str) -> float:
         """Count and log an end of the worker. Returns the seconds until its next start."""
@@ -201,8 +185,9 @@ class Supervisor:
     async def _end_silent_worker(self, seconds: float, when: str) -> None:
         """End a worker that does not answer. Raises `WorkerDied` with a sentence for the client."""
         log.error("worker does not answer", device=self._worker.device, seconds=round(seconds), when=when)
+        self._silence = f"The worker did not answer for {seconds:.0f} seconds {when}, so it was ended."
         await self._worker.kill()
-        raise WorkerDied(f"The worker did not answer for {seconds:.0f} seconds {when}, so it was ended.")
+        raise WorkerDied(self._silence)
 
     def _on_worker_end(self) -> None:
         self.ready = False
@@ -214,8 +199,11 @@ class Supervisor:
             self._wake_up.clear()
             if not self.ready:
                 raise WorkerDied
+            if not self._has_room:
+                await self._wake_up.wait()
+                continue
             try:
-                job = await self._scheduler.claim()
+                job = await self._scheduler.claim(beside=bool(self._running))
             except Exception:
                 log.exception("no task can be read from the database")
                 await asyncio.sleep(RESTART_PAUSE_SECONDS)
@@ -227,109 +215,54 @@ class Supervisor:
             else:
                 return job
 
-    async def _render(self, job: Job) -> None:
-        self.job, self._cancel_reason = job, CANCELLED
-        self._recorder.begin(job)
-        self._cancelled, self._gives_way = False, None
-        self._ends = 0  # what ends it now is the task
-        last: Reply | None = None
-        self._loading, self._early_end = _Stopwatch(), None
+    def _begin(self, job: Job) -> None:
+        """Give the worker a job. What ends the worker from now on is a task."""
+        rendering = Rendering(job, self._worker, self._scheduler, self._recorder, self._times)
+        self._ends = 0
+        self._running[rendering] = asyncio.create_task(self._render(rendering))
+        for each in self._running if len(self._running) > 1 else ():
+            each.beside_others = True
+        self._hear()
+
+    async def _render(self, rendering: Rendering) -> None:
+        """Render a job to its end. A worker that dies meanwhile is started again."""
         try:
-            replies = self._worker.render(self._recorder.render_job(job))
-            while not isinstance(last, Outcome):
-                seconds = allowed_silence(job.submission.request, last, self._times.estimates, self._limits)
-                last = await _reply_within(seconds, replies)
-                self._loading.run(isinstance(last, Loading))
-                if last is None:
-                    await self._end_silent_worker(seconds, "during this task")
-                elif self._early_end is not None:
-                    continue  # the worker has not read of it yet
-                elif isinstance(last, Progress):
-                    self.progress = last
-                    self._recorder.show(job, last)
-                    self._ask_for_previews(job)
-                elif isinstance(last, Preview):
-                    self._recorder.show(job, last)
-                elif isinstance(last, ImageWritten):
-                    await self._recorder.add_image(job, last)
-                    if last.measured is not None:
-                        await self._times.learn(job.submission.request, last.measured)
-                    await self._consider_giving_way(job, last.index + 1)
-                elif isinstance(last, Cancelled) and self._gives_way is not None and not self._cancelled:
-                    await self._put_back(job, self._gives_way)
-                elif isinstance(last, Outcome):
-                    await self._recorder.end(job, last, self._cancel_reason, loaded=self._loading.seconds)
-            await self._ended_early()
+            await rendering.run(self._hear)
         except WorkerDied as error:
-            if not await self._ended_early() and not self._stopping:  # else the task continues at the next start
-                await self._recorder.fail(job, str(error) or "The worker process ended during this task.")
-            raise
-        except Exception as error:
-            message = "The result of this task could not be stored. The server's log has the details."
-            await self._recorder.fail(job, message, error)
-            raise
+            self._on_worker_end()
+            if not self._stopping:  # else the task continues at the next start
+                await rendering.lose(self._silence or str(error))
+        except Exception:
+            log.exception("the end of a task failed", device=self._worker.device)
         finally:
-            self._scheduler.release(job)
-            self.job = self.progress = self._early_end = None
-            self._watched = False
+            del self._running[rendering]
+            self._heard.set()
+            self.wake()
 
-    async def _ended_early(self) -> bool:
-        """Whether the job was cancelled while it loaded. Its end is stored then."""
-        if self._early_end is None:
-            return False
-        await self._early_end
-        return True
-
-    def _ask_for_previews(self, job: Job) -> None:
-        """Ask the worker for previews while somebody watches. Looked at once a step: that is soon enough."""
-        if (wanted := self._recorder.previews_wanted(job)) != self._watched:
-            self._watched = wanted
-            self._worker.watch(job.id, wanted)
-
-    async def _consider_giving_way(self, job: Job, images: int) -> None:
-        """Stop a job after some of its images if it is the turn of another key. It continues with the others later."""
-        request = job.submission.request
-        left = self._times.estimates.remaining_seconds(request, images, 0)
-        if images < request.count and await self._scheduler.gives_way(job, left) and not self._cancelled:
-            self._gives_way = left
-            self._worker.cancel(job.id)
-
-    async def _put_back(self, job: Job, left: float) -> None:
-        """Let a job wait for its other images. It may be cancelled meanwhile."""
-        await self._scheduler.put_back(job, left)
-        if self._cancelled and (ended := await self._scheduler.withdraw(job, self._cancel_reason)):
-            self._recorder.announce_end(ended)
-
-
-class _Stopwatch:
-    """Seconds, of the times in which it was running."""
-
-    def __init__(self) -> None:
-        self._seconds = 0.0
-        self._since: float | None = None
+    def _hear(self) -> None:
+        """The worker has answered, or has something new to answer to."""
+        self._heard.set()
+        if self._has_room:
+            self.wake()
 
     @property
-    def running(self) -> bool:
-        """Whether it runs now."""
-        return self._since is not None
+    def _has_room(self) -> bool:
+        """Whether the worker takes another job now: when the steps of all its jobs are done, if their ends overlap."""
+        overlaps = self._worker.sharing.overlap
+        return all(overlaps and each.steps_done and not each.job.tried for each in self._running)
 
-    @property
-    def seconds(self) -> float:
-        """All so far."""
-        return self._seconds + (0.0 if self._since is None else time.monotonic() - self._since)
-
-    def run(self, running: bool) -> None:
-        """Start or stop it."""
-        self._seconds, self._since = self.seconds, time.monotonic() if running else None
-
-
-async def _reply_within(seconds: float, replies: AsyncIterator[Reply]) -> Reply | None:
-    """The next reply, or None if it does not come within the time."""
-    try:
-        async with asyncio.timeout(seconds):
-            return await anext(replies)
-    except TimeoutError:
-        return None
+    async def _watch_silence(self) -> None:
+        """End a worker that does not answer while it has jobs."""
+        while True:
+            allowed = [rendering.allowed_silence(self._limits) for rendering in self._running]
+            self._heard.clear()
+            try:
+                async with asyncio.timeout(max(allowed, default=None)):
+                    await self._heard.wait()
+            except TimeoutError:
+                break
+        with contextlib.suppress(WorkerDied):
+            await self._end_silent_worker(max(allowed), "during this task")
 
 
 def pause_seconds(ends: int) -> float:

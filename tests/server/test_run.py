@@ -52,7 +52,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
 @pytest.fixture(autouse=True)
 def fakes(monkeypatch: pytest.MonkeyPatch, worker: FakeWorker) -> None:
     monkeypatch.setattr(run, "configure_logs", lambda level: None)
-    monkeypatch.setattr(run, "WorkerProcess", lambda device, catalog, options, log_level: worker)
+    monkeypatch.setattr(run, "WorkerProcess", lambda *arguments, sharing: worker)
 
 
 def settings(tmp_path: Path, **changes: Any) -> Settings:

@@ -74,6 +74,7 @@ def test_each_option_is_a_flag_and_a_variable(monkeypatch: pytest.MonkeyPatch) -
         "compile": ("auto", "off"),
         "exactness": ("relaxed", "strict"),
         "fused_heads": ("on", "off"),
+        "overlap": ("off", "auto"),
         "attention": ("math", "fa3"),
         "warm_words": ("6,16-18", ""),
         "threshold_direction": ("library", "documented"),

@@ -48,6 +48,10 @@ class Admission:
             "width",
         )
 
+    def fits_beside(self, work: Workload, size: int) -> bool:
+        """Whether `size` bytes more fit the card while a request is rendered."""
+        return not self._memory or self.expected_peak(work) + size <= self._memory
+
     def record(self, work: Workload, working: int) -> None:
         """Learn from the working memory of a request that succeeded. The highest factor so far counts."""
         factor = min(_MOST, max(_LEAST, working / work.denoise_bytes))

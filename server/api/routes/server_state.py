@@ -210,9 +210,9 @@ def _devices(queue: JobQueue, owner: str) -> list[Device]:
             state=state,
             model=None if engaged is None else engaged.model,
             plan=None if engaged is None else str(engaged),
-            taskUUID=None if job is None or job.submission.owner != owner else job.submission.task_uuid,
+            taskUUID=next((job.submission.task_uuid for job in jobs if job.submission.owner == owner), None),
         )
-        for name, state, engaged, job in rows
+        for name, state, engaged, jobs in rows
     ]
 
 

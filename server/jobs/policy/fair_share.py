@@ -12,11 +12,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A task that waits. `job_id` grows in the order of acceptance. `seconds` are estimated."""
+    """A task that waits. `job_id` grows in the order of acceptance. `seconds` are estimated.
+
+    `tried` says that its worker ended while it was rendered.
+    """
 
     job_id: int
     owner: str
     seconds: float
+    tried: bool = False
 
 
 class FairShare:

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from pipelines.models.engaged import Engaged
 from server.jobs.workers.messages import RenderJob, Reply
+from server.sharing import Sharing
 
 
 class WorkerDied(Exception):
@@ -19,12 +20,13 @@ class WorkerStartFailed(Exception):
 
 
 class Worker(Protocol):
-    """Renders one job at a time on one device. `description` is the device in words, known after the start.
+    """Renders jobs on one device. `description` is the device in words, known after the start.
 
-    `engaged` is what its model runs with, as far as it is known.
+    `engaged` is what its model runs with, as far as it is known. `sharing` says how jobs share the device.
     """
 
     device: str
+    sharing: Sharing
     description: str
     engaged: Engaged | None
 

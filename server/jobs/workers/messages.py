@@ -28,7 +28,7 @@ class Output:
 class RenderJob:
     """Render these images of a request. `task_uuid` is for the log.
 
-    `safety` is what to do with an unsafe image, None for no check.
+    `safety` is what to do with an unsafe image, None for no check. With `alone` nothing else is rendered meanwhile.
     """
 
     job_id: int
@@ -37,6 +37,7 @@ class RenderJob:
     outputs: tuple[Output, ...]
     task_uuid: str = ""
     safety: SafetyAction | None = None
+    alone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +111,11 @@ class Preview:
 class ImageWritten:
     """An image is in its file.
 
-    `seconds` is the time from the start of the image to its file. `receipt` is JSON. `cache` is the report of the step
-    cache, None without one. `engaged` is what the model ran with. `recompiled` counts the graphs that were compiled
-    during the render. `measured` are the seconds of its parts, None where they tell nothing.
+    `seconds` is the time from the start of the image to its file, and `busy` that without the parts of other images,
+    None where they are the same. `receipt` is JSON. `cache` is the report of the step cache, None without one.
+    `engaged` is what the model ran with. `recompiled` counts the graphs that were compiled during the render.
+    `measured` are the seconds of its parts, None where they tell nothing. `overlapped` says whether steps of another
+    image ran while it was decoded or written.
     """
 
     job_id: int
@@ -129,6 +132,8 @@ class ImageWritten:
     recompiled: int = 0
     unsafe: bool | None = None
     measured: Measured | None = None
+    overlapped: bool = False
+    busy: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""A worker process as the API process sees it: start it, give it one job at a time, stop it.
+"""A worker process as the API process sees it: start it, give it jobs, stop it.
 
 Imports no torch: the process does that. A thread reads the connection, so that the event loop never waits for it.
 """
@@ -9,7 +9,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import TYPE_CHECKING, Any
@@ -33,6 +33,7 @@ from server.jobs.workers.messages import (
 )
 from server.log_options import LogOptions
 from server.process.stderr_tail import StderrTail
+from server.sharing import ALONE, Sharing
 
 if TYPE_CHECKING:
     from pipelines.models.engaged import Engaged
@@ -47,23 +48,31 @@ TERMINATION_SECONDS = 2.0
 # The last output of a process that has ended may still be on its way.
 _LAST_OUTPUT_SECONDS = 1.0
 
-WorkerMain = Callable[[Connection, str, Catalog, ModelOptions, LogOptions], None]
+WorkerMain = Callable[[Connection, str, Catalog, ModelOptions, LogOptions, Sharing], None]
 
 
 class WorkerProcess:
     """One worker on one device, as a process that runs `main`. Implements `backend.Worker`."""
 
     def __init__(
-        self, device: str, catalog: Catalog, options: ModelOptions, logs: LogOptions, main: WorkerMain = worker.main
+        self,
+        device: str,
+        catalog: Catalog,
+        options: ModelOptions,
+        logs: LogOptions,
+        main: WorkerMain = worker.main,
+        *,
+        sharing: Sharing = ALONE,
     ) -> None:
         self.device = device
+        self.sharing = sharing
         self.description = device
         self.engaged: Engaged | None = None
         self._main = main
-        self._arguments = (device, catalog, options, logs)
+        self._arguments = (device, catalog, options, logs, sharing)
         self._process: BaseProcess | None = None
         self._connection: Connection | None = None
-        self._replies: asyncio.Queue[Reply | None] = asyncio.Queue()
+        self._replies = _Replies()
         self._errors = StderrTail()
         self._loaded = False
 
@@ -90,16 +99,16 @@ class WorkerProcess:
         await asyncio.to_thread(process.start)
         theirs.close()
         self._errors.forward()
-        replies: asyncio.Queue[Reply | None] = asyncio.Queue()
+        replies = _Replies()
         self._process, self._connection, self._replies = process, ours, replies
 
         def receive(reply: Reply | None) -> None:
-            replies.put_nowait(reply)
+            replies.put(reply)
             if reply is None and self._connection is ours:
                 on_end()
 
         threading.Thread(target=_read, args=(ours, receive, asyncio.get_running_loop()), daemon=True).start()
-        reply = await self._next()
+        reply = await replies.next(None)
         if isinstance(reply, StartFailed):
             raise WorkerStartFailed(reply.message)
         if isinstance(reply, Ready):
@@ -112,14 +121,16 @@ class WorkerProcess:
 
         Raises `WorkerDied` when the process ends before that.
         """
-        self._send(job)
-        while True:
-            reply = await self._next()
-            if isinstance(reply, ImageWritten):
-                self.engaged = reply.engaged
-            yield reply
-            if isinstance(reply, Outcome):
-                return
+        replies = self._replies
+        with replies.expected(job.job_id):
+            self._send(job)
+            while True:
+                reply = await replies.next(job.job_id)
+                if isinstance(reply, ImageWritten):
+                    self.engaged = reply.engaged
+                yield reply
+                if isinstance(reply, Outcome):
+                    return
 
     def cancel(self, job_id: int) -> None:
         """Ask the process to stop a job at its next step."""
@@ -161,8 +172,33 @@ class WorkerProcess:
         except OSError as error:
             raise WorkerDied from error
 
-    async def _next(self) -> Reply:
-        reply = await self._replies.get()
+
+class _Replies:
+    """The replies of one process, by job; those before the first job are of the key None."""
+
+    def __init__(self) -> None:
+        self._queues: dict[int | None, asyncio.Queue[Reply | None]] = {None: asyncio.Queue()}
+
+    def put(self, reply: Reply | None) -> None:
+        """Add a reply; None at the end of the process. One that nobody expects any more is dropped."""
+        if reply is None:
+            for queue in self._queues.values():
+                queue.put_nowait(None)
+        elif queue := self._queues.get(getattr(reply, "job_id", None)):
+            queue.put_nowait(reply)
+
+    @contextlib.contextmanager
+    def expected(self, job_id: int) -> Iterator[None]:
+        """Keep the replies to a job inside the `with`."""
+        self._queues[job_id] = asyncio.Queue()
+        try:
+            yield
+        finally:
+            del self._queues[job_id]
+
+    async def next(self, job_id: int | None) -> Reply:
+        """The next reply to a job. Raises `WorkerDied`."""
+        reply = await self._queues[job_id].get()
         if reply is None:
             raise WorkerDied
         return reply

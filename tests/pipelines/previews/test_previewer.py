@@ -1,5 +1,7 @@
 """Previews of the embedded model: they look like the image, and leave its bytes alone."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -23,16 +25,20 @@ def ignore(step: int, total: int) -> None:
 def test_it_shows_the_image_before_it_is_there(trained: Checkpoint) -> None:
     request = asked(prompt="a large red circle at the center on a white background", width=256, height=128, steps=8)
     previewer, seen = Previewer(latent_rgb(ENTRY)), list[Image.Image | None]()
+    later = list[Callable[[], Image.Image] | None]()
 
     def look(state: RenderState) -> None:
         previewer.look(state)
-        seen.append(previewer.draw())
+        drawing = previewer.latest()
+        later.append(drawing)
+        seen.append(None if drawing is None else drawing())
 
     watched = generate(request, 0, LoadedModel(trained), ENTRY, ignore, look).image
     assert watched.tobytes() == generate(request, 0, LoadedModel(trained), ENTRY, ignore).image.tobytes()
     assert seen[0] is None
     pictures = [picture for picture in seen if picture is not None]
     assert len(pictures) == 8
+    assert pictures == [drawing() for drawing in later if drawing is not None]  # the step that was asked for
     assert {max(picture.size) for picture in pictures} == {64}
     final = np.asarray(watched.resize(pictures[0].size, Image.Resampling.BOX), dtype=float)
     errors = [np.abs(np.asarray(picture) - final).mean() for picture in pictures]
@@ -68,6 +74,6 @@ def preview_of(latents: torch.Tensor, shape: tuple[int, int, int]) -> Image.Imag
     previewer.look(state)  # type: ignore[arg-type]
     state.step = 1
     previewer.look(state)  # type: ignore[arg-type]
-    picture = previewer.draw()
-    assert picture is not None
-    return picture
+    drawing = previewer.latest()
+    assert drawing is not None
+    return drawing()

@@ -11,16 +11,19 @@ from pipelines.models.residency.options import ModelOptions
 from server.jobs.workers.messages import Ready
 from server.jobs.workers.worker import serve
 from server.log_options import LogOptions
+from server.sharing import Sharing
 from tests.fakes import FakeWriter
 
 
-def render(connection: Connection, device: str, catalog: Catalog, options: ModelOptions, logs: LogOptions) -> None:
+def render(
+    connection: Connection, device: str, catalog: Catalog, options: ModelOptions, logs: LogOptions, sharing: Sharing
+) -> None:
     """Serve as the real worker does."""
-    serve(connection, device, FakeWriter)
+    serve(connection, device, FakeWriter, sharing)
 
 
 def fail_to_start(
-    connection: Connection, device: str, catalog: Catalog, options: ModelOptions, logs: LogOptions
+    connection: Connection, device: str, catalog: Catalog, options: ModelOptions, logs: LogOptions, sharing: Sharing
 ) -> None:
     """Report that the weights are missing."""
 
@@ -30,12 +33,14 @@ def fail_to_start(
     serve(connection, device, load)
 
 
-def end_at_once(connection: Connection, device: str, catalog: Catalog, options: ModelOptions, logs: LogOptions) -> None:
+def end_at_once(
+    connection: Connection, device: str, catalog: Catalog, options: ModelOptions, logs: LogOptions, sharing: Sharing
+) -> None:
     """End without a word."""
 
 
 def fail_with_words(
-    connection: Connection, device: str, catalog: Catalog, options: ModelOptions, logs: LogOptions
+    connection: Connection, device: str, catalog: Catalog, options: ModelOptions, logs: LogOptions, sharing: Sharing
 ) -> None:
     """Write to standard error, as a library in C does, and end by a signal."""
     os.write(2, b"first line\nCUDA error: out of luck\n")
@@ -43,7 +48,7 @@ def fail_with_words(
 
 
 def load_for_ever(
-    connection: Connection, device: str, catalog: Catalog, options: ModelOptions, logs: LogOptions
+    connection: Connection, device: str, catalog: Catalog, options: ModelOptions, logs: LogOptions, sharing: Sharing
 ) -> None:
     """Read no message, because the weights are being loaded."""
     os.write(2, b"loading\n")
@@ -51,7 +56,7 @@ def load_for_ever(
 
 
 def ignore_terminate(
-    connection: Connection, device: str, catalog: Catalog, options: ModelOptions, logs: LogOptions
+    connection: Connection, device: str, catalog: Catalog, options: ModelOptions, logs: LogOptions, sharing: Sharing
 ) -> None:
     """Never read the connection again, and end for SIGKILL only."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -317,7 +317,7 @@ async def test_a_task_that_is_cancelled_while_it_gives_way_does_not_wait_again(
 
         async def put_back(store: JobStore, job_id: int, estimate: float) -> None:
             cancelling.append(asyncio.create_task(queue.cancel(*long.key)))
-            await until(lambda: queue._supervisors[0]._cancelled)
+            await until(lambda: queue._supervisors[0].renderings[0].cancelled)
             await real(store, job_id, estimate)
 
         monkeypatch.setattr(JobStore, "put_back", put_back)

@@ -20,7 +20,7 @@ class Box:
     def __init__(self, store: JobStore, bounds: QueueBounds) -> None:
         self.store = store
         self.limits: dict[str, KeyLimits] = {}
-        self.workers: list[Busy] = [Busy(None, 0.0)]
+        self.workers: list[Busy] = [Busy()]
         self.scheduler = Scheduler(store, bounds, lambda owner: self.limits.get(owner, NO_LIMITS), lambda: self.workers)
         self.count = 0
 
@@ -59,7 +59,7 @@ async def test_a_job_that_was_quick_is_charged_what_it_took(box: Box) -> None:
     first, second = await box.scheduler.claim(), await box.scheduler.claim()
     assert first is not None
     assert second is not None
-    box.scheduler.release(first)  # at once: it was cancelled
+    box.scheduler.release(first, 0.0)  # at once: it was cancelled
     await box.send("b", 1)
     await box.send("a", 1)
     third = await box.scheduler.claim()
@@ -68,7 +68,7 @@ async def test_a_job_that_was_quick_is_charged_what_it_took(box: Box) -> None:
 
 
 async def test_bounds_of_all_and_of_a_key(box: Box) -> None:
-    box.workers = [Busy("c", 7.2)]
+    box.workers = [Busy((("c", 7.2),))]
     for _ in range(3):
         await box.send("a", 2)
     assert await box.refused("a") == 8
@@ -88,10 +88,10 @@ async def test_a_place_counts_until_its_task_has_joined_or_failed(box: Box) -> N
 
 async def test_concurrency_counts_what_waits_and_what_runs(box: Box) -> None:
     box.limits["a"] = KeyLimits(concurrency=2)
-    box.workers = [Busy("a", 3.5), Busy("b", 60)]
+    box.workers = [Busy((("a", 3.5),)), Busy((("b", 60),))]
     await box.send("a", 10)
     assert await box.refused("a") == 4
-    box.workers = [Busy("b", 3.5), Busy("b", 60)]
+    box.workers = [Busy((("b", 3.5),)), Busy((("b", 60),))]
     await box.send("a", 10)
 
 
@@ -109,7 +109,7 @@ async def test_a_rate_is_of_the_last_minute(box: Box, monkeypatch: pytest.Monkey
 
 
 async def test_turns_are_foreseen(box: Box) -> None:
-    box.workers = [Busy("c", 5)]
+    box.workers = [Busy((("c", 5),))]
     await box.send("a", 10)
     await box.send("b", 20)
     assert [(turn.task.owner, turn.position, turn.begins, turn.ends) for turn in await box.scheduler.turns()] == [

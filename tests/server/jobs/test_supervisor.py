@@ -103,14 +103,15 @@ async def test_it_says_what_runs_and_how_far(supervised: Supervised, worker: Fak
     worker.hold()
     rendering = asyncio.create_task(supervised.render(work))
     await until(worker.held.is_set)
-    assert supervisor.job is not None
-    assert supervisor.job.submission == work
-    assert supervisor.progress is not None
-    assert (supervisor.progress.step, supervisor.progress.steps) == (1, 2)
+    (running,) = supervisor.renderings
+    assert running.job.submission == work
+    assert running.progress is not None
+    assert (running.progress.step, running.progress.steps) == (1, 2)
+    assert supervisor.state == "busy"
     worker.release()
     assert (await rendering).state == "done"
-    await until(lambda: supervisor.job is None)
-    assert supervisor.progress is None
+    await until(lambda: not supervisor.renderings)
+    assert supervisor.state == "idle"
 
 
 async def test_previews_are_asked_for_while_somebody_watches(supervised: Supervised, worker: FakeWorker) -> None:
@@ -140,12 +141,6 @@ async def test_previews_end_with_the_watching(supervised: Supervised, worker: Fa
     assert worker.watched == [(1, True), (1, False)]
 
 
-async def test_cancelling_without_a_job_does_nothing(supervised: Supervised) -> None:
-    await supervised.supervisor.started()
-    supervised.supervisor.cancel()
-    assert (await supervised.render(submission())).state == "done"
-
-
 @pytest.fixture
 async def loading(supervised: Supervised, worker: FakeWorker) -> AsyncIterator[asyncio.Task[Job]]:
     """A job whose weights are being loaded."""
@@ -161,14 +156,14 @@ async def test_a_job_that_is_cancelled_while_it_loads_ends_at_once_and_the_load_
     supervised: Supervised, worker: FakeWorker, loading: asyncio.Task[Job]
 ) -> None:
     """It ended with the load, which takes minutes."""
-    supervisor = supervised.supervisor
-    assert supervisor.renders(submission(1).key)
+    (rendering,) = supervised.supervisor.renderings
+    assert rendering.renders(submission(1).key)
     reason = Failure("taskCancelled", "too late", 500)
     for _ in range(2):
-        supervisor.cancel(reason)
+        rendering.cancel(reason)
     job = await loading  # the worker has not answered
     assert (job.state, job.failure, job.results) == ("cancelled", reason, ())
-    assert (supervisor.renders(submission(1).key), supervisor.state) == (False, "busy")
+    assert (rendering.renders(submission(1).key), supervised.supervisor.state) == (False, "busy")
     with supervised.events.watch(submission(1).key) as events:
         await supervised.store.accept(submission(1))  # its id is free
         worker.release()
@@ -180,7 +175,7 @@ async def test_a_job_that_is_cancelled_while_it_loads_ends_at_once_and_the_load_
 async def test_a_worker_that_dies_while_it_loads_for_a_cancelled_job(
     supervised: Supervised, worker: FakeWorker, loading: asyncio.Task[Job], store: WatchedStore
 ) -> None:
-    supervised.supervisor.cancel()
+    supervised.supervisor.renderings[0].cancel()
     assert (await loading).state == "cancelled"
     worker.end_now()
     await until(lambda: worker.starts == 2)
@@ -238,7 +233,7 @@ async def test_a_result_that_cannot_be_recorded_fails_its_job_only(
     assert job.state == "failed"
     assert await supervised.store.find(*submission(1).key) == job
     assert (await supervised.render(submission(2))).state == "done"
-    assert worker.starts == 2  # its replies to the first job must not be read as those to the second
+    assert worker.starts == 1
 
 
 async def test_a_result_on_a_full_disk_is_told_as_that(supervised: Supervised, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,144 @@
+"""One image of a job under way, from its prompt to its file with the receipt.
+
+Runs in a worker process, which has imported torch. `write` needs no device, so it may run beside the steps of another
+image; with streams of their own, so may `prepare` and `decode`. Knows no connection and no queue.
+"""
+
+import hashlib
+import time
+from collections.abc import Callable
+
+from pipelines.catalog.catalog import ModelEntry
+from pipelines.detection import content
+from pipelines.errors import UnsafeContent
+from pipelines.image_render import GeneratedImage, ImageRender
+from pipelines.models.engaged import Engaged
+from pipelines.previews.previewer import Previewer
+from pipelines.receipt import make_receipt, with_engaged
+from server.jobs.estimates import Measured
+from server.jobs.workers.messages import ImageWritten, Output, RenderJob
+from server.media.encode import Encoding, encode
+from server.media.files import write_file
+from server.media.metadata import fits
+
+# Of a preview: 2 to 8 KB, with blocks that are hardly seen at 128 pixels.
+PREVIEW_ENCODING = Encoding("JPG", 75)
+
+LONG_RECEIPT = "The prompts are too long for a JPG to carry the receipt; /v1/receipts has it."
+
+
+class OpenImage:
+    """One image of a job: `prepare`, `advance` until it is `ready`, `decode`, `write`."""
+
+    def __init__(
+        self,
+        job: RenderJob,
+        output: Output,
+        entry: ModelEntry,
+        render: ImageRender,
+        previewer: Previewer,
+        *,
+        device: str,
+        precision: str,
+        engaged: Engaged | None,
+    ) -> None:
+        """`device`, `precision` and `engaged` are for the receipt."""
+        self._job, self._output, self._entry = job, output, entry
+        self._render, self._previewer = render, previewer
+        self._device, self._precision, self._engaged = device, precision, engaged
+        self._created = time.monotonic()
+        self._rest = 0.0  # seconds of its own parts beside the steps
+        self._generated: GeneratedImage | None = None
+
+    @property
+    def step(self) -> int:
+        """The steps that are done."""
+        return self._render.state.step
+
+    @property
+    def steps(self) -> int:
+        """The steps of the image."""
+        return self._render.state.total
+
+    @property
+    def ready(self) -> bool:
+        """Whether all steps are done."""
+        return self._render.ready
+
+    @property
+    def step_reused(self) -> bool:
+        """Whether the step cache reused the last step."""
+        return self._previewer.step_reused
+
+    def share(self) -> None:
+        """Note that another image is under way too."""
+        self._render.share()
+
+    def prepare(self) -> None:
+        """Encode the prompt and the pictures. Raises `RenderError`."""
+        started = time.perf_counter()
+        self._render.prepare()
+        self._previewer.look(self._render.state)
+        self._rest += time.perf_counter() - started
+
+    def advance(self) -> None:
+        """Advance the image by one step."""
+        self._render.advance()
+        self._previewer.look(self._render.state)
+
+    def preview(self) -> Callable[[], bytes] | None:
+        """What makes a small JPEG file of the last step, now or later. None before the first step."""
+        draw = self._previewer.latest()
+        return None if draw is None else lambda: encode(draw(), PREVIEW_ENCODING)
+
+    def decode(self, after_step: Callable[[], None]) -> None:
+        """Decode the image, and refine its faces with a call of `after_step` after each step. Raises `RenderError`."""
+        started = time.perf_counter()
+        self._generated = self._render.decode(after_step)
+        self._rest += time.perf_counter() - started
+
+    def write(self) -> ImageWritten:
+        """Check the image, and write its file. Raises `UnsafeContent` for one that is to be blocked."""
+        started = time.perf_counter()
+        job, generated = self._job, self._generated
+        if generated is None:
+            raise ValueError("the image is not decoded")
+        image, warnings = generated.image, generated.warnings
+        unsafe = content.is_unsafe(image) if job.safety is not None else None
+        if unsafe and job.safety == "block":
+            raise UnsafeContent
+        encoding = (job.encoding.format, job.encoding.quality)
+        made = make_receipt(
+            job.request, generated.seed, encoding, self._entry, self._device, self._precision, generated.cache
+        )
+        receipt = with_engaged(made, self._engaged).to_json()
+        in_file = fits(receipt, job.encoding.format)
+        if not in_file:
+            warnings += (LONG_RECEIPT,)
+        data = encode(image, job.encoding, receipt if in_file else None)
+        write_file(self._output.path, data)
+        self._rest += time.perf_counter() - started
+        return ImageWritten(
+            job_id=job.job_id,
+            index=self._output.index,
+            width=image.width,
+            height=image.height,
+            sha256=hashlib.sha256(data).hexdigest(),
+            seed=generated.seed,
+            seconds=time.monotonic() - self._created,
+            receipt=receipt,
+            warnings=warnings,
+            cache=generated.cache,
+            engaged=self._engaged,
+            recompiled=generated.recompiled,
+            unsafe=unsafe,
+            measured=self._measured(generated),
+            busy=self._render.step_seconds() + self._rest,
+        )
+
+    def _measured(self, generated: GeneratedImage) -> Measured | None:
+        """The seconds of a computed step, and of the rest. None without a step, or with refined faces."""
+        if not self.steps or self._job.request.faces is not None:
+            return None
+        saved = 0.0 if generated.cache is None else generated.cache.seconds_saved
+        return Measured((self._render.step_seconds() + saved) / self.steps, self._rest)

@@ -1,0 +1,306 @@
+"""The loop of a worker: which image is advanced next, and what runs beside its steps.
+
+Between two steps it takes what has arrived: jobs, cancels, and the ends of work in the background. Knows no model: its
+writer does. Imports no torch.
+"""
+
+import contextlib
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from functools import partial
+from typing import Protocol, TypeVar
+
+import structlog
+
+from pipelines.models.engaged import Engaged
+from server.jobs.workers.background import Background, run_now
+from server.jobs.workers.failures import failure_of, ran_out_of_memory
+from server.jobs.workers.inbox import Completed, Inbox
+from server.jobs.workers.messages import (
+    Cancel,
+    Cancelled,
+    Failed,
+    ImageWritten,
+    Loading,
+    Outcome,
+    Output,
+    Preview,
+    Progress,
+    RenderJob,
+    Reply,
+    Stop,
+    Watch,
+)
+from server.jobs.workers.open_job import Image, Opened, OpenJob
+from server.sharing import Sharing
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
+
+# Between two previews: more often than four times a second tells a person nothing.
+PREVIEW_SECONDS = 0.25
+# Images that wait to be written. More would hold memory for an end that takes longer than the steps.
+MOST_ENDINGS = 2
+
+
+class Stopped(Exception):
+    """The process is to end."""
+
+
+class _JobEnded(Exception):
+    """The job of the image under way was stopped."""
+
+
+class Writer(Protocol):
+    """Renders images into files. `ImageWriter` is the real one; its `description` is the device in words.
+
+    `engaged` is what its model runs with.
+    """
+
+    description: str
+    on_gpu: bool
+    engaged: Engaged | None
+
+    def loads(self, job: RenderJob) -> bool:
+        """Whether other weights have to be loaded for a job. No image may be under way then."""
+        ...
+
+    def open(self, job: RenderJob, output: Output, before_load: Callable[[], None]) -> Image:
+        """An image of a job, which is not prepared yet. Call `before_load` before other weights are loaded."""
+        ...
+
+    def encodes_beside(self) -> bool:
+        """Whether a prompt can be encoded beside the steps of another image."""
+        ...
+
+    def decodes_beside(self, job: RenderJob, stepping: RenderJob | None) -> bool:
+        """Whether an image can be decoded beside the steps of another one."""
+        ...
+
+    def beside(self) -> AbstractContextManager[None]:
+        """Work inside the `with` beside the steps."""
+        ...
+
+    def keep_pace(self) -> None:
+        """Called after each step."""
+        ...
+
+    def note_written(self) -> None:
+        """An image is in its file."""
+        ...
+
+    def free_memory(self) -> None:
+        """Free all that the next image does not need, because the device ran out of memory."""
+        ...
+
+    def close(self) -> None:
+        """Give back the setting of the device."""
+        ...
+
+
+class RenderLoop:
+    """Renders the jobs of one worker."""
+
+    def __init__(self, inbox: Inbox, send: Callable[[Reply], None], writer: Writer, sharing: Sharing) -> None:
+        """`send` passes a reply to the API process."""
+        self._inbox, self._send, self._writer = inbox, send, writer
+        self._overlaps = sharing.overlap
+        self._encode, self._write = Background("encoding", inbox).submit, Background("writing", inbox).submit
+        self._jobs: dict[int, OpenJob] = {}  # in the order of their arrival
+        self._ran_out = False
+
+    def run(self) -> None:
+        """Render until a stop arrives or the server has gone. Raises `Stopped` or `EOFError` then."""
+        while True:
+            self._take_messages(wait=self._next_job() is None)
+            if (job := self._next_job()) is not None:
+                with structlog.contextvars.bound_contextvars(task=job.job.task_uuid):
+                    self._take_turn(job)
+            if self._ran_out:  # now, because nothing refers to the image that failed
+                self._ran_out = False
+                self._writer.free_memory()
+
+    def _next_job(self) -> OpenJob | None:
+        """The job whose image is advanced or opened next. None while there is nothing to do but to wait."""
+        if sum(len(job.endings) for job in self._jobs.values()) >= MOST_ENDINGS:
+            return None
+        job = next((job for job in self._jobs.values() if job.steps_wait), None)
+        if job is None or job.waits_for_encoder:
+            return None
+        return job if job.current is not None or self._may_open(job) else None
+
+    def _may_open(self, job: OpenJob) -> bool:
+        """Whether the next image of a job can begin now, or has to wait for those under way."""
+        if not (under_way := [other for other in self._jobs.values() if other.under_way]):
+            return True
+        return not (job.alone or any(other.alone for other in under_way) or self._writer.loads(job.job))
+
+    def _take_messages(self, *, wait: bool) -> None:
+        """Take all that has arrived. Wait for the first message if there is nothing else to do."""
+        while (message := self._inbox.take(wait=wait)) is not None:
+            wait = False
+            if isinstance(message, Stop):
+                raise Stopped
+            if isinstance(message, RenderJob):
+                self._jobs[message.job_id] = OpenJob(message)
+            elif isinstance(message, Completed):
+                message.done(message.future)
+            elif isinstance(message, Cancel | Watch) and (job := self._jobs.get(message.job_id)):
+                if isinstance(message, Watch):
+                    job.watched = message.watched
+                else:
+                    job.stop(Cancelled(message.job_id))
+                    self._send_next(job)
+
+    def _take_turn(self, job: OpenJob) -> None:
+        """Open the next image of a job, or advance its image by one step. After its last step an image is written."""
+        with self._failures_of(job):
+            if job.current is None:
+                self._open(job)
+            else:
+                self._advance(job, job.current)
+            if job.current is not None and not job.waits_for_encoder and job.current.image.ready:
+                self._end_steps(job, job.current)
+
+    def _open(self, job: OpenJob) -> None:
+        output = job.outputs[0]
+        shared = any(other.under_way for other in self._jobs.values())
+        stepping = any(other.current is not None for other in self._jobs.values())
+        image = self._writer.open(job.job, output, partial(self._send, Loading(job.job.job_id)))
+        job.current = opened = Opened(job.outputs.popleft(), image)
+        if shared:
+            for other in self._jobs.values():
+                for each in other.under_way:
+                    each.image.share()
+        if self._overlaps and stepping and self._writer.encodes_beside():
+            job.waits_for_encoder = True
+            self._encode(self._beside(job, image.prepare), partial(self._end_encoding, job, opened))
+        else:
+            image.prepare()
+
+    def _end_encoding(self, job: OpenJob, opened: Opened, done: Future[None]) -> None:
+        if job.current is opened:  # else it was stopped meanwhile
+            job.waits_for_encoder = False
+            with self._failures_of(job):
+                done.result()
+
+    def _advance(self, job: OpenJob, opened: Opened) -> None:
+        image, index = opened.image, opened.output.index
+        image.advance()
+        self._writer.keep_pace()
+        for other in self._jobs.values():
+            for ending in other.endings:
+                ending.overlapped = True
+        self._tell(job, Progress(job.job.job_id, index, image.step, image.steps, image.step_reused))
+        # After the last step the image itself follows.
+        if job.watched and not image.ready and (now := time.monotonic()) >= job.next_preview:
+            job.next_preview = now + PREVIEW_SECONDS
+            self._show(job, opened)
+
+    def _show(self, job: OpenJob, opened: Opened) -> None:
+        """Send a preview of the last step."""
+        if (draw := opened.image.preview()) is None:
+            return
+        done = partial(self._end_preview, job, opened, opened.image.step)
+        if self._overlaps and self._writer.encodes_beside():
+            self._encode(self._beside(job, draw), done)
+        else:
+            run_now(draw, done)
+
+    def _end_preview(self, job: OpenJob, opened: Opened, step: int, done: Future[bytes]) -> None:
+        if job.current is opened:  # else the image itself is on its way
+            with self._failures_of(job):
+                self._tell(job, Preview(job.job.job_id, opened.output.index, step, done.result()))
+
+    def _end_steps(self, job: OpenJob, opened: Opened) -> None:
+        """Decode and write an image, beside the steps of others as far as possible."""
+        image = opened.image
+        stepping = next((other.job for other in self._jobs.values() if other is not job and other.steps_wait), None)
+        run, write = self._write if self._overlaps else run_now, self._named(job, image.write)
+        if self._overlaps and self._writer.decodes_beside(job.job, stepping):
+            write = self._beside(job, partial(_decode_and_write, image))
+        else:
+            image.decode(partial(self._after_face_step, job, opened))
+        run(write, partial(self._end_writing, job, job.end_steps()))
+
+    def _after_face_step(self, job: OpenJob, opened: Opened) -> None:
+        self._take_messages(wait=False)
+        if job.current is not opened:
+            raise _JobEnded
+        steps = opened.image.steps
+        self._tell(job, Progress(job.job.job_id, opened.output.index, steps, steps, opened.image.step_reused))
+
+    def _end_writing(self, job: OpenJob, opened: Opened, done: Future[ImageWritten]) -> None:
+        if opened not in job.endings:  # the job has failed or begins again, and this is not to be found
+            opened.output.path.unlink(missing_ok=True)
+            return
+        with structlog.contextvars.bound_contextvars(task=job.job.task_uuid), self._failures_of(job, opened):
+            written = replace(done.result(), overlapped=opened.overlapped)
+            job.endings.remove(opened)
+            self._writer.note_written()
+            self._send(written)
+            self._send_next(job)
+
+    @contextlib.contextmanager
+    def _failures_of(self, job: OpenJob, ending: Opened | None = None) -> Iterator[None]:
+        """Let an error inside the `with` end the job, and no other one."""
+        try:
+            yield
+        except (Stopped, EOFError, BrokenPipeError, ConnectionResetError):
+            raise
+        except _JobEnded:
+            pass
+        except Exception as error:  # noqa: BLE001  `_fail` logs it
+            self._fail(job, ending, error)
+            traceback.clear_frames(error.__traceback__)  # they hold the tensors of the render
+
+    def _fail(self, job: OpenJob, ending: Opened | None, error: Exception) -> None:
+        ran_out = ran_out_of_memory(error)
+        if ran_out and not job.alone and sum(len(other.under_way) for other in self._jobs.values()) > 1:
+            log.warning("the device ran out of memory for several images, so this task begins again alone")
+            job.begin_again()
+            return
+        self._ran_out |= ran_out
+        if ending is not None:
+            job.endings.clear()
+        job.stop(Failed(job.job.job_id, failure_of(error, job.job.request)))
+        self._send_next(job)
+
+    def _tell(self, job: OpenJob, reply: Progress | Preview) -> None:
+        if job.passes(reply):
+            self._send(reply)
+
+    def _send_next(self, job: OpenJob) -> None:
+        """Send what was held, and the end of the job if it is due."""
+        for reply in job.next_replies():
+            self._send(reply)
+            if isinstance(reply, Outcome):
+                del self._jobs[job.job.job_id]
+
+    def _beside(self, job: OpenJob, work: Callable[[], T]) -> Callable[[], T]:
+        """The work of a job on a stream of its thread."""
+
+        def run() -> T:
+            with self._writer.beside():
+                return work()
+
+        return self._named(job, run)
+
+    def _named(self, job: OpenJob, work: Callable[[], T]) -> Callable[[], T]:
+        """The work of a job, whose lines in the log name its task."""
+
+        def run() -> T:
+            with structlog.contextvars.bound_contextvars(task=job.job.task_uuid):
+                return work()
+
+        return run
+
+
+def _decode_and_write(image: Image) -> ImageWritten:
+    image.decode(lambda: None)
+    return image.write()
