@@ -124,6 +124,12 @@ class Settings(BaseSettings):
         description="Work beside the steps of the next image. auto: write files, and on a GPU encode and decode on a "
         "second stream; off: one thing after the other.",
     )
+    open_tasks: int = Field(
+        default=2,
+        ge=1,
+        le=8,
+        description="Tasks that take turns on a device step by step, as far as its memory allows; 1: no turns.",
+    )
     vram: Literal["auto"] | Annotated[float, Field(gt=0)] = Field(
         default="auto", description="GPU memory to use, in GiB; auto: all that is free."
     )
@@ -346,7 +352,7 @@ class Settings(BaseSettings):
     @property
     def sharing(self) -> Sharing:
         """How the images of a worker share its device."""
-        return Sharing(overlap=self.overlap == "auto")
+        return Sharing(overlap=self.overlap == "auto", renders=self.open_tasks)
 
     @property
     def profiles(self) -> Path:

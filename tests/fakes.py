@@ -5,7 +5,7 @@ import contextlib
 import hashlib
 import io
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -71,7 +71,7 @@ class FakeWorker:
         self._cancelled: set[int] = set()
         self.watched: list[tuple[int, bool]] = []
         self._hold_from = 0
-        self._ended = False
+        self._ended_start = -1
 
     def hold(self, index: int = 0) -> None:
         """Stop at the first step of a job's image of that index, until `release`."""
@@ -95,6 +95,7 @@ class FakeWorker:
 
     async def render(self, job: RenderJob) -> AsyncIterator[Reply]:
         self.jobs.append(job)
+        start = self.starts
         self._cancelled.discard(job.job_id)  # it may be rendered again, and the id of a deleted job may come again
         if self.die:
             self.die = False
@@ -106,7 +107,7 @@ class FakeWorker:
         if self.loads:
             yield Loading(job.job_id)
             self.held.set()
-            await self._loaded()
+            await self._loaded(start)
         for output in job.outputs:
             for step in (1, 2):
                 yield Progress(job.job_id, output.index, step, 2, reused=step == 2)
@@ -114,7 +115,7 @@ class FakeWorker:
                     yield Preview(job.job_id, output.index, step, b"jpeg")
                 if output.index >= self._hold_from:
                     self.held.set()
-                    await self._released(job)
+                    await self._released(job, start)
                 if job.job_id in self._cancelled:
                     yield Cancelled(job.job_id)
                     return
@@ -124,18 +125,16 @@ class FakeWorker:
             yield self._draw(job, output.index)
         yield Finished(job.job_id)
 
-    async def _loaded(self) -> None:
+    async def _loaded(self, start: int) -> None:
         """A worker that loads reads no message."""
         while not self.go.is_set():
-            if self._ended:
-                self._ended = False
+            if self._ended_start >= start:
                 raise WorkerDied
             await asyncio.sleep(PAUSE_SECONDS)
 
-    async def _released(self, job: RenderJob) -> None:
+    async def _released(self, job: RenderJob, start: int) -> None:
         while not self.go.is_set() and job.job_id not in self._cancelled:
-            if self._ended:
-                self._ended = False
+            if self._ended_start >= start:
                 raise WorkerDied
             await asyncio.sleep(PAUSE_SECONDS)
 
@@ -146,8 +145,8 @@ class FakeWorker:
         self._cancelled.add(job_id)
 
     def end_now(self) -> None:
-        """End in the middle of the job that is held."""
-        self._ended = True
+        """End in the middle of the jobs that are held."""
+        self._ended_start = self.starts
 
     async def stop(self) -> None:
         self.go.set()
@@ -218,6 +217,7 @@ class FakeWriter:
         self.on_gpu = on_gpu
         self.freed = self.previews = self.written = 0
         self.closed = False
+        self.room = 8  # jobs that fit beside another one
         self.log: list[tuple[str, int, int]] = []
         self.before: Callable[[str, FakeImage], None] = lambda word, image: None
         self.other_weights: set[int] = set()  # jobs whose weights are not loaded
@@ -238,6 +238,9 @@ class FakeWriter:
         image = FakeImage(self, job, output)
         self.do("open", image)
         return image
+
+    def fits_beside(self, job: RenderJob, others: Sequence[RenderJob]) -> bool:
+        return len(others) < self.room
 
     def encodes_beside(self) -> bool:
         return self.on_gpu

@@ -4,6 +4,7 @@ Checkpoints, ControlNets, LoRAs and embeddings all live in caches of this one cl
 Knows tensors and their storages; knows no models.
 """
 
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
@@ -66,7 +67,8 @@ def budgets_within(size: int | None) -> Mapping[Kind, Budget]:
 class ByteBudgetCache:
     """Values by kind and key; the least recently used of a kind leaves first.
 
-    What it returns is shared, so it must not be changed.
+    What it returns is shared, so it must not be changed. Threads may ask for values at the same time: those of one kind
+    are made one after the other.
     """
 
     def __init__(self, budgets: Mapping[Kind, Budget] = BUDGETS) -> None:
@@ -75,9 +77,29 @@ class ByteBudgetCache:
             kind: OrderedDict() for kind in get_args(Kind)
         }
         self._usage: dict[Kind, int] = dict.fromkeys(self._entries, 0)
+        self._locks = {kind: threading.RLock() for kind in self._entries}
 
     def get(self, kind: Kind, key: Hashable, make: Callable[[], V]) -> V:
         """The value of a key, made if it is not here. One that exceeds its kind's bytes alone is not kept."""
+        with self._locks[kind]:
+            return self._get(kind, key, make)
+
+    def values(self, kind: Kind) -> tuple[Any, ...]:
+        """What is kept of a kind, the most recently used last."""
+        return tuple(value for value, _ in self._entries[kind].values())
+
+    def clear(self) -> None:
+        """Drop everything."""
+        for kind, entries in self._entries.items():
+            with self._locks[kind]:
+                entries.clear()
+                self._usage[kind] = 0
+
+    def usage(self) -> dict[Kind, int]:
+        """The bytes kept of each kind."""
+        return dict(self._usage)
+
+    def _get(self, kind: Kind, key: Hashable, make: Callable[[], V]) -> V:
         entries, budget = self._entries[kind], self._budgets[kind]
         if key in entries:
             entries.move_to_end(key)
@@ -93,20 +115,6 @@ class ByteBudgetCache:
             while budget.bytes is not None and self._usage[kind] > budget.bytes:
                 self._drop_oldest(kind)
         return value
-
-    def values(self, kind: Kind) -> tuple[Any, ...]:
-        """What is kept of a kind, the most recently used last."""
-        return tuple(value for value, _ in self._entries[kind].values())
-
-    def clear(self) -> None:
-        """Drop everything."""
-        for kind, entries in self._entries.items():
-            entries.clear()
-            self._usage[kind] = 0
-
-    def usage(self) -> dict[Kind, int]:
-        """The bytes kept of each kind."""
-        return dict(self._usage)
 
     def _drop_oldest(self, kind: Kind) -> None:
         _, (_, size) = self._entries[kind].popitem(last=False)

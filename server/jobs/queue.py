@@ -21,12 +21,13 @@ from server.jobs.estimates import Estimates
 from server.jobs.events import Begun, Ended, Event, JobEvents, JobObserver, Key, LiveEvent, StepDone, Stopping
 from server.jobs.job import CANCELLED, Cancellation, Job, Submission
 from server.jobs.policy.admission import QueueBounds
+from server.jobs.policy.company import shared_end
 from server.jobs.policy.forecast import Foreseen, Turn
 from server.jobs.recorder import JobRecorder
-from server.jobs.rendering import Rendering
 from server.jobs.scheduler import Busy, Scheduler
 from server.jobs.store import JobStore
-from server.jobs.supervisor import Supervisor, WorkerState
+from server.jobs.supervision.rendering import Rendering
+from server.jobs.supervision.supervisor import Supervisor, WorkerState
 from server.jobs.timing.silence import SilenceLimits
 from server.jobs.timing.step_times import StepTimes
 from server.jobs.timing.work_bound import check_work
@@ -276,7 +277,9 @@ class JobQueue:
     async def foresee(self, job: Job) -> Foreseen | None:
         """When a job that has not ended is expected to begin and to end. None for one that has ended meanwhile."""
         if rendering := self._rendering_of(job.submission.key):
-            return Foreseen(None, 0.0, rendering.seconds_left)
+            worker = next(each for each in self._supervisors if rendering in each.renderings)
+            others = [each.seconds_left for each in worker.renderings if each is not rendering]
+            return Foreseen(None, 0.0, shared_end(rendering.seconds_left, others))
         turn = next((turn for turn in await self.turns() if turn.task.job_id == job.id), None)
         return None if turn is None else Foreseen(turn.position, turn.begins, turn.ends)
 

@@ -33,8 +33,11 @@ class JobRecorder:
         self._media = media
         self._events = events
 
-    def render_job(self, job: Job) -> RenderJob:
-        """The images of a job that are not rendered yet. An interrupted job may have some."""
+    def render_job(self, job: Job, weight: float = 1.0) -> RenderJob:
+        """The images of a job that are not rendered yet. An interrupted job may have some.
+
+        `weight` is that of its owner.
+        """
         work = job.submission
         finished = {result.index for result in job.results}
         outputs = tuple(
@@ -42,7 +45,9 @@ class JobRecorder:
             for index, uuid in enumerate(work.image_uuids)
             if index not in finished
         )
-        return RenderJob(job.id, work.request, work.encoding, outputs, work.task_uuid, work.safety, job.tried)
+        return RenderJob(
+            job.id, work.request, work.encoding, outputs, work.task_uuid, work.safety, job.tried, work.owner, weight
+        )
 
     def begin(self, job: Job) -> None:
         """Tell the watchers that a worker has a job."""

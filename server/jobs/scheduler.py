@@ -14,6 +14,7 @@ from itertools import count
 from server.errors import Failure
 from server.jobs.job import Job
 from server.jobs.policy.admission import RATE_SECONDS, QueueBounds, QueueState, check_room
+from server.jobs.policy.company import Neighbour, choose_beside
 from server.jobs.policy.fair_share import FairShare, Waiting
 from server.jobs.policy.forecast import Turn, forecast
 from server.jobs.store import JobStore
@@ -82,18 +83,14 @@ class Scheduler:
         finally:
             del self._places[number]
 
-    async def claim(self, *, beside: bool = False) -> Job | None:
-        """Set the job that is next to running. None when no job waits.
-
-        `beside` says that the worker has another one. A job that was lost with its worker must be alone.
-        """
+    async def claim(self, neighbours: Sequence[Neighbour] = ()) -> Job | None:
+        """Set the job that is next to running. None when no job waits that may join its neighbours at the worker."""
 
         def choose(waiting: Sequence[Waiting]) -> Waiting | None:
-            chosen = self._share.choose(waiting)
-            return None if chosen is not None and chosen.tried and beside else chosen
+            return choose_beside(self._share, waiting, neighbours)
 
         async with self._claiming:
-            job = await self._store.claim(choose)
+            job = await self._store.claim(choose, [each.job_id for each in neighbours if each.left > 0])
             if job is not None and not job.ended:
                 task = Waiting(job.id, job.submission.owner, job.estimate)
                 self._share.begin(task)
@@ -117,6 +114,10 @@ class Scheduler:
     async def withdraw(self, job: Job, reason: Failure) -> Job | None:
         """Cancel a job that was put back. None if it is rendered again already."""
         return await self._store.end_queued(*job.submission.key, reason)
+
+    def weight(self, job: Job) -> float:
+        """The weight of the owner of a job."""
+        return self._limits(job.submission.owner).weight
 
     async def try_again(self, job: Job) -> bool:
         """Let a job wait again whose worker has died. False when it was tried often enough."""

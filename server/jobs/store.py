@@ -85,15 +85,16 @@ class JobStore:
 
         return await self._database.run(work)
 
-    async def claim(self, choose: Choose = first_come) -> Job | None:
+    async def claim(self, choose: Choose = first_come, beside: Sequence[int] = ()) -> Job | None:
         """Set the job that is chosen among the waiting ones to running, and count the attempt. None without one.
 
-        A job whose row cannot be read fails, and is returned so that its end can be announced.
+        One of another model than the jobs `beside` it is not claimed: its weights have no place beside theirs. A job
+        whose row cannot be read fails, and is returned so that its end can be announced.
         """
 
         def work(connection: sqlite3.Connection) -> Job | None:
             chosen = choose(_waiting(connection, PREPARED))
-            if chosen is None:
+            if chosen is None or (beside and len(_models(connection, (chosen.job_id, *beside))) > 1):
                 return None
             query = "UPDATE jobs SET state = 'running', started = max(created, ?), attempts = attempts + 1 WHERE id = ?"
             connection.execute(query, (time.time(), chosen.job_id))
@@ -138,12 +139,7 @@ class JobStore:
     async def models(self, job_ids: Sequence[int]) -> tuple[str, ...]:
         """The models of jobs, each once."""
 
-        def work(connection: sqlite3.Connection) -> tuple[str, ...]:
-            marks = ", ".join("?" * len(job_ids))
-            query = f"SELECT DISTINCT lower(json_extract(request, '$.model')) FROM jobs WHERE id IN ({marks})"
-            return tuple(row[0] for row in connection.execute(query, job_ids))
-
-        return await self._database.run(work)
+        return await self._database.run(lambda connection: _models(connection, job_ids))
 
     async def add_result(self, job_id: int, result: Result, warnings: Sequence[str]) -> Job:
         """Add the result of an image, and the warnings that the job does not have. Earlier attempts do not count.
@@ -291,3 +287,9 @@ class JobStore:
 def _waiting(connection: sqlite3.Connection, condition: str) -> tuple[Waiting, ...]:
     query = f"SELECT id, owner, estimate, attempts > 0 FROM jobs WHERE state = 'queued' AND {condition} ORDER BY id"
     return tuple(Waiting(*row[:3], tried=bool(row[3])) for row in map(tuple, connection.execute(query)))
+
+
+def _models(connection: sqlite3.Connection, job_ids: Sequence[int]) -> tuple[str, ...]:
+    marks = ", ".join("?" * len(job_ids))
+    query = f"SELECT DISTINCT lower(json_extract(request, '$.model')) FROM jobs WHERE id IN ({marks})"
+    return tuple(row[0] for row in connection.execute(query, job_ids))

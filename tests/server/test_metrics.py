@@ -70,6 +70,12 @@ def test_graphs_that_renders_compiled(metrics: Metrics) -> None:
         assert value(metrics, "ownware_recompiled_graphs_total", model="m") == total
 
 
+def test_images_that_were_written_beside_the_steps_of_others(metrics: Metrics) -> None:
+    for overlapped, total in ((False, 0), (True, 1), (True, 2)):
+        metrics.record_image(JOB, replace(RESULT, overlapped=overlapped))
+        assert value(metrics, "ownware_overlapped_images_total", model="m") == total
+
+
 @pytest.mark.parametrize(("state", "times"), [("done", 1), ("failed", 2), ("cancelled", 0)])
 def test_ends_are_counted_by_their_state(metrics: Metrics, state: State, times: int) -> None:
     for _ in range(times):

@@ -9,6 +9,7 @@ from pipelines.models.planning.entries import PlanOptions
 from pipelines.models.planning.planner import Wishes
 from pipelines.models.residency.options import PromptFolder
 from server.settings import Settings, expand_ranges, unknown_variables
+from server.sharing import ALONE, Sharing
 
 
 @pytest.fixture(autouse=True)
@@ -75,6 +76,7 @@ def test_each_option_is_a_flag_and_a_variable(monkeypatch: pytest.MonkeyPatch) -
         "exactness": ("relaxed", "strict"),
         "fused_heads": ("on", "off"),
         "overlap": ("off", "auto"),
+        "open_tasks": ("1", "8"),
         "attention": ("math", "fa3"),
         "warm_words": ("6,16-18", ""),
         "threshold_direction": ("library", "documented"),
@@ -187,3 +189,8 @@ def test_what_waits_in_host_memory_is_the_plans_unless_it_is_said() -> None:
     options = Settings(streamed_blocks=6, modulation_tables="on").model_options
     assert (options.streamed_blocks, options.tables) == (6, True)
     assert Settings(modulation_tables="off").model_options.tables is False
+
+
+def test_how_a_device_is_shared() -> None:
+    assert Settings().sharing == Sharing(overlap=True, renders=2)
+    assert Settings(overlap="off", open_tasks=1).sharing == ALONE

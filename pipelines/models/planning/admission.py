@@ -3,6 +3,8 @@
 Knows plans and workloads; knows no card's driver.
 """
 
+from collections.abc import Sequence
+
 from pipelines.errors import SizeError
 from pipelines.models.plan import WeightsPlan
 from pipelines.models.planning.cards import GIB
@@ -47,6 +49,11 @@ class Admission:
             f"{work} {reason}. Use a smaller size or fewer pictures, or start with {options}, which leaves more room.",
             "width",
         )
+
+    def fits_together(self, works: Sequence[Workload]) -> bool:
+        """Whether several requests fit the card that take turns: one has its forward, and all keep their state."""
+        largest = max(works, key=lambda work: work.denoise_bytes)
+        return self.fits_beside(largest, sum(work.kept_bytes for work in works) - largest.kept_bytes)
 
     def fits_beside(self, work: Workload, size: int) -> bool:
         """Whether `size` bytes more fit the card while a request is rendered."""

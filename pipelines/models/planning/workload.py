@@ -18,6 +18,8 @@ _PROMPT_TOKENS = 256  # of a usual prompt with its template
 _TOKEN_BYTES = 448 * KIB
 # Each further state of a batch keeps its hidden states while the others pass through a block, in both branches.
 _WAITING_TOKEN_BYTES = 2 * 2 * 3072 * 2
+# A step cache remembers of both branches: a signal, the residuals of a few steps, and that of the text.
+_KEPT_TOKEN_BYTES = 2 * 2 * 3072 * 6
 # The folded VAE needs 0.69 GiB at 512² in float32, measured on a CPU: half in bfloat16, and more with the area.
 _DECODE_BYTES = 0.69 * GIB / 2 / 512**2
 # The text encoder's hidden states with a prompt and a picture of a megapixel.
@@ -58,6 +60,11 @@ class Workload:
         """The memory of a forward beside all weights, but with those of the ControlNets."""
         waiting = (self.results - 1) * self.tokens * _WAITING_TOKEN_BYTES
         return self.tokens * _TOKEN_BYTES + waiting + 2 * CONTROLNET_PARAMETERS * self.controls
+
+    @property
+    def kept_bytes(self) -> int:
+        """The memory that a render keeps between its steps: what a step cache remembers, and its ControlNets."""
+        return self.tokens * _KEPT_TOKEN_BYTES + 2 * CONTROLNET_PARAMETERS * self.controls
 
     @property
     def encode_bytes(self) -> int:

@@ -21,7 +21,7 @@ from pipelines.resolver import resolve_schedule
 from server.api.access.auth import bearer_key
 from server.api.services import Services
 from server.jobs.queue import JobQueue
-from server.jobs.supervisor import WorkerState
+from server.jobs.supervision.supervisor import WorkerState
 from server.machine.memory import Memory, read_memory
 
 SERVER_ROUTE = "/v1/server"

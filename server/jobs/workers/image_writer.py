@@ -4,7 +4,7 @@ Runs in a worker process. Imports torch only where it loads and renders. Knows n
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
@@ -86,6 +86,11 @@ class ImageWriter:
             precision=model.precision,
             engaged=self.engaged,
         )
+
+    def fits_beside(self, job: RenderJob, others: Sequence[RenderJob]) -> bool:
+        """Whether the memory of the device is enough for the images of these jobs together. They share the model."""
+        admission = None if self._model is None else self._model.admission
+        return admission is None or admission.fits_together([self._workload(each) for each in (job, *others)])
 
     def encodes_beside(self) -> bool:
         """Whether a prompt can be encoded beside the steps of another image.

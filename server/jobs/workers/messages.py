@@ -29,6 +29,7 @@ class RenderJob:
     """Render these images of a request. `task_uuid` is for the log.
 
     `safety` is what to do with an unsafe image, None for no check. With `alone` nothing else is rendered meanwhile.
+    `owner` and its `weight` are for the turns with other jobs.
     """
 
     job_id: int
@@ -38,6 +39,8 @@ class RenderJob:
     task_uuid: str = ""
     safety: SafetyAction | None = None
     alone: bool = False
+    owner: str = ""
+    weight: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from server.jobs.estimates import step_tokens
 from server.jobs.workers.messages import Finished, ImageWritten, Outcome, Output, Preview, Progress, RenderJob, Reply
+
+# A reused step runs the first blocks, which measure how far its signal has moved.
+REUSED_PART = 0.1
 
 
 class Image(Protocol):
@@ -74,7 +78,8 @@ class OpenJob:
     """A job that its worker has not ended. `current` is the image whose steps run.
 
     `waits_for_encoder` says that it is being prepared in the background. `endings` are the images before it, which are
-    written in their order. `alone` lets nothing run beside the job. `outcome` is how it ends once all is written.
+    written in their order. `begun` says that an image was opened. `alone` lets nothing run beside the job. `outcome` is
+    how it ends once all is written.
     """
 
     job: RenderJob
@@ -82,6 +87,7 @@ class OpenJob:
     current: Opened | None = None
     waits_for_encoder: bool = False
     endings: deque[Opened] = field(default_factory=deque)
+    begun: bool = False
     alone: bool = False
     watched: bool = False
     next_preview: float = 0.0
@@ -101,6 +107,15 @@ class OpenJob:
     def under_way(self) -> list[Opened]:
         """The images that hold memory of the device."""
         return [*self.endings, *([] if self.current is None else [self.current])]
+
+    @property
+    def cost_left(self) -> float:
+        """The tokens of all steps of the images that are not opened yet, if none is reused."""
+        return len(self.outputs) * self.job.request.executed_steps * self.step_cost(reused=False)
+
+    def step_cost(self, *, reused: bool) -> float:
+        """The tokens of a step. One that a step cache reuses costs little."""
+        return step_tokens(self.job.request) * (REUSED_PART if reused else 1.0)
 
     def passes(self, reply: Progress | Preview) -> bool:
         """Whether a reply can be sent now. Else it is held, because an image before it is not written."""

@@ -7,7 +7,7 @@ writer does. Imports no torch.
 import contextlib
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -17,6 +17,7 @@ from typing import Protocol, TypeVar
 import structlog
 
 from pipelines.models.engaged import Engaged
+from server.jobs.policy.step_turns import StepTurns
 from server.jobs.workers.background import Background, run_now
 from server.jobs.workers.failures import failure_of, ran_out_of_memory
 from server.jobs.workers.inbox import Completed, Inbox
@@ -74,6 +75,10 @@ class Writer(Protocol):
         """An image of a job, which is not prepared yet. Call `before_load` before other weights are loaded."""
         ...
 
+    def fits_beside(self, job: RenderJob, others: Sequence[RenderJob]) -> bool:
+        """Whether the memory is enough for the images of these jobs together."""
+        ...
+
     def encodes_beside(self) -> bool:
         """Whether a prompt can be encoded beside the steps of another image."""
         ...
@@ -109,7 +114,8 @@ class RenderLoop:
     def __init__(self, inbox: Inbox, send: Callable[[Reply], None], writer: Writer, sharing: Sharing) -> None:
         """`send` passes a reply to the API process."""
         self._inbox, self._send, self._writer = inbox, send, writer
-        self._overlaps = sharing.overlap
+        self._overlaps, self._most = sharing.overlap, sharing.renders
+        self._turns = StepTurns()
         self._encode, self._write = Background("encoding", inbox).submit, Background("writing", inbox).submit
         self._jobs: dict[int, OpenJob] = {}  # in the order of their arrival
         self._ran_out = False
@@ -118,6 +124,7 @@ class RenderLoop:
         """Render until a stop arrives or the server has gone. Raises `Stopped` or `EOFError` then."""
         while True:
             self._take_messages(wait=self._next_job() is None)
+            self._open_beside()
             if (job := self._next_job()) is not None:
                 with structlog.contextvars.bound_contextvars(task=job.job.task_uuid):
                     self._take_turn(job)
@@ -129,16 +136,29 @@ class RenderLoop:
         """The job whose image is advanced or opened next. None while there is nothing to do but to wait."""
         if sum(len(job.endings) for job in self._jobs.values()) >= MOST_ENDINGS:
             return None
-        job = next((job for job in self._jobs.values() if job.steps_wait), None)
-        if job is None or job.waits_for_encoder:
-            return None
-        return job if job.current is not None or self._may_open(job) else None
+        ready = [number for number, job in self._jobs.items() if self._may_advance(job) or self._may_open(job)]
+        chosen = self._turns.choose(ready)
+        return None if chosen is None else self._jobs[chosen]
+
+    def _may_advance(self, job: OpenJob) -> bool:
+        return job.current is not None and not job.waits_for_encoder
 
     def _may_open(self, job: OpenJob) -> bool:
-        """Whether the next image of a job can begin now, or has to wait for those under way."""
-        if not (under_way := [other for other in self._jobs.values() if other.under_way]):
+        """Whether the next image of a job can begin now, or has to wait for those under way.
+
+        Jobs begin in the order of their arrival, so that one that needs much memory is not passed by.
+        """
+        if job.current is not None or not job.outputs:
+            return False
+        jobs = self._jobs.values()
+        if not (under_way := [each for each in jobs if each.under_way]):
             return True
-        return not (job.alone or any(other.alone for other in under_way) or self._writer.loads(job.job))
+        if job.alone or any(each.alone for each in jobs) or self._writer.loads(job.job):
+            return False
+        if not job.begun and next(each for each in jobs if each.outputs and not each.begun) is not job:
+            return False
+        stepping = [each.job for each in under_way if each.current is not None]
+        return len(stepping) < self._most and (not stepping or self._writer.fits_beside(job.job, stepping))
 
     def _take_messages(self, *, wait: bool) -> None:
         """Take all that has arrived. Wait for the first message if there is nothing else to do."""
@@ -147,7 +167,8 @@ class RenderLoop:
             if isinstance(message, Stop):
                 raise Stopped
             if isinstance(message, RenderJob):
-                self._jobs[message.job_id] = OpenJob(message)
+                self._jobs[message.job_id] = job = OpenJob(message)
+                self._turns.add(message.job_id, message.owner, message.weight, job.cost_left)
             elif isinstance(message, Completed):
                 message.done(message.future)
             elif isinstance(message, Cancel | Watch) and (job := self._jobs.get(message.job_id)):
@@ -162,17 +183,27 @@ class RenderLoop:
         with self._failures_of(job):
             if job.current is None:
                 self._open(job)
-            else:
+            elif not job.current.image.ready:  # one without steps may have been prepared in the background
                 self._advance(job, job.current)
             if job.current is not None and not job.waits_for_encoder and job.current.image.ready:
                 self._end_steps(job, job.current)
+
+    def _open_beside(self) -> None:
+        """Have the prompt of the next job encoded while another one has its steps."""
+        stepping = any(job.current is not None for job in self._jobs.values())
+        if not (stepping and self._overlaps and self._writer.encodes_beside()):
+            return
+        for job in [job for job in self._jobs.values() if self._may_open(job)]:
+            with structlog.contextvars.bound_contextvars(task=job.job.task_uuid), self._failures_of(job):
+                self._open(job)
 
     def _open(self, job: OpenJob) -> None:
         output = job.outputs[0]
         shared = any(other.under_way for other in self._jobs.values())
         stepping = any(other.current is not None for other in self._jobs.values())
         image = self._writer.open(job.job, output, partial(self._send, Loading(job.job.job_id)))
-        job.current = opened = Opened(job.outputs.popleft(), image)
+        job.current, job.begun = Opened(job.outputs.popleft(), image), True
+        opened = job.current
         if shared:
             for other in self._jobs.values():
                 for each in other.under_way:
@@ -193,6 +224,7 @@ class RenderLoop:
         image, index = opened.image, opened.output.index
         image.advance()
         self._writer.keep_pace()
+        self._turns.charge(job.job.job_id, job.step_cost(reused=image.step_reused))
         for other in self._jobs.values():
             for ending in other.endings:
                 ending.overlapped = True
@@ -236,8 +268,9 @@ class RenderLoop:
         self._tell(job, Progress(job.job.job_id, opened.output.index, steps, steps, opened.image.step_reused))
 
     def _end_writing(self, job: OpenJob, opened: Opened, done: Future[ImageWritten]) -> None:
-        if opened not in job.endings:  # the job has failed or begins again, and this is not to be found
-            opened.output.path.unlink(missing_ok=True)
+        if opened not in job.endings:
+            if job.outcome is not None:  # the job has failed; one that begins again writes the same file
+                opened.output.path.unlink(missing_ok=True)
             return
         with structlog.contextvars.bound_contextvars(task=job.job.task_uuid), self._failures_of(job, opened):
             written = replace(done.result(), overlapped=opened.overlapped)
@@ -281,6 +314,7 @@ class RenderLoop:
             self._send(reply)
             if isinstance(reply, Outcome):
                 del self._jobs[job.job.job_id]
+                self._turns.remove(job.job.job_id)
 
     def _beside(self, job: OpenJob, work: Callable[[], T]) -> Callable[[], T]:
         """The work of a job on a stream of its thread."""

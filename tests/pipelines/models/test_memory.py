@@ -1,3 +1,5 @@
+import threading
+import time
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -51,6 +53,26 @@ class TestBytes:
         large = memory.get("embedding", "large", lambda: torch.ones(26))
         assert large.sum() == 26
         assert memory.usage()["embedding"] == 40
+
+    def test_threads_that_ask_for_the_same_key_get_one_value(self) -> None:
+        memory, maker, made = cache(), Maker(), list[torch.Tensor]()
+        begun = threading.Barrier(2)
+
+        def make() -> torch.Tensor:
+            time.sleep(0.01)
+            return maker.make("a")()
+
+        def ask() -> None:
+            begun.wait()
+            made.append(memory.get("embedding", "a", make))
+
+        threads = [threading.Thread(target=ask) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert made[0] is made[1]
+        assert maker.made == ["a"]
 
     @settings(max_examples=20)
     @given(st.lists(st.tuples(st.sampled_from("abcde"), st.integers(0, 30)), max_size=20), st.integers(0, 200))

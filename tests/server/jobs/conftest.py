@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from server.database import Database
-from server.jobs import supervisor
+from server.jobs.supervision import supervisor
 from server.jobs.timing.step_times import StepTimes
 from server.media.store import MediaStore
 

@@ -7,12 +7,12 @@ from dataclasses import replace
 import pytest
 
 from server.errors import Failure, ServiceUnavailable
-from server.jobs import supervisor
 from server.jobs.events import ResultReady, Stopping
 from server.jobs.job import Job, Submission
 from server.jobs.policy.admission import QueueBounds
 from server.jobs.queue import RETENTION_SECONDS, JobQueue
 from server.jobs.store import JobStore
+from server.jobs.supervision import supervisor
 from server.jobs.timing.step_times import StepTimes
 from server.jobs.workers.backend import Worker, WorkerDied
 from server.media.store import MediaStore

@@ -10,7 +10,7 @@ from server.jobs.rows import SCHEMA, open_inputs
 from server.jobs.store import ENDS_THE_SERVER, JobStore
 from server.tasks import task_ids
 from server.tasks.task_ids import IdClaims
-from tests.server.jobs.common import SUBMISSION
+from tests.server.jobs.common import SUBMISSION, submission
 
 
 async def test_the_pictures_of_jobs_that_have_not_ended(store: JobStore, database: Database) -> None:
@@ -168,3 +168,25 @@ async def test_an_image_or_an_orderly_stop_in_between_begins_the_count_anew(stor
     await store.claim()
     await store.add_result(job.id, Result(0, "a", 1, 0.1, "{}"), ())
     assert await store.requeue_interrupted() == (1, 0)
+
+
+async def test_a_job_of_another_model_is_not_claimed_beside_one(store: JobStore) -> None:
+    for number, model in enumerate(("a:1@1", "B:1@1", "A:1@1")):
+        work = submission(number)
+        await store.accept(replace(work, request=replace(work.request, model=model)))
+    first = await store.claim()
+    assert first is not None
+    assert await store.claim(beside=[first.id]) is None
+    third = await store.claim(lambda waiting: waiting[1], beside=[first.id])
+    assert third is not None
+    assert third.submission.request.model == "A:1@1"
+
+
+async def test_a_job_whose_worker_died_is_tried_again_once(store: JobStore) -> None:
+    await store.accept(submission())
+    for tried in (False, True):
+        assert [waiting.tried for waiting in await store.waiting()] == [tried]
+        job = await store.claim()
+        assert job is not None
+        assert job.tried is tried
+        assert await store.try_again(job.id) is not tried

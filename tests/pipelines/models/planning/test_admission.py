@@ -77,3 +77,16 @@ def test_a_device_without_memory_of_its_own_takes_everything() -> None:
     admission.check(LARGE)
     admission.record_failure(SMALL)
     admission.check(LARGE)
+
+
+def test_renders_that_take_turns_fit_together_with_what_they_keep(plan: WeightsPlan) -> None:
+    needed = Admission(plan, PLANNED, 0).expected_peak(PLANNED) + SMALL.kept_bytes
+    assert 0 < SMALL.kept_bytes < SMALL.denoise_bytes / 2
+    for memory, fits in ((needed, True), (needed - 1, False), (0, True)):
+        assert Admission(plan, PLANNED, memory).fits_together([SMALL, PLANNED]) is fits
+
+
+def test_a_decoder_fits_beside_a_render(plan: WeightsPlan) -> None:
+    needed = Admission(plan, PLANNED, 0).expected_peak(PLANNED) + SMALL.decode_bytes
+    for memory, fits in ((needed, True), (needed - 1, False), (0, True)):
+        assert Admission(plan, PLANNED, memory).fits_beside(PLANNED, SMALL.decode_bytes) is fits

@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,9 +15,13 @@ from pipelines import image_render
 from pipelines.catalog.catalog import Catalog, load_catalog
 from pipelines.errors import LoadError
 from pipelines.models import checkpoint
+from pipelines.models.plan import resident_plan
+from pipelines.models.planning.admission import Admission
+from pipelines.models.planning.entries import workload_of
+from pipelines.models.planning.workload import Workload
 from pipelines.models.residency.options import DEFAULT_OPTIONS, ModelOptions
 from pipelines.render import RenderState
-from pipelines.request import RenderRequest, Sampler
+from pipelines.request import FaceRefinement, RenderRequest, Sampler
 from server.jobs.workers import image_writer
 from server.jobs.workers.image_writer import ImageWriter
 from server.jobs.workers.messages import ImageWritten, Output, RenderJob
@@ -174,3 +179,47 @@ def test_after_the_device_ran_out_of_memory_the_next_job_runs(
     assert kept == [weights, 0]  # the second time in a row the weights go too
     assert [write(writer, jobs[n], outputs[n]).sha256 for n in (2, 3)] == [before, before]
     assert not outputs[1].path.exists()
+
+
+class TestBeside:
+    """What runs beside the steps of another image."""
+
+    JOB = RenderJob(1, REQUEST, PNG, ())
+
+    def test_a_cpu_has_no_cores_for_it(self, writer: ImageWriter) -> None:
+        assert not writer.encodes_beside()
+        assert not writer.decodes_beside(self.JOB, None)
+        assert writer.fits_beside(self.JOB, [self.JOB] * 7)
+
+    def test_a_gpu_encodes_and_decodes_but_refines_no_faces(
+        self, writer: ImageWriter, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(writer, "on_gpu", True)
+        assert writer.encodes_beside()
+        assert writer.decodes_beside(self.JOB, self.JOB)
+        faces = FaceRefinement("a face", None, true_cfg_scale=1.0, steps=2, strength=1.0, mask_blur=0)
+        assert not writer.decodes_beside(replace(self.JOB, request=replace(REQUEST, faces=faces)), self.JOB)
+
+    def test_an_encoder_that_waits_in_host_memory_stays_there(
+        self, writer: ImageWriter, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(writer, "on_gpu", True)
+        assert writer._model is not None
+        waiting: Any = object()
+        checkpoint_with = replace(writer._model.checkpoint, waiting=waiting)
+        monkeypatch.setattr(writer, "_model", replace(writer._model, checkpoint=checkpoint_with))
+        assert not writer.encodes_beside()
+
+    @pytest.mark.parametrize(("room", "decodes", "fits"), [(0, False, False), (1, True, True)])
+    def test_the_memory_of_the_card_is_enough_for_it(
+        self, writer: ImageWriter, monkeypatch: pytest.MonkeyPatch, room: int, decodes: bool, fits: bool
+    ) -> None:
+        work = workload_of(REQUEST, writer._catalog.entries[0])
+        plan = resident_plan("bf16")
+        peak = Admission(plan, Workload(), 0).expected_peak(work)
+        admission = Admission(plan, Workload(), peak + room * max(work.decode_bytes, work.kept_bytes))
+        monkeypatch.setattr(writer, "on_gpu", True)
+        assert writer._model is not None
+        monkeypatch.setattr(writer, "_model", replace(writer._model, admission=admission))
+        assert writer.decodes_beside(self.JOB, self.JOB) is decodes
+        assert writer.fits_beside(self.JOB, [self.JOB]) is fits

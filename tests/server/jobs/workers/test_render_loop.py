@@ -413,3 +413,125 @@ class TestOverlap:
         writer.before = before
         assert serve(job, writer=writer, sharing=OVERLAP)[-1] == Finished(1)
         assert most <= render_loop.MOST_ENDINGS
+
+
+TURNS = Sharing(renders=2)
+
+
+class TestTurns:
+    """Jobs of different keys are advanced in turns."""
+
+    def jobs(self, folder: Path, *steps: int, owners: str = "ab", images: int = 1) -> list[RenderJob]:
+        made = [make_job(folder, number, images, count) for number, count in enumerate(steps, 1)]
+        return [replace(job, owner=owner) for job, owner in zip(made, owners, strict=True)]
+
+    def steps(self, replies: list[Any]) -> list[int]:
+        return [reply.job_id for reply in replies if isinstance(reply, Progress)]
+
+    @pytest.mark.parametrize("overlap", [True, False])
+    @pytest.mark.parametrize("on_gpu", [True, False])
+    def test_two_keys_step_by_step(self, tmp_path: Path, overlap: bool, on_gpu: bool) -> None:
+        writer = FakeWriter(on_gpu=on_gpu)
+        sharing = Sharing(overlap=overlap, renders=2)
+        replies = serve(*self.jobs(tmp_path, 3, 3), writer=writer, sharing=sharing)
+        if not (overlap and on_gpu):  # there the second one has its prompt encoded meanwhile
+            assert self.steps(replies) == [1, 2, 1, 2, 1, 2]
+        assert {reply.job_id for reply in replies if isinstance(reply, Finished)} == {1, 2}
+        assert len([reply for reply in replies if isinstance(reply, ImageWritten)]) == 2
+
+    def test_without_turns_the_first_one_has_all_its_steps(self, tmp_path: Path) -> None:
+        assert self.steps(serve(*self.jobs(tmp_path, 3, 3))) == [1, 1, 1, 2, 2, 2]
+
+    def test_weights_count(self, tmp_path: Path) -> None:
+        one, three = self.jobs(tmp_path, 12, 12)
+        replies = serve(one, replace(three, weight=3.0), sharing=TURNS)
+        assert self.steps(replies)[:12].count(2) == 9
+
+    def test_a_key_has_its_jobs_one_after_the_other(self, tmp_path: Path) -> None:
+        assert self.steps(serve(*self.jobs(tmp_path, 3, 3, owners="aa"), sharing=TURNS)) == [1, 1, 1, 2, 2, 2]
+
+    def test_a_short_job_of_the_key_comes_between(self, tmp_path: Path) -> None:
+        steps = self.steps(serve(*self.jobs(tmp_path, 20, 2, owners="aa"), sharing=TURNS))
+        assert steps.index(2) <= 1
+        assert len(steps) - steps[::-1].index(2) <= 5
+
+    def test_more_jobs_than_may_be_open_wait(self, tmp_path: Path) -> None:
+        writer = FakeWriter()
+        serve(*self.jobs(tmp_path, 2, 2, 2, owners="abc"), writer=writer, sharing=TURNS)
+        assert writer.log.index(("write", 1, 0)) < writer.log.index(("open", 3, 0))
+
+    def test_a_job_that_does_not_fit_waits_and_is_not_passed_by(self, tmp_path: Path) -> None:
+        writer = FakeWriter()
+        writer.room = 0
+        replies = serve(*self.jobs(tmp_path, 2, 2, 2, owners="abc"), writer=writer, sharing=Sharing(renders=3))
+        assert self.steps(replies) == [1, 1, 2, 2, 3, 3]
+
+    def test_the_next_image_of_a_long_job_waits_for_the_other_key(self, tmp_path: Path) -> None:
+        writer = FakeWriter()
+        writer.room = 0
+        replies = serve(*self.jobs(tmp_path, 2, 2, images=3), writer=writer, sharing=TURNS)
+        assert self.steps(replies) == [1, 1, 2, 2, 1, 1, 2, 2, 1, 1, 2, 2]
+
+    def test_a_cancel_ends_one_of_them(self, tmp_path: Path) -> None:
+        loop = Loop(*self.jobs(tmp_path, 4, 4), writer=(writer := FakeWriter()), sharing=TURNS)
+
+        def before(word: str, image: FakeImage) -> None:
+            if (word, image.job.job_id, image.step) == ("advance", 2, 1):
+                loop.inbox._script.append(Cancel(1))
+
+        writer.before = before
+        replies = loop.run()
+        assert Cancelled(1) in replies
+        assert replies[-1] == Finished(2)
+        assert self.steps(replies).count(1) == 2
+
+    def test_an_error_ends_one_of_them(self, tmp_path: Path) -> None:
+        writer = FakeWriter()
+        writer.before = fails("advance", ResultError("why"))
+        replies = serve(*self.jobs(tmp_path, 4, 4), writer=writer, sharing=TURNS)
+        assert Failed(1, Failure("inferenceError", "why", 500)) in replies
+        assert replies[-1] == Finished(2)
+
+    def test_what_is_too_large_beside_others_begins_again_alone(self, tmp_path: Path) -> None:
+        writer, failed = FakeWriter(), list[int]()
+
+        def before(word: str, image: FakeImage) -> None:
+            if (word, image.job.job_id, image.step) == ("advance", 1, 1) and not failed:
+                failed.append(1)
+                raise OutOfMemoryError("full")
+
+        writer.before = before
+        replies = serve(*self.jobs(tmp_path, 3, 3), writer=writer, sharing=TURNS)
+        assert self.steps(replies) == [1, 2, 2, 2, 1, 1, 1]
+        assert {reply.job_id for reply in replies if isinstance(reply, Finished)} == {1, 2}
+        assert writer.freed == 0
+
+    def test_the_prompt_of_the_next_job_is_encoded_beside_the_steps(self, tmp_path: Path) -> None:
+        writer = FakeWriter(on_gpu=True)
+        threads: dict[tuple[str, int], str] = {}
+
+        def before(word: str, image: FakeImage) -> None:
+            threads[word, image.job.job_id] = threading.current_thread().name
+
+        writer.before = before
+        replies = serve(
+            *self.jobs(tmp_path, 3, 3, owners="aa"), writer=writer, sharing=Sharing(overlap=True, renders=2)
+        )
+        assert threads["prepare", 2] == "encoding"
+        assert threads["prepare", 1] == threads["advance", 2] == threading.current_thread().name
+        assert self.steps(replies) == [1, 1, 1, 2, 2, 2]
+        assert writer.log.index(("open", 2, 0)) < writer.log.index(("write", 1, 0))
+
+    def test_an_image_without_steps_may_be_prepared_beside_others(self, tmp_path: Path) -> None:
+        replies = serve(
+            *self.jobs(tmp_path, 3, 0), writer=FakeWriter(on_gpu=True), sharing=Sharing(overlap=True, renders=2)
+        )
+        assert self.steps(replies) == [1, 1, 1]
+        assert {reply.job_id for reply in replies if isinstance(reply, ImageWritten)} == {1, 2}
+
+    def test_an_error_of_the_encoder_ends_its_job_alone(self, tmp_path: Path) -> None:
+        writer = FakeWriter(on_gpu=True)
+        writer.before = fails("prepare", PromptError("why", "prompt"), job_id=2)
+        replies = serve(*self.jobs(tmp_path, 3, 3), writer=writer, sharing=Sharing(overlap=True, renders=2))
+        assert Failed(2, Failure("inferenceError", "why", 500, "prompt")) in replies
+        assert Finished(1) in replies

@@ -1,14 +1,14 @@
 import asyncio
 import errno
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from server.database import Database
 from server.errors import Failure
-from server.jobs import supervisor as supervisor_module
 from server.jobs.estimates import Measured
 from server.jobs.events import Begun, Ended, JobEvents, PreviewReady, ResultReady, StepDone
 from server.jobs.job import Job, Submission
@@ -17,11 +17,13 @@ from server.jobs.queue import DEFAULT_SILENCE
 from server.jobs.recorder import JobRecorder
 from server.jobs.scheduler import Scheduler
 from server.jobs.store import Choose, JobStore, first_come
-from server.jobs.supervisor import FAILED_STARTS, LONGEST_PAUSE_SECONDS, Supervisor, pause_seconds
+from server.jobs.supervision import supervisor as supervisor_module
+from server.jobs.supervision.supervisor import FAILED_STARTS, LONGEST_PAUSE_SECONDS, Supervisor, pause_seconds
 from server.jobs.timing.silence import SilenceLimits
 from server.jobs.timing.step_times import StepTimes
 from server.keys.api_key import NO_LIMITS
 from server.media.store import MediaStore
+from server.sharing import Sharing
 from server.tasks.task_ids import IdClaims
 from tests.fakes import FakeWorker
 from tests.server.jobs.common import ended, submission, until
@@ -34,8 +36,8 @@ class WatchedStore(JobStore):
         super().__init__(database, IdClaims("job"))
         self.idle = asyncio.Event()
 
-    async def claim(self, choose: Choose = first_come) -> Job | None:
-        job = await super().claim(choose)
+    async def claim(self, choose: Choose = first_come, beside: Sequence[int] = ()) -> Job | None:
+        job = await super().claim(choose, beside)
         if job is None:
             self.idle.set()
         return job
@@ -54,7 +56,9 @@ class Supervised:
     ) -> None:
         self.events = JobEvents()
         self.store = store
+        self.times = times
         self.failures: list[str | None] = []
+        self.seen: list[Submission] = []
         recorder = JobRecorder(store, media, self.events)
         scheduler = Scheduler(store, QueueBounds(9, 1e6), lambda owner: NO_LIMITS, list)
         self.supervisor = Supervisor(worker, scheduler, recorder, times, limits, self.note_failure)
@@ -67,7 +71,8 @@ class Supervised:
 
     async def render(self, work: Submission) -> Job:
         with self.events.watch(work.key) as events:
-            await self.store.accept(work)
+            await self.store.accept(work, estimate=self.times.estimates.seconds(work.request))
+            self.seen.append(work)
             self.supervisor.wake()
             return await ended(events)
 
@@ -388,3 +393,114 @@ async def test_a_driver_that_fails_makes_the_worker_not_ready_and_begins_again(
     monkeypatch.setattr(supervised.supervisor, "_next_job", broken_claim)
     assert (await supervised.render(submission(2))).state == "done"
     supervised.task.cancel()
+
+
+class TestSharing:
+    """A worker that takes more than one job."""
+
+    @pytest.fixture
+    def worker(self) -> FakeWorker:
+        worker = FakeWorker()
+        worker.sharing = Sharing(overlap=True, renders=2)
+        return worker
+
+    async def begin(self, supervised: Supervised, worker: FakeWorker, *owners: str) -> list[asyncio.Task[Job]]:
+        """A long job of each owner, all of them at the worker; the last ones wait."""
+        worker.hold()
+        works = [replace(submission(number), owner=owner) for number, owner in enumerate(owners)]
+        works = [replace(work, request=replace(work.request, steps=40)) for work in works]
+        supervised.times.estimates.learn(works[0].request, Measured(60.0, 1.0))
+        tasks = []
+        for number, work in enumerate(works):
+            tasks.append(asyncio.create_task(supervised.render(work)))
+            await until(lambda number=number: len(supervised.seen) > number)
+        return tasks
+
+    async def test_jobs_of_two_keys_are_rendered_together(self, supervised: Supervised, worker: FakeWorker) -> None:
+        tasks = await self.begin(supervised, worker, "a", "b", "c")
+        await until(lambda: len(worker.jobs) == 2)
+        assert [each.job.submission.owner for each in supervised.supervisor.renderings] == ["a", "b"]
+        assert [(job.owner, job.weight) for job in worker.jobs] == [("a", 1.0), ("b", 1.0)]
+        worker.release()
+        assert {(await task).state for task in tasks} == {"done"}
+        assert len(worker.jobs) == 3
+
+    async def test_jobs_of_one_key_wait_for_each_other_unless_one_is_short(
+        self, supervised: Supervised, worker: FakeWorker
+    ) -> None:
+        tasks = await self.begin(supervised, worker, "a", "a")
+        await until(worker.held.is_set)
+        short = replace(submission(8), owner="a", request=replace(submission(8).request, steps=1))
+        tasks.append(asyncio.create_task(supervised.render(short)))
+        await until(lambda: len(worker.jobs) == 2)
+        assert [job.request.steps for job in worker.jobs] == [40, 1]
+        worker.release()
+        assert {(await task).state for task in tasks} == {"done"}
+
+    async def test_jobs_of_other_models_wait(self, supervised: Supervised, worker: FakeWorker) -> None:
+        tasks = await self.begin(supervised, worker, "a")
+        await until(worker.held.is_set)
+        for number, model in enumerate(("other:1@1", submission().request.model.upper()), 7):
+            work = replace(submission(number), owner="b", request=replace(submission(number).request, model=model))
+            tasks.append(asyncio.create_task(supervised.render(work)))
+            await until(lambda number=number: len(supervised.seen) > number - 6)
+        assert len(worker.jobs) == 1  # nobody passes by the one that is next
+        worker.release()
+        assert {(await task).state for task in tasks} == {"done"}
+
+    async def test_a_cancel_ends_one_of_them(self, supervised: Supervised, worker: FakeWorker) -> None:
+        first, second = await self.begin(supervised, worker, "a", "b")
+        await until(lambda: len(supervised.supervisor.renderings) == 2)
+        supervised.supervisor.renderings[0].cancel()
+        assert (await first).state == "cancelled"
+        worker.release()
+        assert (await second).state == "done"
+
+    async def test_a_worker_that_dies_with_two_jobs_costs_none_of_them(
+        self, supervised: Supervised, worker: FakeWorker
+    ) -> None:
+        tasks = await self.begin(supervised, worker, "a", "b")
+        await until(lambda: len(worker.jobs) == 2)
+        worker.end_now()
+        await until(lambda: worker.starts == 2 and len(worker.jobs) == 3)
+        assert [(job.alone, job.owner) for job in worker.jobs[2:]] == [(True, "a")]
+        worker.release()
+        assert {(await task).state for task in tasks} == {"done"}
+        assert [job.alone for job in worker.jobs[2:]] == [True, True]
+
+    async def test_a_job_that_ends_its_worker_alone_too_fails_and_the_other_one_does_not(
+        self, supervised: Supervised, worker: FakeWorker
+    ) -> None:
+        first, second = await self.begin(supervised, worker, "a", "b")
+        await until(lambda: len(worker.jobs) == 2)
+        worker.end_now()
+        await until(lambda: len(worker.jobs) == 3)
+        worker.end_now()
+        assert (await first).state == "failed"
+        worker.release()
+        assert (await second).state == "done"
+
+    async def test_a_result_that_cannot_be_recorded_fails_its_job_only(
+        self, supervised: Supervised, worker: FakeWorker, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        tasks = await self.begin(supervised, worker, "a", "b")
+        await until(lambda: len(worker.jobs) == 2)
+        fails_once(monkeypatch, "add_result")
+        worker.release()
+        assert sorted([(await task).state for task in tasks]) == ["done", "failed"]
+        assert worker.starts == 1
+
+    async def test_silence_is_that_of_the_worker(
+        self, worker: FakeWorker, store: WatchedStore, media: MediaStore, times: StepTimes
+    ) -> None:
+        supervised = Supervised(worker, store, media, times, SilenceLimits(least=0.05, loading=60.0))
+        times.estimates.learn(submission().request, Measured(1e-6, 1e-6))
+        await store.idle.wait()
+        worker.silent = True
+        tasks = [
+            asyncio.create_task(supervised.render(replace(submission(number), owner=owner)))
+            for number, owner in enumerate("ab")
+        ]
+        await until(lambda: worker.killed == 1)
+        assert {(await task).state for task in tasks} == {"done"}  # each of them alone
+        supervised.task.cancel()

@@ -14,9 +14,10 @@ import structlog
 
 from pipelines.models.engaged import Engaged
 from server.jobs.job import Job
+from server.jobs.policy.company import Neighbour, ends_soon, takes_more
 from server.jobs.recorder import JobRecorder
-from server.jobs.rendering import Rendering
 from server.jobs.scheduler import Scheduler
+from server.jobs.supervision.rendering import Rendering
 from server.jobs.timing.silence import SilenceLimits
 from server.jobs.timing.step_times import StepTimes
 from server.jobs.workers.backend import Worker, WorkerDied, WorkerStartFailed
@@ -61,6 +62,7 @@ class Supervisor:
         self._wake_up = asyncio.Event()  # there may be a job to claim, or the worker has ended
         self._stopping = False
         self._running: dict[Rendering, asyncio.Task[None]] = {}
+        self._ends_soon = False
         self._heard = asyncio.Event()  # the worker has answered
         self._silence: str | None = None  # why a worker was ended that did not answer
         self.ready = False
@@ -199,11 +201,11 @@ class Supervisor:
             self._wake_up.clear()
             if not self.ready:
                 raise WorkerDied
-            if not self._has_room:
+            if not self._takes_more:
                 await self._wake_up.wait()
                 continue
             try:
-                job = await self._scheduler.claim(beside=bool(self._running))
+                job = await self._scheduler.claim(self._neighbours)
             except Exception:
                 log.exception("no task can be read from the database")
                 await asyncio.sleep(RESTART_PAUSE_SECONDS)
@@ -242,14 +244,22 @@ class Supervisor:
     def _hear(self) -> None:
         """The worker has answered, or has something new to answer to."""
         self._heard.set()
-        if self._has_room:
+        if (soon := ends_soon(self._neighbours)) and not self._ends_soon:
             self.wake()
+        self._ends_soon = soon
 
     @property
-    def _has_room(self) -> bool:
-        """Whether the worker takes another job now: when the steps of all its jobs are done, if their ends overlap."""
-        overlaps = self._worker.sharing.overlap
-        return all(overlaps and each.steps_done and not each.job.tried for each in self._running)
+    def _neighbours(self) -> tuple[Neighbour, ...]:
+        """The jobs that the worker has."""
+        return tuple(each.as_neighbour for each in self._running)
+
+    @property
+    def _takes_more(self) -> bool:
+        """Whether the worker takes another job now."""
+        sharing = self._worker.sharing
+        if not sharing.overlap and sharing.renders == 1:
+            return not self._running
+        return takes_more(self._neighbours, sharing.renders)
 
     async def _watch_silence(self) -> None:
         """End a worker that does not answer while it has jobs."""

@@ -7,10 +7,11 @@ import pytest
 from server.jobs.events import JobEvents
 from server.jobs.job import Job
 from server.jobs.policy.admission import QueueBounds
+from server.jobs.policy.company import Neighbour
 from server.jobs.recorder import JobRecorder
-from server.jobs.rendering import Rendering
 from server.jobs.scheduler import Scheduler
 from server.jobs.store import JobStore
+from server.jobs.supervision.rendering import Rendering
 from server.jobs.timing.silence import SilenceLimits
 from server.jobs.timing.step_times import StepTimes
 from server.jobs.workers.backend import WorkerDied
@@ -80,7 +81,7 @@ async def test_a_job_that_is_to_be_alone_waits_for_the_others(box: Box) -> None:
     rendering = await box.begin()
     rendering.beside_others = True
     await lose(box, rendering)
-    assert await box.scheduler.claim(beside=True) is None
+    assert await box.scheduler.claim([Neighbour(9, "x", 0.0)]) is None
     assert await box.scheduler.claim() is not None
 
 

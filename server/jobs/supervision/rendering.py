@@ -12,6 +12,7 @@ import structlog
 from server.errors import Failure
 from server.jobs.events import Key
 from server.jobs.job import CANCELLED, Job
+from server.jobs.policy.company import Neighbour
 from server.jobs.recorder import JobRecorder
 from server.jobs.scheduler import Scheduler
 from server.jobs.timing.silence import SilenceLimits, allowed_silence
@@ -37,6 +38,7 @@ class Rendering:
         self._gives_way: float | None = None  # the seconds of the other images of a job that is to wait for them
         self._loading = _Stopwatch()  # of weights for the job
         self._early_end: asyncio.Task[None] | None = None  # of a job that was cancelled while it loaded
+        self._written = -1  # the last image that is written
         self._used = 0.0  # seconds of the device, of the images that are written
 
     @property
@@ -53,10 +55,16 @@ class Rendering:
         return self._times.estimates.remaining_seconds(self.job.submission.request, index, step)
 
     @property
+    def as_neighbour(self) -> Neighbour:
+        """The job as the policy sees it."""
+        left = 0.0 if self.steps_done else self.seconds_left
+        return Neighbour(self.job.id, self.job.submission.owner, left, self.job.tried)
+
+    @property
     def seconds_used(self) -> float:
         """The seconds of the device so far, without those of other jobs. Those of the image under way are estimated."""
         used, latest = self._used, self.progress
-        if latest is not None and not isinstance(self._last, ImageWritten | Outcome):
+        if latest is not None and latest.index > self._written:
             used += latest.step * self._times.estimates.step_seconds(self.job.submission.request)
         return used
 
@@ -84,7 +92,7 @@ class Rendering:
     async def run(self, hear: Callable[[], None]) -> None:
         """Render the job to its end. Calls `hear` after each reply. Raises `WorkerDied`, with the job not ended."""
         self._recorder.begin(self.job)
-        replies = self._worker.render(self._recorder.render_job(self.job))
+        replies = self._worker.render(self._recorder.render_job(self.job, self._scheduler.weight(self.job)))
         try:
             async for reply in replies:
                 hear()
@@ -128,6 +136,7 @@ class Rendering:
         elif isinstance(reply, Preview):
             self._recorder.show(self.job, reply)
         elif isinstance(reply, ImageWritten):
+            self._written = reply.index
             self._used += reply.seconds if reply.busy is None else reply.busy
             await self._recorder.add_image(self.job, reply)
             if reply.measured is not None:

@@ -1,0 +1,57 @@
+"""Which waiting task may join those that a worker has already. Pure: knows no clock, no device and no worker."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from server.jobs.policy.fair_share import FairShare, Waiting
+from server.jobs.policy.step_turns import is_short
+
+# A task whose turn comes within these seconds is given to the worker, so that its prompt is encoded meanwhile.
+LEAD_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """A task that a worker has. `left` are the estimated seconds of its steps, 0 when they are done.
+
+    `tried` says that an earlier worker ended with it, so nothing may be beside it.
+    """
+
+    job_id: int
+    owner: str
+    left: float
+    tried: bool = False
+
+
+def takes_more(neighbours: Sequence[Neighbour], most: int) -> bool:
+    """Whether a worker may have one more task. `most` of them may have steps left."""
+    return not any(each.tried for each in neighbours) and sum(each.left > 0 for each in neighbours) < most
+
+
+def choose_beside(share: FairShare, waiting: Sequence[Waiting], neighbours: Sequence[Neighbour]) -> Waiting | None:
+    """The task that is next, or a short one of the same key. None if it cannot join, so that its turn comes."""
+    chosen = share.choose(waiting)
+    if chosen is None or not neighbours:
+        return chosen
+    if chosen.tried:  # it waits for an empty worker, and nobody comes before it
+        return None
+    own = sorted((task for task in waiting if task.owner == chosen.owner), key=lambda task: task.job_id)
+    return next((task for task in own if _joins(task, neighbours)), None)
+
+
+def ends_soon(neighbours: Sequence[Neighbour]) -> bool:
+    """Whether the steps of all tasks end soon, so that the next task can be prepared."""
+    return all(each.left <= LEAD_SECONDS for each in neighbours)
+
+
+def shared_end(left: float, others: Sequence[float]) -> float:
+    """The seconds until a task ends that has `left` seconds of its own, in turns with others of as much weight."""
+    return left + sum(min(left, other) for other in others)
+
+
+def _joins(task: Waiting, neighbours: Sequence[Neighbour]) -> bool:
+    """Whether a task may begin beside others: of another key, short against its own, or as the next one."""
+    if task.tried:
+        return False
+    own = [each.left for each in neighbours if each.owner == task.owner and each.left > 0]
+    return not own or is_short(task.seconds, min(own)) or ends_soon(neighbours)
