@@ -119,6 +119,10 @@ class Scheduler:
         """The weight of the owner of a job."""
         return self._limits(job.submission.owner).weight
 
+    async def begin(self, job: Job) -> None:
+        """A worker has begun a job that was claimed beside others."""
+        await self._store.count_attempt(job.id)
+
     async def try_again(self, job: Job) -> bool:
         """Let a job wait again whose worker has died. False when it was tried often enough."""
         return await self._store.try_again(job.id)

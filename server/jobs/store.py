@@ -88,19 +88,28 @@ class JobStore:
     async def claim(self, choose: Choose = first_come, beside: Sequence[int] = ()) -> Job | None:
         """Set the job that is chosen among the waiting ones to running, and count the attempt. None without one.
 
-        One of another model than the jobs `beside` it is not claimed: its weights have no place beside theirs. A job
-        whose row cannot be read fails, and is returned so that its end can be announced.
+        One of another model than the jobs `beside` it is not claimed: its weights have no place beside theirs. It may
+        wait for them at its worker, so its attempt counts from `count_attempt` on. A job whose row cannot be read
+        fails, and is returned so that its end can be announced.
         """
 
         def work(connection: sqlite3.Connection) -> Job | None:
             chosen = choose(_waiting(connection, PREPARED))
             if chosen is None or (beside and len(_models(connection, (chosen.job_id, *beside))) > 1):
                 return None
-            query = "UPDATE jobs SET state = 'running', started = max(created, ?), attempts = attempts + 1 WHERE id = ?"
-            connection.execute(query, (time.time(), chosen.job_id))
+            query = "UPDATE jobs SET state = 'running', started = max(created, ?), attempts = attempts + ? WHERE id = ?"
+            connection.execute(query, (time.time(), 0 if beside else 1, chosen.job_id))
             return self._table.read(connection, chosen.job_id)
 
         return await self._database.run(work)
+
+    async def count_attempt(self, job_id: int) -> None:
+        """Count the attempt of a job that was claimed beside others, because it has begun."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            connection.execute("UPDATE jobs SET attempts = attempts + 1 WHERE id = ?", (job_id,))
+
+        await self._database.run(work)
 
     async def waiting(self, *, prepared: bool = False) -> tuple[Waiting, ...]:
         """The jobs that wait, in the order of their acceptance: all, or those that a worker may take."""
@@ -122,7 +131,7 @@ class JobStore:
         """
 
         def work(connection: sqlite3.Connection) -> None:
-            query = "UPDATE jobs SET state = 'queued', attempts = attempts - 1, estimate = ? WHERE id = ?"
+            query = "UPDATE jobs SET state = 'queued', attempts = max(0, attempts - 1), estimate = ? WHERE id = ?"
             connection.execute(query, (estimate, job_id))
 
         await self._database.run(work)
@@ -131,7 +140,7 @@ class JobStore:
         """Let a running job wait again whose worker has died: that was an attempt. False after `MAX_ATTEMPTS`."""
 
         def work(connection: sqlite3.Connection) -> bool:
-            query = "UPDATE jobs SET state = 'queued' WHERE id = ? AND attempts < ?"
+            query = "UPDATE jobs SET state = 'queued', attempts = max(1, attempts) WHERE id = ? AND attempts < ?"
             return bool(connection.execute(query, (job_id, MAX_ATTEMPTS)).rowcount)
 
         return await self._database.run(work)
@@ -268,7 +277,7 @@ class JobStore:
         """Queue the running jobs again because the server stops in order: that is no attempt."""
 
         def work(connection: sqlite3.Connection) -> None:
-            connection.execute(f"UPDATE jobs SET state = 'queued', attempts = attempts - 1 WHERE {_RENDERING}")
+            connection.execute(f"UPDATE jobs SET state = 'queued', attempts = max(0, attempts - 1) WHERE {_RENDERING}")
 
         await self._database.run(work)
 

@@ -26,8 +26,19 @@ log = structlog.get_logger()
 class Rendering:
     """A job that a worker has, from its claim to its end."""
 
-    def __init__(self, job: Job, worker: Worker, scheduler: Scheduler, recorder: JobRecorder, times: StepTimes) -> None:
+    def __init__(
+        self,
+        job: Job,
+        worker: Worker,
+        scheduler: Scheduler,
+        recorder: JobRecorder,
+        times: StepTimes,
+        *,
+        waits: bool = False,
+    ) -> None:
+        """`waits` says that the job may wait at the worker for others."""
         self.job = job
+        self._waits = waits
         self.progress: Progress | None = None
         self.beside_others = False  # another job was at the worker at the same time
         self._worker, self._scheduler, self._recorder, self._times = worker, scheduler, recorder, times
@@ -97,6 +108,9 @@ class Rendering:
             async for reply in replies:
                 hear()
                 self._loading.run(isinstance(reply, Loading))
+                if self._waits:
+                    self._waits = False
+                    await self._scheduler.begin(self.job)
                 if self._early_end is None:  # else the worker has not read of it yet
                     await self._take(reply)
                 self._last = reply

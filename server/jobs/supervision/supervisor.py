@@ -219,7 +219,8 @@ class Supervisor:
 
     def _begin(self, job: Job) -> None:
         """Give the worker a job. What ends the worker from now on is a task."""
-        rendering = Rendering(job, self._worker, self._scheduler, self._recorder, self._times)
+        waits = any(each.left > 0 for each in self._neighbours)
+        rendering = Rendering(job, self._worker, self._scheduler, self._recorder, self._times, waits=waits)
         self._ends = 0
         self._running[rendering] = asyncio.create_task(self._render(rendering))
         for each in self._running if len(self._running) > 1 else ():

@@ -1,6 +1,8 @@
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from accel.cache.report import CacheReport, Decision
 from pipelines.request import ControlUse, LoraUse, Reference
 from server.database import Database
@@ -180,6 +182,20 @@ async def test_a_job_of_another_model_is_not_claimed_beside_one(store: JobStore)
     third = await store.claim(lambda waiting: waiting[1], beside=[first.id])
     assert third is not None
     assert third.submission.request.model == "A:1@1"
+
+
+@pytest.mark.parametrize("begun", [True, False])
+async def test_an_attempt_of_a_job_that_waits_at_its_worker_counts_when_it_begins(store: JobStore, begun: bool) -> None:
+    for number in range(2):
+        await store.accept(submission(number))
+    first = await store.claim()
+    assert first is not None
+    second = await store.claim(beside=[first.id])
+    assert second is not None
+    if begun:
+        await store.count_attempt(second.id)
+    await store.requeue_interrupted()  # the server was killed
+    assert [waiting.tried for waiting in await store.waiting()] == [True, begun]
 
 
 async def test_a_job_whose_worker_died_is_tried_again_once(store: JobStore) -> None:
