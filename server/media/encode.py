@@ -43,18 +43,30 @@ class Encoding:
         return _FILES[self.format][2]
 
 
-def encode(image: Image.Image, encoding: Encoding, text: str | None = None) -> bytes:
-    """Encode an RGB image, with an ASCII text in its metadata and nothing else there.
+def encode(
+    image: Image.Image,
+    encoding: Encoding,
+    text: str | None = None,
+    *,
+    exif: Image.Exif | None = None,
+    icc_profile: bytes | None = None,
+) -> bytes:
+    """Encode an RGB image, or one with alpha for PNG and WEBP. Its metadata are the arguments and nothing else.
 
-    Raises `ValueError` when the text does not fit.
+    `text` is ASCII. `icc_profile` says what the numbers of the image mean; without it they are sRGB. Raises
+    `ValueError` when the text or the EXIF block does not fit.
     """
     options: dict[str, Any] = {"quality": encoding.quality}
     if encoding.format == "JPG":
         options["subsampling"] = "4:4:4" if encoding.quality >= FULL_CHROMA_QUALITY else "4:2:0"
     elif encoding.format == "PNG":
         options = {"compress_level": PNG_LEVEL}
+    if exif is not None:
+        options["exif"] = exif
+    if icc_profile is not None:
+        options["icc_profile"] = icc_profile
     if text is not None:
-        options |= metadata.save_options(text, encoding.format)
+        options |= metadata.save_options(text, encoding.format, exif)
     image = image.copy()
     image.info = {}  # Pillow writes the profile and the comments of an image that was read from a file
     buffer = io.BytesIO()

@@ -5,7 +5,7 @@ not know what the text says.
 """
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 from xml.etree import ElementTree
 
 from PIL import Image, PngImagePlugin
@@ -26,8 +26,11 @@ def fits(text: str, image_format: Format) -> bool:
     return image_format != "JPG" or len(text) <= JPEG_LIMIT
 
 
-def save_options(text: str, image_format: Format) -> dict[str, Any]:
-    """The arguments of Pillow's `save` that write an ASCII text. Raises `ValueError` when it does not fit."""
+def save_options(text: str, image_format: Format, exif: Image.Exif | None = None) -> dict[str, Any]:
+    """The arguments of Pillow's `save` that write an ASCII text. Raises `ValueError` when it does not fit.
+
+    A JPG has it in its EXIF block: in a copy of `exif` where that is given.
+    """
     if not fits(text, image_format):
         raise ValueError(f"{len(text)} characters do not fit into the metadata of a {image_format}")
     if image_format == "PNG":
@@ -36,14 +39,16 @@ def save_options(text: str, image_format: Format) -> dict[str, Any]:
         return {"pnginfo": chunks}
     if image_format == "WEBP":
         return {"xmp": _packet(text)}
-    exif = Image.Exif()
-    exif.get_ifd(_EXIF_IFD)[_USER_COMMENT] = _ASCII + text.encode("ascii")
-    return {"exif": exif}
+    block = Image.Exif()
+    if exif is not None:
+        block.load(exif.tobytes())
+    block.get_ifd(_EXIF_IFD)[_USER_COMMENT] = _ASCII + text.encode("ascii")
+    return {"exif": block}
 
 
-def embedded_text(path: Path) -> str | None:
+def embedded_text(file: Path | BinaryIO) -> str | None:
     """The text that `save_options` wrote into a file, or None. Raises `OSError` when the file is no image."""
-    with Image.open(path) as image:
+    with Image.open(file) as image:
         if isinstance(image, PngImagePlugin.PngImageFile):
             text = image.text.get(KEYWORD)
             return None if text is None else str(text)

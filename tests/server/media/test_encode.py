@@ -5,6 +5,7 @@ from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile, get_sampling
 
 from server.media.encode import Encoding, Format, encode
+from server.media.metadata import embedded_text
 from tests.fakes import picture
 from tests.odd_images import p3_profile, save
 
@@ -51,3 +52,26 @@ def test_nothing_of_a_source_file_reaches_the_result(name: Format) -> None:
     result = Image.open(io.BytesIO(encode(source, Encoding(name, 95))))
     result.load()
     assert not {"icc_profile", "exif", "comment"} & result.info.keys()
+
+
+@pytest.mark.parametrize("name", ["JPG", "PNG", "WEBP"])
+@pytest.mark.parametrize("text", [None, "{}"])
+def test_a_block_and_a_profile_that_are_asked_for_are_there(name: Format, text: str | None) -> None:
+    exif = Image.Exif()
+    exif[0x010E] = "a title"
+    exif.get_ifd(0x8769)[0x829A] = 0.5
+    data = encode(IMAGE, Encoding(name, 95), text, exif=exif, icc_profile=p3_profile())
+    result = Image.open(io.BytesIO(data))
+    assert result.getexif()[0x010E] == "a title"
+    assert float(result.getexif().get_ifd(0x8769)[0x829A]) == 0.5
+    assert result.info["icc_profile"] == p3_profile()
+    assert 0x9286 not in exif.get_ifd(0x8769)  # the caller's block stays as it is
+    assert embedded_text(io.BytesIO(data)) == text
+
+
+@pytest.mark.parametrize("name", ["PNG", "WEBP"])
+def test_alpha_stays_where_a_format_has_it(name: Format) -> None:
+    image = IMAGE.copy()
+    image.putalpha(Image.linear_gradient("L").resize(IMAGE.size))
+    result = Image.open(io.BytesIO(encode(image, Encoding(name, 95))))
+    assert result.getchannel("A").tobytes() == image.getchannel("A").tobytes()
