@@ -23,6 +23,8 @@ from server.log_options import LogFormat, LogOptions
 from server.sharing import Sharing
 
 PREFIX = "OWNWARE_"
+# Read by the commands that send tasks to a server: their own key there.
+CLIENT_KEY = "OWNWARE_API_KEY"
 # Every dialect by its name, as `server.app` serves them.
 DIALECTS = ("runware", "evolink", "openai", "wavespeed", "runpod")
 ALL = "all"
@@ -401,12 +403,12 @@ def expand_ranges(text: str) -> tuple[int, ...]:
 
 
 def unknown_variables(environment: Mapping[str, str]) -> list[str]:
-    """A message for each variable with the prefix that names no option. It offers the nearest option."""
+    """A message for each variable with the prefix that names nothing. It offers the nearest option."""
     known = {name.upper() for name in Settings.model_fields}
     messages = []
     for name in sorted(environment):
         option = name.upper().removeprefix(PREFIX)
-        if name.upper().startswith(PREFIX) and option not in known:
+        if name.upper().startswith(PREFIX) and option not in known and name != CLIENT_KEY:
             near = difflib.get_close_matches(option, known, n=1)
             hint = f"; did you mean {PREFIX}{near[0]}?" if near else ""
             messages.append(f"{name} is no option of ownware{hint}")

@@ -8,7 +8,7 @@ from pipelines.models.planning.cards import GIB
 from pipelines.models.planning.entries import PlanOptions
 from pipelines.models.planning.planner import Wishes
 from pipelines.models.residency.options import PromptFolder
-from server.settings import Settings, expand_ranges, unknown_variables
+from server.settings import CLIENT_KEY, Settings, expand_ranges, unknown_variables
 from server.sharing import ALONE, Sharing
 
 
@@ -162,6 +162,7 @@ def test_a_variable_that_is_no_option() -> None:
     (message,) = unknown_variables({"OWNWARE_PROT": "1", "OWNWARE_PORT": "1", "PATH": ""})
     assert message == "OWNWARE_PROT is no option of ownware; did you mean OWNWARE_PORT?"
     assert unknown_variables({"OWNWARE_XYZZY": "1"}) == ["OWNWARE_XYZZY is no option of ownware"]
+    assert unknown_variables({CLIENT_KEY: "a key of the commands"}) == []
 
 
 def test_the_options_of_the_plan() -> None:
