@@ -14,6 +14,7 @@ from server.settings import Settings
 
 if TYPE_CHECKING:
     from pipelines.models.checkpoint import LoadedModel
+    from pipelines.models.residency.model_cache import ModelCache
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,14 @@ class LocalModels:
         from pipelines.models.residency.model_cache import ModelCache
 
         return ModelCache(self.device, replace(self.options, prompts=None)).get(entry)
+
+
+@functools.cache
+def model_cache(device: str, options: ModelOptions) -> "ModelCache":
+    """The loaded models of a device, which stay between the pictures of this process."""
+    from pipelines.models.residency.model_cache import ModelCache
+
+    return ModelCache(device, options)
 
 
 @functools.cache

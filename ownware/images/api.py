@@ -9,7 +9,6 @@ import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from typing import Literal, Unpack
 
@@ -21,13 +20,11 @@ from ownware.images.inputs import ImageInputs
 from ownware.images.options import Arguments, ImageInput, ImageOptions
 from ownware.images.request_builder import build_request
 from ownware.images.result import DEFAULT_QUALITY, ImageResult
-from ownware.local_models import LocalModels
+from ownware.local_models import LocalModels, model_cache
 from ownware.options import OptionError
 from pipelines import generate as pipeline
 from pipelines.errors import RenderError
 from pipelines.models.devices import device_name
-from pipelines.models.residency.model_cache import ModelCache
-from pipelines.models.residency.options import ModelOptions
 from pipelines.receipt import make_receipt
 from server.settings import Settings, unknown_variables
 
@@ -119,7 +116,7 @@ def _render(options: ImageOptions, weights: Weights | None, device: str | None, 
         request, entry, warnings = build_request(options, models, settings, inputs)
         try:
             with _RENDERING:
-                loaded = _model_cache(models.device, replace(settings.model_options, prompts=None)).get(entry)
+                loaded = model_cache(models.device, replace(settings.model_options, prompts=None)).get(entry)
                 generated = pipeline.generate(request, 0, loaded, entry, on_step or _ignore_step)
         except RenderError as error:
             if error.fault in ("weights", "result"):
@@ -155,12 +152,6 @@ def _settings(weights: Weights | None, device: str | None) -> Settings:
         return Settings(**{name: value for name, value in given.items() if value is not None})
     except ValidationError as error:
         raise ValueError(validation_message(error)) from error
-
-
-@cache
-def _model_cache(device: str, options: ModelOptions) -> ModelCache:
-    """The loaded models of a device."""
-    return ModelCache(device, options)
 
 
 def _ignore_step(step: int, total: int) -> None:

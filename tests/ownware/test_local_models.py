@@ -1,8 +1,9 @@
 import re
+from dataclasses import replace
 
 import pytest
 
-from ownware.local_models import LocalModels
+from ownware.local_models import LocalModels, model_cache
 from ownware.options import OptionError
 from server.settings import Settings
 
@@ -35,3 +36,9 @@ def test_a_model_is_loaded_as_the_settings_say() -> None:
     assert model.checkpoint.placed is not None
     assert model.checkpoint.placed.report.streamed_blocks == 1
     assert model.prompts is None
+
+
+def test_loaded_models_stay_between_pictures() -> None:
+    options = Settings(devices=("cpu",)).model_options
+    assert model_cache("cpu", options) is model_cache("cpu", replace(options))
+    assert model_cache("cpu", options) is not model_cache("cpu", replace(options, relaxed=True))
