@@ -7,9 +7,13 @@ from typing import Annotated
 
 import typer
 
+from ownware.batch.tasks.flag_options import WIRE_SPELLING
 from ownware.commands import bench, calibrate, keys
 from ownware.commands.doctor import doctor
+from ownware.commands.edit import edit
+from ownware.commands.generate import generate
 from ownware.commands.models import app as models
+from ownware.commands.receipt import receipt
 from ownware.commands.replay import replay
 from ownware.commands.serve import serve
 from ownware.commands.simulate import simulate
@@ -37,6 +41,9 @@ def ownware(
 
 # `serve` has no help of its own: its settings print theirs.
 app.command(add_help_option=False, context_settings=PASS_THROUGH["context_settings"] | {"help_option_names": []})(serve)
+app.command(**WIRE_SPELLING)(generate)
+app.command(**WIRE_SPELLING)(edit)
+app.command()(receipt)
 app.command(**PASS_THROUGH)(replay)
 app.command(**PASS_THROUGH)(doctor)
 app.command()(simulate)

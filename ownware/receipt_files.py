@@ -72,15 +72,15 @@ def locate_files(
     _expect_weights(receipt.model.name, receipt.model.digest, model_fingerprint(entry.files))
     with_paths = with_files(
         receipt.request,
-        _locate_images(receipt, images, settings),
+        locate_images(receipt, images, settings),
         _locate_loras(receipt, catalog, settings),
         _locate_controlnets(receipt, catalog),
     )
     return with_paths, replace(entry, loras=())  # the receipt lists them among those of the request
 
 
-def _locate_images(receipt: Receipt, images: list[Path], settings: Settings) -> dict[str, Path]:
-    """The input images by SHA-256."""
+def locate_images(receipt: Receipt, images: list[Path], settings: Settings) -> dict[str, Path]:
+    """The input images of a receipt by SHA-256. Raises `ReplayError` when one is not found."""
     wanted = {reference.sha256 for reference in pictures_of(receipt.request)}
     found = _by_digest(wanted, images, _files(settings.data_dir / "media"))
     if missing := sorted(wanted - found.keys()):

@@ -1,0 +1,202 @@
+"""Renders in this process, with the models of the settings. The checks of a task are those of the server.
+
+Imports torch when the first picture is rendered.
+"""
+
+import base64
+import binascii
+import tempfile
+import uuid
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ownware.batch.item import BatchError, ItemError, WireTask
+from ownware.batch.renderers.base import OnStep, Rendered
+from ownware.batch.renderers.defaults import complete_task
+from ownware.local_models import LocalModels, model_cache
+from ownware.options import OptionError, default_side
+from pipelines.catalog.catalog import Adapter, Catalog, CatalogError, ModelEntry
+from pipelines.catalog.fingerprint import file_digest
+from pipelines.catalog.profiles import Profiles
+from pipelines.catalog.schedules import file_schedule
+from pipelines.errors import RenderError, UnsafeContent, first_line
+from pipelines.request import RenderRequest
+from server.api.access.client import Client
+from server.api.runware.dialect import parse_task
+from server.errors import ApiError, MediaError, TaskRejected
+from server.extras import install_command, is_installed
+from server.jobs.estimates import Estimates
+from server.media.decoding.decode import check_picture
+from server.media.encode import DEFAULT_QUALITY
+from server.media.store import Media
+from server.settings import Settings
+from server.tasks.options import SafetyOptions, TaskOptions
+from server.tasks.pictures.picture_rules import check_pictures
+from server.tasks.resolve import assumed_request, to_request
+from server.tasks.spec import TaskSpec
+
+if TYPE_CHECKING:
+    from pipelines.generate import GeneratedImage
+    from pipelines.models.checkpoint import LoadedModel
+
+_MILLION = 1_000_000
+_LORA_ENDING = ".safetensors"
+# No picture has an address here, and a path must not be taken for one.
+_NOBODY = Client(owner="", base_url="ownware:local", listens=False)
+
+
+class LocalRenderer:
+    """The models of this machine. Raises `BatchError` when the settings name none that can be used."""
+
+    def __init__(self, settings: Settings) -> None:
+        try:
+            self._models = LocalModels.find(settings)
+        except (CatalogError, OptionError) as error:
+            raise BatchError(str(error)) from error
+        self._max_pixels = settings.max_image_megapixels * _MILLION
+        self._profiles = Profiles(self._models.catalog, settings.profiles)
+        self._options = TaskOptions(
+            profiles=self._profiles,
+            face_refinement=settings.face_refinement,
+            threshold_direction=settings.threshold_direction,
+            safety=SafetyOptions(is_installed("nudenet"), settings.safety_default, settings.safety_action),
+        )
+        self._lora_dir = settings.lora_dir
+        self._folder = tempfile.TemporaryDirectory(prefix="ownware-")
+
+    @property
+    def catalog(self) -> Catalog:
+        """The models that can be named."""
+        return self._models.catalog
+
+    def complete(self, task: WireTask) -> WireTask:
+        """See `Renderer`."""
+        return complete_task(task, self.catalog, default_side(self.catalog.entries[0]))
+
+    def check(self, task: WireTask) -> None:
+        """See `Renderer`."""
+        self._spec(task)
+
+    def seconds(self, task: WireTask) -> float | None:
+        """See `Renderer`. The guess is that of the embedded checkpoint, and None for larger ones."""
+        spec = self._spec(task)
+        if not spec.model.embedded:
+            return None
+        request = assumed_request(spec, self._profiles)
+        area = spec.model.native_area or request.width * request.height
+        side = 16 * max(1, round(area**0.5 / 16))
+        return Estimates().seconds(replace(request, width=side, height=side))
+
+    def render(self, task: WireTask, on_step: OnStep) -> Iterator[Rendered]:
+        """See `Renderer`."""
+        spec = self._spec(task)
+        pictures = {path: self._picture(path, text, spec) for path, text in spec.pictures.items()}
+        try:
+            check_pictures(spec, pictures)
+        except TaskRejected as error:
+            raise _item_error(error) from error
+        request, warnings = to_request(spec, pictures, self._profiles)
+        for index in range(request.count):
+            yield self._render(spec, request, index, (*spec.warnings, *warnings), on_step)
+
+    def close(self) -> None:
+        """See `Renderer`."""
+        self._folder.cleanup()
+
+    def _render(
+        self, spec: TaskSpec, request: RenderRequest, index: int, warnings: tuple[str, ...], on_step: OnStep
+    ) -> Rendered:
+        from pipelines.generate import generate
+        from pipelines.models.devices import device_name
+        from pipelines.receipt import make_receipt, with_engaged
+
+        entry = spec.model
+        try:
+            model = self._load(entry)
+            generated = generate(request, index, model, entry, on_step)
+            notes = (*warnings, *generated.warnings, *self._content_notes(spec, generated))
+        except RenderError as error:
+            message = f"{spec.parameter(error.path)}: {error}" if error.path else str(error)
+            raise (BatchError if error.fault == "weights" else ItemError)(message) from error
+        except (RuntimeError, MemoryError) as error:  # torch's own: a device out of memory, above all
+            raise ItemError(first_line(error)) from error
+        encoding = ("PNG", DEFAULT_QUALITY)
+        device = device_name(self._models.device)
+        made = make_receipt(request, generated.seed, encoding, entry, device, model.precision, generated.cache)
+        return Rendered(generated.image, generated.seed, with_engaged(made, model.engaged(entry.air)), notes)
+
+    def _content_notes(self, spec: TaskSpec, generated: "GeneratedImage") -> tuple[str, ...]:
+        """A note about a picture that is not safe for work. Raises `UnsafeContent` where those are blocked."""
+        if not (self._options.safety.by_default if spec.check_content is None else spec.check_content):
+            return ()
+        from pipelines.detection.content import is_unsafe
+
+        if not is_unsafe(generated.image):
+            return ()
+        if self._options.safety.action == "block":
+            raise UnsafeContent
+        return ("not safe for work",)
+
+    def _load(self, entry: ModelEntry) -> "LoadedModel":
+        return model_cache(self._models.device, replace(self._models.options, prompts=None)).get(entry)
+
+    def _spec(self, task: WireTask) -> TaskSpec:
+        """The task as the server would take it. Raises `ItemError` with all that is wrong."""
+        own = {"taskType": "imageInference", "taskUUID": str(uuid.uuid4())}
+        named, catalog = self._with_lora_files(task)
+        try:
+            spec = parse_task({**named, **own}, _NOBODY, catalog, self._options)
+        except (TaskRejected, ApiError) as error:
+            raise _item_error(error) from error
+        if spec.check_content and not self._options.safety.available:
+            raise ItemError(f"safety.checkContent needs the detector: {install_command('safety')}")
+        return spec
+
+    def _with_lora_files(self, task: WireTask) -> tuple[WireTask, Catalog]:
+        """The task with names in the place of LoRA files, and the catalogue with these and those of `lora_dir`."""
+        folder = [] if self._lora_dir is None else sorted(self._lora_dir.glob(f"*{_LORA_ENDING}"))
+        files = [_lora_row(path) for path in folder]
+        loras = []
+        for lora in task.get("lora", []):
+            path = Path(str(lora.get("model", ""))) if isinstance(lora, dict) else Path()
+            if path.suffix == _LORA_ENDING and path.is_file():
+                row = _lora_row(path)
+                files.insert(0, row)
+                lora = {**lora, "model": row.air}
+            loras.append(lora)
+        named = {**task, "lora": loras} if loras else task
+        return named, replace(self.catalog, loras=(*files, *self.catalog.loras))
+
+    def _picture(self, name: str, text: str, spec: TaskSpec) -> Media:
+        """A picture of a task that has been decoded once. Raises `ItemError`."""
+        path = self._inline(text) if text.startswith("data:") else Path(text)
+        try:
+            found = check_picture(path.read_bytes(), self._max_pixels)
+        except OSError as error:
+            raise ItemError(f"{spec.parameter(name)}: {text[:200]}: {error.strerror}") from error
+        except MediaError as error:
+            raise ItemError(f"{path.name}: {error.message}") from error
+        return Media(
+            "", "input", "", path.absolute(), found.mime, found.width, found.height, file_digest(path), 0.0, None
+        )
+
+    def _inline(self, text: str) -> Path:
+        """The file of a data URI."""
+        try:
+            data = base64.b64decode(text.partition(",")[2], validate=True)
+        except binascii.Error as error:
+            raise ItemError(f"a data URI of the task is damaged: {error}") from error
+        path = Path(self._folder.name, f"{uuid.uuid4()}.bin")
+        path.write_bytes(data)
+        return path
+
+
+def _lora_row(path: Path) -> Adapter:
+    return Adapter(air=path.stem, name=path.stem, weights=str(path), schedule=file_schedule(str(path)))
+
+
+def _item_error(error: TaskRejected | ApiError) -> ItemError:
+    errors = error.errors if isinstance(error, TaskRejected) else (error,)
+    return ItemError(" ".join(each.message for each in errors))
