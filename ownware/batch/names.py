@@ -69,21 +69,27 @@ def stem_of_prompt(prompt: str) -> str:
 def result_names(
     item: Item, pattern: str, seeds: range, extension: str, number: int, taken: Collection[str], folder: Path | None
 ) -> tuple[str, ...]:
-    """The names of a task's results, apart from those that are taken or exist in the folder."""
+    """The names of a task's results, apart from those that are taken or exist in the folder.
+
+    `taken` are in lower case, because some disks take no notice of it.
+    """
     names: list[str] = []
+    own: set[str] = set()
     for seed in seeds:
         name = pattern.format(stem=item.stem, seed=seed, ext=extension, number=f"{number:04d}")
-        names.append(_free(item.folder / name, (*taken, *names), folder))
+        names.append(_free(item.folder / name, taken, own, folder))
+        own.add(names[-1].lower())
     return tuple(names)
 
 
-def _free(wanted: PurePosixPath, taken: Collection[str], folder: Path | None) -> str:
+def _free(wanted: PurePosixPath, taken: Collection[str], own: Collection[str], folder: Path | None) -> str:
     candidate, number = wanted, 1
-    lower = {name.lower() for name in taken}  # some disks take no notice of letter case
-    while candidate.as_posix().lower() in lower or (folder is not None and (folder / candidate).exists()):
+    while True:
+        lower = candidate.as_posix().lower()
+        if lower not in taken and lower not in own and (folder is None or not (folder / candidate).exists()):
+            return candidate.as_posix()
         number += 1
         candidate = wanted.with_name(f"{wanted.stem}-{number}{wanted.suffix}")
-    return candidate.as_posix()
 
 
 def _fields() -> str:

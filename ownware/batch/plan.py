@@ -64,10 +64,11 @@ def plan_batch(items: Sequence[Item], renderer: Renderer, manifest: Manifest, op
         digest = draft.digest(options.strip)
         repeats[digest] += 1
         drafts.append((draft, f"{digest}-{repeats[digest]}"))
-    taken = {name for entry in manifest.entries.values() if entry.state != "failed" for name in entry.outputs}
+    entries = [entry for entry in manifest.entries.values() if entry.state != "failed"]
+    taken = {name.lower() for entry in entries for name in entry.outputs}
     for number, (draft, key) in enumerate(drafts, 1):
         one = _planned(draft, key, number, manifest, options, taken)
-        taken.update(one.outputs)
+        taken.update(name.lower() for name in one.outputs)
         planned.append(one)
     return planned
 

@@ -70,9 +70,9 @@ def test_a_pattern() -> None:
 
 
 def test_a_name_that_is_taken_gets_a_number(tmp_path: Path) -> None:
-    (tmp_path / "a-2.png").touch()
-    item = Item("", "a")
-    assert result_names(item, "{stem}.{ext}", range(2), "png", 1, {"A.png"}, tmp_path) == ("a-3.png", "a-4.png")
+    (tmp_path / "A-2.png").touch()
+    item = Item("", "A")
+    assert result_names(item, "{stem}.{ext}", range(2), "png", 1, {"a.png"}, tmp_path) == ("A-3.png", "A-4.png")
 
 
 @pytest.mark.parametrize(
