@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ownware.batch.item import BatchError
 from ownware.server_options import read_settings
 
 if TYPE_CHECKING:
@@ -25,6 +26,13 @@ Server = Annotated[
 Key = Annotated[
     str | None, typer.Option(help="API key for --server; default: OWNWARE_API_KEY.", rich_help_panel=_PANEL)
 ]
+
+
+def refuse_with_server(server: str | None, **options: str | None) -> None:
+    """Raise `BatchError` for an option that has no effect where a server renders."""
+    for name, value in options.items():
+        if server is not None and value is not None:
+            raise BatchError(f"--{name} has no effect with --server: the server has its own")
 
 
 def settings_of(models: str | None, weights: str | None, devices: str | None, data_dir: str | None) -> "Settings":

@@ -5,7 +5,16 @@ from typing import Annotated, Any
 
 import typer
 
-from ownware.batch.settings_options import DataDir, Devices, Key, Models, Server, Weights, settings_of
+from ownware.batch.settings_options import (
+    DataDir,
+    Devices,
+    Key,
+    Models,
+    Server,
+    Weights,
+    refuse_with_server,
+    settings_of,
+)
 from ownware.batch.tasks.flag_options import task_of_flags, with_task_flags
 from ownware.console import fail
 
@@ -47,6 +56,7 @@ def edit(
     from ownware.batch.tasks.merging import merge, read_task
 
     try:
+        refuse_with_server(server, models=models, weights=weights, devices=devices)
         output = output.expanduser()
         check_output_folder(sources, output)
         shared = merge(read_task(task) if task is not None else {}, task_of_flags(flags))

@@ -5,7 +5,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ownware.batch.settings_options import DataDir, Devices, Key, Models, Server, Weights, settings_of
+from ownware.batch.settings_options import (
+    DataDir,
+    Devices,
+    Key,
+    Models,
+    Server,
+    Weights,
+    refuse_with_server,
+    settings_of,
+)
 from ownware.batch.tasks.flag_options import task_of_flags, with_task_flags
 from ownware.console import fail, print_messages
 
@@ -53,6 +62,7 @@ def generate(
     from ownware.batch.tasks.receipt_source import read_receipt_task
 
     try:
+        refuse_with_server(server, models=models, weights=weights, devices=devices)
         shared = read_task(task) if task is not None else {}
         if receipt is not None:
             settings = settings_of(models, weights, devices, data_dir)

@@ -81,6 +81,7 @@ def test_a_table_can_be_resumed(tmp_path: Path) -> None:
         (["--from", "missing.png"], "--from: "),
         ([PROMPT, "--server", "http://127.0.0.1:9"], "nothing answers"),
         ([PROMPT, "--server", "box"], "is no address"),
+        ([PROMPT, "--server", "http://127.0.0.1:9", "--weights", "embedded"], "--weights has no effect"),
         ([PROMPT, "--key", "x"], "--key needs --server"),
         ([PROMPT, "--outpaint", "x"], "--outpaint: "),
     ],
