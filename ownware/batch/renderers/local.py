@@ -28,6 +28,8 @@ from server.api.runware.dialect import parse_task
 from server.errors import ApiError, MediaError, TaskRejected
 from server.extras import install_command, is_installed
 from server.jobs.estimates import Estimates
+from server.jobs.timing.step_times import read_estimates
+from server.keys.key_table import DATABASE_NAME
 from server.media.decoding.decode import check_picture
 from server.media.encode import DEFAULT_QUALITY
 from server.media.store import Media
@@ -63,6 +65,7 @@ class LocalRenderer:
             threshold_direction=settings.threshold_direction,
             safety=SafetyOptions(is_installed("nudenet"), settings.safety_default, settings.safety_action),
         )
+        self._estimates = read_estimates(settings.data_dir / DATABASE_NAME)
         self._lora_dir = settings.lora_dir
         self._folder = tempfile.TemporaryDirectory(prefix="ownware-")
 
@@ -80,11 +83,13 @@ class LocalRenderer:
         self._spec(task)
 
     def seconds(self, task: WireTask) -> float | None:
-        """See `Renderer`. The guess is that of the embedded checkpoint, and None for larger ones."""
+        """See `Renderer`. As a server of this data folder has learnt; else a guess for the embedded checkpoint."""
         spec = self._spec(task)
+        request = assumed_request(spec, self._profiles)
+        if self._estimates.knows(request):
+            return self._estimates.seconds(request)
         if not spec.model.embedded:
             return None
-        request = assumed_request(spec, self._profiles)
         area = spec.model.native_area or request.width * request.height
         side = 16 * max(1, round(area**0.5 / 16))
         return Estimates().seconds(replace(request, width=side, height=side))

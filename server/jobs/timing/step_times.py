@@ -4,7 +4,9 @@ Knows no worker and no wire format.
 """
 
 import sqlite3
+from contextlib import closing
 from dataclasses import astuple
+from pathlib import Path
 
 import structlog
 
@@ -24,6 +26,22 @@ CREATE TABLE IF NOT EXISTS step_times (
     PRIMARY KEY (model, reference_count, size)
 );
 """
+_QUERY = "SELECT model, reference_count, size, token, rest FROM step_times"
+
+
+def read_estimates(path: Path) -> Estimates:
+    """What a server has learnt, from the file of its database. Nothing where there is none. The file is only read."""
+    if not path.is_file():
+        return Estimates()
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+            return _estimates(connection)
+    except sqlite3.Error:  # of an older version, without the table
+        return Estimates()
+
+
+def _estimates(connection: sqlite3.Connection) -> Estimates:
+    return Estimates((Group(*row[:3]), Pace(*row[3:])) for row in map(tuple, connection.execute(_QUERY)))
 
 
 class StepTimes:
@@ -35,12 +53,7 @@ class StepTimes:
 
     async def open(self) -> None:
         """Read what earlier processes have learnt."""
-
-        def work(connection: sqlite3.Connection) -> list[tuple[Group, Pace]]:
-            rows = connection.execute("SELECT model, reference_count, size, token, rest FROM step_times")
-            return [(Group(*row[:3]), Pace(*row[3:])) for row in map(tuple, rows)]
-
-        self.estimates = Estimates(await self._database.run(work))
+        self.estimates = await self._database.run(_estimates)
 
     async def learn(self, request: RenderRequest, measured: Measured) -> None:
         """Learn from an image. On a full disk it is forgotten at the end of the process."""

@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,14 @@ from ownware.batch.renderers import local
 from ownware.batch.renderers.local import LocalRenderer
 from pipelines.catalog.catalog import EMBEDDED_FOLDER, OUTLINES
 from pipelines.errors import LoadError, SizeError
+from server.database import Database
+from server.jobs.estimates import Measured
+from server.jobs.timing.step_times import SCHEMA, StepTimes
+from server.keys.key_table import DATABASE_NAME
 from server.settings import Settings
 from tests.fakes import picture
 from tests.ownware.batch.fakes import write_pictures
+from tests.server.jobs.common import REQUEST
 
 PROMPT = "a large red circle at the center on a white background"
 SMALL: dict[str, Any] = {"positivePrompt": PROMPT, "width": 128, "height": 128, "steps": 2, "seed": 7}
@@ -153,3 +159,14 @@ def test_the_folder_of_loras(tmp_path: Path) -> None:
     renderer = LocalRenderer(Settings(data_dir=tmp_path, devices=("cpu",), weights="embedded", lora_dir=tmp_path))
     renderer.check(renderer.complete({**SMALL, "lora": [{"model": "ink"}]}))
     renderer.close()
+
+
+async def test_the_time_that_a_server_has_learnt(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path, devices=("cpu",), weights="embedded")
+    database = Database(tmp_path / DATABASE_NAME, [SCHEMA])
+    request = replace(REQUEST, model="runware:108@1", width=128, height=128, steps=2, references=())
+    await StepTimes(database).learn(request, Measured(10.0, 5.0))
+    renderer = LocalRenderer(settings)
+    assert renderer.seconds(renderer.complete({**SMALL, "CFGScale": request.true_cfg_scale})) == pytest.approx(25.0)
+    renderer.close()
+    database.close()

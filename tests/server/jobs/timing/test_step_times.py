@@ -1,4 +1,5 @@
 import sqlite3
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -6,7 +7,7 @@ from structlog.testing import capture_logs
 
 from server.database import Database
 from server.jobs.estimates import Measured
-from server.jobs.timing.step_times import StepTimes
+from server.jobs.timing.step_times import SCHEMA, StepTimes, read_estimates
 from tests.server.jobs.common import REQUEST
 
 
@@ -20,6 +21,25 @@ async def test_what_is_learnt_survives_a_restart(database: Database) -> None:
     await later.open()
     assert later.estimates.step_seconds(REQUEST) == times.estimates.step_seconds(REQUEST) == pytest.approx(0.53)
     assert later.estimates.rest_seconds(REQUEST) == 2.0
+
+
+async def test_another_process_reads_what_is_learnt(tmp_path: Path) -> None:
+    path = tmp_path / "a b.sqlite"
+    assert not read_estimates(path).knows(REQUEST)
+    database = Database(path, [SCHEMA])
+    times = StepTimes(database)
+    await times.learn(REQUEST, Measured(0.5, 2.0))
+    before = path.read_bytes()
+    assert read_estimates(path).seconds(REQUEST) == times.estimates.seconds(REQUEST)
+    assert path.read_bytes() == before
+    database.close()
+
+
+def test_a_file_without_the_table_has_learnt_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "old.sqlite"
+    sqlite3.connect(path).close()
+    path.write_bytes(b"no database")
+    assert not read_estimates(path).knows(REQUEST)
 
 
 async def test_a_measurement_that_cannot_be_is_not_stored(database: Database) -> None:
