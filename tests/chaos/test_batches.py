@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import cast
 
 import pytest
 from PIL import Image
@@ -55,15 +56,38 @@ def rows(folder: Path) -> list[dict[str, object]]:
 def kill_after(folder: Path, done: int) -> None:
     """Start the command, and kill it in the middle of the picture after so many."""
     process = start(folder)
+    wait_for(folder, process, done)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait(20) == -signal.SIGKILL
+
+
+def wait_for(folder: Path, process: subprocess.Popen[bytes], done: int) -> None:
+    """Wait until so many pictures are done, and the next one has begun."""
     end = time.monotonic() + WAIT_SECONDS
     while time.monotonic() < end:
         found = rows(folder)
         if sum(row["state"] == "done" for row in found) >= done and found[-1]["state"] == "started":
-            break
-        assert process.poll() is None, "the command ended before it could be killed"
+            return
+        assert process.poll() is None, "the command ended too early"
         time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait(20) == -signal.SIGKILL
+    raise AssertionError(f"{done} pictures were never done")
+
+
+def drafts(folder: Path) -> list[Path]:
+    return [path for path in (folder / "out").rglob(".*") if path.name != f".{NAME}.lock"]
+
+
+def test_ctrl_c_ends_after_the_step_without_a_half_file(folder: Path) -> None:
+    process = start(folder)
+    wait_for(folder, process, 3)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 130
+    found = rows(folder)
+    assert found[-1]["state"] in ("started", "done")
+    written = {path.relative_to(folder / "out").as_posix() for path in (folder / "out").rglob("*.*")}
+    names = {name for row in found if row["state"] == "done" for name in cast("list[str]", row["outputs"])}
+    assert names <= written <= {*names, NAME, f".{NAME}.lock", "compare.html"}
+    assert drafts(folder) == []
 
 
 def test_a_folder_that_is_killed_twice_is_complete_and_each_picture_is_made_once(folder: Path) -> None:
@@ -87,5 +111,5 @@ def test_a_folder_that_is_killed_twice_is_complete_and_each_picture_is_made_once
         with Image.open(path) as image:
             image.load()
         assert read_source(str(path)).receipt.request.prompt == "make it red"
-    assert not [path for path in (folder / "out").rglob(".*") if path.name != f".{NAME}.lock"]
+    assert drafts(folder) == []
     assert (folder / "out" / "compare.html").read_text().count("<figure>") == PICTURES
