@@ -28,7 +28,7 @@ from server.api.openapi import install_docs
 from server.api.page import page_route
 from server.api.page.static_files import load_static_files
 from server.api.response_headers import WARNINGS_HEADER
-from server.api.routes import health, images, metrics, receipts, server_state, task_events, tasks
+from server.api.routes import health, images, metrics, receipts, server_state, task_events, task_log, tasks
 from server.api.runpod.surface import RunpodSurface
 from server.api.runware.surface import RunwareSurface
 from server.api.services import Services
@@ -184,6 +184,7 @@ def create_app(settings: Settings, catalog: Catalog, workers: Sequence[Worker]) 
     writers = {surface.name: surface for surface in surfaces if isinstance(surface, ItemWriter)}
     app.include_router(task_events.router(services, EventWriter(writers)))
     app.include_router(server_state.router(services))
+    app.include_router(task_log.router(services))
     app.include_router(health.router(services.queue))
     app.include_router(metrics.router(counters, services.queue, services.keys if settings.metrics == "key" else None))
     install_docs(app, served)

@@ -6,17 +6,9 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Console
+from tests.browser.forms import PROMPT, fill_small
 
 pytestmark = pytest.mark.browser
-PROMPT = "a large red circle at the center on a white background"
-
-
-def fill_small(page: Page) -> None:
-    """A picture of little work."""
-    page.get_by_label("Prompt", exact=True).fill(PROMPT)
-    page.get_by_label("Width").fill("128")
-    page.get_by_label("Height").fill("128")
-    page.get_by_label("Steps").fill("4")
 
 
 def test_a_prompt_becomes_a_picture(make: Page) -> None:
@@ -39,7 +31,7 @@ def test_the_draft_is_in_the_address_and_survives_a_reload(make: Page) -> None:
 
 
 def test_what_is_not_filled_in_shows_what_the_server_takes(make: Page) -> None:
-    expect(make.get_by_label("Steps")).to_have_attribute("placeholder", "20")
+    expect(make.get_by_label("Steps", exact=True)).to_have_attribute("placeholder", "20")
     expect(make.get_by_label("Guidance")).to_have_attribute("placeholder", "4")
     expect(make.get_by_label("Width")).to_have_attribute("placeholder", "1024")
 

@@ -17,12 +17,14 @@ from starlette.requests import Request
 
 from pipelines.catalog.catalog import Adapter, Mode, ModelEntry, reference_limits
 from pipelines.catalog.schedules import LoraSchedule
+from pipelines.controlnet.preprocessors import KINDS
 from pipelines.resolver import resolve_schedule
 from server.api.access.auth import bearer_key
 from server.api.services import Services
 from server.jobs.queue import JobQueue
 from server.jobs.supervision.supervisor import WorkerState
 from server.machine.memory import Memory, read_memory
+from server.tasks.options import ThresholdDirection
 
 SERVER_ROUTE = "/v1/server"
 # nvidia-smi is a process of its own, and many pages may ask.
@@ -122,6 +124,8 @@ class ServerState(BaseModel):
     models: list[ServedModel]
     loras: list[ServedAdapter]
     controlnets: list[ServedAdapter]
+    preprocessors: list[str] = Field(description="What controlNetPreprocess makes.")
+    thresholdDirection: ThresholdDirection = Field(description="How fbCacheThreshold and dbCacheThreshold count.")
     devices: list[Device]
     memory: list[MemoryState]
     queue: Queue
@@ -145,6 +149,8 @@ def router(services: Services) -> APIRouter:
             models=[_model(entry) for entry in catalog.entries],
             loras=[_adapter(row) for row in catalog.loras],
             controlnets=[_adapter(row) for row in catalog.controlnets],
+            preprocessors=sorted({*KINDS.values()}),
+            thresholdDirection=services.options.threshold_direction,
             devices=_devices(queue, owner),
             memory=[MemoryState(name=each.name, total=each.total, free=each.free) for each in await memory.read()],
             queue=await _queue(queue, owner),

@@ -92,25 +92,18 @@ export async function sendTask(task, options = {}) {
   return (await sendTasks([task], options)).data;
 }
 
-/** Send a task until the server has accepted it. A task that is there already was accepted at an earlier try. */
-export async function submitTask(task, signal) {
+/** Send a task until the server has accepted it. `again` says that it may have been sent before. */
+export async function submitTask(task, { again = false, signal } = {}) {
   for (let tries = 0; ; tries += 1) {
     try {
       await sendTask({ ...task, deliveryMethod: "async" }, { signal });
       return;
     } catch (error) {
-      if (tries > 0 && error.code === "conflictTaskUUID") return;
+      if ((again || tries > 0) && error.code === "conflictTaskUUID") return;
       if (!(error instanceof ConnectionLost)) throw error;
       await pause(tries, signal);
     }
   }
-}
-
-/** Keep a picture on the server. Returns its `imageUUID` and `imageURL`. `most` is the largest body in bytes. */
-export async function uploadPicture(blob, name, most) {
-  checkPicture(blob, name, most);
-  const [item] = await sendTask({ taskType: "imageUpload", image: await dataUri(blob) });
-  return item;
 }
 
 /**
@@ -187,8 +180,11 @@ async function readRefusal(response) {
   return new ApiError(response.status, errors.length ? errors : [unreadable]);
 }
 
-/** The server's own formats may be unknown to this browser, so only the type's first word counts. */
-function checkPicture(blob, name, most) {
+/**
+ * Throw an error in words for a file that is no picture, or too large for a request of `most` bytes. The server's
+ * formats may be unknown to this browser, so only the type's first word counts.
+ */
+export function checkPicture(blob, name, most) {
   const known = blob.type.startsWith("image/") || /\.(heic|heif|avif|tiff?)$/i.test(name);
   if (!known) throw new Error(t("error.noPicture", { name }));
   const megabytes = (bytes) => Math.floor(bytes / 1e5) / 10;

@@ -6,9 +6,10 @@ import { LANGUAGES, currentLanguage, onLanguage, setLanguage, t } from "./i18n.j
 import { writeAddress } from "./state.js";
 import { resumeTasks } from "./tasks.js";
 import { makeView } from "./views/make.js";
+import { serverView } from "./views/server.js";
 
 /** The views by their name in the address. Each is a function `(container, parameters) → close`. */
-const VIEWS = { make: makeView };
+const VIEWS = { make: makeView, server: serverView };
 
 const element = (id) => document.getElementById(id);
 let close = null;

@@ -6,9 +6,9 @@ import { t } from "./i18n.js";
 
 const TOAST_MILLISECONDS = 8000;
 
-/** Show an error in words. It stays until it is dismissed. */
+/** Show an error in words. It stays until it is dismissed. A missing key has a dialog of its own. */
 export function showError(error) {
-  toast(describe(error), "bad");
+  if (error.status !== 401) toast(describe(error), "bad");
 }
 
 /** Show a sentence for a few seconds. */

@@ -1,7 +1,7 @@
 // The tasks that this page has sent: how far each one is, its pictures, its error. They survive a reload of the page
 // and a restart of the server.
 
-import { ApiError, cancelTask, describe, newUUID, sendTasks, submitTask, watchTask } from "./api.js";
+import { ApiError, cancelTask, describe, newUUID, sendTask, sendTasks, submitTask, watchTask } from "./api.js";
 
 const STORED = "ownware.tasks";
 const MOST_KEPT = 100;
@@ -17,13 +17,14 @@ let polling = 0;
  * All tasks, the latest first. An entry has `taskUUID`, the `task` as sent, and its `state`: `sending`, `queued`,
  * `loading`, `rendering`, `done`, `failed` or `cancelled`. `place` is `{position, seconds}` of one that waits. `steps`
  * has for each picture one letter a step: `C` computed, `R` reused. `total` are the steps of a picture. `preview` is a
- * data URI. `results` are the items that the server has answered. `error` is a sentence, `code` the error's name.
+ * data URI. `results` are the items that the server has answered. `error` is a sentence, `code` the error's name. When
+ * it is done, `details` are the `seconds` of rendering, the `warnings`, and the `cache` reports of `getTaskDetails`.
  */
 export const allTasks = () => [...tasks.values()].reverse();
 export const findTask = (taskUUID) => tasks.get(taskUUID);
 export const isOpen = (entry) => ["sending", "queued", "loading", "rendering"].includes(entry.state);
 
-/** Call `listener(entry, change)` after each change; `change` is `new`, `progress`, `result`, `end` or `removed`. */
+/** Call `listener(entry, change)` after each change; `change` is `new`, `accepted`, `progress`, `result`, `end`, `details` or `removed`. */
 export function onTasks(listener) {
   listeners.add(listener);
   return () => listeners.delete(listener);
@@ -60,15 +61,15 @@ export function forget(entry) {
 
 /** Follow the tasks again that were open when the page was left. */
 export function resumeTasks() {
-  for (const entry of tasks.values()) if (entry.state === "sending") submit(entry);
+  for (const entry of tasks.values()) if (entry.state === "sending") submit(entry, { again: true });
   followMore();
 }
 
-async function submit(entry) {
+async function submit(entry, { again = false } = {}) {
   try {
-    await submitTask({ taskType: "imageInference", taskUUID: entry.taskUUID, ...entry.task });
+    await submitTask({ taskType: "imageInference", taskUUID: entry.taskUUID, ...entry.task }, { again });
     if (entry.state === "sending") entry.state = "queued";
-    changed(entry, "progress");
+    changed(entry, "accepted");
     followMore();
   } catch (error) {
     fail(entry, error);
@@ -119,6 +120,8 @@ function takeStep(entry, { index, step, steps, reused }) {
   entry.state = "rendering";
   entry.total = steps;
   entry.began ??= { at: performance.now(), done: index * steps + step };
+  // All steps of the pictures before this one are done.
+  for (let before = 0; before < index; before += 1) entry.steps[before] = (entry.steps[before] ?? "").padEnd(steps, "C");
   const known = entry.steps[index] ?? "";
   entry.steps[index] = known.slice(0, step - 1).padEnd(step - 1, "C") + (reused ? "R" : "C");
 }
@@ -171,6 +174,14 @@ function end(entry, state) {
   delete entry.preview;
   delete entry.place;
   changed(entry, "end");
+  if (state === "done") addDetails(entry).catch(() => {}); // the pictures are there, and only a remark is missing
+}
+
+async function addDetails(entry) {
+  const [details] = await sendTask({ taskType: "getTaskDetails", taskUUID: entry.taskUUID });
+  const seconds = details.timings.render.reduce((sum, one) => sum + one, 0);
+  entry.details = { seconds, warnings: details.warnings ?? [], cache: details.cache ?? [] };
+  changed(entry, "details");
 }
 
 function fail(entry, error) {

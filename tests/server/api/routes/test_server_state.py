@@ -47,6 +47,8 @@ def test_models_have_what_a_task_takes_without_saying_it(client: TestClient) -> 
     assert models["runware:108@1"]["embedded"]
     assert [lora["name"] for lora in state["loras"]] == ["Outlines"]
     assert [net["weight"] for net in state["controlnets"]] == [1.0]
+    assert "canny" in state["preprocessors"]
+    assert state["thresholdDirection"] == "documented"
     assert state["limits"] == {"bodyBytes": 100_000_000}
     assert state["versions"].keys() >= {"ownware", "python", "torch"}
 

@@ -51,18 +51,18 @@ export function sizeSection() {
 
   const sizeNow = () => {
     const draft = getDraft();
-    const { width: w, height: h2 } = modelOf(draft)?.defaults ?? {};
-    return [draft.width ?? w, draft.height ?? h2];
+    const { width: w, height: tall } = modelOf(draft)?.defaults ?? {};
+    return [draft.width ?? w, draft.height ?? tall];
   };
   const currentAspect = () => ASPECTS.find((one) => sameSize(sizeOf(one, nearestArea(sizeNow())), sizeNow()));
   const choose = (aspect) => {
-    const [w, h2] = aspect ? sizeOf(aspect, Number(area.value) || nearestArea(sizeNow())) : [];
+    const [w, tall] = aspect ? sizeOf(aspect, Number(area.value) || nearestArea(sizeNow())) : [];
     setMember("width", w);
-    setMember("height", h2);
+    setMember("height", tall);
   };
   const update = (draft) => {
     const model = modelOf(draft);
-    const [w, h2] = sizeNow();
+    const [w, tall] = sizeNow();
     const edits = (model?.references[1] ?? 0) > 0 || draft.outpaint !== undefined;
     const now = currentAspect();
     const chip = (text, pressed, onclick, shape) => h("button", { type: "button", class: "chip", "aria-pressed": String(pressed), dataset: { focus: text }, onclick }, shape, text);
@@ -74,9 +74,9 @@ export function sizeSection() {
     );
     if (focused) aspects.querySelector(`[data-focus="${CSS.escape(focused)}"]`)?.focus();
     replace(area, AREAS.map((one) => h("option", { value: one }, `${Math.sqrt(one)}²`)));
-    area.value = nearestArea([w ?? 1024, h2 ?? 1024]);
+    area.value = nearestArea([w ?? 1024, tall ?? 1024]);
     width.update(w ?? t("form.automatic"));
-    height.update(h2 ?? t("form.automatic"));
+    height.update(tall ?? t("form.automatic"));
   };
   return { element, update };
 }
@@ -131,10 +131,10 @@ function sizeOf(aspect, area) {
   return [side(Math.sqrt((area * across) / up)), side(Math.sqrt((area * up) / across))];
 }
 
-const sameSize = ([w, h2], [other, other2]) => w === other && h2 === other2;
+const sameSize = ([w, tall], [other, other2]) => w === other && tall === other2;
 
-const nearestArea = ([w, h2]) =>
-  AREAS.reduce((best, area) => (Math.abs(Math.log((w * h2) / area)) < Math.abs(Math.log((w * h2) / best)) ? area : best), AREAS[2]);
+const nearestArea = ([w, tall]) =>
+  AREAS.reduce((best, area) => (Math.abs(Math.log((w * tall) / area)) < Math.abs(Math.log((w * tall) / best)) ? area : best), AREAS[2]);
 
 function shapeOf(aspect) {
   const [across, up] = aspect.split(":").map(Number);

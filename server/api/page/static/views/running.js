@@ -37,6 +37,7 @@ function makeCard(entry, open) {
   const status = h("p", { class: "status small muted" });
   const bar = h("div", { class: "bar", role: "progressbar", "aria-label": t("tasks.progress"), "aria-valuemin": 0, "aria-valuemax": 100 });
   const error = h("p", { class: "bad small" });
+  const warnings = h("div", { class: "muted small" });
   const stop = h("button", { type: "button", onclick: () => cancel(entry).catch(showError) }, t("tasks.cancel"));
   const remove = h("button", { type: "button", class: "quiet square", "aria-label": t("tasks.forget"), title: t("tasks.forget"), onclick: () => forget(entry) }, icon("close"));
   const element = h(
@@ -50,6 +51,7 @@ function makeCard(entry, open) {
     status.textContent = entry.error ? "" : statusOf(entry);
     error.textContent = entry.error && entry.state !== "cancelled" ? errorOf(entry) : "";
     if (entry.state === "cancelled") status.textContent = t("tasks.state.cancelled");
+    replace(warnings, (entry.details?.warnings ?? []).map((warning) => h("p", {}, warning)));
     stop.hidden = !isOpen(entry) || entry.state === "sending";
     stop.disabled = entry.cancelling === true;
     remove.hidden = isOpen(entry);
@@ -74,6 +76,7 @@ function statusOf(entry) {
     if (entry.total) parts.push(t("tasks.step", { step: (entry.steps[index - 1] ?? "").length, steps: entry.total }));
     if ((entry.task.numberResults ?? 1) > 1) parts.push(t("tasks.picture", { index: Math.max(1, index), count: entry.task.numberResults }));
   }
+  if (entry.details) parts.push(duration(entry.details.seconds));
   if (left !== undefined) parts.push(t("tasks.left", { time: duration(left) }));
   const reused = entry.steps.join("").split("R").length - 1;
   if (reused) parts.push(t("tasks.reused", { count: reused, all: entry.steps.join("").length }));

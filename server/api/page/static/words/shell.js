@@ -2,7 +2,6 @@ export const words = {
   en: {
     "nav.label": "Views",
     "nav.make": "Make",
-    "nav.server": "Server",
     "shell.skip": "Skip to content",
     "shell.dark": "Dark colors",
     "shell.light": "Light colors",
@@ -27,7 +26,6 @@ export const words = {
   zh: {
     "nav.label": "视图",
     "nav.make": "生成",
-    "nav.server": "服务器",
     "shell.skip": "跳到正文",
     "shell.dark": "深色",
     "shell.light": "浅色",

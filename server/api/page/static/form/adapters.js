@@ -1,0 +1,130 @@
+// LoRAs with their weights, and ControlNets with control images that are made on the spot.
+
+import { newUUID, sendTask } from "../api.js";
+import { h, icon, keepFocus, replace } from "../dom.js";
+import { t } from "../i18n.js";
+import { getInfo } from "../info.js";
+import { showError } from "../messages.js";
+import { remember } from "../pictures.js";
+import { getDraft, setMember } from "../state.js";
+import { fold } from "./controls.js";
+import { pictureSlots } from "./slots.js";
+
+/** The LoRAs of a task. */
+export function loraSection() {
+  const rows = rowList("lora", () => getInfo()?.loras ?? [], (row, place, change) => [
+    weightField(row, place, change, known("loras", row.model)?.weight ?? 1, "lora"),
+  ]);
+  return adapterSection(t("adapters.loras"), "lora", rows);
+}
+
+/** The ControlNets of a task. */
+export function controlNetSection() {
+  const makers = new Map();
+  const rows = rowList("controlNet", () => getInfo()?.controlnets ?? [], (row, place, change) => {
+    if (!makers.has(place)) makers.set(place, guideMaker(place));
+    const maker = makers.get(place);
+    maker.update();
+    return [
+      weightField(row, place, change, known("controlnets", row.model)?.weight ?? 1, "controlNet"),
+      choice(t("adapters.mode"), row.controlMode ?? "balanced", ["balanced", "prompt", "controlnet"].map((one) => [one, t(`adapters.${one}`)]), (value) => change({ controlMode: value === "balanced" ? undefined : value })),
+      percent(t("adapters.from"), row.startStepPercentage, 0, 99, (value) => change({ startStepPercentage: value })),
+      percent(t("adapters.to"), row.endStepPercentage, 1, 100, (value) => change({ endStepPercentage: value })),
+      maker.element,
+    ];
+  });
+  return adapterSection(t("adapters.controlNets"), "controlNet", rows);
+}
+
+function adapterSection(title, member, rows) {
+  const isUsed = () => (getDraft()[member] ?? []).length > 0;
+  const part = fold(title, isUsed, rows.element);
+  part.element.dataset.path = member;
+  const update = () => {
+    part.element.hidden = !rows.available() && !isUsed();
+    part.update();
+    rows.update();
+  };
+  return { element: part.element, update };
+}
+
+/** Rows over a list of the draft, each with a model of `offers()` and the controls of `controls(row, place, change)`. */
+function rowList(member, offers, controls) {
+  const list = h("div", { class: "stack" });
+  const add = h("button", { type: "button", onclick: () => setMember(member, [...rows(), { model: offers()[0].air }]) }, icon("add"), t("adapters.add"));
+  const element = h("div", { class: "stack" }, list, h("div", {}, add));
+  const rows = () => getDraft()[member] ?? [];
+  const row = (one, place) => {
+    const change = (patch) => setMember(member, rows().map((other, index) => (index === place ? without({ ...other, ...patch }) : other)));
+    const names = offers().map(({ air, name, version }) => [air, `${name} ${version}`]);
+    const all = names.some(([air]) => air === one.model) ? names : [...names, [one.model, one.model]];
+    return h(
+      "div",
+      { class: "adapter" },
+      h("div", { class: "row" }, h("div", { class: "grow" }, choice(t("adapters.model"), one.model, all, (model) => change({ model }), `${member}-${place}-model`)), h("button", { type: "button", class: "quiet square", "aria-label": t("adapters.remove"), title: t("adapters.remove"), onclick: () => setMember(member, rows().filter((_, index) => index !== place)) }, icon("close"))),
+      h("div", { class: "grid two" }, controls(one, place, change)),
+    );
+  };
+  // What is typed in stays: a list is only built again when the draft has become another one.
+  let shown = "";
+  const update = () => {
+    const text = JSON.stringify([rows(), offers().length]);
+    add.disabled = offers().length === 0;
+    if (text === shown) return;
+    shown = text;
+    keepFocus(list, () => replace(list, rows().map(row)));
+  };
+  return { element, update, available: () => offers().length > 0 };
+}
+
+/** A picture, and the control image that a preprocessor makes of it. */
+function guideMaker(place) {
+  const guide = () => getDraft().controlNet?.[place]?.guideImage;
+  const setGuide = (uuid) => setMember("controlNet", getDraft().controlNet.map((row, index) => (index === place ? without({ ...row, guideImage: uuid }) : row)));
+  const kinds = h("select", { "aria-label": t("adapters.kind") });
+  const slots = pictureSlots({ label: t("adapters.guide"), get: () => [guide()].filter(Boolean), set: ([uuid]) => setGuide(uuid), most: () => 1 });
+  const make = h("button", { type: "button", onclick: () => run().catch(showError) }, t("adapters.makeGuide"));
+  const tools = h("div", { class: "row" }, h("div", { class: "grow" }, kinds), make);
+  const element = h("div", { class: "wide stack tight" }, slots.element, tools);
+
+  const run = async () => {
+    make.disabled = true;
+    try {
+      const task = { taskType: "controlNetPreprocess", taskUUID: newUUID(), inputImage: guide(), preProcessorType: kinds.value, outputFormat: "PNG" };
+      const [item] = await sendTask(task);
+      setGuide(remember({ imageUUID: item.guideImageUUID, imageURL: item.guideImageURL }, kinds.value));
+    } finally {
+      make.disabled = false;
+    }
+  };
+  const update = () => {
+    const names = getInfo()?.preprocessors ?? [];
+    if (kinds.childElementCount !== names.length) replace(kinds, names.map((name) => h("option", { value: name }, name)));
+    tools.hidden = !guide();
+    slots.update();
+  };
+  return { element, update };
+}
+
+const known = (list, model) => getInfo()?.[list].find((one) => one.air === model);
+
+function weightField(row, place, change, fallback, member) {
+  const input = h("input", { type: "number", min: -4, max: 4, step: 0.05, value: row.weight ?? "", placeholder: String(fallback), dataset: { focus: `${member}-${place}-weight` } });
+  input.addEventListener("change", () => change({ weight: input.value === "" ? undefined : Number(input.value) }));
+  return h("label", {}, t("adapters.weight"), input);
+}
+
+function percent(label, value, min, max, set) {
+  const input = h("input", { type: "number", min, max, value: value ?? "", placeholder: min === 0 ? "0" : "100" });
+  input.addEventListener("change", () => set(input.value === "" ? undefined : Number(input.value)));
+  return h("label", {}, label, input);
+}
+
+function choice(label, value, options, set, focus) {
+  const element = h("select", { dataset: focus ? { focus } : {} }, options.map(([one, name]) => h("option", { value: one, selected: one === value }, name)));
+  element.addEventListener("change", () => set(element.value));
+  return h("label", {}, label, element);
+}
+
+const without = (row) => Object.fromEntries(Object.entries(row).filter(([, value]) => value !== undefined));
+

@@ -1,0 +1,84 @@
+"""Every view in both colors and languages, narrow and wide: readable by everybody, and no wider than the window."""
+
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.live import LiveServer
+from tests.sources import ROOT
+
+pytestmark = pytest.mark.browser
+AXE = ROOT / "tests" / "browser" / "node_modules" / "axe-core" / "axe.min.js"
+VIEWS = ("make", "server")
+FORM = (
+    '#/make?model=runware:108@22&lora=[{"model":"ownware:1@1"}]&controlNet=[{"model":"ownware:2@1"}]'
+    '&acceleratorOptions={"dbCache":true}&outputFormat=PNG'
+)
+
+
+@pytest.fixture
+def open_page(browser: Browser, server: LiveServer) -> Page:
+    """A page whose policy lets the checker in."""
+    context = browser.new_context(bypass_csp=True, locale="en-US", viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    page.goto(f"{server.url}/#/make")
+    return page
+
+
+def violations(page: Page) -> list[str]:
+    """What axe finds, one line each."""
+    if not page.evaluate("'axe' in window"):
+        page.add_script_tag(path=AXE)
+    found = page.evaluate("async () => (await axe.run()).violations")
+    return [f"{each['id']}: {node['target']} {node['failureSummary']}" for each in found for node in each["nodes"]]
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_no_view_violates_a_rule_of_accessibility(
+    open_page: Page, server: LiveServer, theme: str, picture_file: Path
+) -> None:
+    open_page.evaluate("name => (localStorage.setItem('ownware.theme', name))", theme)
+    open_page.reload()
+    for view in VIEWS:
+        open_page.goto(f"{server.url}/#/{view}")
+        expect(open_page.get_by_role("heading", level=1)).to_be_attached()
+        open_page.wait_for_load_state("networkidle")
+        assert violations(open_page) == [], view
+    open_page.goto(f"{server.url}/{FORM}")
+    open_page.locator("[data-path='inputs.referenceImages'] input[type=file]").set_input_files(picture_file)
+    expect(open_page.locator(".slot img")).to_have_count(1)
+    open_page.get_by_role("button", name="Copy as").click()
+    assert violations(open_page) == []
+    open_page.keyboard.press("Escape")
+    open_page.get_by_role("button", name="API key").click()
+    assert violations(open_page) == []
+
+
+@pytest.mark.parametrize("view", [*VIEWS, FORM.removeprefix("#/")])
+@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize("width", [380, 900, 3840])
+def test_nothing_is_wider_than_the_window(page: Page, server: LiveServer, view: str, language: str, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 800})
+    page.add_init_script(f"localStorage.setItem('ownware.language', '{language}')")
+    page.goto(f"{server.url}/#/{view}")
+    page.wait_for_load_state("networkidle")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_the_server_view_tells_what_the_server_does(page: Page, server: LiveServer) -> None:
+    page.goto(f"{server.url}/#/server")
+    expect(page.get_by_role("heading", name="Devices")).to_be_visible()
+    expect(page.get_by_role("cell", name="runware:108@22")).to_be_visible()
+    expect(page.get_by_text("of at most 200 tasks wait")).to_be_visible()
+    expect(page.get_by_role("cell", name="torch")).to_be_visible()
+
+
+def test_the_form_is_used_by_keys_alone(make: Page) -> None:
+    make.keyboard.press("Tab")
+    expect(make.get_by_role("link", name="Skip to content")).to_be_focused()
+    make.keyboard.press("Enter")
+    make.keyboard.press("Tab")
+    expect(make.get_by_label("Model", exact=True)).to_be_focused()
+    make.keyboard.press("Tab")
+    expect(make.get_by_label("Prompt", exact=True)).to_be_focused()
