@@ -6,6 +6,7 @@ import sqlite3
 import time
 from collections.abc import AsyncIterator, Sequence
 from importlib.metadata import version
+from typing import TYPE_CHECKING
 
 import structlog
 from fastapi import FastAPI
@@ -80,6 +81,10 @@ from server.tasks.pictures.picture_tasks import PictureTasks
 from server.tasks.submit import TaskService
 from server.tasks.task_ids import IdClaims, TaskIds
 from server.tasks.watching import TaskWatch
+from server.tracing.tracer import NO_TRACER, Tracer
+
+if TYPE_CHECKING:
+    from server.tracing.otel_tracer import OtelTracer
 
 log = structlog.get_logger()
 
@@ -110,8 +115,9 @@ def create_app(settings: Settings, catalog: Catalog, workers: Sequence[Worker]) 
 
     `app.state` has its `queue`, its `keys` and its `body_budget`.
     """
-    counters = Metrics()
-    dispatcher, services = _services(settings, catalog, workers, counters)
+    counters, otel = Metrics(), _open_tracer(settings)
+    tracer = NO_TRACER if otel is None else otel
+    dispatcher, services = _services(settings, catalog, workers, counters, tracer)
     surfaces = [surface(services) for surface in SURFACES]
     served = [surface for surface in surfaces if settings.serves(surface.name)]
 
@@ -122,7 +128,7 @@ def create_app(settings: Settings, catalog: Catalog, workers: Sequence[Worker]) 
         await services.loras.open()
         for surface in served:
             await surface.open()
-        dispatcher.open(_couriers(settings, services, surfaces))
+        dispatcher.open(_couriers(settings, services, surfaces, tracer))
         await services.queue.open()
         await services.tasks.open()
         await services.deadlines.open()
@@ -144,6 +150,8 @@ def create_app(settings: Settings, catalog: Catalog, workers: Sequence[Worker]) 
             services.body_pool.close()
             services.keys.close()
             services.database.close()
+            if otel is not None:
+                await asyncio.to_thread(otel.close)
 
     app = FastAPIOffline(
         title="Ownware",
@@ -173,6 +181,10 @@ def create_app(settings: Settings, catalog: Catalog, workers: Sequence[Worker]) 
     app.add_middleware(metrics.CountRequests, metrics=counters)
     app.add_middleware(GuardBodies, budget=app.state.body_budget)
     app.add_middleware(NoteCaller)
+    if otel is not None:
+        from server.tracing.request_spans import TraceRequests
+
+        app.add_middleware(TraceRequests, tracer=otel)
     install_handlers(app, surfaces, served)
     for surface in served:
         surface.add_routes(app)
@@ -191,18 +203,29 @@ def create_app(settings: Settings, catalog: Catalog, workers: Sequence[Worker]) 
     return app
 
 
-def _couriers(settings: Settings, services: Services, surfaces: Sequence[Surface]) -> dict[Kind, Courier]:
+def _open_tracer(settings: Settings) -> "OtelTracer | None":
+    """The tracer, if the server is to trace. Its packages are an extra."""
+    if not settings.tracing:
+        return None
+    from server.tracing.otel_tracer import OtelTracer
+
+    return OtelTracer()
+
+
+def _couriers(
+    settings: Settings, services: Services, surfaces: Sequence[Surface], tracer: Tracer
+) -> dict[Kind, Courier]:
     """What sends each kind. A dialect that is no longer served still renders the webhooks of its tasks."""
-    sender, store = services.sender, services.jobs
+    sender, store, recorder = services.sender, services.jobs, services.queue.recorder
     writers = {surface.name: surface.webhooks for surface in surfaces if surface.webhooks is not None}
     return {
-        "webhook": WebhookCourier(sender, services.outbox, store, writers, settings.webhook_timeout),
-        "upload": UploadCourier(sender, store, services.media, services.queue.recorder, settings.upload_timeout),
+        "webhook": WebhookCourier(sender, services.outbox, store, writers, settings.webhook_timeout, tracer),
+        "upload": UploadCourier(sender, store, services.media, recorder, settings.upload_timeout, tracer),
     }
 
 
 def _services(
-    settings: Settings, catalog: Catalog, workers: Sequence[Worker], counters: Metrics
+    settings: Settings, catalog: Catalog, workers: Sequence[Worker], counters: Metrics, tracer: Tracer
 ) -> tuple[Dispatcher, Services]:
     profiles = Profiles(catalog, settings.profiles)
     profiles.warn_refused(catalog)
@@ -249,6 +272,7 @@ def _services(
         most_seconds=settings.max_task_seconds,
         silence=SilenceLimits(settings.hang_seconds, settings.load_timeout),
         observer=counters,
+        tracer=tracer,
     )
     services = Services(
         public_url=settings.public_url,
@@ -267,7 +291,7 @@ def _services(
         usage=Usage(database),
         deadlines=Deadlines(database, queue, history, media),
         queue=queue,
-        tasks=TaskService(ids, queue, inputs, sender, options, scopes),
+        tasks=TaskService(ids, queue, inputs, sender, options, scopes, tracer),
         watch=TaskWatch(queue),
         scopes=scopes,
         pictures=PictureTasks(database, scopes),

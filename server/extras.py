@@ -7,6 +7,7 @@ from pathlib import Path
 
 # The package of the content check and of the search for faces. Each has an extra of its own.
 DETECTOR = "nudenet"
+TRACING = "opentelemetry.sdk"
 _ROOT = Path(__file__).parents[1]
 
 

@@ -26,7 +26,7 @@ from server.app import create_app
 from server.connections.guard import ConnectionGuard, raise_file_limit
 from server.connections.guarded_http import GuardedHttp
 from server.connections.guarded_socket import GuardedSocket
-from server.extras import DETECTOR, install_command, is_installed
+from server.extras import DETECTOR, TRACING, install_command, is_installed
 from server.jobs.queue import JobQueue
 from server.jobs.workers.worker_process import WorkerProcess
 from server.keys.key_table import KeyTable
@@ -56,6 +56,9 @@ def serve(settings: Settings) -> int:
     configure_logs(settings.log_options)
     if settings.safety_default and not is_installed(DETECTOR):
         typer.echo(f"ownware: --safety-default needs the content check: {install_command('safety')}", err=True)
+        return 2
+    if settings.tracing and not is_installed(TRACING):
+        typer.echo(f"ownware: --tracing needs OpenTelemetry: {install_command('otel')}", err=True)
         return 2
     if settings.face_refinement and not is_installed(DETECTOR):
         typer.echo(f"ownware: --face-refinement needs the face detector: {install_command('faces')}", err=True)
@@ -130,7 +133,7 @@ def _serve(settings: Settings, catalog: Catalog, devices: Sequence[str], sockets
         ws_ping_timeout=WEBSOCKET_PING_TIMEOUT,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
     )
-    limit_repeats("uvicorn.error", "asyncio")
+    limit_repeats("uvicorn.error", "asyncio", "opentelemetry.exporter.otlp.proto.http.trace_exporter")
     return asyncio.run(_Server(config, settings, catalog, app.state.queue, app.state.keys).run_to_end(sockets))
 
 

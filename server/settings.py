@@ -244,6 +244,10 @@ class Settings(BaseSettings):
     max_lora_mb: int = Field(default=4000, ge=1, description="Largest LoRA to install, in millions of bytes.")
     lora_timeout: float = Field(default=1800.0, gt=0, description="Seconds that the download of a LoRA may take.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level logged.")
+    tracing: bool = Field(
+        default=False,
+        description="Send OpenTelemetry spans of requests and tasks; needs the extra otel. OTEL_* variables say where.",
+    )
     log_format: LogFormat = Field(
         default="text", description="How a line of the log looks; json: an object, with the taskUUID."
     )

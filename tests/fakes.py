@@ -5,6 +5,7 @@ import contextlib
 import hashlib
 import io
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -22,6 +23,7 @@ from server.jobs.workers.messages import (
     ImageWritten,
     Loading,
     Output,
+    Phase,
     Preview,
     Progress,
     RenderJob,
@@ -272,7 +274,10 @@ def write_flat_image(job: RenderJob, output: Output) -> ImageWritten:
     output.path.parent.mkdir(parents=True, exist_ok=True)
     output.path.write_bytes(data)
     digest = hashlib.sha256(data).hexdigest()
-    return ImageWritten(job.job_id, output.index, image.width, image.height, digest, seed, 0.01, "{}", ())
+    now = time.time()
+    phases = Phase("steps", now - 0.01, now), Phase("encode", now, now)
+    size = image.size
+    return ImageWritten(job.job_id, output.index, *size, digest, seed, 0.01, "{}", (), phases=phases)
 
 
 def picture(width: int = 64, height: int = 48, image_format: str = "PNG") -> bytes:

@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 from ownware.doctor.finding import Finding
-from server.extras import DETECTOR, install_command, is_installed
+from server.extras import DETECTOR, TRACING, install_command, is_installed
 from server.keys.key_table import DATABASE_NAME
 from server.process.data_lock import lock_holder
 from server.process.listen import LOOPBACK, is_loopback, listen
@@ -18,6 +18,7 @@ EXTRAS = {
     "gpu": ("gguf", "GGUF files and --precision nf4"),
     "faces": (DETECTOR, "--face-refinement"),
     "safety": (DETECTOR, "the content check"),
+    "otel": (TRACING, "--tracing"),
 }
 
 
@@ -52,7 +53,7 @@ def check_ports(settings: Settings) -> Iterator[Finding]:
 
 def check_extras(settings: Settings) -> Iterator[Finding]:
     """Which packages of the extras are here. One that an option needs stops the server."""
-    options = {"faces": settings.face_refinement, "safety": settings.safety_default}
+    options = {"faces": settings.face_refinement, "safety": settings.safety_default, "otel": settings.tracing}
     needed = {extra for extra, wanted in options.items() if wanted}
     for extra, (module, purpose) in EXTRAS.items():
         if is_installed(module):

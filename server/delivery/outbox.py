@@ -93,6 +93,11 @@ def uploads_wait(connection: sqlite3.Connection, job_id: int) -> bool:
     return connection.execute(query, (job_id,)).fetchone() is not None
 
 
+def span_attributes(delivery: Delivery) -> dict[str, str | int]:
+    """What the span of a try says of a row: never the URL, which may have a secret."""
+    return {"server.address": delivery.host, "ownware.try": delivery.tries + 1}
+
+
 def count_states(connection: sqlite3.Connection, job_id: int) -> dict[Kind, dict[State, int]]:
     """How many rows of a job are in each state, by their kind. Kinds and states without a row are left out."""
     query = "SELECT kind, state, count(*) FROM deliveries WHERE job_id = ? GROUP BY kind, state ORDER BY kind, state"

@@ -28,7 +28,8 @@ class Submission:
     """A validated task on its way into the queue.
 
     `dialect` is the name of the dialect that accepted it. `image_uuids` has a UUID for each image of the
-    request. `ttl` is in seconds. With `safety` None its images are not checked. The worker adds to `warnings`.
+    request. `ttl` is in seconds. With `safety` None its images are not checked. `traceparent` names the span that
+    accepted it, None without tracing. The worker adds to `warnings`.
     """
 
     owner: str
@@ -42,6 +43,7 @@ class Submission:
     webhook: Webhook | None = None
     upload: Upload | None = None
     safety: SafetyAction | None = None
+    traceparent: str | None = None
     warnings: tuple[str, ...] = ()
 
     @property

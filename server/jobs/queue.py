@@ -35,6 +35,7 @@ from server.jobs.workers.backend import Worker, WorkerDied
 from server.keys.api_key import NO_LIMITS, KeyLimits
 from server.mailbox import Mailbox
 from server.media.store import MediaStore
+from server.tracing.tracer import NO_TRACER, Tracer
 
 log = structlog.get_logger()
 
@@ -62,6 +63,7 @@ class JobQueue:
         most_seconds: float = inf,
         silence: SilenceLimits = DEFAULT_SILENCE,
         observer: JobObserver | None = None,
+        tracer: Tracer = NO_TRACER,
     ) -> None:
         """`limits` are those of an owner. `most_seconds` is the longest task that is accepted."""
         self._store = store
@@ -71,7 +73,7 @@ class JobQueue:
         self._bounds = bounds
         self._most_seconds = most_seconds
         self._events = JobEvents(observer)
-        self.recorder = JobRecorder(store, media, self._events)
+        self.recorder = JobRecorder(store, media, self._events, tracer)
         self._scheduler = Scheduler(store, bounds, limits, self._busy_workers)
         self._supervisors = [
             Supervisor(worker, self._scheduler, self.recorder, times, silence, self._answer_waiting)

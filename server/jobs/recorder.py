@@ -14,10 +14,12 @@ from server.delivery.outbox import Delivery
 from server.errors import Failure, InferenceError, InsufficientStorage
 from server.jobs.events import Begun, Ended, JobEvents, PreviewReady, ResultReady, StepDone
 from server.jobs.job import CANCELLED, Job, Result, State
+from server.jobs.job_spans import record_end, record_image, record_wait
 from server.jobs.store import JobStore
 from server.jobs.workers.messages import Cancelled, Failed, ImageWritten, Outcome, Output, Preview, Progress, RenderJob
 from server.media.store import Media, MediaStore
 from server.storage import MESSAGE, is_storage_error
+from server.tracing.tracer import NO_TRACER, Tracer
 
 log = structlog.get_logger()
 
@@ -28,10 +30,11 @@ FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 10.0
 class JobRecorder:
     """Turns a job into work for a worker, and the worker's replies into rows and events."""
 
-    def __init__(self, store: JobStore, media: MediaStore, events: JobEvents) -> None:
+    def __init__(self, store: JobStore, media: MediaStore, events: JobEvents, tracer: Tracer = NO_TRACER) -> None:
         self._store = store
         self._media = media
         self._events = events
+        self._tracer = tracer
 
     def render_job(self, job: Job, weight: float = 1.0) -> RenderJob:
         """The images of a job that are not rendered yet. An interrupted job may have some.
@@ -52,6 +55,7 @@ class JobRecorder:
     def begin(self, job: Job) -> None:
         """Tell the watchers that a worker has a job."""
         self._events.publish_live(Begun(job))
+        record_wait(self._tracer, job)
 
     def show(self, job: Job, reply: Progress | Preview) -> None:
         """Tell the watchers of a step, or show them a preview."""
@@ -94,6 +98,7 @@ class JobRecorder:
             overlapped=image.overlapped,
         )
         updated = await self._store.add_result(job.id, result, image.warnings)
+        record_image(self._tracer, updated, image)
         if work.upload is None:
             self._events.publish(ResultReady(updated, result))
 
@@ -143,6 +148,7 @@ class JobRecorder:
     def announce_end(self, ended: Job, loaded: float = 0.0) -> None:
         """Tell the watchers of a job, and the log, that it has ended."""
         self._events.publish(Ended(ended))
+        record_end(self._tracer, ended)
         _log_end(ended, loaded)
 
     async def _store_end(self, job: Job, state: State, failure: Failure | None = None) -> Job:

@@ -43,6 +43,7 @@ CREATE TABLE IF NOT EXISTS jobs (
     estimate REAL NOT NULL DEFAULT 0,
     held_end TEXT,
     safety TEXT,
+    traceparent TEXT,
     UNIQUE (owner, task_uuid)
 );
 CREATE INDEX IF NOT EXISTS jobs_by_state ON jobs (state, id);
@@ -99,7 +100,8 @@ def insert_job(connection: sqlite3.Connection, submission: Submission, created: 
     """Insert a queued job that takes about `estimate` seconds. Returns its id."""
     row = connection.execute(
         "INSERT INTO jobs (owner, task_uuid, task, request, encoding, image_uuids, ttl, warnings, created, dialect, "
-        "webhook, upload, safety, estimate) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
+        "webhook, upload, safety, estimate, traceparent) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
         (
             submission.owner,
             submission.task_uuid,
@@ -115,6 +117,7 @@ def insert_job(connection: sqlite3.Connection, submission: Submission, created: 
             _UPLOAD.dump_json(submission.upload).decode(),
             submission.safety,
             estimate,
+            submission.traceparent,
         ),
     ).fetchone()
     return row["id"]
@@ -203,6 +206,7 @@ def read_job(connection: sqlite3.Connection, job_id: int) -> Job:
             owner=row["owner"],
             dialect=row["dialect"],
             safety=row["safety"],
+            traceparent=row["traceparent"],
             task_uuid=row["task_uuid"],
             ttl=row["ttl"],
             **{name: read(row[name]) for name, read in _READERS.items()},

@@ -5,12 +5,14 @@ Knows no wire format. A dialect renders the failure.
 
 import asyncio
 
-from server.delivery.outbox import Delivery
+from server.delivery.outbox import Delivery, span_attributes
 from server.delivery.sender import DeliveryFailed, Sender
 from server.errors import Failure
+from server.jobs.job import Job
 from server.jobs.recorder import JobRecorder
 from server.jobs.store import JobStore
 from server.media.store import Media, MediaStore
+from server.tracing.tracer import NO_TRACER, Tracer
 
 # Status codes below 500 that ask for another try: RFC 9110 §15.5.9, RFC 8470 §5.2, RFC 6585 §4.
 _TRY_AGAIN = frozenset({408, 425, 429})
@@ -22,20 +24,31 @@ class UploadCourier:
     """See `server.delivery.dispatcher.Courier`. `timeout` is in seconds."""
 
     def __init__(
-        self, sender: Sender, store: JobStore, media: MediaStore, recorder: JobRecorder, timeout: float
+        self,
+        sender: Sender,
+        store: JobStore,
+        media: MediaStore,
+        recorder: JobRecorder,
+        timeout: float,
+        tracer: Tracer = NO_TRACER,
     ) -> None:
         self._sender = sender
         self._store = store
         self._media = media
         self._recorder = recorder
         self._timeout = timeout
+        self._tracer = tracer
 
     async def send(self, delivery: Delivery) -> None:
         """Send a file once. A receiver that refuses it is not asked again."""
-        media = await self._file(delivery)
+        job = await self._store.of_delivery(delivery)
+        if job is None:
+            raise DeliveryFailed("The task has been deleted.", final=True)
+        media = await self._file(job, delivery)
         data = await asyncio.to_thread(media.path.read_bytes)
         try:
-            await self._sender.send("PUT", delivery.url, {"Content-Type": media.mime}, data, self._timeout)
+            with self._tracer.span("upload", span_attributes(delivery), job.submission.traceparent):
+                await self._sender.send("PUT", delivery.url, {"Content-Type": media.mime}, data, self._timeout)
         except DeliveryFailed as failure:
             refused = failure.status is not None and failure.status < 500 and failure.status not in _TRY_AGAIN
             raise DeliveryFailed(failure.reason, status=failure.status, final=failure.final or refused) from failure
@@ -47,10 +60,7 @@ class UploadCourier:
         failure = Failure("uploadFailed", f"The image could not be uploaded. {error}", UPLOAD_STATUS, "upload")
         return await self._recorder.end_upload(delivery, error, failure)
 
-    async def _file(self, delivery: Delivery) -> Media:
-        job = await self._store.of_delivery(delivery)
-        if job is None:
-            raise DeliveryFailed("The task has been deleted.", final=True)
+    async def _file(self, job: Job, delivery: Delivery) -> Media:
         uuid = next(result.image_uuid for result in job.results if result.index == delivery.position)
         media = await self._media.get(uuid, owner=job.submission.owner)
         if media is None:

@@ -92,6 +92,12 @@ def count_images(connection: sqlite3.Connection) -> None:
     )
 
 
+def keep_traces(connection: sqlite3.Connection) -> None:
+    """From version 0.1: no task had a trace."""
+    if not _has_column(connection, "traceparent"):
+        connection.execute("ALTER TABLE jobs ADD COLUMN traceparent TEXT")
+
+
 def _has_column(connection: sqlite3.Connection, name: str) -> bool:
     """Whether the table of jobs has a column: a new database has all of them before its first migration."""
     return any(row["name"] == name for row in connection.execute("PRAGMA table_info(jobs)"))
@@ -107,4 +113,5 @@ MIGRATIONS = (
     hold_ends,
     keep_content_checks,
     count_images,
+    keep_traces,
 )

@@ -34,6 +34,7 @@ from server.tasks.preparations import Preparations, read_spec, spec_text
 from server.tasks.resolve import assumed_request, to_request
 from server.tasks.spec import TaskSpec
 from server.tasks.task_ids import TaskIds
+from server.tracing.tracer import NO_TRACER, Tracer
 
 # Inline pictures are stored as files. The stored task names them, so that it stays small.
 LONGEST_KEPT_TEXT = 300
@@ -60,6 +61,7 @@ class TaskService:
         sender: Sender,
         options: TaskOptions,
         scopes: CancelScopes,
+        tracer: Tracer = NO_TRACER,
     ) -> None:
         self._preparations = Preparations(queue, self._prepare)
         self._ids = ids
@@ -68,6 +70,7 @@ class TaskService:
         self._sender = sender
         self._options = options
         self._scopes = scopes
+        self._tracer = tracer
 
     async def run(self, spec: TaskSpec, *, listens: bool, gone: asyncio.Event) -> AsyncIterator[TaskEvent]:
         """Accept a task and yield its events up to its end, or only `Accepted` where nobody waits or listens.
@@ -102,6 +105,7 @@ class TaskService:
         if not any(needs_download(text) for text in spec.pictures.values()):
             return await self._accept(spec)
         async with contextlib.AsyncExitStack() as held:
+            traceparent = held.enter_context(self._span(spec))
             async with self._scopes.open(spec.owner, spec.task_id):
                 request = await self._enter(spec, held)
                 here = {path: text for path, text in spec.pictures.items() if not needs_download(text)}
@@ -110,7 +114,8 @@ class TaskService:
                 spec.with_pictures({text: pictures[path].uuid for path, text in here.items()}),
                 task=_kept(spec, pictures),
             )
-            job = await self._queue.accept_unprepared(self._submission(spec, request, ()), spec_text(spec))
+            submission = replace(self._submission(spec, request, ()), traceparent=traceparent)
+            job = await self._queue.accept_unprepared(submission, spec_text(spec))
         self._preparations.begin(spec)
         return job
 
@@ -139,10 +144,12 @@ class TaskService:
     async def _accept(self, spec: TaskSpec) -> Job:
         """Put a task into the queue. It has a place there before any picture is fetched."""
         async with contextlib.AsyncExitStack() as held:
+            traceparent = held.enter_context(self._span(spec))
             async with self._scopes.open(spec.owner, spec.task_id):
                 await self._enter(spec, held)
                 pictures = await self._resolve(spec, spec.pictures)
-            return await self._queue.submit(self._resolved(spec, pictures), placed=True)
+            submission = replace(self._resolved(spec, pictures), traceparent=traceparent)
+            return await self._queue.submit(submission, placed=True)
 
     async def _enter(self, spec: TaskSpec, held: contextlib.AsyncExitStack) -> RenderRequest:
         """Check all of a task but its pictures, and hold a place in the queue for it. Returns what it may become."""
@@ -157,6 +164,9 @@ class TaskService:
         """Fetch the pictures of a task that was accepted before, and let a worker take it."""
         pictures = await self._resolve(spec, spec.pictures)
         await self._queue.prepare(self._resolved(spec, pictures))
+
+    def _span(self, spec: TaskSpec) -> contextlib.AbstractContextManager[str | None]:
+        return self._tracer.span("accept", {"ownware.task_uuid": spec.task_id})
 
     def _safety(self, spec: TaskSpec) -> SafetyAction | None:
         """What to do with unsafe images, None for no check. Raises `TaskRejected` when none can be made."""

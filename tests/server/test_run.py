@@ -178,6 +178,12 @@ def test_refined_faces_need_their_detector(tmp_path: Path, terminal: Terminal, m
     assert f"needs the face detector: {install_command('faces')}" in terminal.text
 
 
+def test_tracing_needs_its_packages(tmp_path: Path, terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "is_installed", lambda package: False)
+    assert serve(settings(tmp_path, tracing=True)) == 2
+    assert f"--tracing needs OpenTelemetry: {install_command('otel')}" in terminal.text
+
+
 @pytest.fixture
 def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine with a card of 24 GiB, 64 GiB of host memory, and nothing downloaded."""

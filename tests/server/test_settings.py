@@ -88,6 +88,7 @@ def test_each_option_is_a_flag_and_a_variable(monkeypatch: pytest.MonkeyPatch) -
         "upload_timeout": ("1.5", "2"),
         "log_level": ("debug", "error"),
         "log_format": ("json", "text"),
+        "tracing": ("true", "true"),
     }
     assert set(values) == set(Settings.model_fields)
     for name, (variable, _) in values.items():

@@ -9,9 +9,10 @@ from collections.abc import Mapping
 import structlog
 
 from server.api.dialect import Notice, WebhookWriter
-from server.delivery.outbox import Delivery, Outbox
+from server.delivery.outbox import Delivery, Outbox, span_attributes
 from server.delivery.sender import DeliveryFailed, Sender
 from server.jobs.store import JobStore
+from server.tracing.tracer import NO_TRACER, Tracer
 
 log = structlog.get_logger()
 
@@ -20,13 +21,20 @@ class WebhookCourier:
     """See `server.delivery.dispatcher.Courier`. `writers` are by the names of dialects. `timeout` is in seconds."""
 
     def __init__(
-        self, sender: Sender, outbox: Outbox, store: JobStore, writers: Mapping[str, WebhookWriter], timeout: float
+        self,
+        sender: Sender,
+        outbox: Outbox,
+        store: JobStore,
+        writers: Mapping[str, WebhookWriter],
+        timeout: float,
+        tracer: Tracer = NO_TRACER,
     ) -> None:
         self._sender = sender
         self._outbox = outbox
         self._store = store
         self._writers = writers
         self._timeout = timeout
+        self._tracer = tracer
 
     async def send(self, delivery: Delivery) -> None:
         """Render and send one notice once."""
@@ -40,8 +48,9 @@ class WebhookCourier:
         if delivery.position is not None:
             result = next(one for one in job.results if one.index == delivery.position)
         notice = Notice(delivery.message_id, int(time.time()), job.submission.webhook, job, result)
-        post = await writer.write(notice)
-        await self._sender.send("POST", delivery.url, post.headers, post.body, self._timeout)
+        with self._tracer.span("webhook", span_attributes(delivery), job.submission.traceparent):
+            post = await writer.write(notice)
+            await self._sender.send("POST", delivery.url, post.headers, post.body, self._timeout)
 
     async def end(self, delivery: Delivery, error: str | None) -> bool:
         """Store the end of a notice. It changes nothing else of the job.

@@ -14,6 +14,7 @@ from pipelines.catalog.catalog import Catalog, ModelEntry
 from pipelines.models.planning.workload import Workload
 from pipelines.models.residency.options import ModelOptions
 from server.jobs.workers.messages import Output, RenderJob
+from server.jobs.workers.phase_clock import PhaseClock
 
 if TYPE_CHECKING:
     from pipelines.catalog.component_files import ComponentFiles
@@ -75,7 +76,9 @@ class ImageWriter:
         entry = self._catalog.find(job.request.model)
         if entry is None:
             raise LookupError(f"{job.request.model} is no longer in the catalogue")
+        phases = PhaseClock("prepare" if entry.files == self._files else "load")
         model = self._load(entry, before_load)
+        phases.begin("prepare")
         return OpenImage(
             job,
             output,
@@ -85,6 +88,7 @@ class ImageWriter:
             device=self.description,
             precision=model.precision,
             engaged=self.engaged,
+            phases=phases,
         )
 
     def fits_beside(self, job: RenderJob, others: Sequence[RenderJob]) -> bool:

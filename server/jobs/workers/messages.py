@@ -111,6 +111,15 @@ class Preview:
 
 
 @dataclass(frozen=True, slots=True)
+class Phase:
+    """A part of the work on an image. Times are in seconds since the epoch."""
+
+    name: str
+    begun: float
+    ended: float
+
+
+@dataclass(frozen=True, slots=True)
 class ImageWritten:
     """An image is in its file.
 
@@ -118,7 +127,7 @@ class ImageWritten:
     None where they are the same. `receipt` is JSON. `cache` is the report of the step cache, None without one.
     `engaged` is what the model ran with. `recompiled` counts the graphs that were compiled during the render.
     `measured` are the seconds of its parts, None where they tell nothing. `overlapped` says whether steps of another
-    image ran while it was decoded or written.
+    image ran while it was decoded or written. `phases` are in order.
     """
 
     job_id: int
@@ -137,6 +146,7 @@ class ImageWritten:
     measured: Measured | None = None
     overlapped: bool = False
     busy: float | None = None
+    phases: tuple[Phase, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from pipelines.previews.previewer import Previewer
 from pipelines.receipt import make_receipt, with_engaged
 from server.jobs.estimates import Measured
 from server.jobs.workers.messages import ImageWritten, Output, RenderJob
+from server.jobs.workers.phase_clock import PhaseClock
 from server.media.encode import Encoding, encode
 from server.media.files import write_file
 from server.media.metadata import fits
@@ -41,11 +42,13 @@ class OpenImage:
         device: str,
         precision: str,
         engaged: Engaged | None,
+        phases: PhaseClock,
     ) -> None:
         """`device`, `precision` and `engaged` are for the receipt."""
         self._job, self._output, self._entry = job, output, entry
         self._render, self._previewer = render, previewer
         self._device, self._precision, self._engaged = device, precision, engaged
+        self._phases = phases
         self._created = time.monotonic()
         self._rest = 0.0  # seconds of its own parts beside the steps
         self._generated: GeneratedImage | None = None
@@ -77,12 +80,14 @@ class OpenImage:
     def prepare(self) -> None:
         """Encode the prompt and the pictures. Raises `RenderError`."""
         started = time.perf_counter()
+        self._phases.begin("prepare")
         self._render.prepare()
         self._previewer.look(self._render.state)
         self._rest += time.perf_counter() - started
 
     def advance(self) -> None:
         """Advance the image by one step."""
+        self._phases.begin("steps")
         self._render.advance()
         self._previewer.look(self._render.state)
 
@@ -94,12 +99,14 @@ class OpenImage:
     def decode(self, after_step: Callable[[], None]) -> None:
         """Decode the image, and refine its faces with a call of `after_step` after each step. Raises `RenderError`."""
         started = time.perf_counter()
+        self._phases.begin("decode")
         self._generated = self._render.decode(after_step)
         self._rest += time.perf_counter() - started
 
     def write(self) -> ImageWritten:
         """Check the image, and write its file. Raises `UnsafeContent` for one that is to be blocked."""
         started = time.perf_counter()
+        self._phases.begin("encode")
         job, generated = self._job, self._generated
         if generated is None:
             raise ValueError("the image is not decoded")
@@ -134,6 +141,7 @@ class OpenImage:
             unsafe=unsafe,
             measured=self._measured(generated),
             busy=self._render.step_seconds() + self._rest,
+            phases=self._phases.end(),
         )
 
     def _measured(self, generated: GeneratedImage) -> Measured | None:

@@ -62,10 +62,10 @@ def test_a_port(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("here", "wanted", "states"),
-    [(True, True, ["ok"] * 3), (False, False, ["note"] * 3), (False, True, ["note", "stops", "stops"])],
+    [(True, True, ["ok"] * 4), (False, False, ["note"] * 4), (False, True, ["note", *["stops"] * 3])],
 )
 def test_extras(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, here: bool, wanted: bool, states: list[str]) -> None:
     monkeypatch.setattr(machine, "is_installed", lambda name: here)
-    found = list(check_extras(settings(tmp_path, face_refinement=wanted, safety_default=wanted)))
+    found = list(check_extras(settings(tmp_path, face_refinement=wanted, safety_default=wanted, tracing=wanted)))
     assert [finding.state for finding in found] == states
     assert here or all("pip install" in finding.text for finding in found)

@@ -52,6 +52,7 @@ def test_an_image_and_its_receipt_are_in_the_file(writer: ImageWriter, tmp_path:
     written = ended(image)
     assert (written.job_id, written.index, written.width, written.height) == (3, 1, 64, 64)
     assert (written.seed, written.warnings, written.cache, written.recompiled) == (8, (), None, 0)
+    assert [phase.name for phase in written.phases] == ["prepare", "steps", "decode", "encode"]
     assert written.measured is not None
     assert written.busy is not None
     assert written.busy == pytest.approx(written.measured.step * 2 + written.measured.rest)
