@@ -41,8 +41,11 @@ def _size(
     task: WireTask, inputs: Mapping[str, Any], references: list[str], entry: ModelEntry | None, side: int
 ) -> tuple[int, int] | None:
     """The size that a task leaves open. None where its one reference decides it."""
-    if "seedImage" in inputs and "outpaint" in task:
-        facts, sides = _facts(inputs["seedImage"]), task["outpaint"]
+    seed_image, sides = inputs.get("seedImage"), task.get("outpaint")
+    if isinstance(seed_image, str) and isinstance(sides, dict):
+        if not all(isinstance(pixels, int) for pixels in sides.values()):
+            return None  # the schema says so
+        facts = _facts(seed_image)
         wide = facts.width + sides.get("left", 0) + sides.get("right", 0)
         return wide, facts.height + sides.get("top", 0) + sides.get("bottom", 0)
     if len(references) > 1 and entry is not None:
@@ -51,8 +54,8 @@ def _size(
         return edit_size(first.width, first.height, entry)
     if references:
         return None
-    if "seedImage" in inputs:
-        facts = _facts(inputs["seedImage"])
+    if isinstance(seed_image, str):
+        facts = _facts(seed_image)
         return size_like(facts.width, facts.height, side**2)
     return side, side
 

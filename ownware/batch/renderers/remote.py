@@ -22,6 +22,10 @@ from ownware.batch.tasks.pictures import map_pictures
 from ownware.options import DEFAULT_SIDE
 from pipelines.catalog.catalog import load_catalog
 from pipelines.receipt import ReceiptError, read_receipt
+from server.api.runware.check.normalize import normalize
+from server.api.runware.check.validation import validate
+from server.api.runware.schema.tasks import ImageInference
+from server.errors import TaskRejected
 from server.media.metadata import embedded_text
 
 POLL_SECONDS = 0.25
@@ -59,8 +63,13 @@ class RemoteRenderer:
         return complete_task(task, self._catalog, DEFAULT_SIDE)
 
     def check(self, task: WireTask) -> None:
-        """See `Renderer`. The server checks a task when it gets it, so only its pictures are looked for."""
+        """See `Renderer`. The server checks the rest: it knows its models, and may know more fields."""
         map_pictures(task, _check_file)
+        own = {"taskType": "imageInference", "taskUUID": str(uuid.uuid4())}
+        try:
+            validate(ImageInference, normalize({**task, **own}, self._catalog)[0], ignore_unknown=True)
+        except TaskRejected as error:
+            raise ItemError(" ".join(each.message for each in error.errors)) from error
 
     def seconds(self, task: WireTask) -> float | None:
         """See `Renderer`. A server estimates the tasks that it has."""

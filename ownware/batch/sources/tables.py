@@ -6,7 +6,7 @@ Columns are named as the flags or as the wire's fields. Paths are relative to th
 import csv
 import io
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -145,7 +145,7 @@ def _json_row(where: str, line: str, folder: Path) -> Row:
 def _json_task(document: Mapping[str, object], folder: Path) -> WireTask:
     """The task of an object whose fields are named as on the wire, or as flags with values as they are typed there."""
     task: WireTask = {}
-    for name, value in _fields(document):
+    for name, value in task_fields(_without_place(document)).items():
         flag = find_flag(name)
         if flag is None:
             task[name] = value  # the schema names what is unknown
@@ -159,7 +159,5 @@ def _json_task(document: Mapping[str, object], folder: Path) -> WireTask:
     return with_absolute_paths(task, folder)
 
 
-def _fields(document: Mapping[str, object]) -> Iterator[tuple[str, object]]:
-    for name, value in task_fields(document).items():
-        if name.lower() not in _SOURCE | _NAME:
-            yield name, value
+def _without_place(document: Mapping[str, object]) -> dict[str, object]:
+    return {name: value for name, value in document.items() if name.lower() not in _SOURCE | _NAME}

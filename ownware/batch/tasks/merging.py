@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from ownware.batch.item import BatchError, WireTask
-from ownware.batch.tasks.values import with_absolute_paths
+from ownware.batch.tasks.values import ValueProblem, with_absolute_paths
 
 # What a command sets itself, or what is of no use without a client that waits.
 _OWN = ("taskType", "taskUUID", "deliveryMethod", "outputType", "ttl", "includeCost", "webhookURL", "uploadEndpoint")
+_OBJECTS = ("inputs", "settings", "acceleratorOptions", "outpaint", "safety", "advancedFeatures")
 _PICTURES_OF_TASK = ("referenceImages", "seedImage", "maskImage", "strength")
 
 
@@ -43,21 +44,35 @@ def read_task(path: Path) -> WireTask:
         raise BatchError(f"--task: {path} must have one task, as a JSON object")
     if (kind := document.get("taskType", "imageInference")) != "imageInference":
         raise BatchError(f"--task: {path} is a task of type '{kind}', not imageInference")
-    return with_absolute_paths(task_fields(document), path.absolute().parent)
+    try:
+        return with_absolute_paths(task_fields(document), path.absolute().parent)
+    except ValueProblem as error:
+        raise BatchError(f"--task: {path}: {error}") from error
 
 
 def task_fields(document: Mapping[str, Any]) -> WireTask:
-    """The fields that say what to make: without how it is sent, and with all pictures under `inputs`."""
+    """The fields that say what to make: without how it is sent, and with all pictures under `inputs`.
+
+    Raises `ValueProblem` where an object or a list is something else.
+    """
     task = {name: value for name, value in document.items() if name not in _OWN and value is not None}
+    for name in _OBJECTS:
+        if not isinstance(task.get(name, {}), dict):
+            raise ValueProblem(f"{name}: {task[name]!r} is no object")
     inputs = {name: task.pop(name) for name in _PICTURES_OF_TASK if name in task}
-    return merge(task, {"inputs": inputs}) if inputs else task
+    task = merge(task, {"inputs": inputs}) if inputs else task
+    references = task.get("inputs", {}).get("referenceImages", [])
+    if isinstance(references, str):
+        task["inputs"] = {**task["inputs"], "referenceImages": [references]}
+    elif not isinstance(references, list):
+        raise ValueProblem(f"inputs.referenceImages: {references!r} is no list")
+    return task
 
 
 def edit_task(task: Mapping[str, Any], source: Path) -> WireTask:
     """The task that edits a source. It is the first reference, and the seed image of a task that needs one."""
     inputs = dict(task.get("inputs", {}))
-    references = inputs.get("referenceImages", [])
-    inputs["referenceImages"] = [str(source), *(references if isinstance(references, list) else [references])]
+    inputs["referenceImages"] = [str(source), *inputs.get("referenceImages", ())]
     needs_seed_image = "maskImage" in inputs or "strength" in inputs or "outpaint" in task
     if needs_seed_image:
         inputs.setdefault("seedImage", str(source))

@@ -53,6 +53,11 @@ def test_the_size_of_a_seed_image_and_of_its_extension(pictures: list[str]) -> N
     assert (task["width"], task["height"]) == (140, 32)
 
 
+def test_what_is_of_another_type_is_left_to_the_schema(pictures: list[str]) -> None:
+    assert "width" not in complete(inputs={"seedImage": pictures[0]}, outpaint={"left": "much"})
+    assert complete(inputs={"seedImage": 5})["width"] == 512
+
+
 def test_a_size_that_is_given_stays(pictures: list[str]) -> None:
     assert complete(width=640, height=320)["width"] == 640
     assert "height" not in complete(width=640)  # the schema says what is missing

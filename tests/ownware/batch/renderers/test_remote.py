@@ -180,7 +180,9 @@ def test_a_missing_picture_is_found_before_it_is_sent(open_script: Callable[[Scr
     renderer = open_script(script)
     with pytest.raises(ItemError, match="there is no such file"):
         renderer.check({**TASK, "inputs": {"seedImage": "/missing.png"}})
-    renderer.check({**TASK, "inputs": {"seedImage": "https://box/a.png"}})
+    renderer.check({**TASK, "inputs": {"seedImage": "https://box/a.png"}, "aFieldOfTomorrow": 1})
+    with pytest.raises(ItemError, match="'numberResults' parameter"):
+        renderer.check({**TASK, "numberResults": 10**9})
     assert (script.sent, renderer.seconds(TASK)) == ([], None)
 
 

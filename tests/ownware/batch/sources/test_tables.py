@@ -114,6 +114,7 @@ class TestJsonLines:
         [
             ("{", "the line is no JSON"),
             ("[1]", "the line is no JSON object"),
+            ('{"source": "a", "outpaint": 7}', "outpaint: 7 is no object"),
             ('{"source": 7}', "source: 7 is no text"),
             ('{"source": "a", "seed": "x"}', "seed: 'x' is no whole number"),
         ],

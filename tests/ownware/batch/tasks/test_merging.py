@@ -23,6 +23,10 @@ def test_a_task_of_the_wire_without_how_it_is_sent() -> None:
     assert task_fields(task | {"seed": 7}) == {"seed": 7, "inputs": {"seedImage": "a.png"}}
 
 
+def test_one_reference_may_be_a_text() -> None:
+    assert task_fields({"referenceImages": "a.png"}) == {"inputs": {"referenceImages": ["a.png"]}}
+
+
 @pytest.mark.parametrize("several", [False, True])
 def test_a_task_of_a_file_has_paths_from_there(tmp_path: Path, several: bool) -> None:
     task = {"positivePrompt": "p", "inputs": {"referenceImages": ["a.png"]}}
@@ -40,6 +44,8 @@ def test_a_task_of_a_file_has_paths_from_there(tmp_path: Path, several: bool) ->
         ("7", "must have one task"),
         ('{"taskType": "imageUpload"}', "is a task of type 'imageUpload'"),
         (None, "No such file"),
+        ('{"inputs": 5}', "inputs: 5 is no object"),
+        ('{"inputs": {"referenceImages": 5}}', "inputs.referenceImages: 5 is no list"),
     ],
 )
 def test_a_file_that_is_no_task(tmp_path: Path, text: str | None, reason: str) -> None:
