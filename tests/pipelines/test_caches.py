@@ -315,7 +315,7 @@ class TestTrainedCheckpoint:
     @pytest.mark.parametrize("name", PLANS)
     def test_a_batch_of_four_is_four_singles(self, trained: Checkpoint, name: CacheName) -> None:
         native = load_catalog().with_embedded_weights().entries[0]
-        request = RenderRequest(native.air, "a red circle", None, 64, 64, 12, Sampler(), 4.0, 5, 4, cache=PLANS[name])
+        request = RenderRequest(native.air, "a red circle", None, 64, 64, 8, Sampler(), 4.0, 5, 4, cache=PLANS[name])
         batch = [prepare(request, index, LoadedModel(trained), native) for index in range(4)]
         while batch[0].step < batch[0].total:
             advance(batch)

@@ -1,7 +1,7 @@
 """Properties of every solver on every schedule."""
 
 from collections.abc import Iterator
-from itertools import pairwise, product
+from itertools import combinations, pairwise, product
 from typing import get_args
 
 import pytest
@@ -20,7 +20,7 @@ FLOW = Gaussian()
 
 def sigmas_of(schedules: tuple[ScheduleName, ...]) -> Iterator[torch.Tensor]:
     """Few and many steps, from pure noise and from a lower sigma, as image to image has it."""
-    for schedule, steps in product(schedules, (1, 2, 8, 20, 50)):
+    for schedule, steps in product(schedules, (1, 2, 7, 30)):
         sigmas = flow_sigmas(steps, 64, QWEN, schedule)
         yield sigmas
         if steps > 1:
@@ -71,8 +71,8 @@ def test_only_stochastic_ones_draw_noise(name: SolverName) -> None:
     assert torch.equal(first, other) != sampler.stochastic
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_no_two_names_are_one_method(name: SolverName) -> None:
+def test_no_two_names_are_one_method() -> None:
     start = torch.linspace(-1, 1, 8)[None, :, None]
-    ends = {other: solve(make_solver(Sampler(other), step_noise(1)), FLOW.velocity, start, OWN)[-1] for other in NAMES}
-    assert [other for other in NAMES if torch.equal(ends[other], ends[name])] == [name]
+    ends = {name: solve(make_solver(Sampler(name), step_noise(1)), FLOW.velocity, start, OWN)[-1] for name in NAMES}
+    same = [pair for pair in combinations(NAMES, 2) if torch.equal(ends[pair[0]], ends[pair[1]])]
+    assert same == []
