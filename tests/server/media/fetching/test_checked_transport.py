@@ -1,12 +1,17 @@
 """Requests of all methods; `test_fetch.py` has the attacks by address."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import httpx2
 import pytest
 
 from server.media.fetching.checked_transport import CheckedTransport, HostNotFound, PrivateAddress
+
+# A key and its certificate for 127.0.0.1, which no authority has signed.
+SELF_SIGNED = Path(__file__).with_name("self_signed.pem")
 
 
 class Receiver:
@@ -60,6 +65,16 @@ async def test_a_private_address_gets_nothing(receiver: Receiver) -> None:
     with pytest.raises(PrivateAddress):
         await transport.send("POST", httpx2.URL(f"http://127.0.0.1:{receiver.port}/"), {}, b"body")
     await transport.aclose()
+    assert receiver.heads == []
+
+
+async def test_a_receiver_whose_certificate_nobody_has_signed_gets_nothing(transport: CheckedTransport) -> None:
+    context, receiver = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), Receiver()
+    context.load_cert_chain(SELF_SIGNED)
+    async with await asyncio.start_server(receiver.answer, "127.0.0.1", 0, ssl=context) as server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(httpx2.ConnectError, match="certificate"):
+            await transport.send("POST", httpx2.URL(f"https://127.0.0.1:{port}/"), {}, b"body")
     assert receiver.heads == []
 
 
