@@ -1,4 +1,4 @@
-"""Measures what the server costs around the worker: start, overhead, acknowledgement under load, waiting clients.
+"""Measures what the server costs around the worker: start, overhead, acknowledgement, delivery, waiting clients.
 
 Starts a server of its own and talks to it over HTTP, as a client does:
 
@@ -9,6 +9,7 @@ Prints a table and appends one JSON line for each figure. Each figure names its 
 
 import argparse
 import asyncio
+import itertools
 import platform
 import socket
 import statistics
@@ -21,12 +22,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import httpx2
 
-from benchmarks.held_lines import measure_held_lines
 from benchmarks.records import append_line
+from benchmarks.serving.deliveries import Kind, delivery_delays
+from benchmarks.serving.held_lines import measure_held_lines
+from server.keys.key_table import DATABASE_NAME
 
 # Small enough that the server's share shows beside the worker's.
 TASK = {
@@ -39,7 +42,8 @@ TASK = {
     "seed": 1,
 }
 LONG_TASK = {**TASK, "width": 1024, "height": 1024, "steps": 50, "numberResults": 20}
-CLIENTS = (1, 4, 16)
+CLIENTS = (1, 4, 16, 64)
+DELIVERING_CLIENTS = (1, 64)
 ACKNOWLEDGEMENTS = 150
 WAITING_CLIENTS = 200
 
@@ -144,6 +148,14 @@ async def measure_requests(url: str, requests: int, report: Report) -> None:
         report("async acknowledgement in ms while rendering", percentiles(acknowledged))
 
 
+async def measure_deliveries(url: str, database: Path, requests: int, report: Report) -> None:
+    """Report how long finished images wait for their webhooks and uploads."""
+    async with httpx2.AsyncClient(base_url=url, timeout=300) as web:
+        for kind, clients in itertools.product(get_args(Kind), DELIVERING_CLIENTS):
+            found = await delivery_delays(web, database, TASK, kind, clients=clients, requests=requests)
+            report(f"{kind} delay in ms, {clients} clients", percentiles(found))
+
+
 async def measure_waiting(server: RunningServer, report: Report) -> None:
     """Report what many waiting clients cost a running server."""
     limits = httpx2.Limits(max_connections=None)
@@ -159,9 +171,10 @@ def run(requests: int, report: Report) -> None:
     with tempfile.TemporaryDirectory() as data_dir:
         with run_server(data_dir) as first:
             report("seconds to ready, first start", {"seconds": round(first.seconds_to_ready, 2)})
-        with run_server(data_dir) as second:
+        with run_server(data_dir, "--allow-private-urls") as second:
             report("seconds to ready, second start", {"seconds": round(second.seconds_to_ready, 2)})
             asyncio.run(measure_requests(second.url, requests, report))
+            asyncio.run(measure_deliveries(second.url, Path(data_dir) / DATABASE_NAME, requests, report))
             asyncio.run(measure_waiting(second, report))
 
 

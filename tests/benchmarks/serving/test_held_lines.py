@@ -3,9 +3,9 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from benchmarks import held_lines
-from benchmarks.held_lines import WAYS, measure_held_lines, probe_health
 from benchmarks.server import LONG_TASK, run_server
+from benchmarks.serving import held_lines
+from benchmarks.serving.held_lines import WAYS, measure_held_lines, probe_health
 
 
 async def test_health_is_probed(monkeypatch: pytest.MonkeyPatch) -> None:
