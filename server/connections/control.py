@@ -16,7 +16,10 @@ class SocketControl(Protocol):
         ...
 
     def when_received(self, received: Callable[[], None]) -> None:
-        """Call `received` once the client has received all that was sent before."""
+        """Call `received` once the client has received all that was sent before.
+
+        Closes the connection of a client that confirms nothing for too long.
+        """
         ...
 
     def close_now(self, code: int, reason: str) -> None:

@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
-from starlette.status import WS_1009_MESSAGE_TOO_BIG, WS_1013_TRY_AGAIN_LATER
+from starlette.status import WS_1008_POLICY_VIOLATION, WS_1009_MESSAGE_TOO_BIG, WS_1013_TRY_AGAIN_LATER
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import Frame
 
@@ -19,7 +19,9 @@ from server.errors import ServiceUnavailable
 
 MAX_FRAGMENTS = 1000  # of one message: each takes more memory than its bytes
 CLOSE_SECONDS = 10.0  # for a client to read what is left for it
-_MARK = b"ownware"  # begins the pings that ask what was received
+# Pings that ask what was received and have no pong. Frames are sent one after the other: a client is few behind.
+MAX_UNCONFIRMED = 2000
+_MARK = b"ownware"  # begins those pings
 
 
 class GuardedSocket(WebSocketsSansIOProtocol):
@@ -35,14 +37,21 @@ class GuardedSocket(WebSocketsSansIOProtocol):
         self._waiting = 0  # bytes of messages that were not taken yet
         self._marks = 0
         self._expected = OrderedDict[bytes, Callable[[], None]]()
+        self._late_pong = b""  # to the latest ping, while the client reads nothing
 
     def allow_large_messages(self) -> None:
         """Accept messages up to the server's limit from now on."""
         self.conn.max_message_size = self._limit
 
     def when_received(self, received: Callable[[], None]) -> None:
-        """Send a ping. Its pong says that the client has received all that was sent before (RFC 6455 §5.5.3)."""
+        """Send a ping. Its pong says that the client has received all that was sent before (RFC 6455 §5.5.3).
+
+        A client that answers none of `MAX_UNCONFIRMED` pings is closed.
+        """
         if self.close_sent or self.transport.is_closing():
+            return
+        if len(self._expected) >= MAX_UNCONFIRMED:
+            self.close_now(WS_1008_POLICY_VIOLATION, "Pings are not answered.")
             return
         self._marks += 1
         mark = _MARK + self._marks.to_bytes(8, "big")
@@ -91,6 +100,22 @@ class GuardedSocket(WebSocketsSansIOProtocol):
             self.frames = []
             self.close_now(WS_1009_MESSAGE_TOO_BIG, f"A message has more than {MAX_FRAGMENTS} fragments.")
             self.transport.abort()
+
+    def handle_ping(self) -> None:
+        """Answer a ping. A client that reads nothing gets the answer to its latest one later (RFC 6455 §5.5.3)."""
+        if not (pong := b"".join(self.conn.data_to_send())):  # it went out with that of a ping before
+            return
+        if self.writable.is_set():
+            self.transport.write(pong)
+        else:
+            self._late_pong = pong
+
+    def resume_writing(self) -> None:
+        """Go on sending: the client reads again."""
+        super().resume_writing()
+        if self._late_pong:
+            self.transport.write(self._late_pong)
+            self._late_pong = b""
 
     def handle_pong(self, event: Frame) -> None:
         """Note what the client has received."""

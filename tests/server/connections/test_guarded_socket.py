@@ -8,6 +8,7 @@ import websockets
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 from websockets.asyncio.client import ClientConnection
+from websockets.frames import Frame, Opcode
 
 from server.connections import guarded_socket
 from server.connections.body_budget import BodyBudget
@@ -19,6 +20,7 @@ class Echo:
     """Sends every message back. `large` allows large ones, and `close` closes at once."""
 
     def __init__(self) -> None:
+        self.socket: Any = None  # what serves the connection
         self.received = asyncio.Event()
         self.go = asyncio.Event()
         self.go.set()
@@ -29,6 +31,7 @@ class Echo:
         await websocket.accept()
         control = control_of(websocket)
         assert control is not None
+        self.socket = control
         try:
             while True:
                 await self.go.wait()
@@ -83,6 +86,45 @@ async def test_a_pong_that_was_not_asked_for_says_nothing() -> None:
         await socket.send("a")
         assert await socket.recv() == "a"
         await echo.received.wait()
+
+
+async def test_a_client_that_answers_no_pings_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each frame left a function behind that waits for its pong."""
+    monkeypatch.setattr(guarded_socket, "MAX_UNCONFIRMED", 3)
+    async with guarded_server(Echo()) as port, connect(port) as socket:
+        send = socket.protocol.send_frame
+        socket.protocol.send_frame = lambda frame: None if frame.opcode is Opcode.PONG else send(frame)
+        for text in ("a", "b", "c", "d"):
+            await socket.send(text)
+            assert await socket.recv() == text
+        assert await close_code(socket) == 1008
+
+
+async def test_pings_of_a_client_that_reads_nothing_are_answered_once() -> None:
+    """Every ping left a pong in the memory of the server."""
+    echo = Echo()
+    async with guarded_server(echo) as port, connect(port) as socket:
+        await socket.send("a")
+        await socket.recv()
+        pongs: list[bytes] = []
+        receive = socket.protocol.recv_frame
+
+        def note(frame: Frame) -> None:
+            if frame.opcode is Opcode.PONG:
+                pongs.append(bytes(frame.data))
+            receive(frame)
+
+        socket.protocol.recv_frame = note
+        echo.socket.pause_writing()
+        for mark in (b"1", b"2", b"3"):
+            answered = await socket.ping(mark)
+            while not echo.socket._late_pong.endswith(mark):  # noqa: ASYNC110  it has no event
+                await asyncio.sleep(0.005)
+        echo.socket.resume_writing()
+        await answered
+        assert pongs == [b"3"]
+        await (await socket.ping(b"4"))
+        assert pongs == [b"3", b"4"]
 
 
 async def test_a_client_that_reads_nothing_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ Knows frames and a function that sends one; knows no socket.
 
 import asyncio
 import uuid
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -14,6 +14,8 @@ MOST_BEHIND = 64
 
 # How long undelivered frames wait for their client (Runware's documentation: 120 s after a drop).
 KEPT_SECONDS = 120.0
+# Sessions of one owner that wait for their client. Each connection leaves one behind.
+MAX_LEFT = 1000
 # Frames of one session that wait for their client. A frame names its pictures, and so takes about a kilobyte.
 MAX_WAITING = 1000
 
@@ -99,7 +101,9 @@ class Sessions:
     def __init__(self, kept_seconds: float = KEPT_SECONDS) -> None:
         self._kept_seconds = kept_seconds
         self._sessions: dict[str, Session] = {}
-        self._expiries: dict[str, asyncio.TimerHandle] = {}
+        self._expiries = defaultdict[str, dict[str, asyncio.TimerHandle]](
+            dict
+        )  # of each owner, in the order of leaving
 
     def holds(self, owner: str, session_uuid: str | None) -> bool:
         """Whether the owner has a session of that UUID."""
@@ -112,15 +116,21 @@ class Sessions:
         if session is None:
             session = Session(owner)
             self._sessions[session.uuid] = session
-        if expiry := self._expiries.pop(session.uuid, None):
+        if expiry := self._expiries[owner].pop(session.uuid, None):
             expiry.cancel()
         return session
 
     def leave(self, session: Session, send: Send) -> None:
-        """Disconnect a connection. Its session is forgotten unless it is resumed in time."""
-        if session.disconnect(send):
-            loop = asyncio.get_running_loop()
-            self._expiries[session.uuid] = loop.call_later(self._kept_seconds, self._forget, session.uuid)
+        """Disconnect a connection. Its session is forgotten unless it is resumed in time.
 
-    def _forget(self, session_uuid: str) -> None:
-        del self._expiries[session_uuid], self._sessions[session_uuid]
+        The one that was left first is forgotten when there are more than `MAX_LEFT`.
+        """
+        if session.disconnect(send):
+            left = self._expiries[session.owner]
+            if len(left) >= MAX_LEFT:
+                self._forget(self._sessions[next(iter(left))])
+            left[session.uuid] = asyncio.get_running_loop().call_later(self._kept_seconds, self._forget, session)
+
+    def _forget(self, session: Session) -> None:
+        self._expiries[session.owner].pop(session.uuid).cancel()
+        del self._sessions[session.uuid]

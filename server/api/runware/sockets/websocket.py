@@ -35,7 +35,7 @@ from server.errors import ApiError, InvalidParameter, InvalidRequest, Unauthoriz
 
 log = structlog.get_logger()
 
-# For the first accepted key. Clients send it at once.
+# From the handshake to the first accepted key. Clients send it at once.
 LOGIN_SECONDS = 30.0
 # Tasks of one connection without an answer. A queue is full long before; further messages wait unread.
 MAX_UNANSWERED = 2 * MAX_TASKS
@@ -74,7 +74,7 @@ class RunwareSocket:
 
     async def _receive(self, connection: "_Connection") -> None:
         try:
-            async with asyncio.timeout(None if connection.session else LOGIN_SECONDS):
+            async with asyncio.timeout_at(None if connection.session else connection.login_end):
                 message = await connection.websocket.receive()
         except TimeoutError:
             await connection.websocket.close(WS_1008_POLICY_VIOLATION, f"No key within {LOGIN_SECONDS:g} seconds.")
@@ -180,6 +180,7 @@ class _Connection:
         self.base_url = base
         self.session: Session | None = None
         self.key: str | None = None  # the one that it has authenticated with
+        self.login_end = asyncio.get_running_loop().time() + LOGIN_SECONDS
         self.control = control_of(websocket)
         self.send = self._send  # always the same object, because the session compares it
         self._refused = False
@@ -215,20 +216,25 @@ class _Connection:
             self.control.close_now(WS_1013_TRY_AGAIN_LATER, "Too many answers wait to be read.")
 
     async def send_alone(self, body: Item) -> None:
-        """Send a frame that no session keeps."""
-        await self._send(body, lambda: None)
+        """Send a frame that no session keeps. Nobody asks whether it was received."""
+        await self._write(body)
 
     async def _send(self, body: Item, received: Callable[[], None]) -> bool:
-        """Send a frame. Returns false if the connection has closed; the reader notices that itself."""
-        text = await render_json(body)
-        try:
-            await self.websocket.send_text(text)
-        except (RuntimeError, WebSocketDisconnect):
+        """Send a frame of the session. Returns false if the connection has closed; the reader notices that itself."""
+        if not await self._write(body):
             return False
         if self.control is not None:
             self.control.when_received(received)
         else:
             asyncio.get_running_loop().call_soon(received)
+        return True
+
+    async def _write(self, body: Item) -> bool:
+        text = await render_json(body)
+        try:
+            await self.websocket.send_text(text)
+        except (RuntimeError, WebSocketDisconnect):
+            return False
         return True
 
 

@@ -1,6 +1,8 @@
 import asyncio
 from collections.abc import Callable
 
+import pytest
+
 from server.api.runware.sockets import sessions as module
 from server.api.runware.sockets.sessions import Frame, Session, Sessions
 
@@ -144,3 +146,14 @@ async def test_an_event_is_dropped_when_nobody_listens_or_the_listener_is_far_be
     for _ in range(20):
         await settle()
     assert line.frames == numbered(*range(module.MOST_BEHIND), -1)
+
+
+async def test_the_sessions_that_a_client_leaves_behind_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client without a key could open connections and leave a session of two minutes with each."""
+    monkeypatch.setattr(module, "MAX_LEFT", 2)
+    sessions, line = Sessions(), Line()
+    left = [sessions.open(owner, None) for owner in ("other", "me", "me", "me")]
+    for session in left:
+        session.connect(line.send)
+        sessions.leave(session, line.send)
+    assert [sessions.holds(session.owner, session.uuid) for session in left] == [True, False, True, True]

@@ -1,8 +1,10 @@
 import contextlib
 import json
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -295,6 +297,34 @@ def test_a_socket_without_a_key_is_closed_after_a_while(client: TestClient, monk
     with client.websocket_connect("/v1") as socket, pytest.raises(WebSocketDisconnect) as closed:
         socket.receive_text()
     assert (closed.value.code, closed.value.reason) == (1008, "No key within 0.01 seconds.")
+
+
+def test_a_socket_without_a_key_cannot_stay_by_talking(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(websocket, "LOGIN_SECONDS", 0.1)
+    with client.websocket_connect("/v1") as socket:
+        for _ in range(50):
+            socket.send_text("{")
+            if (message := socket.receive())["type"] == "websocket.close":
+                break
+            time.sleep(0.02)
+    assert message["code"] == 1008
+
+
+def test_only_frames_of_a_session_are_to_be_confirmed(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that answers no pings let the server remember each refusal, even before its login."""
+    asked: list[Callable[[], None]] = []
+    control = SimpleNamespace(when_received=asked.append, allow_large_messages=lambda: None)
+    monkeypatch.setattr(websocket, "control_of", lambda _: control)
+    with client.websocket_connect("/v1") as socket:
+        for text in ("{", "[1]", '[{"taskType":"authentication","apiKey":"any"}]'):
+            socket.send_text(text)
+            socket.receive_text()
+        assert asked == []
+        send(socket, {"taskType": "ping", "ping": True})
+        assert receive(socket)["data"]
+        send(socket, {"taskType": "ping", "ping": True})
+        assert receive(socket)["data"]
+        assert asked
 
 
 def test_messages_wait_while_too_many_tasks_have_no_answer(
