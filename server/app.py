@@ -123,6 +123,7 @@ def create_app(settings: Settings, catalog: Catalog, workers: Sequence[Worker]) 
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await services.media.open()
         await services.decoders.open()
         await services.pictures.open()
         await services.loras.open()

@@ -19,6 +19,15 @@ def write_file(path: Path, data: bytes) -> None:
         draft.unlink(missing_ok=True)
 
 
+def delete_drafts(folder: Path) -> None:
+    """Delete what a process that was killed left unfinished in the folders of this one. Blocks.
+
+    Nobody may write there meanwhile.
+    """
+    for draft in folder.glob("*/.*.*"):
+        draft.unlink(missing_ok=True)
+
+
 def put_in_place(draft: Path, path: Path) -> None:
     """Rename a file and sync its folder, because a row in the database will name the file at once. Blocks."""
     draft.replace(path)

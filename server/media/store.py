@@ -15,7 +15,7 @@ from typing import Literal
 
 from server.database import Database
 from server.media.decoding.decode import Picture
-from server.media.files import put_in_place, write_file
+from server.media.files import delete_drafts, put_in_place, write_file
 from server.storage import DiskSpace
 
 Kind = Literal["input", "upload", "result"]
@@ -77,6 +77,10 @@ class MediaStore:
         self._folder = folder
         self._in_use = in_use
         self.space = DiskSpace(folder, least_free)
+
+    async def open(self) -> None:
+        """Delete the unfinished files of an earlier process. Call it before any worker starts."""
+        await asyncio.to_thread(delete_drafts, self._folder)
 
     def path_for(self, media_uuid: str, extension: str) -> Path:
         """The path of an image's file."""

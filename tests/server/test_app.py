@@ -49,5 +49,13 @@ def test_what_has_expired_is_deleted_also_after_a_failure(
         swept.wait()
 
 
+def test_unfinished_files_of_a_killed_server_are_deleted_at_the_start(settings: Settings, catalog: Catalog) -> None:
+    draft = settings.data_dir / "media" / "ab" / f".abcd.png.{'0' * 32}"
+    draft.parent.mkdir(parents=True)
+    draft.write_bytes(b"half a picture")
+    with TestClient(create_app(settings, catalog, [FakeWorker()])):
+        assert not draft.exists()
+
+
 def test_each_dialect_can_be_switched_off_by_its_name() -> None:
     assert tuple(surface.name for surface in SURFACES) == DIALECTS
