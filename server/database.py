@@ -6,8 +6,9 @@ of older versions.
 """
 
 import asyncio
+import contextlib
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -63,6 +64,19 @@ class Database:
             return work(self._reader)
         finally:
             self._reader.execute("ROLLBACK")
+
+
+@contextlib.contextmanager
+def read_only(path: Path) -> Iterator[sqlite3.Connection]:
+    """A connection that changes nothing, for a command that runs beside the server. Raises `sqlite3.Error`.
+
+    `path` is absolute. A file that does not exist is not made.
+    """
+    connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)
+    try:
+        yield connection
+    finally:
+        connection.close()
 
 
 def _open_reader(path: Path) -> sqlite3.Connection:

@@ -8,13 +8,13 @@ import shutil
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
 from rich.filesize import decimal
 
 import ownware
 from ownware.doctor.finding import Finding
+from server.database import read_only
 from server.keys.key_table import DATABASE_NAME
 from server.process.data_lock import lock_holder
 from server.tasks.migrations import MIGRATIONS
@@ -52,7 +52,7 @@ def check_database(folder: Path) -> Iterator[Finding]:
         yield from _check_clock(None)
         return
     try:
-        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
+        with read_only(path) as connection:
             problem = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
             version = connection.execute("PRAGMA user_version").fetchone()[0]
             newest = _newest_job(connection)

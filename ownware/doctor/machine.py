@@ -3,10 +3,10 @@
 import errno
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
 from ownware.doctor.finding import Finding
+from server.database import read_only
 from server.extras import DETECTOR, TRACING, install_command, is_installed
 from server.keys.key_table import DATABASE_NAME
 from server.process.data_lock import lock_holder
@@ -67,7 +67,7 @@ def _stored_keys(folder: Path) -> int:
     """How many keys the data folder has, revoked ones too. None can be counted in a damaged database."""
     path = folder / DATABASE_NAME
     try:
-        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
+        with read_only(path) as connection:
             return connection.execute("SELECT count(*) FROM api_keys").fetchone()[0]
     except sqlite3.Error:  # no file, no table yet, or damage that the check of the database tells
         return 0

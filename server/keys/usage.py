@@ -5,10 +5,9 @@ after a week. Days are whole days since the epoch, in UTC. Knows no wire format.
 """
 
 import sqlite3
-from contextlib import closing
 from pathlib import Path
 
-from server.database import Database
+from server.database import Database, read_only
 
 DAY_SECONDS = 86_400
 SCHEMA = """
@@ -54,7 +53,7 @@ def images_since(database: Path, day: int) -> dict[str, int]:
     Empty for a database in which no server of this version has worked yet. Raises `sqlite3.Error`.
     """
     query = "SELECT owner, sum(images) FROM image_counts WHERE day >= ? GROUP BY owner"
-    with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as connection:
+    with read_only(database) as connection:
         if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'image_counts'").fetchone() is None:
             return {}
         return dict(connection.execute(query, (day,)).fetchall())

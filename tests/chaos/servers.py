@@ -14,6 +14,7 @@ from typing import IO, Any
 
 import httpx2
 
+from benchmarks.runs.process_status import status_bytes
 from tests.live import COMMAND
 
 KEY = {"Authorization": "Bearer any"}
@@ -78,9 +79,7 @@ class ChaosServer:
 
     def peak_memory(self) -> int:
         """The most bytes that the process of the API has had in memory."""
-        status = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
-        (line,) = (line for line in status if line.startswith("VmHWM"))
-        return int(line.split()[1]) * 1024
+        return status_bytes(self.process.pid, "VmHWM")
 
     def terminate(self) -> int:
         """Send SIGTERM and return the exit status. Fails when the server does not end in time."""

@@ -12,6 +12,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from server.database import read_only
 from tests.chaos.figures import record, repeats
 from tests.chaos.servers import ChaosServer, chaos_server
 from tests.chaos.test_tasks import enqueue
@@ -98,10 +99,8 @@ def test_a_server_that_is_killed_again_and_again_with_tasks_queued(tmp_path: Pat
 
 def count_done(database: Path) -> int:
     """The jobs of a file that are done."""
-    with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as connection:
-        done = connection.execute("SELECT count(*) FROM jobs WHERE state = 'done'").fetchone()[0]
-    connection.close()
-    return done
+    with read_only(database) as connection:
+        return connection.execute("SELECT count(*) FROM jobs WHERE state = 'done'").fetchone()[0]
 
 
 def wait_until(condition: Any, seconds: float = 120.0) -> None:

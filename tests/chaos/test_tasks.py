@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import tests.fakes
+from server.database import read_only
 from tests.chaos.servers import ChaosServer, chaos_server
 
 pytestmark = pytest.mark.chaos
@@ -28,9 +29,8 @@ def wait_for_state(database: Path, task_uuid: str, state: str) -> None:
     """Wait until the file has a job in a state."""
     end = time.monotonic() + 60
     while time.monotonic() < end:
-        with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as connection:
+        with read_only(database) as connection:
             found = connection.execute("SELECT state FROM jobs WHERE task_uuid = ?", (task_uuid,)).fetchone()
-        connection.close()
         if found == (state,):
             return
         time.sleep(0.02)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from server.database import SYNCHRONOUS, Database
+from server.database import SYNCHRONOUS, Database, read_only
 
 TABLE = "CREATE TABLE IF NOT EXISTS numbers (value INTEGER PRIMARY KEY)"
 
@@ -91,3 +91,15 @@ async def test_a_long_question_holds_up_no_change(tmp_path: Path) -> None:
     with pytest.raises(sqlite3.OperationalError, match="readonly"):
         await database.read(lambda connection: connection.execute("INSERT INTO numbers VALUES (2)"))
     database.close()
+
+
+def test_a_command_changes_nothing_beside_the_server(tmp_path: Path) -> None:
+    path = tmp_path / "db.sqlite"
+    with pytest.raises(sqlite3.OperationalError), read_only(path):
+        pass
+    assert not path.exists()
+    Database(path, [TABLE]).close()
+    with read_only(path) as connection:
+        assert connection.execute("SELECT count(*) FROM numbers").fetchone() == (0,)
+        with pytest.raises(sqlite3.OperationalError, match="readonly"):
+            connection.execute("INSERT INTO numbers VALUES (1)")
