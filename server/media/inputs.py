@@ -5,16 +5,14 @@ client's disk is not reachable, and the server's own is private.
 """
 
 import asyncio
-import base64
-import binascii
 import re
 import time
-from urllib.parse import unquote, unquote_to_bytes
 
 from server.errors import MediaError
 from server.media.decoding.decoder_pool import DecoderPool
 from server.media.edit_mask import edit_mask
 from server.media.fetching.fetch import Fetcher
+from server.media.inline_images import FORMS, decode_base64, decode_data_uri
 from server.media.store import Media, MediaStore, digest_of
 
 # The vendor deletes uploads 30 days after their last use (Image Upload page).
@@ -23,8 +21,8 @@ UPLOAD_SECONDS = 30 * 86_400
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _PATH = re.compile(r"(\.{0,2}[/\\]|~|file:|[A-Za-z]:[/\\])|.*\.(png|jpe?g|webp|bmp|gif|tiff?|avif|heic)", re.IGNORECASE)
 _LONGEST_PATH = 4096
+_LONGEST_SCHEME = 100  # characters that are looked at: base64 of a hundred megabytes may look like a scheme
 _OTHER_SCHEME = re.compile(r"(?!file:)[a-z][a-z0-9+.-]*://", re.IGNORECASE)
-_FORMS = "a UUID of an uploaded or generated image, a data URI, base64, or an http(s) URL"
 
 
 class InputImages:
@@ -115,42 +113,20 @@ class InputImages:
     async def _read(self, value: str) -> bytes:
         scheme = value[:8].lower()
         if scheme.startswith("data:"):
-            return await asyncio.to_thread(_decode_data_uri, value)
+            return await asyncio.to_thread(decode_data_uri, value)
         if needs_download(value):
             return await self._fetcher.fetch(value)
-        if _OTHER_SCHEME.match(value):
-            raise MediaError(f"Only http and https URLs are fetched. Send {_FORMS}.")
+        if _OTHER_SCHEME.match(value[:_LONGEST_SCHEME]):
+            raise MediaError(f"Only http and https URLs are fetched. Send {FORMS}.")
         if len(value) <= _LONGEST_PATH and _PATH.match(value) and not _is_base64_of_jpeg(value):
             # The message does not repeat the text: it may hold a password, or a lone surrogate, which JSON cannot.
-            raise MediaError(f"The value is a path. A file on your machine cannot be read here. Send {_FORMS}.")
-        return await asyncio.to_thread(_decode_base64, value)
+            raise MediaError(f"The value is a path. A file on your machine cannot be read here. Send {FORMS}.")
+        return await asyncio.to_thread(decode_base64, value)
 
 
 def needs_download(value: str) -> bool:
     """Whether a text names an image that somebody else serves."""
-    return value.lstrip()[:8].lower().startswith(("http://", "https://"))
-
-
-def _decode_data_uri(value: str) -> bytes:
-    head, comma, body = value.partition(",")
-    if not comma:
-        raise MediaError("The data URI has no comma before its data.")
-    if head.lower().endswith(";base64"):
-        return _decode_base64(unquote(body) if "%" in body else body)
-    if not body.isascii():
-        raise MediaError("The data URI's data is neither base64 nor percent-encoded.")
-    return unquote_to_bytes(body)
-
-
-def _decode_base64(value: str) -> bytes:
-    text = "".join(value.split()).replace("-", "+").replace("_", "/").rstrip("=")
-    try:
-        data = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise MediaError(f"The image cannot be read. It must be {_FORMS}.") from error
-    if not data:
-        raise MediaError(f"The image is empty. It must be {_FORMS}.")
-    return data
+    return value[:_LONGEST_PATH].lstrip()[:8].lower().startswith(("http://", "https://"))
 
 
 def _is_base64_of_jpeg(value: str) -> bool:

@@ -1,8 +1,6 @@
 """Uploads over HTTP: as base64, as a form, from a URL; and the list of a key's files."""
 
 import asyncio
-import base64
-import binascii
 import time
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -21,6 +19,7 @@ from server.api.requests import client_of, read_object
 from server.api.services import Services
 from server.api.urls.image_urls import image_url
 from server.errors import MediaError, MissingParameter, NotFound
+from server.media.inline_images import decode_base64
 from server.media.store import Media
 
 KEPT_SECONDS = 72 * 3600
@@ -60,10 +59,11 @@ class EvoLinkFiles:
         """Store a file of a JSON body."""
         client = client_of(request, self._services)
         fields = validate(Base64Upload, await read_object(request, self._services))
-        text = fields.base64_data.partition(",")[2] if fields.base64_data[:5] == "data:" else fields.base64_data
+        text = fields.base64_data
+        begin = text.find(",") + 1 if text.startswith("data:") else 0
         try:
-            data = await asyncio.to_thread(lambda: base64.b64decode("".join(text.split()), validate=True))
-        except (binascii.Error, ValueError) as error:
+            data = await asyncio.to_thread(decode_base64, text, begin)
+        except MediaError as error:
             raise MediaError("It is no base64.").for_parameter("base64_data") from error
         return await self._add(data, client, fields, "base64_data")
 

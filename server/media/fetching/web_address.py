@@ -9,6 +9,7 @@ from urllib.parse import urljoin
 import httpx2
 
 PORTS = range(1, 65536)
+LONGEST = 65_536  # characters: the limit of the URL library, before anything looks at them
 
 _AUTHORITY = re.compile(r"https?://(?P<authority>[^/?#]*)", re.IGNORECASE)
 # The library checks the IPv6 address in the brackets, but lets a zone pass, which names an interface of this machine.
@@ -29,7 +30,7 @@ class WebAddressError(ValueError):
 
 def parse_web_address(text: str) -> httpx2.URL:
     """The http or https URL in a text. Raises `WebAddressError`."""
-    found = _AUTHORITY.match(text)
+    found = _AUTHORITY.match(text) if len(text) <= LONGEST else None
     if found is None:
         raise WebAddressError
     if "@" in found["authority"]:

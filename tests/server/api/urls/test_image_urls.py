@@ -11,7 +11,10 @@ def test_a_url_of_ours_is_looked_up_by_its_uuid() -> None:
     assert own_image(image_url(BASE, UUID, "jpg"), BASE) == UUID
 
 
-@pytest.mark.parametrize("text", [f"http://other:8000/image/{UUID}.jpg", f"{BASE}/images/{UUID}.jpg", UUID, ""])
+@pytest.mark.parametrize(
+    "text",
+    [f"http://other:8000/image/{UUID}.jpg", f"{BASE}/images/{UUID}.jpg", UUID, "", f"{BASE}/image/{'a/' * 2048}b.jpg"],
+)
 def test_any_other_text_is_not_ours(text: str) -> None:
     assert own_image(text, BASE) is None
     assert picture_text(text, BASE) == text

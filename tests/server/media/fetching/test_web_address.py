@@ -47,6 +47,7 @@ def test_addresses(text: str, host: str, port: int | None) -> None:
         "http://host: 80/",
         "http://host:\uff18\uff10/",
         f"http://host:{'9' * 5000}/",
+        f"http://host/{'a' * 65_536}",
         "http://::1/",
         "http://[::1",
         "http://::1]/",
