@@ -6,7 +6,7 @@ Everything that can be refused is refused before the task is accepted. Knows no 
 import asyncio
 import contextlib
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -254,14 +254,19 @@ async def _up_to_the_end(events: asyncio.Queue[Event], *, listens: bool) -> Asyn
 
 def _kept(spec: TaskSpec, pictures: Mapping[str, Media]) -> dict[str, Any]:
     """The client's task as it is stored and shown again: inline pictures by their UUIDs."""
-    inline = {text: pictures[path].uuid for path, text in spec.pictures.items() if len(text) > LONGEST_KEPT_TEXT}
+    inline = [(text, pictures[path].uuid) for path, text in spec.pictures.items() if len(text) > LONGEST_KEPT_TEXT]
     return {name: _replaced(value, inline) for name, value in spec.task.items()}
 
 
-def _replaced(value: Any, texts: Mapping[str, str]) -> Any:
-    """A JSON value in which some strings have become others."""
+def _replaced(value: Any, texts: Sequence[tuple[str, str]]) -> Any:
+    """A JSON value in which some strings have become others.
+
+    They are compared, which takes no time for others of their length. The hash of 100 MB would hold up all clients.
+    """
     if isinstance(value, dict):
         return {key: _replaced(item, texts) for key, item in value.items()}
     if isinstance(value, list):
         return [_replaced(item, texts) for item in value]
-    return texts.get(value, value) if isinstance(value, str) else value
+    if isinstance(value, str):
+        return next((new for old, new in texts if old == value), value)
+    return value

@@ -11,21 +11,23 @@ from server.errors import Unauthorized, ValueTooLarge
 STRANGER_LIMIT = 65_536  # bytes of a body, or of a frame, whose sender has shown no accepted key
 
 
-async def read_body(request: Request, max_bytes: int) -> bytes:
-    """The whole body. Raises `ValueTooLarge`, before reading where the client announces its size."""
+async def read_body(request: Request, max_bytes: int) -> bytearray:
+    """The whole body. Raises `ValueTooLarge`, before reading where the client announces its size.
+
+    It grows as it comes. To join its pieces at the end would take the memory twice, and hold up all other requests.
+    """
     error = ValueTooLarge(f"The request body is larger than {max_bytes} bytes.")
     if (size := _announced_size(request)) is not None and size > max_bytes:
         raise error
-    chunks, size = [], 0
+    body = bytearray()
     async for chunk in request.stream():
-        size += len(chunk)
-        if size > max_bytes:
+        if len(body) + len(chunk) > max_bytes:
             raise error
-        chunks.append(chunk)
-    return b"".join(chunks)
+        body += chunk
+    return body
 
 
-async def read_body_for_key(request: Request, keys: ApiKeys, max_bytes: int) -> bytes:
+async def read_body_for_key(request: Request, keys: ApiKeys, max_bytes: int) -> bytearray:
     """The whole body. Without an accepted key in the header it must be small, because it may hold the key itself.
 
     Raises `Unauthorized` for a large one, before reading it, and `ValueTooLarge`.

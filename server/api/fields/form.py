@@ -26,7 +26,7 @@ class Form:
     files: dict[str, list[bytes]] = field(default_factory=dict)
 
 
-async def read_form(headers: Headers, body: bytes) -> Form:
+async def read_form(headers: Headers, body: bytes | bytearray) -> Form:
     """The form in a body. A name that ends in brackets is a list. Raises `InvalidRequest` or `TaskRejected`.
 
     A text that is a JSON list or object is read as one. A form has no other way to send it.
@@ -38,17 +38,19 @@ async def read_form(headers: Headers, body: bytes) -> Form:
         if isinstance(value, UploadFile):
             form.files.setdefault(name, []).append(await value.read())
             await value.close()
-        elif sent_name.endswith("[]") or name in form.fields:
+            continue
+        found = _value(value) if len(value) <= _CHUNK else await asyncio.to_thread(_value, value)
+        if sent_name.endswith("[]") or name in form.fields:
             known = form.fields.get(name, [])
-            form.fields[name] = [*(known if isinstance(known, list) else [known]), _value(value)]
+            form.fields[name] = [*(known if isinstance(known, list) else [known]), found]
         else:
-            form.fields[name] = _value(value)
+            form.fields[name] = found
     check_bounds(form.fields)
     check_texts(form.fields)
     return form
 
 
-async def parse_form(headers: Headers, body: bytes, *, max_files: int, max_fields: int) -> FormData:
+async def parse_form(headers: Headers, body: bytes | bytearray, *, max_files: int, max_fields: int) -> FormData:
     """The parts of the form in a body, as they were sent. Raises `InvalidRequest`."""
     parser = MultiPartParser(
         headers, _chunks(body), max_files=max_files, max_fields=max_fields, max_part_size=max(len(body), 1)
@@ -61,9 +63,9 @@ async def parse_form(headers: Headers, body: bytes, *, max_files: int, max_field
         raise InvalidRequest("The form cannot be read: its boundary or its text is damaged.") from error
 
 
-async def _chunks(body: bytes) -> AsyncGenerator[bytes, None]:
+async def _chunks(body: bytes | bytearray) -> AsyncGenerator[bytes, None]:
     for start in range(0, len(body), _CHUNK):
-        yield body[start : start + _CHUNK]
+        yield bytes(body[start : start + _CHUNK])
         await asyncio.sleep(0)
 
 

@@ -21,7 +21,7 @@ _MARKS: Sequence[str] = (",", "[", "{")
 _SLICE = 2**20  # characters counted at once: no other thread of Python runs meanwhile
 
 
-def check_marks(body: bytes | str) -> None:
+def check_marks(body: bytes | bytearray | str) -> None:
     """Raise `InvalidRequest` if the JSON may have more than `MAX_MARKS` values. It is not parsed yet."""
     marks = 0
     for start in range(0, len(body), _SLICE):

@@ -17,7 +17,7 @@ MAX_NESTING = 200  # the limit of pydantic's parser
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]|[\ud800-\udfff]")
 
 
-def parse_json(body: bytes | str) -> Any:
+def parse_json(body: bytes | bytearray | str) -> Any:
     """The JSON value of a body. A string of it may have half a surrogate pair. Raises `InvalidRequest`."""
     check_marks(body)
     try:
@@ -26,7 +26,7 @@ def parse_json(body: bytes | str) -> Any:
         raise InvalidRequest(f"The request is not valid JSON: {error}.") from error
 
 
-def parse_object(body: bytes) -> dict[str, Any]:
+def parse_object(body: bytes | bytearray) -> dict[str, Any]:
     """The one object of a body, with few and short values and whole characters.
 
     Raises `InvalidRequest`, or `TaskRejected` naming the parameters at fault.
@@ -39,7 +39,7 @@ def parse_object(body: bytes) -> dict[str, Any]:
     return value
 
 
-def _parse(body: bytes | str) -> Any:
+def _parse(body: bytes | bytearray | str) -> Any:
     try:
         return from_json(body, allow_inf_nan=False)
     except (ValueError, TypeError):  # a TypeError for a string that cannot be encoded

@@ -11,6 +11,7 @@ from typing import Any
 from server.errors import ApiError, InvalidParameter, TaskRejected, UnknownParameter
 
 MAX_FINDINGS = 20
+_PIECE = 2**20  # characters at once: no other thread of Python runs meanwhile
 _REASON = "It holds half a surrogate pair, which is no character."
 
 
@@ -25,7 +26,8 @@ def is_text(value: str) -> bool:
     if value.isascii():
         return True
     try:
-        value.encode()
+        for start in range(0, len(value), _PIECE):
+            value[start : start + _PIECE].encode()
     except UnicodeEncodeError:
         return False
     return True

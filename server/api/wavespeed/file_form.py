@@ -9,7 +9,7 @@ FIELD = "file"
 MAX_PARTS = 10  # clients send one file and no text
 
 
-async def read_file(headers: Headers, body: bytes) -> tuple[str, bytes]:
+async def read_file(headers: Headers, body: bytes | bytearray) -> tuple[str, bytes]:
     """The name and the bytes of the file. Raises `InvalidRequest` or `MissingParameter`."""
     try:
         form = await parse_form(headers, body, max_files=MAX_PARTS, max_fields=MAX_PARTS)

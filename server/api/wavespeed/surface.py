@@ -1,5 +1,6 @@
 """WaveSpeed's API as it is served: `/api/v3/…`, and the same under `/api/v2`, which one of its clients polls."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar
 
@@ -135,7 +136,8 @@ class WaveSpeedSurface:
 
     async def _put_upload(self, request: Request) -> Response:
         redeemed = await self._uploads.redeem(request.path_params["ticket"])
-        await self._uploads.fill(redeemed, await read_body(request, redeemed.size))
+        body = await read_body(request, redeemed.size)
+        await self._uploads.fill(redeemed, await asyncio.to_thread(bytes, body))
         return JSONResponse(envelope({}))
 
     async def _file(self, request: Request) -> Response:
