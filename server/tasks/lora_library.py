@@ -76,7 +76,8 @@ class LoraLibrary:
 
     def catalog(self, owner: str) -> Catalog:
         """The models and all LoRAs that an owner can name. Of equal names the catalogue's wins, then an upload's."""
-        installed = [row for row in self._installed.values() if not row.private or row.owner == owner]
+        uploads = tuple(self._installed.values())  # at once: the event loop may add one while another thread reads
+        installed = [row for row in uploads if not row.private or row.owner == owner]
         return replace(self._catalog, loras=(*self._catalog.loras, *installed, *self._in_local_folder()))
 
     async def install(self, lora: InstalledLora) -> None:

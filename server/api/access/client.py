@@ -32,7 +32,8 @@ class Client:
     `owner` separates the tasks and images of one key from those of another. `base_url` is our address as the sender
     reached it. `listens` is true on a WebSocket: results of async tasks are pushed there, and those of sync tasks are
     sent one by one. Over HTTP there is one answer. `gone` is set when the sender has hung up and will not come back.
-    `on_accept` is called with each accepted job of a sender who wants to watch it.
+    `on_accept` is called with each accepted job of a sender who wants to watch it. `size` is that of the sender's
+    request, as `server.api.bodies.body_pool` counts it.
     """
 
     owner: str
@@ -40,6 +41,7 @@ class Client:
     listens: bool
     gone: asyncio.Event = field(default_factory=asyncio.Event)
     on_accept: Callable[[Job], None] | None = None
+    size: int = 0
 
     @contextlib.contextmanager
     def watch(self, request: Request) -> Iterator[None]:

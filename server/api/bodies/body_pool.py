@@ -6,10 +6,16 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
 LARGE_BODY = 65_536  # bytes; a smaller body costs less than the way to a thread and back
+TASK_SIZE = 4096  # bytes; a task takes about a millisecond, however short it is
 THREADS = 2  # so that one client's large body does not hold up another's
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+def request_size(size: int, tasks: int) -> int:
+    """The size of a request by the work that it makes: a body of `size` bytes with a number of tasks."""
+    return max(size, tasks * TASK_SIZE)
 
 
 class BodyPool:

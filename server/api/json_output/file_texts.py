@@ -7,7 +7,7 @@ import asyncio
 import base64
 import json
 import secrets
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -33,7 +33,8 @@ class FileText(str):
 def compact_json(body: Any) -> str:
     """JSON without spaces, and with every character as itself. Reads all its files: blocks if it has any."""
     return "".join(
-        part if isinstance(part, str) else base64.b64encode(part.read_bytes()).decode("ascii") for part in _parts(body)
+        part if isinstance(part, str) else base64.b64encode(part.read_bytes()).decode("ascii")
+        for part in json_parts(body)
     )
 
 
@@ -47,16 +48,14 @@ def has_files(body: Any) -> bool:
     return next(_files(body), None) is not None
 
 
-def json_size(body: Any) -> int:
+def json_size(parts: Sequence[str | Path]) -> int:
     """The bytes of `stream_json`."""
-    return sum(
-        len(part.encode()) if isinstance(part, str) else 4 * -(-part.stat().st_size // 3) for part in _parts(body)
-    )
+    return sum(len(part.encode()) if isinstance(part, str) else 4 * -(-part.stat().st_size // 3) for part in parts)
 
 
-async def stream_json(body: Any) -> AsyncIterator[bytes]:
-    """The bytes of `compact_json`, read while they are sent."""
-    for part in _parts(body):
+async def stream_json(parts: Sequence[str | Path]) -> AsyncIterator[bytes]:
+    """The bytes of `compact_json`, from `json_parts`. Files are read while they are sent."""
+    for part in parts:
         if isinstance(part, str):
             yield part.encode()
             continue
@@ -65,15 +64,15 @@ async def stream_json(body: Any) -> AsyncIterator[bytes]:
                 yield base64.b64encode(chunk)
 
 
-def _parts(body: Any) -> Iterator[str | Path]:
-    """The JSON, cut where a file belongs."""
+def json_parts(body: Any) -> list[str | Path]:
+    """The JSON of a value without spaces, cut where a file belongs. One part if there is no file."""
     text, begin = json.dumps(body, ensure_ascii=False, separators=(",", ":")), 0
+    parts: list[str | Path] = []
     for file in _files(body):
         end = text.index(file.mark, begin)
-        yield text[begin:end]
-        yield file.path
+        parts += (text[begin:end], file.path)
         begin = end + len(file.mark)
-    yield text[begin:]
+    return [*parts, text[begin:]]
 
 
 def _files(value: Any) -> Iterator[FileText]:

@@ -68,12 +68,12 @@ class RunwareApi:
             "ping": account.ping,
         }
 
-    async def handle(self, raw: Any, client: Client, size: int) -> AsyncIterator[Answer]:
-        """Answer one task of a body of `size` bytes. A listening client may get several answers."""
+    async def handle(self, raw: Any, client: Client) -> AsyncIterator[Answer]:
+        """Answer one task. A listening client may get several answers."""
         ref = task_ref(raw)
         documentation = f"{client.base_url}/docs"
         try:
-            await self._pool.run(size, check_task, raw)
+            await self._pool.run(client.size, check_task, raw)
             async for answer in self._handlers[raw["taskType"]](raw, client):
                 yield answer
         except TaskRejected as rejected:
@@ -98,7 +98,7 @@ def check_task(raw: Any) -> None:
     task_model(raw)
 
 
-def parse_tasks(body: bytes | str) -> list[Any]:
+def parse_tasks(body: bytes | bytearray | str) -> list[Any]:
     """The array of a request, with each task that only reads once. Raises `InvalidRequest`."""
     tasks = parse_json(body)
     if not isinstance(tasks, list):

@@ -15,7 +15,8 @@ from starlette.responses import Response, StreamingResponse
 from server.api.access.auth import bearer_key
 from server.api.access.client import Client
 from server.api.bodies.body import read_body_for_key
-from server.api.json_output.file_texts import compact_json, has_files, json_size, stream_json
+from server.api.bodies.body_pool import request_size
+from server.api.json_output.file_texts import json_parts, json_size, stream_json
 from server.api.response_headers import response_headers
 from server.api.runware.dispatch import RunwareApi, parse_tasks, task_ref
 from server.api.runware.responses import Answer, TaskRef, http_body, refusal
@@ -42,6 +43,7 @@ class RunwareHttp:
             body = await read_body_for_key(request, self._keys, self._max_body)
             size = len(body)
             tasks = await self._pool.run(size, parse_tasks, body)
+            size = request_size(size, len(tasks))
             del body  # a task may wait for minutes
             release_body(request)
         except Unauthorized as error:
@@ -60,15 +62,15 @@ class RunwareHttp:
         if not work:
             session = {"taskType": "authentication", "connectionSessionUUID": str(uuid.uuid4())}
             return json_response([Answer(data=(session,))])
-        client = Client(owner, base_url(request, self._public_url), listens=False)
+        client = Client(owner, base_url(request, self._public_url), listens=False, size=size)
         watching = client.watch(request) if self._notices_hang_up else contextlib.nullcontext()
         with watching:
-            answers = await asyncio.gather(*(self._collect(task, client, size) for task in work))
-        return json_response(answers)
+            answers = await asyncio.gather(*(self._collect(task, client) for task in work))
+        return await self._pool.run(size, json_response, answers)
 
-    async def _collect(self, task: Any, client: Client, size: int) -> Answer:
+    async def _collect(self, task: Any, client: Client) -> Answer:
         """Collect all answers of a task into one."""
-        answers = [answer async for answer in self._api.handle(task, client, size)]
+        answers = [answer async for answer in self._api.handle(task, client)]
         return Answer(
             data=tuple(item for answer in answers for item in answer.data),
             errors=tuple(item for answer in answers for item in answer.errors),
@@ -84,10 +86,11 @@ def json_response(answers: Sequence[Answer]) -> Response:
     warnings = (text for answer in answers for text in answer.warnings)
     retry_after = max((answer.retry_after or 0 for answer in answers), default=0)
     headers = response_headers(status, warnings, retry_after=retry_after)
-    if has_files(body):
-        headers["Content-Length"] = str(json_size(body))
-        return StreamingResponse(stream_json(body), status, headers, media_type="application/json")
-    return Response(compact_json(body), status, headers, media_type="application/json")
+    parts = json_parts(body)
+    if len(parts) == 1:
+        return Response(parts[0], status, headers, media_type="application/json")
+    headers["Content-Length"] = str(json_size(parts))
+    return StreamingResponse(stream_json(parts), status, headers, media_type="application/json")
 
 
 def _is_login(task: Any) -> bool:

@@ -48,7 +48,7 @@ class RunwareSurface:
         self._uploads = ModelUploads(services)
         self._preprocessing = Preprocessing(services)
         api = RunwareApi(
-            Inference(dialect, services.tasks, services.media),
+            Inference(dialect, services.tasks, services.media, services.body_pool),
             self._preprocessing,
             Pictures(services),
             self._uploads,

@@ -5,8 +5,7 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
 from server.api.access.client import Client
-from server.api.runware.check.normalize import plain
-from server.api.runware.check.validation import validate
+from server.api.runware.handlers.validator import TaskValidator
 from server.api.runware.responses import Answer, Item
 from server.api.runware.schema.tasks import AccountManagement, Ping, WireTask
 from server.api.services import Services
@@ -19,11 +18,11 @@ class Account:
     def __init__(self, services: Services) -> None:
         self._usage = services.usage
         self._keys = services.keys
-        self._ignore_unknown = services.options.ignore_unknown
+        self._validate = TaskValidator(services)
 
     async def account_management(self, raw: WireTask, client: Client) -> AsyncIterator[Answer]:
         """The usage of the client's key, in images. The balance is 0, because clients expect a number."""
-        task, _ = validate(AccountManagement, plain(raw), ignore_unknown=self._ignore_unknown)
+        task = await self._validate(AccountManagement, raw, client)
         images, today = await self._usage.images_by_day(client.owner), day_of(time.time())
         first_days = {"total": 0, "today": today, "last7Days": today - 6, "last30Days": today - 29}
         counts = {
@@ -61,7 +60,7 @@ class Account:
 
     async def ping(self, raw: WireTask, client: Client) -> AsyncIterator[Answer]:
         """Answer at once."""
-        task, _ = validate(Ping, plain(raw), ignore_unknown=self._ignore_unknown)
+        task = await self._validate(Ping, raw, client)
         item: Item = {"taskType": "ping", "pong": True}
         yield Answer(data=(item | ({"taskUUID": task.taskUUID} if task.taskUUID else {}),))
 

@@ -3,8 +3,7 @@
 from collections.abc import AsyncIterator
 
 from server.api.access.client import Client
-from server.api.runware.check.normalize import plain
-from server.api.runware.check.validation import validate
+from server.api.runware.handlers.validator import TaskValidator
 from server.api.runware.responses import Answer, TaskRef
 from server.api.runware.schema.tasks import CancelTask, WireTask
 from server.api.services import Services
@@ -16,11 +15,11 @@ class Cancelling:
 
     def __init__(self, services: Services) -> None:
         self._tasks = services.tasks
-        self._ignore_unknown = services.options.ignore_unknown
+        self._validate = TaskValidator(services)
 
     async def __call__(self, raw: WireTask, client: Client) -> AsyncIterator[Answer]:
         """Answer when the task has ended: `cancelled`, or `ended` for one that ended by itself. Raises `NotFound`."""
-        task, _ = validate(CancelTask, plain(raw), ignore_unknown=self._ignore_unknown)
+        task = await self._validate(CancelTask, raw, client)
         outcome = await self._tasks.cancel(client.owner, task.taskUUID)
         if outcome == "unknown":
             raise unknown_task(task.taskUUID, parameter="taskUUID")

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 
 from server.api.access.client import Client
+from server.api.bodies.body_pool import BodyPool
 from server.api.dialect import Dialect
 from server.api.runware.responses import Answer, joined
 from server.api.runware.results import job_answer
@@ -15,10 +16,13 @@ from server.tasks.submit import Accepted, TaskService
 class Inference:
     """Answers imageInference."""
 
-    def __init__(self, dialect: Dialect[WireTask, Answer], tasks: TaskService, media: MediaStore) -> None:
+    def __init__(
+        self, dialect: Dialect[WireTask, Answer], tasks: TaskService, media: MediaStore, pool: BodyPool
+    ) -> None:
         self._dialect = dialect
         self._tasks = tasks
         self._media = media
+        self._pool = pool
 
     async def __call__(self, raw: WireTask, client: Client) -> AsyncIterator[Answer]:
         """Answer a sync task with each image and at most one error, and an async task with an acknowledgement.
@@ -26,7 +30,7 @@ class Inference:
         A listening client gets all images of an async task in one answer when it has ended. Raises `TaskRejected` or
         another `ApiError` before the task is accepted.
         """
-        spec = self._dialect.parse(raw, client)
+        spec = await self._pool.run(client.size, self._dialect.parse, raw, client)
         refusals: list[Answer] = []
         async for event in self._tasks.run(spec, listens=client.listens, gone=client.gone):
             if isinstance(event, Accepted):

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 
 from pipelines.catalog.catalog import Adapter, Catalog, ModelEntry
 from server.api.access.client import Client
-from server.api.runware.check.normalize import plain
-from server.api.runware.check.validation import validate
+from server.api.runware.handlers.validator import TaskValidator
 from server.api.runware.responses import Answer, Item
 from server.api.runware.schema.tasks import ModelSearch, WireTask
 from server.api.services import Services
@@ -19,11 +18,11 @@ class ModelLibrary:
 
     def __init__(self, services: Services) -> None:
         self._loras = services.loras
-        self._ignore_unknown = services.options.ignore_unknown
+        self._validate = TaskValidator(services)
 
     async def __call__(self, raw: WireTask, client: Client) -> AsyncIterator[Answer]:
         """Answer with the models, LoRAs and ControlNets that match the filters, and their number."""
-        task, _ = validate(ModelSearch, plain(raw), ignore_unknown=self._ignore_unknown)
+        task = await self._validate(ModelSearch, raw, client)
         if unsupported := [name for name in ("conditioning", "capabilities") if getattr(task, name)]:
             raise TaskRejected(
                 *(

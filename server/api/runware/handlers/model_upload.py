@@ -57,6 +57,7 @@ class ModelUploads:
         self._fetcher = services.lora_fetcher
         self._space = services.media.space
         self._ignore_unknown = services.options.ignore_unknown
+        self._pool = services.body_pool
         self._uploads: OrderedDict[tuple[str, str], Upload] = OrderedDict()
         self._running: set[asyncio.Task[None]] = set()
 
@@ -76,7 +77,7 @@ class ModelUploads:
 
     async def __call__(self, raw: WireTask, client: Client) -> AsyncIterator[Answer]:
         """Answer each stage as it is reached. A client that does not listen gets all stages at once, or the error."""
-        task, ignored = self._validate(raw)
+        task, ignored = await self._pool.run(client.size, self._validate, raw)
         self._space.check()
         await self._ids.check_free(client.owner, task.taskUUID)
         lora = self._lora(task, client.owner)

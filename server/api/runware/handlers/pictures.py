@@ -5,8 +5,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 
 from server.api.access.client import Client
-from server.api.runware.check.normalize import plain
-from server.api.runware.check.validation import validate
+from server.api.runware.handlers.validator import TaskValidator
 from server.api.runware.responses import Answer
 from server.api.runware.results import picture_answer
 from server.api.runware.schema.tasks import ImageUpload, MediaStorage, WireTask
@@ -23,16 +22,16 @@ class Pictures:
         self._tasks = services.pictures
         self._media = services.media
         self._inputs = services.inputs
-        self._ignore_unknown = services.options.ignore_unknown
+        self._validate = TaskValidator(services)
 
     async def image_upload(self, raw: WireTask, client: Client) -> AsyncIterator[Answer]:
         """Store a picture. Answers with its UUID and URL."""
-        task, _ = validate(ImageUpload, plain(raw), ignore_unknown=self._ignore_unknown)
+        task = await self._validate(ImageUpload, raw, client)
         yield await self._upload(task, "image", task.image, client)
 
     async def media_storage(self, raw: WireTask, client: Client) -> AsyncIterator[Answer]:
         """Store or delete a picture."""
-        task, _ = validate(MediaStorage, plain(raw), ignore_unknown=self._ignore_unknown)
+        task = await self._validate(MediaStorage, raw, client)
         if task.operation == "upload":
             yield await self._upload(task, "media", task.media, client)
             return

@@ -51,12 +51,13 @@ class Preprocessing:
         self._media = services.media
         self._inputs = services.inputs
         self._options = services.options
+        self._pool = services.body_pool
         # One at a time, also when a task is cancelled meanwhile: a burst of large pictures must not fill the memory.
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="preprocess")
 
     async def __call__(self, raw: WireTask, client: Client) -> AsyncIterator[Answer]:
         """Answer with the control image. An async task gets an acknowledgement first, and over HTTP only that."""
-        task, warnings = self._validate(raw)
+        task, warnings = await self._pool.run(client.size, self._validate, raw)
         asynchronous = task.deliveryMethod == "async"
         kept = task.model_dump(include={"taskType", "taskUUID", "outputType", "includeCost"})
         done = PictureTask(client.owner, task.taskUUID, kept, warnings=warnings)

@@ -7,9 +7,8 @@ from collections.abc import AsyncIterator
 
 from server.api.access.client import Client
 from server.api.cache_reports import cache_json
-from server.api.runware.check.normalize import plain
-from server.api.runware.check.validation import validate
 from server.api.runware.handlers.model_upload import ModelUploads
+from server.api.runware.handlers.validator import TaskValidator
 from server.api.runware.responses import Answer, Item
 from server.api.runware.results import job_answer, job_ref, picture_answer
 from server.api.runware.schema.tasks import GetResponse, GetTaskDetails, Task, WireTask
@@ -31,7 +30,7 @@ class Retrieval:
         self._pictures = services.pictures
         self._outbox = services.outbox
         self._uploads = uploads
-        self._ignore_unknown = services.options.ignore_unknown
+        self._validate = TaskValidator(services)
 
     async def get_response(self, raw: WireTask, client: Client) -> AsyncIterator[Answer]:
         """Answer with the results so far of a task of any kind. Raises `NotFound`.
@@ -39,7 +38,7 @@ class Retrieval:
         All images of a job come together at its end. One client would else return the first image twice, and the
         second never.
         """
-        task = self._validated(GetResponse, raw)
+        task = await self._validate(GetResponse, raw, client)
         kind = await self._ids.kind(client.owner, task.taskUUID)
         if kind == "lora" and (upload := self._uploads.find(client.owner, task.taskUUID)):
             yield upload
@@ -50,7 +49,7 @@ class Retrieval:
 
     async def get_task_details(self, raw: WireTask, client: Client) -> AsyncIterator[Answer]:
         """Answer with the request, the response so far, the warnings and the timings of a task."""
-        task = self._validated(GetTaskDetails, raw)
+        task = await self._validate(GetTaskDetails, raw, client)
         kind = await self._ids.kind(client.owner, task.taskUUID)
         job = await self._job(task, client, kind)
         answer = await job_answer(job, self._media, client.base_url)
@@ -87,9 +86,6 @@ class Retrieval:
             return await job_answer(job, self._media, client.base_url)
         progress: Item = {"status": "processing", "progress": self._queue.progress(job)}
         return Answer(data=(job_ref(job).keys | progress,))
-
-    def _validated(self, model: type[Task], raw: WireTask) -> Task:
-        return validate(model, plain(raw), ignore_unknown=self._ignore_unknown)[0]
 
 
 def _delivery(delivery: Delivery) -> Item:

@@ -23,6 +23,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from server.api.access.auth import bearer_key
 from server.api.access.client import Client
 from server.api.bodies.body import STRANGER_LIMIT, stranger
+from server.api.bodies.body_pool import request_size
 from server.api.json_output.file_texts import render_json
 from server.api.runware.dispatch import MAX_TASKS, RunwareApi, parse_tasks, task_ref
 from server.api.runware.responses import Answer, Item, TaskRef, error_object, refusal
@@ -65,6 +66,7 @@ class RunwareSocket:
             while True:
                 await connection.wait_for_answers()
                 await self._receive(connection)
+                await asyncio.sleep(0)  # messages that wait already would all be taken before anything else runs
         except WebSocketDisconnect as gone:
             if connection.session is not None and gone.code in _GOODBYES:
                 connection.session.confirm(connection.send)
@@ -99,7 +101,7 @@ class RunwareSocket:
                 error = Unauthorized("Authenticate first.", code="missingApiKey", parameter="apiKey")
                 await connection.send_alone(frame(refusal([error], task_ref(task))))
             else:
-                self._start(task, connection.session, connection, len(content))
+                self._start(task, connection.session, connection, request_size(len(content), len(tasks)))
 
     async def _check_key(self, connection: "_Connection") -> None:
         """Close a connection whose key has been revoked, has expired or was replaced since it authenticated."""
@@ -122,11 +124,11 @@ class RunwareSocket:
     async def _answer(
         self, task: Any, session: Session, connection: "_Connection", size: int, answered: Callable[[], None]
     ) -> None:
-        client = Client(session.owner, connection.base_url, listens=True)
+        client = Client(session.owner, connection.base_url, listens=True, size=size)
         if session.wants_events:
             client = replace(client, on_accept=lambda job: self._events.start(job, session, client))
         try:
-            async for answer in self._api.handle(task, client, size):
+            async for answer in self._api.handle(task, client):
                 answered()
                 if not session.put(frame(answer)):
                     connection.refuse()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from server.api.bodies.body_pool import LARGE_BODY, THREADS, BodyPool
+from server.api.bodies.body_pool import LARGE_BODY, TASK_SIZE, THREADS, BodyPool, request_size
 from server.api.runware import dispatch
 from tests.server.conftest import new_task, post
 
@@ -52,6 +52,17 @@ def test_a_large_frame_too(client: TestClient, threads: list[str]) -> None:
         socket.send_text(json.dumps([new_task(image="a" * LARGE_BODY)]))
         assert json.loads(socket.receive_text())["errors"][0]["code"] == "unknownParameter"
     assert threads[1:] == ["body", "body"]
+
+
+def test_many_tasks_count_as_much_as_a_large_body(client: TestClient, threads: list[str]) -> None:
+    """1000 of them in 60 kB held up everybody for seconds."""
+    assert request_size(10, 1) == TASK_SIZE
+    assert request_size(LARGE_BODY, 3) == LARGE_BODY
+    post(client, *[{"taskType": "ping"}] * 16)
+    assert "body" not in threads
+    threads.clear()
+    post(client, *[{"taskType": "ping"}] * 17)
+    assert threads[1:] == ["body"] * 17
 
 
 async def test_work_returns_and_raises() -> None:

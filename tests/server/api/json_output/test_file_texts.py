@@ -4,7 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from server.api.json_output.file_texts import FileText, compact_json, has_files, json_size, render_json, stream_json
+from server.api.json_output.file_texts import (
+    FileText,
+    compact_json,
+    has_files,
+    json_parts,
+    json_size,
+    render_json,
+    stream_json,
+)
 
 
 @pytest.fixture
@@ -19,10 +27,11 @@ async def test_files_are_sent_in_base64(files: list[Path]) -> None:
     body = {"data": [{"text": "ä", "image": FileText(path)} for path in files], "uri": (FileText(files[1], "data:,"),)}
     texts = [base64.b64encode(path.read_bytes()).decode() for path in files]
     wanted = {"data": [{"text": "ä", "image": text} for text in texts], "uri": [f"data:,{texts[1]}"]}
-    chunks = [chunk async for chunk in stream_json(body)]
+    parts = json_parts(body)
+    chunks = [chunk async for chunk in stream_json(parts)]
     assert json.loads(b"".join(chunks)) == json.loads(compact_json(body)) == wanted
     assert await render_json(body) == compact_json(body)
-    assert json_size(body) == len(b"".join(chunks))
+    assert json_size(parts) == len(b"".join(chunks))
     assert max(map(len, chunks)) <= 2**20
     assert has_files(body)
     assert not has_files(wanted)
@@ -35,4 +44,5 @@ def test_nothing_is_read_before_it_is_sent(tmp_path: Path) -> None:
 
 
 async def test_json_is_compact() -> None:
+    assert json_parts({"a": ["ä", 1]}) == ['{"a":["ä",1]}']
     assert compact_json({"a": ["ä", 1]}) == await render_json({"a": ["ä", 1]}) == '{"a":["ä",1]}'

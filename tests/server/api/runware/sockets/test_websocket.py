@@ -1,3 +1,4 @@
+import asyncio
 import contextlib
 import json
 import time
@@ -8,10 +9,15 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from starlette.datastructures import Headers
 from starlette.testclient import TestClient, WebSocketTestSession
 from starlette.websockets import WebSocketDisconnect
 
+from server.api.access.auth import ApiKeys
+from server.api.bodies.body_pool import BodyPool
 from server.api.runware.sockets import websocket
+from server.api.runware.sockets.sessions import Sessions
+from server.api.runware.sockets.websocket import RunwareSocket
 from server.errors import Failure
 from server.keys.api_key import NO_LIMITS
 from server.keys.key_table import KeyTable
@@ -20,6 +26,12 @@ from tests.fakes import FakeWorker
 from tests.server.conftest import new_task, post
 
 Open = Callable[..., AbstractContextManager[WebSocketTestSession]]
+
+
+@pytest.fixture
+def services() -> Any:
+    """What a connection needs without a server."""
+    return SimpleNamespace(body_pool=BodyPool(), keys=ApiKeys(()), public_url="http://box")
 
 
 @pytest.fixture
@@ -325,6 +337,39 @@ def test_only_frames_of_a_session_are_to_be_confirmed(client: TestClient, monkey
         send(socket, {"taskType": "ping", "ping": True})
         assert receive(socket)["data"]
         assert asked
+
+
+async def test_others_run_between_messages_that_have_arrived_already(services: Any) -> None:
+    """Thousands of small messages arrive at once, and were all begun before anything else."""
+    rounds = 0
+    seen: list[int] = []
+
+    class Arrived:
+        headers, scope = Headers(), {"extensions": {}}
+        left = 5
+
+        async def accept(self) -> None:
+            pass
+
+        async def receive(self) -> dict[str, Any]:
+            seen.append(rounds)
+            self.left -= 1
+            return {"type": "websocket.receive", "text": "{"} if self.left else {"type": "websocket.disconnect"}
+
+        async def send_text(self, text: str) -> None:
+            pass
+
+    async def count_rounds() -> None:
+        nonlocal rounds
+        while True:
+            rounds += 1
+            await asyncio.sleep(0)
+
+    counting = asyncio.create_task(count_rounds())
+    socket: Any = Arrived()
+    await RunwareSocket(pytest.fail, services, Sessions(), pytest.fail).serve(socket)
+    counting.cancel()
+    assert len(set(seen)) == 5
 
 
 def test_messages_wait_while_too_many_tasks_have_no_answer(
