@@ -77,6 +77,17 @@ class ChaosServer:
         self._until(lambda: self.state(task_uuid).get("status") != "processing", TASK_SECONDS, f"{task_uuid} waits")
         return self.state(task_uuid)
 
+    def worker(self) -> int:
+        """The id of the worker process, as soon as there is one."""
+        command = ["ps", "--ppid", str(self.process.pid), "-o", "pid=,args=", "-ww"]
+        end = time.monotonic() + START_SECONDS
+        while time.monotonic() < end:
+            for line in subprocess.run(command, capture_output=True, text=True).stdout.splitlines():
+                if "spawn_main" in line:
+                    return int(line.split()[0])
+            time.sleep(0.02)
+        raise AssertionError("the server has no worker")
+
     def peak_memory(self) -> int:
         """The most bytes that the process of the API has had in memory."""
         return status_bytes(self.process.pid, "VmHWM")

@@ -12,6 +12,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from benchmarks.runs.process_status import status_bytes
 from tests.chaos.figures import record, repeats
 from tests.chaos.servers import KEY, ChaosServer, chaos_server
 from tests.fakes import picture
@@ -19,6 +20,8 @@ from tests.fakes import picture
 pytestmark = pytest.mark.chaos
 
 CLIENTS = 64
+# Of the renderer in the second half of a soak. 500 requests took it from 607 to 664 MB.
+MOST_GROWTH_MB = 100
 CLEAN = {"seed": 7, "steps": 4, "outputFormat": "PNG", "width": 256, "height": 256}
 PICTURE = "data:image/png;base64," + base64.b64encode(picture(256, 256)).decode()
 MODES: list[dict[str, Any]] = [
@@ -73,9 +76,11 @@ def test_after_a_soak_of_all_modes_with_aborts_a_picture_is_that_of_a_fresh_serv
     chance, requests = random.Random(17), repeats(40)
     with chaos_server(tmp_path / "fresh") as server:
         expected = drawn(server)
-    answered, given_up, refused = 0, 0, 0
+    answered, given_up, refused, renderer_mb = 0, 0, 0, list[float]()
     with chaos_server(tmp_path / "soaked") as server:
-        for _ in range(requests):
+        for number in range(requests):
+            if number % max(1, requests // 4) == 0:
+                renderer_mb.append(status_bytes(server.worker(), "VmHWM") // 10**6)
             mode = chance.choice(MODES) | {"seed": chance.randrange(1000), "taskUUID": str(uuid.uuid4())}
             wait = chance.choice([None, None, 0.05 + chance.random()])
             with contextlib.suppress(httpx2.TimeoutException):
@@ -88,8 +93,11 @@ def test_after_a_soak_of_all_modes_with_aborts_a_picture_is_that_of_a_fresh_serv
             if chance.random() < 0.5:
                 cancel(server, mode["taskUUID"])
         assert drawn(server) == expected
+        renderer_mb.append(status_bytes(server.worker(), "VmHWM") // 10**6)
+        assert renderer_mb[-1] - renderer_mb[len(renderer_mb) // 2] < MOST_GROWTH_MB  # each mode was drawn before
         assert server.terminate() == 0
-    record("soak", requests=requests, answered=answered, refused=refused, given_up=given_up)
+    figures = {"answered": answered, "refused": refused, "given_up": given_up, "renderer_mb": renderer_mb}
+    record("soak", requests=requests, **figures)
 
 
 def cancel(server: ChaosServer, task_uuid: str) -> None:

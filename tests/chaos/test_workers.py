@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import time
 from pathlib import Path
 
 import httpx2
@@ -16,23 +14,11 @@ pytestmark = pytest.mark.chaos
 START_SECONDS = 60
 
 
-def worker_of(server: ChaosServer) -> int:
-    """The id of the server's worker process, as soon as it has one."""
-    command = ["ps", "--ppid", str(server.process.pid), "-o", "pid=,args=", "-ww"]
-    end = time.monotonic() + START_SECONDS
-    while time.monotonic() < end:
-        for line in subprocess.run(command, capture_output=True, text=True).stdout.splitlines():
-            if "spawn_main" in line:
-                return int(line.split()[0])
-        time.sleep(0.02)
-    raise AssertionError("the server has no worker")
-
-
 def test_a_stopped_worker_is_ended_and_started_again(tmp_path: Path) -> None:
     """It was never noticed: its task and all behind it waited for ever."""
     with chaos_server(tmp_path, "--hang-seconds", "3") as server:
         server.send()  # from now on the seconds of a step are known
-        os.kill(worker_of(server), signal.SIGSTOP)
+        os.kill(server.worker(), signal.SIGSTOP)
         failed = server.send()
         assert "The worker did not answer for " in failed["message"]
         assert "imageURL" in server.send()
@@ -47,7 +33,7 @@ def test_a_worker_that_dies_at_each_start_is_explained(tmp_path: Path) -> None:
     environment = {"PYTHONPATH": f"{hook}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
     with chaos_server(tmp_path / "data", environment=environment) as server:
         (tmp_path / "broken").touch()
-        os.kill(worker_of(server), signal.SIGKILL)
+        os.kill(server.worker(), signal.SIGKILL)
         server.wait_ready(503)
         failed = server.send()
         assert failed["code"] == "modelNotReady"
@@ -77,7 +63,7 @@ def test_a_server_that_is_starting_ends_at_once(tmp_path: Path) -> None:
     """SIGTERM took 5.5 seconds: the worker that loads reads no message."""
     server = ChaosServer(tmp_path)
     try:
-        worker = worker_of(server)
+        worker = server.worker()
         assert server.terminate() == 0
         assert not Path(f"/proc/{worker}").exists()
     finally:
