@@ -1,11 +1,11 @@
 """Checks a LoRA file before it is installed: names, metadata, shapes and numbers.
 
 What would fail in each task that uses the file is found here. Reads numbers in pieces, and imports no torch: the API
-process runs it. Whether the shapes fit a model is known when they meet it.
+process runs it.
 """
 
 import mmap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pipelines.errors import LoraError
 from pipelines.lora.alphas import read_alphas
 from pipelines.lora.keys import LoraNames, check_file, is_norm
+from pipelines.lora.model_shapes import TransformerShapes, check_fits_one
 from pipelines.models.formats.containers.headers import FormatError, TensorEntry
 from pipelines.models.formats.containers.safetensors_header import read_safetensors_header
 
@@ -37,8 +38,11 @@ _ALPHA_SHAPES = ((), (1,))
 Entries = Mapping[str, TensorEntry]
 
 
-def check_upload(path: Path) -> LoraNames:
-    """Check a whole file, and return its names. Blocks for about a second for each gigabyte. Raises `LoraError`."""
+def check_upload(path: Path, models: Sequence[TransformerShapes] = ()) -> LoraNames:
+    """Check a whole file, and return its names. Blocks for about a second for each gigabyte.
+
+    Raises `LoraError`, also for a file that fits none of the models, if any are given.
+    """
     names = check_file(path)
     try:
         header = read_safetensors_header(path)
@@ -50,6 +54,10 @@ def check_upload(path: Path) -> LoraNames:
     }
     for module, entries in modules.items():
         _check_shapes(module, entries)
+    if models:
+        check_fits_one(
+            {name: {part: entry.shape for part, entry in parts.items()} for name, parts in modules.items()}, models
+        )
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         for module, entries in modules.items():
             for part, entry in entries.items():

@@ -20,6 +20,7 @@ import structlog
 
 from pipelines.catalog.schedules import file_schedule
 from pipelines.errors import LoraError
+from pipelines.lora.model_shapes import served_shapes
 from pipelines.lora.upload_check import check_upload
 from server.api.access.client import Client
 from server.api.runware.check.normalize import plain
@@ -211,9 +212,10 @@ class ModelUploads:
     async def _fetch(self, url: str, draft: Path) -> None:
         """Download a file and check its names, shapes and numbers. Raises `InvalidParameter`."""
         await asyncio.to_thread(draft.parent.mkdir, parents=True, exist_ok=True)
+        entries = self._loras.catalog("").entries
         try:
             await self._fetcher.download(url, draft)
-            await asyncio.to_thread(check_upload, draft)
+            await asyncio.to_thread(lambda: check_upload(draft, served_shapes(entries)))
         except MediaError as error:
             raise error.for_parameter("downloadURL") from error
         except LoraError as error:

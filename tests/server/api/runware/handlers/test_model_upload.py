@@ -27,6 +27,7 @@ FILES = {
     "/other.safetensors": lora_bytes(),
     "/page": b"<html>log in first</html>",
     "/flux": lora_bytes("single_transformer_blocks.0.attn.to_q"),
+    "/wide": lora_bytes(width=3072),
     "/checkpoint": lora_bytes().replace(b"lora_A", b"norm_A"),
     "/large": lora_bytes(rows=1500),  # 1.5 MB
 }
@@ -177,6 +178,7 @@ def test_a_private_one_is_its_owners_only(
         ("/missing", "answered with status 404"),
         ("/page", "no safetensors file"),
         ("/flux", "made for another model"),
+        ("/wide", "fits none of the served models"),
         ("/checkpoint", "unknown spelling"),
         ("/large", "larger than 1 MB"),
     ],
