@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 from pydantic_core import from_json
 
 from server.api.json_input.bounds import check_bounds, check_marks
+from server.api.json_input.long_texts import put_back, take_out
 from server.api.json_input.texts import check_texts, nesting
 from server.errors import InvalidRequest
 
@@ -20,8 +21,9 @@ _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]|[\ud800-\udfff]")
 def parse_json(body: bytes | bytearray | str) -> Any:
     """The JSON value of a body. A string of it may have half a surrogate pair. Raises `InvalidRequest`."""
     check_marks(body)
+    short, texts = take_out(body)
     try:
-        return _parse(body)
+        return put_back(_parse(short), texts) if texts else _parse(body)
     except ValueError as error:
         raise InvalidRequest(f"The request is not valid JSON: {error}.") from error
 

@@ -44,7 +44,8 @@ class Fetcher:
         """The body behind a URL. Raises `MediaError`."""
 
         async def join(response: httpx2.Response) -> bytes:
-            return b"".join([chunk async for chunk in self._chunks(response)])
+            chunks = [chunk async for chunk in self._chunks(response)]
+            return await asyncio.to_thread(b"".join, chunks)  # 100 MB would hold up the event loop
 
         return await self._fetch(url, join)
 
