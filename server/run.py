@@ -34,7 +34,7 @@ from server.machine.capacity import plan_capacity
 from server.machine.devices import DeviceError, find_cards, find_devices
 from server.process.data_lock import DataFolderInUse, lock_data_folder
 from server.process.greeting import greeting, local_url
-from server.process.listen import LOOPBACK, is_loopback, listen
+from server.process.listen import BACKLOG, LOOPBACK, is_loopback, listen
 from server.process.log_rate import limit_repeats
 from server.process.log_stream import protect_standard_streams
 from server.process.logs import configure_logs
@@ -46,6 +46,8 @@ log = structlog.get_logger()
 
 # Answers under way get this long after Ctrl-C. Workers then get `STOP_GRACE_SECONDS`.
 SHUTDOWN_SECONDS = 3
+# uvicorn takes them all before anything else runs, and each takes a tenth of a millisecond.
+ACCEPTED_AT_ONCE = 64
 # A client on the same busy machine may answer a ping late.
 WEBSOCKET_PING_TIMEOUT = 60.0
 
@@ -128,6 +130,7 @@ def _serve(settings: Settings, catalog: Catalog, devices: Sequence[str], sockets
         access_log=False,
         http=partial(GuardedHttp, guard=guard),  # type: ignore[arg-type]  a factory, which is all that uvicorn needs
         ws=partial(GuardedSocket, guard=guard, budget=app.state.body_budget, small=STRANGER_LIMIT),  # type: ignore[arg-type]
+        backlog=ACCEPTED_AT_ONCE,
         ws_max_size=settings.max_body_mb * MILLION,
         ws_per_message_deflate=False,  # pictures do not shrink, and deflating them holds up everybody else
         ws_ping_timeout=WEBSOCKET_PING_TIMEOUT,
@@ -179,6 +182,12 @@ class _Server(uvicorn.Server):
         self._catalog = catalog
         self._queue = queue
         self._keys = keys
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to accept. Connections that wait for it are as many as before: uvicorn has one number for both."""
+        await super().startup(sockets)
+        for sock in sockets or ():
+            sock.listen(BACKLOG)
 
     async def run_to_end(self, sockets: list[socket.socket]) -> int:
         """Serve, greet once a worker is ready, and end when no worker can start. Returns the exit status."""

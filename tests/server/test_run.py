@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import socket
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,34 @@ def test_it_greets_when_a_worker_is_ready_and_ends_at_an_interrupt(tmp_path: Pat
     assert str(tmp_path / "data") in greeting
     assert re.search(r"curl -s http://127\.0\.0\.1:\d+/v1 -H 'Content-Type", greeting)
     assert after == ["\nStopping. Unfinished tasks continue at the next start."]
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_INFO"), reason="only Linux tells how many may wait")
+def test_more_clients_may_wait_than_are_taken_at_a_time(
+    tmp_path: Path, terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[socket.socket] = []
+    most: list[int] = []
+
+    def open_sockets(host: str, port: int) -> list[socket.socket]:
+        opened.extend(listen(host, port))
+        return opened
+
+    def look(text: str, *, err: bool = False) -> None:
+        if "Try it:" in text:
+            most.extend(most_waiting(sock) for sock in opened)
+        terminal.echo(text, err=err)
+
+    monkeypatch.setattr(run, "listen", open_sockets)
+    monkeypatch.setattr(run.typer, "echo", look)
+    assert serve(settings(tmp_path)) == 0
+    assert most
+    assert min(most) > run.ACCEPTED_AT_ONCE
+
+
+def most_waiting(sock: socket.socket) -> int:
+    """How many clients may wait at a listening socket: `tcpi_sacked` of the kernel's `tcp_info`."""
+    return struct.unpack_from("I", sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104), 28)[0]
 
 
 def test_an_interrupt_while_the_models_load_ends_it_too(

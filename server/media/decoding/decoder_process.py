@@ -33,6 +33,9 @@ BYTES_OF_A_PIXEL = 32
 # For a process that is stopped, or waits for a disk. It is never reached by computing alone.
 MAX_WAIT_SECONDS = 120.0
 
+# The API process must answer at once while pictures are decoded.
+NICENESS = 5
+
 _MESSAGE_BYTES = 65_536
 _VARIABLES = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "SYSTEMROOT", "TMPDIR")
 
@@ -119,6 +122,7 @@ def main(descriptor: int) -> None:
     """Answer pictures until the other end is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server's own process ends this one
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    os.nice(NICENESS)
     with Connection(descriptor) as connection:
         while True:
             try:

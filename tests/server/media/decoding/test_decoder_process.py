@@ -78,6 +78,12 @@ def test_the_process_has_no_keys_and_no_torch(decoder: DecoderProcess, monkeypat
         own.kill()
 
 
+def test_the_process_gives_way_to_the_server(decoder: DecoderProcess) -> None:
+    decoder.decode(picture(), LIMIT, None)
+    ours = os.getpriority(os.PRIO_PROCESS, 0)
+    assert os.getpriority(os.PRIO_PROCESS, pid_of(decoder)) == min(19, ours + decoder_process.NICENESS)
+
+
 def test_the_limits_grow_with_the_picture(monkeypatch: pytest.MonkeyPatch) -> None:
     found: list[dict[int, int]] = []
     for pixels in (0, LIMIT):
