@@ -34,6 +34,7 @@ from server.machine.capacity import plan_capacity
 from server.machine.devices import DeviceError, find_cards, find_devices
 from server.process.data_lock import DataFolderInUse, lock_data_folder
 from server.process.greeting import greeting, local_url
+from server.process.interpreter import tune_interpreter
 from server.process.listen import BACKLOG, LOOPBACK, is_loopback, listen
 from server.process.log_rate import limit_repeats
 from server.process.log_stream import protect_standard_streams
@@ -185,6 +186,7 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to accept. Connections that wait for it are as many as before: uvicorn has one number for both."""
+        tune_interpreter()
         await super().startup(sockets)
         for sock in sockets or ():
             sock.listen(BACKLOG)

@@ -53,6 +53,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
 @pytest.fixture(autouse=True)
 def fakes(monkeypatch: pytest.MonkeyPatch, worker: FakeWorker) -> None:
     monkeypatch.setattr(run, "configure_logs", lambda level: None)
+    monkeypatch.setattr(run, "tune_interpreter", lambda: None)  # the tests are no garbage
     monkeypatch.setattr(run, "WorkerProcess", lambda *arguments, sharing: worker)
 
 
