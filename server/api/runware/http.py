@@ -65,8 +65,12 @@ class RunwareHttp:
         client = Client(owner, base_url(request, self._public_url), listens=False, size=size)
         watching = client.watch(request) if self._notices_hang_up else contextlib.nullcontext()
         with watching:
-            answers = await asyncio.gather(*(self._collect(task, client) for task in work))
-        return await self._pool.run(size, json_response, answers)
+            async with asyncio.TaskGroup() as group:
+                running = []
+                for task in work:
+                    running.append(group.create_task(self._collect(task, client)))
+                    await asyncio.sleep(0)  # a thousand would begin before anything else
+        return await self._pool.run(size, json_response, [task.result() for task in running])
 
     async def _collect(self, task: Any, client: Client) -> Answer:
         """Collect all answers of a task into one."""

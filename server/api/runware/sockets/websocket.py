@@ -102,6 +102,7 @@ class RunwareSocket:
                 await connection.send_alone(frame(refusal([error], task_ref(task))))
             else:
                 self._start(task, connection.session, connection, request_size(len(content), len(tasks)))
+                await asyncio.sleep(0)
 
     async def _check_key(self, connection: "_Connection") -> None:
         """Close a connection whose key has been revoked, has expired or was replaced since it authenticated."""

@@ -1,8 +1,11 @@
 import base64
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from server.api.json_output.file_texts import (
     FileText,
@@ -41,6 +44,12 @@ def test_nothing_is_read_before_it_is_sent(tmp_path: Path) -> None:
     text = FileText(tmp_path / "later")
     (tmp_path / "later").write_bytes(b"abc")
     assert compact_json([text]) == '["YWJj"]'
+
+
+@given(st.dictionaries(st.text(), st.lists(st.dictionaries(st.text(), st.text() | st.integers())) | st.integers()))
+def test_objects_and_their_lists_are_whole(value: dict[str, Any]) -> None:
+    assert json.loads(compact_json(value)) == value
+    assert compact_json(value) == json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 async def test_json_is_compact() -> None:
