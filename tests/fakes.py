@@ -150,6 +150,9 @@ class FakeWorker:
         """End in the middle of the jobs that are held."""
         self._ended_start = self.starts
 
+    async def answers(self, seconds: float) -> bool:
+        return not self.silent
+
     async def stop(self) -> None:
         self.go.set()
 

@@ -25,6 +25,17 @@ def test_a_stopped_worker_is_ended_and_started_again(tmp_path: Path) -> None:
         assert server.terminate() == 0
 
 
+def test_a_stopped_worker_is_noticed_without_a_task(tmp_path: Path) -> None:
+    """The next task failed: nothing was asked of a worker that has no task."""
+    with chaos_server(tmp_path, "--hang-seconds", "3") as server:
+        worker = server.worker()
+        os.kill(worker, signal.SIGSTOP)
+        server.wait_ready(503)
+        server.wait_ready()
+        assert "imageURL" in server.send()
+        assert not Path(f"/proc/{worker}").exists()
+
+
 def test_a_worker_that_dies_at_each_start_is_explained(tmp_path: Path) -> None:
     """It was started every second for ever, without a reason, and the waiting task was never answered."""
     hook = tmp_path / "hook"

@@ -31,6 +31,8 @@ LONGEST_PAUSE_SECONDS = 60.0
 _MOST_DOUBLINGS = 10  # more would not be a float some day
 # Ends in a row after which the waiting tasks are answered.
 FAILED_STARTS = 3
+# Between two questions to a worker without a job whether it still answers.
+IDLE_CHECK_SECONDS = 10.0
 # A worker that has lived this long had a good start.
 GOOD_LIFE_SECONDS = 60.0
 WorkerState = Literal["starting", "idle", "busy", "failed"]
@@ -189,6 +191,7 @@ class Supervisor:
         log.error("worker does not answer", device=self._worker.device, seconds=round(seconds), when=when)
         self._silence = f"The worker did not answer for {seconds:.0f} seconds {when}, so it was ended."
         await self._worker.kill()
+        self._on_worker_end()
         raise WorkerDied(self._silence)
 
     def _on_worker_end(self) -> None:
@@ -263,17 +266,19 @@ class Supervisor:
         return takes_more(self._neighbours, sharing.renders)
 
     async def _watch_silence(self) -> None:
-        """End a worker that does not answer while it has jobs."""
-        while True:
-            allowed = [rendering.allowed_silence(self._limits) for rendering in self._running]
-            self._heard.clear()
-            try:
-                async with asyncio.timeout(max(allowed, default=None)):
-                    await self._heard.wait()
-            except TimeoutError:
-                break
+        """End a worker that does not answer: while it has jobs, and to a question while it has none."""
         with contextlib.suppress(WorkerDied):
-            await self._end_silent_worker(max(allowed), "during this task")
+            while True:
+                allowed = [rendering.allowed_silence(self._limits) for rendering in self._running]
+                self._heard.clear()
+                try:
+                    async with asyncio.timeout(max(allowed, default=IDLE_CHECK_SECONDS)):
+                        await self._heard.wait()
+                except TimeoutError:
+                    if allowed:
+                        await self._end_silent_worker(max(allowed), "during this task")
+                    if not await self._worker.answers(self._limits.least):
+                        await self._end_silent_worker(self._limits.least, "while it had no task")
 
 
 def pause_seconds(ends: int) -> float:

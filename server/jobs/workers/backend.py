@@ -53,6 +53,10 @@ class Worker(Protocol):
         """Send previews of a job from now on, or no more. Raises `WorkerDied`."""
         ...
 
+    async def answers(self, seconds: float) -> bool:
+        """Whether the worker, which has no job, answers within some seconds. Raises `WorkerDied`."""
+        ...
+
     async def stop(self) -> None:
         """End the worker."""
         ...

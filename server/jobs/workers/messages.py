@@ -59,6 +59,11 @@ class Watch:
 
 
 @dataclass(frozen=True, slots=True)
+class Ping:
+    """Answer with `Pong`."""
+
+
+@dataclass(frozen=True, slots=True)
 class Stop:
     """End the process at its next step, with or without a job."""
 
@@ -80,6 +85,11 @@ class StartFailed:
     """The worker cannot start. The message says why."""
 
     message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pong:
+    """The worker reads its messages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,4 +182,4 @@ class Failed:
 
 
 Outcome = Finished | Cancelled | Failed  # the last reply to a job
-Reply = Ready | StartFailed | Loading | Progress | Preview | ImageWritten | Outcome
+Reply = Ready | StartFailed | Pong | Loading | Progress | Preview | ImageWritten | Outcome

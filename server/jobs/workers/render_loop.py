@@ -29,6 +29,8 @@ from server.jobs.workers.messages import (
     Loading,
     Outcome,
     Output,
+    Ping,
+    Pong,
     Preview,
     Progress,
     RenderJob,
@@ -169,6 +171,8 @@ class RenderLoop:
             if isinstance(message, RenderJob):
                 self._jobs[message.job_id] = job = OpenJob(message)
                 self._turns.add(message.job_id, message.owner, message.weight, job.cost_left)
+            elif isinstance(message, Ping):
+                self._send(Pong())
             elif isinstance(message, Completed):
                 message.done(message.future)
             elif isinstance(message, Cancel | Watch) and (job := self._jobs.get(message.job_id)):

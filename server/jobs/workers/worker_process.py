@@ -24,6 +24,7 @@ from server.jobs.workers.messages import (
     Cancel,
     ImageWritten,
     Outcome,
+    Ping,
     Ready,
     RenderJob,
     Reply,
@@ -140,6 +141,16 @@ class WorkerProcess:
         """Ask the process for previews of a job, or for no more."""
         self._send(Watch(job_id, watched))
 
+    async def answers(self, seconds: float) -> bool:
+        """Whether the process, which has no job, answers within some seconds. Raises `WorkerDied`."""
+        self._send(Ping())
+        try:
+            async with asyncio.timeout(seconds):
+                await self._replies.next(None)
+        except TimeoutError:
+            return False
+        return True
+
     async def stop(self) -> None:
         """End the process: at its next step if that comes within `STOP_GRACE_SECONDS`, else at once."""
         process, connection = self._process, self._connection
@@ -164,7 +175,7 @@ class WorkerProcess:
         lines = await asyncio.to_thread(self._errors.last_lines, _LAST_OUTPUT_SECONDS)
         return "; ".join((describe_exit(process.exitcode), *lines))
 
-    def _send(self, message: RenderJob | Cancel | Watch) -> None:
+    def _send(self, message: RenderJob | Cancel | Watch | Ping) -> None:
         if self._connection is None:
             raise WorkerDied
         try:

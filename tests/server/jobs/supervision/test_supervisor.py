@@ -339,6 +339,20 @@ async def test_a_worker_that_does_not_answer_while_it_loads_is_ended(
     supervised.task.cancel()
 
 
+async def test_a_worker_that_does_not_answer_without_a_job_is_ended(
+    worker: FakeWorker, store: WatchedStore, media: MediaStore, times: StepTimes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stopped process without a job was noticed by its next task, which failed."""
+    monkeypatch.setattr(supervisor_module, "IDLE_CHECK_SECONDS", 0.01)
+    supervised = Supervised(worker, store, media, times)
+    await store.idle.wait()
+    worker.silent = True
+    await until(lambda: worker.starts == 2)
+    assert worker.killed == 1
+    assert (await supervised.render(submission())).state == "done"
+    supervised.task.cancel()
+
+
 async def test_the_seconds_of_an_image_are_learnt(
     supervised: Supervised, worker: FakeWorker, times: StepTimes, store: WatchedStore
 ) -> None:

@@ -52,6 +52,12 @@ def job(folder: Path, job_id: int = 1, steps: int = 2) -> RenderJob:
     return RenderJob(job_id, replace(REQUEST, seed=7, steps=steps), Encoding("PNG", 95), outputs)
 
 
+async def test_a_worker_answers_before_and_after_a_job(started: Worker, tmp_path: Path) -> None:
+    assert await started.answers(30.0)
+    assert [reply async for reply in started.render(job(tmp_path))][-1] == Finished(1)
+    assert await started.answers(30.0)
+
+
 async def test_a_job_ends_after_all_its_images_with_one_last_reply(started: Worker, tmp_path: Path) -> None:
     assert started.description != started.device
     replies = [reply async for reply in started.render(job(tmp_path))]

@@ -27,6 +27,8 @@ from server.jobs.workers.messages import (
     ImageWritten,
     Loading,
     Output,
+    Ping,
+    Pong,
     Preview,
     Progress,
     RenderJob,
@@ -134,6 +136,12 @@ def test_a_job(job: RenderJob, sharing: Sharing, on_gpu: bool) -> None:
 def test_an_image_without_steps(job: RenderJob, sharing: Sharing) -> None:
     job = replace(job, request=replace(job.request, steps=0))
     assert kinds(serve(job, sharing=sharing)) == [ImageWritten, ImageWritten, Finished]
+
+
+def test_a_worker_answers_with_and_without_a_job(job: RenderJob) -> None:
+    assert serve(Ping(), LATER, Ping()) == [Pong(), Pong()]
+    replies = serve(job, Ping())
+    assert (kinds(replies).count(Pong), kinds(replies)[-1]) == (1, Finished)
 
 
 def test_previews_are_sent_while_the_job_is_watched_and_not_of_the_next(job: RenderJob) -> None:

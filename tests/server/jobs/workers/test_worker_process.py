@@ -118,6 +118,16 @@ async def test_a_process_that_does_not_answer_is_killed(process: WorkerProcess) 
     await process.kill()  # nothing is left to end
 
 
+async def test_a_stopped_process_without_a_job_does_not_answer(process: WorkerProcess) -> None:
+    assert await process.answers(30.0)
+    assert process.pid is not None
+    os.kill(process.pid, signal.SIGSTOP)
+    assert not await process.answers(0.05)
+    await process.kill()
+    with pytest.raises(WorkerDied):
+        await process.answers(30.0)
+
+
 async def test_the_last_words_of_a_process() -> None:
     process = process_of(fake_mains.fail_with_words)
     assert await process.last_words() == ""
