@@ -189,7 +189,12 @@ def post(make_body: Callable[[], bytes], *, key: bool = True) -> Attack:
 
 def task(**parameters: Any) -> bytes:
     """The body of a request of one picture."""
-    return json.dumps([{**TASK, "taskUUID": str(uuid.uuid4()), **parameters}]).encode()
+    return tasks(1, **parameters)
+
+
+def tasks(number: int, **parameters: Any) -> bytes:
+    """The body of a request of that many tasks."""
+    return json.dumps([{**TASK, "taskUUID": str(uuid.uuid4()), **parameters} for _ in range(number)]).encode()
 
 
 def at_once(number: int, attack: Attack) -> Attack:
@@ -270,15 +275,23 @@ def picture(data: bytes) -> bytes:
     return json.dumps([upload(data)]).encode()
 
 
+def picture_text(text: str) -> bytes:
+    """The body of a request that uploads what a text says."""
+    return json.dumps([upload(b"") | {"image": text}]).encode()
+
+
 ATTACKS: dict[str, Attack] = {
     "`lora` of 5 million entries, 10 MB": post(lambda: task(lora=[1] * 5_000_000)),
     "100,000 unknown LoRAs": post(lambda: task(lora=[{"model": f"a:{n}@1", "weight": 1} for n in range(100_000)])),
     "a million unknown parameters": post(lambda: task(**{f"p{n}": 1 for n in range(1_000_000)})),
+    "1,000 tasks of 150 unknown parameters": post(lambda: tasks(1000, **{f"p{n}": 1 for n in range(150)})),
     "99 MB of `[],` without a key": post(marks, key=False),
     "99 MB of `[],` with a key": post(marks),
     "99 MB of `[],` over a WebSocket, without a key": frame_of_a_stranger,
     "20 unfinished bodies of 30 MB": unfinished_bodies,
     "1,200 idle connections": idle_connections,
+    "30 MB of percent-encoded bytes": post(lambda: picture_text("data:," + "%41" * 10_000_000)),
+    "a picture of 60 MB in base64 that is none": post(lambda: picture(bytes(45 * MB))),
     "a JPEG of 3,000 scans": post(lambda: picture(jpeg_of_scans(3000))),
     "a JPEG of 16 megapixels and 90 scans": post(lambda: picture(jpeg_of_scans(80))),
     "16 PNGs of 64 megapixels": at_once(16, post(lambda: picture(large_png()))),
