@@ -164,6 +164,7 @@ async def measure_waiting(server: RunningServer, report: Report) -> None:
     report("healthz in ms, nobody waits", percentiles(found.alone))
     report(f"healthz in ms, {WAITING_CLIENTS} clients wait", percentiles(found.waiting))
     report(f"memory in MB, {WAITING_CLIENTS} clients wait", found.memory)
+    report("server CPU in ms, of a healthz and of a second held", found.cpu)
 
 
 def run(requests: int, report: Report) -> None:

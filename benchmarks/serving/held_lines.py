@@ -15,7 +15,7 @@ from typing import Any
 import httpx2
 from websockets.asyncio.client import connect
 
-from benchmarks.runs.process_status import status_bytes
+from benchmarks.runs.process_status import cpu_seconds, status_bytes
 
 # Behind a task that renders for minutes, none of these begins.
 PROMPT = {
@@ -98,22 +98,37 @@ async def probe_health(web: httpx2.AsyncClient) -> list[float]:
 class HeldLines:
     """The milliseconds of health checks while nobody waits and while clients do, and the server's memory in MB.
 
-    The memory is that before, while the lines are held, and some time later.
+    The memory is that before, while the lines are held, and some time later. `cpu` are the milliseconds of the server's
+    CPU time for a check, alone and waiting, and for a second in which lines are held and nobody asks.
     """
 
     alone: list[float]
     waiting: list[float]
     memory: dict[str, float]
+    cpu: dict[str, float]
 
 
 async def measure_held_lines(web: httpx2.AsyncClient, pid: int, clients: int, long_task: dict[str, Any]) -> HeldLines:
     """Measure what a number of waiting clients cost. `long_task` keeps the worker busy all the time."""
     await web.post("/v1", json=[{**long_task, "taskUUID": str(uuid.uuid4()), "deliveryMethod": "async"}])
-    alone = await probe_health(web)
-    memory = {"before": status_bytes(pid, "VmRSS")}
-    async with held_lines(web, clients):
-        waiting = await probe_health(web)
-        memory["held"] = status_bytes(pid, "VmRSS")
-        await asyncio.sleep(KEPT_SECONDS)
-        memory["later"] = status_bytes(pid, "VmRSS")
-    return HeldLines(alone, waiting, {name: round(found / 1e6, 1) for name, found in memory.items()})
+    # Each request of a client looks through all its connections, so the checks have a client of their own.
+    async with httpx2.AsyncClient(base_url=web.base_url) as checks:
+        used = [cpu_seconds(pid)]
+        alone = await probe_health(checks)
+        used.append(cpu_seconds(pid))
+        memory = {"before": status_bytes(pid, "VmRSS")}
+        async with held_lines(web, clients):
+            used.append(cpu_seconds(pid))
+            waiting = await probe_health(checks)
+            used.append(cpu_seconds(pid))
+            memory["held"] = status_bytes(pid, "VmRSS")
+            await asyncio.sleep(KEPT_SECONDS)
+            used.append(cpu_seconds(pid))
+            memory["later"] = status_bytes(pid, "VmRSS")
+    cpu = {
+        "alone": 1000 * (used[1] - used[0]) / PROBES,
+        "waiting": 1000 * (used[3] - used[2]) / PROBES,
+        "held": 1000 * (used[4] - used[3]) / KEPT_SECONDS,
+    }
+    megabytes = {name: round(found / 1e6, 1) for name, found in memory.items()}
+    return HeldLines(alone, waiting, megabytes, {name: round(found, 2) for name, found in cpu.items()})

@@ -1,10 +1,11 @@
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 
-from benchmarks.runs.process_status import status_bytes
+from benchmarks.runs.process_status import cpu_seconds, status_bytes
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
@@ -14,6 +15,13 @@ def test_the_memory_of_this_process() -> None:
     assert 10**6 < status_bytes(os.getpid(), "VmHWM") < 10**11
 
 
+def test_the_cpu_time_of_this_process() -> None:
+    before = cpu_seconds(os.getpid())
+    while cpu_seconds(os.getpid()) == before:
+        pass
+    assert 0 < before < time.process_time()
+
+
 def test_a_process_that_has_ended() -> None:
     with subprocess.Popen([sys.executable, "-c", ""]) as child:
         os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
@@ -21,3 +29,5 @@ def test_a_process_that_has_ended() -> None:
             status_bytes(child.pid, "VmHWM")
     with pytest.raises(FileNotFoundError):
         status_bytes(2**30, "VmHWM")
+    with pytest.raises(FileNotFoundError):
+        cpu_seconds(2**30)

@@ -40,3 +40,4 @@ async def test_a_real_server_holds_lines_in_every_way(tmp_path: Path, monkeypatc
             found = await measure_held_lines(web, server.pid, len(WAYS), LONG_TASK)
     assert len(found.alone) == len(found.waiting) == 5
     assert found.memory.keys() == {"before", "held", "later"}
+    assert found.cpu.keys() == {"alone", "waiting", "held"}
