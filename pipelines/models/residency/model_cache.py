@@ -1,5 +1,6 @@
 """The models that are loaded on one device."""
 
+from collections import defaultdict
 from dataclasses import replace
 from functools import partial
 from typing import get_args
@@ -11,6 +12,7 @@ from accel.kernels.attention import AttentionUnavailable
 from accel.kernels.compiled_block import CompiledBlocks, Kernels
 from accel.kernels.joint_heads import has_triton
 from pipelines.catalog.catalog import ModelEntry
+from pipelines.catalog.component_files import ComponentFiles
 from pipelines.errors import LoadError
 from pipelines.models.checkpoint import Checkpoint, LoadedModel
 from pipelines.models.devices import check_device, compute_dtype, device_card, free_memory, limit_memory
@@ -23,7 +25,7 @@ from pipelines.models.loading.kept_components import KeptComponents, shared_iden
 from pipelines.models.loading.loader import load
 from pipelines.models.memory import ByteBudgetCache, Kind, budgets_within, storage_bytes
 from pipelines.models.plan import WeightsPlan, resident_plan
-from pipelines.models.planning.admission import Admission
+from pipelines.models.planning.admission import Admission, LearntPeaks
 from pipelines.models.planning.cards import CPU, Card, Host
 from pipelines.models.planning.entries import plan_entry, usual_workload
 from pipelines.models.planning.host_memory import free_host_memory
@@ -48,6 +50,7 @@ class ModelCache:
         limit_memory(self._device, options.plan.vram)
         self._models = LoadedModels(DeviceTurns(self._device), self._free_host_memory)
         self._kept = KeptComponents()
+        self._learnt = defaultdict[ComponentFiles, LearntPeaks](LearntPeaks)
 
     def get(self, entry: ModelEntry) -> LoadedModel:
         """The model of an entry, loaded if need be. Raises `LoadError`."""
@@ -79,7 +82,8 @@ class ModelCache:
                 "--exactness relaxed and --fused-heads on have no effect: the blocks are not compiled", model=entry.air
             )
         memory = ByteBudgetCache(budgets_within(plan.adapter_bytes))
-        admission = Admission(plan, usual_workload(entry, self._options.plan), card.memory) if card.memory else None
+        planned, learnt = usual_workload(entry, self._options.plan), self._learnt[entry.files]
+        admission = Admission(plan, planned, card.memory, learnt) if card.memory else None
         model = LoadedModel(checkpoint, plan, self._prompts(entry, checkpoint, plan), memory, admission)
         self._models.add(entry.files, model)
         return model

@@ -2,7 +2,7 @@ import pytest
 
 from pipelines.errors import SizeError
 from pipelines.models.plan import WeightsPlan, resident_plan
-from pipelines.models.planning.admission import Admission
+from pipelines.models.planning.admission import Admission, LearntPeaks
 from pipelines.models.planning.cards import GIB, Host, find_card
 from pipelines.models.planning.planner import Planner, Wishes
 from pipelines.models.planning.sizes import QWEN_IMAGE
@@ -70,6 +70,16 @@ def test_larger_requests_than_one_that_ran_out_are_refused_until_it_succeeds(adm
     admission.record(SMALL, SMALL.denoise_bytes)
     admission.record_failure(PLANNED)
     admission.check(SMALL)
+
+
+def test_what_was_learnt_outlives_the_weights(admission: Admission, plan: WeightsPlan) -> None:
+    learnt = LearntPeaks()
+    first, again = (Admission(plan, PLANNED, MEMORY, learnt) for _ in range(2))
+    first.record(SMALL, int(1.5 * SMALL.denoise_bytes))
+    assert again.expected_peak(SMALL) > admission.expected_peak(SMALL)
+    first.record_failure(Workload(128, 128))
+    with pytest.raises(SizeError, match="just run out"):
+        again.check(SMALL)
 
 
 def test_a_device_without_memory_of_its_own_takes_everything() -> None:

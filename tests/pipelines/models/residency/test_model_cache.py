@@ -20,6 +20,7 @@ from pipelines.models.plan import ComponentPlan, Precision, WeightsPlan, residen
 from pipelines.models.planning.cards import GIB, make_card
 from pipelines.models.planning.entries import PlanOptions
 from pipelines.models.planning.planner import Wish, Wishes
+from pipelines.models.planning.workload import Workload
 from pipelines.models.residency import model_cache
 from pipelines.models.residency.loaded_models import RESERVE_BYTES
 from pipelines.models.residency.model_cache import ModelCache
@@ -243,6 +244,22 @@ def test_a_request_that_does_not_fit_the_card_is_refused_before_it_starts(
     assert not steps
     generate(asked(width=64, height=64), 0, model, row, lambda step, _: steps.append(step))
     assert steps
+
+
+def test_a_size_that_ran_out_is_remembered_when_the_weights_are_loaded_anew(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(model_cache, "device_card", lambda device: make_card("small", 5 * GIB, (8, 6)))
+    row, models = entry("text_to_image", folder), ModelCache("cpu")
+    first = models.get(row).admission
+    assert first is not None
+    first.record_failure(Workload(64, 64))
+    models.free_memory(models=True)
+    again = models.get(row).admission
+    assert again is not None
+    assert again is not first
+    with pytest.raises(SizeError, match="just run out"):
+        again.check(Workload(128, 128))
 
 
 def waiting_plan(precision: Precision) -> WeightsPlan:
