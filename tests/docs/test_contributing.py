@@ -13,7 +13,15 @@ import pytest
 from tests.docs.pages import ROOT, text_of
 
 PAGE = ROOT / "CONTRIBUTING.md"
-RECIPES = {"A scheduler", "A step cache", "A dialect", "A model", "A weight format", "A quantization"}
+RECIPES = {
+    "A scheduler",
+    "A step cache",
+    "A dialect",
+    "A view of the web page",
+    "A model",
+    "A weight format",
+    "A quantization",
+}
 LONGEST = 10  # steps
 PACKAGES = ("accel", "pipelines", "examples", "tests", "training")
 

@@ -17,9 +17,11 @@ from pipelines.catalog.weights_fingerprint import fingerprint
 from tests.docs.pages import ROOT, text_of
 
 RESULTS = ROOT / "benchmarks" / "results" / "step-caches-cpu.jsonl"
+VIEWS = ("make-light", "make-dark", "server", "narrow")
 FIGURES = {
     "docs/figures/step-caches.png": "make bench-caches",
     "docs/figures/parameters.png": "python -m docs.figures.parameters",
+    **{f"docs/figures/page-{name}.png": "python -m docs.figures.page" for name in VIEWS},
     "pipelines/catalog/embedded/samples.png": "python -m training.scores.evaluate --sheet",
 }
 

@@ -31,6 +31,9 @@ export function modelOf(task) {
   return name ? models.find((model) => [model.air, ...model.slugs].some((one) => one.toLowerCase() === name)) : models[0];
 }
 
+/** What people call a model or an adapter. Some names have the version already. */
+export const titleOf = ({ name, version }) => (name.includes(version) ? name : `${name} ${version}`);
+
 function take(answer) {
   info = answer;
   for (const listener of listeners) listener();

@@ -157,9 +157,9 @@ async function poll() {
   }
 }
 
-/** How a task stands by `getTaskDetails`. */
+/** How a task stands by `getTaskDetails`. Its stream knows more, if it has got one meanwhile. */
 function takeDetails(entry, { state, estimate, response, request: [task] }) {
-  if (!entry || !isOpen(entry)) return;
+  if (!entry || !isOpen(entry) || streams.has(entry.taskUUID)) return;
   entry.results = (response.data ?? []).map((item) => ({ ...item, taskUUID: entry.taskUUID, taskType: task.taskType }));
   const error = response.errors?.[0];
   if (error) Object.assign(entry, { error: error.message, code: error.code, parameter: error.parameter });

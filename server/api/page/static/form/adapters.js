@@ -3,7 +3,7 @@
 import { newUUID, sendTask } from "../api.js";
 import { h, icon, keepFocus, replace } from "../dom.js";
 import { t } from "../i18n.js";
-import { getInfo } from "../info.js";
+import { getInfo, titleOf } from "../info.js";
 import { showError } from "../messages.js";
 import { remember } from "../pictures.js";
 import { getDraft, setMember } from "../state.js";
@@ -56,7 +56,7 @@ function rowList(member, offers, controls) {
   const rows = () => getDraft()[member] ?? [];
   const row = (one, place) => {
     const change = (patch) => setMember(member, rows().map((other, index) => (index === place ? without({ ...other, ...patch }) : other)));
-    const names = offers().map(({ air, name, version }) => [air, `${name} ${version}`]);
+    const names = offers().map((offer) => [offer.air, titleOf(offer)]);
     const all = names.some(([air]) => air === one.model) ? names : [...names, [one.model, one.model]];
     return h(
       "div",

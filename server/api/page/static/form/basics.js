@@ -2,7 +2,7 @@
 
 import { h, icon, replace } from "../dom.js";
 import { t } from "../i18n.js";
-import { getInfo, modelOf } from "../info.js";
+import { getInfo, modelOf, titleOf } from "../info.js";
 import { getDraft, setMember } from "../state.js";
 import { field, numberInput, select, textArea } from "./controls.js";
 
@@ -26,7 +26,7 @@ export function promptSection() {
   );
   const update = (draft) => {
     const chosen = modelOf(draft);
-    model.update((getInfo()?.models ?? []).map(({ air, name, version }) => [air, `${name} ${version}`]));
+    model.update((getInfo()?.models ?? []).map((one) => [one.air, titleOf(one)]));
     if (chosen) model.element.value = chosen.air;
     comment.textContent = chosen?.embedded ? t("form.embedded") : "";
     prompt.update(t(chosen?.references[1] ? "form.editHint" : "form.promptHint"));

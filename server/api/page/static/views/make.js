@@ -9,7 +9,7 @@ import { referenceSection, seedImageSection } from "../form/images.js";
 import { outputSection } from "../form/output.js";
 import { acceptDrops } from "../form/slots.js";
 import { t } from "../i18n.js";
-import { getInfo, loadInfo, modelOf, onInfo } from "../info.js";
+import { getInfo, loadInfo, modelOf, titleOf, onInfo } from "../info.js";
 import { showError, showNote } from "../messages.js";
 import { brings, offered } from "../pictures.js";
 import { draftOf, readReceipt } from "../receipts.js";
@@ -87,7 +87,7 @@ async function takeAnywhere(sources, references) {
     const editor = getInfo().models.find((model) => model.references[1] > 0);
     if (!editor) throw new Error(t("pictures.noEditor"));
     setMember("model", editor.air);
-    showNote(t("pictures.switched", { model: `${editor.name} ${editor.version}` }));
+    showNote(t("pictures.switched", { model: titleOf(editor) }));
   }
   await references.take(sources);
 }

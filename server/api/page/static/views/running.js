@@ -9,20 +9,30 @@ import { allTasks, cancel, forget, isOpen, onTasks, secondsLeft } from "../tasks
 /** Show the tasks in a container. `open(entry, item)` is called for a picture that is chosen. Returns a close function. */
 export function runningView(container, open) {
   const cards = new Map();
-  const list = h("div", { class: "cards" });
+  const queue = h("div", { class: "queue", role: "group", tabindex: 0, "aria-label": t("tasks.waiting") });
+  const begun = h("div", { class: "cards" });
   const empty = h("p", { class: "muted nothing" }, t("tasks.none"));
-  replace(container, empty, list);
+  let arranged = "";
+  replace(container, empty, queue, begun);
 
   const card = (entry) => {
     if (!cards.has(entry.taskUUID)) cards.set(entry.taskUUID, makeCard(entry, open));
     return cards.get(entry.taskUUID);
   };
+  /** The next one of the queue is on top, and of the others the latest. */
   const arrange = () => {
+    const waiting = allTasks().filter(waits).reverse();
+    const others = allTasks().filter((entry) => !waits(entry));
+    const order = [...waiting, null, ...others].map((entry) => entry?.taskUUID).join();
+    if (order === arranged) return;
+    arranged = order;
     empty.hidden = allTasks().length > 0;
-    replace(list, allTasks().map((entry) => card(entry).element));
+    queue.hidden = waiting.length === 0;
+    replace(queue, waiting.map((entry) => card(entry).element));
+    replace(begun, others.map((entry) => card(entry).element));
   };
   const stop = onTasks((entry, change) => {
-    if (change === "new" || change === "removed") arrange();
+    arrange();
     if (change !== "removed") card(entry).update();
     if (change === "end") announce(t(`tasks.${entry.state}`, { prompt: entry.task.positivePrompt ?? "" }));
   });
@@ -31,6 +41,8 @@ export function runningView(container, open) {
   const timer = setInterval(() => allTasks().filter(isOpen).forEach((entry) => card(entry).update()), 1000);
   return () => (stop(), clearInterval(timer));
 }
+
+const waits = (entry) => entry.state === "sending" || entry.state === "queued";
 
 function makeCard(entry, open) {
   const pictures = h("div", { class: "pictures" });

@@ -3,6 +3,7 @@
 import { cancelTask, getJson } from "../api.js";
 import { h, replace } from "../dom.js";
 import { currentLanguage, duration, number, t } from "../i18n.js";
+import { titleOf } from "../info.js";
 import { showError } from "../messages.js";
 
 const REFRESH_MILLISECONDS = 3000;
@@ -50,7 +51,7 @@ function grid({ devices, queue, models, paces, versions }, log) {
 }
 
 function show(parts, state) {
-  const models = Object.fromEntries(state.models.map((model) => [model.air.toLowerCase(), `${model.name} ${model.version}`]));
+  const models = Object.fromEntries(state.models.map((model) => [model.air.toLowerCase(), titleOf(model)]));
   const name = (air) => models[air?.toLowerCase()] ?? air;
   replace(parts.devices.body, state.status === "ready" ? null : h("p", { class: "bad" }, state.status), state.devices.map((device) => deviceCard(device, name)), state.memory.map(memoryBar));
   replace(parts.queue.body, queueTable(state.queue));
@@ -88,7 +89,7 @@ function modelTable({ models, devices }) {
   return table(
     [t("server.model"), t("server.air"), t("server.pictures"), t("server.steps"), t("server.guidance")],
     models.map((model) => [
-      [model.name, " ", model.version, model.embedded && h("span", { class: "badge" }, t("server.embedded")), loaded.has(model.air.toLowerCase()) && h("span", { class: "badge", dataset: { state: "idle" } }, t("server.loaded"))],
+      [titleOf(model), " ", model.embedded && h("span", { class: "badge" }, t("server.embedded")), loaded.has(model.air.toLowerCase()) && h("span", { class: "badge", dataset: { state: "idle" } }, t("server.loaded"))],
       h("code", {}, model.air),
       model.references[0] === model.references[1] ? number(model.references[0]) : model.references.join("–"),
       number(model.defaults.steps),
@@ -109,7 +110,7 @@ function paceTable(paces, name) {
 /** The log of tasks, a page at a time. */
 function logPanel() {
   let offset = 0;
-  const body = h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": t("server.log") });
+  const body = h("div", { class: "scroll log", tabindex: 0, role: "region", "aria-label": t("server.log") });
   const earlier = h("button", { type: "button", onclick: () => turn(PAGE) }, t("server.earlier"));
   const later = h("button", { type: "button", onclick: () => turn(-PAGE) }, t("server.later"));
   const element = h("section", { class: "panel stack" }, h("h2", {}, t("server.log")), body, h("div", { class: "row end" }, later, earlier));
@@ -128,7 +129,7 @@ function logPanel() {
 }
 
 function logTable(tasks, refresh) {
-  const time = new Intl.DateTimeFormat(currentLanguage(), { dateStyle: "short", timeStyle: "medium" });
+  const time = new Intl.DateTimeFormat(currentLanguage(), { dateStyle: "short", timeStyle: "short" });
   const stop = (task) => cancelTask(task.taskUUID).then(refresh).catch(showError);
   return table(
     [t("server.when"), t("server.state"), t("server.model"), t("server.prompt"), t("server.images"), t("server.seconds"), t("server.note")],

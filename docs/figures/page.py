@@ -1,0 +1,104 @@
+"""Draws docs/figures/page-*.png: the views of the web page.
+
+    ownware serve --weights embedded --data-dir EMPTY_FOLDER &
+    python -m docs.figures.page --out docs/figures [--url http://127.0.0.1:8000]
+
+Drives the system's Chromium on a running server, as a visitor would. The pictures are those of the embedded checkpoint.
+The figures' text chunk `weights` has the fingerprint of the weights, as the receipt of a picture says it.
+"""
+
+import argparse
+import io
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlencode
+
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+from playwright.sync_api import Page, expect, sync_playwright
+
+WIDE, NARROW = {"width": 1280, "height": 860}, {"width": 380, "height": 780}
+PATIENCE = 60_000  # milliseconds
+SMALL = {"width": "256", "height": "256", "acceleratorOptions": '{"teaCache":true}'}
+DONE = (
+    "a small blue square at the left on a yellow background",
+    "a large green triangle at the center on a white background",
+    "a large red circle at the center on a white background",
+)
+# It is caught in the middle, so it takes longer.
+RUNNING = {
+    "positivePrompt": "a large purple circle at the center on a yellow background",
+    "width": "512",
+    "height": "512",
+    "steps": "50",
+    "seed": "7",
+    "acceleratorOptions": '{"teaCache":true}',
+}
+STEPS_SEEN = 30
+
+
+@contextmanager
+def visit(url: str, size: dict[str, int], theme: str) -> Iterator[Page]:
+    """A page of a new visitor, at the form."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"))
+        context = browser.new_context(locale="en-US", viewport=size, color_scheme=theme)  # pyright: ignore[reportArgumentType]
+        page = context.new_page()
+        page.set_default_timeout(PATIENCE)
+        page.goto(f"{url}/#/make")
+        expect(page.get_by_label("Model", exact=True)).not_to_have_value("")
+        yield page
+        browser.close()
+
+
+def run_task(page: Page, url: str, draft: dict[str, str]) -> None:
+    """Open the address of a draft, and send its task."""
+    page.goto(f"{url}/#/make?{urlencode(draft)}")
+    expect(page.get_by_label("Prompt", exact=True)).to_have_value(draft["positivePrompt"])
+    page.get_by_role("button", name="Make").click()
+
+
+def save(page: Page, path: Path, weights: str) -> None:
+    """Write what the window shows, and the fingerprint of the weights."""
+    text = PngInfo()
+    text.add_text("weights", weights)
+    Image.open(io.BytesIO(page.screenshot())).convert("RGB").save(path, pnginfo=text, optimize=True)
+
+
+def draw_make(page: Page, url: str, path: Path) -> str:
+    """The form, three pictures, and a fourth one on its way. Returns the fingerprint of the weights."""
+    for seed, prompt in enumerate(DONE):
+        run_task(page, url, {"positivePrompt": prompt, "seed": str(seed), **SMALL})
+        expect(page.locator(".card").first).to_have_attribute("data-state", "done", timeout=PATIENCE)
+    image = str(page.locator(".card a").first.get_attribute("href"))
+    receipt = page.request.get(f"{url}/v1/receipts/{Path(image).stem}").json()["receipt"]
+    weights = str(receipt["model"]["digest"])
+    run_task(page, url, RUNNING)
+    seen = page.locator(".card").first.locator(f".bar i:nth-child({STEPS_SEEN})[class]")
+    expect(seen).to_be_attached(timeout=PATIENCE)
+    save(page, path, weights)
+    return weights
+
+
+def main() -> None:
+    """Draw every view."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("docs/figures"))
+    parser.add_argument("--url", default="http://127.0.0.1:8000")
+    arguments = parser.parse_args()
+    weights = ""
+    for theme in ("light", "dark"):
+        with visit(arguments.url, WIDE, theme) as page:
+            weights = draw_make(page, arguments.url, arguments.out / f"page-make-{theme}.png")
+    with visit(arguments.url, WIDE, "light") as page:
+        page.goto(f"{arguments.url}/#/server")
+        expect(page.get_by_role("cell", name="runware:108@20")).to_be_visible()
+        save(page, arguments.out / "page-server.png", weights)
+    with visit(arguments.url, NARROW, "light") as page:
+        save(page, arguments.out / "page-narrow.png", weights)
+
+
+if __name__ == "__main__":
+    main()
