@@ -5,7 +5,8 @@ takes `generate`.
 """
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -143,6 +144,17 @@ class ImageRender:
                     after_step()
                 image = finish(state)
         return image
+
+
+def advance_together(renders: Sequence[ImageRender]) -> None:
+    """Advance images of one request by one step, in one pass over the blocks."""
+    with ExitStack() as parts:
+        for render in renders:
+            parts.enter_context(render._memory.running())
+            parts.enter_context(render._timer.step(len(renders)))
+        graphs = parts.enter_context(count_graphs(renders[0]._model.checkpoint))
+        advance([render.state for render in renders], together=True)
+        renders[0]._recompiled += graphs()
 
 
 def _cache_warnings(cache: CacheReport | None) -> Iterator[str]:

@@ -4,7 +4,7 @@ All state of a render is in its `RenderState`; the shared models are never chang
 steps and taking turns need no special cases. Knows models and numbers; knows no JSON.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 
@@ -222,11 +222,16 @@ def begin(
 
 
 @torch.inference_mode()
-def advance(states: Sequence[RenderState]) -> None:
-    """Advance each image by one step. The result never depends on the other images in the list."""
-    for state in states:
+def advance(states: Sequence[RenderState], *, together: bool = False) -> None:
+    """Advance each image by one step. The result never depends on the other images in the list.
+
+    `together` evaluates the images in one pass over the blocks, so streamed weights are copied once. They are of one
+    model, at one step, and have neither caches nor LoRAs nor ControlNets.
+    """
+    velocities = _evaluate_together(states) if together else [None] * len(states)
+    for state, velocity in zip(states, velocities, strict=True):
         sigma, sigma_next = state.sigmas[state.step], state.sigmas[state.step + 1]
-        state.latents = state.solver.step(partial(_guided, state), state.latents, sigma, sigma_next)
+        state.latents = state.solver.step(_evaluator(state, velocity), state.latents, sigma, sigma_next)
         state.step += 1
         if state.inpainting is not None:
             state.latents = state.inpainting.blend(state.latents, sigma_next, state.step / state.total)
@@ -288,8 +293,46 @@ def _aspect_warning(request: RenderRequest, shown: tuple[int, int] | None, entry
         yield f"The reference image is {shown[0]}×{shown[1]} pixels. The image has another aspect: {size[0]}×{size[1]}."
 
 
+def _evaluator(
+    state: RenderState, velocity: torch.Tensor | None
+) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+    """What evaluates the model for a solver. The velocity of the latents may be known already."""
+    latents = state.latents
+
+    def evaluate(sample: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+        if velocity is not None and sample is latents:
+            return velocity
+        return _guided(state, sample, sigma)
+
+    return evaluate
+
+
+def _evaluate_together(states: Sequence[RenderState]) -> list[torch.Tensor]:
+    """The velocity of each image at its latents. All branches go through a block before the next one runs."""
+    runners = []
+    for state in states:
+        evaluation = _evaluation(state, state.latents, state.sigmas[state.step])
+        runners.append([evaluation.runner(forward) for forward in evaluation.forwards])
+    run_together([runner for own in runners for runner in own], runners[0][0].depth)
+    return [_apply_cfg(state, [runner.output() for runner in own]) for state, own in zip(states, runners, strict=True)]
+
+
 def _guided(state: RenderState, sample: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
     """The velocity of a sample at a sigma, with true CFG where it is on."""
+    evaluation = _evaluation(state, sample, sigma)
+    with apply_loras(state.loras):
+        if (watching := state.recorder or state.cache) is not None:
+            return _apply_cfg(state, watching.evaluate(evaluation))
+        return _apply_cfg(state, [output[:, : sample.shape[1]] for output in _predict(evaluation)])
+
+
+def _apply_cfg(state: RenderState, velocities: Sequence[torch.Tensor]) -> torch.Tensor:
+    velocity, *negative = velocities
+    return apply_cfg(velocity, negative[0], state.true_cfg_scale) if negative else velocity
+
+
+def _evaluation(state: RenderState, sample: torch.Tensor, sigma: torch.Tensor) -> Evaluation:
+    """What the transformer is to predict for each branch of guidance."""
 
     @cache  # runs once for both branches, and never where a step cache skips all blocks
     def added() -> ControlResiduals:
@@ -310,20 +353,12 @@ def _guided(state: RenderState, sample: torch.Tensor, sigma: torch.Tensor) -> to
     if state.uncond is not None:
         after_block = blockwise_residuals(blockwise, state.step, conditional=False)
         forwards.append(Forward("uncond", state.uncond, lambda: added().uncond, after_block))
-    velocity, *negative = _velocities(state, sample, sigma, forwards)
-    return apply_cfg(velocity, negative[0], state.true_cfg_scale) if negative else velocity
-
-
-def _velocities(
-    state: RenderState, sample: torch.Tensor, sigma: torch.Tensor, forwards: Sequence[Forward]
-) -> list[torch.Tensor]:
-    """The transformer's prediction for each branch of guidance, on the image's own tokens only."""
     tokens, shapes = sample, [state.shape]
     if state.references is not None:
         tokens = torch.cat([tokens, state.references.tokens], dim=1)
         shapes += state.references.shapes
     timestep = timestep_of(sample, sigma)
-    evaluation = Evaluation(
+    return Evaluation(
         state.checkpoint.transformer,
         tokens,
         timestep,
@@ -333,10 +368,6 @@ def _velocities(
         controls=tuple(control.start <= state.step < control.end for control in state.controls),
         weights=_weights(state, timestep),
     )
-    with apply_loras(state.loras):
-        if (watching := state.recorder or state.cache) is not None:
-            return watching.evaluate(evaluation)
-        return [output[:, : sample.shape[1]] for output in _predict(evaluation)]
 
 
 def _predict(evaluation: Evaluation) -> list[torch.Tensor]:

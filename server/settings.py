@@ -132,6 +132,11 @@ class Settings(BaseSettings):
         le=8,
         description="Tasks that take turns on a device step by step, as far as its memory allows; 1: no turns.",
     )
+    batching: Literal["auto", "off"] = Field(
+        default="auto",
+        description="Advance several images of a task together. auto: where `ownware bench batching` has measured that "
+        "it pays on this device; off: never.",
+    )
     vram: Literal["auto"] | Annotated[float, Field(gt=0)] = Field(
         default="auto", description="GPU memory to use, in GiB; auto: all that is free."
     )
@@ -358,7 +363,13 @@ class Settings(BaseSettings):
     @property
     def sharing(self) -> Sharing:
         """How the images of a worker share its device."""
-        return Sharing(overlap=self.overlap == "auto", renders=self.open_tasks)
+        batching = self.batching_file if self.batching == "auto" else None
+        return Sharing(overlap=self.overlap == "auto", renders=self.open_tasks, batching=batching)
+
+    @property
+    def batching_file(self) -> Path:
+        """What `ownware bench batching` has measured."""
+        return self.data_dir / "batching.json"
 
     @property
     def profiles(self) -> Path:

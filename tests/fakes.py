@@ -173,8 +173,9 @@ class FakeWorker:
 class FakeImage:
     """One image of a `FakeWriter`."""
 
-    def __init__(self, writer: "FakeWriter", job: RenderJob, output: Output) -> None:
-        self.writer, self.job, self.output = writer, job, output
+    def __init__(self, writer: "FakeWriter", job: RenderJob, outputs: Sequence[Output]) -> None:
+        self.writer, self.job, self.outputs = writer, job, outputs
+        self.output = outputs[0]
         self.step, self.steps = 0, job.request.steps
         self.step_reused = False
         self.shared = False
@@ -202,9 +203,9 @@ class FakeImage:
         if self.job.request.faces is not None:
             after_step()
 
-    def write(self) -> ImageWritten:
+    def write(self) -> tuple[ImageWritten, ...]:
         self.writer.do("write", self)
-        return write_flat_image(self.job, self.output)
+        return tuple(write_flat_image(self.job, output) for output in self.outputs)
 
 
 class FakeWriter:
@@ -223,6 +224,7 @@ class FakeWriter:
         self.freed = self.previews = self.written = 0
         self.closed = False
         self.room = 8  # jobs that fit beside another one
+        self.together = 1  # images of a job
         self.log: list[tuple[str, int, int]] = []
         self.before: Callable[[str, FakeImage], None] = lambda word, image: None
         self.other_weights: set[int] = set()  # jobs whose weights are not loaded
@@ -234,13 +236,16 @@ class FakeWriter:
     def loads(self, job: RenderJob) -> bool:
         return job.job_id in self.other_weights
 
-    def open(self, job: RenderJob, output: Output, before_load: Callable[[], None]) -> FakeImage:
+    def images_together(self, job: RenderJob) -> int:
+        return self.together
+
+    def open(self, job: RenderJob, outputs: Sequence[Output], before_load: Callable[[], None]) -> FakeImage:
         if job.job_id in self.other_weights:
             before_load()
             self.other_weights.remove(job.job_id)
         if self.error is not None:
             raise self.error
-        image = FakeImage(self, job, output)
+        image = FakeImage(self, job, outputs)
         self.do("open", image)
         return image
 

@@ -208,7 +208,7 @@ class JobQueue:
         done = float(len(job.results))
         rendering = self._rendering_of(job.submission.key)
         if rendering is not None and (latest := rendering.progress):
-            done = max(done, latest.index + latest.step / latest.steps)
+            done = max(done, latest.index + latest.together * latest.step / latest.steps)
         return int(100 * done / count)
 
     async def cancel(self, owner: str, task_uuid: str, reason: Failure = CANCELLED) -> Cancellation:

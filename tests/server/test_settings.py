@@ -77,6 +77,7 @@ def test_each_option_is_a_flag_and_a_variable(monkeypatch: pytest.MonkeyPatch) -
         "fused_heads": ("on", "off"),
         "overlap": ("off", "auto"),
         "open_tasks": ("1", "8"),
+        "batching": ("off", "auto"),
         "attention": ("math", "fa3"),
         "warm_words": ("6,16-18", ""),
         "threshold_direction": ("library", "documented"),
@@ -194,5 +195,6 @@ def test_what_waits_in_host_memory_is_the_plans_unless_it_is_said() -> None:
 
 
 def test_how_a_device_is_shared() -> None:
-    assert Settings().sharing == Sharing(overlap=True, renders=2)
-    assert Settings(overlap="off", open_tasks=1).sharing == ALONE
+    file = Settings().data_dir / "batching.json"
+    assert Settings().sharing == Sharing(overlap=True, renders=2, batching=file)
+    assert Settings(overlap="off", open_tasks=1, batching="off").sharing == ALONE

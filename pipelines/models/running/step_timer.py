@@ -15,28 +15,28 @@ class StepTimer:
 
     def __init__(self, device: torch.device) -> None:
         self._on_gpu = device.type == "cuda"
-        self._events: list[tuple[torch.cuda.Event, torch.cuda.Event]] = []
+        self._events: list[tuple[torch.cuda.Event, torch.cuda.Event, int]] = []
         self._seconds = 0.0
 
     @contextmanager
-    def step(self) -> Iterator[None]:
-        """Time a step. Waits for none of it."""
+    def step(self, images: int = 1) -> Iterator[None]:
+        """Time a step that this image shares with others, `images` in all. Waits for none of it."""
         if self._on_gpu:
             begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
             begin.record()
             yield
             end.record()
-            self._events.append((begin, end))
+            self._events.append((begin, end, images))
         else:
             started = time.perf_counter()
             yield
-            self._seconds += time.perf_counter() - started
+            self._seconds += (time.perf_counter() - started) / images
 
     def seconds(self) -> float:
         """The seconds of all steps. Waits for the last one."""
         if self._events:
             self._events[-1][1].synchronize()
-            self._seconds += sum(begin.elapsed_time(end) for begin, end in self._events) / 1000
+            self._seconds += sum(begin.elapsed_time(end) / images for begin, end, images in self._events) / 1000
             self._events.clear()
         return self._seconds
 

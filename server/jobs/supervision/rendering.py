@@ -56,13 +56,17 @@ class Rendering:
     def steps_done(self) -> bool:
         """Whether all steps of all images are done, so that the device has time for another job."""
         last = self.progress
-        return last is not None and last.index + 1 == self.job.submission.request.count and last.step >= last.steps
+        return (
+            last is not None
+            and last.index + last.together == self.job.submission.request.count
+            and last.step >= last.steps
+        )
 
     @property
     def seconds_left(self) -> float:
         """The estimated seconds until the job ends, if nothing runs beside it."""
         latest = self.progress
-        index, step = (len(self.job.results), 0) if latest is None else (latest.index, latest.step)
+        index, step = (len(self.job.results), 0) if latest is None else (latest.index, latest.together * latest.step)
         return self._times.estimates.remaining_seconds(self.job.submission.request, index, step)
 
     @property
@@ -76,7 +80,7 @@ class Rendering:
         """The seconds of the device so far, without those of other jobs. Those of the image under way are estimated."""
         used, latest = self._used, self.progress
         if latest is not None and latest.index > self._written:
-            used += latest.step * self._times.estimates.step_seconds(self.job.submission.request)
+            used += latest.together * latest.step * self._times.estimates.step_seconds(self.job.submission.request)
         return used
 
     def allowed_silence(self, limits: SilenceLimits) -> float:

@@ -6,10 +6,13 @@ Runs in a worker process. Imports torch only where it loads and renders. Knows n
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
 
+from pipelines.batching import BatchGains, read_gains
 from pipelines.catalog.catalog import Catalog, ModelEntry
 from pipelines.models.planning.workload import Workload
 from pipelines.models.residency.options import ModelOptions
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from pipelines.catalog.component_files import ComponentFiles
     from pipelines.models.checkpoint import LoadedModel
     from pipelines.models.engaged import Engaged
+    from server.jobs.workers.image_group import ImageGroup
     from server.jobs.workers.open_image import OpenImage
 
 log = structlog.get_logger()
@@ -37,7 +41,8 @@ class ImageWriter:
     The first model of the catalogue is loaded at once. Raises `RenderError`.
     """
 
-    def __init__(self, device: str, catalog: Catalog, options: ModelOptions) -> None:
+    def __init__(self, device: str, catalog: Catalog, options: ModelOptions, batching: Path | None = None) -> None:
+        """`batching` is the file of what was measured about images that are advanced together."""
         log.info("loading", device=device, model=catalog.entries[0].air, weights=str(catalog.entries[0].files))
         import torch
 
@@ -57,20 +62,34 @@ class ImageWriter:
         self.engaged: Engaged | None = None
         self._use(catalog.entries[0], self._models.get(catalog.entries[0]))
         self._ran_out = False  # since the last image
+        self._gains = None if batching is None else _read_gains(batching, self.description, torch.__version__)
 
     def loads(self, job: RenderJob) -> bool:
         """Whether other weights have to be loaded for a job. No image may be under way then."""
         entry = self._catalog.find(job.request.model)
         return entry is not None and entry.files != self._files
 
-    def open(self, job: RenderJob, output: Output, before_load: BeforeLoad = _ignore) -> "OpenImage":
-        """An image of a job, which is not prepared yet.
+    def images_together(self, job: RenderJob) -> int:
+        """How many images of a job are faster together than one after the other, as measured on this device."""
+        if self._gains is None:
+            return 1
+        images = self._gains.images_together(job.request, on_gpu=self.on_gpu)
+        admission, work = None if self._model is None else self._model.admission, self._workload(job)
+        while images > 1 and admission is not None and not admission.fits_beside(replace(work, results=images), 0):
+            images -= 1
+        return images
+
+    def open(
+        self, job: RenderJob, outputs: Sequence[Output], before_load: BeforeLoad = _ignore
+    ) -> "OpenImage | ImageGroup":
+        """An image of a job that is not prepared yet, or several together.
 
         `before_load` is called if other weights have to be loaded. Raises `RenderError`.
         """
         from pipelines.image_render import ImageRender
         from pipelines.previews.latent_rgb import latent_rgb
         from pipelines.previews.previewer import Previewer
+        from server.jobs.workers.image_group import ImageGroup
         from server.jobs.workers.open_image import OpenImage
 
         entry = self._catalog.find(job.request.model)
@@ -79,17 +98,21 @@ class ImageWriter:
         phases = PhaseClock("prepare" if entry.files == self._files else "load")
         model = self._load(entry, before_load)
         phases.begin("prepare")
-        return OpenImage(
-            job,
-            output,
-            entry,
-            ImageRender(job.request, output.index, model, entry),
-            Previewer(latent_rgb(entry)),
-            device=self.description,
-            precision=model.precision,
-            engaged=self.engaged,
-            phases=phases,
-        )
+        images = [
+            OpenImage(
+                job,
+                output,
+                entry,
+                ImageRender(job.request, output.index, model, entry),
+                Previewer(latent_rgb(entry)),
+                device=self.description,
+                precision=model.precision,
+                engaged=self.engaged,
+                phases=phases if output is outputs[0] else PhaseClock("prepare"),
+            )
+            for output in outputs
+        ]
+        return images[0] if len(images) == 1 else ImageGroup(images)
 
     def fits_beside(self, job: RenderJob, others: Sequence[RenderJob]) -> bool:
         """Whether the memory of the device is enough for the images of these jobs together. They share the model."""
@@ -178,3 +201,15 @@ class ImageWriter:
     def _forget_model(self) -> None:
         self._setting.close()
         self._files = self._model = None
+
+
+def _read_gains(path: Path, device: str, torch: str) -> BatchGains | None:
+    """What was measured on this device. The log says what comes of the file."""
+    try:
+        gains = read_gains(path, device, torch)
+    except ValueError as error:
+        log.warning("no images are advanced together", reason=str(error))
+        return None
+    if gains is not None:
+        log.info("images are advanced together where it pays", device=device, measurements=len(gains.gains))
+    return gains

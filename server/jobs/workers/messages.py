@@ -101,13 +101,17 @@ class Loading:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """`step` of the `steps` denoising steps of an image are done. `reused` says that the last one was not computed."""
+    """`step` of the `steps` denoising steps of an image are done. `reused` says that the last one was not computed.
+
+    `together` images are as far, from `index` on.
+    """
 
     job_id: int
     index: int
     step: int
     steps: int
     reused: bool = False
+    together: int = 1
 
 
 @dataclass(frozen=True, slots=True)

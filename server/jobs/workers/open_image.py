@@ -46,7 +46,7 @@ class OpenImage:
     ) -> None:
         """`device`, `precision` and `engaged` are for the receipt."""
         self._job, self._output, self._entry = job, output, entry
-        self._render, self._previewer = render, previewer
+        self.render, self._previewer = render, previewer
         self._device, self._precision, self._engaged = device, precision, engaged
         self._phases = phases
         self._created = time.monotonic()
@@ -56,17 +56,17 @@ class OpenImage:
     @property
     def step(self) -> int:
         """The steps that are done."""
-        return self._render.state.step
+        return self.render.state.step
 
     @property
     def steps(self) -> int:
         """The steps of the image."""
-        return self._render.state.total
+        return self.render.state.total
 
     @property
     def ready(self) -> bool:
         """Whether all steps are done."""
-        return self._render.ready
+        return self.render.ready
 
     @property
     def step_reused(self) -> bool:
@@ -75,21 +75,29 @@ class OpenImage:
 
     def share(self) -> None:
         """Note that another image is under way too."""
-        self._render.share()
+        self.render.share()
 
     def prepare(self) -> None:
         """Encode the prompt and the pictures. Raises `RenderError`."""
         started = time.perf_counter()
         self._phases.begin("prepare")
-        self._render.prepare()
-        self._previewer.look(self._render.state)
+        self.render.prepare()
+        self._previewer.look(self.render.state)
         self._rest += time.perf_counter() - started
 
     def advance(self) -> None:
         """Advance the image by one step."""
+        self.begin_step()
+        self.render.advance()
+        self.end_step()
+
+    def begin_step(self) -> None:
+        """A step begins, of this image alone or of several together."""
         self._phases.begin("steps")
-        self._render.advance()
-        self._previewer.look(self._render.state)
+
+    def end_step(self) -> None:
+        """A step is done. Look at it, for previews."""
+        self._previewer.look(self.render.state)
 
     def preview(self) -> Callable[[], bytes] | None:
         """What makes a small JPEG file of the last step, now or later. None before the first step."""
@@ -100,10 +108,10 @@ class OpenImage:
         """Decode the image, and refine its faces with a call of `after_step` after each step. Raises `RenderError`."""
         started = time.perf_counter()
         self._phases.begin("decode")
-        self._generated = self._render.decode(after_step)
+        self._generated = self.render.decode(after_step)
         self._rest += time.perf_counter() - started
 
-    def write(self) -> ImageWritten:
+    def write(self) -> tuple[ImageWritten]:
         """Check the image, and write its file. Raises `UnsafeContent` for one that is to be blocked."""
         started = time.perf_counter()
         self._phases.begin("encode")
@@ -125,7 +133,7 @@ class OpenImage:
         data = encode(image, job.encoding, receipt if in_file else None)
         write_file(self._output.path, data)
         self._rest += time.perf_counter() - started
-        return ImageWritten(
+        written = ImageWritten(
             job_id=job.job_id,
             index=self._output.index,
             width=image.width,
@@ -140,13 +148,14 @@ class OpenImage:
             recompiled=generated.recompiled,
             unsafe=unsafe,
             measured=self._measured(generated),
-            busy=self._render.step_seconds() + self._rest,
+            busy=self.render.step_seconds() + self._rest,
             phases=self._phases.end(),
         )
+        return (written,)
 
     def _measured(self, generated: GeneratedImage) -> Measured | None:
         """The seconds of a computed step, and of the rest. None without a step, or with refined faces."""
         if not self.steps or self._job.request.faces is not None:
             return None
         saved = 0.0 if generated.cache is None else generated.cache.seconds_saved
-        return Measured((self._render.step_seconds() + saved) / self.steps, self._rest)
+        return Measured((self.render.step_seconds() + saved) / self.steps, self._rest)

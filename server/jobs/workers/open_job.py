@@ -5,7 +5,7 @@ other job.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -59,18 +59,26 @@ class Image(Protocol):
         """Decode the image. Call `after_step` after each step that this takes."""
         ...
 
-    def write(self) -> ImageWritten:
-        """Write the file."""
+    def write(self) -> Sequence[ImageWritten]:
+        """Write the file, or those of all images that were under way together."""
         ...
 
 
 @dataclass(slots=True)
 class Opened:
-    """An image with its output. `overlapped` says whether steps of another image ran while it was written."""
+    """An image with its output, or several that are under way together.
 
-    output: Output
+    `overlapped` says whether steps of another image ran while it was written.
+    """
+
+    outputs: tuple[Output, ...]
     image: Image
     overlapped: bool = False
+
+    @property
+    def index(self) -> int:
+        """The index of the first image."""
+        return self.outputs[0].index
 
 
 @dataclass(slots=True)
@@ -119,7 +127,7 @@ class OpenJob:
 
     def passes(self, reply: Progress | Preview) -> bool:
         """Whether a reply can be sent now. Else it is held, because an image before it is not written."""
-        if self.endings and reply.index > self.endings[0].output.index:
+        if self.endings and reply.index > self.endings[0].index:
             self._held.append(reply)
             return False
         return True
@@ -147,7 +155,8 @@ class OpenJob:
 
     def begin_again(self) -> None:
         """Render the images that are not written once more, with nothing beside them."""
-        self.outputs.extendleft(opened.output for opened in reversed(self.under_way))
+        outputs = [output for opened in self.under_way for output in opened.outputs]
+        self.outputs.extendleft(reversed(outputs))
         self.endings.clear()
         self._held.clear()
         self.current, self.waits_for_encoder, self.alone = None, False, True

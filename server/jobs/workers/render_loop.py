@@ -12,6 +12,7 @@ from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
+from itertools import islice
 from typing import Protocol, TypeVar
 
 import structlog
@@ -73,8 +74,15 @@ class Writer(Protocol):
         """Whether other weights have to be loaded for a job. No image may be under way then."""
         ...
 
-    def open(self, job: RenderJob, output: Output, before_load: Callable[[], None]) -> Image:
-        """An image of a job, which is not prepared yet. Call `before_load` before other weights are loaded."""
+    def images_together(self, job: RenderJob) -> int:
+        """How many images of a job are faster together than one after the other."""
+        ...
+
+    def open(self, job: RenderJob, outputs: Sequence[Output], before_load: Callable[[], None]) -> Image:
+        """An image of a job that is not prepared yet, or several together.
+
+        Call `before_load` before other weights are loaded.
+        """
         ...
 
     def fits_beside(self, job: RenderJob, others: Sequence[RenderJob]) -> bool:
@@ -202,11 +210,14 @@ class RenderLoop:
                 self._open(job)
 
     def _open(self, job: OpenJob) -> None:
-        output = job.outputs[0]
+        most = 1 if job.alone else self._writer.images_together(job.job)
+        outputs = tuple(islice(job.outputs, most))
         shared = any(other.under_way for other in self._jobs.values())
         stepping = any(other.current is not None for other in self._jobs.values())
-        image = self._writer.open(job.job, output, partial(self._send, Loading(job.job.job_id)))
-        job.current, job.begun = Opened(job.outputs.popleft(), image), True
+        image = self._writer.open(job.job, outputs, partial(self._send, Loading(job.job.job_id)))
+        for _ in outputs:
+            job.outputs.popleft()
+        job.current, job.begun = Opened(outputs, image), True
         opened = job.current
         if shared:
             for other in self._jobs.values():
@@ -225,14 +236,14 @@ class RenderLoop:
                 done.result()
 
     def _advance(self, job: OpenJob, opened: Opened) -> None:
-        image, index = opened.image, opened.output.index
+        image, index, together = opened.image, opened.index, len(opened.outputs)
         image.advance()
         self._writer.keep_pace()
-        self._turns.charge(job.job.job_id, job.step_cost(reused=image.step_reused))
+        self._turns.charge(job.job.job_id, together * job.step_cost(reused=image.step_reused))
         for other in self._jobs.values():
             for ending in other.endings:
                 ending.overlapped = True
-        self._tell(job, Progress(job.job.job_id, index, image.step, image.steps, image.step_reused))
+        self._tell(job, Progress(job.job.job_id, index, image.step, image.steps, image.step_reused, together))
         # After the last step the image itself follows.
         if job.watched and not image.ready and (now := time.monotonic()) >= job.next_preview:
             job.next_preview = now + PREVIEW_SECONDS
@@ -251,7 +262,7 @@ class RenderLoop:
     def _end_preview(self, job: OpenJob, opened: Opened, step: int, done: Future[bytes]) -> None:
         if job.current is opened:  # else the image itself is on its way
             with self._failures_of(job):
-                self._tell(job, Preview(job.job.job_id, opened.output.index, step, done.result()))
+                self._tell(job, Preview(job.job.job_id, opened.index, step, done.result()))
 
     def _end_steps(self, job: OpenJob, opened: Opened) -> None:
         """Decode and write an image, beside the steps of others as far as possible."""
@@ -269,18 +280,20 @@ class RenderLoop:
         if job.current is not opened:
             raise _JobEnded
         steps = opened.image.steps
-        self._tell(job, Progress(job.job.job_id, opened.output.index, steps, steps, opened.image.step_reused))
+        self._tell(job, Progress(job.job.job_id, opened.index, steps, steps, opened.image.step_reused))
 
-    def _end_writing(self, job: OpenJob, opened: Opened, done: Future[ImageWritten]) -> None:
+    def _end_writing(self, job: OpenJob, opened: Opened, done: Future[Sequence[ImageWritten]]) -> None:
         if opened not in job.endings:
             if job.outcome is not None:  # the job has failed; one that begins again writes the same file
-                opened.output.path.unlink(missing_ok=True)
+                for output in opened.outputs:
+                    output.path.unlink(missing_ok=True)
             return
         with structlog.contextvars.bound_contextvars(task=job.job.task_uuid), self._failures_of(job, opened):
-            written = replace(done.result(), overlapped=opened.overlapped)
+            images = done.result()
             job.endings.remove(opened)
             self._writer.note_written()
-            self._send(written)
+            for written in images:
+                self._send(replace(written, overlapped=opened.overlapped))
             self._send_next(job)
 
     @contextlib.contextmanager
@@ -298,7 +311,8 @@ class RenderLoop:
 
     def _fail(self, job: OpenJob, ending: Opened | None, error: Exception) -> None:
         ran_out = ran_out_of_memory(error)
-        if ran_out and not job.alone and sum(len(other.under_way) for other in self._jobs.values()) > 1:
+        images = sum(len(opened.outputs) for other in self._jobs.values() for opened in other.under_way)
+        if ran_out and not job.alone and images > 1:
             log.warning("the device ran out of memory for several images, so this task begins again alone")
             job.begin_again()
             return
@@ -339,6 +353,6 @@ class RenderLoop:
         return run
 
 
-def _decode_and_write(image: Image) -> ImageWritten:
+def _decode_and_write(image: Image) -> Sequence[ImageWritten]:
     image.decode(lambda: None)
     return image.write()

@@ -52,7 +52,7 @@ def main(
         os.nice(NICENESS_ON_CPU)
     if all(entry.embedded for entry in catalog.entries):
         os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"  # loading takes a moment: bars are for the real weights
-    serve(connection, device, functools.partial(ImageWriter, device, catalog, options), sharing)
+    serve(connection, device, functools.partial(ImageWriter, device, catalog, options, sharing.batching), sharing)
 
 
 def _end_later(*_: object) -> None:

@@ -62,12 +62,12 @@ def write(
     writer: ImageWriter, job: RenderJob, output: Output, before_load: Callable[[], None] = ignore
 ) -> ImageWritten:
     """A whole image, as the loop writes it."""
-    image = writer.open(job, output, before_load)
+    image = writer.open(job, [output], before_load)
     image.prepare()
     while not image.ready:
         image.advance()
     image.decode(lambda: None)
-    written = image.write()
+    (written,) = image.write()
     writer.note_written()
     return written
 

@@ -31,7 +31,8 @@ def writer(weights: Path) -> Iterator[ImageWriter]:
 
 
 def opened(writer: ImageWriter, job: RenderJob) -> OpenImage:
-    image = writer.open(job, job.outputs[0])
+    image = writer.open(job, job.outputs)
+    assert isinstance(image, OpenImage)
     image.prepare()
     return image
 
@@ -40,7 +41,8 @@ def ended(image: OpenImage) -> ImageWritten:
     while not image.ready:
         image.advance()
     image.decode(lambda: None)
-    return image.write()
+    (written,) = image.write()
+    return written
 
 
 def test_an_image_and_its_receipt_are_in_the_file(writer: ImageWriter, tmp_path: Path) -> None:

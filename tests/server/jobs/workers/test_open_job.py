@@ -16,7 +16,7 @@ def job(tmp_path: Path) -> OpenJob:
     job = OpenJob(RenderJob(1, REQUEST, Encoding("PNG", 95), outputs))
     for _ in range(2):
         output = job.outputs.popleft()
-        job.current = Opened(output, FakeImage(FakeWriter(), job.job, output))
+        job.current = Opened((output,), FakeImage(FakeWriter(), job.job, [output]))
         if output.index == 0:
             job.end_steps()
     return job

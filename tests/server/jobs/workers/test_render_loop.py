@@ -543,3 +543,38 @@ class TestTurns:
         replies = serve(*self.jobs(tmp_path, 3, 3), writer=writer, sharing=Sharing(overlap=True, renders=2))
         assert Failed(2, Failure("inferenceError", "why", 500, "prompt")) in replies
         assert Finished(1) in replies
+
+
+class TestBatches:
+    """Images of a job that are advanced together."""
+
+    @pytest.mark.parametrize("overlap", [True, False])
+    def test_as_many_as_pay_are_under_way_together(self, tmp_path: Path, overlap: bool) -> None:
+        writer = FakeWriter()
+        writer.together = 2
+        replies = serve(make_job(tmp_path, 1, images=3), writer=writer, sharing=Sharing(overlap=overlap))
+        assert [reply for reply in replies if isinstance(reply, Progress)] == [
+            Progress(1, 0, 1, 2, together=2),
+            Progress(1, 0, 2, 2, together=2),
+            Progress(1, 2, 1, 2),
+            Progress(1, 2, 2, 2),
+        ]
+        written = [reply for reply in replies if isinstance(reply, ImageWritten)]
+        assert [(reply.index, reply.seed) for reply in written] == [(0, 7), (1, 8), (2, 9)]
+        assert replies[-1] == Finished(1)
+
+    def test_a_batch_that_is_too_large_is_rendered_one_after_the_other(self, tmp_path: Path) -> None:
+        writer = FakeWriter()
+        writer.together = 3
+        writer.before = fails("advance", OutOfMemoryError("full"), times=1)
+        replies = serve(make_job(tmp_path, 1, images=3), writer=writer)
+        assert {reply.together for reply in replies if isinstance(reply, Progress)} == {1}
+        assert (replies[-1], writer.freed) == (Finished(1), 0)
+
+    def test_a_batch_costs_its_key_each_of_its_images(self, tmp_path: Path) -> None:
+        two, one = make_job(tmp_path, 1, images=2, steps=4), make_job(tmp_path, 2, images=1, steps=8)
+        writer = FakeWriter()
+        writer.together = 2
+        replies = serve(replace(two, owner="a"), replace(one, owner="b"), writer=writer, sharing=TURNS)
+        steps = [reply.job_id for reply in replies if isinstance(reply, Progress)]
+        assert steps == [1, 2, 2, 1, 2, 2, 1, 2, 2, 1, 2, 2]

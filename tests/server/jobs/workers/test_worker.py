@@ -107,7 +107,7 @@ def test_the_process_yields_to_the_server_and_leaves_interrupts_to_it(
     connection: Any = ClosedConnection(Stop())
     worker.main(connection, device, catalog, DEFAULT_OPTIONS, LogOptions("info"), ALONE)
     assert kinds(connection.sent) == [Ready]
-    assert loaded == [(device, catalog, DEFAULT_OPTIONS)]
+    assert loaded == [(device, catalog, DEFAULT_OPTIONS, None)]
     assert nice == niceness
     assert handlers == {signal.SIGINT: signal.SIG_IGN, signal.SIGTERM: worker._end_later}
     assert os.environ.pop("HF_HUB_DISABLE_PROGRESS_BARS", None) == ("1" if embedded else None)

@@ -1,0 +1,70 @@
+"""`ownware bench batching`: measure whether images of a task are faster together, for the server of the data folder."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ownware.console import fail, print_message
+from ownware.server_options import read_settings
+
+if TYPE_CHECKING:
+    from pipelines.batching import BatchGain
+
+
+def batching(
+    context: typer.Context,
+    model: Annotated[
+        str | None, typer.Option(help="AIR identifier or slug; default: the first that draws from text.")
+    ] = None,
+    sizes: Annotated[str, typer.Option(help="Pixels, such as 512,1024 or 1328x800.")] = "512,1024",
+    images: Annotated[str, typer.Option(help="Numbers of images, such as 2,4.")] = "2,4",
+    steps: Annotated[int, typer.Option(min=1, max=50, help="Steps of each image.")] = 4,
+    rounds: Annotated[int, typer.Option(min=1, help="Measurements of each way; the fastest counts.")] = 3,
+) -> None:
+    """Measure images together and one after the other; a server uses what pays. Takes the options of `serve` too."""
+    settings = read_settings(context.args)
+    from ownware.local_models import LocalModels
+    from ownware.options import OptionError, parse_integers, parse_size
+    from pipelines.batching import BatchGains, merge_gains, read_gains, write_gains
+    from pipelines.catalog.catalog import CatalogError
+    from pipelines.errors import RenderError
+
+    path = settings.batching_file
+    try:
+        pixels = [parse_size("--sizes", size) for size in sizes.split(",")]
+        counts = parse_integers("--images", images, 2, 8)
+        models = LocalModels.find(settings)
+        drawn = (entry for entry in models.catalog.entries if entry.mode == "text_to_image")
+        entry = next(drawn, None) if model is None else models.entry("--model", model)
+        if entry is None or entry.mode != "text_to_image":
+            raise OptionError("--model", "images are measured with a model that draws from text")
+        loaded = models.load(entry)
+        import torch
+
+        from ownware.batching_benchmark import measure_gains
+        from pipelines.models.devices import device_name
+
+        device, on_gpu = device_name(models.device), loaded.checkpoint.device.type == "cuda"
+        gains = []
+        for gain in measure_gains(entry, loaded, pixels, counts, steps, rounds):
+            gains.append(gain)
+            print_message(describe(gain, on_gpu=on_gpu))
+        measured = BatchGains(device, str(torch.__version__), tuple(gains))
+        write_gains(path, merge_gains(read_gains(path, device, measured.torch), measured))
+    except (CatalogError, OptionError, RenderError, OSError, ValueError) as error:
+        fail(str(error))
+    print_message(f"{path} has the measurements; a server that starts now uses those that pay")
+
+
+def describe(gain: "BatchGain", *, on_gpu: bool) -> str:
+    """A measurement in words, and what a server makes of it."""
+    from pipelines.batching import GPU_TOLERANCE, LEAST_GAIN
+
+    bits = "equal bits" if not gain.difference else f"latents differ by {gain.difference:.2g}"
+    told = f"{gain.width}x{gain.height}, {gain.images} images together: {gain.gain:.2f} times as fast, {bits}"
+    if gain.pays(on_gpu=on_gpu):
+        return f"{told}; used"
+    if gain.gain < LEAST_GAIN:
+        return f"{told}; not used: {LEAST_GAIN} is the least gain"
+    allowed = f"at most {GPU_TOLERANCE} is allowed" if on_gpu else "on a CPU not one bit may differ"
+    return f"{told}; not used: {allowed}"

@@ -1,0 +1,55 @@
+"""`ownware bench batching`: it measures for a server, and names what is wrong."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from ownware.cli import app
+from ownware.commands.bench_batching import describe
+from pipelines.batching import BatchGain
+
+
+def batching(folder: Path, *arguments: str) -> Result:
+    common = ["--weights", "embedded", "--devices", "cpu", "--data-dir", str(folder)]
+    return CliRunner().invoke(app, ["bench", "batching", *common, *arguments])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--model", "x"], "--model: 'x' is not in the catalogue; there are runware:108@1, "),
+        (["--model", "runware:108@20"], "--model: images are measured with a model that draws from text"),
+        (["--sizes", "200"], "--sizes: 200 is no multiple of 16"),
+        (["--images", "1"], "--images: 1 is not from 2 to 8"),
+    ],
+)
+def test_mistakes_end_with_a_plain_message(tmp_path: Path, arguments: list[str], message: str) -> None:
+    done = batching(tmp_path, *arguments)
+    assert (done.exit_code, list(tmp_path.iterdir())) == (2, [])
+    assert message in done.stderr
+
+
+@pytest.mark.slow
+def test_the_measurements_are_kept_for_the_server(tmp_path: Path) -> None:
+    done = batching(tmp_path, "--sizes", "128", "--images", "2", "--steps", "2", "--rounds", "1")
+    assert done.exit_code == 0, done.stderr
+    found = json.loads((tmp_path / "batching.json").read_text())
+    (gain,) = found["gains"]
+    assert (gain["width"], gain["images"], gain["difference"]) == (128, 2, 0.0)
+    assert "128x128, 2 images together: " in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("gain", "difference", "on_gpu", "words"),
+    [
+        (1.4, 0.0, False, "1.40 times as fast, equal bits; used"),
+        (1.0, 0.0, False, "equal bits; not used: 1.05 is the least gain"),
+        (1.4, 1e-6, False, "latents differ by 1e-06; not used: on a CPU not one bit may differ"),
+        (1.4, 0.5, True, "latents differ by 0.5; not used: at most 0.02 is allowed"),
+        (1.4, 0.001, True, "latents differ by 0.001; used"),
+    ],
+)
+def test_a_measurement_in_words(gain: float, difference: float, on_gpu: bool, words: str) -> None:
+    assert words in describe(BatchGain("a:1@1", 512, 512, 2, gain, difference), on_gpu=on_gpu)

@@ -1,0 +1,25 @@
+import pytest
+import torch
+
+from ownware import batching_benchmark as module
+from ownware.batching_benchmark import measure_gains
+from pipelines.models.checkpoint import Checkpoint, LoadedModel
+from tests.pipelines.test_render import entry
+
+
+def test_sizes_and_numbers_are_measured_and_a_cpu_has_equal_bits(checkpoint: Checkpoint) -> None:
+    model, served = LoadedModel(checkpoint), entry("text_to_image")
+    gains = list(measure_gains(served, model, [(64, 64), (64, 128)], [2, 3], steps=2, rounds=1))
+    assert [(gain.width, gain.height, gain.images) for gain in gains] == [
+        (64, 64, 2),
+        (64, 64, 3),
+        (64, 128, 2),
+        (64, 128, 3),
+    ]
+    assert all(gain.gain > 0 and gain.difference == 0 for gain in gains)
+
+
+def test_what_differs_is_told_relative_to_the_norm() -> None:
+    ones = torch.ones(4)
+    assert module._difference(ones, ones.clone()) == 0.0
+    assert module._difference(ones, ones * 1.5) == pytest.approx(0.5)
