@@ -119,9 +119,9 @@ class Scheduler:
         """The weight of the owner of a job."""
         return self._limits(job.submission.owner).weight
 
-    async def begin(self, job: Job) -> None:
+    async def begin(self, job: Job) -> Job:
         """A worker has begun a job that was claimed beside others."""
-        await self._store.count_attempt(job.id)
+        return await self._store.begin(job.id)
 
     async def try_again(self, job: Job) -> bool:
         """Let a job wait again whose worker has died. False when it was tried often enough."""

@@ -89,7 +89,7 @@ class JobStore:
         """Set the job that is chosen among the waiting ones to running, and count the attempt. None without one.
 
         One of another model than the jobs `beside` it is not claimed: its weights have no place beside theirs. It may
-        wait for them at its worker, so its attempt counts from `count_attempt` on. A job whose row cannot be read
+        wait for them at its worker, so its attempt and its start count from `begin` on. A job whose row cannot be read
         fails, and is returned so that its end can be announced.
         """
 
@@ -103,13 +103,15 @@ class JobStore:
 
         return await self._database.run(work)
 
-    async def count_attempt(self, job_id: int) -> None:
-        """Count the attempt of a job that was claimed beside others, because it has begun."""
+    async def begin(self, job_id: int) -> Job:
+        """Count the attempt of a job that was claimed beside others: it has begun now."""
 
-        def work(connection: sqlite3.Connection) -> None:
-            connection.execute("UPDATE jobs SET attempts = attempts + 1 WHERE id = ?", (job_id,))
+        def work(connection: sqlite3.Connection) -> Job:
+            query = "UPDATE jobs SET started = max(created, ?), attempts = attempts + 1 WHERE id = ?"
+            connection.execute(query, (time.time(), job_id))
+            return self._table.read(connection, job_id)
 
-        await self._database.run(work)
+        return await self._database.run(work)
 
     async def waiting(self, *, prepared: bool = False) -> tuple[Waiting, ...]:
         """The jobs that wait, in the order of their acceptance: all, or those that a worker may take."""

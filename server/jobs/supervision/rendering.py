@@ -114,7 +114,7 @@ class Rendering:
                 self._loading.run(isinstance(reply, Loading))
                 if self._waits:
                     self._waits = False
-                    await self._scheduler.begin(self.job)
+                    self.job = await self._scheduler.begin(self.job)
                 if self._early_end is None:  # else the worker has not read of it yet
                     await self._take(reply)
                 self._last = reply

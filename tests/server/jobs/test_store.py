@@ -193,7 +193,10 @@ async def test_an_attempt_of_a_job_that_waits_at_its_worker_counts_when_it_begin
     second = await store.claim(beside=[first.id])
     assert second is not None
     if begun:
-        await store.count_attempt(second.id)
+        begun_job = await store.begin(second.id)
+        assert second.started is not None
+        assert begun_job.started is not None
+        assert begun_job.started > second.started
     await store.requeue_interrupted()  # the server was killed
     assert [waiting.tried for waiting in await store.waiting()] == [True, begun]
 
