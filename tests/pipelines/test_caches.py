@@ -131,11 +131,11 @@ def test_the_two_forwards_of_a_heun_step_have_each_a_memory(model: LoadedModel) 
 
 @EACH
 def test_others_do_not_show(model: LoadedModel, plan: CachePlan) -> None:
-    alone = [ended(begun(model, wide(plan), seed=seed)) for seed in (1, 2)]
-    together = [begun(model, wide(plan), seed=seed) for seed in (1, 2)]
+    alone = [ended(begun(model, wide(plan), seed=seed, true_cfg_scale=1.0)) for seed in (1, 2)]
+    together = [begun(model, wide(plan), seed=seed, true_cfg_scale=1.0) for seed in (1, 2)]
     for _ in range(12):
         advance(together)
-    turns = [begun(model, wide(plan), seed=1), begun(model, wide(plan), seed=2)]
+    turns = [begun(model, wide(plan), seed=seed, true_cfg_scale=1.0) for seed in (1, 2)]
     for step in range(12):
         for state in turns if step % 2 else turns[::-1]:
             advance([state])
@@ -239,10 +239,11 @@ def lora(model: LoadedModel, tmp_path_factory: pytest.TempPathFactory) -> LoraUs
 
 @EACH
 def test_a_lora_is_in_what_is_computed(model: LoadedModel, uncached: Uncached, plan: CachePlan, lora: LoraUse) -> None:
-    uses = (lora,)
-    cached = ended(begun(model, replace(plan, threshold=0.0), loras=uses))
-    assert torch.equal(cached, uncached(loras=uses))
-    assert not torch.equal(ended(begun(model, wide(plan), loras=uses)), ended(begun(model, wide(plan))))
+    given: dict[str, Any] = {"loras": (lora,), "true_cfg_scale": 1.0}
+    cached = ended(begun(model, replace(plan, threshold=0.0), **given))
+    assert torch.equal(cached, uncached(**given))
+    plain = ended(begun(model, wide(plan), true_cfg_scale=1.0))
+    assert not torch.equal(ended(begun(model, wide(plan), **given)), plain)
     assert not any(module._forward_hooks for module in model.checkpoint.transformer.modules())
 
 

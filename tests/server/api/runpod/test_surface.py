@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
+from server.settings import Settings
 from tests.bombs import BOMB
 from tests.fakes import FakeWorker
 from tests.server.api.runpod.common import DRAW, EDIT, body_of
@@ -70,14 +71,21 @@ def test_a_key_is_needed_with_or_without_bearer(client: TestClient) -> None:
         assert client.get(f"{DRAW}/health", headers={"Authorization": header}).status_code == 200
 
 
-def test_a_full_queue_asks_to_come_back(client: TestClient, worker: FakeWorker) -> None:
-    worker.hold()
-    responses = [client.post(f"{DRAW}/run", json=body_of()) for _ in range(203)]
-    assert responses[200].status_code == 200
-    assert refused(responses[202])[0] == 429
-    assert responses[202].headers["retry-after"]
-    assert client.post(f"{DRAW}/purge-queue").json()["removed"] >= 200
-    worker.release()
+class TestFullQueue:
+    @pytest.fixture
+    def settings(self, settings: Settings) -> Settings:
+        return settings.model_copy(update={"max_queue": 3})
+
+    def test_it_asks_to_come_back(self, client: TestClient, worker: FakeWorker) -> None:
+        worker.hold()
+        client.post(f"{DRAW}/run", json=body_of())
+        worker.held.wait()
+        *queued, last = [client.post(f"{DRAW}/run", json=body_of()) for _ in range(4)]
+        assert {response.status_code for response in queued} == {200}
+        assert refused(last)[0] == 429
+        assert last.headers["retry-after"]
+        assert client.post(f"{DRAW}/purge-queue").json()["removed"] == 3
+        worker.release()
 
 
 @pytest.mark.parametrize("operation", ["run", "runsync"])

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
+from server.settings import Settings
 from tests.fakes import FakeWorker
 from tests.server.api.wavespeed.common import DRAW, EDIT, ROOT, data_of, submit
 
@@ -87,13 +88,21 @@ def test_a_key_is_needed(client: TestClient) -> None:
         assert refused(client.post(f"{ROOT}/{DRAW}", json={}, headers={"Authorization": header}))[0] == 401
 
 
-def test_a_full_queue_asks_to_come_back(client: TestClient, worker: FakeWorker) -> None:
-    worker.hold()
-    responses = [submit(client) for _ in range(202)]
-    assert refused(responses[-1])[0] == 429
-    assert responses[-1].headers["retry-after"]
-    worker.release()
-    data_of(client.get(f"{ROOT}/balance"))
+class TestFullQueue:
+    @pytest.fixture
+    def settings(self, settings: Settings) -> Settings:
+        return settings.model_copy(update={"max_queue": 3})
+
+    def test_it_asks_to_come_back(self, client: TestClient, worker: FakeWorker) -> None:
+        worker.hold()
+        submit(client)
+        worker.held.wait()
+        *queued, last = [submit(client) for _ in range(4)]
+        assert {response.status_code for response in queued} == {200}
+        assert refused(last)[0] == 429
+        assert last.headers["retry-after"]
+        worker.release()
+        data_of(client.get(f"{ROOT}/balance"))
 
 
 @given(body=BODIES)
