@@ -13,6 +13,13 @@ os.environ["OMP_NUM_THREADS"] = "1"
 gc.disable()
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the modules with slow tests first. At the end, one process would work on one while the others wait."""
+    long = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in long)
+
+
 def pytest_collection_finish() -> None:
     gc.freeze()
     gc.enable()
