@@ -14,6 +14,7 @@ from PIL import Image
 
 from accel.cache.report import CacheReport
 from pipelines.catalog.catalog import ModelEntry
+from pipelines.editing.drift.guard import guard_image
 from pipelines.editing.faces import face_request, find_faces
 from pipelines.errors import PromptError
 from pipelines.models.checkpoint import LoadedModel
@@ -21,6 +22,7 @@ from pipelines.models.loading.compiling import count_graphs
 from pipelines.models.planning.entries import workload_of
 from pipelines.models.running.memory_meter import MemoryMeter
 from pipelines.models.running.step_timer import StepTimer
+from pipelines.pictures.reader import PictureReader
 from pipelines.pictures.result_checks import explain_failure, flat_warning
 from pipelines.pictures.watermark import draw_watermark
 from pipelines.render import RenderState, advance, finish, prepare
@@ -120,6 +122,11 @@ class ImageRender:
                 warnings.append("No face was found, so none was refined.")
             else:
                 image = refined
+        if request.guard is not None:
+            reader = PictureReader()
+            guarded = guard_image(image, request.guard, request, reader)
+            image = guarded.image
+            warnings += [*reader.warnings, *guarded.warnings]
         if request.watermark is not None:
             image = draw_watermark(image, request.watermark)
         return image, warnings

@@ -5,6 +5,7 @@ requests; imports no torch.
 """
 
 import platform
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -21,7 +22,7 @@ from pipelines.catalog.hub.cache import local_file
 from pipelines.catalog.weights_fingerprint import fingerprint
 from pipelines.models.engaged import Engaged
 from pipelines.models.model_fingerprint import model_fingerprint
-from pipelines.request import Reference, RenderRequest
+from pipelines.request import DriftGuard, Reference, RenderRequest
 
 FORMAT = 1
 _PACKAGES = ("ownware", "torch", "diffusers", "transformers", "pillow")
@@ -120,6 +121,8 @@ def read_receipt(text: str) -> Receipt:
 def pictures_of(request: RenderRequest) -> tuple[Reference, ...]:
     """All input pictures of a request."""
     single = (request.seed_image, request.mask, *(control.control_image for control in request.controls))
+    if request.guard is not None and isinstance(request.guard.keep, Reference):
+        single += (request.guard.keep,)
     return (*request.references, *(picture for picture in single if picture is not None))
 
 
@@ -141,12 +144,19 @@ def with_files(
         references=tuple(placed(picture) for picture in request.references),
         seed_image=None if request.seed_image is None else placed(request.seed_image),
         mask=None if request.mask is None else placed(request.mask),
+        guard=_placed_guard(request.guard, placed),
         loras=tuple(replace(lora, path=loras.get(lora.name, _NOWHERE)) for lora in request.loras),
         controls=tuple(
             replace(control, weights=controlnets.get(control.name, ""), control_image=placed(control.control_image))
             for control in request.controls
         ),
     )
+
+
+def _placed_guard(guard: DriftGuard | None, placed: Callable[[Reference], Reference]) -> DriftGuard | None:
+    if guard is None or not isinstance(guard.keep, Reference):
+        return guard
+    return replace(guard, keep=placed(guard.keep))
 
 
 def _lora_digest(path: Path) -> str | None:

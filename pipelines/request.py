@@ -136,6 +136,20 @@ class FaceRefinement:
 
 
 @dataclass(frozen=True, slots=True)
+class DriftGuard:
+    """What an edit must not lose of its source. Both are off by default.
+
+    `source` is the path of the picture to compare with: `seed_image` or `references[0]`. `align` undoes a small shift
+    and scale of the whole image. `keep` says where the image may differ from the source: a mask that is white there, or
+    "auto" for the parts that clearly differ. Elsewhere it has the source's own pixels.
+    """
+
+    source: str
+    align: bool = False
+    keep: Literal["auto"] | Reference | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class RenderRequest:
     """One task of `count` images. Image k has the seed `seed + k`, and equals the single render of that seed.
 
@@ -143,7 +157,7 @@ class RenderRequest:
     off at a `true_cfg_scale` of 1 or less. A `negative_prompt` of None means the model's neutral one. `strength` is the
     share of the steps that the `seed_image` is rendered with. The `mask` is white where the seed image may change, and
     `mask_margin` are the pixels around it that are rendered with it. Without a `cache`, every step is computed. The
-    text of a `watermark` is drawn into the corner of the finished image.
+    text of a `watermark` is drawn into the corner of the finished image. A `guard` compares it with its source before.
     """
 
     model: str
@@ -167,6 +181,7 @@ class RenderRequest:
     faces: FaceRefinement | None = None
     cache: CachePlan | None = None
     watermark: Annotated[str | None, Field(exclude_if=lambda value: value is None)] = None
+    guard: Annotated[DriftGuard | None, Field(exclude_if=lambda value: value is None)] = None
 
     @property
     def executed_steps(self) -> int:

@@ -212,6 +212,8 @@ PAIRS = (
     Pair("ultralytics.maskBlur 0, 40", *(refined(maskBlur=value) for value in (0, 40))),
     Pair("referenceImages: colour", EDIT, {"inputs": {"referenceImages": [disc_picture("yellow", "black")]}}),
     Pair("positivePrompt of an edit", EDIT, BACKGROUND),
+    Pair("ownware.alignTo: off, 0", EDIT, {"ownware": {"alignTo": 0}}),
+    Pair("ownware.keepUnchanged: off, auto", EDIT, {"ownware": {"keepUnchanged": "auto"}}),
     Pair(
         "two references on 108@22",
         EDIT | {"model": "runware:108@22"},

@@ -74,6 +74,10 @@ def generate(
         loras: Names of the catalogue or paths of files, each alone or as `(name, weight)`.
         controls: ControlNets with their control images.
         cache: A step cache, as `acceleratorOptions` of the API: `{"fbCache": True}`. Default: none.
+        align_to: Undo a small shift and scale of the whole image against its source: "seed_image", or the number of an
+            image to edit, from 0. "auto" is the seed image, else the first of the images. Default: off.
+        keep_unchanged: Keep the source's own pixels where nothing has changed: "auto", or a mask that is white where
+            the image may differ. Default: off.
 
     Raises:
         TypeError: An argument is unknown.

@@ -3,13 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypedDict
+from typing import Literal, TypedDict
 
 from PIL import Image
 
 from pipelines.request import ControlMode, Outpaint
 
 ImageInput = str | Path | Image.Image  # a path, or an image in memory
+AlignTo = Literal["auto", "seed_image"] | int  # a number counts the images to edit, from 0
 LoraChoice = str | Path | tuple[str | Path, float]  # a name of the catalogue or a file, with its weight
 
 
@@ -47,6 +48,8 @@ class Arguments(TypedDict, total=False):
     loras: Sequence[LoraChoice]
     controls: Sequence[Control]
     cache: Mapping[str, object] | None
+    align_to: AlignTo | None
+    keep_unchanged: ImageInput | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,3 +74,5 @@ class ImageOptions:
     loras: Sequence[LoraChoice] = ()
     controls: Sequence[Control] = ()
     cache: Mapping[str, object] | None = None
+    align_to: AlignTo | None = None
+    keep_unchanged: ImageInput | None = None

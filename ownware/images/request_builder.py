@@ -37,7 +37,16 @@ from pipelines.limits import (
     MAX_TRUE_CFG_SCALE,
     MIN_MASK_MARGIN,
 )
-from pipelines.request import ControlMode, ControlUse, LoraUse, Reference, RenderRequest, Sampler, SolverName
+from pipelines.request import (
+    ControlMode,
+    ControlUse,
+    DriftGuard,
+    LoraUse,
+    Reference,
+    RenderRequest,
+    Sampler,
+    SolverName,
+)
 from pipelines.resolver import (
     ResolvedSchedule,
     calibration_key,
@@ -88,6 +97,7 @@ def build_request(
         mask_margin=options.mask_margin,
         outpaint=options.outpaint,
         loras=tuple(use for use, _ in loras.values()),
+        guard=_guard(options, inputs),
     )
     controls = tuple(
         _control(f"controls[{n}]", control, request.executed_steps, models.catalog, inputs)
@@ -204,6 +214,31 @@ def _lora(option: str, choice: LoraChoice, catalog: Catalog) -> tuple[LoraUse, L
     if row is None:
         return LoraUse(path.stem, path.absolute(), weight), file_schedule(str(path.absolute()))
     return LoraUse(str(name), Path(row.weights), weight), row.schedule
+
+
+def _guard(options: ImageOptions, inputs: ImageInputs) -> DriftGuard | None:
+    align, keep = options.align_to, options.keep_unchanged
+    for option, value in (("align_to", align), ("keep_unchanged", keep)):
+        if value is None:
+            continue
+        if options.seed_image is None and not options.images:
+            raise OptionError(option, "needs a picture to compare with: an image to edit, or seed_image")
+        if options.outpaint is not None:
+            raise OptionError(option, "cannot be used with outpaint")
+    if align is None and keep is None:
+        return None
+    if align not in (None, "auto", "seed_image"):
+        if not options.images:
+            raise OptionError("align_to", "is a number, but there are no images to edit")
+        source = f"references[{whole_number('align_to', align, 0, len(options.images) - 1)}]"
+    elif options.seed_image is not None:
+        source = "seed_image"
+    elif align == "seed_image":
+        raise OptionError("align_to", "needs seed_image")
+    else:
+        source = "references[0]"
+    mask = None if keep is None or keep == "auto" else inputs.reference("keep_unchanged", keep)
+    return DriftGuard(source, align is not None, "auto" if keep == "auto" else mask)
 
 
 def _control(option: str, control: Control, steps: int, catalog: Catalog, inputs: ImageInputs) -> ControlUse:

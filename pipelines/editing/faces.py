@@ -55,6 +55,7 @@ def face_request(
         outpaint=None,
         controls=(),
         faces=None,
+        guard=None,
         cache=None,
         count=1,
     )

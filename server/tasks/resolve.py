@@ -9,7 +9,7 @@ from pathlib import Path
 
 from accel.cache.plan import CachePlan
 from pipelines.catalog.profiles import Profiles
-from pipelines.request import ControlUse, Reference, RenderRequest
+from pipelines.request import ControlUse, DriftGuard, Reference, RenderRequest
 from pipelines.resolver import calibration_key, size_from_pictures, stretched_pictures
 from pipelines.sizes import edit_size
 from server.media.store import Media
@@ -47,6 +47,7 @@ def to_request(spec: TaskSpec, pictures: Pictures, profiles: Profiles) -> tuple[
         faces=spec.faces,
         cache=cache,
         watermark=spec.watermark,
+        guard=_guard(spec, images),
     )
     return request, (*_stretched(spec, request), *warnings)
 
@@ -95,6 +96,13 @@ def _controls(spec: TaskSpec, images: Mapping[str, Reference]) -> tuple[ControlU
         )
         for number, control in enumerate(spec.controls)
     )
+
+
+def _guard(spec: TaskSpec, images: Mapping[str, Reference]) -> DriftGuard | None:
+    if spec.guard is None:
+        return None
+    keep = "auto" if spec.guard.auto else images.get("guard.mask")
+    return DriftGuard(spec.guard.source, spec.guard.align, keep)
 
 
 def _stretched(spec: TaskSpec, request: RenderRequest) -> Iterator[str]:

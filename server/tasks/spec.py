@@ -29,6 +29,16 @@ class ControlSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class GuardSpec:
+    """A `DriftGuard` whose mask is still a text. `auto` finds the changed parts without a mask."""
+
+    source: str
+    align: bool
+    auto: bool = False
+    mask: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class TaskSpec:
     """One task. A picture is the text that names it: a UUID, a URL, a data URI or base64.
 
@@ -70,6 +80,7 @@ class TaskSpec:
     faces: FaceRefinement | None = None
     cache: CachePlan | None = None
     watermark: str | None = None
+    guard: GuardSpec | None = None
     picture_sides: tuple[int, int] | None = None
     webhook: Webhook | None = None
     upload: Upload | None = None
@@ -79,10 +90,11 @@ class TaskSpec:
 
     @property
     def pictures(self) -> dict[str, str]:
-        """The text of each picture, by its path: `references[0]`, `seed_image`, `mask`, `controls[0].control_image`."""
+        """The text of each picture, by its path: `references[0]`, `seed_image`, `mask`, and so on."""
         texts: dict[str, str | None] = {f"references[{n}]": text for n, text in enumerate(self.references)}
         texts |= {"seed_image": self.seed_image, "mask": self.mask}
         texts |= {f"controls[{n}].control_image": control.image for n, control in enumerate(self.controls)}
+        texts["guard.mask"] = None if self.guard is None else self.guard.mask
         return {path: text for path, text in texts.items() if text is not None}
 
     def with_pictures(self, texts: Mapping[str, str]) -> "TaskSpec":
@@ -96,6 +108,7 @@ class TaskSpec:
             references=tuple(texts.get(text, text) for text in self.references),
             seed_image=changed(self.seed_image),
             mask=changed(self.mask),
+            guard=None if self.guard is None else replace(self.guard, mask=changed(self.guard.mask)),
             controls=tuple(replace(each, image=texts.get(each.image, each.image)) for each in self.controls),
         )
 

@@ -14,6 +14,7 @@ _NAMES = {
     "webhook": "webhookURL",
     "upload": "uploadEndpoint",
     "check_content": "safety.checkContent",
+    "guard.mask": "ownware.keepUnchanged",
     "loras[]": "lora[].model",
     "controls[]": "controlNet[].model",
     "controls[].control_image": "controlNet[].guideImage",

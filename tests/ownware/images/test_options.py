@@ -8,13 +8,15 @@ from pipelines.request import ControlUse, RenderRequest
 
 # What the API calls otherwise, because it takes something else: images for files, a name for a sampler.
 RENAMED = {"images": "references", "scheduler": "sampler"}
+# Two options of the API make one field.
+GUARD = {"align_to", "keep_unchanged"}
 
 
 def test_options_are_named_as_the_fields_of_a_request() -> None:
     names = {RENAMED.get(field.name, field.name) for field in fields(ImageOptions)}
     # A call renders one image. Faces are refined, and watermarks drawn, by the server only.
-    assert {field.name for field in fields(RenderRequest)} - names == {"count", "faces", "watermark"}
-    assert names <= {field.name for field in fields(RenderRequest)}
+    assert {field.name for field in fields(RenderRequest)} - names == {"count", "faces", "watermark", "guard"}
+    assert names - GUARD <= {field.name for field in fields(RenderRequest)}
 
 
 def test_a_control_is_named_as_the_fields_of_its_use() -> None:

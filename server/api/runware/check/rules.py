@@ -158,6 +158,25 @@ def _painting(task: ImageInference, entry: ModelEntry, catalog: Catalog) -> Iter
         yield InvalidParameter("outpaint", message, details={"type": "object"})
 
 
+def _drift_guard(task: ImageInference, entry: ModelEntry, catalog: Catalog) -> Iterator[ApiError]:
+    options, inputs = task.ownware, task.inputs
+    given = [name for name in ("alignTo", "keepUnchanged") if getattr(options, name) is not None]
+    for name in (f"ownware.{name}" for name in given):
+        if task.outpaint is not None:
+            yield IncompatibleParameters(f"'{name}' cannot be used with 'outpaint'.", parameter=(name, "outpaint"))
+        if inputs.seedImage is None and not inputs.referenceImages:
+            others = ("inputs.seedImage", "inputs.referenceImages")
+            message = f"'{name}' needs a picture to compare with: '{others[0]}' or '{others[1]}'."
+            yield IncompatibleParameters(message, parameter=(name, *others))
+    if options.alignTo == "seedImage" and inputs.seedImage is None:
+        names = ("ownware.alignTo", "inputs.seedImage")
+        yield IncompatibleParameters(f"'{names[0]}' is 'seedImage', so it needs '{names[1]}'.", parameter=names)
+    if isinstance(options.alignTo, int) and options.alignTo >= len(inputs.referenceImages):
+        message = f"Invalid value for 'ownware.alignTo' parameter. There are {len(inputs.referenceImages)} "
+        message += f"referenceImages, counted from 0, and no number {options.alignTo}."
+        yield InvalidParameter("ownware.alignTo", message, details={"type": "integer"})
+
+
 def without_effect(given: Mapping[str, object]) -> Iterator[ApiError]:
     """Yield an error for each parameter that asks for something without effect on this server."""
     for name, value in given.items():
@@ -175,4 +194,5 @@ _RULES: tuple[Rule, ...] = (
     _lora_schedules,
     _control_nets,
     _painting,
+    _drift_guard,
 )

@@ -138,3 +138,18 @@ class AdvancedFeatures(WireModel):
     """Add-ons and post-processing."""
 
     ultralytics: Ultralytics | None = Field(default=None, description="Documented for other model families.")
+
+
+class OwnwareOptions(WireModel):
+    """Options of this server that Runware does not have."""
+
+    alignTo: Literal["auto", "seedImage"] | Annotated[Integer, Field(ge=0)] | None = Field(
+        default=None,
+        description="Undo a small shift and scale of the whole image against its source: the seedImage, or a number "
+        "of referenceImages, from 0. auto: the seedImage, else the first reference.",
+    )
+    keepUnchanged: Literal["auto"] | ImageText | None = Field(
+        default=None,
+        description="Keep the source's own pixels where nothing has changed: auto, or a mask that is white where the "
+        "image may differ.",
+    )

@@ -45,6 +45,7 @@ from server.api.runware.schema.objects import (
     Inputs,
     Lora,
     Outpaint,
+    OwnwareOptions,
     Safety,
     WireModel,
 )
@@ -126,6 +127,7 @@ class ImageInference(Task):
         default=None, description="Extend the seedImage. width and height are those of the extended image."
     )
     advancedFeatures: AdvancedFeatures = AdvancedFeatures()
+    ownware: OwnwareOptions = OwnwareOptions()
 
 
 class EarlierTask(Task):

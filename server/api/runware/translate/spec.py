@@ -22,7 +22,7 @@ from server.api.runware.translate.windows import step_window
 from server.api.urls.image_urls import picture_text
 from server.media.encode import Encoding
 from server.tasks.options import ThresholdDirection
-from server.tasks.spec import ControlSpec, TaskSpec
+from server.tasks.spec import ControlSpec, GuardSpec, TaskSpec
 
 DIALECT = "runware"
 
@@ -66,6 +66,7 @@ def to_spec(
         controls=controls,
         faces=_faces(task),
         cache=cache,
+        guard=_guard(task, client),
         check_content=_check_content(task),
         warnings=(*_warnings(task, entry, schedule, executed, controls, catalog), *said),
     )
@@ -83,6 +84,18 @@ def _check_content(task: ImageInference) -> bool | None:
     """None when the task does not say."""
     asked = {"checkContent", "mode"} & task.safety.model_fields_set
     return task.safety.checkContent or task.safety.mode != "none" if asked else None
+
+
+def _guard(task: ImageInference, client: Client) -> GuardSpec | None:
+    """The drift guard of a task, None when it asks for nothing."""
+    asked, keep = task.ownware, task.ownware.keepUnchanged
+    if asked.alignTo is None and keep is None:
+        return None
+    source = f"references[{asked.alignTo}]" if isinstance(asked.alignTo, int) else "references[0]"
+    if not isinstance(asked.alignTo, int) and task.inputs.seedImage is not None:
+        source = "seed_image"
+    mask = None if keep is None or keep == "auto" else picture_text(keep, client.base_url)
+    return GuardSpec(source, asked.alignTo is not None, keep == "auto", mask)
 
 
 def _loras(task: ImageInference, catalog: Catalog) -> tuple[LoraUse, ...]:

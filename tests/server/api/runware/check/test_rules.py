@@ -169,6 +169,30 @@ TWO_CACHES = ["acceleratorOptions.fbCache", "acceleratorOptions.teaCache"]
             ],
         ),
         ({"model": "alibaba-qwen-image"}, []),
+        (
+            {"ownware": {"alignTo": "auto"}},
+            [("incompatibleParameters", ["ownware.alignTo", "inputs.seedImage", "inputs.referenceImages"])],
+        ),
+        (
+            {"ownware": {"keepUnchanged": "auto"}},
+            [("incompatibleParameters", ["ownware.keepUnchanged", "inputs.seedImage", "inputs.referenceImages"])],
+        ),
+        (
+            {"inputs": {"referenceImages": ["REFERENCE"]}, "model": "runware:108@20", "ownware": {"alignTo": 1}},
+            [("invalidOwnware", "ownware.alignTo")],
+        ),
+        (
+            {
+                "inputs": {"referenceImages": ["REFERENCE"]},
+                "model": "runware:108@20",
+                "ownware": {"alignTo": "seedImage"},
+            },
+            [("incompatibleParameters", ["ownware.alignTo", "inputs.seedImage"])],
+        ),
+        (
+            {"inputs": {"seedImage": "x"}, "outpaint": {"top": 64}, "ownware": {"alignTo": "auto"}},
+            [("incompatibleParameters", ["ownware.alignTo", "outpaint"])],
+        ),
     ],
 )
 def test_rules_between_fields(

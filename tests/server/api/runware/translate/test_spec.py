@@ -9,7 +9,7 @@ from server.api.access.client import Client
 from server.api.runware.schema.schedulers import NEAREST, SAMPLERS, SCHEDULERS
 from server.api.runware.schema.tasks import ImageInference
 from server.api.runware.translate.spec import to_spec
-from server.tasks.spec import TaskSpec
+from server.tasks.spec import GuardSpec, TaskSpec
 
 CATALOG = load_catalog()
 ENTRY, EDIT = CATALOG.entries[:2]
@@ -99,6 +99,26 @@ def test_pictures_are_named_as_the_client_named_them() -> None:
         "width",
         "acceleratorOptions.teaCache",
     ]
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ({}, None),
+        ({"alignTo": "auto"}, GuardSpec("seed_image", align=True)),
+        ({"alignTo": "seedImage"}, GuardSpec("seed_image", align=True)),
+        ({"alignTo": 0}, GuardSpec("references[0]", align=True)),
+        ({"keepUnchanged": "auto"}, GuardSpec("seed_image", align=False, auto=True)),
+        ({"alignTo": 0, "keepUnchanged": "mask"}, GuardSpec("references[0]", align=True, mask="mask")),
+    ],
+)
+def test_the_source_of_a_drift_guard(asked: dict[str, Any], expected: GuardSpec | None) -> None:
+    found = spec(model=EDIT.air, inputs={"seedImage": "seed", "referenceImages": ["first"]}, ownware=asked)
+    assert found.guard == expected
+    assert found.pictures.get("guard.mask") == (expected.mask if expected else None)
+    assert found.parameter("guard.mask") == ("ownware.keepUnchanged" if expected and expected.mask else "guard.mask")
+    without_seed = spec(model=EDIT.air, inputs={"referenceImages": ["first"]}, ownware=asked)
+    assert without_seed.guard is None or without_seed.guard.source == "references[0]"
 
 
 def test_steps_that_a_seed_image_skips_do_not_count_in_a_control_window() -> None:
