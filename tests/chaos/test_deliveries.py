@@ -1,7 +1,6 @@
 """Webhooks and uploads while the server is killed, and while their receivers misbehave."""
 
 import json
-import os
 import time
 import uuid
 from collections import defaultdict
@@ -11,15 +10,14 @@ from typing import Any
 import httpx2
 import pytest
 
+from tests.chaos.figures import record, repeats
 from tests.chaos.servers import KEY, TASK_SECONDS, ChaosServer, chaos_server
 from tests.receivers import Receiver, receiver
 
 pytestmark = pytest.mark.chaos
 
-TASKS = 20
-# A start takes seconds. `CHAOS_KILLS=10 make test-chaos` is the thorough run.
-KILLS = int(os.environ.get("CHAOS_KILLS", "3"))
-TOLD_BEFORE_A_KILL = 2
+TASKS_A_KILL = 4  # several may be delivered before a kill
+KILLS = 10
 FLAGS = ("--allow-private-urls", "--webhook-delays", "0.1,0.1,0.1,0.1", "--webhook-timeout", "2")
 
 
@@ -50,19 +48,21 @@ def details(server: ChaosServer, task_uuid: str) -> Any:
 
 
 def test_a_killed_server_loses_no_webhook_and_no_upload(tmp_path: Path) -> None:
+    kills = repeats(KILLS)
+    tasks = TASKS_A_KILL * kills
     with receiver() as there:
         targets = {"webhookURL": f"{there.url}/hook", "uploadEndpoint": f"{there.url}/put"}
         with chaos_server(tmp_path, *FLAGS) as server:
-            sent = {enqueue(server, seed=seed, numberResults=1 + seed % 2, **targets) for seed in range(TASKS)}
-            wait_until_told(there, TOLD_BEFORE_A_KILL)
+            sent = {enqueue(server, seed=seed, numberResults=1 + seed % 2, **targets) for seed in range(tasks)}
+            wait_until_told(there, 1)
             server.kill()
-        for _ in range(KILLS - 1):
+        for _ in range(kills - 1):
             before = len(told(there))
             with chaos_server(tmp_path, *FLAGS) as server:
-                wait_until_told(there, min(TASKS, before + TOLD_BEFORE_A_KILL))
+                wait_until_told(there, min(tasks, before + 1))
                 server.kill()
         with chaos_server(tmp_path, *FLAGS) as server:
-            wait_until_told(there, TASKS)
+            wait_until_told(there, tasks)
             images = {item["imageUUID"] for task in sent for item in ended(server, task)}
             files = {httpx2.get(f"{server.url}/image/{one}.jpg").content for one in images}
             assert server.terminate() == 0
@@ -71,10 +71,12 @@ def test_a_killed_server_loses_no_webhook_and_no_upload(tmp_path: Path) -> None:
         for request in there.at("/hook"):
             for item in json.loads(request.body)["data"]:
                 ids[item["imageUUID"]].add(request.message_id)
-        assert len(images) == sum(1 + seed % 2 for seed in range(TASKS))  # no picture twice, none missing
+        assert len(images) == sum(1 + seed % 2 for seed in range(tasks))  # no picture twice, none missing
         assert ids.keys() == images
         assert all(len(of_image) == 1 for of_image in ids.values())  # repeated, if at all, under the same id
         assert {request.body for request in there.at("/put")} == files
+        twice = len(there.at("/hook")) - len(images)
+    record("server killed while it delivers", kills=kills, tasks=tasks, images=len(images), webhooks_sent_again=twice)
 
 
 def ended(server: ChaosServer, task_uuid: str) -> list[dict[str, Any]]:

@@ -21,7 +21,8 @@ from tests.chaos.test_workers import worker_of
 pytestmark = pytest.mark.chaos
 
 CLIENTS = 4
-QUEUED = 20
+WORKER_KILLS, SERVER_KILLS = 20, 10
+TASKS_A_KILL = 2
 PNG_START, PNG_END = b"\x89PNG", b"IEND\xaeB`\x82"
 
 
@@ -33,7 +34,7 @@ def picture_is_whole(item: dict[str, Any]) -> bool:
 
 def test_a_worker_that_is_killed_again_and_again_under_load(tmp_path: Path) -> None:
     """Only the task under way fails. The others wait for the next worker."""
-    kills, answers, over = repeats(4), list[dict[str, Any]](), threading.Event()
+    kills, answers, over = repeats(WORKER_KILLS), list[dict[str, Any]](), threading.Event()
     recovered = []
     with chaos_server(tmp_path) as server:
 
@@ -67,13 +68,13 @@ def test_a_worker_that_is_killed_again_and_again_under_load(tmp_path: Path) -> N
 
 def test_a_server_that_is_killed_again_and_again_with_tasks_queued(tmp_path: Path) -> None:
     """Every task is done once, also after many kills of the whole group."""
-    kills, database = repeats(2), tmp_path / "ownware.sqlite"
+    kills, database = repeats(SERVER_KILLS), tmp_path / "ownware.sqlite"
+    queued = TASKS_A_KILL * kills
     with chaos_server(tmp_path) as server:
-        tasks = [enqueue(server, outputFormat="PNG", steps=8, width=256, height=256) for _ in range(QUEUED)]
+        tasks = [enqueue(server, outputFormat="PNG", steps=8, width=256, height=256) for _ in range(queued)]
         for _ in range(kills):
             done = count_done(database)
-            if done + 2 > QUEUED:
-                break
+            assert done < queued, "all was done before the last kill"
             wait_until(lambda done=done: count_done(database) > done)
             server.kill()
             server = ChaosServer(tmp_path)
@@ -91,10 +92,10 @@ def test_a_server_that_is_killed_again_and_again_with_tasks_queued(tmp_path: Pat
         stored = connection.execute("SELECT count(*), count(DISTINCT job_id) FROM results").fetchone()
         files = {Path(row[0]).name for row in connection.execute("SELECT file FROM media")}
     connection.close()
-    assert stored == (QUEUED, QUEUED)
+    assert stored == (queued, queued)
     on_disk = {path.name for path in (tmp_path / "media").rglob("*") if path.is_file() and path.name[0] != "."}
     assert on_disk == files
-    record("server killed", kills=kills, tasks=QUEUED, done=len(ended))
+    record("server killed", kills=kills, tasks=queued, done=len(ended))
 
 
 def count_done(database: Path) -> int:
