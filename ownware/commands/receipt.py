@@ -65,6 +65,11 @@ def describe(receipt: "Receipt") -> Iterator[tuple[str, str]]:
         yield "step cache", f"{request.cache.strategy}, threshold {request.cache.threshold:g}"
     for branch, decisions in (receipt.cache or {}).items():
         yield f"  {branch}", f"{decisions} ({decisions.count('R')} of {len(decisions)} reused)"
+    if (guard := request.guard) is not None:
+        done = [
+            name for name, on in (("aligned", guard.align), ("unchanged pixels kept", guard.keep is not None)) if on
+        ]
+        yield "drift guard", f"{' and '.join(done)}, against {guard.source}"
     if request.faces is not None:
         yield "faces", "rendered again"
     if request.watermark is not None:

@@ -9,7 +9,9 @@ import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Kind = Literal["text", "integer", "number", "switch", "picture", "pictures", "lora", "control", "outpaint"]
+Kind = Literal[
+    "text", "integer", "number", "switch", "picture", "pictures", "lora", "control", "outpaint", "source", "keep"
+]
 
 LISTS: frozenset[Kind] = frozenset({"pictures", "lora", "control"})
 
@@ -62,6 +64,20 @@ FLAGS: tuple[TaskFlag, ...] = (
     TaskFlag("strength", "inputs.strength", "number", "How much of the seed image changes, 0 to 1."),
     TaskFlag("maskMargin", "maskMargin", "integer", "Render only the mask, with 32 to 128 pixels around it."),
     TaskFlag("outpaint", "outpaint", "outpaint", "Pixels to add on each side: left=64,right=64,blur=16."),
+    TaskFlag(
+        "alignTo",
+        "ownware.alignTo",
+        "source",
+        "Undo a small shift and scale against the source: auto, seedImage, or the number of a reference, from 0.",
+        ("align",),
+    ),
+    TaskFlag(
+        "keepUnchanged",
+        "ownware.keepUnchanged",
+        "keep",
+        "Keep the source's pixels where nothing has changed: auto, or a mask that is white where it may.",
+        ("keepOutside",),
+    ),
     TaskFlag("lora", "lora", "lora", "A LoRA: NAME or NAME=WEIGHT. It may be repeated.", ("loras",)),
     TaskFlag(
         "control",

@@ -5,6 +5,8 @@ from typing import Any
 
 from ownware.batch.item import WireTask
 
+AUTO = "auto"  # what `keepUnchanged` takes instead of a mask
+
 _SINGLE = ("seedImage", "maskImage")
 
 
@@ -25,4 +27,7 @@ def map_pictures(task: WireTask, change: Callable[[str], str]) -> WireTask:
             {**net, "guideImage": changed(net["guideImage"])} if isinstance(net, dict) and "guideImage" in net else net
             for net in nets
         ]
+    own = task.get("ownware")
+    if isinstance(own, dict) and own.get("keepUnchanged") not in (None, AUTO):
+        task["ownware"] = {**own, "keepUnchanged": changed(own["keepUnchanged"])}
     return task

@@ -9,7 +9,7 @@ from typing import Any
 
 from ownware.batch.item import BatchError, WireTask
 from pipelines.receipt import Receipt
-from pipelines.request import Reference, RenderRequest, Sampler
+from pipelines.request import DriftGuard, Reference, RenderRequest, Sampler
 from server.api.runware.schema.schedulers import SAMPLERS
 from server.api.runware.translate.caches import CACHES, FIXED_POINT, MOST_REUSE
 from server.tasks.options import ThresholdDirection
@@ -44,6 +44,8 @@ def task_of_receipt(
     if (sides := request.outpaint) is not None:
         names = ("top", "right", "bottom", "left", "blur")
         task["outpaint"] = {name: getattr(sides, name) for name in names}
+    if request.guard is not None:
+        task["ownware"] = _guard(request.guard, find)
     if loras := [{"model": use.name, "weight": use.weight} for use in request.loras if use.name not in own_loras]:
         task["lora"] = loras
     if request.controls:
@@ -81,6 +83,16 @@ def _inputs(request: RenderRequest, find: FindPicture) -> dict[str, Any]:
     if request.mask is not None:
         inputs["maskImage"] = str(find(request.mask))
     return inputs
+
+
+def _guard(guard: DriftGuard, find: FindPicture) -> dict[str, Any]:
+    own: dict[str, Any] = {}
+    if guard.align:
+        seeded = guard.source == "seed_image"
+        own["alignTo"] = "seedImage" if seeded else int(guard.source.removeprefix("references[").removesuffix("]"))
+    if guard.keep is not None:
+        own["keepUnchanged"] = str(find(guard.keep)) if isinstance(guard.keep, Reference) else guard.keep
+    return own
 
 
 def _scheduler(sampler: Sampler) -> str:

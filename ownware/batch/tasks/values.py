@@ -9,7 +9,7 @@ from typing import Any
 
 from ownware.batch.item import WireTask
 from ownware.batch.tasks.flags import TaskFlag
-from ownware.batch.tasks.pictures import map_pictures
+from ownware.batch.tasks.pictures import AUTO, map_pictures
 
 SEPARATOR = "|"  # between the pictures and the LoRAs of one cell
 _YES, _NO = frozenset({"true", "yes", "1", "on"}), frozenset({"false", "no", "0", "off"})
@@ -40,6 +40,10 @@ def read_cell(flag: TaskFlag, text: str, folder: Path) -> object:
             raise ValueProblem(f"'{text}' is neither true nor false")
         case "picture":
             return absolute(text, folder)
+        case "keep":
+            return text if text == AUTO else absolute(text, folder)
+        case "source":
+            return int(text) if text.isdecimal() else text
         case "outpaint":
             return read_outpaint(text)
         case "integer":

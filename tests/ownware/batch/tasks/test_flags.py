@@ -14,7 +14,7 @@ NO_FLAG = {
     *("taskType", "taskUUID", "deliveryMethod", "outputType", "ttl", "includeCost", "webhookURL", "uploadEndpoint"),
     "safety.mode",
 }
-NO_FLAGS = ("advancedFeatures.", "ownware.")
+NO_FLAGS = "advancedFeatures."
 WHOLE = ("lora[]", "controlNet[]", "outpaint")
 
 

@@ -10,7 +10,16 @@ from accel.cache.plan import CachePlan
 from ownware.batch.item import BatchError
 from ownware.batch.tasks.receipt_task import task_of_receipt
 from pipelines.receipt import Receipt, WeightsRef
-from pipelines.request import ControlUse, FaceRefinement, LoraUse, Outpaint, Reference, RenderRequest, Sampler
+from pipelines.request import (
+    ControlUse,
+    DriftGuard,
+    FaceRefinement,
+    LoraUse,
+    Outpaint,
+    Reference,
+    RenderRequest,
+    Sampler,
+)
 from server.api.runware.schema.objects import AcceleratorOptions
 from server.api.runware.schema.schedulers import SAMPLERS
 from server.api.runware.translate.caches import choose_cache
@@ -77,6 +86,18 @@ def test_pictures_adapters_and_sides() -> None:
             "endStep": 8,
         }
     ]
+
+
+@pytest.mark.parametrize(
+    ("guard", "expected"),
+    [
+        (DriftGuard("seed_image", align=True), {"alignTo": "seedImage"}),
+        (DriftGuard("references[1]", align=True, keep="auto"), {"alignTo": 1, "keepUnchanged": "auto"}),
+        (DriftGuard("references[0]", keep=PICTURE), {"keepUnchanged": "/found.png"}),
+    ],
+)
+def test_a_drift_guard(guard: DriftGuard, expected: dict[str, Any]) -> None:
+    assert task_of(guard=guard)[0]["ownware"] == expected
 
 
 @pytest.mark.parametrize("sampler", sorted(set(SAMPLERS.values()), key=str), ids=str)
