@@ -5,7 +5,7 @@ outside: step caches, ControlNets and streamed weights work as without it. Rotar
 numbers, because the compiler makes no kernels for complex ones. Knows one block; knows no cache and no request.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -19,6 +19,7 @@ from accel.kernels.joint_heads import join_heads
 from accel.kernels.linear_gelu import linear_gelu
 from accel.kernels.low_rank import BlockLowRank
 from accel.rotary_embedding import RealRotary, RotaryEmbedding
+from accel.weights.quantized.base import forward_together
 
 # Graphs of one process: with and without clean references, with and without LoRAs, and for each kind of layers.
 GRAPHS = 32
@@ -126,9 +127,14 @@ def _attend(
     def project(name: str, sample: torch.Tensor) -> torch.Tensor:
         return _linear(attention.get_submodule(name), sample, added, f"attn.{name}")
 
-    def joined(names: tuple[str, str], norms: tuple[str, str]) -> torch.Tensor:
+    def project_all(names: Sequence[str], sample: torch.Tensor) -> list[torch.Tensor]:
+        outputs = forward_together([attention.get_submodule(name) for name in names], sample)
+        if added is None:
+            return outputs
+        return [added[f"attn.{name}"].add(sample, output) for name, output in zip(names, outputs, strict=True)]
+
+    def joined(projected: tuple[torch.Tensor, torch.Tensor], norms: tuple[str, str]) -> torch.Tensor:
         """The normalized and rotated heads of the text and of the image, [1, words + tokens, heads, width]."""
-        projected = [project(name, sample) for name, sample in zip(names, (text, image), strict=True)]
         text_norm, image_norm = (attention.get_submodule(name) for name in norms)
         if kernels.fused_heads:
             weights = text_norm.weight, image_norm.weight
@@ -139,9 +145,11 @@ def _attend(
         )
         return torch.cat(list(rotated), dim=1)
 
-    query = joined(("add_q_proj", "to_q"), ("norm_added_q", "norm_q"))
-    key = joined(("add_k_proj", "to_k"), ("norm_added_k", "norm_k"))
-    value = torch.cat([project("add_v_proj", text), project("to_v", image)], dim=1).unflatten(-1, (-1, width))
+    text_query, text_key, text_value = project_all(("add_q_proj", "add_k_proj", "add_v_proj"), text)
+    image_query, image_key, image_value = project_all(("to_q", "to_k", "to_v"), image)
+    query = joined((text_query, image_query), ("norm_added_q", "norm_q"))
+    key = joined((text_key, image_key), ("norm_added_k", "norm_k"))
+    value = torch.cat([text_value, image_value], dim=1).unflatten(-1, (-1, width))
     joint = scaled_dot_product_attention(query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2))
     joint = joint.transpose(1, 2).flatten(2, 3)
     words = text.shape[1]

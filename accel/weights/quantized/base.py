@@ -4,11 +4,12 @@ Quantized tensors are plain buffers, so moving, pinning and streaming need no sp
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import Self
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Self
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 # The smallest row maximum that is divided by. An all-zero row then gets a tiny scale instead of 0, and gives zeros.
 AMAX_FLOOR = 1e-12
@@ -49,8 +50,18 @@ class QuantizedLinear(nn.Module, ABC):
         return super()._apply(move, recurse)
 
 
+class QuantizedRows(NamedTuple):
+    """An input in the format of the weight: `values` [rows, in], and `scales` [rows, 1] in float32."""
+
+    values: torch.Tensor
+    scales: torch.Tensor
+
+
 class ScaledLinear(QuantizedLinear):
-    """A quantized Linear whose `weight` [out, in] has a `scale` [out] in float32 for each output channel."""
+    """A quantized Linear whose `weight` [out, in] has a `scale` [out] in float32 for each output channel.
+
+    Where the kernel is not `dequantize`, the input is quantized too, with a scale for each row.
+    """
 
     weight: torch.Tensor
     scale: torch.Tensor
@@ -63,6 +74,36 @@ class ScaledLinear(QuantizedLinear):
     def dequantize(self) -> torch.Tensor:
         """See `QuantizedLinear`."""
         return self.weight.float() * self.scale[:, None]
+
+    @abstractmethod
+    def quantize_rows(self, rows: torch.Tensor) -> QuantizedRows:
+        """Quantize an input [rows, in]. All layers of a class do it alike, so they can share the result."""
+
+    @abstractmethod
+    def multiply(self, rows: QuantizedRows) -> torch.Tensor:
+        """Return the product with the bias, [rows, out], in the dtype that the kernel gives."""
+
+    def forward(self, sample: torch.Tensor) -> torch.Tensor:
+        """Multiply [..., in] → [..., out], in the dtype of the input."""
+        if self.kernel == "dequantize":
+            return functional.linear(sample, self.dequantize().to(sample.dtype), self.bias)
+        return self.forward_quantized(self.quantize_rows(sample.reshape(-1, self.in_features)), sample)
+
+    def forward_quantized(self, rows: QuantizedRows, sample: torch.Tensor) -> torch.Tensor:
+        """What `forward` returns for a sample whose rows are quantized already."""
+        return self.multiply(rows).to(sample.dtype).reshape(*sample.shape[:-1], self.out_features)
+
+
+def forward_together(layers: Sequence[nn.Module], sample: torch.Tensor) -> list[torch.Tensor]:
+    """The outputs of several layers for one input [..., in], which is quantized once where all of them quantize it.
+
+    The bits are those of separate calls. Forward hooks of the layers do not run where the input is shared.
+    """
+    scaled = [layer for layer in layers if isinstance(layer, ScaledLinear) and layer.kernel != "dequantize"]
+    if len(scaled) < len(layers) or len({type(layer) for layer in scaled}) > 1:
+        return [layer(sample) for layer in layers]
+    rows = scaled[0].quantize_rows(sample.reshape(-1, sample.shape[-1]))
+    return [layer.forward_quantized(rows, sample) for layer in scaled]
 
 
 AnyLinear = nn.Linear | QuantizedLinear

@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional
 from torch.nn.functional import ScalingType, scaled_mm
 
-from accel.weights.quantized.base import ScaledLinear, row_scales
+from accel.weights.quantized.base import QuantizedRows, ScaledLinear, row_scales
 
 FP8 = torch.float8_e4m3fn
 FP8_MAX = torch.finfo(FP8).max  # 448
@@ -55,16 +55,14 @@ class Fp8Linear(ScaledLinear):
         aligned = self.in_features % _ALIGNMENT == 0 == self.out_features % _ALIGNMENT
         return "scaled_mm" if aligned and _has_fp8_units(self.weight.device) else "dequantize"
 
-    def forward(self, sample: torch.Tensor) -> torch.Tensor:
-        """Multiply [..., in] → [..., out], in the dtype of the input."""
-        kernel = self.kernel
-        if kernel == "dequantize":
-            return functional.linear(sample, self.dequantize().to(sample.dtype), self.bias)
-        rows = sample.reshape(-1, self.in_features)
+    def quantize_rows(self, rows: torch.Tensor) -> QuantizedRows:
+        """See `ScaledLinear`."""
         scales = row_scales(rows, FP8_MAX)
-        quantized = (rows.float() / scales).to(FP8)
-        multiply = self._scaled_mm if kernel == "scaled_mm" else self._reference
-        return multiply(quantized, scales).to(sample.dtype).reshape(*sample.shape[:-1], self.out_features)
+        return QuantizedRows((rows.float() / scales).to(FP8), scales)
+
+    def multiply(self, rows: QuantizedRows) -> torch.Tensor:
+        """See `ScaledLinear`."""
+        return self._scaled_mm(*rows) if self.kernel == "scaled_mm" else self._reference(*rows)
 
     def _scaled_mm(self, rows: torch.Tensor, scales: torch.Tensor) -> torch.Tensor:
         bias = None if self.bias is None else self.bias.to(torch.bfloat16)

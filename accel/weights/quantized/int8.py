@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from accel.weights.quantized.base import ScaledLinear, row_scales
+from accel.weights.quantized.base import QuantizedRows, ScaledLinear, row_scales
 
 INT8_MAX = 127.0
 # CUDA multiplies no fewer than 17 rows, so fewer rows are padded to this many. Rows do not affect each other.
@@ -39,20 +39,19 @@ class Int8Linear(ScaledLinear):
         """`int_mm`, or `dequantize` for a weight of odd size."""
         return "int_mm" if self.in_features % _ALIGNMENT == 0 == self.out_features % _ALIGNMENT else "dequantize"
 
-    def forward(self, sample: torch.Tensor) -> torch.Tensor:
-        """Multiply [..., in] → [..., out], in the dtype of the input."""
-        if self.kernel == "dequantize":
-            return functional.linear(sample, self.dequantize().to(sample.dtype), self.bias)
-        rows = sample.reshape(-1, self.in_features)
+    def quantize_rows(self, rows: torch.Tensor) -> QuantizedRows:
+        """See `ScaledLinear`."""
         scales = row_scales(rows, INT8_MAX)
-        quantized, count = _quantize(rows, scales), len(rows)
+        return QuantizedRows(_quantize(rows, scales), scales)
+
+    def multiply(self, rows: QuantizedRows) -> torch.Tensor:
+        """See `ScaledLinear`."""
+        quantized, count = rows.values, len(rows.values)
         if count < _FEWEST_ROWS:
             quantized = functional.pad(quantized, (0, 0, 0, _PADDED_ROWS - count))
         sums = torch._int_mm(quantized, self.weight.t())[:count]  # pyright: ignore[reportPrivateImportUsage]
-        product = sums * scales * self.scale
-        if self.bias is not None:
-            product = product + self.bias
-        return product.to(sample.dtype).reshape(*sample.shape[:-1], self.out_features)
+        product = sums * rows.scales * self.scale
+        return product if self.bias is None else product + self.bias
 
 
 def _quantize(rows: torch.Tensor, scales: torch.Tensor) -> torch.Tensor:

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from accel.weights.quantized.base import AMAX_FLOOR, QuantizedLinear, row_scales
+from accel.weights.quantized.base import AMAX_FLOOR, QuantizedLinear, forward_together, row_scales
 from accel.weights.quantized.fp8 import Fp8Linear
 from accel.weights.quantized.gguf import GgufLinear
 from accel.weights.quantized.int8 import Int8Linear
@@ -46,3 +46,27 @@ class TestEveryLayer:
 def test_the_scale_of_a_row_maps_its_largest_magnitude() -> None:
     scales = row_scales(torch.tensor([[1.0, -4.0], [0.0, 0.0]]), 2)
     assert scales.tolist() == [[2.0], [pytest.approx(AMAX_FLOOR / 2)]]
+
+
+class TestTogether:
+    @pytest.mark.parametrize("kind", [Fp8Linear, Int8Linear])
+    def test_one_input_is_quantized_once(
+        self, kind: type[Fp8Linear | Int8Linear], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        made, sample = [kind.from_linear(make_linear(64, 32, seed=seed)) for seed in (1, 2, 3)], make_rows(2, 20, 64)
+        expected, quantize, inputs = [layer(sample) for layer in made], kind.quantize_rows, []
+
+        def counted(layer: Fp8Linear, rows: torch.Tensor) -> object:
+            inputs.append(rows)
+            return quantize(layer, rows)  # pyright: ignore[reportArgumentType]  either of the two
+
+        monkeypatch.setattr(kind, "quantize_rows", counted)
+        found = forward_together(made, sample)
+        assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
+        assert len(inputs) == 1
+
+    def test_layers_of_several_kinds_run_by_themselves(self) -> None:
+        sample, linear = make_rows(20, 64), make_linear(64, 32)
+        for made in ([*layers()], [linear, Fp8Linear.from_linear(linear)], [linear, linear]):
+            found = forward_together(made, sample)
+            assert all(torch.equal(a, layer(sample)) for a, layer in zip(found, made, strict=True))
