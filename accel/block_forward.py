@@ -5,16 +5,19 @@ modulation depends on the timestep alone, so it can be computed once and used fo
 cache, no ControlNet, and not where the weights are.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from diffusers.models.transformers.transformer_qwenimage import (
     QwenImageTransformer2DModel,
     QwenImageTransformerBlock,
+    apply_rotary_emb_qwen,
 )
+from torch.nn.functional import scaled_dot_product_attention
 
-from accel.rotary_embedding import RotaryEmbedding
+from accel.rotary_embedding import Rotary, RotaryEmbedding
 
 _FLOAT16_MAX = 65504.0
 
@@ -50,7 +53,7 @@ BlockForward = Callable[
         torch.Tensor,
         torch.Tensor,
         BlockModulation,
-        RotaryEmbedding,
+        Rotary,
         torch.Tensor | None,
     ],
     tuple[torch.Tensor, torch.Tensor],
@@ -77,20 +80,24 @@ def block_forward(
     image: torch.Tensor,
     text: torch.Tensor,
     modulation: BlockModulation,
-    rotary: RotaryEmbedding,
+    rotary: Rotary,
     modulate_index: torch.Tensor | None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the text [1, words, width] and the image [1, tokens, width] after a block.
 
-    `modulate_index` [1, tokens] names the row of the modulation for each token of the image. None means row 0.
+    `modulate_index` [1, tokens] names the row of the modulation for each token of the image. None means row 0. With a
+    `JoinedRotary` the words and the tokens are those of several forwards. Each attends to its own ones only.
     """
 
     def attend(image: torch.Tensor, text: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        if len(rotary.parts) > 1:
+            return _attend_parts(block.attn, image, text, rotary.parts)
+        (own,) = rotary.parts
         return block.attn(
             hidden_states=image,
             encoder_hidden_states=text,
             encoder_hidden_states_mask=None,
-            image_rotary_emb=(rotary.image, rotary.text),
+            image_rotary_emb=(own.image, own.text),
         )
 
     layers = BlockLayers(attend, block.img_mlp, block.txt_mlp)
@@ -121,6 +128,52 @@ def forward_through(
     text_modulated, text_gate = block._modulate(block.txt_norm2(text), text_mlp)
     text = text + text_gate * layers.text_mlp(text_modulated)
     return _clip(text), _clip(image)
+
+
+def attend_jointly(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, words: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The attention of `words` and the image behind them, all [1, words + tokens, heads, width].
+
+    Returns that of the image [1, tokens, heads · width], and that of the text.
+    """
+    joint = scaled_dot_product_attention(query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2))
+    joint = joint.transpose(1, 2).flatten(2, 3)
+    return joint[:, words:].contiguous(), joint[:, :words].contiguous()
+
+
+def _attend_parts(
+    attention: Any, image: torch.Tensor, text: torch.Tensor, parts: Sequence[RotaryEmbedding]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """What the library's attention computes for each part. The products run once for the tokens of all parts."""
+    width = attention.inner_dim // attention.heads
+
+    def split(sample: torch.Tensor, layers: tuple[str, str, str], sizes: list[int]) -> list[Sequence[torch.Tensor]]:
+        """The query, the key and the value of each part, [1, tokens, heads, width]."""
+        heads = [attention.get_submodule(name)(sample).unflatten(-1, (-1, width)) for name in layers]
+        return [each.split(sizes, dim=1) for each in heads]
+
+    tokens, words = [len(part.image) for part in parts], [len(part.text) for part in parts]
+    images = zip(*split(image, ("to_q", "to_k", "to_v"), tokens), strict=True)
+    texts = zip(*split(text, ("add_q_proj", "add_k_proj", "add_v_proj"), words), strict=True)
+    attended = []
+    for part, (image_query, image_key, image_value), (text_query, text_key, text_value) in zip(
+        parts, images, texts, strict=True
+    ):
+        image_query, image_key = attention.norm_q(image_query), attention.norm_k(image_key)
+        text_query, text_key = attention.norm_added_q(text_query), attention.norm_added_k(text_key)
+        query, key = (
+            torch.cat([_rotated(text_heads, part.text), _rotated(image_heads, part.image)], dim=1)
+            for text_heads, image_heads in ((text_query, image_query), (text_key, image_key))
+        )
+        value = torch.cat([text_value, image_value], dim=1)
+        attended.append(attend_jointly(query, key, value, len(part.text)))
+    image_joint, text_joint = (torch.cat(each, dim=1) for each in zip(*attended, strict=True))
+    return attention.to_out[1](attention.to_out[0](image_joint)), attention.to_add_out(text_joint)
+
+
+def _rotated(heads: torch.Tensor, rotary: torch.Tensor) -> torch.Tensor:
+    return torch.as_tensor(apply_rotary_emb_qwen(heads, rotary, use_real=False))  # the library's annotation is a tuple
 
 
 def _clip(hidden: torch.Tensor) -> torch.Tensor:

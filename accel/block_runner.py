@@ -9,12 +9,13 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from math import ceil, prod
+from typing import Any
 
 import torch
 from diffusers.models.transformers.transformer_qwenimage import QwenImageTransformer2DModel, QwenImageTransformerBlock
 
 from accel.block_forward import BlockForward, BlockModulation, block_forward, compute_modulation, time_embedding
-from accel.rotary_embedding import RotaryEmbedding
+from accel.rotary_embedding import Rotary, RotaryEmbedding
 from accel.weights.modulation_tables import StepModulation
 from accel.weights.streaming import WeightStream
 
@@ -26,6 +27,13 @@ ControlResiduals = Callable[[], Sequence[torch.Tensor] | None]
 AfterBlock = Callable[[int, torch.Tensor], torch.Tensor]
 
 
+# Computes a range of blocks from tensors that change from step to step; returns the image and the text after it.
+RangeFunction = Callable[..., tuple[torch.Tensor, torch.Tensor]]
+# Runs such a function on its inputs, by itself or as a captured graph. The key is what a graph of it depends on. The
+# last argument has the other tensors that it reads.
+RunRange = Callable[[Hashable, RangeFunction, Sequence[torch.Tensor], object], tuple[torch.Tensor, torch.Tensor]]
+
+
 def no_control_residuals() -> None:
     """The residuals of no ControlNet."""
 
@@ -35,12 +43,16 @@ class WeightAccess:
     """Where the blocks of a forward have their weights from, and what runs them. By default the transformer itself.
 
     `stream` copies the weights to the device. `modulation` returns the modulation of all blocks, in place of their
-    modulation layers; it is called when the first block needs it. `run` runs one block.
+    modulation layers; it is called when the first block needs it. `run` runs one block. With `batch_branches` the
+    branches of guidance run as one batch along the tokens. `run_range` runs several blocks at once, where nothing
+    between them comes from outside.
     """
 
     stream: WeightStream | None = None
     modulation: Callable[[], StepModulation] | None = None
     run: BlockForward = block_forward
+    batch_branches: bool = False
+    run_range: RunRange | None = None
 
 
 RESIDENT = WeightAccess()
@@ -72,7 +84,7 @@ class BlockRunner:
         self._transformer = transformer
         self._tokens, self._timestep, self._embeds, self._shapes = tokens, timestep, embeds, shapes
         self._compute_control_residuals = control_residuals
-        self._weights = weights
+        self.weights = weights
         self._after_block = after_block
         self.position = 0
         self.noise_tokens = prod(shapes[0])
@@ -111,14 +123,16 @@ class BlockRunner:
         return time_embedding(self._transformer, self._timestep.to(self._image_input.dtype))
 
     @cached_property
-    def _modulate_index(self) -> torch.Tensor | None:
+    def modulate_index(self) -> torch.Tensor | None:
+        """The row of the modulation for each token, [1, tokens]; None where there is only one row."""
         if not self._transformer.zero_cond_t:
             return None
         index = [0] * self.noise_tokens + [1] * sum(prod(shape) for shape in self._shapes[1:])
         return torch.tensor([index], device=self._tokens.device, dtype=torch.int)
 
     @cached_property
-    def _rotary(self) -> RotaryEmbedding:
+    def rotary(self) -> RotaryEmbedding:
+        """The angles of the tokens and of the words."""
         words, device = self._embeds.shape[1], self._tokens.device
         return RotaryEmbedding(*self._transformer.pos_embed([self._shapes], max_txt_seq_len=words, device=device))
 
@@ -127,32 +141,60 @@ class BlockRunner:
         return self._compute_control_residuals()
 
     @cached_property
-    def _step_modulation(self) -> StepModulation | None:
-        return None if self._weights.modulation is None else self._weights.modulation()
+    def conditioning(self) -> tuple[torch.Tensor, ...]:
+        """What the modulation is made of: that of all blocks where there are tables, else the time embedding."""
+        if self.weights.modulation is None:
+            return (self._time_embedding,)
+        step = self.weights.modulation()
+        return step.image, step.text
+
+    @property
+    def controlled(self) -> bool:
+        """Whether ControlNets add to the hidden states between the blocks."""
+        return self._after_block is not None or bool(self._control_residuals)
 
     def run_to(self, end: int) -> None:
         """Run the blocks from `position` up to, but not including, block `end`."""
-        run_together([self], end)
+        while self.position < end:
+            with self.loaded(self.position, end):
+                self.run_block()
 
     def run_block(self) -> None:
         """Run the next block. Its weights are on the device."""
-        block = self._block(self.position)
-        modulation = self._modulation(self.position)
-        self.text, self.image = self._weights.run(
-            block, self.image, self.text, modulation, self._rotary, self._modulate_index
+        image, self.text = self.compute_block(
+            self.position, self.image, self.text, self.conditioning, self.rotary, self.modulate_index
         )
-        self.image = self._add_controls(self.image)
+        self.image = self._add_controls(image)
         self.position += 1
+
+    def compute_block(
+        self,
+        number: int,
+        image: torch.Tensor,
+        text: torch.Tensor,
+        conditioning: Sequence[torch.Tensor],
+        rotary: Rotary,
+        modulate_index: torch.Tensor | None,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The image and the text after a block, from what is given alone. ControlNets are not added."""
+        modulation = self._modulation(number, conditioning)
+        text, image = self.weights.run(self._block(number), image, text, modulation, rotary, modulate_index)
+        return image, text
 
     def loaded(self, number: int, end: int) -> AbstractContextManager[None]:
         """Have the weights of a block on the device inside a `with`, and prepare for those before block `end`."""
-        stream = self._weights.stream
+        stream = self.weights.stream
         return nullcontext() if stream is None else stream.loaded(number, end)
 
-    def _modulation(self, number: int) -> BlockModulation:
-        if self._step_modulation is not None:
-            return self._step_modulation.block(number)
-        return compute_modulation(self._block(number), self._time_embedding)
+    def _modulation(self, number: int, conditioning: Sequence[torch.Tensor]) -> BlockModulation:
+        if self.weights.modulation is not None:
+            return StepModulation(*conditioning).block(number)
+        return compute_modulation(self._block(number), *conditioning)
+
+    def weight_addresses(self, end: int) -> tuple[int, ...]:
+        """Where the weights of the blocks from `position` to before `end` lie: one of each block stands for all."""
+        norms: list[Any] = [self._block(number).attn.norm_q for number in range(self.position, end)]
+        return tuple(norm.weight.data_ptr() for norm in norms)
 
     def _add_controls(self, image: torch.Tensor) -> torch.Tensor:
         """Add to the hidden states behind the current block what all ControlNets add there."""
@@ -190,26 +232,12 @@ class BlockRunner:
         """
         block = self._block(0)
         normed = block.img_norm1(self._image_input[:, : self.noise_tokens])
-        index = None if self._modulate_index is None else self._modulate_index[:, : self.noise_tokens]
+        index = None if self.modulate_index is None else self.modulate_index[:, : self.noise_tokens]
         with self.loaded(0, 1):
-            modulation = self._modulation(0)
+            modulation = self._modulation(0, self.conditioning)
         return block._modulate(normed, modulation.image.chunk(2, dim=-1)[0], index)[0]
 
     def output(self) -> torch.Tensor:
         """The transformer's output for the image's own tokens, [1, noise tokens, channels], after the last block."""
         time = self._time_embedding.chunk(2)[0] if self._transformer.zero_cond_t else self._time_embedding
         return self._transformer.proj_out(self._transformer.norm_out(self.image, time))[:, : self.noise_tokens]
-
-
-def run_together(runners: Sequence[BlockRunner], end: int) -> None:
-    """Run the blocks of several forwards of one transformer up to, but not including, block `end`.
-
-    Each block runs for all of them before the next one, so its weights are needed on the device only once.
-    """
-    if not runners:
-        return
-    for number in range(min(runner.position for runner in runners), end):
-        with runners[0].loaded(number, end):
-            for runner in runners:
-                if runner.position == number:
-                    runner.run_block()

@@ -21,8 +21,23 @@ class RotaryEmbedding:
     @cached_property
     def real(self) -> tuple[RealRotary, RealRotary]:
         """The same for the image and for the text as cosines and sines. All blocks of a forward share them."""
-        return _parts(self.image), _parts(self.text)
+        return _cosines_and_sines(self.image), _cosines_and_sines(self.text)
+
+    @property
+    def parts(self) -> tuple["RotaryEmbedding", ...]:
+        """The forwards of a batch along the tokens: this one alone."""
+        return (self,)
 
 
-def _parts(rotary: torch.Tensor) -> RealRotary:
+@dataclass(frozen=True)
+class JoinedRotary:
+    """The rotary embeddings of several forwards whose tokens follow each other in one batch."""
+
+    parts: tuple[RotaryEmbedding, ...]
+
+
+Rotary = RotaryEmbedding | JoinedRotary
+
+
+def _cosines_and_sines(rotary: torch.Tensor) -> RealRotary:
     return rotary.real.contiguous(), rotary.imag.contiguous()

@@ -4,7 +4,7 @@ All state of a render is in its `RenderState`; the shared models are never chang
 steps and taking turns need no special cases. Knows models and numbers; knows no JSON.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 
@@ -12,11 +12,13 @@ import numpy as np
 import torch
 from PIL import Image
 
+from accel.block_batch import run_together
 from accel.block_forward import BlockForward, block_forward
-from accel.block_runner import RESIDENT, WeightAccess, run_together
+from accel.block_runner import RESIDENT, RangeFunction, WeightAccess
 from accel.cache.evaluation import Evaluation, Forward
 from accel.cache.session import CacheSession, open_session
 from accel.calibration.recorder import Recorder
+from accel.kernels.block_graphs import BlockGraphs
 from pipelines.catalog.catalog import ModelEntry
 from pipelines.conditioning import (
     EncodedReferences,
@@ -393,11 +395,27 @@ def _predict(evaluation: Evaluation) -> list[torch.Tensor]:
 
 def _weights(state: RenderState, timestep: torch.Tensor) -> WeightAccess:
     """Where the blocks have their weights from in an evaluation at a timestep [1], and what runs them."""
-    placed, run = state.checkpoint.placed, state.compiled or block_forward
-    if placed is None:
-        return WeightAccess(run=run)
-    modulation = None if state.modulation is None else cache(partial(state.modulation.at, timestep))
-    return WeightAccess(placed.blocks, modulation, run)
+    checkpoint, placed = state.checkpoint, state.checkpoint.placed
+    return WeightAccess(
+        stream=None if placed is None else placed.blocks,
+        modulation=None if state.modulation is None else cache(partial(state.modulation.at, timestep)),
+        run=state.compiled or block_forward,
+        batch_branches=checkpoint.batch_branches,
+        run_range=None if checkpoint.graphs is None else partial(_run_range, checkpoint.graphs, state),
+    )
+
+
+def _run_range(
+    graphs: BlockGraphs,
+    state: RenderState,
+    key: Hashable,
+    function: RangeFunction,
+    inputs: Sequence[torch.Tensor],
+    held: object,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Run a range of blocks as a graph where there is one for its key, the LoRAs, and compilation."""
+    loras = state.loras
+    return graphs.run((key, loras.identity, state.compiled is not None), function, inputs, (held, loras))
 
 
 def _channels(checkpoint: Checkpoint) -> int:

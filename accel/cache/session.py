@@ -13,7 +13,8 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
-from accel.block_runner import BlockRunner, run_together
+from accel.block_batch import run_together
+from accel.block_runner import BlockRunner
 from accel.cache.evaluation import Evaluation, Forward
 from accel.cache.gate import Gate
 from accel.cache.memory import BranchMemory, measure_distances

@@ -4,9 +4,10 @@ All candidates compute the same function and round in their own ways. A CPU keep
 no model.
 """
 
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from typing import TypeVar
@@ -35,6 +36,9 @@ _BACKENDS = {
     "math": SDPBackend.MATH,
 }
 _FAST = ("cudnn", "flash", "efficient")
+# How many prefer each kernel now, and what restores the choice before.
+_users: dict[str, tuple[int, ExitStack]] = {}
+_lock = threading.Lock()
 
 
 class AttentionUnavailable(RuntimeError):
@@ -100,17 +104,36 @@ def _forced(wanted: str, device: torch.device, dtype: torch.dtype) -> AttentionC
 def attention_kernel(kernel: str) -> Iterator[None]:
     """Prefer a kernel inside the block. `torch` leaves the choice to torch.
 
-    Raises what its package raises when a flash attention package cannot be loaded.
+    Torch has one choice for the whole process. Threads that prefer the same kernel share it, and the last one that
+    leaves restores what was before. Raises what its package raises when a flash attention package cannot be loaded.
     """
     if kernel == TORCH:
         yield
         return
+    with _lock:
+        users, stack = _users.get(kernel, (0, ExitStack()))
+        if not users:
+            _prefer(kernel, stack)
+        _users[kernel] = users + 1, stack
+    try:
+        yield
+    finally:
+        with _lock:
+            users, stack = _users.pop(kernel)
+            if users > 1:
+                _users[kernel] = users - 1, stack
+            else:
+                stack.close()
+
+
+def _prefer(kernel: str, stack: ExitStack) -> None:
+    """Prefer a kernel until the stack closes."""
     name, package = _parts(kernel)
     first = _BACKENDS[name]
     # Where the kernel does not take an input, such as the mask of a text encoder, torch goes on in this order.
     order = [first, *(other for other in _BACKENDS.values() if other is not first)]
-    with _flash_package(package), sdpa_kernel(order, set_priority=True):
-        yield
+    stack.enter_context(_flash_package(package))
+    stack.enter_context(sdpa_kernel(order, set_priority=True))
 
 
 def _measured(kernel: str, run: Callable[[], T]) -> T:

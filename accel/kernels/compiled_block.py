@@ -12,13 +12,12 @@ from typing import Any, NamedTuple
 import torch
 from diffusers.models.transformers.transformer_qwenimage import QwenImageTransformerBlock
 from torch import nn
-from torch.nn.functional import scaled_dot_product_attention
 
-from accel.block_forward import BlockForward, BlockLayers, BlockModulation, forward_through
+from accel.block_forward import BlockForward, BlockLayers, BlockModulation, attend_jointly, forward_through
 from accel.kernels.joint_heads import join_heads
 from accel.kernels.linear_gelu import linear_gelu
 from accel.kernels.low_rank import BlockLowRank
-from accel.rotary_embedding import RealRotary, RotaryEmbedding
+from accel.rotary_embedding import RealRotary, Rotary
 from accel.weights.quantized.base import forward_together
 
 # Graphs of one process: with and without clean references, with and without LoRAs, and for each kind of layers.
@@ -37,6 +36,8 @@ class Kernels(NamedTuple):
 
 
 SEPARATE = Kernels()
+RealParts = tuple[RealRotary, RealRotary]  # of the image and of the text of one forward
+_Streams = tuple[torch.Tensor, torch.Tensor]
 _Block = Callable[..., tuple[torch.Tensor, torch.Tensor]]
 
 
@@ -65,13 +66,14 @@ class CompiledBlocks:
         image: torch.Tensor,
         text: torch.Tensor,
         modulation: BlockModulation,
-        rotary: RotaryEmbedding,
+        rotary: Rotary,
         modulate_index: torch.Tensor | None,
         added: BlockLowRank | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the text and the image after a block. Takes what `block_forward` takes, and low-rank additions."""
+        parts = tuple(part.real for part in rotary.parts)
         return self._compiled(
-            block, image, text, modulation.image, modulation.text, *rotary.real, modulate_index, added, self.kernels
+            block, image, text, modulation.image, modulation.text, parts, modulate_index, added, self.kernels
         )
 
     def with_low_rank(self, added: Mapping[nn.Module, BlockLowRank]) -> BlockForward:
@@ -94,19 +96,19 @@ def forward_with_real_rotary(
     text: torch.Tensor,
     image_modulation: torch.Tensor,
     text_modulation: torch.Tensor,
-    image_rotary: RealRotary,
-    text_rotary: RealRotary,
+    parts: Sequence[RealParts],
     modulate_index: torch.Tensor | None,
     added: BlockLowRank | None = None,
     kernels: Kernels = SEPARATE,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """What `block_forward` computes, with real rotary embeddings. Equal to it within the rounding of float32.
 
-    `added` are low-rank additions to the layers of the block.
+    `parts` are the rotary embeddings of the forwards whose tokens follow each other. `added` are low-rank additions to
+    the layers of the block.
     """
 
     def attend(image: torch.Tensor, text: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        return _attend(block.attn, image, text, image_rotary, text_rotary, added, kernels)
+        return _attend(block.attn, image, text, parts, added, kernels)
 
     layers = BlockLayers(attend, _mlp(block, "img_mlp", added, kernels), _mlp(block, "txt_mlp", added, kernels))
     return forward_through(layers, block, image, text, image_modulation, text_modulation, modulate_index)
@@ -116,12 +118,11 @@ def _attend(
     attention: Any,
     image: torch.Tensor,
     text: torch.Tensor,
-    image_rotary: RealRotary,
-    text_rotary: RealRotary,
+    parts: Sequence[RealParts],
     added: BlockLowRank | None,
     kernels: Kernels,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Joint attention of the text, which comes first, and the image."""
+    """Joint attention of the text, which comes first, and the image. Each part attends to its own tokens only."""
     width = attention.inner_dim // attention.heads
 
     def project(name: str, sample: torch.Tensor) -> torch.Tensor:
@@ -133,8 +134,11 @@ def _attend(
             return outputs
         return [added[f"attn.{name}"].add(sample, output) for name, output in zip(names, outputs, strict=True)]
 
-    def joined(projected: tuple[torch.Tensor, torch.Tensor], norms: tuple[str, str]) -> torch.Tensor:
+    def joined(
+        projected: tuple[torch.Tensor, torch.Tensor], norms: tuple[str, str], rotaries: RealParts
+    ) -> torch.Tensor:
         """The normalized and rotated heads of the text and of the image, [1, words + tokens, heads, width]."""
+        image_rotary, text_rotary = rotaries
         text_norm, image_norm = (attention.get_submodule(name) for name in norms)
         if kernels.fused_heads:
             weights = text_norm.weight, image_norm.weight
@@ -145,15 +149,23 @@ def _attend(
         )
         return torch.cat(list(rotated), dim=1)
 
-    text_query, text_key, text_value = project_all(("add_q_proj", "add_k_proj", "add_v_proj"), text)
-    image_query, image_key, image_value = project_all(("to_q", "to_k", "to_v"), image)
-    query = joined((text_query, image_query), ("norm_added_q", "norm_q"))
-    key = joined((text_key, image_key), ("norm_added_k", "norm_k"))
-    value = torch.cat([text_value, image_value], dim=1).unflatten(-1, (-1, width))
-    joint = scaled_dot_product_attention(query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2))
-    joint = joint.transpose(1, 2).flatten(2, 3)
-    words = text.shape[1]
-    image_joint, text_joint = joint[:, words:].contiguous(), joint[:, :words].contiguous()
+    def attend(texts: Sequence[torch.Tensor], images: Sequence[torch.Tensor], rotaries: RealParts) -> _Streams:
+        """The attention of one part, from the query, the key and the value of its text and of its image."""
+        query = joined((texts[0], images[0]), ("norm_added_q", "norm_q"), rotaries)
+        key = joined((texts[1], images[1]), ("norm_added_k", "norm_k"), rotaries)
+        value = torch.cat([texts[2], images[2]], dim=1).unflatten(-1, (-1, width))
+        return attend_jointly(query, key, value, texts[0].shape[1])
+
+    texts = project_all(("add_q_proj", "add_k_proj", "add_v_proj"), text)
+    images = project_all(("to_q", "to_k", "to_v"), image)
+    if len(parts) == 1:
+        image_joint, text_joint = attend(texts, images, parts[0])
+    else:
+        words, tokens = [len(each[1][0]) for each in parts], [len(each[0][0]) for each in parts]
+        text_parts = zip(*(each.split(words, dim=1) for each in texts), strict=True)
+        image_parts = zip(*(each.split(tokens, dim=1) for each in images), strict=True)
+        attended = [attend(*each) for each in zip(text_parts, image_parts, parts, strict=True)]
+        image_joint, text_joint = (torch.cat([each[stream] for each in attended], dim=1) for stream in (0, 1))
     return project("to_out.0", image_joint), project("to_add_out", text_joint)
 
 

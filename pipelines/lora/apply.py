@@ -6,7 +6,7 @@ always removed after it. No weight is ever written to.
 
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -41,15 +41,17 @@ class LoraSet:
 
     `modulation` identifies those that change the modulation of the blocks, with their weights. `low_rank` replaces the
     hooks inside compiled blocks, which cannot run them; None where it cannot, or where the blocks are not compiled.
+    Sets of equal `identity` compute the same.
     """
 
     hooks: tuple[ModuleHook, ...] = ()
     warnings: tuple[str, ...] = ()
     modulation: Hashable = ()
     low_rank: CompiledLoras | None = None
+    identity: Hashable = field(default_factory=object)
 
 
-NO_LORAS = LoraSet()
+NO_LORAS = LoraSet(identity=())
 
 
 def select_loras(uses: Sequence[LoraUse], model: LoadedModel) -> LoraSet:
@@ -57,6 +59,7 @@ def select_loras(uses: Sequence[LoraUse], model: LoadedModel) -> LoraSet:
     deltas: dict[str, list[tuple[Delta, float]]] = {}
     warnings = []
     modulation = []
+    identity = []
     for number, use in enumerate(uses):
         try:
             key = _file_key(use.path)
@@ -65,12 +68,16 @@ def select_loras(uses: Sequence[LoraUse], model: LoadedModel) -> LoraSet:
             raise LoraError(f"LoRA '{use.name}' cannot be used: {error}", f"loras[{number}]") from error
         warnings += [f"LoRA '{use.name}': {warning}." for warning in file.warnings]
         if use.weight != 0:
+            identity.append((key, use.weight))
             for name, added in file.deltas.items():
                 deltas.setdefault(name, []).extend((delta, use.weight) for delta in added)
             if any(map(changes_modulation, file.deltas)):
                 modulation.append((key, use.weight))
     return replace(
-        make_lora_set(deltas, model.checkpoint), warnings=tuple(dict.fromkeys(warnings)), modulation=tuple(modulation)
+        make_lora_set(deltas, model.checkpoint),
+        warnings=tuple(dict.fromkeys(warnings)),
+        modulation=tuple(modulation),
+        identity=tuple(identity),
     )
 
 

@@ -14,6 +14,7 @@ from transformers import Qwen2_5_VLForConditionalGeneration, Qwen2Tokenizer
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
 from accel.kernels.attention import AUTO, AttentionChoice, choose_attention
+from accel.kernels.block_graphs import BlockGraphs
 from accel.kernels.compiled_block import SEPARATE, CompiledBlocks
 from accel.weights.placement import PlacedWeights
 from accel.weights.quantized.quantize import describe_linears
@@ -34,6 +35,8 @@ class Checkpoint:
     weights are; None means on the device. `waiting` has the text encoder on the device while it encodes; None means
     that it is always there. `compiled` runs the transformer's blocks; None means that they are not compiled.
     `formats` are those of the components' files. `wanted_attention` is a kernel, or `auto` for the fastest.
+    With `batch_branches` both branches of guidance run as one batch. `graphs` replays the blocks of usual shapes; None
+    replays none. `compiling` means that blocks are being compiled for later requests.
     """
 
     transformer: QwenImageTransformer2DModel
@@ -49,6 +52,9 @@ class Checkpoint:
     compiled: CompiledBlocks | None = None
     formats: Mapping[str, str] = field(default_factory=dict)
     wanted_attention: str = AUTO
+    batch_branches: bool = False
+    graphs: BlockGraphs | None = None
+    compiling: bool = False
 
     @property
     def attention(self) -> AttentionChoice:
@@ -112,4 +118,7 @@ class LoadedModel:
             compiled=checkpoint.compiled is not None,
             relaxed=kernels.gelu_in_product,
             fused_heads=kernels.fused_heads,
+            compiling=checkpoint.compiling,
+            batched_cfg=checkpoint.batch_branches,
+            graphs=None if checkpoint.graphs is None else checkpoint.graphs.count,
         )

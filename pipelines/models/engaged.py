@@ -18,8 +18,9 @@ class Engaged:
     of the transformer stay on the device, `streamed_gib` are copied in each step, and `host_gib` wait in host memory.
     `attention` is the kernel that was chosen; `torch` means that torch chooses. `attention_warning` says why it may be
     slow. `compiled` is for the blocks; requests with adapters that are not of low rank run without. With `relaxed` the
-    compiled blocks round less often. `formats` are those of the files, by component, such as `safetensors F8_E4M3 with
-    scales`.
+    compiled blocks round less often. While they are `compiling`, requests run without. With `batched_cfg` both
+    branches of guidance run as one batch. `graphs` counts the captured graphs of blocks; None where none is captured.
+    `formats` are those of the files, by component, such as `safetensors F8_E4M3 with scales`.
     """
 
     model: str
@@ -37,6 +38,9 @@ class Engaged:
     formats: Mapping[str, str] = field(default_factory=dict)
     relaxed: bool = False
     fused_heads: bool = False
+    compiling: bool = False
+    batched_cfg: bool = False
+    graphs: int | None = None
 
     @property
     def plain(self) -> bool:
@@ -44,7 +48,7 @@ class Engaged:
         dense = set(self.layers) | set(self.encoder_layers) <= {self.dtype}
         folders = all(name.startswith(FOLDER) for name in self.formats.values())
         resident = self.encoder_place == "card" and not (self.host_gib or self.tables)
-        return dense and folders and resident and not self.compiled
+        return dense and folders and resident and not (self.compiled or self.batched_cfg)
 
     def __str__(self) -> str:
         parts = [
@@ -56,8 +60,11 @@ class Engaged:
             *([f"VAE{self._source('vae')}"] if self._source("vae") else []),
             f"attention {self.attention}",
             *(["blocks compiled"] if self.compiled else []),
+            *(["blocks are being compiled"] if self.compiling else []),
             *(["relaxed"] if self.relaxed else []),
             *(["fused heads"] if self.fused_heads else []),
+            *(["branches as one batch"] if self.batched_cfg else []),
+            *(["graphs of small images"] if self.graphs is not None else []),
         ]
         return ", ".join(parts)
 

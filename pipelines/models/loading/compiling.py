@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -13,7 +13,9 @@ import structlog
 import torch
 from torch import nn
 
-from accel.block_runner import BlockRunner, WeightAccess, run_together
+from accel.block_batch import run_together
+from accel.block_forward import BlockForward
+from accel.block_runner import BlockRunner, WeightAccess
 from accel.kernels.attention import attention_kernel
 from accel.kernels.compiled_block import CompiledBlocks, compiled_graphs
 from accel.kernels.low_rank import LAYERS, BlockLowRank, zero_low_rank
@@ -28,9 +30,11 @@ log = structlog.get_logger()
 
 _FOLDER_VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
 
-# Sizes that are neither 0 nor 1, which the compiler would take for constants. The image is a square of tokens.
+# Sizes that are neither 0 nor 1, which the compiler would take for constants. They are no size of a layer or of half a
+# head either, because it takes equal sizes for the same size. The image is a square of tokens.
 # Few words take another graph where a format pads few rows, and most negative prompts are that short.
-SIDE, WORDS = 8, (24, 6)
+SIDE, WORDS = 12, (24, 6)
+FEW_WORDS = (6, 7)  # of a batch
 LEAST_RANK = 40  # above the words and below the tokens, for the ranks of all layers
 
 
@@ -56,22 +60,29 @@ def compile_blocks(
         new(1, rows, modulated).expand(depth, -1, -1), new(1, 1, modulated).expand(depth, -1, -1)
     )
     added: dict[nn.Module, BlockLowRank] = {block: _low_rank(block, new(1)) for block in transformer.transformer_blocks}
-    runners = [
-        BlockRunner(
-            transformer,
-            new(1, SIDE * SIDE, transformer.config["in_channels"]),
-            new(1),
-            new(1, words, transformer.config["joint_attention_dim"]),
-            [(1, SIDE, SIDE)],
-            weights=WeightAccess(stream, lambda: modulation, run),
-        )
-        for words in WORDS
-        for run in (compiled, compiled.with_low_rank(added))
-    ]
+
+    def runners(run: BlockForward, lengths: Sequence[int], *, batched: bool) -> list[BlockRunner]:
+        return [
+            BlockRunner(
+                transformer,
+                new(1, SIDE * SIDE, transformer.config["in_channels"]),
+                new(1),
+                new(1, words, transformer.config["joint_attention_dim"]),
+                [(1, SIDE, SIDE)],
+                weights=WeightAccess(stream, lambda: modulation, run, batch_branches=batched),
+            )
+            for words in lengths
+        ]
+
+    runs = (compiled, compiled.with_low_rank(added))
+    together = [[runner for run in runs for runner in runners(run, WORDS, batched=False)]]
+    if checkpoint.batch_branches:  # a branch may also run alone: without guidance, or under a ControlNet
+        together += [runners(run, lengths, batched=True) for run in runs for lengths in (WORDS, FEW_WORDS)]
     try:
         # The compiler fixes the attention kernel, so it must see the one that renders prefer.
         with attention_kernel(checkpoint.attention.kernel):
-            run_together(runners, runners[0].depth)  # blocks whose layers have other formats need other graphs
+            for each in together:
+                run_together(each, depth)  # blocks whose layers have other formats need other graphs
     except (RuntimeError, ImportError, OSError) as error:  # torch's own errors of compilation are RuntimeErrors
         log.warning("blocks are not compiled", reason=first_line(error))
         return checkpoint

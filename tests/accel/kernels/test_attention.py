@@ -1,3 +1,4 @@
+import threading
 from collections.abc import Callable
 from types import SimpleNamespace
 
@@ -74,6 +75,25 @@ def test_the_kernel_comes_first_inside_the_block_only() -> None:
     before = _cur_sdpa_kernel_backends(with_priority=True)
     with attention_kernel("efficient"):
         assert _cur_sdpa_kernel_backends(with_priority=True)[0] is SDPBackend.EFFICIENT_ATTENTION
+    assert _cur_sdpa_kernel_backends(with_priority=True) == before
+
+
+def test_threads_that_prefer_a_kernel_share_it() -> None:
+    before = _cur_sdpa_kernel_backends(with_priority=True)
+    inside, leave = threading.Event(), threading.Event()
+
+    def prefer() -> None:
+        with attention_kernel("efficient"):
+            inside.set()
+            leave.wait(10)
+
+    thread = threading.Thread(target=prefer)
+    with attention_kernel("efficient"):
+        thread.start()
+        assert inside.wait(10)
+    assert _cur_sdpa_kernel_backends(with_priority=True)[0] is SDPBackend.EFFICIENT_ATTENTION  # of the thread
+    leave.set()
+    thread.join(10)
     assert _cur_sdpa_kernel_backends(with_priority=True) == before
 
 

@@ -118,5 +118,5 @@ def test_float16_stays_finite() -> None:
     image, text = torch.full((1, 4, WIDTH), 6e4).half(), torch.full((1, 3, WIDTH), 6e4).half()
     with torch.inference_mode():
         strong = modulation * 3e4
-        found = forward_with_real_rotary(block, image, text, strong, strong, *rotary.real, None)
+        found = forward_with_real_rotary(block, image, text, strong, strong, (rotary.real,), None)
     assert all(torch.isfinite(each[~each.isnan()]).all() for each in found)

@@ -27,6 +27,9 @@ def test_in_words() -> None:
     assert str(PLAIN) == "transformer bfloat16, 11.25 GiB resident, text encoder bfloat16, attention cudnn"
     assert str(replace(PLAIN, compiled=True)).endswith("attention cudnn, blocks compiled")
     assert str(replace(PLAIN, compiled=True, relaxed=True, fused_heads=True)).endswith("compiled, relaxed, fused heads")
+    assert str(replace(PLAIN, compiling=True, batched_cfg=True, graphs=0)).endswith(
+        "blocks are being compiled, branches as one batch, graphs of small images"
+    )
 
 
 def test_files_are_told_unless_they_are_folders() -> None:
@@ -45,6 +48,7 @@ def test_files_are_told_unless_they_are_folders() -> None:
         replace(PLAIN, encoder_place="host"),
         replace(PLAIN, host_gib=1.0),
         replace(PLAIN, tables=True),
+        replace(PLAIN, batched_cfg=True),
         replace(PLAIN, formats={"transformer": "GGUF Q8_0"}),
     ],
 )

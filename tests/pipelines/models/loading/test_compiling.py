@@ -5,8 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from diffusers.models.transformers.transformer_qwenimage import QwenImageTransformer2DModel
 from structlog.testing import capture_logs
 
+from accel.block_batch import run_together
+from accel.block_forward import block_forward
+from accel.block_runner import BlockRunner, WeightAccess
 from accel.kernels.compiled_block import CompiledBlocks, compiled_graphs
 from accel.weights.placement import HostShare, place_transformer
 from pipelines.generate import generate
@@ -63,6 +67,36 @@ def test_a_render_that_compiles_is_in_the_log(checkpoint: Checkpoint) -> None:
     assert graphs() == 1
     expected = {"event": "a render compiled blocks again", "device": "cpu", "graphs": 1, "log_level": "warning"}
     assert lines == [expected, expected]  # of the render itself, and of this test
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("batched", [False, True])
+def test_heads_of_real_width_do_not_fix_the_number_of_tokens(
+    checkpoint: Checkpoint, tmp_path: Path, batched: bool
+) -> None:
+    """Half a head is 64 numbers. An image of as many tokens made the compiler take the two for one size."""
+    torch.compiler.reset()
+    wide = QwenImageTransformer2DModel(
+        num_layers=1, attention_head_dim=128, num_attention_heads=2, joint_attention_dim=32, axes_dims_rope=(16, 56, 56)
+    )
+    used = replace(checkpoint, transformer=wide.eval(), batch_branches=batched)
+    compiled, graphs = compile_blocks(used, tmp_path, eager), compiled_graphs()
+    weights = WeightAccess(run=compiled.compiled or block_forward, batch_branches=batched)
+    with torch.inference_mode():
+        for side, lengths in ((8, (20, 6)), (10, (6, 7)), (16, (33, 33)), (16, (128, 64))):
+            runners = [
+                BlockRunner(
+                    wide,
+                    torch.ones(1, side**2, 64),
+                    torch.ones(1),
+                    torch.ones(1, words, 32),
+                    [(1, side, side)],
+                    weights=weights,
+                )
+                for words in lengths
+            ]
+            run_together(runners, 1)
+    assert (compiled.compiled is None, compiled_graphs()) == (False, graphs)
 
 
 def test_a_device_that_cannot_compile_renders_as_before(checkpoint: Checkpoint, tmp_path: Path) -> None:

@@ -1,0 +1,84 @@
+"""Forwards that run together against the same forwards alone."""
+
+import copy
+from collections.abc import Hashable, Sequence
+from typing import Any
+
+import pytest
+import torch
+
+from accel.block_batch import run_together
+from accel.block_forward import BlockForward, block_forward
+from accel.block_runner import BlockRunner, RangeFunction, WeightAccess
+from accel.kernels.compiled_block import CompiledBlocks
+from tests.accel.inputs import DEPTH, NOISE_TOKENS, WORDS, Inputs, make_inputs
+
+
+def both(transformer: Any, inputs: Inputs, weights: WeightAccess) -> list[BlockRunner]:
+    """The runners of both branches. The second one has fewer words."""
+    time, shorter = torch.tensor([inputs.time]), inputs.embeds("uncond")[:, :4]
+    return [
+        BlockRunner(transformer, inputs.tokens, time, embeds, inputs.shapes, lambda: inputs.residuals, weights)
+        for embeds in (inputs.embeds("cond"), shorter)
+    ]
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("run", [block_forward, CompiledBlocks("eager")], ids=["library", "compiled"])
+@pytest.mark.parametrize("references", [False, True])
+def test_a_batch_of_both_branches_computes_what_each_alone_does(
+    transformer: Any, references: bool, run: BlockForward
+) -> None:
+    torch.compiler.reset()
+    inputs = make_inputs(references=references)
+    alone, batch = (
+        both(transformer, inputs, WeightAccess(batch_branches=batched, run=run)) for batched in (False, True)
+    )
+    for end in (2, DEPTH):
+        run_together(alone, end)
+        run_together(batch, end)
+        for one, other in zip(alone, batch, strict=True):
+            assert other.position == end
+            torch.testing.assert_close(other.image, one.image, atol=1e-5, rtol=1e-5)
+            torch.testing.assert_close(other.text, one.text, atol=1e-5, rtol=1e-5)
+
+
+@torch.inference_mode()
+def test_a_batch_runs_each_block_once(transformer: Any) -> None:
+    tokens: list[tuple[int, int]] = []
+
+    def run(block: Any, image: torch.Tensor, text: torch.Tensor, *others: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        tokens.append((image.shape[1], text.shape[1]))
+        return block_forward(block, image, text, *others)
+
+    runners = both(transformer, make_inputs(), WeightAccess(batch_branches=True, run=run))
+    run_together(runners, DEPTH)
+    assert tokens == [(2 * NOISE_TOKENS, WORDS + 4)] * DEPTH
+    tokens.clear()
+    runners = both(transformer, make_inputs(controls=1), WeightAccess(batch_branches=True, run=run))
+    run_together(runners, DEPTH)  # ControlNets act on each branch between the blocks
+    assert len(tokens) == 2 * DEPTH
+
+
+@torch.inference_mode()
+def test_a_range_runs_at_once_with_all_that_it_depends_on_in_its_key(transformer: Any) -> None:
+    seen: list[Any] = []
+
+    def run(key: Hashable, function: RangeFunction, inputs: Sequence[torch.Tensor], held: object) -> Any:
+        seen.append(key)
+        return function(*inputs)
+
+    inputs = make_inputs()
+    plain, ranged = (both(transformer, inputs, WeightAccess(run_range=each)) for each in (None, run))
+    for end in (2, DEPTH):
+        run_together(plain, end)
+        run_together(ranged, end)
+    assert all(torch.equal(one.output(), other.output()) for one, other in zip(plain, ranged, strict=True))
+    assert [key[:2] for key in seen] == [(0, 2), (0, 2), (2, DEPTH), (2, DEPTH)]
+    assert len(set(seen)) == 4  # the branches differ in their words
+    run_together(both(transformer, inputs, WeightAccess(run_range=run)), 2)
+    assert seen[4:] == seen[:2]
+    run_together(both(copy.deepcopy(transformer), inputs, WeightAccess(run_range=run)), 2)
+    assert not set(seen[6:]) & set(seen[:6])  # other weights
+    run_together(both(transformer, make_inputs(controls=1), WeightAccess(run_range=run)), 2)
+    assert len(seen) == 8  # ControlNets come from outside
