@@ -53,6 +53,8 @@ class Metrics:
             "weights_gib", "Weights of the transformer, by where they are.", "device", "model", "place"
         )
         self._engaged = gauge("engaged", "What each model runs with: always 1.", "device", *_ENGAGED, *_FORMATS)
+        self._compiled = gauge("compiled", "Whether the blocks of the model run compiled.", "device", "model")
+        self._graphs = gauge("captured_graphs", "CUDA graphs of blocks that are replayed.", "device", "model")
         self._deliveries = counter("deliveries", "Webhooks and uploads that ended.", "kind", "outcome")
         self._requests = counter("http_requests", "HTTP requests answered.", "method", "route", "status")
 
@@ -94,7 +96,8 @@ class Metrics:
         """
         self._waiting.set(waiting)
         self._weights.clear()
-        self._engaged.clear()
+        for shown in (self._engaged, self._compiled, self._graphs):
+            shown.clear()
         for device, found in engaged.items():
             if found is not None:
                 self._show(device, found)
@@ -104,6 +107,8 @@ class Metrics:
         places = {"card": engaged.resident_gib, "host": engaged.host_gib, "streamed": engaged.streamed_gib}
         for place, size in places.items():
             self._weights.labels(device, engaged.model, place).set(size)
+        self._compiled.labels(device, engaged.model).set(engaged.compiled)
+        self._graphs.labels(device, engaged.model).set(engaged.graphs or 0)
         kinds = (" ".join(sorted(layers)) for layers in (engaged.layers, engaged.encoder_layers))
         tables = str(engaged.tables).lower()
         formats = (engaged.formats.get(label.removesuffix("_format"), "") for label in _FORMATS)

@@ -79,6 +79,8 @@ def test_each_option_is_a_flag_and_a_variable(monkeypatch: pytest.MonkeyPatch) -
         "open_tasks": ("1", "8"),
         "batching": ("off", "auto"),
         "attention": ("math", "fa3"),
+        "batched_cfg": ("on", "off"),
+        "graphs": ("auto", "off"),
         "warm_words": ("6,16-18", ""),
         "threshold_direction": ("library", "documented"),
         "safety_default": ("true", "true"),

@@ -60,6 +60,11 @@ class LoadedModels:
         self._models[key] = model
         self._turns.add(_networks(model))
 
+    def replace(self, key: Hashable, model: LoadedModel) -> None:
+        """Keep a model in place of one of the same networks, if that is still here."""
+        if key in self._models:
+            self._models[key] = model
+
     def make_room(self, needed: int, staying: Collection[nn.Module]) -> None:
         """Clear the device for a model that takes `needed` bytes of host memory, except for networks that it shares."""
         self._leave(needed, staying)
@@ -107,6 +112,8 @@ def _release(model: LoadedModel) -> None:
     if model.checkpoint.device.type == "cpu":
         return
     model.memory.clear()
+    if (graphs := model.checkpoint.graphs) is not None:
+        graphs.clear()  # they read the weights where these lie now
     if (placed := model.checkpoint.placed) is not None:
         for stream in (placed.blocks, placed.modulation):
             if stream is not None:

@@ -3,13 +3,16 @@
 from collections import defaultdict
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import get_args
 
 import structlog
 import torch
 
 from accel.kernels.attention import AttentionUnavailable
+from accel.kernels.block_graphs import BUDGET_BYTES, BlockGraphs
 from accel.kernels.compiled_block import CompiledBlocks, Kernels
+from accel.kernels.cuda_capture import CudaCapture
 from accel.kernels.joint_heads import has_triton
 from pipelines.catalog.catalog import ModelEntry
 from pipelines.catalog.component_files import ComponentFiles
@@ -19,6 +22,7 @@ from pipelines.models.devices import check_device, compute_dtype, device_card, f
 from pipelines.models.encoder.prompt_store import ModelPrompts, PromptStore
 from pipelines.models.formats.components.text_encoder import NO_VISION
 from pipelines.models.loading.attention_plans import build_plans
+from pipelines.models.loading.background import BackgroundCompilation
 from pipelines.models.loading.compiling import compile_blocks
 from pipelines.models.loading.encoder_identity import encoder_identity
 from pipelines.models.loading.kept_components import KeptComponents, shared_identities
@@ -51,10 +55,13 @@ class ModelCache:
         self._models = LoadedModels(DeviceTurns(self._device), self._free_host_memory)
         self._kept = KeptComponents()
         self._learnt = defaultdict[ComponentFiles, LearntPeaks](LearntPeaks)
+        self._compilation: tuple[ComponentFiles, BackgroundCompilation] | None = None
 
     def get(self, entry: ModelEntry) -> LoadedModel:
         """The model of an entry, loaded if need be. Raises `LoadError`."""
         with_vision = entry.mode != "text_to_image"
+        # Another model moves the weights that a compilation reads.
+        self._take_compiled(wait=self._compilation is not None and self._compilation[0] != entry.files)
         model = self._models.get(entry.files) or self._load(entry, with_vision=with_vision)
         if with_vision and model.checkpoint.image_processor is None:
             raise LoadError(f"Weights '{entry.weights}' have no processor, so they draw from text but cannot edit.")
@@ -63,20 +70,25 @@ class ModelCache:
         return model
 
     def _load(self, entry: ModelEntry, *, with_vision: bool) -> LoadedModel:
+        self._take_compiled(wait=True)  # weights move now
         plan, card = self._plan(entry)
         dtype = compute_dtype(plan.transformer.precision, self._device)
         self._kept.drop_others(shared_identities(entry.files, str(dtype), plan))
         self._models.make_room(plan.host_bytes, self._kept.networks)
         checkpoint = load(entry.files, self._device, dtype, with_vision=with_vision, plan=plan, kept=self._kept)
-        checkpoint = replace(checkpoint, wanted_attention=self._options.attention)
+        checkpoint = replace(
+            checkpoint,
+            wanted_attention=self._options.attention,
+            batch_branches=self._options.batched_cfg,
+            graphs=self._graphs(plan, checkpoint),
+        )
         try:
             kernel = checkpoint.attention.kernel
         except AttentionUnavailable as error:
             raise LoadError(f"Weights '{entry.files}': {error}") from error
         build_plans(checkpoint, kernel, usual_workload(entry, self._options.plan), self._options.warm_words)
         if self._options.compiled is not None and self._device.type == "cuda":
-            blocks = partial(CompiledBlocks, kernels=self._kernels())
-            checkpoint = compile_blocks(checkpoint, self._options.compiled, blocks)
+            checkpoint = self._compile(entry, checkpoint, self._options.compiled)
         elif self._options.relaxed or self._options.fused_heads:
             log.warning(
                 "--exactness relaxed and --fused-heads on have no effect: the blocks are not compiled", model=entry.air
@@ -87,6 +99,38 @@ class ModelCache:
         model = LoadedModel(checkpoint, plan, self._prompts(entry, checkpoint, plan), memory, admission)
         self._models.add(entry.files, model)
         return model
+
+    def _compile(self, entry: ModelEntry, checkpoint: Checkpoint, folder: Path) -> Checkpoint:
+        """The checkpoint that the next request runs with: not compiled yet, unless its weights are streamed.
+
+        The buffers of streamed weights serve one forward at a time, so such a model is compiled at once.
+        """
+        blocks = CompiledBlocks(kernels=self._kernels())  # here, so that this thread has its settings too
+        compile_them = partial(compile_blocks, checkpoint, folder, lambda: blocks)
+        if checkpoint.placed is not None and checkpoint.placed.blocks is not None:
+            return compile_them()
+        self._compilation = entry.files, BackgroundCompilation(compile_them)
+        # Graphs of blocks that are not compiled would be of use for a minute only.
+        return replace(checkpoint, compiling=True, graphs=None)
+
+    def _take_compiled(self, *, wait: bool) -> None:
+        """Let later requests run with blocks that have been compiled meanwhile."""
+        if self._compilation is None:
+            return
+        key, compilation = self._compilation
+        if wait or compilation.ended:
+            self._compilation, compiled = None, compilation.result()
+            for model in (model for model in self._models.models if model.checkpoint.compiling):
+                checkpoint = compiled or replace(model.checkpoint, compiling=False)
+                self._models.replace(key, replace(model, checkpoint=checkpoint))
+
+    def _graphs(self, plan: WeightsPlan, checkpoint: Checkpoint) -> BlockGraphs | None:
+        """What captures graphs; None where they are not wanted, or the weights are not at one place."""
+        streamed = checkpoint.placed is not None and checkpoint.placed.blocks is not None
+        if not self._options.graphs or self._device.type != "cuda" or streamed:
+            return None
+        room = BUDGET_BYTES if plan.adapter_bytes is None else min(BUDGET_BYTES, plan.adapter_bytes // 4)
+        return BlockGraphs(CudaCapture(self._device), room)
 
     def _kernels(self) -> Kernels:
         """The kernels of compiled blocks that are wanted and can be had."""
@@ -125,7 +169,10 @@ class ModelCache:
         """Drop what the models keep beside their weights, or the `models` too: they are loaded again when asked for."""
         for model in self._models.models:
             model.memory.clear()
+            if model.checkpoint.graphs is not None:
+                model.checkpoint.graphs.clear()
         if models:
+            self._take_compiled(wait=True)
             self._models.clear()
             self._kept.drop_others({})
         free_memory()

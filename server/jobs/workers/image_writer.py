@@ -175,7 +175,9 @@ class ImageWriter:
     def _load(self, entry: ModelEntry, before_load: BeforeLoad) -> "LoadedModel":
         """The model of an entry. The log says when other weights are loaded, because that takes a while."""
         if entry.files == self._files:
-            return self._models.get(entry)
+            self._model = model = self._models.get(entry)
+            self._follow(entry, model)
+            return model
         self._forget_model()  # the weights before are dropped, whether or not these can be loaded
         before_load()
         log.info("loading", device=self.description, model=entry.air, weights=str(entry.files))
@@ -186,11 +188,22 @@ class ImageWriter:
         return model
 
     def _use(self, entry: ModelEntry, model: "LoadedModel") -> None:
-        """Set the device for a model. Remember and log what the weights run with, and why the plan is as it is."""
+        """Set the device for a model, and note what its weights run with."""
         from pipelines.models.running.device_setting import device_setting
 
         self._setting.enter_context(device_setting(model.checkpoint))
         self._files, self._model = entry.files, model
+        self._note_engaged(entry, model)
+
+    def _follow(self, entry: ModelEntry, model: "LoadedModel") -> None:
+        """Note what has changed since the last image: blocks that are compiled now, and graphs."""
+        if self.engaged is not None and self.engaged.compiling != model.checkpoint.compiling:
+            self._note_engaged(entry, model)
+        if self.engaged is not None and model.checkpoint.graphs is not None:
+            self.engaged = replace(self.engaged, graphs=model.checkpoint.graphs.count)
+
+    def _note_engaged(self, entry: ModelEntry, model: "LoadedModel") -> None:
+        """Remember and log what the weights run with, and why the plan is as it is."""
         self.engaged = engaged = model.engaged(entry.air)
         if engaged.attention_warning is not None:
             log.warning("attention may be slow", device=self.description, reason=engaged.attention_warning)

@@ -1,4 +1,5 @@
 import shutil
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -7,7 +8,8 @@ import pytest
 import torch
 from structlog.testing import capture_logs
 
-from accel.kernels.compiled_block import Kernels
+from accel.kernels.block_graphs import BlockGraphs
+from accel.kernels.compiled_block import CompiledBlocks, Kernels
 from accel.weights.quantized.quantize import describe_linears
 from pipelines.catalog.catalog import Mode, ModelEntry, load_catalog
 from pipelines.conditioning import encode_prompt
@@ -25,6 +27,7 @@ from pipelines.models.residency import model_cache
 from pipelines.models.residency.loaded_models import RESERVE_BYTES
 from pipelines.models.residency.model_cache import ModelCache
 from pipelines.models.residency.options import ModelOptions, PromptFolder
+from tests.accel.kernels.fake_capture import FakeCapture
 from tests.accel.weights.quantized.linears import relative_error
 from tests.pipelines.models.formats.encoders import save_language_gguf
 from tests.pipelines.test_render import asked
@@ -104,6 +107,67 @@ def test_an_attention_kernel_that_does_not_run_ends_the_load(folder: Path) -> No
         ModelCache("cpu", ModelOptions(attention="cudnn")).get(entry("text_to_image", folder))
     model = ModelCache("cpu", ModelOptions(attention="math")).get(entry("text_to_image", folder))
     assert model.engaged("a").attention == "math"
+
+
+def test_requests_run_without_compilation_until_it_has_ended(
+    monkeypatch: pytest.MonkeyPatch, folder: Path, tmp_path: Path
+) -> None:
+    go_on, compiled = threading.Event(), CompiledBlocks("eager")
+
+    def compile_slowly(checkpoint: Checkpoint, *_: Any) -> Checkpoint:
+        assert go_on.wait(10)
+        return replace(checkpoint, compiled=compiled)
+
+    monkeypatch.setattr(model_cache, "compile_blocks", compile_slowly)
+    models, asked_for = ModelCache("cpu"), entry("text_to_image", folder)
+    model = models.get(asked_for)
+    models._models.replace(
+        asked_for.files, replace(model, checkpoint=models._compile(asked_for, model.checkpoint, tmp_path))
+    )
+    early = models.get(asked_for)
+    assert (early.checkpoint.compiled, early.engaged("a").compiling, early.engaged("a").compiled) == (None, True, False)
+    go_on.set()
+    models.get(entry("text_to_image"))  # another model waits for the end, because weights move
+    late = models.get(asked_for)
+    assert (late.checkpoint.compiled, late.engaged("a").compiling, late.engaged("a").compiled) == (
+        compiled,
+        False,
+        True,
+    )
+    assert late.checkpoint.transformer is early.checkpoint.transformer
+    assert early.checkpoint.compiled is None  # a request that has begun keeps what it began with
+
+
+def test_streamed_weights_are_compiled_before_the_first_request(
+    monkeypatch: pytest.MonkeyPatch, folder: Path, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(model_cache, "compile_blocks", lambda checkpoint, *_: replace(checkpoint, formats={"a": "b"}))
+    models = ModelCache("cpu", ModelOptions(streamed_blocks=1))
+    checkpoint = models.get(entry("text_to_image", folder)).checkpoint
+    assert models._compile(entry("text_to_image", folder), checkpoint, tmp_path).formats == {"a": "b"}
+    assert models._compilation is None
+
+
+def test_graphs_are_for_gpus_only_and_leave_when_memory_is_freed(folder: Path) -> None:
+    models, asked_for = ModelCache("cpu", ModelOptions(graphs=True)), entry("text_to_image", folder)
+    model = models.get(asked_for)
+    assert model.checkpoint.graphs is None
+    assert model.engaged("a").graphs is None
+    graphs = BlockGraphs(FakeCapture())
+    models._models.replace(asked_for.files, replace(model, checkpoint=replace(model.checkpoint, graphs=graphs)))
+    inputs = torch.ones(1, 2, 3), torch.ones(1, 2, 3)
+    for _ in range(2):
+        graphs.run("key", lambda image, text: (image + 1, text + 1), inputs)
+    assert models.get(asked_for).engaged("a").graphs == 1
+    models.free_memory(models=False)
+    assert models.get(asked_for).engaged("a").graphs == 0
+
+
+def test_branches_run_as_one_batch_where_that_is_wanted(folder: Path) -> None:
+    model = ModelCache("cpu", ModelOptions(batched_cfg=True)).get(entry("text_to_image", folder))
+    assert model.checkpoint.batch_branches
+    assert model.engaged("a").batched_cfg
+    assert not model.engaged("a").plain  # its latents round in another way, so receipts say so
 
 
 def test_a_share_of_the_host_memory_is_kept(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:

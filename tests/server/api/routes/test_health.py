@@ -20,13 +20,15 @@ def test_alive_and_ready(client: TestClient) -> None:
 
 def test_what_engaged_is_told(settings: Settings, catalog: Catalog) -> None:
     worker = FakeWorker()
-    worker.engaged = replace(ENGAGED, formats={"transformer": "GGUF Q8_0"})
+    worker.engaged = replace(ENGAGED, formats={"transformer": "GGUF Q8_0"}, compiled=True, graphs=3)
     with TestClient(create_app(settings, catalog, [worker])) as client:
         (told,) = client.get("/readyz").json()["engaged"]
         assert told == asdict(worker.engaged)
         assert (told["layers"], told["streamed_gib"]) == ({"fp8/scaled_mm": 840}, 2.5)
         text = client.get("/metrics").text
     assert 'ownware_weights_gib{device="fake device",model="a:1@1",place="streamed"} 2.5' in text
+    assert 'ownware_compiled{device="fake device",model="a:1@1"} 1.0' in text
+    assert 'ownware_captured_graphs{device="fake device",model="a:1@1"} 3.0' in text
     assert 'attention="cudnn",device="fake device",encoder_place="host",model="a:1@1",tables="true"' in text
     assert 'transformer="fp8/scaled_mm",transformer_format="GGUF Q8_0",vae_format=""' in text
 
