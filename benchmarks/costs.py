@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+from accel.weights.quantized.quantize import QuantizedPrecision, quantize
 from benchmarks.command import Command
 from benchmarks.peak_memory import peak_mib
 from benchmarks.random_models import SEED, TRUE_CFG_SCALE, ModelSize, RandomModels
@@ -32,6 +34,7 @@ from pipelines.request import LoraUse, Reference, RenderRequest, Sampler
 STEPS = 8
 RANK = 16  # of a LoRA on every linear layer of the attention, as most style LoRAs have it
 DECODED_SIDE = 1024  # pixels
+BATCH_PRECISIONS: tuple[QuantizedPrecision | None, ...] = (None, "fp8", "nf4")
 _ATTENTION = ("to_q", "to_k", "to_v", "to_out.0", "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out")
 
 Figures = dict[str, Any]
@@ -61,6 +64,18 @@ def controlnet_costs(models: RandomModels, repeats: int) -> Figures:
         "layers": len(net.transformer_blocks),
         "blocks": len(models.checkpoint.transformer.transformer_blocks),
     }
+
+
+def batch_costs(size: ModelSize, device: torch.device, precision: QuantizedPrecision | None, repeats: int) -> Figures:
+    """Steps whose branches run as one batch relative to steps whose branches run alone, and whether bits differ."""
+    alone = RandomModels.build(size, device)
+    if precision is not None:
+        quantize(alone.checkpoint.transformer.transformer_blocks, precision)
+    batch = replace(alone, checkpoint=replace(alone.checkpoint, batch_branches=True))
+    latents = [final_latents(models) for models in (alone, batch)]
+    pairs = [(run_loop(alone), run_loop(batch)) for _ in range(repeats)]
+    difference = (latents[0].float() - latents[1].float()).abs().max().item()
+    return ratios(pairs) | {"side": size.side, "largest_difference": difference}
 
 
 def embedding_costs(device: str, repeats: int) -> Figures:
@@ -100,6 +115,15 @@ def run_loop(models: RandomModels, loras: LoraSet = NO_LORAS, controls: tuple[Co
             advance([state])
     models.synchronize()
     return time.perf_counter() - started
+
+
+@torch.inference_mode()
+def final_latents(models: RandomModels) -> torch.Tensor:
+    """The latents after a whole loop."""
+    state = begin_loop(models, NO_LORAS, ())
+    while state.step < state.total:
+        advance([state])
+    return state.latents
 
 
 def begin_loop(models: RandomModels, loras: LoraSet, controls: tuple[Control, ...]) -> RenderState:
@@ -159,6 +183,11 @@ def main() -> None:
         "a ControlNet, over plain steps": lambda: controlnet_costs(models, command.repeats),
         "preparing an edit, seconds": lambda: embedding_costs(str(command.device), command.repeats),
     }
+    size = models.size
+    for side in (size.side // 4, size.side // 2, size.side, 2 * size.side):
+        for precision in BATCH_PRECISIONS:
+            name = f"one batch, {precision or 'unquantized'}, {side}²"
+            figures[name] = partial(batch_costs, replace(size, side=side), command.device, precision, command.repeats)
     for name in command.select(list(figures)):
         report(name, figures[name]())
 

@@ -13,11 +13,15 @@ from typing import Literal, cast
 import torch
 
 from accel.kernels.attention import attention_kernel, choose_attention
+from accel.kernels.block_graphs import BlockGraphs
 from accel.kernels.compiled_block import CompiledBlocks, Kernels
+from accel.kernels.cuda_capture import CudaCapture
 from accel.kernels.low_rank import LAYERS
+from accel.weights.placement import HostShare, place_transformer
 from accel.weights.quantized.quantize import quantize
 from benchmarks.gpu.arithmetic import Work, forward_work
 from benchmarks.gpu.ceilings import Ceilings, Shapes, measure
+from benchmarks.gpu.profile import profile_by_class
 from benchmarks.random_models import NEGATIVE_TOKENS, PROMPT_TOKENS, SEED, TRUE_CFG_SCALE, ModelSize, RandomModels
 from benchmarks.runs.budget import Figures
 from benchmarks.runs.synchronize import synchronize
@@ -43,6 +47,8 @@ class Case:
     """A text-to-image render: `side` pixels, `steps`, with guidance or without, decoded or latents alone.
 
     `kernels` are those of compiled blocks; None compiles none. `rank` is that of a LoRA on every layer of the blocks.
+    `batched` runs both branches as one batch, `graphs` replays captured graphs, and `tables` has the modulation from
+    tables.
     """
 
     side: int
@@ -51,6 +57,14 @@ class Case:
     picture: bool = False
     kernels: Kernels | None = None
     rank: int = 0
+    batched: bool = False
+    graphs: bool = False
+    tables: bool = False
+
+    @property
+    def plain(self) -> "Case":
+        """The same render without a switch that changes how it is computed."""
+        return replace(self, kernels=None, batched=False, graphs=False, tables=False)
 
 
 class Bench:
@@ -58,8 +72,9 @@ class Bench:
 
     def __init__(self, size: ModelSize, device: torch.device) -> None:
         self.size, self.device = size, device
-        self._precision: Precision | None = None
+        self._built: tuple[Precision, bool] | None = None
         self._models: RandomModels | None = None
+        self._graphs: BlockGraphs | None = None
         self._compiled: dict[Kernels, CompiledBlocks] = {}
         self._latents: dict[tuple[Case, Precision], torch.Tensor] = {}
 
@@ -77,22 +92,27 @@ class Bench:
             Shapes(tokens, width, 4 * width, heads, tokens + PROMPT_TOKENS, copied),
         )
 
-    def models(self, precision: Precision = "unquantized") -> RandomModels:
-        """The models, built anew when another precision was built before."""
-        if self._models is None or self._precision != precision:
+    def models(self, precision: Precision = "unquantized", *, tables: bool = False) -> RandomModels:
+        """The models, built anew when others were built before. With `tables` the modulation layers are on the host."""
+        if self._models is None or self._built != (precision, tables):
             self._models = None
+            self._graphs = None
             free_memory()
             self._models = RandomModels.build(self.size, self.device)
             if precision != "unquantized":
                 quantize(
                     self._models.checkpoint.transformer, precision, skip=lambda name: not beside_the_modulation(name)
                 )
-            self._precision = precision
+            if tables:
+                checkpoint = self._models.checkpoint
+                placed = place_transformer(checkpoint.transformer, self.device, HostShare(tables=True))
+                self._models = replace(self._models, checkpoint=replace(checkpoint, placed=placed))
+            self._built = precision, tables
         return self._models
 
     def render(self, case: Case, precision: Precision = "unquantized") -> Figures:
         """Render a case once, after some steps that warm up. Returns its figures."""
-        models = self.models(precision)
+        models = self.models(precision, tables=case.tables)
         started = time.perf_counter()
         with self.kernels():
             state = self._begin(models, replace(case, steps=WARM_UP_STEPS))
@@ -109,11 +129,22 @@ class Bench:
         self._latents[case, precision] = state.latents
         work = self.work(case.side, case.guidance) * case.steps
         found = {"first_seconds": round(first, 2), "finite": bool(torch.isfinite(state.latents).all())}
+        if case.graphs and self._graphs is not None:
+            found |= {"graphs": self._graphs.count, "graphs_gib": round(self._graphs.bytes / 2**30, 2)}
         return self.figures(seconds, case.steps, work) | found | self._difference(case, precision)
+
+    def profile(self, case: Case, precision: Precision = "unquantized") -> Figures:
+        """Device seconds of one step by class of kernel, after some steps that warm up."""
+        state = self._begin(self.models(precision, tables=case.tables), replace(case, steps=WARM_UP_STEPS + 1))
+        with self.kernels():
+            for _ in range(WARM_UP_STEPS):
+                advance([state])
+            return profile_by_class(lambda: advance([state]), self.device)
 
     def work(self, side: int, guidance: bool, reference_tokens: int = 0) -> Work:
         """The work of one step."""
-        _, rows, columns = grid(side, side, self.models(self._precision or "unquantized").checkpoint.vae)
+        precision, tables = self._built or ("unquantized", False)
+        _, rows, columns = grid(side, side, self.models(precision, tables=tables).checkpoint.vae)
         tokens = rows * columns + reference_tokens
         work = forward_work(self.size.transformer, tokens, PROMPT_TOKENS)
         return work + forward_work(self.size.transformer, tokens, NEGATIVE_TOKENS) if guidance else work
@@ -139,7 +170,12 @@ class Bench:
 
     def _begin(self, models: RandomModels, case: Case) -> RenderState:
         scale = TRUE_CFG_SCALE if case.guidance else 1.0
-        checkpoint = replace(models.checkpoint, compiled=None if case.kernels is None else self._blocks(case.kernels))
+        checkpoint = replace(
+            models.checkpoint,
+            compiled=None if case.kernels is None else self._blocks(case.kernels),
+            batch_branches=case.batched,
+            graphs=self._block_graphs() if case.graphs else None,
+        )
         return begin(
             RenderRequest("", "", None, case.side, case.side, case.steps, Sampler(), scale, SEED),
             checkpoint,
@@ -151,6 +187,11 @@ class Bench:
 
     def _blocks(self, kernels: Kernels) -> CompiledBlocks:
         return self._compiled.setdefault(kernels, CompiledBlocks(kernels=kernels))
+
+    def _block_graphs(self) -> BlockGraphs:
+        if self._graphs is None:
+            self._graphs = BlockGraphs(CudaCapture(self.device))
+        return self._graphs
 
     def _loras(self, checkpoint: Checkpoint, rank: int) -> LoraSet:
         """A small random LoRA on every layer of the blocks."""
@@ -172,7 +213,7 @@ class Bench:
 
     def _difference(self, case: Case, precision: Precision) -> Figures:
         """How far the latents are from the unquantized ones without compilation, relative to those."""
-        plain = self._latents.get((replace(case, kernels=None), "unquantized"))
+        plain = self._latents.get((case.plain, "unquantized"))
         found = self._latents[case, precision]
         if plain is None or plain is found:
             return {}

@@ -21,10 +21,17 @@ _NOTHING = """
 Nothing has been measured yet. `python -m benchmarks.gpu` measures a card in eight minutes.
 """
 # What a user can switch: the option, what it does to the result, and the rows without it and with it.
+_SMALL = "ours, half the side, 20 steps, decoded, compiled"
+_FEW = "ours, half the side, 8 steps without guidance, compiled"
 _SWITCHES = (
     ("`--compile auto`", "close: rounding", "ours", "ours, compiled"),
     ("`--exactness relaxed`", "close: rounding", "ours, compiled", "ours, compiled, relaxed"),
     ("`--fused-heads on`", "close: rounding", "ours, compiled", "ours, compiled, fused heads"),
+    ("`--graphs auto`, half the side, 20 steps", "bit-equal: compared at the capture", _SMALL, f"{_SMALL}, graphs"),
+    ("`--graphs auto`, half the side, 8 steps", "bit-equal: compared at the capture", _FEW, f"{_FEW}, graphs"),
+    ("`--batched-cfg on`", "close: rounding", "ours, compiled", "ours, compiled, one batch"),
+    ("`--batched-cfg on`, half the side", "close: rounding", _SMALL, "ours, half the side, compiled, one batch"),
+    ("`--modulation-tables on`", "bit-equal", "ours, compiled", "ours, compiled, tables"),
     ("`--precision fp8`", "lossy", "ours", "ours, fp8"),
     ("`--precision fp8`, compiled", "lossy", "ours, compiled", "ours, fp8, compiled"),
     ("a LoRA inside compiled blocks", "close: rounding", *(f"{_LORA}{end}" for end in ("", ", compiled"))),
@@ -80,7 +87,7 @@ def write_plots(lines: Sequence[Line], folder: Path) -> list[Path]:
 def report(lines: Sequence[Line]) -> str:
     """The text of the page: for each card its ceilings, its renders, its step caches and its comparisons."""
     if not lines:
-        return _HEAD + _NOTHING
+        return _HEAD + _NOTHING + _switches([]).replace("\n### ", "\n## ", 1)
     return _HEAD + "".join(_card(card, of_card) for card, of_card in _by_card(lines).items())
 
 

@@ -20,6 +20,7 @@ from benchmarks.scenarios import Scenario
 from pipelines.models.devices import default_dtype
 
 COMPILE_SECONDS = 75  # a guess: two graphs took as long on two CPU cores
+BATCH_SECONDS = 40  # one graph more
 LORA_RANK = 64  # of the Lightning LoRAs
 DIFFERENCE_STEPS = 2  # enough to see a wrong loop, and short
 
@@ -32,6 +33,8 @@ def rows(bench: Bench, steps: int) -> list[Row]:
     relaxed, fused = (replace(long, kernels=kernels) for kernels in (Kernels(True), Kernels(fused_heads=True)))
     adapted = replace(short, rank=LORA_RANK)
     share = steps / 50
+    small = Case(side // 2, 20, picture=True, kernels=SEPARATE)
+    few = replace(small, steps=8, guidance=False)
     return [
         Row("ceilings of the device", partial(_ceilings, bench), 10),
         Row("ours", partial(bench.render, long), 15 + 20 * share),
@@ -40,6 +43,7 @@ def rows(bench: Bench, steps: int) -> list[Row]:
         Row("ours, compiled", partial(bench.render, compiled), COMPILE_SECONDS + 16 * share),
         Row("ours, fp8", partial(bench.render, long, "fp8"), 15 + 16 * share),
         Row("ours, fp8, compiled", partial(bench.render, compiled, "fp8"), COMPILE_SECONDS + 12 * share),
+        Row("profile of one step, fp8, compiled", partial(bench.profile, compiled, "fp8"), 5),
         Row("profile of one step, fp8", partial(_profile, bench, "fp8"), 5),
         Row("ours, 8 steps without guidance, decoded", partial(bench.render, short), 15),
         Row("ours, 8 steps, LoRA on every layer", partial(bench.render, adapted), 6),
@@ -50,10 +54,33 @@ def rows(bench: Bench, steps: int) -> list[Row]:
         ),
         Row("ours, compiled, relaxed", partial(bench.render, relaxed), COMPILE_SECONDS + 16 * share),
         Row("ours, compiled, fused heads", partial(bench.render, fused), COMPILE_SECONDS + 16 * share),
-        Row("ours, half the side, 20 steps, decoded", partial(bench.render, Case(side // 2, 20, picture=True)), 6),
+        Row("ours, half the side, 20 steps, decoded", partial(bench.render, small.plain), 6),
+        Row("ours, half the side, 20 steps, decoded, compiled", partial(bench.render, small), COMPILE_SECONDS),
+        Row("ours, half the side, 8 steps without guidance, compiled", partial(bench.render, few), 3),
+        *_graph_rows(bench, small, few),
+        Row(
+            "ours, compiled, one batch",
+            partial(bench.render, replace(compiled, batched=True)),
+            BATCH_SECONDS + 16 * share,
+        ),
+        Row("ours, half the side, compiled, one batch", partial(bench.render, replace(small, batched=True)), 5),
+        Row("ours, compiled, tables", partial(bench.render, replace(compiled, tables=True)), 20 + 16 * share),
         *_cache_rows(bench),
         Row("ours, 1.3 times the side", partial(bench.render, Case(_larger(side), steps)), 35 * share + 5),
         *_comparison_rows(bench),
+    ]
+
+
+def _graph_rows(bench: Bench, small: Case, few: Case) -> list[Row]:
+    """The small renders with captured graphs, which only CUDA has."""
+    if bench.device.type != "cuda":
+        return []
+    return [
+        Row(f"{name}, graphs", partial(bench.render, replace(case, graphs=True)), 5)
+        for name, case in (
+            ("ours, half the side, 20 steps, decoded, compiled", small),
+            ("ours, half the side, 8 steps without guidance, compiled", few),
+        )
     ]
 
 

@@ -3,7 +3,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from benchmarks.costs import controlnet_costs, decoding_memory, embedding_costs, lora_costs
+from accel.weights.quantized.quantize import QuantizedPrecision
+from benchmarks.costs import batch_costs, controlnet_costs, decoding_memory, embedding_costs, lora_costs
 from benchmarks.random_models import ModelSize, RandomModels
 
 SMALL = replace(ModelSize.load("small"), side=64)
@@ -24,6 +25,13 @@ def test_a_controlnet(models: RandomModels) -> None:
     figures = controlnet_costs(models, repeats=2)
     assert 0 < figures["min"] <= figures["ratio"] <= figures["max"]
     assert (figures["layers"], figures["blocks"]) == (1, 2)
+
+
+@pytest.mark.parametrize("precision", [None, "fp8"])
+def test_both_branches_as_one_batch(precision: QuantizedPrecision | None) -> None:
+    figures = batch_costs(SMALL, torch.device("cpu"), precision, repeats=2)
+    assert 0 < figures["min"] <= figures["ratio"] <= figures["max"]
+    assert (figures["side"], figures["largest_difference"] < 1e-4) == (64, True)
 
 
 def test_embeddings() -> None:

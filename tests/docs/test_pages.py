@@ -62,6 +62,7 @@ def test_every_package_is_in_the_architecture() -> None:
         "ownware/commands",
         "benchmarks/fit",
         "benchmarks/gpu",
+        "benchmarks/precisions",
         "benchmarks/runs",
         "benchmarks/step_caches",
         "docs/figures",

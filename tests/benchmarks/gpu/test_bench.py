@@ -55,5 +55,14 @@ def test_guidance_is_about_twice_the_work(bench: Bench) -> None:
     assert plain.total < guided.total < 2 * plain.total
 
 
+def test_one_batch_and_tables_change_the_latents_by_rounding_at_most(bench: Bench, figures: dict[str, Any]) -> None:
+    for switched, largest in ((replace(CASE, batched=True), 1e-4), (replace(CASE, tables=True), 0.0)):
+        assert bench.render(switched)["latents_relative_difference"] <= largest
+
+
+def test_a_profile_of_one_step_has_the_products(bench: Bench) -> None:
+    assert bench.profile(CASE, "fp8")["by_class"]["products"] > 0
+
+
 def test_a_decoded_case_without_guidance(bench: Bench) -> None:
     assert bench.render(Case(64, 1, guidance=False, picture=True))["finite"]

@@ -1,10 +1,18 @@
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
+from benchmarks.gpu import report as module
+from benchmarks.gpu.__main__ import PAGE, RESULTS
+from benchmarks.gpu.bench import Bench
 from benchmarks.gpu.report import load_lines, report, write_plots
+from benchmarks.gpu.rows import rows
+from benchmarks.random_models import ModelSize
+from server.settings import Settings
 
 SETUP = {"full_size": True, "card": "NVIDIA H100", "driver": "580.1", "torch": "2.13.0", "diffusers": "0.42.1"}
 RENDER = {"seconds": 18.5, "steps": 50, "seconds_per_step": 0.37, "share_of_790": 0.474, "share_of_ceilings": 0.56}
@@ -17,7 +25,23 @@ def written(path: Path, *lines: dict[str, Any]) -> Path:
 
 def test_nothing_measured_is_said(tmp_path: Path) -> None:
     assert load_lines(tmp_path / "gpu.jsonl") == []
-    assert "Nothing has been measured yet" in report([])
+    page = report([])
+    assert "Nothing has been measured yet" in page
+    assert "| `--graphs auto`, half the side, 8 steps | bit-equal: compared at the capture | not measured |" in page
+
+
+def test_every_switch_of_the_server_is_in_the_table() -> None:
+    named = set(re.findall(r"`--([a-z-]+) ", report([])))
+    switches = {"compile", "exactness", "fused_heads", "batched_cfg", "graphs", "precision", "modulation_tables"}
+    assert switches <= set(Settings.model_fields)
+    assert {name.replace("-", "_") for name in named} == switches
+    rows_of_report = {row for _, _, *rows in module._SWITCHES for row in rows}
+    made = {row.name for row in rows(Bench(ModelSize.load("small"), torch.device("cuda")), 50)}
+    assert rows_of_report <= made
+
+
+def test_the_page_is_that_of_the_committed_lines() -> None:
+    assert PAGE.read_text(encoding="utf-8") == report(load_lines(RESULTS))
 
 
 def test_the_latest_full_size_line_of_a_row_counts(tmp_path: Path) -> None:
