@@ -11,6 +11,8 @@ import pytest
 import torch
 
 from accel.kernels.attention import AttentionChoice
+from accel.kernels.block_graphs import BlockGraphs
+from accel.kernels.compiled_block import CompiledBlocks
 from pipelines import image_render
 from pipelines.catalog.catalog import Catalog, load_catalog
 from pipelines.errors import LoadError
@@ -26,6 +28,7 @@ from server.jobs.workers import image_writer
 from server.jobs.workers.image_writer import ImageWriter
 from server.jobs.workers.messages import ImageWritten, Output, RenderJob
 from server.media.encode import Encoding
+from tests.accel.kernels.fake_capture import FakeCapture
 
 REQUEST = RenderRequest("runware:108@1", "a", None, 64, 64, 2, Sampler(), 1.0, 7, 2)
 PNG = Encoding("PNG", 95)
@@ -135,6 +138,24 @@ def test_slow_attention_is_in_the_log(
     monkeypatch.setattr(image_writer.log, "warning", lambda event, **values: warned.append(values["reason"]))
     assert make_writer("cpu", catalog, DEFAULT_OPTIONS).engaged
     assert warned == ["cuDNN is hidden."]
+
+
+def test_what_has_changed_since_the_last_image_is_told(
+    make_writer: MakeWriter, catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer, entry = make_writer("cpu", catalog), catalog.entries[0]
+    model = writer._models.get(entry)
+    output = Output(0, tmp_path / "0.png")
+    for changes, told in (
+        ({"compiling": True}, (True, False, None)),
+        ({"compiled": CompiledBlocks("eager")}, (False, True, None)),
+        ({"graphs": BlockGraphs(FakeCapture())}, (False, True, 0)),
+    ):
+        later = replace(model, checkpoint=replace(model.checkpoint, **changes))
+        monkeypatch.setattr(writer._models, "get", lambda entry, later=later: later)
+        writer.open(RenderJob(1, REQUEST, PNG, (output,)), output)
+        assert writer.engaged is not None
+        assert (writer.engaged.compiling, writer.engaged.compiled, writer.engaged.graphs) == told
 
 
 def test_a_model_that_is_no_longer_served(writer: ImageWriter, tmp_path: Path) -> None:

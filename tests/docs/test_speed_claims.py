@@ -1,0 +1,39 @@
+"""Each figure of speed on a page says where it is from: committed lines, a source, or that there is no line."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.docs.pages import PAGES, ROOT, name_of, text_of
+
+CLAIM = re.compile(
+    r"\d[\d.]* (?:times|×) (?:as fast|as long|faster|slower)"
+    r"|(?:gains?|gained|saves?|saved|took) (?:about )?\d[\d.]* ?(?:%|s\b|seconds|ms|times)"
+)
+ORIGIN = re.compile(r"[\w-]+\.jsonl|-results\.md|\bcomputed\b|no line|CPU seconds|\b(?:torchao|Unsloth)\b")
+
+
+def unfounded(text: str) -> Iterator[str]:
+    """The claims of the sections that name no origin."""
+    for section in re.split(r"^(?=## )", text, flags=re.MULTILINE):
+        if not ORIGIN.search(section):
+            yield from CLAIM.findall(section)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_a_figure_of_speed_names_its_origin(page: Path) -> None:
+    assert list(unfounded(text_of(page))) == []
+
+
+def test_a_claim_without_an_origin_is_found() -> None:
+    claims = "## A\n\nIt is 1.5 times as fast.\n\n## B\n\nIt took 3 seconds: `benchmarks/results/costs-cpu.jsonl`.\n"
+    assert list(unfounded(claims)) == ["1.5 times as fast"]
+
+
+def test_the_lines_that_pages_name_are_committed_or_said_to_be_missing() -> None:
+    for page in PAGES:
+        for name in re.findall(r"benchmarks/results/([\w-]+\.jsonl)", text_of(page)):
+            there = (ROOT / "benchmarks" / "results" / name).exists()
+            assert there or "Nothing has been measured yet" in text_of(ROOT / "docs/reference/gpu-results.md"), name
