@@ -92,7 +92,7 @@ def block_forward(
     def attend(image: torch.Tensor, text: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         if len(rotary.parts) > 1:
             return _attend_parts(block.attn, image, text, rotary.parts)
-        (own,) = rotary.parts
+        own = rotary.parts[0]
         return block.attn(
             hidden_states=image,
             encoder_hidden_states=text,

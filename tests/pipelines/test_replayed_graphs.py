@@ -101,7 +101,7 @@ def test_what_comes_from_outside_between_the_blocks_is_never_captured(
     path = tmp_path / "control.png"
     path.write_bytes(picture(64, 48))
     net = save_controlnet(plain.checkpoint, tmp_path / "net", 1, 1)
-    controls = (ControlUse("net", Path(net), Reference(path, "", 64, 48), 1.0, "balanced", 0, 4),)
+    controls = (ControlUse("net", net, Reference(path, "", 64, 48), 1.0, "balanced", 0, 4),)
     assert torch.equal(drawn(model, controls=controls), drawn(plain, controls=controls))
     assert not capture.captured
 
