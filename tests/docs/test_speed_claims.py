@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.records import read_lines
 from tests.docs.pages import PAGES, ROOT, name_of, text_of
 
 CLAIM = re.compile(
@@ -37,3 +38,18 @@ def test_the_lines_that_pages_name_are_committed_or_said_to_be_missing() -> None
         for name in re.findall(r"benchmarks/results/([\w-]+\.jsonl)", text_of(page)):
             there = (ROOT / "benchmarks" / "results" / name).exists()
             assert there or "Nothing has been measured yet" in text_of(ROOT / "docs/reference/gpu-results.md"), name
+
+
+def test_the_ratios_of_one_batch_are_those_of_the_lines() -> None:
+    lines = read_lines(ROOT / "benchmarks" / "results" / "costs-cpu.jsonl")
+    latest = {line["figure"]: line for line in lines if line["figure"].startswith("one batch")}
+    sides = list(dict.fromkeys(name.split(", ")[2] for name in latest))
+    rows = [
+        " | ".join(
+            str(latest[f"one batch, {precision}, {side}"]["ratio"]) for precision in ("unquantized", "fp8", "nf4")
+        )
+        for side in sides
+    ]
+    page = text_of(ROOT / "docs" / "explanation" / "speed.md")
+    assert [f"| {side} | {row} |" in page for side, row in zip(sides, rows, strict=True)] == [True] * 4
+    assert all(line["largest_difference"] == 0 for line in latest.values())

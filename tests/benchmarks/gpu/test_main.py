@@ -8,10 +8,10 @@ from benchmarks.gpu import __main__ as command
 
 def test_each_row_is_printed_and_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "gpu.jsonl"
-    options = ["--tiny", "--device", "cpu", "--steps", "2", "--only", "half the side", "--out", str(out)]
+    options = ["--tiny", "--device", "cpu", "--steps", "2", "--only", "1.3 times", "--out", str(out)]
     command.main(options)
     (line,) = [json.loads(text) for text in out.read_text().splitlines()]
-    assert line["row"] == "ours, half the side, 20 steps, decoded"
+    assert line["row"] == "ours, 1.3 times the side"
     assert (line["full_size"], line["dtype"], line["card"]) == (False, "float32", "cpu")
     assert capsys.readouterr().out.startswith(line["row"])
 

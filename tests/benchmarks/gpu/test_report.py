@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from benchmarks.gpu import report as module
-from benchmarks.gpu.__main__ import PAGE, RESULTS
 from benchmarks.gpu.bench import Bench
 from benchmarks.gpu.report import load_lines, report, write_plots
 from benchmarks.gpu.rows import rows
@@ -38,10 +37,6 @@ def test_every_switch_of_the_server_is_in_the_table() -> None:
     rows_of_report = {row for _, _, *rows in module._SWITCHES for row in rows}
     made = {row.name for row in rows(Bench(ModelSize.load("small"), torch.device("cuda")), 50)}
     assert rows_of_report <= made
-
-
-def test_the_page_is_that_of_the_committed_lines() -> None:
-    assert PAGE.read_text(encoding="utf-8") == report(load_lines(RESULTS))
 
 
 def test_the_latest_full_size_line_of_a_row_counts(tmp_path: Path) -> None:
