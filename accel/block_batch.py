@@ -36,7 +36,7 @@ class BlockBatch:
     def run_range(self, run: RunRange, end: int) -> None:
         """Run the blocks up to, but not including, block `end`, all at once."""
         layouts = tuple(runner.layout for runner in self._runners)
-        key = (self.position, end, layouts, self._image.dtype, self._first.weight_addresses(end))
+        key = (self.position, end, layouts, self._image.shape, self._image.dtype, self._first.weight_addresses(end))
         inputs = (self._image, self._text, *self._first.conditioning)
         function, held = partial(self._range, self.position, end), (self._rotary, self._index)
         self._image, self._text = run(key, function, inputs, held)
