@@ -10,7 +10,7 @@ from benchmarks.records import read_lines
 from tests.docs.pages import PAGES, ROOT, name_of, text_of
 
 CLAIM = re.compile(
-    r"\d[\d.]* (?:times|×) (?:as fast|as long|faster|slower)"
+    r"(?<!at least )(?<![\d.])\d[\d.]* (?:times|×) (?:as fast|as long|faster|slower)"
     r"|(?:gains?|gained|saves?|saved|took) (?:about )?\d[\d.]* ?(?:%|s\b|seconds|ms|times)"
 )
 ORIGIN = re.compile(r"[\w-]+\.jsonl|-results\.md|\bcomputed\b|no line|CPU seconds|\b(?:torchao|Unsloth)\b")
