@@ -153,7 +153,7 @@ def test_what_has_changed_since_the_last_image_is_told(
     ):
         later = replace(model, checkpoint=replace(model.checkpoint, **changes))
         monkeypatch.setattr(writer._models, "get", lambda entry, later=later: later)
-        writer.open(RenderJob(1, REQUEST, PNG, (output,)), output)
+        writer.open(RenderJob(1, REQUEST, PNG, (output,)), (output,))
         assert writer.engaged is not None
         assert (writer.engaged.compiling, writer.engaged.compiled, writer.engaged.graphs) == told
 
