@@ -90,15 +90,15 @@ def block_forward(
     """
 
     def attend(image: torch.Tensor, text: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        if len(rotary.parts) > 1:
-            return _attend_parts(block.attn, image, text, rotary.parts)
-        own = rotary.parts[0]
-        return block.attn(
-            hidden_states=image,
-            encoder_hidden_states=text,
-            encoder_hidden_states_mask=None,
-            image_rotary_emb=(own.image, own.text),
-        )
+        if len(rotary.parts) == 1:
+            own = rotary.parts[0]
+            return block.attn(
+                hidden_states=image,
+                encoder_hidden_states=text,
+                encoder_hidden_states_mask=None,
+                image_rotary_emb=(own.image, own.text),
+            )
+        return _attend_parts(block.attn, image, text, rotary.parts)
 
     layers = BlockLayers(attend, block.img_mlp, block.txt_mlp)
     return forward_through(layers, block, image, text, modulation.image, modulation.text, modulate_index)

@@ -6,7 +6,7 @@ second. Here it is copied in pieces. Knows no schema.
 
 import secrets
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 LONG = 2**18  # characters of a string that is taken out
 MAX_QUOTES = 50_000  # that are looked at. A request has thousands, a hostile one tens of millions
@@ -34,7 +34,9 @@ def take_out(body: Json) -> tuple[Json, dict[str, str]]:
     if not texts:
         return body, texts
     kept.append(body[place:])
-    return "".join(map(str, kept)) if isinstance(body, str) else b"".join(map(bytes, kept)), texts
+    if isinstance(body, str):
+        return "".join(cast("list[str]", kept)), texts
+    return b"".join(cast("list[bytes | bytearray]", kept)), texts
 
 
 def put_back(value: Any, texts: dict[str, str]) -> Any:

@@ -22,7 +22,7 @@ class App:
     """Reads a body, keeps what became of it, and waits until it may end."""
 
     def __init__(self) -> None:
-        self.found: bytes | ApiError | None = None
+        self.found: bytearray | ApiError | None = None
         self.go = asyncio.Event()
         self.release = False
 
