@@ -16,7 +16,6 @@ from server.database import read_only
 from tests.chaos.figures import record, repeats
 from tests.chaos.servers import ChaosServer, chaos_server
 from tests.chaos.test_tasks import enqueue
-from tests.chaos.test_workers import worker_of
 
 pytestmark = pytest.mark.chaos
 
@@ -48,7 +47,7 @@ def test_a_worker_that_is_killed_again_and_again_under_load(tmp_path: Path) -> N
                 for _ in range(kills):
                     before = len(answers)
                     wait_until(lambda before=before: len(answers) > before + 1)  # it works
-                    os.kill(worker_of(server), signal.SIGKILL)
+                    os.kill(server.worker(), signal.SIGKILL)
                     killed = time.monotonic()
                     server.wait_ready(503)
                     server.wait_ready()
