@@ -3,8 +3,11 @@
 import contextlib
 import itertools
 import sqlite3
+import statistics
 import threading
 import uuid
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,7 @@ pytestmark = pytest.mark.chaos
 # Of each key: the weight, the steps of its tasks and their images. The shortest tasks have the most weight.
 KEYS = {"a": (1, 6, 3), "b": (2, 20, 1), "c": (3, 8, 2), "d": (4, 4, 1)}
 CLIENTS = 4  # of each key
+ALONE = 5  # tasks of each key before the others come
 # A half minute on an idle machine. An image of the key with the least share takes about 4 % of that share.
 TASKS = 240
 # A share is measured in whole images.
@@ -32,10 +36,10 @@ def test_keys_share_the_device_by_their_weights(tmp_path: Path) -> None:
         owners = {key.owner: key.name for key in table.all()}
     numbers, failures = itertools.count(), list[Any]()
 
-    def send(url: str, name: str) -> None:
+    def send(url: str, name: str, tasks: Iterable[int]) -> None:
         _, steps, images = KEYS[name]
         with httpx2.Client(headers={"Authorization": f"Bearer {secrets[name]}"}, timeout=300) as client:
-            while next(numbers) < TASKS:
+            for _ in tasks:
                 task = {
                     "taskType": "imageInference",
                     "taskUUID": str(uuid.uuid4()),
@@ -50,8 +54,13 @@ def test_keys_share_the_device_by_their_weights(tmp_path: Path) -> None:
                 if response.status_code != 200:
                     failures.append(response.text)
 
+    together = itertools.takewhile(lambda number: number < TASKS, numbers)
     with live_server(tmp_path, "--weights", "embedded", "--devices", "cpu") as server:
-        clients = [threading.Thread(target=send, args=(server.url, name)) for name in KEYS for _ in range(CLIENTS)]
+        for name in KEYS:
+            send(server.url, name, range(ALONE))
+        clients = [
+            threading.Thread(target=send, args=(server.url, name, together)) for name in KEYS for _ in range(CLIENTS)
+        ]
         for client in clients:
             client.start()
         for client in clients:
@@ -64,11 +73,14 @@ def test_keys_share_the_device_by_their_weights(tmp_path: Path) -> None:
 
 
 def seconds_while_all_wait(database: Path, owners: dict[str, str]) -> dict[str, float]:
-    """The rendered seconds of each key. The last tasks do not count: some keys have none any more by then."""
+    """The device's seconds for each key. An image counts as long as it takes alone, because images take turns.
+
+    The last tasks do not count: some keys have none any more by then.
+    """
     query = "SELECT owner, results.seconds FROM results JOIN jobs ON jobs.id = job_id ORDER BY results.rowid"
     with contextlib.closing(sqlite3.connect(database)) as connection:
-        rows = connection.execute(query).fetchall()
-    used = dict.fromkeys(owners.values(), 0.0)
-    for owner, seconds in rows[: -len(KEYS) * CLIENTS]:
-        used[owners[owner]] += seconds
-    return used
+        rows = [(owners[owner], seconds) for owner, seconds in connection.execute(query)]
+    first = sum(ALONE * images for _, _, images in KEYS.values())
+    alone = {name: statistics.median(seconds for owner, seconds in rows[:first] if owner == name) for name in KEYS}
+    counts = Counter(owner for owner, _ in rows[first : -len(KEYS) * CLIENTS])
+    return {name: counts[name] * alone[name] for name in KEYS}
