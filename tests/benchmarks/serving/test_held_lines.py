@@ -3,7 +3,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from benchmarks.server import LONG_TASK, run_server
+from benchmarks.server import LONG_TASK, NO_TURNS, run_server
 from benchmarks.serving import held_lines
 from benchmarks.serving.held_lines import WAYS, measure_held_lines, probe_health
 
@@ -35,7 +35,7 @@ async def test_a_client_that_does_not_wait_is_an_error(monkeypatch: pytest.Monke
 async def test_a_real_server_holds_lines_in_every_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(held_lines, "PROBES", 5)
     monkeypatch.setattr(held_lines, "KEPT_SECONDS", 0.1)
-    with run_server(str(tmp_path)) as server:
+    with run_server(str(tmp_path), *NO_TURNS) as server:
         async with httpx2.AsyncClient(base_url=server.url, timeout=120) as web:
             found = await measure_held_lines(web, server.pid, len(WAYS), LONG_TASK)
     assert len(found.alone) == len(found.waiting) == 5
