@@ -22,7 +22,6 @@ from pipelines.models.loading.compiling import count_graphs
 from pipelines.models.planning.entries import workload_of
 from pipelines.models.running.memory_meter import MemoryMeter
 from pipelines.models.running.step_timer import StepTimer
-from pipelines.pictures.reader import PictureReader
 from pipelines.pictures.result_checks import explain_failure, flat_warning
 from pipelines.pictures.watermark import draw_watermark
 from pipelines.render import RenderState, advance, finish, prepare
@@ -123,10 +122,9 @@ class ImageRender:
             else:
                 image = refined
         if request.guard is not None:
-            reader = PictureReader()
-            guarded = guard_image(image, request.guard, request, reader)
+            guarded = guard_image(image, request.guard, request)
             image = guarded.image
-            warnings += [*reader.warnings, *guarded.warnings]
+            warnings += guarded.warnings
         if request.watermark is not None:
             image = draw_watermark(image, request.watermark)
         return image, warnings

@@ -139,14 +139,19 @@ class FaceRefinement:
 class DriftGuard:
     """What an edit must not lose of its source. Both are off by default.
 
-    `source` is the path of the picture to compare with: `seed_image` or `references[0]`. `align` undoes a small shift
-    and scale of the whole image. `keep` says where the image may differ from the source: a mask that is white there, or
-    "auto" for the parts that clearly differ. Elsewhere it has the source's own pixels.
+    `reference` is the number of the reference image to compare with; None is the seed image. `align` undoes a small
+    shift and scale of the whole image. `keep` says where the image may differ from the source: a mask that is white
+    there, or "auto" for the parts that clearly differ. Elsewhere it has the source's own pixels.
     """
 
-    source: str
+    reference: int | None
     align: bool = False
     keep: Literal["auto"] | Reference | None = None
+
+    @property
+    def source(self) -> str:
+        """The path of the picture to compare with."""
+        return "seed_image" if self.reference is None else f"references[{self.reference}]"
 
 
 @dataclass(frozen=True, slots=True)

@@ -230,15 +230,13 @@ def _guard(options: ImageOptions, inputs: ImageInputs) -> DriftGuard | None:
     if align not in (None, "auto", "seed_image"):
         if not options.images:
             raise OptionError("align_to", "is a number, but there are no images to edit")
-        source = f"references[{whole_number('align_to', align, 0, len(options.images) - 1)}]"
-    elif options.seed_image is not None:
-        source = "seed_image"
-    elif align == "seed_image":
+        reference = whole_number("align_to", align, 0, len(options.images) - 1)
+    elif align == "seed_image" and options.seed_image is None:
         raise OptionError("align_to", "needs seed_image")
     else:
-        source = "references[0]"
+        reference = None if options.seed_image is not None else 0
     mask = None if keep is None or keep == "auto" else inputs.reference("keep_unchanged", keep)
-    return DriftGuard(source, align is not None, "auto" if keep == "auto" else mask)
+    return DriftGuard(reference, align is not None, "auto" if keep == "auto" else mask)
 
 
 def _control(option: str, control: Control, steps: int, catalog: Catalog, inputs: ImageInputs) -> ControlUse:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from pipelines.editing.pixels import mix_pixels, resize_mask, resize_picture
 from pipelines.errors import part_at_fault
 from pipelines.pictures.reader import PictureReader
 from pipelines.request import Outpaint, RenderRequest
@@ -46,15 +47,14 @@ class Canvas:
 
     def crop(self, size: tuple[int, int]) -> Image.Image:
         """Return the rendered part, scaled to a size in pixels."""
-        part = self.picture.crop(self.box)
-        return part if part.size == size else part.resize(size, Image.Resampling.LANCZOS)
+        return resize_picture(self.picture.crop(self.box), size)
 
     def scale_mask(self, size: tuple[int, int]) -> np.ndarray | None:
         """Return the mask of the rendered part, scaled to a size in pixels."""
         if self.mask is None:
             return None
         left, top, right, bottom = self.box
-        return _resize_mask(self.mask[top:bottom, left:right], size)
+        return resize_mask(self.mask[top:bottom, left:right], size)
 
     def downsample_mask(self, rows: int, columns: int) -> np.ndarray | None:
         """Return the mask of the part on a grid [rows, columns]. Each cell has the maximum of its pixels."""
@@ -74,11 +74,9 @@ class Canvas:
         part = rendered.resize((right - left, bottom - top), Image.Resampling.LANCZOS)
         if self.mask is None:
             return part
-        before = np.asarray(self.picture.crop(self.box), dtype=np.float32)
-        after = np.asarray(part, dtype=np.float32)
-        mixed = before + self.mask[top:bottom, left:right, None] * (after - before)
+        before, after = np.asarray(self.picture.crop(self.box)), np.asarray(part)
         whole = self.picture.copy()
-        whole.paste(Image.fromarray(mixed.round().astype(np.uint8)), (left, top))
+        whole.paste(Image.fromarray(mix_pixels(before, after, self.mask[top:bottom, left:right])), (left, top))
         return whole
 
 
@@ -92,26 +90,15 @@ def make_canvas(request: RenderRequest, reader: PictureReader) -> Canvas | None:
     with part_at_fault("seed_image"):
         seed = reader.image(request.seed_image, "seed image")
     if request.outpaint is None:
-        picture = _resize_picture(seed, size)
-        mask = None if mask is None else _resize_mask(mask, size)
+        picture = resize_picture(seed, size)
+        mask = None if mask is None else resize_mask(mask, size)
     else:
         picture = _extend_picture(seed, request.outpaint)
-        mask = _outpaint_mask(None if mask is None else _resize_mask(mask, seed.size), seed.size, request.outpaint)
+        mask = _outpaint_mask(None if mask is None else resize_mask(mask, seed.size), seed.size, request.outpaint)
     box = (0, 0, *size)
     if mask is not None and request.mask_margin is not None and mask.any():
         box = _box_around(mask, request.mask_margin)
     return Canvas(picture, mask, box)
-
-
-def _resize_picture(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
-    return picture if picture.size == size else picture.resize(size, Image.Resampling.LANCZOS)
-
-
-def _resize_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resize linearly, because a mask must not overshoot: black stays black and white stays white."""
-    if (mask.shape[1], mask.shape[0]) == size:
-        return mask
-    return np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.BILINEAR)).clip(0, 1)
 
 
 def _extend_picture(seed: Image.Image, sides: Outpaint) -> Image.Image:

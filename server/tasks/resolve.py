@@ -102,7 +102,7 @@ def _guard(spec: TaskSpec, images: Mapping[str, Reference]) -> DriftGuard | None
     if spec.guard is None:
         return None
     keep = "auto" if spec.guard.auto else images.get("guard.mask")
-    return DriftGuard(spec.guard.source, spec.guard.align, keep)
+    return DriftGuard(spec.guard.reference, spec.guard.align, keep)
 
 
 def _stretched(spec: TaskSpec, request: RenderRequest) -> Iterator[str]:

@@ -32,7 +32,7 @@ class ControlSpec:
 class GuardSpec:
     """A `DriftGuard` whose mask is still a text. `auto` finds the changed parts without a mask."""
 
-    source: str
+    reference: int | None
     align: bool
     auto: bool = False
     mask: str | None = None

@@ -88,8 +88,7 @@ def _inputs(request: RenderRequest, find: FindPicture) -> dict[str, Any]:
 def _guard(guard: DriftGuard, find: FindPicture) -> dict[str, Any]:
     own: dict[str, Any] = {}
     if guard.align:
-        seeded = guard.source == "seed_image"
-        own["alignTo"] = "seedImage" if seeded else int(guard.source.removeprefix("references[").removesuffix("]"))
+        own["alignTo"] = "seedImage" if guard.reference is None else guard.reference
     if guard.keep is not None:
         own["keepUnchanged"] = str(find(guard.keep)) if isinstance(guard.keep, Reference) else guard.keep
     return own

@@ -9,7 +9,8 @@ import numpy as np
 from PIL import Image
 
 from pipelines.editing.drift.registration import Drift, corner_move, register, warp
-from pipelines.editing.drift.unchanged import changed_parts, restore_pixels, soften_mask
+from pipelines.editing.drift.unchanged import changed_parts, soften_mask
+from pipelines.editing.pixels import mix_pixels, resize_mask, resize_picture
 from pipelines.errors import part_at_fault
 from pipelines.pictures.reader import PictureReader
 from pipelines.request import DriftGuard, Reference, RenderRequest
@@ -19,6 +20,7 @@ ALL_CHANGED = "The image differs from its source everywhere, so no pixels of the
 
 # Pixels at the corner. A resampled picture is softer, and a smaller drift does less harm than that.
 _LEAST_MOVE = 0.1
+_UNCHANGED = 0.75  # share of the pixels that count where two pictures are compared
 _ALL = 0.95  # share of the picture whose change leaves nothing to keep
 
 
@@ -31,66 +33,64 @@ class Guarded:
     warnings: tuple[str, ...]
 
 
-def guard_image(image: Image.Image, guard: DriftGuard, request: RenderRequest, reader: PictureReader) -> Guarded:
+def guard_image(image: Image.Image, guard: DriftGuard, request: RenderRequest) -> Guarded:
     """Align an RGB image to its source and keep the source's pixels, as the guard says. Raises `PictureError`.
 
     The source is scaled to the size of the image.
     """
-    with part_at_fault(guard.source):
-        source = np.asarray(_fit(reader.image(source_of(request, guard), "source of the drift guard"), image.size))
+    reference = _source(request, guard)
+    with part_at_fault(guard.source):  # its color profile was warned of when the image was prepared
+        source = np.asarray(resize_picture(PictureReader().image(reference, "source"), image.size))
     edited, drift, warnings = np.asarray(image), None, []
     if guard.align:
         drift = register(source, edited)
         if drift is None:
             warnings.append(NOT_MATCHED)
-        elif corner_move(drift, *image.size) >= _LEAST_MOVE and _closer(source, edited, warp(edited, drift)):
-            edited = warp(edited, drift)
-            warnings.append(_describe(drift, "It was moved back."))
         else:
-            warnings.append(_describe(drift, "It was left as it is."))
+            moved = _move_back(source, edited, drift)
+            warnings.append(_describe(drift, "It was left as it is." if moved is None else "It was moved back."))
+            edited = edited if moved is None else moved
     if guard.keep is not None:
+        reader = PictureReader()
         mask = _mask(guard.keep, source, edited, reader)
+        warnings += reader.warnings
         if mask.mean() > _ALL:
             warnings.append(ALL_CHANGED)
         else:
-            edited = restore_pixels(source, edited, mask)
+            edited = mix_pixels(source, edited, mask)
     return Guarded(Image.fromarray(edited), drift, tuple(warnings))
 
 
-def source_of(request: RenderRequest, guard: DriftGuard) -> Reference:
-    """The picture that a guard compares with. Raises `LookupError` if the request has none at its path."""
-    found = request.seed_image
-    if guard.source != "seed_image":
-        number = int(guard.source.removeprefix("references[").removesuffix("]"))
-        found = request.references[number] if number < len(request.references) else None
-    if found is None:
-        raise LookupError(f"the request has no {guard.source}")
-    return found
+def _source(request: RenderRequest, guard: DriftGuard) -> Reference:
+    """The picture to compare with. Raises `LookupError` if the request does not have it."""
+    if guard.reference is not None:
+        return request.references[guard.reference]
+    if request.seed_image is None:
+        raise LookupError("the request has no seed image")
+    return request.seed_image
 
 
 def _mask(keep: str | Reference, source: np.ndarray, edited: np.ndarray, reader: PictureReader) -> np.ndarray:
     if not isinstance(keep, Reference):
         return changed_parts(source, edited)
     with part_at_fault("guard.mask"):
-        mask = Image.fromarray(reader.mask(keep, "mask of the drift guard"))
-    size = source.shape[1], source.shape[0]
-    if mask.size != size:
-        mask = mask.resize(size, Image.Resampling.BILINEAR)
-    return soften_mask(np.asarray(mask).clip(0, 1))
+        mask = reader.mask(keep, "mask of the drift guard")
+    return soften_mask(resize_mask(mask, (source.shape[1], source.shape[0])))
 
 
-def _fit(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
-    return picture if picture.size == size else picture.resize(size, Image.Resampling.LANCZOS)
+def _move_back(source: np.ndarray, edited: np.ndarray, drift: Drift) -> np.ndarray | None:
+    """The edited picture without its drift. None where that is too little to matter, or no gain."""
+    height, width = edited.shape[:2]
+    if corner_move(drift, width, height) < _LEAST_MOVE:
+        return None
+    moved = warp(edited, drift)
+    return moved if _distance(source, moved) < _distance(source, edited) else None
 
 
-def _closer(source: np.ndarray, before: np.ndarray, after: np.ndarray) -> bool:
-    """Whether an image is closer to its source than before, in the half of the pixels that differ least."""
-
-    def distance(image: np.ndarray) -> float:
-        difference = np.abs(image.astype(np.int16) - source).max(axis=2).ravel()
-        return float(np.sort(difference)[: difference.size * 3 // 4].mean())
-
-    return distance(after) < distance(before)
+def _distance(source: np.ndarray, image: np.ndarray) -> float:
+    """The mean difference of the pixels that differ least, which an edit of a part has not changed."""
+    difference = np.abs(image.astype(np.int16) - source).max(axis=2).ravel()
+    return float(np.sort(difference)[: int(_UNCHANGED * difference.size)].mean())
 
 
 def _describe(drift: Drift, outcome: str) -> str:

@@ -1,4 +1,4 @@
-"""Puts a source's own pixels back where an edit has changed nothing.
+"""Finds where an edit has changed nothing, so that the source's own pixels can be put back.
 
 An edit passes the whole picture through the VAE, so all of it differs a little. Knows pictures as arrays; knows no
 requests.
@@ -38,9 +38,3 @@ def soften_mask(mask: np.ndarray) -> np.ndarray:
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
     wide = cv2.GaussianBlur(cv2.dilate(mask, kernel), (2 * reach + 1, 2 * reach + 1), reach / 2)
     return np.maximum(mask, wide)
-
-
-def restore_pixels(source: np.ndarray, edited: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Return the edited picture where the mask is 1 and the source where it is 0, uint8 [H, W, 3]."""
-    before, after = source.astype(np.float32), edited.astype(np.float32)
-    return (before + mask[..., None] * (after - before)).round().astype(np.uint8)

@@ -91,11 +91,11 @@ def _guard(task: ImageInference, client: Client) -> GuardSpec | None:
     asked, keep = task.ownware, task.ownware.keepUnchanged
     if asked.alignTo is None and keep is None:
         return None
-    source = f"references[{asked.alignTo}]" if isinstance(asked.alignTo, int) else "references[0]"
-    if not isinstance(asked.alignTo, int) and task.inputs.seedImage is not None:
-        source = "seed_image"
+    reference = None if task.inputs.seedImage is not None else 0
+    if isinstance(asked.alignTo, int):
+        reference = asked.alignTo
     mask = None if keep is None or keep == "auto" else picture_text(keep, client.base_url)
-    return GuardSpec(source, asked.alignTo is not None, keep == "auto", mask)
+    return GuardSpec(reference, asked.alignTo is not None, keep == "auto", mask)
 
 
 def _loras(task: ImageInference, catalog: Catalog) -> tuple[LoraUse, ...]:

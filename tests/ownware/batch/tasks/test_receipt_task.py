@@ -91,9 +91,9 @@ def test_pictures_adapters_and_sides() -> None:
 @pytest.mark.parametrize(
     ("guard", "expected"),
     [
-        (DriftGuard("seed_image", align=True), {"alignTo": "seedImage"}),
-        (DriftGuard("references[1]", align=True, keep="auto"), {"alignTo": 1, "keepUnchanged": "auto"}),
-        (DriftGuard("references[0]", keep=PICTURE), {"keepUnchanged": "/found.png"}),
+        (DriftGuard(None, align=True), {"alignTo": "seedImage"}),
+        (DriftGuard(1, align=True, keep="auto"), {"alignTo": 1, "keepUnchanged": "auto"}),
+        (DriftGuard(0, keep=PICTURE), {"keepUnchanged": "/found.png"}),
     ],
 )
 def test_a_drift_guard(guard: DriftGuard, expected: dict[str, Any]) -> None:

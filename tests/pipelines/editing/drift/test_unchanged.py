@@ -1,6 +1,7 @@
 import numpy as np
 
-from pipelines.editing.drift.unchanged import changed_parts, restore_pixels, soften_mask
+from pipelines.editing.drift.unchanged import changed_parts, soften_mask
+from pipelines.editing.pixels import mix_pixels
 from tests.pipelines.editing.drift.sources import texture
 
 SOURCE = texture(160, 200, seed=1)
@@ -39,7 +40,7 @@ def test_outside_of_the_mask_are_the_bytes_of_the_source() -> None:
     edited = _noisy(SOURCE)
     edited[60:100, 80:140] = 0
     mask = changed_parts(SOURCE, edited)
-    kept = restore_pixels(SOURCE, edited, mask)
+    kept = mix_pixels(SOURCE, edited, mask)
     assert np.array_equal(kept[mask == 0], SOURCE[mask == 0])
     assert np.array_equal(kept[mask == 1], edited[mask == 1])
 

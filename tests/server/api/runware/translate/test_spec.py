@@ -105,11 +105,11 @@ def test_pictures_are_named_as_the_client_named_them() -> None:
     ("asked", "expected"),
     [
         ({}, None),
-        ({"alignTo": "auto"}, GuardSpec("seed_image", align=True)),
-        ({"alignTo": "seedImage"}, GuardSpec("seed_image", align=True)),
-        ({"alignTo": 0}, GuardSpec("references[0]", align=True)),
-        ({"keepUnchanged": "auto"}, GuardSpec("seed_image", align=False, auto=True)),
-        ({"alignTo": 0, "keepUnchanged": "mask"}, GuardSpec("references[0]", align=True, mask="mask")),
+        ({"alignTo": "auto"}, GuardSpec(None, align=True)),
+        ({"alignTo": "seedImage"}, GuardSpec(None, align=True)),
+        ({"alignTo": 0}, GuardSpec(0, align=True)),
+        ({"keepUnchanged": "auto"}, GuardSpec(None, align=False, auto=True)),
+        ({"alignTo": 0, "keepUnchanged": "mask"}, GuardSpec(0, align=True, mask="mask")),
     ],
 )
 def test_the_source_of_a_drift_guard(asked: dict[str, Any], expected: GuardSpec | None) -> None:
@@ -118,7 +118,7 @@ def test_the_source_of_a_drift_guard(asked: dict[str, Any], expected: GuardSpec 
     assert found.pictures.get("guard.mask") == (expected.mask if expected else None)
     assert found.parameter("guard.mask") == ("ownware.keepUnchanged" if expected and expected.mask else "guard.mask")
     without_seed = spec(model=EDIT.air, inputs={"referenceImages": ["first"]}, ownware=asked)
-    assert without_seed.guard is None or without_seed.guard.source == "references[0]"
+    assert without_seed.guard is None or without_seed.guard.reference == 0
 
 
 def test_steps_that_a_seed_image_skips_do_not_count_in_a_control_window() -> None:
