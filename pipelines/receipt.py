@@ -97,7 +97,7 @@ def make_receipt(
         controlnets=tuple(WeightsRef(control.name, fingerprint(control.weights)) for control in request.controls),
         device=device,
         dtype=dtype,
-        versions=_versions(),
+        versions=package_versions(),
         cache=None if cache is None else cache.patterns,
     )
 
@@ -171,7 +171,8 @@ def _public_name(weights: str) -> str:
 
 
 @cache
-def _versions() -> dict[str, str]:
+def package_versions() -> dict[str, str]:
+    """The versions of Python and of the packages that decide the bytes of an image."""
     found = {"python": platform.python_version()}
     for package in _PACKAGES:
         try:

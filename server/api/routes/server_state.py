@@ -4,11 +4,8 @@ A key sees its own name in the queue, and only the number of the others. Knows n
 """
 
 import asyncio
-import platform
 import time
 from collections import defaultdict
-from functools import cache
-from importlib.metadata import version
 from typing import Any
 
 from fastapi import APIRouter
@@ -18,7 +15,7 @@ from starlette.requests import Request
 from pipelines.catalog.catalog import Adapter, Mode, ModelEntry, reference_limits
 from pipelines.catalog.schedules import LoraSchedule
 from pipelines.controlnet.preprocessors import KINDS
-from pipelines.resolver import resolve_schedule
+from pipelines.receipt import package_versions
 from server.api.access.auth import bearer_key
 from server.api.services import Services
 from server.jobs.queue import JobQueue
@@ -30,7 +27,6 @@ SERVER_ROUTE = "/v1/server"
 # nvidia-smi is a process of its own, and many pages may ask.
 MEMORY_SECONDS = 5.0
 PROPOSED_SIDE = 1024  # pixels, as modelSearch proposes
-_PACKAGES = ("ownware", "torch", "diffusers", "transformers", "pillow")
 
 
 class Defaults(BaseModel):
@@ -145,7 +141,7 @@ def router(services: Services) -> APIRouter:
         catalog, queue = services.loras.catalog(owner), services.queue
         return ServerState(
             status=queue.problem or "ready",
-            versions=_versions(),
+            versions=package_versions(),
             models=[_model(entry) for entry in catalog.entries],
             loras=[_adapter(row) for row in catalog.loras],
             controlnets=[_adapter(row) for row in catalog.controlnets],
@@ -181,7 +177,6 @@ class _MemoryReader:
 
 
 def _model(entry: ModelEntry) -> ServedModel:
-    schedule = resolve_schedule(entry, {}, steps=None, true_cfg_scale=None, sampler=None)
     side = PROPOSED_SIDE if entry.mode == "text_to_image" else None
     return ServedModel(
         air=entry.air,
@@ -191,7 +186,7 @@ def _model(entry: ModelEntry) -> ServedModel:
         mode=entry.mode,
         references=reference_limits(entry, ()),
         embedded=entry.embedded,
-        defaults=Defaults(steps=schedule.steps, CFGScale=schedule.true_cfg_scale, width=side, height=side),
+        defaults=Defaults(steps=entry.steps, CFGScale=entry.true_cfg_scale, width=side, height=side),
     )
 
 
@@ -231,11 +226,6 @@ async def _queue(queue: JobQueue, owner: str) -> Queue:
         for each, seconds in by_owner.items()
     ]
     return Queue(waiting=sum(key.waiting for key in keys), limit=queue.limit, keys=keys)
-
-
-@cache
-def _versions() -> dict[str, str]:
-    return {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}}
 
 
 _REFUSALS: dict[int | str, dict[str, Any]] = {401: {"description": "Missing or wrong API key."}}
