@@ -7,7 +7,7 @@ import runpy
 import shutil
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import takewhile
 from pathlib import Path
 
@@ -79,19 +79,27 @@ def find_devices(wanted: tuple[str, ...]) -> tuple[str, ...]:
 
 def find_cards(*, whole: bool = False) -> tuple[Card, ...]:
     """The NVIDIA GPUs that nvidia-smi lists, with the memory that is free, or with all of it if `whole`."""
+    return tuple(card if whole else replace(card, memory=free) for card, free in read_cards())
+
+
+def read_cards() -> tuple[tuple[Card, int], ...]:
+    """The NVIDIA GPUs that nvidia-smi lists, each with all of its memory, and the bytes of it that are free."""
     lines = _nvidia_smi("--query-gpu=memory.total,memory.free,compute_cap,name", "--format=csv,noheader,nounits") or ()
-    return tuple(card for line in lines if (card := _read_card(line, whole)) is not None)
+    return tuple(card for line in lines if (card := _read_card(line)) is not None)
 
 
-def _read_card(line: str, whole: bool) -> Card | None:
-    """A line such as `24564, 24111, 8.9, NVIDIA GeForce RTX 4090`, with sizes in MiB. None without a size."""
+def _read_card(line: str) -> tuple[Card, int] | None:
+    """A line such as `24564, 24111, 8.9, NVIDIA GeForce RTX 4090`, with sizes in MiB. None without a size.
+
+    Where the driver does not tell what is free, all is.
+    """
     total, free, capability, name = (word.strip() for word in (line + ",,,").split(",", 3))
-    size = total if whole or not free.isdecimal() else free
-    if not size.isdecimal():
+    if not total.isdecimal():
         return None
     major, _, minor = capability.partition(".")
     known = (int(major), int(minor)) if major.isdecimal() and minor.isdecimal() else None
-    return make_card(name.strip(" ,"), int(size) * 2**20, known)
+    card = make_card(name.strip(" ,"), int(total) * 2**20, known)
+    return card, int(free) * 2**20 if free.isdecimal() else card.memory
 
 
 def _check(name: str, count: int | None) -> None:

@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 
 from pipelines.models.planning.host_memory import free_host_memory
-from server.machine.devices import find_cards
+from server.machine.devices import read_cards
 
 HOST = "host"
 
@@ -22,5 +22,4 @@ def read_memory() -> tuple[Memory, ...]:
     """The host's memory, then that of each card. It asks nvidia-smi, which takes a while: call it in a thread."""
     total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     host = Memory(HOST, total, min(total, free_host_memory()))
-    cards = zip(find_cards(whole=True), find_cards(), strict=True)
-    return (host, *(Memory(whole.name, whole.memory, free.memory) for whole, free in cards))
+    return (host, *(Memory(card.name, card.memory, free) for card, free in read_cards()))

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from server.machine import devices
-from server.machine.devices import DeviceError, TorchBuild, find_cards, find_devices
+from server.machine.devices import DeviceError, TorchBuild, find_cards, find_devices, read_cards
 
 SMI = """#!/bin/sh
 case "$1" in
@@ -128,6 +128,10 @@ def test_the_cards_and_their_free_memory() -> None:
     assert (first.name, first.memory, first.generation) == ("NVIDIA H200", 80000 * 2**20, "hopper")
     assert (second.name, second.memory, second.generation) == ("Board, Rev 2", 24564 * 2**20, "older")
     assert find_cards(whole=True)[0].memory == 81559 * 2**20
+    assert [(card.memory, free) for card, free in read_cards()] == [
+        (81559 * 2**20, 80000 * 2**20),
+        (24564 * 2**20, 24564 * 2**20),
+    ]
 
 
 def test_without_nvidia_smi_no_card_is_known() -> None:

@@ -6,10 +6,7 @@ from server.machine.memory import Memory, read_memory
 
 
 def test_the_host_and_its_cards(monkeypatch: pytest.MonkeyPatch) -> None:
-    def find_cards(*, whole: bool = False) -> tuple[object, ...]:
-        return (make_card("Board", (80 if whole else 30) * 2**30, (9, 0)),)
-
-    monkeypatch.setattr(memory, "find_cards", find_cards)
+    monkeypatch.setattr(memory, "read_cards", lambda: ((make_card("Board", 80 * 2**30, (9, 0)), 30 * 2**30),))
     host, card = read_memory()
     assert host.name == "host"
     assert 0 <= host.free <= host.total
@@ -18,5 +15,5 @@ def test_the_host_and_its_cards(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_machine_without_cards(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "find_cards", lambda *, whole=False: ())
+    monkeypatch.setattr(memory, "read_cards", tuple)
     assert [each.name for each in read_memory()] == ["host"]
