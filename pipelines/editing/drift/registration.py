@@ -46,9 +46,6 @@ class Drift:
         return np.array([[self.scale, 0, left], [0, self.scale, top]])
 
 
-NO_DRIFT = Drift(0.0, 0.0, 1.0)
-
-
 def corner_move(drift: Drift, width: int, height: int) -> float:
     """How far the drift moves the corner that it moves most, in pixels."""
     corners = [(x, y) for x in (0.0, width - 1.0) for y in (0.0, height - 1.0)]
@@ -131,6 +128,8 @@ def _refine(before: np.ndarray, after: np.ndarray, drift: Drift) -> Drift:
     reach = np.hypot(width, height) / 2  # makes a change of scale as large as one of a shift, at the corners
     for _ in range(_ITERATIONS):
         moved, inside = _moved(after, drift)
+        if not inside.any():  # the estimate has left the picture: there is no match
+            break
         mean = (moved + before) / 2  # the gradient of the mean converges twice as fast as that of one (ESM)
         slope_x, slope_y = np.gradient(mean, axis=1), np.gradient(mean, axis=0)
         columns = np.stack([slope_x, slope_y, (xs * slope_x + ys * slope_y) / reach])[:, inside]

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from pipelines.editing.drift.registration import NO_DRIFT, Drift, corner_move, register, warp
+from pipelines.editing.drift.registration import Drift, corner_move, register, warp
 from tests.pipelines.editing.drift.sources import corner_error, drifted, shapes, texture
 
 SIZE = 192, 256  # height and width
@@ -68,6 +68,11 @@ def test_a_flat_picture_does_not_match(other: np.ndarray) -> None:
     assert register(other, other) is None
 
 
+@pytest.mark.parametrize("seed", [19, 25])
+def test_an_estimate_that_leaves_the_picture_is_no_match(seed: int) -> None:
+    assert register(shapes(96, 128), texture(96, 128, seed)) is None
+
+
 def test_a_drift_that_no_edit_has_is_not_believed() -> None:
     source = texture(*SIZE, seed=5)
     assert register(source, drifted(source, Drift(40.0, 0.0, 1.0))) is None
@@ -85,6 +90,6 @@ def test_warp_undoes_a_drift(drift: Drift) -> None:
 
 
 def test_the_corner_moves_most() -> None:
-    assert corner_move(NO_DRIFT, 100, 50) == 0
+    assert corner_move(Drift(0.0, 0.0, 1.0), 100, 50) == 0
     assert corner_move(Drift(3.0, 4.0, 1.0), 100, 50) == pytest.approx(5)
     assert corner_move(Drift(0.0, 0.0, 1.02), 101, 1) == pytest.approx(1)
