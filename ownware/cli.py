@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from ownware.batch.tasks.flag_options import WIRE_SPELLING
-from ownware.commands import bench, calibrate, keys
+from ownware.commands import calibrate, keys
+from ownware.commands.bench import app as bench
 from ownware.commands.doctor import doctor
 from ownware.commands.edit import edit
 from ownware.commands.generate import generate

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ownware.commands.bench_report import FOLDER, IMAGES, Out, Results, results_path, write_reports
+from ownware.commands.bench.report import FOLDER, IMAGES, Out, Results, results_path, write_reports
 from ownware.console import fail, print_message, print_messages
 from ownware.server_options import read_settings
 

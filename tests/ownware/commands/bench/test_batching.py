@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from ownware.cli import app
-from ownware.commands.bench_batching import describe
+from ownware.commands.bench.batching import describe
 from pipelines.batching import BatchGain
 
 

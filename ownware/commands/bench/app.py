@@ -2,10 +2,10 @@
 
 import typer
 
-from ownware.commands.bench_batching import batching
-from ownware.commands.bench_caches import caches
-from ownware.commands.bench_recommend import recommend
-from ownware.commands.bench_report import report
+from ownware.commands.bench.batching import batching
+from ownware.commands.bench.caches import caches
+from ownware.commands.bench.recommend import recommend
+from ownware.commands.bench.report import report
 from ownware.commands.simulate import simulate
 from ownware.server_options import PASS_THROUGH
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ownware.commands.bench_report import FOLDER, RESULTS, read_groups
+from ownware.commands.bench.report import FOLDER, RESULTS, read_groups
 from ownware.console import fail, print_messages
 
 if TYPE_CHECKING:
