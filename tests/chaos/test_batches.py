@@ -54,7 +54,7 @@ def rows(folder: Path) -> list[dict[str, object]]:
 
 
 def kill_after(folder: Path, done: int) -> None:
-    """Start the command, and kill it in the middle of the picture after so many."""
+    """Start the command, and kill it while it makes the next picture after `done` ones."""
     process = start(folder)
     wait_for(folder, process, done)
     process.send_signal(signal.SIGKILL)
@@ -62,7 +62,7 @@ def kill_after(folder: Path, done: int) -> None:
 
 
 def wait_for(folder: Path, process: subprocess.Popen[bytes], done: int) -> None:
-    """Wait until so many pictures are done, and the next one has begun."""
+    """Wait until `done` pictures are done, and the next one has begun."""
     end = time.monotonic() + WAIT_SECONDS
     while time.monotonic() < end:
         found = rows(folder)
