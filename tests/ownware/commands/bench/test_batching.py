@@ -4,22 +4,22 @@ import json
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
-from ownware.cli import app
 from ownware.commands.bench.batching import describe
 from pipelines.batching import BatchGain
+from tests.ownware.commands.bench.common import UNKNOWN_MODEL, run_bench
 
 
 def batching(folder: Path, *arguments: str) -> Result:
     common = ["--weights", "embedded", "--devices", "cpu", "--data-dir", str(folder)]
-    return CliRunner().invoke(app, ["bench", "batching", *common, *arguments])
+    return run_bench("batching", *common, *arguments)
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--model", "x"], "--model: 'x' is not in the catalogue; there are runware:108@1, "),
+        UNKNOWN_MODEL,
         (["--model", "runware:108@20"], "--model: images are measured with a model that draws from text"),
         (["--sizes", "200"], "--sizes: 200 is no multiple of 16"),
         (["--images", "1"], "--images: 1 is not from 2 to 8"),

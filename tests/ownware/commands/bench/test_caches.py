@@ -3,23 +3,23 @@
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
 from benchmarks.step_caches.results import read_results
-from ownware.cli import app
+from tests.ownware.commands.bench.common import UNKNOWN_MODEL, run_bench
 
 PROMPT = "a large red circle at the center on a white background"
 SETTINGS = "[[settings]]\nacceleratorOptions = { fbCache = true, fbCacheThreshold = 0, cacheStartStep = 1 }"
 
 
 def caches(*arguments: str | Path) -> Result:
-    return CliRunner().invoke(app, ["bench", "caches", *map(str, arguments)])
+    return run_bench("caches", *arguments)
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--model", "x"], "--model: 'x' is not in the catalogue; there are runware:108@1, "),
+        UNKNOWN_MODEL,
         (["--model", "runware:108@20"], "takes 1"),
         (["--steps", "20,x"], "--steps: '20,x' is no list of whole numbers, such as 20,28"),
         (["--steps", "51"], "--steps: 51 is not from 1 to 50"),

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
 from benchmarks.step_caches.results import Measurement, to_line
-from ownware.cli import app
+from tests.ownware.commands.bench.common import run_bench
 from tests.rows import measurement
 
 WIRE = {"fbCache": True, "fbCacheThreshold": 0.4}
@@ -23,7 +23,7 @@ MEASURED = [
 
 
 def recommend(*arguments: str | Path) -> Result:
-    return CliRunner().invoke(app, ["bench", "recommend", *map(str, arguments)])
+    return run_bench("recommend", *arguments)
 
 
 def written(folder: Path, measurements: Sequence[Measurement] = MEASURED) -> Path:

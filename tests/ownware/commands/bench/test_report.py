@@ -4,11 +4,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
 from benchmarks.step_caches.reports.markdown import BEGIN, END
 from benchmarks.step_caches.results import to_line
-from ownware.cli import app
+from tests.ownware.commands.bench.common import run_bench
 from tests.rows import measurement
 
 
@@ -20,7 +20,7 @@ def results(tmp_path: Path) -> Path:
 
 
 def report(*arguments: str | Path) -> Result:
-    return CliRunner().invoke(app, ["bench", "report", *map(str, arguments)])
+    return run_bench("report", *arguments)
 
 
 def test_it_writes_the_page_the_table_and_the_plot(tmp_path: Path) -> None:
