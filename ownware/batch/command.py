@@ -1,15 +1,16 @@
 """The common course of `generate` and `edit`: open the place that renders, plan, render, and say what came of it."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from ownware.batch.item import BatchError, Item
+from ownware.batch.item import Item
 from ownware.batch.manifest import Manifest
 from ownware.batch.plan import OutputOptions, plan_batch, to_do
 from ownware.batch.progress import open_progress
+from ownware.batch.render_place import RenderPlace
 from ownware.batch.renderers.base import Renderer
 from ownware.batch.results.compare_page import Pair, compare_page
 from ownware.batch.runner import Runner
@@ -17,7 +18,7 @@ from ownware.batch.stopping import StopRequest
 from ownware.batch.summary import DONE, print_plan, report
 from ownware.console import print_message, print_messages
 from server.media.files import write_file
-from server.settings import CLIENT_KEY, Settings
+from server.settings import CLIENT_KEY
 
 COMPARE_PAGE = "compare.html"
 
@@ -33,17 +34,16 @@ class RunOptions:
     compare: bool = False
 
 
-def open_renderer(settings: Callable[[], Settings], server: str | None, key: str | None) -> Renderer:
+def open_renderer(place: RenderPlace) -> Renderer:
     """The place that renders: a server at an address, else this process. Raises `BatchError`."""
-    if server is None:
-        if key is not None:
-            raise BatchError("--key needs --server")
+    place.check()
+    if place.server is None:
         from ownware.batch.renderers.local import LocalRenderer
 
-        return LocalRenderer(settings())
+        return LocalRenderer(place.settings())
     from ownware.batch.renderers.remote import RemoteRenderer
 
-    renderer = RemoteRenderer(server, key or os.environ.get(CLIENT_KEY))
+    renderer = RemoteRenderer(place.server, place.key or os.environ.get(CLIENT_KEY))
     renderer.connect()
     return renderer
 

@@ -5,21 +5,13 @@ from typing import Annotated, Any
 
 import typer
 
-from ownware.batch.settings_options import (
-    DataDir,
-    Devices,
-    Key,
-    Models,
-    Server,
-    Weights,
-    refuse_with_server,
-    settings_of,
-)
-from ownware.batch.tasks.flag_options import task_of_flags, with_task_flags
+from ownware.batch.render_place import RenderPlace, with_render_place
+from ownware.batch.tasks.flag_options import with_task_flags
 from ownware.console import fail
 
 
 @with_task_flags
+@with_render_place
 def edit(
     sources: Annotated[
         list[str], typer.Argument(help="Pictures, folders, patterns such as 'in/*.jpg', or tables: CSV, JSONL.")
@@ -37,33 +29,23 @@ def edit(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Make only what failed in an earlier run.")
     ] = False,
-    server: Server = None,
-    key: Key = None,
-    models: Models = None,
-    weights: Weights = None,
-    devices: Devices = None,
-    data_dir: DataDir = None,
     *,
+    place: RenderPlace,
     flags: dict[str, Any],
 ) -> None:
     """Edit pictures by an instruction; the same command again makes what is missing or has failed."""
     from ownware.batch.command import RunOptions, open_renderer, run_batch
     from ownware.batch.item import BatchError, ItemError
-    from ownware.batch.names import check_pattern, parse_format
+    from ownware.batch.names import check_pattern
     from ownware.batch.plan import OutputOptions
     from ownware.batch.sources.collect import collect_edits
     from ownware.batch.sources.folders import check_output_folder
-    from ownware.batch.tasks.merging import merge, read_task
+    from ownware.batch.tasks.shared_task import read_shared_task
 
     try:
-        refuse_with_server(server, models=models, weights=weights, devices=devices)
         output = output.expanduser()
         check_output_folder(sources, output)
-        shared = merge(read_task(task) if task is not None else {}, task_of_flags(flags))
-        if prompt is not None:
-            shared["positivePrompt"] = prompt
-        if "outputFormat" in shared:
-            parse_format(str(shared["outputFormat"]))
+        shared = read_shared_task(task, flags, prompt)
         items, notes = collect_edits(sources, pattern or (), shared, output)
         options = RunOptions(
             OutputOptions(output, None if name is None else check_pattern(name), strip),
@@ -71,7 +53,7 @@ def edit(
             failed_only=retry_failed,
             compare=compare,
         )
-        renderer = open_renderer(lambda: settings_of(models, weights, devices, data_dir), server, key)
+        renderer = open_renderer(place)
         raise typer.Exit(run_batch(items, notes, renderer, options))
     except (BatchError, ItemError) as error:
         fail(str(error))

@@ -5,17 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ownware.batch.settings_options import (
-    DataDir,
-    Devices,
-    Key,
-    Models,
-    Server,
-    Weights,
-    refuse_with_server,
-    settings_of,
-)
-from ownware.batch.tasks.flag_options import task_of_flags, with_task_flags
+from ownware.batch.render_place import RenderPlace, with_render_place
+from ownware.batch.tasks.flag_options import with_task_flags
 from ownware.console import fail, print_messages
 
 if TYPE_CHECKING:
@@ -24,6 +15,7 @@ if TYPE_CHECKING:
 
 
 @with_task_flags
+@with_render_place
 def generate(
     prompt: Annotated[str | None, typer.Argument(help="What to draw.")] = None,
     output: Annotated[
@@ -45,38 +37,25 @@ def generate(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Of a table, make only what failed in an earlier run.")
     ] = False,
-    server: Server = None,
-    key: Key = None,
-    models: Models = None,
-    weights: Weights = None,
-    devices: Devices = None,
-    data_dir: DataDir = None,
     *,
+    place: RenderPlace,
     flags: dict[str, Any],
 ) -> None:
     """Draw a picture from a prompt, or one for each row of a table."""
     from ownware.batch.command import RunOptions, open_renderer, run_batch
     from ownware.batch.item import BatchError, ItemError
-    from ownware.batch.names import parse_format
-    from ownware.batch.tasks.merging import merge, read_task
     from ownware.batch.tasks.receipt_source import read_receipt_task
+    from ownware.batch.tasks.shared_task import read_shared_task
 
     try:
-        refuse_with_server(server, models=models, weights=weights, devices=devices)
-        shared = read_task(task) if task is not None else {}
+        repeated: WireTask | None = None
         if receipt is not None:
-            settings = settings_of(models, weights, devices, data_dir)
-            repeated, notes = read_receipt_task(receipt, picture or [], settings)
+            repeated, notes = read_receipt_task(receipt, picture or [], place.settings())
             print_messages(notes)
-            shared = merge(shared, repeated)
-        shared = merge(shared, task_of_flags(flags))
-        if prompt is not None:
-            shared["positivePrompt"] = prompt
-        if "outputFormat" in shared:
-            parse_format(str(shared["outputFormat"]))
+        shared = read_shared_task(task, flags, prompt, repeated)
         items, table_notes, where = _plan(shared, output, table, name)
         options = RunOptions(where, resume=table is not None, dry_run=dry_run, failed_only=retry_failed)
-        renderer = open_renderer(lambda: settings_of(models, weights, devices, data_dir), server, key)
+        renderer = open_renderer(place)
         raise typer.Exit(run_batch(items, table_notes, renderer, options))
     except (BatchError, ItemError) as error:
         fail(str(error))

@@ -4,13 +4,14 @@
 """
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from ownware.batch.item import BatchError, WireTask
+from ownware.batch.option_groups import Command, spread_parameter
 from ownware.batch.tasks.flags import FLAGS, LISTS, Kind, TaskFlag, kebab, set_field
 from ownware.batch.tasks.values import ValueProblem, read_cell
 
@@ -21,20 +22,9 @@ _TYPES: dict[Kind, Any] = {"integer": int | None, "number": float | None, "switc
 _PANEL = "Task"
 
 
-def with_task_flags(command: Callable[..., None]) -> Callable[..., None]:
-    """The command with a flag for each field of a task. They reach it as `flags`, by the names of parameters."""
-    own = list(inspect.signature(command).parameters.values())[:-1]
-    names = {flag.parameter for flag in FLAGS}
-
-    def run(**given: Any) -> None:
-        flags = {name: given.pop(name) for name in names}
-        command(**given, flags=flags)
-
-    parameters = [*own, *(_parameter(flag) for flag in FLAGS)]
-    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    run.__name__, run.__doc__ = command.__name__, command.__doc__
-    return run
+def with_task_flags(command: Command) -> Command:
+    """The command with a flag for each field of a task. It gets them as `flags`, by the names of parameters."""
+    return spread_parameter(command, "flags", [_parameter(flag) for flag in FLAGS], lambda flags: flags)
 
 
 def task_of_flags(flags: Mapping[str, Any]) -> WireTask:

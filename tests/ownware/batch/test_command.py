@@ -9,7 +9,7 @@ from ownware.batch.command import COMPARE_PAGE, RunOptions, open_renderer, run_b
 from ownware.batch.item import BatchError, ItemError
 from ownware.batch.manifest import NAME
 from ownware.batch.plan import OutputOptions
-from server.settings import Settings
+from ownware.batch.render_place import RenderPlace
 from tests.ownware.batch.fakes import FakeRenderer, write_pictures
 from tests.ownware.batch.test_plan import items_of
 
@@ -77,15 +77,14 @@ def test_where_it_renders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
     connected = []
     monkeypatch.setattr(RemoteRenderer, "connect", lambda self: connected.append(self._http.headers["Authorization"]))
-    settings = Settings(data_dir=tmp_path, devices=("cpu",), weights="embedded")
-    local = open_renderer(lambda: settings, None, None)
+    local = open_renderer(RenderPlace(data_dir=str(tmp_path), devices="cpu", weights="embedded"))
     assert isinstance(local, LocalRenderer)
     local.close()
     monkeypatch.setenv(command.CLIENT_KEY, "from the environment")
     for key in ("given", None):
-        renderer = open_renderer(lambda: settings, "http://127.0.0.1:8000", key)
+        renderer = open_renderer(RenderPlace(server="http://127.0.0.1:8000", key=key))
         assert isinstance(renderer, RemoteRenderer)
         renderer.close()
     assert connected == ["Bearer given", "Bearer from the environment"]
     with pytest.raises(BatchError, match="--key needs --server"):
-        open_renderer(lambda: settings, None, "key")
+        open_renderer(RenderPlace(key="key"))
