@@ -28,7 +28,9 @@ from pipelines.controlnet.residuals import Control
 from pipelines.lora.apply import NO_LORAS, LoraSet, select_loras
 from pipelines.models.checkpoint import LoadedModel
 from pipelines.models.residency.model_cache import ModelCache
-from pipelines.render import RenderState, advance, begin, prepare
+from pipelines.render.prepare import begin, prepare
+from pipelines.render.state import RenderState
+from pipelines.render.steps import advance
 from pipelines.request import LoraUse, Reference, RenderRequest, Sampler
 
 STEPS = 8

@@ -38,7 +38,8 @@ from pipelines.controlnet.residuals import Control
 from pipelines.editing.canvas import Canvas
 from pipelines.latents import grid
 from pipelines.models.checkpoint import LoadedModel
-from pipelines.render import advance, begin, finish
+from pipelines.render.prepare import begin
+from pipelines.render.steps import advance, finish
 from pipelines.request import Reference, RenderRequest, Sampler
 from pipelines.sizes import scaled_size
 

@@ -13,7 +13,9 @@ from pipelines.batching import BatchGain
 from pipelines.catalog.catalog import ModelEntry
 from pipelines.models.checkpoint import LoadedModel
 from pipelines.models.running.device_setting import device_setting
-from pipelines.render import RenderState, advance, prepare
+from pipelines.render.prepare import prepare
+from pipelines.render.state import RenderState
+from pipelines.render.steps import advance
 from pipelines.request import RenderRequest, Sampler
 
 PROMPT = "a red circle on a white background"

@@ -210,7 +210,8 @@ def _render_trace(
 ) -> Trace:
     """Render one image with a seed, steps and guidance scale, and return what was recorded."""
     from accel.calibration.recorder import Recorder
-    from pipelines.render import advance, prepare
+    from pipelines.render.prepare import prepare
+    from pipelines.render.steps import advance
 
     (text, references), (seed, steps, scale), (width, height) = prompt, how, options.size
     request = RenderRequest(

@@ -10,7 +10,7 @@ from pipelines.catalog.catalog import ModelEntry
 from pipelines.image_render import GeneratedImage, ImageRender
 from pipelines.models.checkpoint import LoadedModel
 from pipelines.models.running.device_setting import device_setting
-from pipelines.render import RenderState
+from pipelines.render.state import RenderState
 from pipelines.request import RenderRequest
 
 Report = Callable[[int, int], None]  # steps done, and steps in all; may raise to stop the image

@@ -24,7 +24,9 @@ from pipelines.models.running.memory_meter import MemoryMeter
 from pipelines.models.running.step_timer import StepTimer
 from pipelines.pictures.result_checks import explain_failure, flat_warning
 from pipelines.pictures.watermark import draw_watermark
-from pipelines.render import RenderState, advance, finish, prepare
+from pipelines.render.prepare import prepare
+from pipelines.render.state import RenderState
+from pipelines.render.steps import advance, finish
 from pipelines.request import FaceRefinement, RenderRequest
 
 UNCOMPILED = (

@@ -26,7 +26,9 @@ from pipelines.latents import grid
 from pipelines.models.devices import free_memory
 from pipelines.models.loading.loader import beside_the_modulation
 from pipelines.models.planning.cards import GIB
-from pipelines.render import RenderState, advance, begin, finish
+from pipelines.render.prepare import begin
+from pipelines.render.state import RenderState
+from pipelines.render.steps import advance, finish
 from pipelines.request import RenderRequest, Sampler
 
 _PLANNED_BLOCKS, _PLANNED_SIDE = 60, 1024  # of the model and the image that the plan is for

@@ -31,7 +31,9 @@ from pipelines.lora.deltas import Delta, LoRA
 from pipelines.models.checkpoint import Checkpoint
 from pipelines.models.devices import default_dtype, free_memory
 from pipelines.models.loading.loader import beside_the_modulation
-from pipelines.render import RenderState, advance, begin, finish
+from pipelines.render.prepare import begin
+from pipelines.render.state import RenderState
+from pipelines.render.steps import advance, finish
 from pipelines.request import RenderRequest, Sampler
 
 # What others divide by on an H100 and an H200: the dense bfloat16 rate that they sustain (sglang #33536).

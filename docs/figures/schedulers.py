@@ -23,7 +23,8 @@ from pipelines.catalog.catalog import EMBEDDED, EMBEDDED_FOLDER, ModelEntry, loa
 from pipelines.models.checkpoint import LoadedModel
 from pipelines.models.devices import default_dtype
 from pipelines.models.loading.loader import load
-from pipelines.render import advance, finish, prepare
+from pipelines.render.prepare import prepare
+from pipelines.render.steps import advance, finish
 from pipelines.request import RenderRequest, Sampler
 from server.api.runware.schema.schedulers import SAMPLERS
 

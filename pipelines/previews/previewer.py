@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from pipelines.latents import copy_to_host, unpack
 from pipelines.previews.latent_rgb import LatentRgb
-from pipelines.render import RenderState
+from pipelines.render.state import RenderState
 
 # Pixels of the longer side. One latent pixel is 8 pixels of the image, so 512² to 2048² are shown as they are.
 SMALLEST, LARGEST = 64, 256

@@ -33,7 +33,8 @@ import torch
 from accel.cache.plan import CachePlan
 from pipelines.latents import grid, noise
 from pipelines.models.loading.loader import load
-from pipelines.render import advance, begin
+from pipelines.render.prepare import begin
+from pipelines.render.steps import advance
 from pipelines.request import RenderRequest, Sampler
 
 checkpoint = load(sys.argv[1], torch.device("cpu"), torch.float32, with_vision=True)

@@ -11,7 +11,8 @@ from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchE
 from pipelines.catalog.catalog import Mode, ModelEntry, load_catalog
 from pipelines.latents import grid, noise
 from pipelines.models.checkpoint import Checkpoint
-from pipelines.render import advance, begin
+from pipelines.render.prepare import begin
+from pipelines.render.steps import advance
 from pipelines.request import RenderRequest
 
 WIDTH, HEIGHT = 96, 64

@@ -23,7 +23,8 @@ from accel.cache.strategies.base import Strategy
 from accel.cache.strategies.dbcache import DBCache
 from pipelines.latents import grid, noise
 from pipelines.models.checkpoint import Checkpoint
-from pipelines.render import advance, begin
+from pipelines.render.prepare import begin
+from pipelines.render.steps import advance
 from pipelines.request import RenderRequest, Sampler
 from tests.control import deeper
 

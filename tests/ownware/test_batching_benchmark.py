@@ -4,7 +4,7 @@ import torch
 from ownware import batching_benchmark as module
 from ownware.batching_benchmark import measure_gains
 from pipelines.models.checkpoint import Checkpoint, LoadedModel
-from tests.pipelines.test_render import entry
+from tests.pipelines.render.renders import entry
 
 
 def test_sizes_and_numbers_are_measured_and_a_cpu_has_equal_bits(checkpoint: Checkpoint) -> None:

@@ -10,12 +10,13 @@ import torch
 from accel.cache.plan import CachePlan
 from accel.weights.placement import HostShare, place_transformer
 from pipelines.models.checkpoint import Checkpoint, LoadedModel
-from pipelines.render import advance, prepare
+from pipelines.render.prepare import prepare
+from pipelines.render.steps import advance
 from pipelines.request import LoraUse, Reference
 from tests.adapters import named, random_adapter, write
 from tests.control import deeper
 from tests.fakes import picture
-from tests.pipelines.test_render import asked, entry
+from tests.pipelines.render.renders import asked, entry
 
 
 def drawn(model: LoadedModel, mode: Any = "text_to_image", **changes: Any) -> torch.Tensor:

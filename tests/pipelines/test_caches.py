@@ -17,7 +17,9 @@ from pipelines.catalog.catalog import ModelEntry, load_catalog
 from pipelines.generate import generate
 from pipelines.models.checkpoint import Checkpoint, LoadedModel
 from pipelines.receipt import make_receipt, read_receipt
-from pipelines.render import RenderState, advance, prepare
+from pipelines.render.prepare import prepare
+from pipelines.render.state import RenderState
+from pipelines.render.steps import advance
 from pipelines.request import ControlUse, LoraUse, Reference, RenderRequest, Sampler, SolverName
 from tests.adapters import named, random_adapter, write
 from tests.control import deeper, save_blockwise, save_controlnet

@@ -13,7 +13,9 @@ from PIL import Image
 
 from pipelines.catalog.catalog import Mode
 from pipelines.models.checkpoint import Checkpoint, LoadedModel
-from pipelines.render import RenderState, advance, finish, prepare
+from pipelines.render.prepare import prepare
+from pipelines.render.state import RenderState
+from pipelines.render.steps import advance, finish
 from pipelines.request import (
     ControlMode,
     ControlUse,
@@ -27,7 +29,7 @@ from pipelines.request import (
 )
 from tests.adapters import named, random_adapter, write
 from tests.control import save_controlnet
-from tests.pipelines.test_render import asked, entry
+from tests.pipelines.render.renders import asked, entry
 
 WIDTH, HEIGHT = 64, 48
 NOISE = Image.fromarray(np.random.default_rng(1).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8))

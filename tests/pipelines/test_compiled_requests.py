@@ -24,7 +24,7 @@ from pipelines.request import ControlUse, LoraUse, Reference, RenderRequest
 from tests.adapters import named, random_adapter, write
 from tests.control import deeper, save_blockwise, save_controlnet
 from tests.fakes import picture
-from tests.pipelines.test_render import asked, entry
+from tests.pipelines.render.renders import asked, entry
 
 REQUESTS = 30
 DEPTH = 3

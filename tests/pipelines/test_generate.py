@@ -4,8 +4,8 @@ import torch
 
 from pipelines.generate import generate
 from pipelines.models.checkpoint import Checkpoint, LoadedModel
+from tests.pipelines.render.renders import asked, entry
 from tests.pipelines.test_image_render import ignore, rendered
-from tests.pipelines.test_render import asked, entry
 
 
 class Stopped(Exception):

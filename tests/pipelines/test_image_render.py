@@ -21,10 +21,11 @@ from pipelines.models.planning.admission import Admission
 from pipelines.models.planning.workload import Workload
 from pipelines.models.running import memory_meter
 from pipelines.pictures.watermark import draw_watermark
-from pipelines.render import advance, finish, prepare
+from pipelines.render.prepare import prepare
+from pipelines.render.steps import advance, finish
 from pipelines.request import FaceRefinement, LoraUse, RenderRequest
 from tests.adapters import named, random_adapter, write
-from tests.pipelines.test_render import asked, entry
+from tests.pipelines.render.renders import asked, entry
 
 FACES = FaceRefinement("a face", None, true_cfg_scale=1.0, steps=2, strength=1.0, mask_blur=0)
 

@@ -10,7 +10,8 @@ from accel.weights.quantized.quantize import QuantizedPrecision, quantize
 from pipelines.catalog.catalog import load_catalog
 from pipelines.models.checkpoint import Checkpoint, LoadedModel
 from pipelines.models.loading.loader import in_a_block
-from pipelines.render import advance, prepare
+from pipelines.render.prepare import prepare
+from pipelines.render.steps import advance
 from pipelines.request import RenderRequest, Sampler
 from tests.accel.weights.quantized.linears import relative_error
 

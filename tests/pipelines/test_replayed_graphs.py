@@ -11,13 +11,14 @@ from accel.cache.plan import CachePlan
 from accel.kernels.block_graphs import BlockGraphs
 from accel.weights.placement import HostShare, place_transformer
 from pipelines.models.checkpoint import Checkpoint, LoadedModel
-from pipelines.render import advance, prepare
+from pipelines.render.prepare import prepare
+from pipelines.render.steps import advance
 from pipelines.request import ControlUse, LoraUse, Reference
 from tests.accel.kernels.fake_capture import FakeCapture
 from tests.adapters import named, random_adapter, write
 from tests.control import deeper, save_controlnet
 from tests.fakes import picture
-from tests.pipelines.test_render import asked, entry
+from tests.pipelines.render.renders import asked, entry
 
 FBCACHE = CachePlan("fbcache", 1e9, 1, 50, 1)
 

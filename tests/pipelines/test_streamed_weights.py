@@ -18,7 +18,8 @@ from pipelines.models.checkpoint import LoadedModel
 from pipelines.models.loading.loader import load
 from pipelines.models.plan import ComponentPlan, Precision, WeightsPlan, resident_plan
 from pipelines.models.residency.options import ModelOptions
-from pipelines.render import advance, prepare
+from pipelines.render.prepare import prepare
+from pipelines.render.steps import advance
 from pipelines.request import ControlUse, LoraUse, Reference, RenderRequest, Sampler
 from tests.adapters import named, random_adapter, write
 from tests.control import deeper, save_controlnet

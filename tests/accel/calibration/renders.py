@@ -10,7 +10,9 @@ from accel.calibration.recorder import Recorder
 from accel.calibration.traces import Trace
 from pipelines.catalog.catalog import load_catalog
 from pipelines.models.checkpoint import Checkpoint, LoadedModel
-from pipelines.render import RenderState, advance, prepare
+from pipelines.render.prepare import prepare
+from pipelines.render.state import RenderState
+from pipelines.render.steps import advance
 from pipelines.request import RenderRequest, Sampler, SolverName
 
 ENTRY = replace(load_catalog().with_embedded_weights().entries[0], native_area=None)

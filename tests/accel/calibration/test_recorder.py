@@ -6,7 +6,7 @@ import torch
 from accel.calibration.recorder import Recorder
 from accel.calibration.traces import LAGS
 from pipelines.models.checkpoint import Checkpoint
-from pipelines.render import advance
+from pipelines.render.steps import advance
 from tests.accel.calibration.renders import prepare_render, record_trace, run_all_steps
 from tests.control import deeper
 

@@ -9,7 +9,9 @@ from PIL import Image
 
 from pipelines.catalog.catalog import Mode, ModelEntry, load_catalog
 from pipelines.models.checkpoint import LoadedModel
-from pipelines.render import RenderState, advance, prepare
+from pipelines.render.prepare import prepare
+from pipelines.render.state import RenderState
+from pipelines.render.steps import advance
 from pipelines.request import ControlUse, Reference, RenderRequest, Sampler
 
 WIDTH, HEIGHT = 64, 48

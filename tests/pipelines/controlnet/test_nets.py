@@ -14,7 +14,8 @@ from pipelines.editing.canvas import WHOLE, RelativeBox
 from pipelines.errors import ControlError
 from pipelines.models.checkpoint import LoadedModel
 from pipelines.pictures.reader import PictureReader
-from pipelines.render import advance, prepare
+from pipelines.render.prepare import prepare
+from pipelines.render.steps import advance
 from pipelines.request import ControlUse, RenderRequest, Sampler, SolverName
 from tests.control import save_blockwise, save_controlnet
 from tests.pipelines.controlnet.renders import HEIGHT, WIDTH, begun, drawn, ended, entry, picture, use

@@ -12,7 +12,7 @@ from pipelines.generate import generate
 from pipelines.models.checkpoint import Checkpoint, LoadedModel
 from pipelines.pictures.reader import PictureReader
 from pipelines.request import FaceRefinement, Reference
-from tests.pipelines.test_render import asked, entry
+from tests.pipelines.render.renders import asked, entry
 
 HOW = FaceRefinement("a face", "blurry", true_cfg_scale=2.0, steps=4, strength=0.5, mask_padding=10, mask_blur=3)
 

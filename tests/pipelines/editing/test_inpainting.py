@@ -14,10 +14,12 @@ from PIL import Image
 
 from pipelines.editing.inpainting import Inpainting
 from pipelines.models.checkpoint import Checkpoint, LoadedModel
-from pipelines.render import RenderState, advance, finish, prepare
+from pipelines.render.prepare import prepare
+from pipelines.render.state import RenderState
+from pipelines.render.steps import advance, finish
 from pipelines.request import Outpaint, Reference, RenderRequest, Sampler
 from tests.odd_images import PLACES, in_p3, p3_profile, scene
-from tests.pipelines.test_render import Counting, asked, begun, drawn, entry
+from tests.pipelines.render.renders import Counting, asked, begun, drawn, entry
 
 SIZE = (64, 48)
 Saved = Callable[[Image.Image], Reference]

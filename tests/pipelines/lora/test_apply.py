@@ -17,7 +17,9 @@ from pipelines.errors import LoraError
 from pipelines.lora.apply import NO_LORAS, LoraSet, apply_loras, load_lora, select_loras
 from pipelines.models.checkpoint import Checkpoint, LoadedModel
 from pipelines.models.memory import BUDGETS, Budget, ByteBudgetCache
-from pipelines.render import RenderState, advance, begin
+from pipelines.render.prepare import begin
+from pipelines.render.state import RenderState
+from pipelines.render.steps import advance
 from pipelines.request import LoraUse, RenderRequest, Sampler
 from tests.adapters import MODULES, fused, multiplied, named, random_adapter, velocity, write
 

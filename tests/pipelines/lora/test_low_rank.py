@@ -12,7 +12,8 @@ from pipelines.lora.apply import LoraSet, select_loras
 from pipelines.lora.deltas import BiasDiff, LoRA
 from pipelines.lora.low_rank import in_graph, low_rank_by_block
 from pipelines.models.checkpoint import Checkpoint, LoadedModel
-from pipelines.render import advance, begin
+from pipelines.render.prepare import begin
+from pipelines.render.steps import advance
 from pipelines.request import LoraUse, RenderRequest, Sampler
 from tests.adapters import named, random_adapter, write
 

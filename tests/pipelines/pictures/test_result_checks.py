@@ -7,7 +7,7 @@ from PIL import Image
 from pipelines.errors import ResultError
 from pipelines.pictures.result_checks import explain_failure, flat_warning
 from pipelines.request import ControlUse, LoraUse, Reference
-from tests.pipelines.test_render import asked, entry
+from tests.pipelines.render.renders import asked, entry
 
 INK, OFF = LoraUse("ink", Path("ink.safetensors"), 40.0), LoraUse("off", Path("off.safetensors"), 0.0)
 EDGES = ControlUse("edges", "folder", Reference(Path("guide.png"), "", 64, 48), 2.5)

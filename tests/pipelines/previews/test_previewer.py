@@ -12,8 +12,8 @@ from pipelines.generate import generate
 from pipelines.models.checkpoint import Checkpoint, LoadedModel
 from pipelines.previews.latent_rgb import latent_rgb
 from pipelines.previews.previewer import Previewer
-from pipelines.render import RenderState
-from tests.pipelines.test_render import asked
+from pipelines.render.state import RenderState
+from tests.pipelines.render.renders import asked
 
 ENTRY = load_catalog().with_embedded_weights().entries[0]
 

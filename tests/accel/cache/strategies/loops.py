@@ -7,7 +7,8 @@ from accel.cache.plan import CachePlan
 from accel.cache.report import CacheReport
 from pipelines.latents import grid, noise
 from pipelines.models.checkpoint import Checkpoint
-from pipelines.render import advance, begin
+from pipelines.render.prepare import begin
+from pipelines.render.steps import advance
 from pipelines.request import RenderRequest, Sampler
 from pipelines.sampling.sigmas import flow_sigmas
 

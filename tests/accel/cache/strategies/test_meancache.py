@@ -12,7 +12,8 @@ from accel.cache.plan import CachePlan
 from accel.cache.strategies.base import PastForward
 from accel.cache.strategies.meancache import MeanCache, from_plan
 from pipelines.models.checkpoint import Checkpoint
-from pipelines.render import advance, begin
+from pipelines.render.prepare import begin
+from pipelines.render.steps import advance
 from pipelines.request import RenderRequest, Sampler
 from pipelines.sampling.sigmas import flow_sigmas
 from tests.accel.cache.strategies.loops import SIDE, render_with_cache, schedule, start, velocity

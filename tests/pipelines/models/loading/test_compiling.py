@@ -14,12 +14,10 @@ from accel.block_runner import BlockRunner, WeightAccess
 from accel.kernels.compiled_block import CompiledBlocks, compiled_graphs
 from accel.weights.placement import HostShare, place_transformer
 from pipelines.generate import generate
-from pipelines.lora.apply import LoraSet
 from pipelines.models.checkpoint import Checkpoint, LoadedModel
 from pipelines.models.loading.compiling import compile_blocks, count_graphs
-from pipelines.render import _weights, begin
 from tests.control import deeper
-from tests.pipelines.test_render import asked, entry
+from tests.pipelines.render.renders import asked, entry
 
 
 def eager() -> CompiledBlocks:
@@ -46,17 +44,6 @@ def test_a_picture_of_compiled_blocks_is_the_same_within_a_level(checkpoint: Che
     difference = np.abs(np.asarray(plain.image, np.int16) - np.asarray(found.image, np.int16))
     assert difference.max() <= 1
     assert compiled_graphs() == graphs  # the render compiled nothing again
-
-
-def test_requests_with_hooks_in_blocks_run_without_the_graph(checkpoint: Checkpoint) -> None:
-    compiled = replace(checkpoint, compiled=eager())
-    words = torch.zeros(1, 4, checkpoint.transformer.config["joint_attention_dim"])
-    noise = torch.zeros(1, 64, checkpoint.transformer.config["in_channels"])
-    request = replace(asked(), width=128, height=128)
-    state = begin(request, compiled, noise=noise, cond=words, uncond=None)
-    assert _weights(state, torch.ones(1)).run is compiled.compiled
-    state.loras = LoraSet(hooks=((checkpoint.transformer.proj_out, lambda module, inputs, output: output),))
-    assert _weights(state, torch.ones(1)).run is not compiled.compiled
 
 
 def test_a_render_that_compiles_is_in_the_log(checkpoint: Checkpoint) -> None:

@@ -30,7 +30,7 @@ from pipelines.models.residency.options import ModelOptions, PromptFolder
 from tests.accel.kernels.fake_capture import FakeCapture
 from tests.accel.weights.quantized.linears import relative_error
 from tests.pipelines.models.formats.encoders import save_language_gguf
-from tests.pipelines.test_render import asked
+from tests.pipelines.render.renders import asked
 
 
 def entry(mode: Mode, weights: str | Path = "embedded") -> ModelEntry:

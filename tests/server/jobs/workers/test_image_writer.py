@@ -22,7 +22,7 @@ from pipelines.models.planning.admission import Admission
 from pipelines.models.planning.entries import workload_of
 from pipelines.models.planning.workload import Workload
 from pipelines.models.residency.options import DEFAULT_OPTIONS, ModelOptions
-from pipelines.render import RenderState
+from pipelines.render.state import RenderState
 from pipelines.request import FaceRefinement, RenderRequest, Sampler
 from server.jobs.workers import image_writer
 from server.jobs.workers.image_writer import ImageWriter

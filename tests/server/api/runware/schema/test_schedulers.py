@@ -10,7 +10,8 @@ from starlette.testclient import TestClient
 from pipelines.catalog.catalog import load_catalog
 from pipelines.latents import step_noise
 from pipelines.models.checkpoint import Checkpoint, LoadedModel
-from pipelines.render import advance, prepare
+from pipelines.render.prepare import prepare
+from pipelines.render.steps import advance
 from pipelines.request import Reference, RenderRequest, Sampler
 from pipelines.sampling.solvers.registry import make_solver
 from server.api.runware.schema.schedulers import NEAREST, SAMPLERS, SCHEDULERS, scheduler_name

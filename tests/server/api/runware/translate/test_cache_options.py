@@ -16,7 +16,9 @@ from accel.calibration.traces import Trace
 from pipelines.catalog.catalog import load_catalog
 from pipelines.latents import grid, noise
 from pipelines.models.checkpoint import Checkpoint
-from pipelines.render import RenderState, advance, begin
+from pipelines.render.prepare import begin
+from pipelines.render.state import RenderState
+from pipelines.render.steps import advance
 from pipelines.request import RenderRequest, Sampler
 from server.api.runware.schema.objects import AcceleratorOptions
 from server.api.runware.translate.caches import ThresholdDirection, cache_plan
