@@ -6,13 +6,10 @@
 The latest line of each test counts. Measures nothing itself.
 """
 
-import argparse
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
-from benchmarks.page_tables import replace_between
-from benchmarks.records import read_lines
+from benchmarks.page_tables import replace_between, run_rewrite
 
 BEGIN, END = "<!-- chaos: begin -->", "<!-- chaos: end -->"
 _HEADER = ("| test | figures |", "|---|---|")
@@ -20,12 +17,7 @@ _HEADER = ("| test | figures |", "|---|---|")
 
 def main() -> None:
     """Write the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--results", type=Path, required=True, help="file of JSON lines")
-    parser.add_argument("--page", type=Path, required=True, help="page that has the table")
-    options = parser.parse_args()
-    page = options.page.read_text(encoding="utf-8")
-    options.page.write_text(with_table(page, read_lines(options.results)), encoding="utf-8")
+    run_rewrite(__doc__, with_table)
 
 
 def with_table(page: str, lines: Iterable[dict[str, Any]]) -> str:

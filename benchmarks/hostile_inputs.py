@@ -33,8 +33,8 @@ from PIL import Image
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from benchmarks.page_tables import replace_between
-from benchmarks.records import append_line, read_lines
+from benchmarks.page_tables import replace_between, rewrite_page
+from benchmarks.records import append_line
 from benchmarks.runs.process_status import status_bytes
 from benchmarks.server import TASK, run_server
 
@@ -62,8 +62,7 @@ def main() -> None:
             print(f"{name:<60} " + "  ".join(f"{key} {value}" for key, value in figures.items()), flush=True)
             append_line(options.out, {"benchmark": "hostile", "input": name, **figures, **setup})
     if options.page is not None and options.out is not None:
-        page = options.page.read_text(encoding="utf-8")
-        options.page.write_text(with_table(page, read_lines(options.out)), encoding="utf-8")
+        rewrite_page(options.page, options.out, with_table)
 
 
 def measure(attack: Attack) -> dict[str, float]:

@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import Any, get_args
 
 from accel.weights.quantized.quantize import QuantizedPrecision, quantize
+from benchmarks.page_tables import rewrite_page
 from benchmarks.precisions.layer_errors import LayerErrors, watch_layers
 from benchmarks.precisions.report import PAGE, RESULTS, with_tables
-from benchmarks.records import append_line, installed_version, read_lines
+from benchmarks.records import append_line, installed_version
 from benchmarks.step_caches.prompts import default_prompts
 from benchmarks.step_caches.similarity import compare
 from pipelines.catalog.catalog import ModelEntry, load_catalog
@@ -68,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run from the command line."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     if arguments == ["report"]:
-        PAGE.write_text(with_tables(PAGE.read_text(encoding="utf-8"), read_lines(RESULTS)), encoding="utf-8")
+        rewrite_page(PAGE, RESULTS, with_tables)
         return
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.precisions",

@@ -5,13 +5,10 @@
 The latest line of each figure counts. Measures nothing itself.
 """
 
-import argparse
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
-from benchmarks.page_tables import replace_between
-from benchmarks.records import read_lines
+from benchmarks.page_tables import replace_between, run_rewrite
 
 BEGIN, END = "<!-- server: begin -->", "<!-- server: end -->"
 _HEADER = ("| figure | median | 99 % | longest | number |", "|---|---|---|---|---|")
@@ -20,12 +17,7 @@ _COLUMNS = ("p50", "p99", "max", "n")
 
 def main() -> None:
     """Write the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--results", type=Path, required=True, help="file of JSON lines")
-    parser.add_argument("--page", type=Path, required=True, help="page that has the table")
-    options = parser.parse_args()
-    page = options.page.read_text(encoding="utf-8")
-    options.page.write_text(with_table(page, read_lines(options.results)), encoding="utf-8")
+    run_rewrite(__doc__, with_table)
 
 
 def with_table(page: str, lines: Iterable[dict[str, Any]]) -> str:

@@ -1,14 +1,13 @@
-import sys
 from pathlib import Path
 
 import pytest
 
-from benchmarks import chaos
-from benchmarks.chaos import BEGIN, END, with_table
+from benchmarks.chaos import BEGIN, END, main, with_table
 from benchmarks.records import read_lines
+from tests.benchmarks.committed_pages import RELIABILITY, rewritten_reliability
 from tests.sources import ROOT
 
-RESULTS, PAGE = ROOT / "benchmarks/results/chaos-cpu.jsonl", ROOT / "docs/reference/reliability.md"
+RESULTS = ROOT / "benchmarks/results/chaos-cpu.jsonl"
 LINES = [
     {"benchmark": "chaos", "test": "worker killed", "kills": 1, "date": "then"},
     {"benchmark": "chaos", "test": "worker killed", "kills": 2, "ready_again_seconds": [3.5, 1.5], "date": "now"},
@@ -29,9 +28,6 @@ def test_a_page_without_marks() -> None:
 
 
 def test_the_page_has_the_committed_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    page = tmp_path / "page.md"
-    page.write_text(PAGE.read_text(encoding="utf-8"), encoding="utf-8")
-    monkeypatch.setattr(sys, "argv", ["chaos", "--results", str(RESULTS), "--page", str(page)])
-    chaos.main()
-    assert page.read_text(encoding="utf-8") == PAGE.read_text(encoding="utf-8")
+    page = rewritten_reliability(main, RESULTS, (BEGIN, END), tmp_path, monkeypatch)
+    assert page == RELIABILITY.read_text(encoding="utf-8")
     assert all(line["benchmark"] == "chaos" for line in read_lines(RESULTS))

@@ -1,13 +1,12 @@
-import sys
 from pathlib import Path
 
 import pytest
 
-from benchmarks.serving import page as page_module
-from benchmarks.serving.page import BEGIN, END, with_table
+from benchmarks.serving.page import BEGIN, END, main, with_table
+from tests.benchmarks.committed_pages import RELIABILITY, rewritten_reliability
 from tests.sources import ROOT
 
-RESULTS, PAGE = ROOT / "benchmarks/results/server-cpu.jsonl", ROOT / "docs/reference/reliability.md"
+RESULTS = ROOT / "benchmarks/results/server-cpu.jsonl"
 LINES = [
     {"benchmark": "server", "figure": "ping in ms", "p50": 1, "p99": 2, "max": 3, "n": 4},
     {"benchmark": "server", "figure": "ping in ms", "p50": 5, "p99": 6, "max": 7, "n": 8},
@@ -24,8 +23,5 @@ def test_the_latest_line_of_each_figure_is_in_the_table() -> None:
 
 
 def test_the_page_has_the_committed_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    page = tmp_path / "page.md"
-    page.write_text(PAGE.read_text(encoding="utf-8"), encoding="utf-8")
-    monkeypatch.setattr(sys, "argv", ["page", "--results", str(RESULTS), "--page", str(page)])
-    page_module.main()
-    assert page.read_text(encoding="utf-8") == PAGE.read_text(encoding="utf-8")
+    page = rewritten_reliability(main, RESULTS, (BEGIN, END), tmp_path, monkeypatch)
+    assert page == RELIABILITY.read_text(encoding="utf-8")
