@@ -6,6 +6,7 @@ Knows no job and no model.
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from functools import partial
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
@@ -15,7 +16,10 @@ T = TypeVar("T")
 
 
 class Background:
-    """One thread, which starts with the first work and ends with its process."""
+    """One thread, which starts with the first work and ends with its process.
+
+    `pending` counts the works whose end was not taken out of the inbox yet.
+    """
 
     def __init__(self, name: str, inbox: Inbox) -> None:
         """What is done is put into the inbox."""
@@ -23,13 +27,20 @@ class Background:
         self._inbox = inbox
         self._work: SimpleQueue[tuple[Callable[[], Any], Completed]] = SimpleQueue()
         self._started = False
+        self.pending = 0
 
     def submit(self, work: Callable[[], T], done: Callable[[Future[T]], None]) -> None:
         """Do this after all that was submitted before. `done` is called by who takes its end out of the inbox."""
         if not self._started:
             self._started = True
             threading.Thread(target=self._run, name=self._name, daemon=True).start()
-        self._work.put((work, Completed(done, Future())))
+        self.pending += 1
+        self._work.put((work, Completed(partial(self._end, done), Future())))
+
+    def _end(self, done: Callable[[Future[T]], None], future: Future[T]) -> None:
+        """Runs in the thread that submits, so nothing is locked."""
+        self.pending -= 1
+        done(future)
 
     def _run(self) -> None:
         while True:

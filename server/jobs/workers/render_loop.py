@@ -126,7 +126,8 @@ class RenderLoop:
         self._inbox, self._send, self._writer = inbox, send, writer
         self._overlaps, self._most = sharing.overlap, sharing.renders
         self._turns = StepTurns()
-        self._encode, self._write = Background("encoding", inbox).submit, Background("writing", inbox).submit
+        self._backgrounds = Background("encoding", inbox), Background("writing", inbox)
+        self._encode, self._write = (background.submit for background in self._backgrounds)
         self._jobs: dict[int, OpenJob] = {}  # in the order of their arrival
         self._ran_out = False
 
@@ -162,7 +163,9 @@ class RenderLoop:
             return False
         jobs = self._jobs.values()
         if not (under_way := [each for each in jobs if each.under_way]):
-            return True
+            # The background may still hold the memory and the weights of images that were stopped.
+            waits = job.alone or self._writer.loads(job.job)
+            return not (waits and any(background.pending for background in self._backgrounds))
         if job.alone or any(each.alone for each in jobs) or self._writer.loads(job.job):
             return False
         if not job.begun and next(each for each in jobs if each.outputs and not each.begun) is not job:
@@ -283,18 +286,18 @@ class RenderLoop:
         self._tell(job, Progress(job.job.job_id, opened.index, steps, steps, opened.image.step_reused))
 
     def _end_writing(self, job: OpenJob, opened: Opened, done: Future[Sequence[ImageWritten]]) -> None:
-        if opened not in job.endings:
-            if job.outcome is not None:  # the job has failed; one that begins again writes the same file
-                for output in opened.outputs:
-                    output.path.unlink(missing_ok=True)
-            return
-        with structlog.contextvars.bound_contextvars(task=job.job.task_uuid), self._failures_of(job, opened):
-            images = done.result()
-            job.endings.remove(opened)
-            self._writer.note_written()
-            for written in images:
-                self._send(replace(written, overlapped=opened.overlapped))
-            self._send_next(job)
+        if opened in job.endings:
+            with structlog.contextvars.bound_contextvars(task=job.job.task_uuid), self._failures_of(job, opened):
+                images = done.result()
+                job.endings.remove(opened)
+                self._writer.note_written()
+                for written in images:
+                    self._send(replace(written, overlapped=opened.overlapped))
+                self._send_next(job)
+                return
+        # Nobody hears of these files. A job that begins again has not opened its images yet.
+        for output in opened.outputs:
+            output.path.unlink(missing_ok=True)
 
     @contextlib.contextmanager
     def _failures_of(self, job: OpenJob, ending: Opened | None = None) -> Iterator[None]:

@@ -75,3 +75,12 @@ def test_work_in_this_thread_ends_in_the_same_way() -> None:
     assert seen[0].result() == 7
     with pytest.raises(ZeroDivisionError):
         seen[1].result()
+
+
+def test_work_is_pending_until_its_end_is_taken() -> None:
+    inbox, pending = Inbox(), list[int]()
+    background = Background("name", inbox)
+    background.submit(lambda: None, lambda future: pending.append(background.pending))
+    assert background.pending == 1
+    inbox.deliver()
+    assert pending == [0]

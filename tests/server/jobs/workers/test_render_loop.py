@@ -38,7 +38,7 @@ from server.jobs.workers.messages import (
 from server.jobs.workers.render_loop import RenderLoop, Stopped, Writer
 from server.media.encode import Encoding
 from server.sharing import ALONE, Sharing
-from tests.fakes import FakeImage, FakeWriter
+from tests.fakes import FakeImage, FakeWriter, write_flat_image
 from tests.server.jobs.common import REQUEST
 
 LATER = object()  # what follows in a script has not arrived before the loop has nothing else to do
@@ -395,6 +395,27 @@ class TestOverlap:
         assert kinds(replies)[2:5] == [ImageWritten, Finished, Loading]
         assert writer.log.index(("write", 1, 0)) < writer.log.index(("open", 2, 0))
 
+    @pytest.mark.parametrize("alone", [True, False])
+    def test_what_needs_the_memory_waits_for_the_encoder_of_a_job_that_was_stopped(
+        self, tmp_path: Path, alone: bool
+    ) -> None:
+        first, second, third = (make_job(tmp_path, number, images=1) for number in (1, 2, 3))
+        writer, opened = FakeWriter(on_gpu=True), threading.Event()
+        loop = Loop(first, second, writer=writer, sharing=Sharing(overlap=True, renders=2))
+
+        def before(word: str, image: FakeImage) -> None:
+            if (word, image.job.job_id) == ("prepare", 2):
+                opened.wait(0.05)
+            elif (word, image.job.job_id) == ("advance", 1):
+                loop.inbox._script.extend([Cancel(1), Cancel(2), replace(third, alone=alone)])
+            elif image.job.job_id == 3:
+                opened.set()
+
+        writer.before = before
+        writer.other_weights.update(() if alone else {3})
+        assert loop.run()[-1] == Finished(3)
+        assert writer.log.index(("prepare", 2, 0)) < writer.log.index(("open", 3, 0))
+
     @pytest.mark.parametrize("alone", [1, 2])
     def test_a_job_that_is_to_be_alone_waits_and_lets_others_wait(self, tmp_path: Path, alone: int) -> None:
         jobs = [replace(make_job(tmp_path, number, images=1), alone=number == alone) for number in (1, 2)]
@@ -570,6 +591,20 @@ class TestBatches:
         replies = serve(make_job(tmp_path, 1, images=3), writer=writer)
         assert {reply.together for reply in replies if isinstance(reply, Progress)} == {1}
         assert (replies[-1], writer.freed) == (Finished(1), 0)
+
+    @both
+    def test_a_batch_that_cannot_be_written_leaves_no_file(self, tmp_path: Path, sharing: Sharing) -> None:
+        job, writer = make_job(tmp_path, 1, images=2), FakeWriter()
+        writer.together = 2
+
+        def before(word: str, image: FakeImage) -> None:
+            if word == "write":
+                write_flat_image(image.job, image.outputs[0])
+                raise ResultError("why")
+
+        writer.before = before
+        assert kinds(serve(job, writer=writer, sharing=sharing)) == [Progress, Progress, Failed]
+        assert not any(output.path.exists() for output in job.outputs)
 
     def test_a_batch_costs_its_key_each_of_its_images(self, tmp_path: Path) -> None:
         two, one = make_job(tmp_path, 1, images=2, steps=4), make_job(tmp_path, 2, images=1, steps=8)
