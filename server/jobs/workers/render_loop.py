@@ -208,9 +208,10 @@ class RenderLoop:
         stepping = any(job.current is not None for job in self._jobs.values())
         if not (stepping and self._overlaps and self._writer.encodes_beside()):
             return
-        for job in [job for job in self._jobs.values() if self._may_open(job)]:
-            with structlog.contextvars.bound_contextvars(task=job.job.task_uuid), self._failures_of(job):
-                self._open(job)
+        for job in tuple(self._jobs.values()):
+            if self._may_open(job):  # beside those that were opened just now
+                with structlog.contextvars.bound_contextvars(task=job.job.task_uuid), self._failures_of(job):
+                    self._open(job)
 
     def _open(self, job: OpenJob) -> None:
         most = 1 if job.alone else self._writer.images_together(job.job)
@@ -315,7 +316,7 @@ class RenderLoop:
     def _fail(self, job: OpenJob, ending: Opened | None, error: Exception) -> None:
         ran_out = ran_out_of_memory(error)
         images = sum(len(opened.outputs) for other in self._jobs.values() for opened in other.under_way)
-        if ran_out and not job.alone and images > 1:
+        if ran_out and not job.alone and images > 1 and job.outcome is None:
             log.warning("the device ran out of memory for several images, so this task begins again alone")
             job.begin_again()
             return

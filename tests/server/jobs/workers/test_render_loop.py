@@ -92,6 +92,10 @@ class Loop:
 
         return counted
 
+    def take_background(self) -> None:
+        """Take what the background does, although the loop has something else to do."""
+        self._loop._take_messages(wait=True)
+
     def run(self) -> list[Any]:
         with pytest.raises((Stopped, EOFError)):
             self._loop.run()
@@ -387,6 +391,22 @@ class TestOverlap:
         assert (replies[-1], writer.freed) == (Finished(1), 0)
         assert all(output.path.is_file() for output in job.outputs)
 
+    def test_a_job_that_was_cancelled_does_not_begin_again(self, job: RenderJob) -> None:
+        writer, cancelled = FakeWriter(on_gpu=True), threading.Event()
+        loop = Loop(job, writer=writer, sharing=OVERLAP)
+
+        def before(word: str, image: FakeImage) -> None:
+            if (word, image.output.index) == ("write", 0):
+                assert cancelled.wait(10)
+                raise OutOfMemoryError("full")
+            if (word, image.output.index, image.step) == ("advance", 1, 1):  # its steps end with this one
+                loop.inbox._script.append(Cancel(1))
+                cancelled.set()
+
+        writer.before = before
+        assert kinds(loop.run())[-1] is Failed
+        assert [word for word, *_ in writer.log].count("open") == 2
+
     def test_other_weights_wait_for_the_images_under_way(self, tmp_path: Path) -> None:
         first, second = make_job(tmp_path, 1, images=1), make_job(tmp_path, 2, images=1)
         writer = FakeWriter(on_gpu=True)
@@ -488,6 +508,27 @@ class TestTurns:
         writer = FakeWriter()
         serve(*self.jobs(tmp_path, 2, 2, 2, owners="abc"), writer=writer, sharing=TURNS)
         assert writer.log.index(("write", 1, 0)) < writer.log.index(("open", 3, 0))
+
+    def test_a_next_image_and_a_next_job_are_not_opened_beside_others_both(self, tmp_path: Path) -> None:
+        first, second, third = self.jobs(tmp_path, 9, 1, 1, owners="abc")
+        second = replace(second, outputs=make_job(tmp_path, 2, images=2).outputs)
+        open_now, most = set[int](), 0
+        writer = FakeWriter(on_gpu=True)
+        loop = Loop(first, second, third, writer=writer, sharing=Sharing(overlap=True, renders=2))
+
+        def before(word: str, image: FakeImage) -> None:
+            nonlocal most
+            if word == "open":
+                open_now.add(image.job.job_id)
+            elif word == "advance" and image.step == image.steps - 1:
+                open_now.remove(image.job.job_id)
+            elif (word, image.step) == ("advance", 1):
+                loop.take_background()  # the second one is prepared
+            most = max(most, len(open_now))
+
+        writer.before = before
+        loop.run()
+        assert most == 2
 
     def test_a_job_that_does_not_fit_waits_and_is_not_passed_by(self, tmp_path: Path) -> None:
         writer = FakeWriter()
