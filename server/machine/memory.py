@@ -1,10 +1,15 @@
 """The memory of this machine and of its graphics cards, as it is now. Imports no torch."""
 
 import os
+import subprocess
 from dataclasses import dataclass
+
+import structlog
 
 from pipelines.models.planning.host_memory import free_host_memory
 from server.machine.devices import read_cards
+
+log = structlog.get_logger()
 
 HOST = "host"
 
@@ -19,7 +24,15 @@ class Memory:
 
 
 def read_memory() -> tuple[Memory, ...]:
-    """The host's memory, then that of each card. It asks nvidia-smi, which takes a while: call it in a thread."""
+    """The host's memory, then that of each card. It asks nvidia-smi, which takes a while: call it in a thread.
+
+    The cards are left out while their driver does not answer.
+    """
     total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     host = Memory(HOST, total, min(total, free_host_memory()))
-    return (host, *(Memory(card.name, card.memory, free) for card, free in read_cards()))
+    try:
+        cards = read_cards()
+    except subprocess.TimeoutExpired:
+        log.warning("nvidia-smi does not answer")
+        return (host,)
+    return (host, *(Memory(card.name, card.memory, free) for card, free in cards))
