@@ -36,17 +36,31 @@ class ToldProgress:
         """The progress of each job in percent, at least what was told before."""
         reached = [self._queue.progress(job) for job in jobs]
 
-        def work(connection: sqlite3.Connection) -> list[int]:
+        def look(connection: sqlite3.Connection) -> list[int]:
+            return [_told(connection, job) for job in jobs]
+
+        def raise_told(connection: sqlite3.Connection) -> list[int]:
             return [_raise_to(connection, job, percent) for job, percent in zip(jobs, reached, strict=True)]
 
-        return await self._database.run(work)
+        told = await self._database.read(look)
+        if any(_is_news(job, percent, before) for job, percent, before in zip(jobs, reached, told, strict=True)):
+            return await self._database.run(raise_told)
+        return [max(both) for both in zip(reached, told, strict=True)]
+
+
+def _is_news(job: Job, percent: int, told: int) -> bool:
+    return percent > told and not job.ended
+
+
+def _told(connection: sqlite3.Connection, job: Job) -> int:
+    query = "SELECT percent FROM evolink_progress WHERE owner = ? AND task_id = ?"
+    row = connection.execute(query, job.submission.key).fetchone()
+    return row["percent"] if row else 0
 
 
 def _raise_to(connection: sqlite3.Connection, job: Job, percent: int) -> int:
     """Raise what was told of a job to a percentage. Returns what is told now."""
-    query = "SELECT percent FROM evolink_progress WHERE owner = ? AND task_id = ?"
-    row = connection.execute(query, job.submission.key).fetchone()
-    told = row["percent"] if row else 0
-    if percent > told and not job.ended:
+    told = _told(connection, job)
+    if _is_news(job, percent, told):
         connection.execute(_KEEP, (percent, *job.submission.key))
     return max(told, percent)
