@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Console
-from tests.browser.forms import PROMPT, fill_small
+from tests.browser.forms import PROMPT, fill_small, finish, run
 
 pytestmark = pytest.mark.browser
 
@@ -41,6 +41,15 @@ def test_a_refusal_stands_beside_its_field(make: Page, console: Console) -> None
     make.goto(make.url.split("#")[0] + "#/make?positivePrompt=x&width=128&height=129")
     make.get_by_role("button", name="Make").click()
     expect(make.locator("[data-path=height] .refusal")).to_contain_text("height")
+
+
+def test_what_the_server_remarks_stands_at_the_picture(make: Page) -> None:
+    fill_small(make, steps=1)
+    make.get_by_label("Negative prompt").fill("blue")
+    make.get_by_label("Guidance").fill("1")
+    card = run(make)
+    finish(card)
+    expect(card).to_contain_text("negativePrompt is ignored")
 
 
 def test_the_page_speaks_chinese(make: Page) -> None:

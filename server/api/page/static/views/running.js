@@ -56,7 +56,7 @@ function makeCard(entry, open) {
     "article",
     { class: "card panel" },
     pictures,
-    h("div", { class: "about" }, h("p", { class: "prompt", title: entry.task.positivePrompt }, entry.task.positivePrompt), bar, h("div", { class: "row" }, h("div", { class: "grow" }, status, error), stop, remove)),
+    h("div", { class: "about" }, h("p", { class: "prompt", title: entry.task.positivePrompt }, entry.task.positivePrompt), bar, h("div", { class: "row" }, h("div", { class: "grow" }, status, error, warnings), stop, remove)),
   );
   const update = () => {
     element.dataset.state = entry.state;
