@@ -33,7 +33,8 @@ export function runningView(container, open) {
   };
   const stop = onTasks((entry, change) => {
     arrange();
-    if (change !== "removed") card(entry).update();
+    if (change === "removed") cards.delete(entry.taskUUID);
+    else card(entry).update();
     if (change === "end") announce(t(`tasks.${entry.state}`, { prompt: entry.task.positivePrompt ?? "" }));
   });
   arrange();
