@@ -102,8 +102,12 @@ function showSteps(bar, entry) {
   const whole = (entry.total ?? 1) * (entry.task.numberResults ?? 1);
   bar.setAttribute("aria-valuenow", Math.round((100 * letters.length) / whole));
   bar.dataset.waiting = String(letters === "" && isOpen(entry));
-  if (bar.childElementCount !== whole) replace(bar, Array.from({ length: whole }, () => h("i")));
-  for (let place = Number(bar.dataset.shown ?? 0); place < letters.length; place += 1) {
+  let place = Number(bar.dataset.shown ?? 0);
+  if (bar.childElementCount !== whole || letters.length < place) {
+    replace(bar, Array.from({ length: whole }, () => h("i"))); // a task that has begun again has fewer steps than before
+    place = 0;
+  }
+  for (; place < letters.length; place += 1) {
     bar.children[place].className = letters[place] === "R" ? "reused" : "computed";
   }
   bar.dataset.shown = String(letters.length);
