@@ -19,7 +19,7 @@ export class ApiError extends Error {
 }
 
 /** The server cannot be reached: it restarts, or the network is gone. */
-export class ConnectionLost extends Error {
+class ConnectionLost extends Error {
   constructor() {
     super(t("error.lost"));
   }
@@ -61,8 +61,7 @@ export async function request(path, { headers = {}, ...options } = {}) {
   let response;
   try {
     response = await fetch(address(path), { ...options, headers: { ...authorization, ...headers } });
-  } catch (error) {
-    if (options.signal?.aborted) throw error;
+  } catch {
     setConnected(false);
     throw new ConnectionLost();
   }
@@ -79,29 +78,29 @@ export async function getJson(path, options = {}) {
 }
 
 /** Send tasks in one request. Returns `{data, errors}`; an error of one task throws only when all have failed. */
-export async function sendTasks(tasks, options = {}) {
+export async function sendTasks(tasks) {
   const named = tasks.map((task) => ({ taskUUID: newUUID(), ...task }));
   const body = JSON.stringify(named);
   const headers = { "Content-Type": "application/json" };
-  const answer = await getJson("v1", { ...options, method: "POST", headers, body });
+  const answer = await getJson("v1", { method: "POST", headers, body });
   return { data: answer.data ?? [], errors: answer.errors ?? [] };
 }
 
 /** Send one task. Returns its items. */
-export async function sendTask(task, options = {}) {
-  return (await sendTasks([task], options)).data;
+export async function sendTask(task) {
+  return (await sendTasks([task])).data;
 }
 
 /** Send a task until the server has accepted it. `again` says that it may have been sent before. */
-export async function submitTask(task, { again = false, signal } = {}) {
+export async function submitTask(task, { again = false } = {}) {
   for (let tries = 0; ; tries += 1) {
     try {
-      await sendTask({ ...task, deliveryMethod: "async" }, { signal });
+      await sendTask({ ...task, deliveryMethod: "async" });
       return;
     } catch (error) {
       if ((again || tries > 0) && error.code === "conflictTaskUUID") return;
       if (!(error instanceof ConnectionLost)) throw error;
-      await pause(tries, signal);
+      await pause(tries);
     }
   }
 }
@@ -110,12 +109,12 @@ export async function submitTask(task, { again = false, signal } = {}) {
  * Follow a task to its end: `listen(name, data)` gets each event. Reconnects after a break, and gets each result once.
  * Throws `ApiError` when the server does not know the task.
  */
-export async function watchTask(taskUUID, listen, signal) {
+export async function watchTask(taskUUID, listen) {
   let lastId = "";
   for (let tries = 0; ; tries += 1) {
     try {
       const headers = lastId ? { "Last-Event-ID": lastId } : {};
-      const response = await request(`v1/tasks/${taskUUID}/events`, { headers, signal });
+      const response = await request(`v1/tasks/${taskUUID}/events`, { headers });
       if (response.status === 204) return;
       for await (const event of readEvents(response.body)) {
         tries = 0;
@@ -124,9 +123,9 @@ export async function watchTask(taskUUID, listen, signal) {
         if (event.name === "end") return;
       }
     } catch (error) {
-      if (signal?.aborted || (error instanceof ApiError && error.status !== 503)) throw error;
+      if (error instanceof ApiError && error.status !== 503) throw error;
     }
-    await pause(tries, signal);
+    await pause(tries);
   }
 }
 
@@ -165,12 +164,9 @@ function setConnected(value) {
   if (!connected) reconnect();
 }
 
-function pause(tries, signal) {
+function pause(tries) {
   const milliseconds = RETRY_MILLISECONDS[Math.min(tries, RETRY_MILLISECONDS.length - 1)];
-  return new Promise((resolve, reject) => {
-    const timer = setTimeout(resolve, milliseconds);
-    signal?.addEventListener("abort", () => (clearTimeout(timer), reject(signal.reason)), { once: true });
-  });
+  return new Promise((resolve) => setTimeout(resolve, milliseconds));
 }
 
 async function readRefusal(response) {

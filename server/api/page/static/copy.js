@@ -9,7 +9,7 @@ const KEY = "RUNWARE_API_KEY";
 const FRESH_UUID = "'$(cat /proc/sys/kernel/random/uuid 2>/dev/null || uuidgen)'";
 
 /** The ways of writing a task, by the name that their tab has. */
-export const WRITERS = { curl, Python: python, JavaScript: javascript, JSON: json };
+const WRITERS = { curl, Python: python, JavaScript: javascript, JSON: json };
 
 /** Show a task in each way, with a button that copies it. */
 export function openCopyDialog(task) {

@@ -48,7 +48,7 @@ function fill(element, attributes, children) {
 }
 
 const isChild = (child) => child !== null && child !== undefined && child !== false;
-const PROPERTIES = new Set(["value", "checked", "disabled", "selected", "indeterminate", "hidden", "open"]);
+const PROPERTIES = new Set(["value", "checked", "disabled", "selected", "hidden", "open"]);
 const ICONS = {
   close: "M4 4l8 8M12 4l-8 8",
   add: "M8 3v10M3 8h10",

@@ -20,7 +20,7 @@ function showView({ focus = true } = {}) {
   close?.();
   const container = h("div", { class: `view ${view}` });
   replace(element("main"), container);
-  close = VIEWS[view]?.(container, new URLSearchParams(query)) ?? null;
+  close = VIEWS[view](container, new URLSearchParams(query));
   showNavigation(view);
   document.title = `${t(`nav.${view}`)} · Ownware`;
   if (focus) element("main").focus({ preventScroll: true });

@@ -32,7 +32,7 @@ export async function takePicture(source) {
 }
 
 /** The UUID in the address of an image of this server. */
-export function ownImage(url) {
+function ownImage(url) {
   const base = address("");
   return url.startsWith(base) ? (url.slice(base.length).match(OWN_PATH)?.[1] ?? null) : null;
 }

@@ -32,7 +32,7 @@ export function onDraft(listener) {
 }
 
 /** The parameters of the address that stand for a draft: plain texts and numbers, and JSON for all else. */
-export function toQuery(task) {
+function toQuery(task) {
   const query = new URLSearchParams();
   for (const [name, value] of Object.entries(task)) query.set(name, typeof value === "string" && !isJson(value) ? value : JSON.stringify(value));
   return query.toString();

@@ -9,7 +9,7 @@ const MOST_KEPT = 100;
 const MOST_STREAMS = 3;
 const POLL_MILLISECONDS = 3000;
 const listeners = new Set();
-const streams = new Map();
+const streams = new Set();
 const tasks = new Map(load().map((entry) => [entry.taskUUID, entry]));
 let polling = 0;
 
@@ -21,7 +21,6 @@ let polling = 0;
  * it is done, `details` are the `seconds` of rendering, the `warnings`, and the `cache` reports of `getTaskDetails`.
  */
 export const allTasks = () => [...tasks.values()].reverse();
-export const findTask = (taskUUID) => tasks.get(taskUUID);
 export const isOpen = (entry) => ["sending", "queued", "loading", "rendering"].includes(entry.state);
 
 /** Call `listener(entry, change)` after each change; `change` is `new`, `accepted`, `progress`, `result`, `end`, `details` or `removed`. */
@@ -87,14 +86,13 @@ function followMore() {
 }
 
 async function follow(entry) {
-  const abort = new AbortController();
-  streams.set(entry.taskUUID, abort);
+  streams.add(entry.taskUUID);
   entry.results = [];
   try {
-    await watchTask(entry.taskUUID, (name, data) => take(entry, name, data), abort.signal);
+    await watchTask(entry.taskUUID, (name, data) => take(entry, name, data));
     if (isOpen(entry)) end(entry, "done");
   } catch (error) {
-    if (!abort.signal.aborted) fail(entry, error);
+    fail(entry, error);
   } finally {
     streams.delete(entry.taskUUID);
     followMore();

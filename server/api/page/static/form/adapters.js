@@ -1,6 +1,6 @@
 // LoRAs with their weights, and ControlNets with control images that are made on the spot.
 
-import { newUUID, sendTask } from "../api.js";
+import { sendTask } from "../api.js";
 import { h, icon, keepFocus, replace } from "../dom.js";
 import { t } from "../i18n.js";
 import { getInfo, titleOf } from "../info.js";
@@ -90,7 +90,7 @@ function guideMaker(place) {
   const run = async () => {
     make.disabled = true;
     try {
-      const task = { taskType: "controlNetPreprocess", taskUUID: newUUID(), inputImage: guide(), preProcessorType: kinds.value, outputFormat: "PNG" };
+      const task = { taskType: "controlNetPreprocess", inputImage: guide(), preProcessorType: kinds.value, outputFormat: "PNG" };
       const [item] = await sendTask(task);
       setGuide(remember({ imageUUID: item.guideImageUUID, imageURL: item.guideImageURL }, kinds.value));
     } finally {

@@ -114,7 +114,7 @@ export function samplingSection(lastSeed) {
 }
 
 /** The steps and the guidance that a draft takes if it says none: those of a distilled LoRA, else the model's. */
-export function scheduleOf(draft) {
+function scheduleOf(draft) {
   const named = (draft.lora ?? []).map(({ model }) => getInfo()?.loras.find((lora) => lora.air === model));
   const made = named.filter((lora) => lora);
   const defaults = modelOf(draft)?.defaults ?? {};

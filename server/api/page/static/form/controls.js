@@ -7,37 +7,35 @@ import { member, setMember } from "../state.js";
 let numbers = 0;
 
 /** A labelled control. `path` is the member's, so that an error of the server finds it. */
-export function field(label, control, { path, hint, className = "" } = {}) {
+export function field(label, control, { path, hint } = {}) {
   control.id ||= `field-${(numbers += 1)}`;
   const note = hint ? h("p", { class: "hint muted small", id: `${control.id}-hint` }, hint) : null;
   if (note) control.setAttribute("aria-describedby", note.id);
-  return h("div", { class: `field ${className}`, dataset: path ? { path } : {} }, h("label", { for: control.id }, label), control, note);
+  return h("div", { class: "field", dataset: path ? { path } : {} }, h("label", { for: control.id }, label), control, note);
 }
 
 /** A number. `update(placeholder)` shows the draft's, or the placeholder. */
-export function numberInput(path, { min, max, step = 1, onchange } = {}) {
+export function numberInput(path, { min, max, step = 1 }) {
   const input = h("input", { type: "number", min, max, step, inputmode: step === 1 ? "numeric" : "decimal", dataset: { focus: path } });
   input.addEventListener("input", () => {
     if (input.validity.valid) setMember(path, input.value === "" ? undefined : Number(input.value));
-    onchange?.();
   });
   return { element: input, update: (placeholder) => show(input, member(path), placeholder) };
 }
 
 /** A text of several lines, which grows with what is written. */
-export function textArea(path, { rows = 2, maxlength = 32000 } = {}) {
-  const area = h("textarea", { rows, maxlength, spellcheck: false, dataset: { focus: path } });
+export function textArea(path, { rows = 2 } = {}) {
+  const area = h("textarea", { rows, maxlength: 32000, spellcheck: false, dataset: { focus: path } });
   area.addEventListener("input", () => setMember(path, area.value || undefined));
   return { element: area, update: (placeholder) => show(area, member(path), placeholder) };
 }
 
 /** A choice. `options` are `[value, text]`; the first one, with an empty value, leaves the member out. */
-export function select(path, { onchange } = {}) {
+export function select(path) {
   const element = h("select", { dataset: { focus: path } });
   element.addEventListener("change", () => {
     const chosen = element.selectedOptions[0]?.value;
     setMember(path, chosen === "" ? undefined : chosen);
-    onchange?.();
   });
   const update = (options) => {
     const value = member(path) ?? options[0]?.[0] ?? "";

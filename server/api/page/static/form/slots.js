@@ -9,9 +9,9 @@ const OWN_DRAG = "application/x-ownware-place";
 
 /**
  * A list of pictures. `get()` are their UUIDs, `set(uuids)` changes them, `most` is how many there may be.
- * `actions(uuid, place)` are further buttons of a picture. `take(sources)` of the result adds pictures.
+ * `take(sources)` of the result adds pictures.
  */
-export function pictureSlots({ label, get, set, most, actions = () => [] }) {
+export function pictureSlots({ label, get, set, most }) {
   let waiting = 0;
   const list = h("ol", { class: "slots" });
   const input = h("input", { type: "file", accept: "image/*,.heic,.heif,.avif", multiple: true, class: "unseen", "aria-label": label });
@@ -58,7 +58,6 @@ export function pictureSlots({ label, get, set, most, actions = () => [] }) {
         { class: "slot-tools" },
         all.length > 1 && button("left", t("pictures.earlier"), () => move(place, place - 1, "left"), place === 0),
         all.length > 1 && button("right", t("pictures.later"), () => move(place, place + 1, "right"), place === all.length - 1),
-        actions(uuid, place),
         button("close", t("pictures.remove"), () => set(all.filter((_, other) => other !== place))),
       ),
     );

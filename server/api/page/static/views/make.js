@@ -66,7 +66,7 @@ export function makeView(container, parameters) {
 }
 
 /** The task of a draft: with the model that is shown, and the size that text to image needs. */
-export function completeTask(draft) {
+function completeTask(draft) {
   const model = modelOf(draft);
   const { width, height } = model?.defaults ?? {};
   const sized = draft.outpaint || !width;
