@@ -194,14 +194,18 @@ export function checkPicture(blob, name, most) {
 async function* readEvents(stream) {
   const reader = stream.pipeThrough(new TextDecoderStream()).getReader();
   let text = "";
-  for (;;) {
-    const { done, value } = await reader.read();
-    if (done) return;
-    const blocks = (text + value).split("\n\n");
-    text = blocks.pop();
-    for (const block of blocks) {
-      const fields = Object.fromEntries(block.split("\n").map((line) => line.split(/: ?(.*)/s)));
-      if (fields.data) yield { name: fields.event, data: JSON.parse(fields.data), id: fields.id };
+  try {
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) return;
+      const blocks = (text + value).split("\n\n");
+      text = blocks.pop();
+      for (const block of blocks) {
+        const fields = Object.fromEntries(block.split("\n").map((line) => line.split(/: ?(.*)/s)));
+        if (fields.data) yield { name: fields.event, data: JSON.parse(fields.data), id: fields.id };
+      }
     }
+  } finally {
+    reader.cancel().catch(() => {}); // it may have broken already
   }
 }
