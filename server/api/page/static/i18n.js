@@ -11,11 +11,12 @@ const STORED = "ownware.language";
 const listeners = new Set();
 
 let language = localStorage.getItem(STORED) ?? (navigator.language.startsWith("zh") ? "zh" : "en");
+let texts = all(language);
 document.documentElement.lang = language;
 
 /** The text of a key, such as `t("make.run")` or `t("tasks.left", {seconds: 3})`. A key without text is a bug. */
 export function t(key, values = {}) {
-  const text = all(language)[key];
+  const text = texts[key];
   if (text === undefined) throw new Error(`no text for ${key}`);
   return text.replace(/\{(\w+)\}/g, (_, name) => String(values[name]));
 }
@@ -29,6 +30,7 @@ export const currentLanguage = () => language;
 
 export function setLanguage(name) {
   language = name;
+  texts = all(name);
   localStorage.setItem(STORED, name);
   document.documentElement.lang = name;
   for (const listener of listeners) listener();
