@@ -1,5 +1,6 @@
 // The receipt that an image of this server carries, and the draft that makes the image again.
 
+import { CACHES } from "./form/caches.js";
 import { getInfo, modelOf } from "./info.js";
 
 // Every container holds the receipt as plain ASCII, so its bytes are found without knowing the container.
@@ -15,7 +16,6 @@ const SPACINGS = {
   uniform_karras: " Uniform Karras", uniform_exponential: " Uniform Exponential", uniform_beta: " Uniform Beta",
 };
 const SWITCHES = { fbcache: "fbCache", teacache: "teaCache", dbcache: "dbCache" };
-const KNOBS = { fbcache: "fbCacheThreshold", teacache: "teaCacheDistance", dbcache: "dbCacheThreshold" };
 const TEACACHE_SCALE = 0.6; // the score threshold is this part of teaCacheDistance
 
 /** The receipt in a file, or null. */
@@ -70,7 +70,8 @@ export function schedulerName({ integrator, spacing }) {
 function cacheOptions({ strategy, threshold, start, end, max_run: run }) {
   const knob = strategy === "teacache" ? threshold / TEACACHE_SCALE : wireThreshold(threshold);
   const hundredths = Math.min(1, Math.max(0, Math.round(knob * 100) / 100));
-  return { [SWITCHES[strategy]]: true, [KNOBS[strategy]]: hundredths, cacheStartStep: start, cacheEndStep: end, cacheMaxConsecutiveSteps: run };
+  const name = SWITCHES[strategy];
+  return { [name]: true, [CACHES[name].knob]: hundredths, cacheStartStep: start, cacheEndStep: end, cacheMaxConsecutiveSteps: run };
 }
 
 /** The inverse of how the server reads fbCacheThreshold and dbCacheThreshold (docs/reference/step-caches.md). */

@@ -7,7 +7,7 @@ import { getDraft, member, replaceDraft } from "../state.js";
 import { field, fold, numberInput, slider } from "./controls.js";
 
 /** The caches of the API, with the member that says how eager each one is, and its default. */
-const CACHES = {
+export const CACHES = {
   fbCache: { knob: "fbCacheThreshold", fallback: 0.25 },
   teaCache: { knob: "teaCacheDistance", fallback: 0.5 },
   dbCache: { knob: "dbCacheThreshold", fallback: 0.25 },
