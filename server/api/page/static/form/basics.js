@@ -1,6 +1,6 @@
 // The prompt, the model, the size, and how the picture is sampled.
 
-import { h, icon, replace } from "../dom.js";
+import { h, icon, keepFocus, replace } from "../dom.js";
 import { t } from "../i18n.js";
 import { getInfo, modelOf, titleOf } from "../info.js";
 import { getDraft, setMember } from "../state.js";
@@ -66,13 +66,13 @@ export function sizeSection() {
     const edits = (model?.references[1] ?? 0) > 0 || draft.outpaint !== undefined;
     const now = currentAspect();
     const chip = (text, pressed, onclick, shape) => h("button", { type: "button", class: "chip", "aria-pressed": String(pressed), dataset: { focus: text }, onclick }, shape, text);
-    const focused = aspects.contains(document.activeElement) ? document.activeElement.dataset.focus : null;
-    replace(
-      aspects,
-      edits ? chip(t("form.asReference"), draft.width === undefined, () => choose(null)) : null,
-      ASPECTS.map((one) => chip(one, one === now, () => choose(one), shapeOf(one))),
+    keepFocus(aspects, () =>
+      replace(
+        aspects,
+        edits ? chip(t("form.asReference"), draft.width === undefined, () => choose(null)) : null,
+        ASPECTS.map((one) => chip(one, one === now, () => choose(one), shapeOf(one))),
+      ),
     );
-    if (focused) aspects.querySelector(`[data-focus="${CSS.escape(focused)}"]`)?.focus();
     replace(area, AREAS.map((one) => h("option", { value: one }, `${Math.sqrt(one)}²`)));
     area.value = nearestArea([w ?? 1024, tall ?? 1024]);
     width.update(w ?? t("form.automatic"));
