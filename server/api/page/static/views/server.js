@@ -1,7 +1,7 @@
 // The view of the server: its devices and memory, models, queue, seconds of a step, versions, and the log of tasks.
 
 import { cancelTask, getJson } from "../api.js";
-import { h, replace } from "../dom.js";
+import { h, keepFocus, replace } from "../dom.js";
 import { currentLanguage, duration, number, t } from "../i18n.js";
 import { titleOf } from "../info.js";
 import { showError } from "../messages.js";
@@ -120,7 +120,7 @@ function logPanel() {
   };
   const refresh = async () => {
     const { tasks, total } = await getJson(`v1/server/tasks?limit=${PAGE}&offset=${offset}`);
-    replace(body, tasks.length ? logTable(tasks, refresh) : h("p", { class: "muted" }, t("server.noTasks")));
+    keepFocus(body, () => replace(body, tasks.length ? logTable(tasks, refresh) : h("p", { class: "muted" }, t("server.noTasks"))));
     earlier.disabled = offset + PAGE >= total;
     later.disabled = offset === 0;
     earlier.hidden = later.hidden = total <= PAGE;
@@ -143,7 +143,7 @@ function logTable(tasks, refresh) {
       [
         task.error && h("p", { class: task.state === "cancelled" ? "muted" : "bad" }, task.error.message),
         task.warnings.map((warning) => h("p", { class: "muted" }, warning)),
-        ["queued", "running"].includes(task.state) && h("button", { type: "button", onclick: () => stop(task) }, t("tasks.cancel")),
+        ["queued", "running"].includes(task.state) && h("button", { type: "button", dataset: { focus: task.taskUUID }, onclick: () => stop(task) }, t("tasks.cancel")),
       ],
     ]),
   );
