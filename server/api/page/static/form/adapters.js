@@ -13,7 +13,7 @@ import { pictureSlots } from "./slots.js";
 /** The LoRAs of a task. */
 export function loraSection() {
   const rows = rowList("lora", () => getInfo()?.loras ?? [], (row, place, change) => [
-    weightField(row, place, change, known("loras", row.model)?.weight ?? 1, "lora"),
+    weight(row, known("loras", row.model), `lora-${place}-weight`, change),
   ]);
   return adapterSection(t("adapters.loras"), "lora", rows);
 }
@@ -25,11 +25,12 @@ export function controlNetSection() {
     if (!makers.has(place)) makers.set(place, guideMaker(place));
     const maker = makers.get(place);
     maker.update();
+    const focus = `controlNet-${place}`;
     return [
-      weightField(row, place, change, known("controlnets", row.model)?.weight ?? 1, "controlNet"),
-      choice(t("adapters.mode"), row.controlMode ?? "balanced", ["balanced", "prompt", "controlnet"].map((one) => [one, t(`adapters.${one}`)]), (value) => change({ controlMode: value === "balanced" ? undefined : value })),
-      percent(t("adapters.from"), row.startStepPercentage, 0, 99, (value) => change({ startStepPercentage: value })),
-      percent(t("adapters.to"), row.endStepPercentage, 1, 100, (value) => change({ endStepPercentage: value })),
+      weight(row, known("controlnets", row.model), `${focus}-weight`, change),
+      choice(t("adapters.mode"), row.controlMode ?? "balanced", ["balanced", "prompt", "controlnet"].map((one) => [one, t(`adapters.${one}`)]), (value) => change({ controlMode: value === "balanced" ? undefined : value }), `${focus}-mode`),
+      number(t("adapters.from"), row.startStepPercentage, { fallback: 0, focus: `${focus}-from`, min: 0, max: 99 }, (value) => change({ startStepPercentage: value })),
+      number(t("adapters.to"), row.endStepPercentage, { fallback: 100, focus: `${focus}-to`, min: 1, max: 100 }, (value) => change({ endStepPercentage: value })),
       maker.element,
     ];
   });
@@ -108,20 +109,18 @@ function guideMaker(place) {
 
 const known = (list, model) => getInfo()?.[list].find((one) => one.air === model);
 
-function weightField(row, place, change, fallback, member) {
-  const input = h("input", { type: "number", min: -4, max: 4, step: 0.05, value: row.weight ?? "", placeholder: String(fallback), dataset: { focus: `${member}-${place}-weight` } });
-  input.addEventListener("change", () => change({ weight: input.value === "" ? undefined : Number(input.value) }));
-  return h("label", {}, t("adapters.weight"), input);
-}
+const weight = (row, model, focus, change) =>
+  number(t("adapters.weight"), row.weight, { fallback: model?.weight ?? 1, focus, min: -4, max: 4, step: 0.05 }, (value) => change({ weight: value }));
 
-function percent(label, value, min, max, set) {
-  const input = h("input", { type: "number", min, max, value: value ?? "", placeholder: min === 0 ? "0" : "100" });
+/** A number of a row. `set` gets undefined for an empty one, which shows what it then is. */
+function number(label, value, { fallback, focus, ...bounds }, set) {
+  const input = h("input", { type: "number", value: value ?? "", placeholder: String(fallback), dataset: { focus }, ...bounds });
   input.addEventListener("change", () => set(input.value === "" ? undefined : Number(input.value)));
   return h("label", {}, label, input);
 }
 
 function choice(label, value, options, set, focus) {
-  const element = h("select", { dataset: focus ? { focus } : {} }, options.map(([one, name]) => h("option", { value: one, selected: one === value }, name)));
+  const element = h("select", { dataset: { focus } }, options.map(([one, name]) => h("option", { value: one, selected: one === value }, name)));
   element.addEventListener("change", () => set(element.value));
   return h("label", {}, label, element);
 }
