@@ -99,6 +99,7 @@ function outpaintEditor() {
     const outwards = side === "top" || side === "left" ? -1 : 1;
     const axis = side === "left" || side === "right" ? "clientX" : "clientY";
     button.addEventListener("pointerdown", (event) => {
+      if (!size) return; // the picture has not come yet
       const from = event[axis];
       const before = member(`outpaint.${side}`) ?? 0;
       const scale = size[0] / image.getBoundingClientRect().width;
@@ -109,7 +110,7 @@ function outpaintEditor() {
     });
     button.addEventListener("keydown", (event) => {
       const step = { [OUTWARDS[side]]: 1, [OUTWARDS[OPPOSITE[side]]]: -1 }[event.key];
-      if (step === undefined) return;
+      if (step === undefined || !size) return;
       event.preventDefault();
       extend(side, (member(`outpaint.${side}`) ?? 0) + step * (event.shiftKey ? 4 : 1) * MULTIPLE);
     });
