@@ -18,7 +18,8 @@ from pipelines.catalog.catalog import Catalog
 from pipelines.catalog.profiles import Profiles
 from server.api.access.auth import ApiKeys
 from server.api.access.client import NoteCaller
-from server.api.access.web_pages import RefuseWebPages, WebPagePolicy, make_policy
+from server.api.access.gate import Gate
+from server.api.access.web_pages import WebPagePolicy, make_policy
 from server.api.bodies.body_pool import BodyPool
 from server.api.dialect import Surface
 from server.api.evolink.surface import EvoLinkSurface
@@ -176,9 +177,9 @@ def create_app(settings: Settings, catalog: Catalog, workers: Sequence[Worker]) 
     def refuse(path: str, error: ApiError) -> Response:
         return surface_of(path, surfaces).error_response(error)
 
-    app.add_middleware(RefuseWebPages, policy=_web_page_policy(settings, services.keys), respond=refuse)
+    app.add_middleware(Gate, refusal=_web_page_policy(settings, services.keys).refusal, respond=refuse)
     if settings.metrics_port is not None:
-        app.add_middleware(metrics.MetricsPort, port=settings.metrics_port, respond=refuse)
+        app.add_middleware(Gate, refusal=metrics.MetricsPort(settings.metrics_port).refusal, respond=refuse)
     app.add_middleware(metrics.CountRequests, metrics=counters)
     app.add_middleware(GuardBodies, budget=app.state.body_budget)
     app.add_middleware(NoteCaller)

@@ -5,14 +5,11 @@ Programs send no `Origin` header and are not affected. Knows no dialect.
 
 import ipaddress
 import socket
-from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
-from starlette.responses import Response
-from starlette.status import WS_1008_POLICY_VIOLATION
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Scope
 
 from server.errors import ApiError, HostNotAllowed, OriginNotAllowed, UnsupportedContentType
 
@@ -48,6 +45,22 @@ class WebPagePolicy:
             return True
         return origin.partition("://")[2] == headers.get("host", "").lower()
 
+    def refusal(self, scope: Scope) -> ApiError | None:
+        """Why a request or a WebSocket is refused. None if it may pass."""
+        headers = Headers(scope=scope)
+        host = headers.get("host")
+        if not self.accepts_host(host):
+            name = _host_name(host or "")
+            return HostNotAllowed(f"The server is not known as '{name}'. Name it with --allowed-hosts or --public-url.")
+        if self.accepts_origin(headers):
+            return None
+        if scope["type"] == "websocket":
+            return OriginNotAllowed("Pages of this origin may not connect. Name it with --cors-origins.")
+        content_type = headers.get("content-type", "").partition(";")[0].strip().lower()
+        if self.json_only and scope["method"] == "POST" and content_type != "application/json":
+            return UnsupportedContentType("A page of another origin must send Content-Type: application/json.")
+        return None
+
 
 def make_policy(
     *,
@@ -68,42 +81,6 @@ def make_policy(
         origins=frozenset(origin.lower() for origin in {*cors_origins, *own}),
         json_only=not has_keys,
     )
-
-
-class RefuseWebPages:
-    """ASGI middleware that answers refused requests in the dialect of their path."""
-
-    def __init__(self, app: ASGIApp, policy: WebPagePolicy, respond: Callable[[str, ApiError], Response]) -> None:
-        self._app = app
-        self._policy = policy
-        self._respond = respond
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or refuse it."""
-        if scope["type"] not in ("http", "websocket"):
-            await self._app(scope, receive, send)
-            return
-        error = self._refusal(scope, Headers(scope=scope))
-        if error is None:
-            await self._app(scope, receive, send)
-        elif scope["type"] == "websocket":  # closed before it is accepted: the client gets HTTP 403
-            await send({"type": "websocket.close", "code": WS_1008_POLICY_VIOLATION, "reason": error.message[:120]})
-        else:
-            await self._respond(scope["path"], error)(scope, receive, send)
-
-    def _refusal(self, scope: Scope, headers: Headers) -> ApiError | None:
-        host = headers.get("host")
-        if not self._policy.accepts_host(host):
-            name = _host_name(host or "")
-            return HostNotAllowed(f"The server is not known as '{name}'. Name it with --allowed-hosts or --public-url.")
-        if self._policy.accepts_origin(headers):
-            return None
-        if scope["type"] == "websocket":
-            return OriginNotAllowed("Pages of this origin may not connect. Name it with --cors-origins.")
-        content_type = headers.get("content-type", "").partition(";")[0].strip().lower()
-        if self._policy.json_only and scope["method"] == "POST" and content_type != "application/json":
-            return UnsupportedContentType("A page of another origin must send Content-Type: application/json.")
-        return None
 
 
 def _host_name(header: str) -> str:

@@ -1,16 +1,15 @@
-"""`GET /metrics`, the middleware that counts requests, and the one that gives the route a port of its own.
+"""`GET /metrics`, the middleware that counts requests, and what is refused where the route has a port of its own.
 
 The route needs a key if the settings say so.
 """
 
-from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from fastapi import APIRouter
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.status import WS_1008_POLICY_VIOLATION
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.api.access.auth import ApiKeys, bearer_key
@@ -44,29 +43,19 @@ class CountRequests:
         await self._app(scope, receive, counted)
 
 
+@dataclass(frozen=True, slots=True)
 class MetricsPort:
-    """ASGI middleware that serves /metrics at one port, and all other paths at the others."""
+    """A port that serves /metrics alone. The others then serve all other paths."""
 
-    _PATH = "/metrics"
+    port: int
 
-    def __init__(self, app: ASGIApp, port: int, respond: Callable[[str, ApiError], Response]) -> None:
-        self._app = app
-        self._port = port
-        self._respond = respond
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or answer it with 404. A WebSocket is refused with 403 there."""
-        if scope["type"] not in ("http", "websocket"):
-            await self._app(scope, receive, send)
-            return
-        is_metrics_port = (scope.get("server") or ("", None))[1] == self._port
-        if is_metrics_port == (scope["path"] == self._PATH):
-            await self._app(scope, receive, send)
-        elif scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": WS_1008_POLICY_VIOLATION})
-        else:
-            what = "Only /metrics is" if is_metrics_port else "/metrics is not"
-            await self._respond(scope["path"], NotFound(f"{what} served at this port."))(scope, receive, send)
+    def refusal(self, scope: Scope) -> ApiError | None:
+        """Why a request or a WebSocket is refused. None if it came in at the right port."""
+        at_port = (scope.get("server") or ("", None))[1] == self.port
+        if at_port == (scope["path"] == "/metrics"):
+            return None
+        what = "Only /metrics is" if at_port else "/metrics is not"
+        return NotFound(f"{what} served at this port.")
 
 
 def router(metrics: Metrics, queue: JobQueue, keys: ApiKeys | None) -> APIRouter:
