@@ -101,9 +101,8 @@ class Sessions:
     def __init__(self, kept_seconds: float = KEPT_SECONDS) -> None:
         self._kept_seconds = kept_seconds
         self._sessions: dict[str, Session] = {}
-        self._expiries = defaultdict[str, dict[str, asyncio.TimerHandle]](
-            dict
-        )  # of each owner, in the order of leaving
+        # Of each owner, in the order of leaving.
+        self._expiries = defaultdict[str, dict[str, asyncio.TimerHandle]](dict)
 
     def holds(self, owner: str, session_uuid: str | None) -> bool:
         """Whether the owner has a session of that UUID."""
