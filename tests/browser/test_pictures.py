@@ -1,16 +1,20 @@
 """Pictures of the form: dropped, reordered, extended, filled in from a receipt, and refused."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import httpx2
 import pytest
 from playwright.sync_api import Page, expect
+from pydantic import TypeAdapter
 
+from pipelines.request import DriftGuard, Reference, RenderRequest
 from tests.browser.conftest import Console
 from tests.browser.forms import PROMPT, drop, drop_picture, fill_small, finish, run
 from tests.fakes import picture
 from tests.live import LiveServer
+from tests.server.jobs.common import REQUEST
 
 pytestmark = pytest.mark.browser
 REFERENCES = "[data-path='inputs.referenceImages']"
@@ -101,6 +105,30 @@ def test_every_scheduler_of_a_receipt_has_the_name_of_the_api(make: Page) -> Non
         [f"/{release}receipts.js", [[sampler.solver, sampler.schedule] for sampler in samplers]],
     )
     assert [SAMPLERS[name] for name in names] == samplers
+
+
+@pytest.mark.parametrize(
+    ("guard", "options"),
+    [
+        (DriftGuard(None, align=True), {"alignTo": "seedImage"}),
+        (DriftGuard(1, align=True, keep="auto"), {"alignTo": 1, "keepUnchanged": "auto"}),
+        (DriftGuard(0, keep="auto"), {"keepUnchanged": "auto"}),
+        (DriftGuard(0, keep=Reference(Path("m"), "0", 8, 8)), None),
+        (None, None),
+    ],
+)
+def test_the_drift_guard_of_a_receipt_is_filled_in(
+    make: Page, guard: DriftGuard | None, options: dict[str, str] | None
+) -> None:
+    release = (make.locator("link[rel=stylesheet]").first.get_attribute("href") or "").replace("style.css", "")
+    request = TypeAdapter(RenderRequest).dump_python(replace(REQUEST, guard=guard), mode="json", by_alias=True)
+    found = make.evaluate(
+        "async ([path, request]) => (await import(path)).draftOf({ request, encoding: ['JPG', 95] })",
+        [f"/{release}receipts.js", request],
+    )
+    assert found["draft"].get("ownware") == options
+    mask = guard is not None and isinstance(guard.keep, Reference)
+    assert found["missing"] == len(REQUEST.references) + mask
 
 
 def test_a_text_file_is_refused_in_words(make: Page) -> None:

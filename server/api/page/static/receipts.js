@@ -35,7 +35,7 @@ export async function readReceipt(file) {
 
 /** The draft of a receipt, and how many input pictures it cannot have: a receipt names them by their hashes only. */
 export function draftOf({ request, encoding }) {
-  const { sampler, cache, outpaint } = request;
+  const { sampler, cache, outpaint, guard } = request;
   const info = getInfo();
   const known = (rows, list) => rows.filter((row) => list.some((one) => one.air === row.name));
   const draft = {
@@ -54,10 +54,17 @@ export function draftOf({ request, encoding }) {
     inputs: request.seed_image ? { strength: request.strength } : undefined,
     maskMargin: request.mask_margin ?? undefined,
     outpaint: outpaint ?? undefined,
+    ownware: guard ? guardOptions(guard) : undefined,
   };
-  const pictures = [...request.references, request.seed_image, request.mask, ...request.controls.map((control) => control.guide)];
+  const pictures = [...request.references, request.seed_image, request.mask, ...request.controls.map((control) => control.guide), guard?.keep !== "auto" && guard?.keep];
   const filled = Object.entries(draft).filter(([, value]) => value !== undefined && !(Array.isArray(value) && !value.length));
   return { draft: Object.fromEntries(filled), missing: pictures.filter(Boolean).length };
+}
+
+/** The options of a drift guard. A mask is a picture, so it has to be added again. */
+function guardOptions({ reference, align, keep }) {
+  const options = { ...(align && { alignTo: reference ?? "seedImage" }), ...(keep === "auto" && { keepUnchanged: keep }) };
+  return Object.keys(options).length ? options : undefined;
 }
 
 /** The API's name of a solver and a spacing. The model's own needs none. */
