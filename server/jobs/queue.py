@@ -214,17 +214,18 @@ class JobQueue:
     async def cancel(self, owner: str, task_uuid: str, reason: Failure = CANCELLED) -> Cancellation:
         """Cancel a waiting job at once, or a running one at its next step. Returns when it has ended.
 
-        One whose weights are loaded ends at once.
-
-        `reason` is kept as its failure. Raises `ServiceUnavailable` when the server stops before that.
+        One whose weights are being loaded ends at once. `reason` is kept as its failure. Raises `ServiceUnavailable`
+        when the server stops before that.
         """
         key = owner, task_uuid.lower()
         with self.watch(key) as events:
-            if await self.cancel_queued(key, reason):
-                return "cancelled"
-            job = await self._store.find(*key)
-            if job is None or job.ended:
-                return "unknown" if job is None else "ended"
+            job = None
+            while job is None or job.state == "queued":  # a worker may have put it back between the two questions
+                if await self.cancel_queued(key, reason):
+                    return "cancelled"
+                job = await self._store.find(*key)
+                if job is None or job.ended:
+                    return "unknown" if job is None else "ended"
             if rendering := self._rendering_of(key):
                 with contextlib.suppress(WorkerDied):  # the end of the job follows
                     rendering.cancel(reason)

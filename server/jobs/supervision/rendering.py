@@ -4,6 +4,7 @@ Knows one job, and no other one of its worker. Knows no wire format. What is sto
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
 
@@ -126,9 +127,10 @@ class Rendering:
             log.exception("task lost", task=self.job.submission.task_uuid)
             message = "The result of this task could not be stored. The server's log has the details."
             await self._recorder.fail(self.job, message, error)
-            self._worker.cancel(self.job.id)
-            async for _ in replies:  # until the worker has let go of it
-                hear()
+            with contextlib.suppress(WorkerDied):  # the job has ended, so nothing of it is lost
+                self._worker.cancel(self.job.id)
+                async for _ in replies:  # until the worker has let go of it
+                    hear()
         finally:
             self._scheduler.release(self.job, self.seconds_used)
 
@@ -138,6 +140,8 @@ class Rendering:
             return
         if not self.beside_others or not await self._scheduler.try_again(self.job):
             await self._recorder.fail(self.job, reason or "The worker process ended during this task.")
+        else:
+            await self._withdraw_cancelled()
 
     async def _ended_early(self) -> bool:
         """Whether the job was cancelled while it loaded. Its end is stored then."""
@@ -183,6 +187,10 @@ class Rendering:
     async def _put_back(self, left: float) -> None:
         """Let a job wait for its other images. It may be cancelled meanwhile."""
         await self._scheduler.put_back(self.job, left)
+        await self._withdraw_cancelled()
+
+    async def _withdraw_cancelled(self) -> None:
+        """Let a job that waits again not wait if it is cancelled."""
         if self.cancelled and (ended := await self._scheduler.withdraw(self.job, self._cancel_reason)):
             self._recorder.announce_end(ended)
 

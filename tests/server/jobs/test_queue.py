@@ -104,6 +104,24 @@ async def test_a_worker_that_dies_meanwhile_ends_the_task_too(
         assert await queue.cancel(*submission().key) == "ended"
 
 
+async def test_a_task_that_is_put_back_during_the_cancel_is_cancelled(
+    opened: Open, worker: FakeWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker.hold()
+    real = JobStore.end_queued
+
+    async def still_running(*arguments: object) -> None:
+        monkeypatch.setattr(JobStore, "end_queued", real)
+
+    async with opened(worker) as queue:
+        await queue.submit(submission(1))
+        await until(worker.held.is_set)
+        await queue.submit(submission(2))
+        monkeypatch.setattr(JobStore, "end_queued", still_running)
+        async with asyncio.timeout(10):
+            assert await queue.cancel(*submission(2).key) == "cancelled"
+
+
 async def test_a_server_that_stops_cancels_nothing(
     opened: Open, worker: FakeWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,11 +1,13 @@
 """A job at a worker that is lost, or shares it with others; the rest is shown by the tests of the supervisor."""
 
 import asyncio
+import sqlite3
+from typing import Any
 
 import pytest
 
 from server.jobs.events import JobEvents
-from server.jobs.job import Job
+from server.jobs.job import CANCELLED, Job
 from server.jobs.policy.admission import QueueBounds
 from server.jobs.policy.company import Neighbour
 from server.jobs.recorder import JobRecorder
@@ -75,6 +77,30 @@ async def test_a_job_that_had_company_begins_again_alone_and_once(box: Box) -> N
     assert box.recorder.render_job(again.job).alone
     again.beside_others = True
     assert (await lose(box, again)).state == "failed"
+
+
+async def test_a_job_that_had_company_and_was_cancelled_does_not_begin_again(box: Box) -> None:
+    rendering = await box.begin()
+    rendering.beside_others = True
+    rendering.cancel()
+    job = await lose(box, rendering)
+    assert (job.state, job.failure) == ("cancelled", CANCELLED)
+
+
+async def test_a_job_whose_result_is_lost_stays_failed_when_the_worker_dies_too(
+    box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def full(*arguments: Any) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    def die(job_id: int) -> None:
+        raise WorkerDied
+
+    monkeypatch.setattr(box.store, "add_result", full)
+    monkeypatch.setattr(box.worker, "cancel", die)
+    rendering = await box.begin()
+    await rendering.run(ignore)
+    assert (await box.state(rendering)).state == "failed"
 
 
 async def test_a_job_that_is_to_be_alone_waits_for_the_others(box: Box) -> None:
