@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Awaitable, Callable
-from typing import Literal
+from typing import Literal, NoReturn
 
 import structlog
 
@@ -130,7 +130,6 @@ class Supervisor:
         """One life of the worker. Returns the seconds until its next start, None if there is none."""
         try:
             await self._drive()
-            await self._worker.stop()
         except WorkerStartFailed as error:
             if self.was_ready:
                 return await self._note_end(str(error))
@@ -139,9 +138,12 @@ class Supervisor:
         except WorkerDied:
             if not self._stopping:
                 return await self._note_end(await self._worker.last_words())
+        except Exception:
+            await self._worker.stop()  # else two of them would hold the memory of the device
+            raise
         return RESTART_PAUSE_SECONDS
 
-    async def _drive(self) -> None:
+    async def _drive(self) -> NoReturn:
         """Start the worker and render jobs until it ends.
 
         Raises `WorkerDied` and `WorkerStartFailed`.

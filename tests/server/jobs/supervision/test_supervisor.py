@@ -386,26 +386,27 @@ async def test_a_driver_that_fails_makes_the_worker_not_ready_and_begins_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Stopping the worker fails on top: the driver ended for ever, and the server still said that it was ready."""
-    monkeypatch.setattr(supervisor_module, "RESTART_PAUSE_SECONDS", 0.0)
-    readiness = []
+    readiness = list[bool]()
 
     async def broken_stop() -> None:
         readiness.append(supervised.supervisor.ready)
         raise OSError(28, "No space left on device")
 
     async def broken_claim() -> Job | None:
-        monkeypatch.undo()
-        monkeypatch.setattr(supervisor_module, "RESTART_PAUSE_SECONDS", 0.0)
+        monkeypatch.setattr(supervised.supervisor, "_next_job", next_job)
         raise SystemError
 
     monkeypatch.setattr(worker, "stop", broken_stop)
     supervised = Supervised(worker, store, media, times)
+    next_job = supervised.supervisor._next_job
     await store.idle.wait()
     monkeypatch.setattr(supervised.supervisor, "_next_job", broken_claim)
     supervised.supervisor.wake()
     await supervised.render(submission(1))
     monkeypatch.setattr(supervised.supervisor, "_next_job", broken_claim)
     assert (await supervised.render(submission(2))).state == "done"
+    await until(lambda: len(readiness) == 2)  # the worker is not left beside the next one
+    assert readiness == [False, False]
     supervised.task.cancel()
 
 
