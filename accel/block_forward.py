@@ -7,7 +7,7 @@ cache, no ControlNet, and not where the weights are.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from diffusers.models.transformers.transformer_qwenimage import (
@@ -18,6 +18,9 @@ from diffusers.models.transformers.transformer_qwenimage import (
 from torch.nn.functional import scaled_dot_product_attention
 
 from accel.rotary_embedding import Rotary, RotaryEmbedding
+
+R = TypeVar("R")  # the rotary embedding of one forward
+Heads = Sequence[torch.Tensor]  # a query, a key and a value
 
 _FLOAT16_MAX = 65504.0
 
@@ -98,7 +101,7 @@ def block_forward(
                 encoder_hidden_states_mask=None,
                 image_rotary_emb=(own.image, own.text),
             )
-        return _attend_parts(block.attn, image, text, rotary.parts)
+        return _attend_together(block.attn, image, text, rotary.parts)
 
     layers = BlockLayers(attend, block.img_mlp, block.txt_mlp)
     return forward_through(layers, block, image, text, modulation.image, modulation.text, modulate_index)
@@ -142,33 +145,50 @@ def attend_jointly(
     return joint[:, words:].contiguous(), joint[:, :words].contiguous()
 
 
-def _attend_parts(
+def attend_parts(
+    attend: Callable[[Heads, Heads, R], tuple[torch.Tensor, torch.Tensor]],
+    images: Heads,
+    texts: Heads,
+    parts: Sequence[R],
+    lengths: Sequence[tuple[int, int]],
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """What `attend` returns for the image and the text of each part, one part behind the other.
+
+    `images` and `texts` are the query, the key and the value of all parts, [1, tokens, …] each. `lengths` are the
+    tokens and the words of each part.
+    """
+    tokens, words = zip(*lengths, strict=True)
+    images_of_parts = zip(*(each.split(tokens, dim=1) for each in images), strict=True)
+    texts_of_parts = zip(*(each.split(words, dim=1) for each in texts), strict=True)
+    attended = [attend(*each) for each in zip(images_of_parts, texts_of_parts, parts, strict=True)]
+    image, text = (torch.cat(each, dim=1) for each in zip(*attended, strict=True))
+    return image, text
+
+
+def _attend_together(
     attention: Any, image: torch.Tensor, text: torch.Tensor, parts: Sequence[RotaryEmbedding]
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """What the library's attention computes for each part. The products run once for the tokens of all parts."""
+    """What the library's attention computes for each part. Products and norms run once for the tokens of all parts."""
     width = attention.inner_dim // attention.heads
 
-    def split(sample: torch.Tensor, layers: tuple[str, str, str], sizes: list[int]) -> list[Sequence[torch.Tensor]]:
-        """The query, the key and the value of each part, [1, tokens, heads, width]."""
-        heads = [attention.get_submodule(name)(sample).unflatten(-1, (-1, width)) for name in layers]
-        return [each.split(sizes, dim=1) for each in heads]
+    def heads(name: str, sample: torch.Tensor) -> torch.Tensor:
+        return attention.get_submodule(name)(sample).unflatten(-1, (-1, width))
 
-    tokens, words = [len(part.image) for part in parts], [len(part.text) for part in parts]
-    images = zip(*split(image, ("to_q", "to_k", "to_v"), tokens), strict=True)
-    texts = zip(*split(text, ("add_q_proj", "add_k_proj", "add_v_proj"), words), strict=True)
-    attended = []
-    for part, (image_query, image_key, image_value), (text_query, text_key, text_value) in zip(
-        parts, images, texts, strict=True
-    ):
-        image_query, image_key = attention.norm_q(image_query), attention.norm_k(image_key)
-        text_query, text_key = attention.norm_added_q(text_query), attention.norm_added_k(text_key)
+    def attend(image: Heads, text: Heads, part: RotaryEmbedding) -> tuple[torch.Tensor, torch.Tensor]:
         query, key = (
-            torch.cat([_rotated(text_heads, part.text), _rotated(image_heads, part.image)], dim=1)
-            for text_heads, image_heads in ((text_query, image_query), (text_key, image_key))
+            torch.cat([_rotated(words, part.text), _rotated(tokens, part.image)], dim=1)
+            for words, tokens in zip(text[:2], image[:2], strict=True)
         )
-        value = torch.cat([text_value, image_value], dim=1)
-        attended.append(attend_jointly(query, key, value, len(part.text)))
-    image_joint, text_joint = (torch.cat(each, dim=1) for each in zip(*attended, strict=True))
+        return attend_jointly(query, key, torch.cat([text[2], image[2]], dim=1), len(part.text))
+
+    images = attention.norm_q(heads("to_q", image)), attention.norm_k(heads("to_k", image)), heads("to_v", image)
+    texts = (
+        attention.norm_added_q(heads("add_q_proj", text)),
+        attention.norm_added_k(heads("add_k_proj", text)),
+        heads("add_v_proj", text),
+    )
+    lengths = [(len(part.image), len(part.text)) for part in parts]
+    image_joint, text_joint = attend_parts(attend, images, texts, parts, lengths)
     return attention.to_out[1](attention.to_out[0](image_joint)), attention.to_add_out(text_joint)
 
 

@@ -127,8 +127,9 @@ class BlockRunner:
         """The row of the modulation for each token, [1, tokens]; None where there is only one row."""
         if not self._transformer.zero_cond_t:
             return None
-        index = [0] * self.noise_tokens + [1] * sum(prod(shape) for shape in self._shapes[1:])
-        return torch.tensor([index], device=self._tokens.device, dtype=torch.int)
+        tokens = sum(map(prod, self._shapes))
+        # Made on the device: a copy from the host would wait for all that the device has to do.
+        return (torch.arange(tokens, device=self._tokens.device) >= self.noise_tokens).int()[None]
 
     @cached_property
     def rotary(self) -> RotaryEmbedding:

@@ -13,7 +13,15 @@ import torch
 from diffusers.models.transformers.transformer_qwenimage import QwenImageTransformerBlock
 from torch import nn
 
-from accel.block_forward import BlockForward, BlockLayers, BlockModulation, attend_jointly, forward_through
+from accel.block_forward import (
+    BlockForward,
+    BlockLayers,
+    BlockModulation,
+    Heads,
+    attend_jointly,
+    attend_parts,
+    forward_through,
+)
 from accel.kernels.joint_heads import join_heads
 from accel.kernels.linear_gelu import linear_gelu
 from accel.kernels.low_rank import BlockLowRank
@@ -37,7 +45,6 @@ class Kernels(NamedTuple):
 
 SEPARATE = Kernels()
 RealParts = tuple[RealRotary, RealRotary]  # of the image and of the text of one forward
-_Streams = tuple[torch.Tensor, torch.Tensor]
 _Block = Callable[..., tuple[torch.Tensor, torch.Tensor]]
 
 
@@ -149,8 +156,8 @@ def _attend(
         )
         return torch.cat(list(rotated), dim=1)
 
-    def attend(texts: Sequence[torch.Tensor], images: Sequence[torch.Tensor], rotaries: RealParts) -> _Streams:
-        """The attention of one part, from the query, the key and the value of its text and of its image."""
+    def attend(images: Heads, texts: Heads, rotaries: RealParts) -> tuple[torch.Tensor, torch.Tensor]:
+        """The attention of one part, from the query, the key and the value of its image and of its text."""
         query = joined((texts[0], images[0]), ("norm_added_q", "norm_q"), rotaries)
         key = joined((texts[1], images[1]), ("norm_added_k", "norm_k"), rotaries)
         value = torch.cat([texts[2], images[2]], dim=1).unflatten(-1, (-1, width))
@@ -159,13 +166,10 @@ def _attend(
     texts = project_all(("add_q_proj", "add_k_proj", "add_v_proj"), text)
     images = project_all(("to_q", "to_k", "to_v"), image)
     if len(parts) == 1:
-        image_joint, text_joint = attend(texts, images, parts[0])
+        image_joint, text_joint = attend(images, texts, parts[0])
     else:
-        words, tokens = [len(each[1][0]) for each in parts], [len(each[0][0]) for each in parts]
-        text_parts = zip(*(each.split(words, dim=1) for each in texts), strict=True)
-        image_parts = zip(*(each.split(tokens, dim=1) for each in images), strict=True)
-        attended = [attend(*each) for each in zip(text_parts, image_parts, parts, strict=True)]
-        image_joint, text_joint = (torch.cat([each[stream] for each in attended], dim=1) for stream in (0, 1))
+        lengths = [(len(image_rotary[0]), len(text_rotary[0])) for image_rotary, text_rotary in parts]
+        image_joint, text_joint = attend_parts(attend, images, texts, parts, lengths)
     return project("to_out.0", image_joint), project("to_add_out", text_joint)
 
 
