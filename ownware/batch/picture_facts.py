@@ -11,11 +11,10 @@ from pathlib import Path
 from PIL import Image
 
 from ownware.batch.item import ItemError
-from pipelines.pictures.image_files import open_image
+from pipelines.pictures.image_files import DECODER_ERRORS, open_image
+from pipelines.pictures.reader import upright_size
 from server.media.decoding.decode import ACCEPTED
 
-_ROTATED = frozenset({5, 6, 7, 8})  # EXIF orientations that swap width and height
-_ORIENTATION = 0x0112
 _BITS_PER_SAMPLE = 258  # of TIFF
 _PNG_DEPTH = 24  # the place of the bit depth in a PNG
 
@@ -51,7 +50,8 @@ def _read(path: Path, size: int, _changed: int) -> PictureFacts:
         warnings.simplefilter("ignore")  # about odd sizes and corrupt EXIF blocks, which do no harm
         try:
             with open_image(data) as image:
-                width, height = _upright(image)
+                # Pillow turns a TIFF while it opens it.
+                width, height = image.size if image.format == "TIFF" else upright_size(image)
                 return PictureFacts(
                     width, height, image.format or "", image.has_transparency_data, tuple(_notes(image, data))
                 )
@@ -59,18 +59,8 @@ def _read(path: Path, size: int, _changed: int) -> PictureFacts:
             raise ItemError(f"the file is no picture: it must be {ACCEPTED}") from error
         except Image.DecompressionBombError as error:
             raise ItemError("the picture is too large to be decoded") from error
-        except (OSError, SyntaxError, ValueError, TypeError, LookupError) as error:
+        except DECODER_ERRORS as error:
             raise ItemError(f"the file is damaged: {error}") from error
-
-
-def _upright(image: Image.Image) -> tuple[int, int]:
-    if image.format == "TIFF":  # Pillow turns it while it opens it
-        return image.size
-    try:
-        turned = image.getexif().get(_ORIENTATION) in _ROTATED
-    except (SyntaxError, ValueError, TypeError, LookupError, OSError):
-        turned = False  # a corrupt block counts as none
-    return (image.height, image.width) if turned else image.size
 
 
 def _notes(image: Image.Image, data: bytes) -> list[str]:

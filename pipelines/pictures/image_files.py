@@ -5,6 +5,7 @@ workflow texts of image editors do. One text stays: what was wrong with the colo
 """
 
 import io
+import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +16,22 @@ from PIL import Image
 
 # Pillow's names. MPO is several JPEGs in one file, as phones write it; its reader belongs to JPEG.
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "AVIF", "HEIF")
+# What Pillow and its decoders raise for a damaged file.
+DECODER_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    MemoryError,
+    RuntimeError,
+    struct.error,
+    zlib.error,
+)
 # Four bytes a sample. A file does not say which of these values are black and white.
 WIDE_MODES = frozenset({"I", "F"})
 

@@ -3,7 +3,6 @@
 Knows Pillow; knows no model.
 """
 
-import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +12,7 @@ from PIL import Image
 
 from pipelines.errors import PictureError
 from pipelines.pictures.color import color_problem, to_srgb
-from pipelines.pictures.image_files import WIDE_MODES, open_image
+from pipelines.pictures.image_files import DECODER_ERRORS, WIDE_MODES, open_image
 
 if TYPE_CHECKING:
     from pipelines.request import Reference
@@ -29,6 +28,7 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_ROTATED = frozenset({5, 6, 7, 8})  # orientations that swap width and height
 _ORIENTATION = 0x0112
 
 
@@ -45,6 +45,11 @@ def show(file: Image.Image) -> Shown:
     turn, image = _TURNS.get(_orientation(file)), _eight_bits(file)
     shown = to_srgb(image)
     return Shown(shown if turn is None else shown.transpose(turn), color_problem(image))
+
+
+def upright_size(file: Image.Image) -> tuple[int, int]:
+    """Width and height of an image file after its EXIF orientation."""
+    return (file.height, file.width) if _orientation(file) in _ROTATED else file.size
 
 
 class PictureReader:
@@ -139,5 +144,5 @@ def _orientation(image: Image.Image) -> int:
     """The EXIF orientation; a corrupt block counts as none."""
     try:
         return image.getexif().get(_ORIENTATION, 1)
-    except (SyntaxError, ValueError, TypeError, LookupError, OSError, struct.error):
+    except DECODER_ERRORS:
         return 1

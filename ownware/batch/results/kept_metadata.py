@@ -10,7 +10,7 @@ from pathlib import Path
 
 from PIL import Image, ImageCms
 
-from pipelines.pictures.image_files import open_image
+from pipelines.pictures.image_files import DECODER_ERRORS, open_image
 from server.media.metadata import JPEG_LIMIT
 
 _ORIENTATION, _EXIF_IFD, _GPS_IFD = 0x0112, 0x8769, 0x8825
@@ -21,7 +21,7 @@ _KEPT_DETAILS = frozenset({_EXIF_IFD, _GPS_IFD})
 _SRGB, _UNCALIBRATED = 1, 0xFFFF
 _RECEIPT_ROOM = 16_384  # bytes of a JPG's EXIF block that are left for the receipt
 _INTENT = ImageCms.Intent.RELATIVE_COLORIMETRIC
-_DAMAGE = (OSError, SyntaxError, ValueError, TypeError, LookupError, ImageCms.PyCMSError)
+_DAMAGE = (*DECODER_ERRORS, ImageCms.PyCMSError)
 
 
 @dataclass(frozen=True)

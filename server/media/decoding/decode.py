@@ -7,18 +7,16 @@ a `MediaError`. Knows no processes: `decoder_process` runs this where it can be 
 import contextlib
 import os
 import re
-import struct
 import threading
 import warnings
-import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image, PngImagePlugin
 
-from pipelines.pictures.image_files import COLOR_PROBLEM, WIDE_MODES, open_image
-from pipelines.pictures.reader import show
+from pipelines.pictures.image_files import COLOR_PROBLEM, DECODER_ERRORS, WIDE_MODES, open_image
+from pipelines.pictures.reader import show, upright_size
 from server.errors import MediaError
 
 ACCEPTED = "PNG, JPG, WEBP, AVIF, HEIC, TIFF, BMP or GIF"
@@ -36,21 +34,6 @@ _FILES = {
     "HEIF": ("image/heic", "heic"),
 }
 
-_DECODER_ERRORS = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    TypeError,
-    LookupError,
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    EOFError,
-    MemoryError,
-    RuntimeError,
-    struct.error,
-    zlib.error,
-)
 # Each scan of a progressive JPEG passes over all of its pixels again. Encoders write 5 to 20; libjpeg has no limit.
 MAX_SCANS = 100
 # Not within coded pixels, where a zero or a count follows.
@@ -58,7 +41,6 @@ _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL)
 _SCAN, _END = 0xDA, 0xD9
 _ALONE = frozenset({0x01, 0xD8})  # markers without a length: TEM, SOI
 _RUN_LENGTHS = 3  # zlib's Z_RLE: two thirds of the time of its other strategies, and about the same size for photos
-_ROTATED = frozenset({5, 6, 7, 8})  # EXIF orientations that swap width and height
 # Warning filters belong to the process: of two threads that change them at once, one would leave its own behind.
 # Decoding one image at a time also bounds the memory.
 _ONE_AT_A_TIME = threading.Lock()
@@ -82,10 +64,7 @@ def check_picture(data: bytes, max_pixels: int, prepare: Callable[[int], None] |
     with _opened(data, max_pixels) as image:
         _load(image, prepare)
         mime, extension = _FILES[image.format or ""]
-        width, height = image.size
-        if _orientation(image) in _ROTATED:
-            width, height = height, width
-        return Picture(mime, extension, width, height)
+        return Picture(mime, extension, *upright_size(image))
 
 
 def rewrite_picture(data: bytes, max_pixels: int, path: Path, prepare: Callable[[int], None] | None = None) -> Picture:
@@ -118,7 +97,7 @@ def _opened(data: bytes, max_pixels: int) -> Iterator[Image.Image]:
                 yield image
         except Image.DecompressionBombError as error:  # Pillow's own limit, checked while it reads the header
             raise _too_large(_announced_pixels(error), max_pixels) from error
-        except _DECODER_ERRORS as error:
+        except DECODER_ERRORS as error:
             raise MediaError(f"The image cannot be decoded: {_reason(error)}.") from error
 
 
@@ -168,14 +147,6 @@ def _announced_pixels(error: Image.DecompressionBombError) -> str:
 
 def _millions(pixels: int) -> str:
     return f"{pixels / 1e6:,.10g} million pixels"
-
-
-def _orientation(image: Image.Image) -> int | None:
-    """The EXIF orientation. None without one, or when the block is corrupt."""
-    try:
-        return image.getexif().get(0x0112)
-    except _DECODER_ERRORS:
-        return None
 
 
 def _reason(error: Exception) -> str:

@@ -47,6 +47,13 @@ def test_the_size_is_that_of_the_upright_picture(tmp_path: Path, image_format: s
     assert (facts.width, facts.height, facts.format) == (32, 48, image_format)
 
 
+def test_a_block_of_exif_that_ends_early_counts_as_none(tmp_path: Path) -> None:
+    path = tmp_path / "picture"
+    path.write_bytes(save(scene(), "PNG", exif=b"Exif\0\0II*\0"))
+    facts = read_facts(path)
+    assert (facts.width, facts.height) == scene().size
+
+
 def test_transparency_of_every_kind_is_alpha(tmp_path: Path) -> None:
     path = tmp_path / "picture"
     for data, has_alpha in ((png_16(key=True), True), (ODD["PNG RGBA"], True), (ODD["PNG RGB"], False)):

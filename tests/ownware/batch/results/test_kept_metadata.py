@@ -55,8 +55,17 @@ def test_a_source_without_metadata(tmp_path: Path) -> None:
     assert kept(tmp_path, save(scene(), "JPEG")) == KeptMetadata()
 
 
-def test_a_damaged_block_is_left_out(tmp_path: Path) -> None:
-    found = kept(tmp_path, save(scene(), "JPEG", exif=b"Exif\0\0garbage"))
+@pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize(
+    "block",
+    [
+        b"garbage",
+        b"II*\0",  # ends before the place of its first directory
+        b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x05\0\0\0\x01\0\0\0\x02\0\0\0\0",  # the orientation is a fraction
+    ],
+)
+def test_a_damaged_block_is_left_out(tmp_path: Path, block: bytes, image_format: str) -> None:
+    found = kept(tmp_path, save(scene(), image_format, exif=b"Exif\0\0" + block))
     assert found.exif is None
 
 
