@@ -15,7 +15,7 @@ from ownware.batch.renderers.base import Renderer
 from ownware.batch.results.compare_page import Pair, compare_page
 from ownware.batch.runner import Runner
 from ownware.batch.stopping import StopRequest
-from ownware.batch.summary import DONE, print_plan, report
+from ownware.batch.summary import DONE, NOT_ALL, print_plan, report
 from ownware.console import print_message, print_messages
 from server.media.files import write_file
 from server.settings import CLIENT_KEY
@@ -67,13 +67,12 @@ def run_batch(items: Sequence[Item], notes: Sequence[str], renderer: Renderer, o
             before = sum(each.done for each in planned)
             runner = Runner(renderer, manifest, folder, open_progress(len(todo)), stop)
             outcome = runner.run(todo)
-            if options.compare:
-                _write_page(manifest, folder)
-    return report(outcome, len(planned), before, folder)
+            page_status = _write_page(manifest, folder) if options.compare else DONE
+    return report(outcome, len(planned), before, folder) or page_status
 
 
-def _write_page(manifest: Manifest, folder: Path) -> None:
-    """Write the page of all pairs that are done, those of earlier runs too."""
+def _write_page(manifest: Manifest, folder: Path) -> int:
+    """Write the page of all pairs that are done, those of earlier runs too. Returns the exit status."""
     pairs = [
         Pair(name, Path(entry.source), folder / name)
         for entry in manifest.entries.values()
@@ -81,5 +80,10 @@ def _write_page(manifest: Manifest, folder: Path) -> None:
         for name in entry.outputs
     ]
     page = folder / COMPARE_PAGE
-    write_file(page, compare_page(folder.name, pairs).encode())
+    try:
+        write_file(page, compare_page(folder.name, pairs).encode())
+    except OSError as error:
+        print_message(f"{page} cannot be written: {error.strerror}")
+        return NOT_ALL
     print_message(f"{page} compares {len(pairs)} pairs")
+    return DONE

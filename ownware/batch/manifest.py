@@ -57,19 +57,22 @@ class Manifest:
     def lock(self) -> Iterator[None]:
         """Keep other commands out of the folder within this block. Raises `BatchError` when one is there.
 
-        Mends the end of a file whose writer was killed.
+        Raises it too when nothing can be written there. Mends the end of a file whose writer was killed.
         """
         if self._path is None:
             yield
             return
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+        folder = self._path.parent
         lock = FileLock(self._path.with_name(f".{NAME}.lock"))
         try:
-            lock.acquire(blocking=False)
-        except Timeout:
-            raise BatchError(f"another command is writing into {self._path.parent}") from None
-        try:
-            _cut_torn_line(self._path)
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                lock.acquire(blocking=False)
+                _cut_torn_line(self._path)
+            except Timeout:
+                raise BatchError(f"another command is writing into {folder}") from None
+            except OSError as error:
+                raise BatchError(f"nothing can be written into {folder}: {error.strerror}") from error
             yield
         finally:
             lock.release()
@@ -107,7 +110,10 @@ class Manifest:
 
 def _read(path: Path) -> Iterator[Entry]:
     """The entries of a file. Raises `BatchError` when a line is none; only the last one may be torn."""
-    lines = path.read_bytes().split(b"\n")
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except OSError as error:
+        raise BatchError(f"{path} cannot be read: {error.strerror}") from error
     for number, line in enumerate(lines[:-1], 1):
         try:
             row = json.loads(line)

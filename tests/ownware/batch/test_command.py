@@ -44,6 +44,17 @@ def test_a_second_run_makes_what_has_failed(tmp_path: Path, capsys: pytest.Captu
     }
 
 
+def test_a_page_that_cannot_be_written_is_said_beside_the_summary(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "out" / COMPARE_PAGE).mkdir(parents=True)
+    items = items_of(write_pictures(tmp_path / "in", "a.png"))
+    assert run_batch(items, (), FakeRenderer(), RunOptions(OutputOptions(tmp_path / "out"), compare=True)) == 1
+    said = capsys.readouterr().err
+    assert f"{COMPARE_PAGE} cannot be written: Is a directory" in said
+    assert "1 of 1 pictures are in" in said
+
+
 def test_only_what_has_failed(tmp_path: Path) -> None:
     out = tmp_path / "out"
     paths = write_pictures(tmp_path / "in", "a.png", "b.png")

@@ -64,6 +64,21 @@ def test_two_commands_do_not_write_into_one_folder(tmp_path: Path) -> None:
         pass
 
 
+def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(BatchError, match="file/out: Not a directory"),
+        Manifest(tmp_path / "file" / "out").lock(),
+    ):
+        pytest.fail("there is no folder")
+
+
+def test_a_manifest_that_cannot_be_read(tmp_path: Path) -> None:
+    (tmp_path / NAME).mkdir()
+    with pytest.raises(BatchError, match="cannot be read: Is a directory"):
+        Manifest(tmp_path)
+
+
 def test_without_a_folder_nothing_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     manifest = Manifest(None)
