@@ -48,6 +48,18 @@ class InstalledLora(Adapter):
     created: float = 0.0
 
 
+def lora_of_file(path: Path) -> Adapter:
+    """The LoRA of a file that is named like it."""
+    return Adapter(air=path.stem, name=path.stem, weights=str(path), schedule=file_schedule(str(path)))
+
+
+def loras_in_folder(folder: Path | None) -> list[Adapter]:
+    """The LoRAs of a folder by the names of their files. It is read each time, so that a new file is found at once."""
+    if folder is None or not folder.is_dir():
+        return []
+    return [lora_of_file(path) for path in sorted(folder.iterdir()) if path.suffix == ENDING]
+
+
 class LoraLibrary:
     """The LoRAs of one server. Uploads are stored in `folder`; `local` is a folder that is only read."""
 
@@ -78,7 +90,7 @@ class LoraLibrary:
         """The models and all LoRAs that an owner can name. Of equal names the catalogue's wins, then an upload's."""
         uploads = tuple(self._installed.values())  # at once: the event loop may add one while another thread reads
         installed = [row for row in uploads if not row.private or row.owner == owner]
-        return replace(self._catalog, loras=(*self._catalog.loras, *installed, *self._in_local_folder()))
+        return replace(self._catalog, loras=(*self._catalog.loras, *installed, *loras_in_folder(self._local)))
 
     async def install(self, lora: InstalledLora) -> None:
         """Add a LoRA whose file is in its place. Raises `LoraNameTaken`."""
@@ -108,16 +120,6 @@ class LoraLibrary:
 
     def _remember(self, lora: InstalledLora) -> None:
         self._installed[lora.air] = lora
-
-    def _in_local_folder(self) -> list[Adapter]:
-        """Read each time, so that a new file is found at once."""
-        if self._local is None or not self._local.is_dir():
-            return []
-        paths = sorted(path for path in self._local.iterdir() if path.suffix == ENDING)
-        return [
-            Adapter(air=path.stem, name=path.stem, weights=str(path), schedule=file_schedule(str(path)))
-            for path in paths
-        ]
 
     def _as_text(self, lora: InstalledLora) -> str:
         """A row; its file by name, so that the data folder can be moved."""

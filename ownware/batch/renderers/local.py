@@ -17,10 +17,9 @@ from ownware.batch.renderers.base import OnStep, Rendered
 from ownware.batch.renderers.defaults import complete_task
 from ownware.local_models import LocalModels, model_cache
 from ownware.options import OptionError, default_side
-from pipelines.catalog.catalog import Adapter, Catalog, CatalogError, ModelEntry
+from pipelines.catalog.catalog import Catalog, CatalogError, ModelEntry
 from pipelines.catalog.fingerprint import file_digest
 from pipelines.catalog.profiles import Profiles
-from pipelines.catalog.schedules import file_schedule
 from pipelines.errors import RenderError, UnsafeContent, first_line
 from pipelines.request import RenderRequest
 from server.api.access.client import Client
@@ -34,6 +33,7 @@ from server.media.decoding.decode import check_picture
 from server.media.encode import DEFAULT_QUALITY
 from server.media.store import Media
 from server.settings import Settings
+from server.tasks.lora_library import ENDING, lora_of_file, loras_in_folder
 from server.tasks.options import SafetyOptions, TaskOptions
 from server.tasks.pictures.picture_rules import check_pictures
 from server.tasks.resolve import assumed_request, to_request
@@ -44,7 +44,6 @@ if TYPE_CHECKING:
     from pipelines.models.checkpoint import LoadedModel
 
 _MILLION = 1_000_000
-_LORA_ENDING = ".safetensors"
 # No picture has an address here, and a path must not be taken for one.
 _NOBODY = Client(owner="", base_url="ownware:local", listens=False)
 
@@ -160,19 +159,19 @@ class LocalRenderer:
         return spec
 
     def _with_lora_files(self, task: WireTask) -> tuple[WireTask, Catalog]:
-        """The task with names in the place of LoRA files, and the catalogue with these and those of `lora_dir`."""
-        folder = [] if self._lora_dir is None else sorted(self._lora_dir.glob(f"*{_LORA_ENDING}"))
-        files = [_lora_row(path) for path in folder]
-        loras = []
+        """The task with names in the place of LoRA files, and the catalogue with these and those of `lora_dir`.
+
+        Of equal names a file of the task wins, then the catalogue's.
+        """
+        files, loras = [], []
         for lora in task.get("lora", []):
             path = Path(str(lora.get("model", ""))) if isinstance(lora, dict) else Path()
-            if path.suffix == _LORA_ENDING and path.is_file():
-                row = _lora_row(path)
-                files.insert(0, row)
-                lora = {**lora, "model": row.air}
+            if path.suffix == ENDING and path.is_file():
+                files.append(lora_of_file(path))
+                lora = {**lora, "model": path.stem}
             loras.append(lora)
         named = {**task, "lora": loras} if loras else task
-        return named, replace(self.catalog, loras=(*files, *self.catalog.loras))
+        return named, replace(self.catalog, loras=(*files, *self.catalog.loras, *loras_in_folder(self._lora_dir)))
 
     def _picture(self, name: str, text: str, spec: TaskSpec) -> Media:
         """A picture of a task that has been decoded once. Raises `ItemError`."""
@@ -196,10 +195,6 @@ class LocalRenderer:
         path = Path(self._folder.name, f"{uuid.uuid4()}.bin")
         path.write_bytes(data)
         return path
-
-
-def _lora_row(path: Path) -> Adapter:
-    return Adapter(air=path.stem, name=path.stem, weights=str(path), schedule=file_schedule(str(path)))
 
 
 def _item_error(error: TaskRejected | ApiError) -> ItemError:

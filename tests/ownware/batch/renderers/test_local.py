@@ -161,6 +161,18 @@ def test_the_folder_of_loras(tmp_path: Path) -> None:
     renderer.close()
 
 
+def test_of_loras_with_one_name_the_file_of_the_task_wins_and_then_the_catalogue(tmp_path: Path) -> None:
+    listed, in_folder, named = EMBEDDED_FOLDER / OUTLINES, tmp_path / "loras", tmp_path / "outlines.safetensors"
+    in_folder.mkdir()
+    for path in (in_folder / named.name, named):
+        path.write_bytes(listed.read_bytes())
+    renderer = LocalRenderer(Settings(data_dir=tmp_path, devices=("cpu",), weights="embedded", lora_dir=in_folder))
+    for model, weights in (("outlines", listed), (str(named), named)):
+        spec = renderer._spec(renderer.complete({**SMALL, "lora": [{"model": model}]}))
+        assert [lora.path for lora in spec.loras] == [weights]
+    renderer.close()
+
+
 async def test_the_time_that_a_server_has_learnt(tmp_path: Path) -> None:
     settings = Settings(data_dir=tmp_path, devices=("cpu",), weights="embedded")
     database = Database(tmp_path / DATABASE_NAME, [SCHEMA])
