@@ -3,8 +3,6 @@
 Imports torch when the first picture is rendered.
 """
 
-import base64
-import binascii
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -31,6 +29,7 @@ from server.jobs.timing.step_times import read_estimates
 from server.keys.key_table import DATABASE_NAME
 from server.media.decoding.decode import check_picture
 from server.media.encode import DEFAULT_QUALITY
+from server.media.inline_images import decode_data_uri
 from server.media.store import Media
 from server.settings import Settings
 from server.tasks.lora_library import ENDING, lora_of_file, loras_in_folder
@@ -175,7 +174,7 @@ class LocalRenderer:
 
     def _picture(self, name: str, text: str, spec: TaskSpec) -> Media:
         """A picture of a task that has been decoded once. Raises `ItemError`."""
-        path = self._inline(text) if text.startswith("data:") else Path(text)
+        path = self._inline(text) if text[:5].lower() == "data:" else Path(text)
         try:
             found = check_picture(path.read_bytes(), self._max_pixels)
         except OSError as error:
@@ -189,9 +188,9 @@ class LocalRenderer:
     def _inline(self, text: str) -> Path:
         """The file of a data URI."""
         try:
-            data = base64.b64decode(text.partition(",")[2], validate=True)
-        except binascii.Error as error:
-            raise ItemError(f"a data URI of the task is damaged: {error}") from error
+            data = decode_data_uri(text)
+        except MediaError as error:
+            raise ItemError(f"a data URI of the task is damaged: {error.message}") from error
         path = Path(self._folder.name, f"{uuid.uuid4()}.bin")
         path.write_bytes(data)
         return path

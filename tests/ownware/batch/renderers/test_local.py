@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -114,6 +115,15 @@ def test_a_damaged_data_uri(renderer: LocalRenderer) -> None:
     task = {**SMALL, "model": "runware:108@1", "inputs": {"seedImage": "data:image/png;base64,?"}}
     with pytest.raises(ItemError, match="a data URI of the task is damaged"):
         list(renderer.render(task, no_step))
+
+
+def test_a_percent_encoded_data_uri_is_the_same_picture(renderer: LocalRenderer, photo: str) -> None:
+    inline = f"DATA:image/png,{quote(Path(photo).read_bytes())}"
+    results = []
+    for text in (photo, inline):
+        task = {**SMALL, "model": "runware:108@1", "inputs": {"seedImage": text}}
+        results += [result.image.tobytes() for result in renderer.render(task, no_step)]
+    assert results[0] == results[1]
 
 
 def test_a_step_may_stop_the_picture(renderer: LocalRenderer) -> None:
