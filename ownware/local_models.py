@@ -52,6 +52,10 @@ class LocalModels:
 
         return ModelCache(self.device, replace(self.options, prompts=None)).get(entry)
 
+    def load_once(self, entry: ModelEntry) -> "LoadedModel":
+        """Load a model without a message, unless this process has it already. It stays loaded. Raises `LoadError`."""
+        return model_cache(self.device, replace(self.options, prompts=None)).get(entry)
+
 
 @functools.cache
 def model_cache(device: str, options: ModelOptions) -> "ModelCache":

@@ -8,7 +8,6 @@ import os
 import tempfile
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Literal, Unpack
 
@@ -20,7 +19,7 @@ from ownware.images.inputs import ImageInputs
 from ownware.images.options import Arguments, ImageInput, ImageOptions
 from ownware.images.request_builder import build_request
 from ownware.images.result import DEFAULT_QUALITY, ImageResult
-from ownware.local_models import LocalModels, model_cache
+from ownware.local_models import LocalModels
 from ownware.options import OptionError
 from pipelines import generate as pipeline
 from pipelines.errors import RenderError
@@ -120,7 +119,7 @@ def _render(options: ImageOptions, weights: Weights | None, device: str | None, 
         request, entry, warnings = build_request(options, models, settings, inputs)
         try:
             with _RENDERING:
-                loaded = model_cache(models.device, replace(settings.model_options, prompts=None)).get(entry)
+                loaded = models.load_once(entry)
                 generated = pipeline.generate(request, 0, loaded, entry, on_step or _ignore_step)
         except RenderError as error:
             if error.fault in ("weights", "result"):

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 from ownware.batch.item import BatchError, ItemError, WireTask
 from ownware.batch.renderers.base import OnStep, Rendered
 from ownware.batch.renderers.defaults import complete_task
-from ownware.local_models import LocalModels, model_cache
+from ownware.local_models import LocalModels
 from ownware.options import OptionError, default_side
-from pipelines.catalog.catalog import Catalog, CatalogError, ModelEntry
+from pipelines.catalog.catalog import Catalog, CatalogError
 from pipelines.catalog.fingerprint import file_digest
 from pipelines.catalog.profiles import Profiles
 from pipelines.errors import RenderError, UnsafeContent, first_line
@@ -40,7 +40,6 @@ from server.tasks.spec import TaskSpec
 
 if TYPE_CHECKING:
     from pipelines.generate import GeneratedImage
-    from pipelines.models.checkpoint import LoadedModel
 
 _MILLION = 1_000_000
 # No picture has an address here, and a path must not be taken for one.
@@ -117,7 +116,7 @@ class LocalRenderer:
 
         entry = spec.model
         try:
-            model = self._load(entry)
+            model = self._models.load_once(entry)
             generated = generate(request, index, model, entry, on_step)
             notes = (*warnings, *generated.warnings, *self._content_notes(spec, generated))
         except RenderError as error:
@@ -141,9 +140,6 @@ class LocalRenderer:
         if self._options.safety.action == "block":
             raise UnsafeContent
         return ("not safe for work",)
-
-    def _load(self, entry: ModelEntry) -> "LoadedModel":
-        return model_cache(self._models.device, replace(self._models.options, prompts=None)).get(entry)
 
     def _spec(self, task: WireTask) -> TaskSpec:
         """The task as the server would take it. Raises `ItemError` with all that is wrong."""

@@ -12,8 +12,8 @@ import pytest
 
 import ownware
 from ownware.batch.item import BatchError, Interrupted, ItemError
-from ownware.batch.renderers import local
 from ownware.batch.renderers.local import LocalRenderer
+from ownware.local_models import LocalModels
 from pipelines.catalog.catalog import EMBEDDED_FOLDER, OUTLINES
 from pipelines.errors import LoadError, SizeError
 from server.database import Database
@@ -148,7 +148,7 @@ def test_weights_that_are_gone_end_the_batch(
     def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(local.LocalRenderer, "_load", fail)
+    monkeypatch.setattr(LocalModels, "load_once", fail)
     with pytest.raises(kind, match=r"^[^\n]+$"):
         list(renderer.render(renderer.complete(SMALL), no_step))
 
