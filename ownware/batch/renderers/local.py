@@ -20,6 +20,7 @@ from pipelines.catalog.fingerprint import file_digest
 from pipelines.catalog.profiles import Profiles
 from pipelines.errors import RenderError, UnsafeContent, first_line
 from pipelines.request import RenderRequest
+from pipelines.sizes import native_size
 from server.api.access.client import Client
 from server.api.runware.dialect import parse_task
 from server.errors import ApiError, MediaError, TaskRejected
@@ -87,9 +88,8 @@ class LocalRenderer:
             return self._estimates.seconds(request)
         if not spec.model.embedded:
             return None
-        area = spec.model.native_area or request.width * request.height
-        side = 16 * max(1, round(area**0.5 / 16))
-        return Estimates().seconds(replace(request, width=side, height=side))
+        width, height = native_size(request.width, request.height, spec.model)
+        return Estimates().seconds(replace(request, width=width, height=height))
 
     def render(self, task: WireTask, on_step: OnStep) -> Iterator[Rendered]:
         """See `Renderer`."""
