@@ -3,7 +3,6 @@
 Knows pictures; knows no batch.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,9 +15,6 @@ from pipelines.pictures.image_files import open_image
 from pipelines.pictures.reader import show
 from server.media.encode import Encoding, encode
 from server.media.metadata import fits
-
-# Changes a result by its source, which is upright and in sRGB, and says what the user should know.
-SourceStep = Callable[[Image.Image, Image.Image], tuple[Image.Image, tuple[str, ...]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +32,8 @@ def result_file(rendered: Rendered, finish: Finish) -> tuple[bytes, tuple[str, .
     image, notes = rendered.image, rendered.notes
     kept = KeptMetadata()
     if finish.source is not None:
-        source = _shown(finish.source)
-        for step in _steps(finish):
-            image, said = step(image, source)
-            notes += said
+        image, said = _with_alpha(image, _shown(finish.source), finish)
+        notes += said
         if not finish.strip:
             kept = read_metadata(finish.source, image.size, finish.encoding.format)
             notes += kept.notes
@@ -54,17 +48,13 @@ def result_file(rendered: Rendered, finish: Finish) -> tuple[bytes, tuple[str, .
     return encode(image, encoding, text, exif=kept.exif, icc_profile=kept.icc_profile), notes
 
 
-def _steps(finish: Finish) -> tuple[SourceStep, ...]:
-    """What is done to a result with its source, in order."""
-
-    def alpha(image: Image.Image, source: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
-        if source.mode != "RGBA" or source.getchannel("A").getextrema() == (255, 255):
-            return image, ()
-        if finish.encoding.format == "JPG":
-            return image, ("a JPG has no transparency: it is white",)
-        return keep_alpha(image, source, None if finish.mask is None else _shown(finish.mask)), ()
-
-    return (alpha,)
+def _with_alpha(image: Image.Image, source: Image.Image, finish: Finish) -> tuple[Image.Image, tuple[str, ...]]:
+    """The result with the transparency of its source, which is upright and in sRGB, and notes for the user."""
+    if source.mode != "RGBA" or source.getchannel("A").getextrema() == (255, 255):
+        return image, ()
+    if finish.encoding.format == "JPG":
+        return image, ("a JPG has no transparency: it is white",)
+    return keep_alpha(image, source, None if finish.mask is None else _shown(finish.mask)), ()
 
 
 def _shown(path: Path) -> Image.Image:
