@@ -42,7 +42,7 @@ def test_every_name_draws_from_noise_and_from_a_picture(
     path.write_bytes(picture(64, 48))
     plain = RenderRequest(entry.air, "a", None, 64, 48, 1, sampler, 1.0, 7)
     for request in (plain, replace(plain, seed_image=Reference(path, "", 64, 48), strength=0.6)):
-        for steps in (1, 2, 8):
+        for steps in (1, 2, 8, 20):
             state = prepare(replace(request, steps=steps), 0, LoadedModel(checkpoint), entry)
             while state.step < state.total:
                 advance([state])
