@@ -12,12 +12,12 @@ from typing import Literal, cast
 
 import torch
 
-from accel.kernels.attention import attention_kernel, choose_attention
+from accel.kernels.attention import AUTO, attention_kernel, choose_attention
 from accel.kernels.block_graphs import BlockGraphs
 from accel.kernels.compiled_block import CompiledBlocks, Kernels
 from accel.kernels.cuda_capture import CudaCapture
 from accel.kernels.low_rank import LAYERS
-from accel.weights.placement import HostShare, place_transformer
+from accel.weights.placement import EVERYTHING_RESIDENT, HostShare, place_transformer
 from accel.weights.quantized.quantize import quantize
 from benchmarks.gpu.arithmetic import Work, forward_work
 from benchmarks.gpu.ceilings import Ceilings, Shapes, measure
@@ -49,8 +49,8 @@ class Case:
     """A text-to-image render: `side` pixels, `steps`, with guidance or without, decoded or latents alone.
 
     `kernels` are those of compiled blocks; None compiles none. `rank` is that of a LoRA on every layer of the blocks.
-    `batched` runs both branches as one batch, `graphs` replays captured graphs, and `tables` has the modulation from
-    tables.
+    `batched` runs both branches as one batch, and `graphs` replays captured graphs. `share` waits in host memory.
+    `attention` is a kernel, or `auto` for the fastest.
     """
 
     side: int
@@ -61,12 +61,13 @@ class Case:
     rank: int = 0
     batched: bool = False
     graphs: bool = False
-    tables: bool = False
+    share: HostShare = EVERYTHING_RESIDENT
+    attention: str = AUTO
 
     @property
     def plain(self) -> "Case":
         """The same render without a switch that changes how it is computed."""
-        return replace(self, kernels=None, batched=False, graphs=False, tables=False)
+        return replace(self, kernels=None, batched=False, graphs=False, share=EVERYTHING_RESIDENT, attention=AUTO)
 
 
 class Bench:
@@ -74,7 +75,7 @@ class Bench:
 
     def __init__(self, size: ModelSize, device: torch.device) -> None:
         self.size, self.device = size, device
-        self._built: tuple[Precision, bool] | None = None
+        self._built: tuple[Precision, HostShare] = "unquantized", EVERYTHING_RESIDENT
         self._models: RandomModels | None = None
         self._graphs: BlockGraphs | None = None
         self._compiled: dict[Kernels, CompiledBlocks] = {}
@@ -94,9 +95,9 @@ class Bench:
             Shapes(tokens, width, 4 * width, heads, tokens + PROMPT_TOKENS, copied),
         )
 
-    def models(self, precision: Precision = "unquantized", *, tables: bool = False) -> RandomModels:
-        """The models, built anew when others were built before. With `tables` the modulation layers are on the host."""
-        if self._models is None or self._built != (precision, tables):
+    def models(self, precision: Precision = "unquantized", share: HostShare = EVERYTHING_RESIDENT) -> RandomModels:
+        """The models, built anew when others were built before. The `share` waits in host memory."""
+        if self._models is None or self._built != (precision, share):
             self._models = None
             self._graphs = None
             free_memory()
@@ -105,18 +106,18 @@ class Bench:
                 quantize(
                     self._models.checkpoint.transformer, precision, skip=lambda name: not beside_the_modulation(name)
                 )
-            if tables:
+            if share != EVERYTHING_RESIDENT:
                 checkpoint = self._models.checkpoint
-                placed = place_transformer(checkpoint.transformer, self.device, HostShare(tables=True))
+                placed = place_transformer(checkpoint.transformer, self.device, share)
                 self._models = replace(self._models, checkpoint=replace(checkpoint, placed=placed))
-            self._built = precision, tables
+            self._built = precision, share
         return self._models
 
     def render(self, case: Case, precision: Precision = "unquantized") -> Figures:
         """Render a case once, after some steps that warm up. Returns its figures."""
-        models = self.models(precision, tables=case.tables)
+        models = self.models(precision, case.share)
         started = time.perf_counter()
-        with self.kernels():
+        with self.kernels(case.attention):
             state = self._begin(models, replace(case, steps=WARM_UP_STEPS))
             self._run(state)
             first = time.perf_counter() - started
@@ -137,16 +138,15 @@ class Bench:
 
     def profile(self, case: Case, precision: Precision = "unquantized") -> Figures:
         """Device seconds of one step by class of kernel, after some steps that warm up."""
-        state = self._begin(self.models(precision, tables=case.tables), replace(case, steps=WARM_UP_STEPS + 1))
-        with self.kernels():
+        state = self._begin(self.models(precision, case.share), replace(case, steps=WARM_UP_STEPS + 1))
+        with self.kernels(case.attention):
             for _ in range(WARM_UP_STEPS):
                 advance([state])
             return profile_by_class(lambda: advance([state]), self.device)
 
     def work(self, side: int, guidance: bool, reference_tokens: int = 0) -> Work:
         """The work of one step."""
-        precision, tables = self._built or ("unquantized", False)
-        _, rows, columns = grid(side, side, self.models(precision, tables=tables).checkpoint.vae)
+        _, rows, columns = grid(side, side, self.models(*self._built).checkpoint.vae)
         tokens = rows * columns + reference_tokens
         work = forward_work(self.size.transformer, tokens, PROMPT_TOKENS)
         return work + forward_work(self.size.transformer, tokens, NEGATIVE_TOKENS) if guidance else work
@@ -165,9 +165,9 @@ class Bench:
         }
 
     @contextmanager
-    def kernels(self) -> Iterator[None]:
-        """Inside the block attention has the device's fastest kernel, as a render of the server has."""
-        with attention_kernel(choose_attention(self.device, default_dtype(self.device)).kernel):
+    def kernels(self, attention: str = AUTO) -> Iterator[None]:
+        """Inside the block attention has this kernel. By default it is the device's fastest, as in a server."""
+        with attention_kernel(choose_attention(self.device, default_dtype(self.device), attention).kernel):
             yield
 
     def _begin(self, models: RandomModels, case: Case) -> RenderState:

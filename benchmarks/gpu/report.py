@@ -32,6 +32,8 @@ _SWITCHES = (
     ("`--batched-cfg on`", "close: rounding", "ours, compiled", "ours, compiled, one batch"),
     ("`--batched-cfg on`, half the side", "close: rounding", _SMALL, "ours, half the side, compiled, one batch"),
     ("`--modulation-tables on`", "bit-equal", "ours, compiled", "ours, compiled, tables"),
+    ("`--streamed-blocks 30`", "bit-equal", "ours, compiled", "ours, compiled, 30 blocks streamed"),
+    ("`--attention torch`", "close: rounding", "ours", "ours, attention of torch's choice"),
     ("`--precision fp8`", "lossy", "ours", "ours, fp8"),
     ("`--precision fp8`, compiled", "lossy", "ours, compiled", "ours, fp8, compiled"),
     ("a LoRA inside compiled blocks", "close: rounding", *(f"{_LORA}{end}" for end in ("", ", compiled"))),

@@ -7,8 +7,9 @@ from dataclasses import asdict, replace
 from functools import partial
 
 from accel.cache.strategies.dbcache import DBCache
-from accel.kernels.attention import choose_attention
+from accel.kernels.attention import TORCH, choose_attention
 from accel.kernels.compiled_block import SEPARATE, Kernels
+from accel.weights.placement import HostShare
 from benchmarks.cache_harness import SCHEDULE, STEPS, Harness
 from benchmarks.caches import run_cache_dit, run_diffusers, run_ours
 from benchmarks.gpu.bench import Bench, Case, Precision
@@ -22,6 +23,7 @@ from pipelines.models.devices import default_dtype
 COMPILE_SECONDS = 75  # a guess: two graphs took as long on two CPU cores
 BATCH_SECONDS = 40  # one graph more
 LORA_RANK = 64  # of the Lightning LoRAs
+STREAMED_BLOCKS = 30  # half of them
 DIFFERENCE_STEPS = 2  # enough to see a wrong loop, and short
 
 
@@ -64,7 +66,19 @@ def rows(bench: Bench, steps: int) -> list[Row]:
             BATCH_SECONDS + 16 * share,
         ),
         Row("ours, half the side, compiled, one batch", partial(bench.render, replace(small, batched=True)), 5),
-        Row("ours, compiled, tables", partial(bench.render, replace(compiled, tables=True)), 20 + 16 * share),
+        Row(
+            "ours, compiled, tables",
+            partial(bench.render, replace(compiled, share=HostShare(tables=True))),
+            20 + 16 * share,
+        ),
+        Row(
+            f"ours, compiled, {STREAMED_BLOCKS} blocks streamed",
+            partial(bench.render, replace(compiled, share=HostShare(STREAMED_BLOCKS))),
+            20 + 20 * share,
+        ),
+        Row(
+            "ours, attention of torch's choice", partial(bench.render, replace(long, attention=TORCH)), 15 + 20 * share
+        ),
         *_cache_rows(bench),
         Row("ours, 1.3 times the side", partial(bench.render, Case(_larger(side), steps)), 35 * share + 5),
         *_comparison_rows(bench),

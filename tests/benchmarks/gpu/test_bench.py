@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from accel.kernels.compiled_block import SEPARATE, CompiledBlocks
+from accel.weights.placement import HostShare
 from benchmarks.gpu.bench import Bench, Case
 from benchmarks.gpu.ceilings import Ceilings
 from benchmarks.random_models import ModelSize
@@ -55,9 +56,20 @@ def test_guidance_is_about_twice_the_work(bench: Bench) -> None:
     assert plain.total < guided.total < 2 * plain.total
 
 
-def test_one_batch_and_tables_change_the_latents_by_rounding_at_most(bench: Bench, figures: dict[str, Any]) -> None:
-    for switched, largest in ((replace(CASE, batched=True), 1e-4), (replace(CASE, tables=True), 0.0)):
-        assert bench.render(switched)["latents_relative_difference"] <= largest
+@pytest.mark.parametrize(
+    ("switched", "largest"),
+    [
+        (replace(CASE, batched=True), 1e-4),
+        (replace(CASE, share=HostShare(tables=True)), 0.0),
+        (replace(CASE, share=HostShare(1)), 0.0),
+        (replace(CASE, attention="math"), 1e-4),
+    ],
+    ids=["one batch", "tables", "streamed", "attention"],
+)
+def test_a_switch_changes_the_latents_by_rounding_at_most(
+    bench: Bench, figures: dict[str, Any], switched: Case, largest: float
+) -> None:
+    assert bench.render(switched)["latents_relative_difference"] <= largest
 
 
 def test_a_profile_of_one_step_has_the_products(bench: Bench) -> None:

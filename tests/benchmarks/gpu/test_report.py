@@ -32,6 +32,7 @@ def test_nothing_measured_is_said(tmp_path: Path) -> None:
 def test_every_switch_of_the_server_is_in_the_table() -> None:
     named = set(re.findall(r"`--([a-z-]+) ", report([])))
     switches = {"compile", "exactness", "fused_heads", "batched_cfg", "graphs", "precision", "modulation_tables"}
+    switches |= {"attention", "streamed_blocks"}
     assert switches <= set(Settings.model_fields)
     assert {name.replace("-", "_") for name in named} == switches
     rows_of_report = {row for _, _, *rows in module._SWITCHES for row in rows}
