@@ -47,16 +47,18 @@ def spell_job_ids(connection: sqlite3.Connection) -> None:
 
 def count_attempts(connection: sqlite3.Connection) -> None:
     """From version 0.1: a job that took the server down was tried again at each start, without an end."""
-    if not _has_column(connection, "attempts"):
-        connection.execute("ALTER TABLE jobs ADD COLUMN attempts INTEGER NOT NULL DEFAULT 0")
+    _add_columns(connection, "jobs", attempts="INTEGER NOT NULL DEFAULT 0")
 
 
 def name_dialects(connection: sqlite3.Connection) -> None:
     """From version 0.1: there was one dialect, and nothing was delivered."""
-    if not _has_column(connection, "dialect"):
-        connection.execute("ALTER TABLE jobs ADD COLUMN dialect TEXT NOT NULL DEFAULT 'runware'")
-        connection.execute("ALTER TABLE jobs ADD COLUMN webhook TEXT NOT NULL DEFAULT 'null'")
-        connection.execute("ALTER TABLE jobs ADD COLUMN upload TEXT NOT NULL DEFAULT 'null'")
+    _add_columns(
+        connection,
+        "jobs",
+        dialect="TEXT NOT NULL DEFAULT 'runware'",
+        webhook="TEXT NOT NULL DEFAULT 'null'",
+        upload="TEXT NOT NULL DEFAULT 'null'",
+    )
 
 
 def forget_inputs_as_sent(connection: sqlite3.Connection) -> None:
@@ -66,22 +68,19 @@ def forget_inputs_as_sent(connection: sqlite3.Connection) -> None:
 
 def estimate_jobs(connection: sqlite3.Connection) -> None:
     """From version 0.1: nobody knew how long a waiting job would take."""
-    if not _has_column(connection, "estimate"):
-        connection.execute("ALTER TABLE jobs ADD COLUMN estimate REAL NOT NULL DEFAULT 0")
+    _add_columns(connection, "jobs", estimate="REAL NOT NULL DEFAULT 0")
 
 
 def hold_ends(connection: sqlite3.Connection) -> None:
     """From version 0.1: nothing was uploaded, so no result could fail and no end had to wait."""
-    if not _has_column(connection, "held_end"):
-        connection.execute("ALTER TABLE jobs ADD COLUMN held_end TEXT")
-        connection.execute("ALTER TABLE results ADD COLUMN failure TEXT")
+    _add_columns(connection, "jobs", held_end="TEXT")
+    _add_columns(connection, "results", failure="TEXT")
 
 
 def keep_content_checks(connection: sqlite3.Connection) -> None:
     """From version 0.1: no image was checked."""
-    if not _has_column(connection, "safety"):
-        connection.execute("ALTER TABLE jobs ADD COLUMN safety TEXT")
-        connection.execute("ALTER TABLE results ADD COLUMN unsafe INTEGER")
+    _add_columns(connection, "jobs", safety="TEXT")
+    _add_columns(connection, "results", unsafe="INTEGER")
 
 
 def count_images(connection: sqlite3.Connection) -> None:
@@ -94,13 +93,15 @@ def count_images(connection: sqlite3.Connection) -> None:
 
 def keep_traces(connection: sqlite3.Connection) -> None:
     """From version 0.1: no task had a trace."""
-    if not _has_column(connection, "traceparent"):
-        connection.execute("ALTER TABLE jobs ADD COLUMN traceparent TEXT")
+    _add_columns(connection, "jobs", traceparent="TEXT")
 
 
-def _has_column(connection: sqlite3.Connection, name: str) -> bool:
-    """Whether the table of jobs has a column: a new database has all of them before its first migration."""
-    return any(row["name"] == name for row in connection.execute("PRAGMA table_info(jobs)"))
+def _add_columns(connection: sqlite3.Connection, table: str, **columns: str) -> None:
+    """Add the columns that a table does not have: a new database has all of them before its first migration."""
+    known = {row["name"] for row in connection.execute(f"PRAGMA table_info({table})")}
+    for name, declaration in columns.items():
+        if name not in known:
+            connection.execute(f"ALTER TABLE {table} ADD COLUMN {name} {declaration}")
 
 
 MIGRATIONS = (

@@ -4,14 +4,13 @@ Knows no worker and no wire format.
 """
 
 import sqlite3
-from contextlib import closing
 from dataclasses import astuple
 from pathlib import Path
 
 import structlog
 
 from pipelines.request import RenderRequest
-from server.database import Database
+from server.database import Database, read_only
 from server.jobs.estimates import Estimates, Group, Measured, Pace
 
 log = structlog.get_logger()
@@ -34,7 +33,7 @@ def read_estimates(path: Path) -> Estimates:
     if not path.is_file():
         return Estimates()
     try:
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+        with read_only(path.absolute()) as connection:
             return _estimates(connection)
     except sqlite3.Error:  # of an older version, without the table
         return Estimates()
