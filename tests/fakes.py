@@ -32,7 +32,7 @@ from server.jobs.workers.messages import (
 from server.media.decoding.decode import Picture, check_picture, rewrite_picture
 from server.media.decoding.decoder_pool import DecoderPool
 from server.media.encode import encode
-from server.sharing import ALONE
+from server.options.sharing import ALONE
 
 if TYPE_CHECKING:
     from server.errors import Failure

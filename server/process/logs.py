@@ -11,7 +11,7 @@ from typing import Any
 
 import structlog
 
-from server.log_options import LogOptions
+from server.options.log_options import LogOptions
 from server.process.log_stream import LogStream
 
 

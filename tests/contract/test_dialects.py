@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from server.settings import DIALECTS
+from server.options.access import DIALECTS
 from tests.fakes import picture
 from tests.live import API_KEY, LiveServer
 

@@ -9,7 +9,8 @@ from starlette.testclient import TestClient
 from pipelines.catalog.catalog import Catalog
 from server.app import SURFACES, create_app
 from server.media.store import MediaStore
-from server.settings import DIALECTS, Settings
+from server.options.access import DIALECTS
+from server.settings import Settings
 from tests.fakes import FakeWorker
 from tests.server.conftest import error_of, new_task, post
 

@@ -4,12 +4,9 @@ import pytest
 from pydantic import ValidationError
 from pydantic_settings import CliApp
 
-from pipelines.models.planning.cards import GIB
-from pipelines.models.planning.entries import PlanOptions
-from pipelines.models.planning.planner import Wishes
 from pipelines.models.residency.options import PromptFolder
-from server.settings import CLIENT_KEY, Settings, expand_ranges, unknown_variables
-from server.sharing import ALONE, Sharing
+from server.options.sharing import ALONE, Sharing
+from server.settings import CLIENT_KEY, Settings, unknown_variables
 
 
 @pytest.fixture(autouse=True)
@@ -109,48 +106,6 @@ def test_each_option_is_a_flag_and_a_variable(monkeypatch: pytest.MonkeyPatch) -
     assert differing == [name for name, (_, flag) in values.items() if flag != "true"]
 
 
-@pytest.mark.parametrize(
-    "flag",
-    [
-        "--port=x",
-        "--port=70000",
-        "--public-url=box",
-        "--public-url=ftp://box",
-        "--public-url=http://box:99999",
-        "--public-url=http://box:port",
-        "--public-url=http://:80",
-        "--public-url=http://box/?a",
-        "--cors-origins=app.example",
-        "--cors-origins=https://app.example/page",
-        "--allowed-hosts=http://box",
-        "--allowed-hosts=box:8000",
-        "--devices=,",
-        "--dialects=,",
-        "--dialects=runwear",
-        "--result-ttl=59",
-        "--webhook-secret=whsec_short",
-        "--webhook-delays=1,-1",
-        "--webhook-delays=soon",
-        "--webhook-delays=nan",
-        "--webhook-timeout=0",
-        "--upload-timeout=0",
-        "--attention=flash3",
-        "--warm-words=0",
-        "--warm-words=16-x",
-        "--warm-words=16-1025",
-    ],
-)
-def test_wrong_values(flag: str) -> None:
-    with pytest.raises(ValidationError):
-        CliApp.run(Settings, cli_args=[flag])
-
-
-def test_lengths_are_numbers_and_ranges() -> None:
-    assert Settings(warm_words="16-18, 6").warm_words == (6, 16, 17, 18)  # pyright: ignore[reportArgumentType]
-    assert Settings(warm_words="").warm_words == ()  # pyright: ignore[reportArgumentType]
-    assert Settings().warm_words == expand_ranges("6,16-64")
-
-
 def test_the_packages_of_flash_attention_have_short_names() -> None:
     names = {name: Settings(attention=name).model_options.attention for name in ("fa3", "cudnn", "auto")}
     assert names == {"fa3": "flash FA3", "cudnn": "cudnn", "auto": "auto"}
@@ -167,20 +122,6 @@ def test_a_variable_that_is_no_option() -> None:
     assert message == "OWNWARE_PROT is no option of ownware; did you mean OWNWARE_PORT?"
     assert unknown_variables({"OWNWARE_XYZZY": "1"}) == ["OWNWARE_XYZZY is no option of ownware"]
     assert unknown_variables({CLIENT_KEY: "a key of the commands"}) == []
-
-
-def test_the_options_of_the_plan() -> None:
-    assert Settings().plan_options == PlanOptions(None, wishes=Wishes("auto", "auto", 1.3))
-    options = Settings(vram=12.5, precision="fp8", encoder_precision="nf4", exact_factor=2).plan_options
-    assert options == PlanOptions(int(12.5 * GIB), wishes=Wishes("fp8", "nf4", 2))
-    larger = Settings(plan_size="2048x1024", plan_references=2).plan_options
-    assert (larger.size, larger.references) == ((2048, 1024), 2)
-
-
-@pytest.mark.parametrize("size", ["1024", "x", "1000x1024", "4096x64", "1024x1024x3"])
-def test_a_size_that_no_image_can_have(size: str) -> None:
-    with pytest.raises(ValidationError, match="must be a size such as 1328x800, with sides that are multiples of 16"):
-        Settings(plan_size=size)
 
 
 def test_prompt_encodings_are_kept_in_the_data_folder(tmp_path: Path) -> None:

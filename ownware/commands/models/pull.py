@@ -27,7 +27,7 @@ def pull(
     from ownware.models.rows import UnknownModel, find_sources, read_catalog
     from pipelines.catalog.catalog import CatalogError
     from pipelines.catalog.hub.errors import HubError
-    from server.log_options import LogOptions
+    from server.options.log_options import LogOptions
     from server.process.logs import configure_logs
 
     configure_logs(LogOptions("info"))

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from pipelines.models.engaged import Engaged
 from server.jobs.workers.messages import RenderJob, Reply
-from server.sharing import Sharing
+from server.options.sharing import Sharing
 
 
 class WorkerDied(Exception):

@@ -40,7 +40,7 @@ from server.jobs.workers.messages import (
     Watch,
 )
 from server.jobs.workers.open_job import Image, Opened, OpenJob
-from server.sharing import Sharing
+from server.options.sharing import Sharing
 
 log = structlog.get_logger()
 

@@ -21,10 +21,10 @@ from server.jobs.workers.image_writer import ImageWriter
 from server.jobs.workers.inbox import ConnectionInbox
 from server.jobs.workers.messages import Ready, StartFailed
 from server.jobs.workers.render_loop import RenderLoop, Stopped, Writer
-from server.log_options import LogOptions
+from server.options.log_options import LogOptions
+from server.options.sharing import ALONE, Sharing
 from server.process.log_stream import protect_standard_streams
 from server.process.logs import configure_logs
-from server.sharing import ALONE, Sharing
 
 log = structlog.get_logger()
 

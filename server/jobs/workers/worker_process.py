@@ -32,9 +32,9 @@ from server.jobs.workers.messages import (
     Stop,
     Watch,
 )
-from server.log_options import LogOptions
+from server.options.log_options import LogOptions
+from server.options.sharing import ALONE, Sharing
 from server.process.stderr_tail import StderrTail
-from server.sharing import ALONE, Sharing
 
 if TYPE_CHECKING:
     from pipelines.models.engaged import Engaged

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from server.settings import DIALECTS, Settings
+from server.options.access import DIALECTS
+from server.settings import Settings
 from tests.fakes import FakeWorker
 from tests.server.api.evolink.conftest import PICTURE
 from tests.server.conftest import new_task, post

@@ -10,8 +10,8 @@ from pipelines.errors import LoadError
 from pipelines.models.residency.options import ModelOptions
 from server.jobs.workers.messages import Ready
 from server.jobs.workers.worker import serve
-from server.log_options import LogOptions
-from server.sharing import Sharing
+from server.options.log_options import LogOptions
+from server.options.sharing import Sharing
 from tests.fakes import FakeWriter
 
 

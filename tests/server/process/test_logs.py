@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import structlog
 
-from server.log_options import LogOptions
+from server.options.log_options import LogOptions
 from server.process.logs import configure_logs
 
 

@@ -23,7 +23,7 @@ from server.jobs.timing.silence import SilenceLimits
 from server.jobs.timing.step_times import StepTimes
 from server.keys.api_key import NO_LIMITS
 from server.media.store import MediaStore
-from server.sharing import Sharing
+from server.options.sharing import Sharing
 from server.tasks.task_ids import IdClaims
 from tests.fakes import FakeWorker
 from tests.server.jobs.common import ended, submission, until

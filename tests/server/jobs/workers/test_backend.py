@@ -14,8 +14,8 @@ from pipelines.models.residency.options import DEFAULT_OPTIONS
 from server.jobs.workers.backend import Worker, WorkerDied, WorkerStartFailed
 from server.jobs.workers.messages import Cancelled, Finished, ImageWritten, Output, Preview, Progress, RenderJob
 from server.jobs.workers.worker_process import WorkerProcess
-from server.log_options import LogOptions
 from server.media.encode import Encoding
+from server.options.log_options import LogOptions
 from tests.fakes import FakeWorker
 from tests.server.jobs import fake_mains
 from tests.server.jobs.common import REQUEST

@@ -37,7 +37,7 @@ from server.jobs.workers.messages import (
 )
 from server.jobs.workers.render_loop import RenderLoop, Stopped, Writer
 from server.media.encode import Encoding
-from server.sharing import ALONE, Sharing
+from server.options.sharing import ALONE, Sharing
 from tests.fakes import FakeImage, FakeWriter, write_flat_image
 from tests.server.jobs.common import REQUEST
 

@@ -13,8 +13,8 @@ from pipelines.errors import LoadError
 from pipelines.models.residency.options import DEFAULT_OPTIONS
 from server.jobs.workers import worker
 from server.jobs.workers.messages import Ready, StartFailed, Stop
-from server.log_options import LogOptions
-from server.sharing import ALONE, Sharing
+from server.options.log_options import LogOptions
+from server.options.sharing import ALONE, Sharing
 from tests.fakes import FakeWriter
 
 

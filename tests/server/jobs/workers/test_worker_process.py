@@ -16,8 +16,8 @@ from server.jobs.workers import worker_process
 from server.jobs.workers.backend import WorkerDied
 from server.jobs.workers.messages import Finished, Output, RenderJob
 from server.jobs.workers.worker_process import WorkerMain, WorkerProcess
-from server.log_options import LogOptions
 from server.media.encode import Encoding
+from server.options.log_options import LogOptions
 from tests.server.jobs import fake_mains
 from tests.server.jobs.common import REQUEST, until
 

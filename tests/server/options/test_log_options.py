@@ -1,6 +1,6 @@
 import pickle
 
-from server.log_options import LogOptions
+from server.options.log_options import LogOptions
 
 
 def test_they_reach_another_process() -> None:
