@@ -27,7 +27,7 @@ _PACKAGES = ("fa3", "fa4")  # replace the flash attention of torch
 
 
 # The fields of a base come after those of the bases that follow it: the help is in the order of a reader.
-class Settings(LimitSettings, TaskSettings, RenderingSettings, AccessSettings, BaseSettings):
+class Settings(BaseSettings, LimitSettings, TaskSettings, RenderingSettings, AccessSettings):
     """Serve Qwen-Image and Qwen-Image-Edit over Runware's API."""
 
     model_config = SettingsConfigDict(
