@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
 from pipelines.models.residency.options import ModelOptions, PromptFolder
 from server.options.access import AccessSettings
@@ -27,7 +27,7 @@ _PACKAGES = ("fa3", "fa4")  # replace the flash attention of torch
 
 
 # The fields of a base come after those of the bases that follow it: the help is in the order of a reader.
-class Settings(BaseSettings, LimitSettings, TaskSettings, RenderingSettings, AccessSettings):
+class Settings(LimitSettings, TaskSettings, RenderingSettings, AccessSettings):
     """Serve Qwen-Image and Qwen-Image-Edit over Runware's API."""
 
     model_config = SettingsConfigDict(

@@ -4,15 +4,15 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, Field, ValidationInfo, field_validator
-from pydantic_settings import NoDecode
+from pydantic import Field, ValidationInfo, field_validator
+from pydantic_settings import BaseSettings, NoDecode
 
 # Every dialect by its name, as `server.app` serves them.
 DIALECTS = ("runware", "evolink", "openai", "wavespeed", "runpod")
 ALL = "all"
 
 
-class AccessSettings(BaseModel):
+class AccessSettings(BaseSettings):
     """Addresses, names, keys and dialects."""
 
     host: str = Field(default="127.0.0.1", description="Address to listen on; 0.0.0.0 for every interface.")

@@ -1,9 +1,10 @@
 """The options that bound time, space and the queue. A part of `Settings`."""
 
-from pydantic import BaseModel, Field
+from pydantic import Field
+from pydantic_settings import BaseSettings
 
 
-class LimitSettings(BaseModel):
+class LimitSettings(BaseSettings):
     """Seconds, megabytes and numbers of tasks."""
 
     hang_seconds: float = Field(

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field, field_validator
-from pydantic_settings import NoDecode
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, NoDecode
 
 from pipelines.limits import SIDE_MULTIPLE, is_side
 from pipelines.models.planning.cards import GIB
@@ -15,7 +15,7 @@ from pipelines.models.planning.planner import Wish, Wishes
 MAX_WARM_WORDS = 1024
 
 
-class RenderingSettings(BaseModel):
+class RenderingSettings(BaseSettings):
     """Models, devices, kernels, precisions and memory."""
 
     models: Path | None = Field(default=None, description="A models.toml of your own instead of the built-in one.")

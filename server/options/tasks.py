@@ -3,13 +3,13 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field, field_validator
-from pydantic_settings import NoDecode
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, NoDecode
 
 from server.delivery.signatures import secret_key
 
 
-class TaskSettings(BaseModel):
+class TaskSettings(BaseSettings):
     """Parameters, LoRAs, content checks, webhooks and uploads."""
 
     face_refinement: bool = Field(
