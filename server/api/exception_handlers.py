@@ -11,7 +11,16 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from server.api.dialect import Surface
-from server.errors import ApiError, InvalidRequest, MethodNotAllowed, NotFound, TaskRejected
+from server.errors import (
+    ApiError,
+    InvalidParameter,
+    InvalidRequest,
+    MethodNotAllowed,
+    MissingParameter,
+    NotFound,
+    TaskRejected,
+    UnknownParameter,
+)
 from server.storage import unforeseen_error
 
 
@@ -43,7 +52,7 @@ def _api_error(request: Request, error: Exception) -> ApiError:
     if isinstance(error, ApiError):
         return error
     if isinstance(error, RequestValidationError):
-        return InvalidRequest("The request cannot be read.")
+        return _query_error(error) or InvalidRequest("The request cannot be read.")
     if not isinstance(error, HTTPException):
         return unforeseen_error(error)
     if error.status_code == 404:
@@ -51,3 +60,18 @@ def _api_error(request: Request, error: Exception) -> ApiError:
     if error.status_code == 405:
         return MethodNotAllowed(f"{request.method} does not apply to {request.url.path}. Send tasks with POST.")
     return InvalidRequest("The request cannot be read.")
+
+
+def _query_error(refused: RequestValidationError) -> ApiError | None:
+    """The first error of a query. None when another part of the request is at fault."""
+    for found in refused.errors():
+        place, *names = found["loc"]
+        if place != "query" or not names:
+            continue
+        name = str(names[0])
+        if found["type"] == "extra_forbidden":
+            return UnknownParameter(f"The parameter '{name}' does not exist here.", parameter=name)
+        if found["type"] == "missing":
+            return MissingParameter(name, f"Missing '{name}' parameter.")
+        return InvalidParameter(name, f"Invalid value for '{name}' parameter. {found['msg']}.")
+    return None

@@ -1,10 +1,11 @@
 """FastAPI's own errors, each in the dialect of its path."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
-from fastapi import FastAPI
+from fastapi import FastAPI, Query
 from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.testclient import TestClient
@@ -97,3 +98,32 @@ def test_a_method_that_does_not_apply_is_answered_with_those_that_do(app: FastAP
     app.add_api_route("/v2", lambda: None, methods=["GET"])
     response = TestClient(app).post("/v2")
     assert (response.status_code, response.headers["Allow"]) == (405, "GET")
+
+
+@pytest.mark.parametrize(
+    ("query", "code"),
+    [("", "missingNumber"), ("number=x", "invalidNumber"), ("number=1&name=x", "invalidName")],
+)
+def test_an_error_of_a_query_names_its_parameter(app: FastAPI, query: str, code: str) -> None:
+    @app.get("/v2/counts")
+    def counts(number: int, name: int = 0) -> None: ...
+
+    response = TestClient(app).get(f"/v2/counts?{query}")
+    assert (response.status_code, response.json()) == (400, ["other", code])
+
+
+def test_an_unknown_parameter_of_a_query_is_named(app: FastAPI) -> None:
+    class Names(BaseModel):
+        model_config = ConfigDict(extra="forbid")
+
+    @app.get("/v2/names")
+    def names(query: Annotated[Names, Query()]) -> None: ...
+
+    assert TestClient(app).get("/v2/names?x=1").json() == ["other", "unknownParameter"]
+
+
+def test_an_error_of_another_part_names_nothing(app: FastAPI) -> None:
+    @app.get("/v2/items/{number}")
+    def item(number: int) -> None: ...
+
+    assert TestClient(app).get("/v2/items/x").json() == ["other", "invalidRequest"]
