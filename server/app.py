@@ -30,7 +30,7 @@ from server.api.openapi import install_docs
 from server.api.page import page_route
 from server.api.page.static_files import load_static_files
 from server.api.response_headers import WARNINGS_HEADER
-from server.api.routes import health, images, metrics, receipts, server_state, task_events, task_log, tasks
+from server.api.routes import gallery, health, images, metrics, receipts, server_state, task_events, task_log, tasks
 from server.api.runpod.surface import RunpodSurface
 from server.api.runware.surface import RunwareSurface
 from server.api.services import Services
@@ -60,10 +60,12 @@ from server.jobs.workers.backend import Worker
 from server.keys import key_table, usage
 from server.keys.key_table import DATABASE_NAME, KeyTable
 from server.keys.usage import Usage
+from server.media import gallery as gallery_tables
 from server.media import store as media_tables
 from server.media.decoding.decoder_pool import DecoderPool
 from server.media.fetching.checked_transport import CheckedTransport
 from server.media.fetching.fetch import Fetcher
+from server.media.gallery import Gallery
 from server.media.inputs import InputImages
 from server.media.store import MediaStore
 from server.metrics import Metrics
@@ -98,6 +100,7 @@ BODIES, LEAST_BODY_BUDGET = 2.5, 50 * MILLION
 SURFACES = (RunwareSurface, EvoLinkSurface, OpenAISurface, WaveSpeedSurface, RunpodSurface)
 TABLES = (
     media_tables.SCHEMA,
+    gallery_tables.SCHEMA,
     job_tables.SCHEMA,
     unprepared.SCHEMA,
     lora_tables.SCHEMA,
@@ -194,6 +197,7 @@ def create_app(settings: Settings, catalog: Catalog, workers: Sequence[Worker]) 
     app.include_router(page_route.router(load_static_files() if settings.page else None))
     app.include_router(images.router(services.media))
     app.include_router(receipts.router(services.jobs, services.media))
+    app.include_router(gallery.router(services))
     app.include_router(tasks.router(services.tasks, services.keys))
     writers = {surface.name: surface for surface in surfaces if isinstance(surface, ItemWriter)}
     app.include_router(task_events.router(services, EventWriter(writers)))
@@ -285,6 +289,7 @@ def _services(
         options=options,
         database=database,
         media=media,
+        gallery=Gallery(database, media),
         decoders=decoders,
         inputs=inputs,
         ids=ids,

@@ -13,6 +13,7 @@ from server.jobs.store import JobStore
 from server.keys.usage import Usage
 from server.media.decoding.decoder_pool import DecoderPool
 from server.media.fetching.fetch import Fetcher
+from server.media.gallery import Gallery
 from server.media.inputs import InputImages
 from server.media.store import MediaStore
 from server.tasks.cancel_scopes import CancelScopes
@@ -37,6 +38,7 @@ class Services:
     options: TaskOptions
     database: Database
     media: MediaStore
+    gallery: Gallery
     decoders: DecoderPool
     inputs: InputImages
     ids: TaskIds

@@ -1,4 +1,4 @@
-"""The rows of jobs with what belongs to them elsewhere: the id of the task, and what its webhook is told.
+"""The rows of jobs with what belongs to them elsewhere: the id of the task, its images, and what its webhook is told.
 
 Everything runs inside a transaction of the caller. Knows no worker and no wire format.
 """
@@ -11,8 +11,9 @@ import structlog
 
 from server.delivery.outbox import add_delivery
 from server.errors import Failure
-from server.jobs.job import Job, State, Submission
+from server.jobs.job import Job, Result, State, Submission
 from server.jobs.rows import UnreadableJob, failure_text, insert_job, read_job, repair_job
+from server.media.gallery import list_image
 
 log = structlog.get_logger()
 
@@ -98,11 +99,21 @@ class JobTable:
         return len(deleted)
 
 
-def tell_result(connection: sqlite3.Connection, job: Job, position: int | None) -> None:
-    """Put a webhook's notice of a result into the outbox, if it is told of each."""
-    webhook = job.submission.webhook
-    if webhook is not None and webhook.each_result:
-        add_delivery(connection, job.id, "webhook", position, webhook.url, webhook.delays)
+def tell_result(connection: sqlite3.Connection, job: Job, result: Result) -> None:
+    """List an image for its owner, and put a webhook's notice into the outbox, if it is told of each result."""
+    work = job.submission
+    list_image(
+        connection,
+        result.image_uuid,
+        owner=work.owner,
+        task_uuid=work.task_uuid,
+        model=work.request.model,
+        prompt=work.request.prompt,
+        seed=result.seed,
+        unsafe=result.unsafe,
+    )
+    if work.webhook is not None and work.webhook.each_result:
+        add_delivery(connection, job.id, "webhook", result.index, work.webhook.url, work.webhook.delays)
 
 
 def _tell_end(connection: sqlite3.Connection, job: Job) -> None:

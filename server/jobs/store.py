@@ -171,7 +171,7 @@ class JobStore:
             if upload := job.submission.upload:
                 add_delivery(connection, job_id, "upload", result.index, upload.url, UPLOAD_DELAYS)
             else:
-                tell_result(connection, job, result.index)
+                tell_result(connection, job, result)
             return job
 
         return await self._deliver(work)
@@ -197,13 +197,13 @@ class JobStore:
             job_id = delivery.job_id
             if failure is not None:
                 set_result_failure(connection, job_id, delivery.position, failure)
-            tell_result(connection, self._table.read(connection, job_id), delivery.position)
+            job = self._table.read(connection, job_id)
+            result = next(result for result in job.results if result.index == delivery.position)
+            tell_result(connection, job, result)
             held = None if uploads_wait(connection, job_id) else held_end(connection, job_id)
             if held is not None:
                 self._table.end(connection, job_id, *held)
-            job = self._table.read(connection, job_id)
-            result = next(result for result in job.results if result.index == delivery.position)
-            return UploadEnd(job, result, ends_job=held is not None)
+            return UploadEnd(self._table.read(connection, job_id), result, ends_job=held is not None)
 
         return await self._deliver(work)
 

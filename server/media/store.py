@@ -9,7 +9,7 @@ import sqlite3
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal
 
@@ -130,7 +130,7 @@ class MediaStore:
     ) -> Media | None:
         query = f"UPDATE media SET {_LATER} WHERE owner = ? AND kind = ? AND sha256 = ? RETURNING *"
         known = connection.execute(query, (expires, owner, kind, digest)).fetchall()
-        return self._media(known[0]) if known else None
+        return self.from_row(known[0]) if known else None
 
     async def adopt(self, media: Media) -> None:
         """Add a row for an image whose file exists."""
@@ -142,7 +142,7 @@ class MediaStore:
         def work(connection: sqlite3.Connection) -> Media | None:
             query = f"UPDATE media SET {_LATER} WHERE uuid = ? RETURNING *"
             found = connection.execute(query, (expires, media.uuid)).fetchall()
-            return self._media(found[0]) if found else None
+            return self.from_row(found[0]) if found else None
 
         return await self._database.run(work)
 
@@ -154,7 +154,7 @@ class MediaStore:
             row = connection.execute(query, (media_uuid.lower(), time.time())).fetchone()
             if row is None or (owner is not None and row["owner"] != owner):
                 return None
-            media = self._media(row)
+            media = self.from_row(row)
             return media if media.path.is_file() else None
 
         return await self._database.run(work)
@@ -168,7 +168,7 @@ class MediaStore:
 
         def work(connection: sqlite3.Connection) -> tuple[bool, list[Media]]:
             query = "UPDATE media SET expires = 0 WHERE uuid = ? AND owner = ? AND expires IS NOT 0 RETURNING *"
-            found = [self._media(row) for row in connection.execute(query, key).fetchall()]
+            found = [self.from_row(row) for row in connection.execute(query, key).fetchall()]
             return bool(found), self._delete_rows(connection, found)
 
         found, gone = await self._database.run(work)
@@ -180,7 +180,7 @@ class MediaStore:
 
         def work(connection: sqlite3.Connection) -> list[Media]:
             query = "SELECT * FROM media WHERE expires <= ?"
-            found = [self._media(row) for row in connection.execute(query, (now,)).fetchall()]
+            found = [self.from_row(row) for row in connection.execute(query, (now,)).fetchall()]
             return self._delete_rows(connection, found)
 
         return await self._delete_files(await self._database.run(work))
@@ -213,9 +213,10 @@ class MediaStore:
             ),
         )
 
-    def _media(self, row: sqlite3.Row) -> Media:
-        fields = {name: row[name] for name in row.keys() if name != "file"}  # noqa: SIM118  a Row iterates its values
-        return Media(path=self._folder / row["file"], **fields)
+    def from_row(self, row: sqlite3.Row) -> Media:
+        """The image of a row, which may have columns of other tables too."""
+        values = {field.name: row[field.name] for field in fields(Media) if field.name != "path"}
+        return Media(path=self._folder / row["file"], **values)
 
 
 def digest_of(data: bytes) -> str:

@@ -96,6 +96,21 @@ def keep_traces(connection: sqlite3.Connection) -> None:
     _add_columns(connection, "jobs", traceparent="TEXT")
 
 
+def list_images(connection: sqlite3.Connection) -> None:
+    """From version 0.1: nobody could ask for the images of a key. A request that cannot be read lists none."""
+    readable = "iif(json_valid(request), json_extract(request, '$.{}'), NULL)"
+    found = connection.execute(
+        f"SELECT image_uuid, jobs.owner, task_uuid, {readable.format('model')}, {readable.format('prompt')} AS prompt, "
+        "seed, unsafe FROM results JOIN jobs ON jobs.id = job_id JOIN media ON media.uuid = image_uuid "
+        "WHERE prompt IS NOT NULL ORDER BY media.created"
+    ).fetchall()
+    connection.executemany(
+        "INSERT OR IGNORE INTO gallery (image_uuid, owner, task_uuid, model, prompt, folded_prompt, seed, unsafe) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        [(*row[:5], row[4].casefold(), *row[5:]) for row in map(tuple, found)],
+    )
+
+
 def _add_columns(connection: sqlite3.Connection, table: str, **columns: str) -> None:
     """Add the columns that a table does not have: a new database has all of them before its first migration."""
     known = {row["name"] for row in connection.execute(f"PRAGMA table_info({table})")}
@@ -115,4 +130,5 @@ MIGRATIONS = (
     keep_content_checks,
     count_images,
     keep_traces,
+    list_images,
 )

@@ -1,4 +1,4 @@
-"""OpenAI's Images API as it is served: `/v1/images/…`, `/v1/models`, and the same under `/openai`."""
+"""OpenAI's Images API as it is served: images, models, and the same under `/openai`."""
 
 import time
 from collections.abc import Mapping
@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from server.api.access.client import Client
+from server.api.generations_route import ROUTE as GENERATIONS
 from server.api.openai_images import openapi
 from server.api.openai_images.calls import ImageCalls, error_answer
 from server.api.openai_images.dialect import NAME, OpenAIDialect
@@ -20,6 +21,7 @@ from server.errors import ApiError, NotFound
 
 PREFIX = "/openai"
 MODELS, EDITS = "/v1/models", "/v1/images/edits"
+VARIATIONS = "/v1/images/variations"  # nothing is there, and its clients read that in their own words
 OWNER = "ownware"
 
 
@@ -29,7 +31,7 @@ class OpenAISurface:
     name: ClassVar[str] = NAME
     prefix: ClassVar[str] = PREFIX
     schema: ClassVar[str] = ""
-    paths: ClassVar[tuple[str, ...]] = ("/v1/images/", MODELS, PREFIX)
+    paths: ClassVar[tuple[str, ...]] = (GENERATIONS, EDITS, VARIATIONS, MODELS, PREFIX)
 
     def __init__(self, services: Services) -> None:
         self._services = services

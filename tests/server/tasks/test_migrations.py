@@ -177,3 +177,16 @@ def test_the_images_of_the_kept_jobs_count_once(settings: Settings, catalog: Cat
     for _ in range(2):
         with TestClient(create_app(settings, catalog, [worker])) as client:
             assert post(client, asking).json()["data"][0]["usage"]["total"]["requests"] == 2
+
+
+def test_images_of_before_are_listed(settings: Settings, catalog: Catalog, worker: FakeWorker) -> None:
+    path = settings.data_dir / "ownware.sqlite"
+    with TestClient(create_app(settings, catalog, [worker])) as client:
+        post(client, new_task(positivePrompt="EIN GRÜNER KREIS"), new_task())
+        listed = client.get("/v1/images").json()
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.executescript("DROP TABLE gallery; PRAGMA user_version = 10;")
+        connection.execute("UPDATE jobs SET request = 'no JSON' WHERE id = 2")
+    with TestClient(create_app(settings, catalog, [worker])) as client:
+        assert client.get("/v1/images").json()["images"] == listed["images"][1:]
+        assert len(client.get("/v1/images?prompt=gr%C3%BCner").json()["images"]) == 1
