@@ -1,8 +1,13 @@
-"""What the tests of the page do with its form."""
+"""What the tests of the page do with its form, and with the API beside it."""
 
+import uuid
 from pathlib import Path
+from typing import Any
 
+import httpx2
 from playwright.sync_api import Locator, Page, expect
+
+from tests.live import LiveServer
 
 PROMPT = "a large red circle at the center on a white background"
 
@@ -45,3 +50,21 @@ def drop(page: Page, selector: str, *files: tuple[str, str, bytes]) -> None:
 def drop_picture(page: Page, selector: str, path: Path) -> None:
     """Drop a PNG on an element."""
     drop(page, selector, (path.name, "image/png", path.read_bytes()))
+
+
+def post(server: LiveServer, **task: Any) -> dict[str, Any]:
+    """Send one task, and return its first item."""
+    body = [{"taskUUID": str(uuid.uuid4()), **task}]
+    return httpx2.post(server.api, json=body, timeout=60).json()["data"][0]
+
+
+def render(server: LiveServer, **members: Any) -> str:
+    """Make a small picture, and return the name of its file."""
+    task = {"model": "runware:108@1", "positivePrompt": PROMPT, "width": 128, "height": 128, "steps": 4, "seed": 7}
+    return Path(post(server, taskType="imageInference", **task | members)["imageURL"]).name
+
+
+def look(page: Page, server: LiveServer, file: str, more: str = "") -> None:
+    """Open the view of a picture, and wait for its receipt."""
+    page.goto(f"{server.url}/#/picture?image={file}{more}")
+    expect(page.locator(".facts")).to_be_visible()

@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from tests.browser.conftest import Console
+from tests.browser.forms import look, render
 from tests.live import LiveServer
 from tests.sources import ROOT
 
@@ -53,6 +55,12 @@ def test_no_view_violates_a_rule_of_accessibility(
     open_page.keyboard.press("Escape")
     open_page.get_by_role("button", name="API key").click()
     assert violations(open_page) == []
+    open_page.keyboard.press("Escape")
+    file = render(server, steps=10, acceleratorOptions={"fbCache": True})
+    for mode in ("single", "slider", "side", "difference"):
+        look(open_page, server, file, f"&before={file.split('.')[0]}&mode={mode}")
+        expect(open_page.get_by_role("group", name="View", exact=True)).to_be_visible()
+        assert violations(open_page) == [], mode
 
 
 @pytest.mark.parametrize("view", [*VIEWS, FORM.removeprefix("#/")])
@@ -64,6 +72,19 @@ def test_nothing_is_wider_than_the_window(page: Page, server: LiveServer, view: 
     page.goto(f"{server.url}/#/{view}")
     page.wait_for_load_state("networkidle")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_no_picture_is_wider_than_the_window(page: Page, console: Console, server: LiveServer, language: str) -> None:
+    console.allow("status of 404")  # a link has the name of the picture before, and not its type
+    page.add_init_script(f"localStorage.setItem('ownware.language', '{language}')")
+    file = render(server, steps=10, acceleratorOptions={"fbCache": True})
+    for width in (380, 900, 3840):
+        page.set_viewport_size({"width": width, "height": 800})
+        for mode in ("single", "slider", "side", "difference"):
+            look(page, server, file, f"&before={file.split('.')[0]}&mode={mode}")
+            expect(page.locator(".modes")).to_be_visible()
+            assert page.evaluate("document.documentElement.scrollWidth") <= width, (width, mode)
 
 
 def test_the_server_view_tells_what_the_server_does(page: Page, server: LiveServer) -> None:

@@ -43,7 +43,10 @@ export function setKey(key, { remember = false } = {}) {
 export const address = (path) => new URL(path, document.baseURI).href;
 
 /** The address of an image as this page reaches it, from the URL of a result or from its file's name. */
-export const imageAddress = (url) => address(`image/${new URL(url, document.baseURI).pathname.split("/").at(-1)}`);
+export const imageAddress = (url) => address(`image/${imageFile(url)}`);
+
+/** The name of an image's file, such as `<uuid>.jpg`. */
+export const imageFile = (url) => new URL(url, document.baseURI).pathname.split("/").at(-1);
 
 export const newUUID = () => {
   // `crypto.randomUUID` exists on https and localhost only, and a box at home is neither.

@@ -52,6 +52,9 @@ const PROPERTIES = new Set(["value", "checked", "disabled", "selected", "hidden"
 const ICONS = {
   close: "M4 4l8 8M12 4l-8 8",
   add: "M8 3v10M3 8h10",
+  minus: "M3 8h10",
+  fit: "M2.5 6V2.5H6M10 2.5h3.5V6M13.5 10v3.5H10M6 13.5H2.5V10",
+  download: "M8 2.5v8M4.5 7.5L8 11l3.5-3.5M3 13.5h10",
   lock: "M4 7.5h8v6H4zM5.5 7.5V5a2.5 2.5 0 015 0v2.5",
   unlock: "M4 7.5h8v6H4zM5.5 7.5V5a2.5 2.5 0 014.8-1",
   left: "M13 8H3M7 4L3 8l4 4",

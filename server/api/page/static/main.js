@@ -6,10 +6,13 @@ import { LANGUAGES, currentLanguage, onLanguage, setLanguage, t } from "./i18n.j
 import { writeAddress } from "./state.js";
 import { resumeTasks } from "./tasks.js";
 import { makeView } from "./views/make.js";
+import { pictureView } from "./views/picture.js";
 import { serverView } from "./views/server.js";
 
 /** The views by their name in the address. Each is a function `(container, parameters) → close`. */
-const VIEWS = { make: makeView, server: serverView };
+const VIEWS = { make: makeView, server: serverView, picture: pictureView };
+/** The views that a picture or a link leads to, not the navigation. */
+const UNLISTED = new Set(["picture"]);
 
 const element = (id) => document.getElementById(id);
 let close = null;
@@ -34,7 +37,7 @@ function showAgain() {
 
 function showNavigation(current) {
   element("nav").setAttribute("aria-label", t("nav.label"));
-  const links = Object.keys(VIEWS).map((name) =>
+  const links = Object.keys(VIEWS).filter((name) => !UNLISTED.has(name)).map((name) =>
     h("a", { href: `#/${name}`, "aria-current": name === current ? "page" : null }, t(`nav.${name}`)),
   );
   replace(element("nav"), links);

@@ -58,14 +58,20 @@ export function thumbnail(uuid, alt) {
   return image;
 }
 
-/** The width and the height of a picture in pixels. */
-export async function sizeOf(uuid) {
-  const image = thumbnail(uuid, "");
+/** A picture once it is there. Of one that has expired, the width and the height are 0. */
+export async function loadPicture(uuid, alt = "") {
+  const image = thumbnail(uuid, alt);
   await new Promise((resolve) => {
     image.addEventListener("load", resolve, { once: true });
     image.addEventListener("error", () => image.classList.contains("gone") && resolve());
   });
-  return [image.naturalWidth, image.naturalHeight];
+  return image;
+}
+
+/** The width and the height of a picture in pixels. */
+export async function sizeOf(uuid) {
+  const { naturalWidth, naturalHeight } = await loadPicture(uuid);
+  return [naturalWidth, naturalHeight];
 }
 
 async function upload(image) {

@@ -15,7 +15,7 @@ const SPACINGS = {
   shifted: "", karras: " Karras", exponential: " Exponential", beta: " Beta", uniform: " Uniform",
   uniform_karras: " Uniform Karras", uniform_exponential: " Uniform Exponential", uniform_beta: " Uniform Beta",
 };
-const SWITCHES = { fbcache: "fbCache", teacache: "teaCache", dbcache: "dbCache" };
+export const SWITCHES = { fbcache: "fbCache", teacache: "teaCache", dbcache: "dbCache" };
 const TEACACHE_SCALE = 0.6; // the score threshold is this part of teaCacheDistance
 
 /** The receipt in a file, or null. */

@@ -1,7 +1,7 @@
 // The tasks that this page has sent: how far each one is, its pictures, its error. They survive a reload of the page
 // and a restart of the server.
 
-import { ApiError, cancelTask, describe, newUUID, sendTask, sendTasks, submitTask, watchTask } from "./api.js";
+import { ApiError, cancelTask, describe, imageFile, newUUID, sendTask, sendTasks, submitTask, watchTask } from "./api.js";
 
 const STORED = "ownware.tasks";
 const MOST_KEPT = 100;
@@ -18,9 +18,12 @@ let polling = 0;
  * `loading`, `rendering`, `done`, `failed` or `cancelled`. `place` is `{position, seconds}` of one that waits. `steps`
  * has for each picture one letter a step: `C` computed, `R` reused. `total` are the steps of a picture. `preview` is a
  * data URI. `results` are the items that the server has answered. `error` is a sentence, `code` the error's name. When
- * it is done, `details` are the `seconds` of rendering, the `warnings`, and the `cache` reports of `getTaskDetails`.
+ * it is done, `details` are the `seconds` of rendering, the `timings`, `warnings` and `cache` reports of `getTaskDetails`.
  */
 export const allTasks = () => [...tasks.values()].reverse();
+/** All finished pictures in the order of `allTasks`: `{entry, item, file}`, with the name of the image's file. */
+export const allPictures = () =>
+  allTasks().flatMap((entry) => entry.results.filter((item) => item.imageURL).map((item) => ({ entry, item, file: imageFile(item.imageURL) })));
 export const isOpen = (entry) => ["sending", "queued", "loading", "rendering"].includes(entry.state);
 
 /** Call `listener(entry, change)` after each change; `change` is `new`, `accepted`, `progress`, `result`, `end`, `details` or `removed`. */
@@ -178,7 +181,7 @@ function end(entry, state) {
 async function addDetails(entry) {
   const [details] = await sendTask({ taskType: "getTaskDetails", taskUUID: entry.taskUUID });
   const seconds = details.timings.render.reduce((sum, one) => sum + one, 0);
-  entry.details = { seconds, warnings: details.warnings ?? [], cache: details.cache ?? [] };
+  entry.details = { seconds, timings: details.timings, warnings: details.warnings ?? [], cache: details.cache ?? [] };
   changed(entry, "details");
 }
 

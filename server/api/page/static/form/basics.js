@@ -1,6 +1,7 @@
 // The prompt, the model, the size, and how the picture is sampled.
 
 import { h, icon, keepFocus, replace } from "../dom.js";
+import { randomSeed } from "../drafts.js";
 import { t } from "../i18n.js";
 import { getInfo, modelOf, titleOf } from "../info.js";
 import { getDraft, setMember } from "../state.js";
@@ -121,8 +122,6 @@ function scheduleOf(draft) {
   const first = (name) => made.map((lora) => lora[name]).find((value) => value !== null) ?? defaults[name];
   return { steps: first("steps"), CFGScale: first("CFGScale") };
 }
-
-const randomSeed = () => crypto.getRandomValues(new Uint32Array(1))[0];
 
 /** The sides of an aspect with about an area, in multiples of 16. */
 function sizeOf(aspect, area) {

@@ -2,6 +2,7 @@
 
 import { openCopyDialog } from "../copy.js";
 import { h, icon, replace } from "../dom.js";
+import { chooseEditor, completeTask } from "../drafts.js";
 import { controlNetSection, loraSection } from "../form/adapters.js";
 import { promptSection, samplingSection, sizeSection } from "../form/basics.js";
 import { cacheSection } from "../form/caches.js";
@@ -9,12 +10,13 @@ import { referenceSection, seedImageSection } from "../form/images.js";
 import { outputSection } from "../form/output.js";
 import { acceptDrops } from "../form/slots.js";
 import { t } from "../i18n.js";
-import { getInfo, loadInfo, modelOf, titleOf, onInfo } from "../info.js";
+import { loadInfo, onInfo } from "../info.js";
 import { showError, showNote } from "../messages.js";
 import { brings, offered } from "../pictures.js";
 import { draftOf, readReceipt } from "../receipts.js";
-import { draftAddress, getDraft, onDraft, read, replaceDraft, setMember } from "../state.js";
+import { draftAddress, getDraft, onDraft, read, replaceDraft } from "../state.js";
 import { allTasks, onTasks, runTask } from "../tasks.js";
+import { openPicture } from "./picture.js";
 import { runningView } from "./running.js";
 
 /** Show the view. The parameters of the address are the draft. Returns a close function. */
@@ -53,7 +55,7 @@ export function makeView(container, parameters) {
   };
   acceptDrops(container, take);
   const stopDrops = keepFilesOnPage();
-  const closers = [onDraft(update), onInfo(update), runningView(tasks), onTasks((entry) => entry.parameter && showFieldError(form, entry)), stopDrops];
+  const closers = [onDraft(update), onInfo(update), runningView(tasks, (_, item) => openPicture(item.imageURL)), onTasks((entry) => entry.parameter && showFieldError(form, entry)), stopDrops];
   addEventListener("keydown", keys);
   addEventListener("paste", paste);
   update();
@@ -63,14 +65,6 @@ export function makeView(container, parameters) {
     removeEventListener("keydown", keys);
     removeEventListener("paste", paste);
   };
-}
-
-/** The task of a draft: with the model that is shown, and the size that text to image needs. */
-function completeTask(draft) {
-  const model = modelOf(draft);
-  const { width, height } = model?.defaults ?? {};
-  const sized = draft.outpaint || !width;
-  return { ...(model && { model: model.air }), ...(!sized && { width, height }), ...draft };
 }
 
 /** A picture that is dropped beside all places fills the form from its receipt, else it is edited. */
@@ -83,12 +77,7 @@ async function takeAnywhere(sources, references) {
     showNote(missing ? `${t("receipt.filled")} ${t("receipt.missing", { count: missing })}` : t("receipt.filled"));
     return;
   }
-  if (!modelOf(getDraft())?.references[1]) {
-    const editor = getInfo().models.find((model) => model.references[1] > 0);
-    if (!editor) throw new Error(t("pictures.noEditor"));
-    setMember("model", editor.air);
-    showNote(t("pictures.switched", { model: titleOf(editor) }));
-  }
+  chooseEditor();
   await references.take(sources);
 }
 

@@ -113,6 +113,9 @@ function showSteps(bar, entry) {
   bar.dataset.shown = String(letters.length);
 }
 
+/** With a key held down, a click opens the file in a tab, as everywhere. */
+const isPlain = (event) => !(event.ctrlKey || event.metaKey || event.shiftKey || event.altKey);
+
 function showPictures(container, entry, open) {
   const shown = `${entry.results.length} ${entry.preview?.length ?? 0} ${entry.preview?.slice(-40) ?? ""}`;
   if (container.dataset.shown === shown) return;
@@ -123,7 +126,7 @@ function showPictures(container, entry, open) {
     container,
     ready.map((item) => {
       const picture = h("img", { src: imageAddress(item.imageURL), alt: entry.task.positivePrompt ?? "", loading: "lazy" });
-      return h("a", { href: imageAddress(item.imageURL), target: "_blank", onclick: open && ((event) => (event.preventDefault(), open(entry, item))) }, picture);
+      return h("a", { href: imageAddress(item.imageURL), target: "_blank", onclick: (event) => isPlain(event) && (event.preventDefault(), open(entry, item)) }, picture);
     }),
     preview,
   );

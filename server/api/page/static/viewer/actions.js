@@ -1,0 +1,68 @@
+// What can be done with a finished picture: make it again, edit it, take its settings, download it, copy its task.
+
+import { imageFile } from "../api.js";
+import { openCopyDialog } from "../copy.js";
+import { h, icon } from "../dom.js";
+import { chooseEditor, completeTask, randomSeed } from "../drafts.js";
+import { t } from "../i18n.js";
+import { loadInfo } from "../info.js";
+import { showError, showNote } from "../messages.js";
+import { remember } from "../pictures.js";
+import { draftOf } from "../receipts.js";
+import { draftAddress, getDraft, replaceDraft, setMember } from "../state.js";
+import { runTask } from "../tasks.js";
+
+/** The buttons of a picture at an address. `settings()` is its `settingsOf`, or null where nothing is known of it. */
+export function actionButtons(address, settings) {
+  const uuid = imageFile(address).split(".")[0];
+  const button = (label, action, name) =>
+    h("button", { type: "button", onclick: () => loadInfo().then(action).catch(showError) }, name && icon(name), label);
+  return h(
+    "div",
+    { class: "buttons" },
+    settings && button(t("viewer.again"), () => again(settings())),
+    button(t("viewer.edit"), () => edit(uuid, address)),
+    settings && button(t("viewer.take"), () => take(settings())),
+    h("a", { class: "button", href: address, download: imageFile(address), title: t("viewer.downloadHint") }, icon("download"), t("viewer.download")),
+    settings && button(t("copy.open"), () => copy(settings()), "copy"),
+  );
+}
+
+/**
+ * The draft that makes a picture again, from the task of this page, else from its receipt. `missing` is the number of
+ * input pictures that the receipt cannot have. Needs the answer of `loadInfo`.
+ */
+export function settingsOf(entry, item, answer) {
+  if (entry) {
+    const { numberResults, ...task } = entry.task;
+    return { draft: { ...task, seed: item.seed }, missing: 0 };
+  }
+  return draftOf(answer.receipt);
+}
+
+function again(settings) {
+  const draft = { ...settings.draft, seed: randomSeed() };
+  if (settings.missing) return take({ ...settings, draft });
+  runTask(completeTask(draft));
+  location.hash = draftAddress(getDraft());
+}
+
+/** What belongs to the picture before goes; the model, if it edits, and the options of rendering stay. */
+function edit(uuid, address) {
+  const { positivePrompt, inputs, width, height, outpaint, maskMargin, seed, ...kept } = getDraft();
+  replaceDraft(kept);
+  chooseEditor();
+  setMember("inputs.referenceImages", [remember({ imageUUID: uuid, imageURL: address })]);
+  location.hash = draftAddress(getDraft());
+}
+
+function copy({ draft, missing }) {
+  openCopyDialog(completeTask(draft));
+  if (missing) showNote(t("receipt.missing", { count: missing }));
+}
+
+function take({ draft, missing }) {
+  replaceDraft(draft);
+  showNote(missing ? `${t("viewer.taken")} ${t("receipt.missing", { count: missing })}` : t("viewer.taken"));
+  location.hash = draftAddress(getDraft());
+}

@@ -1,0 +1,182 @@
+// The view of one picture: large, beside the one it began with, with its receipt, and what can be done with it.
+
+import { imageFile } from "../api.js";
+import { h, icon, keepFocus, replace } from "../dom.js";
+import { number, t } from "../i18n.js";
+import { loadInfo, onInfo } from "../info.js";
+import { showError } from "../messages.js";
+import { loadPicture } from "../pictures.js";
+import { draftAddress, getDraft, writeAddress } from "../state.js";
+import { allPictures, onTasks } from "../tasks.js";
+import { differenceLegend, gainOf } from "../viewer/legend.js";
+import { panelOf } from "../viewer/panel.js";
+import { differenceOf, pixelsOf } from "../viewer/pixels.js";
+import { inputsOf, loadShown } from "../viewer/shown.js";
+import { ZOOM_STEP, createStage, layer } from "../viewer/stage.js";
+import { contained } from "../viewer/viewport.js";
+
+const MODES = ["single", "slider", "side", "difference"];
+const ARROWS = { ArrowLeft: [1, 0], ArrowRight: [-1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
+const PAN_PIXELS = 60;
+let sequence = null;
+
+/**
+ * Open the view of a picture by its URL or the name of its file. `among` are the files that the arrow keys go through:
+ * those of this page's tasks, if none are given.
+ */
+export function openPicture(url, { among = null } = {}) {
+  writeAddress();
+  sequence = among;
+  history.pushState({ within: true }, "", addressOf({ image: imageFile(url) }));
+  dispatchEvent(new HashChangeEvent("hashchange"));
+}
+
+/** Show the view. The address has the `image`, the one `before` it, the `mode` and the `gain`. Returns a close function. */
+export function pictureView(container, parameters) {
+  let open = true;
+  let chosen = Object.fromEntries(parameters);
+  let shown = null; // of `loadShown`
+  let other = null; // the layer that it is compared with, and its `input`
+  const percent = h("output", { class: "number small" });
+  const stage = createStage({ onView: (view) => (percent.textContent = `${number(view.percent)} %`) });
+  const place = h("span", { class: "muted small place" });
+  const turns = [tool("left", t("viewer.previous"), () => turn(-1)), tool("right", t("viewer.next"), () => turn(1))];
+  const compared = h("div", { class: "row compared" });
+  const legend = h("div", { class: "legend" });
+  const panel = h("aside", { class: "stack about", "aria-label": t("viewer.about") });
+  const zoom = [
+    tool("minus", t("viewer.smaller"), () => stage.zoomBy(1 / ZOOM_STEP)),
+    percent,
+    tool("add", t("viewer.larger"), () => stage.zoomBy(ZOOM_STEP)),
+    tool("fit", t("viewer.fit"), () => stage.fit()),
+    h("button", { type: "button", class: "quiet", title: t("viewer.actual"), onclick: () => stage.actual() }, "100 %"),
+  ];
+  const bar = h("div", { class: "row bar-of-stage" }, h("div", { class: "row" }, turns, place), compared, h("div", { class: "row" }, zoom, tool("close", t("viewer.close"), leave)));
+  replace(container, h("h1", { class: "unseen" }, t("nav.picture")), h("div", { class: "looking" }, bar, stage.element, legend), panel);
+
+  async function load() {
+    const mine = chosen;
+    shown = null;
+    showPlace();
+    stage.element.setAttribute("aria-busy", "true");
+    const loaded = await loadShown(chosen.image ?? "");
+    if (!open || mine !== chosen) return;
+    stage.element.removeAttribute("aria-busy");
+    shown = loaded;
+    if (shown) return showAll();
+    for (const part of [panel, compared, legend]) replace(part);
+    stage.clear(h("p", { class: "gone muted" }, t("viewer.gone")));
+  }
+
+  async function showAll() {
+    replace(panel, panelOf(shown));
+    await compare();
+  }
+
+  /** Load the picture before it, if there is one, and show both as the address says. */
+  async function compare() {
+    const mine = chosen;
+    const inputs = inputsOf(shown.entry?.task, chosen.before);
+    const input = inputs.find(({ uuid }) => uuid === chosen.before) ?? inputs[0];
+    const before = input ? await loadPicture(input.uuid, input.name) : null;
+    if (!open || mine !== chosen) return;
+    other = before?.naturalWidth ? { input, ...layer(before, input.name, boxOf(before, input)) } : null;
+    keepFocus(compared, () => replace(compared, other && modeButtons(), other && inputs.length > 1 && sourceSelect(inputs)));
+    showStage();
+  }
+
+  /** Where the picture before it lies in this one: within the sides that were added to it, else as large as it can be. */
+  function boxOf(before, input) {
+    const outpaint = input.seed ? shown.answer?.receipt.request.outpaint : null;
+    if (!outpaint) return contained({ width: before.naturalWidth, height: before.naturalHeight }, shown.base);
+    const { top, right, bottom, left } = outpaint;
+    return { x: left, y: top, width: shown.base.width - left - right, height: shown.base.height - top - bottom };
+  }
+
+  const modeNow = () => (other && MODES.includes(chosen.mode) ? chosen.mode : "single");
+
+  function showStage() {
+    const { base, image } = shown;
+    const mode = modeNow();
+    const after = layer(image, t("viewer.after"));
+    const gain = gainOf(chosen.gain);
+    const difference = mode === "difference" ? differenceOf(pixelsOf(image, base), pixelsOf(other.picture, base, other.box), gain) : null;
+    stage.show({ mode, base, main: after, left: other, right: after, difference: difference && layer(difference.canvas, "") });
+    keepFocus(legend, () => replace(legend, difference && differenceLegend(difference, gain, (value) => choose({ gain: value }))));
+  }
+
+  function modeButtons() {
+    const button = (name) => h("button", { type: "button", class: "chip", dataset: { focus: name }, "aria-pressed": String(name === modeNow()), onclick: () => choose({ mode: name }) }, t(`viewer.mode.${name}`));
+    return h("div", { class: "row modes", role: "group", "aria-label": t("viewer.mode") }, MODES.map(button));
+  }
+
+  function sourceSelect(inputs) {
+    const options = inputs.map(({ uuid, name }) => h("option", { value: uuid, selected: uuid === other.input.uuid }, name));
+    const select = h("select", { "aria-label": t("viewer.against"), dataset: { focus: "source" }, onchange: () => choose({ before: select.value }) }, options);
+    return select;
+  }
+
+  const files = () => sequence ?? allPictures().map(({ file }) => file);
+  const neighbour = (by) => (files().includes(chosen.image) ? files()[files().indexOf(chosen.image) + by] : undefined);
+
+  function showPlace() {
+    turns.forEach((button, index) => (button.disabled = neighbour(index ? 1 : -1) === undefined));
+    const values = { index: files().indexOf(chosen.image) + 1, count: files().length };
+    place.textContent = values.index ? t("viewer.place", values) : "";
+  }
+
+  /** Show the next picture of the sequence, or the one before it. */
+  function turn(by) {
+    const next = neighbour(by);
+    if (next !== undefined) change({ image: next }, load);
+  }
+
+  const choose = (part) => change({ ...chosen, before: other?.input.uuid, ...part }, compare);
+
+  function change(next, show) {
+    chosen = Object.fromEntries(Object.entries(next).filter(([, value]) => value !== undefined));
+    history.replaceState(history.state, "", addressOf(chosen));
+    show().catch(showError);
+  }
+
+  const keys = (event) => {
+    if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
+    if (event.key === "Escape") leave();
+    else if (!event.target.closest("input, select, textarea, pre, [role=slider]") && act(event.key)) event.preventDefault();
+  };
+  /** Do what a key stands for. The arrow keys move a picture that is larger than the stage, and else turn the pages. */
+  const act = (key) => {
+    if (key === "+" || key === "=") stage.zoomBy(ZOOM_STEP);
+    else if (key === "-") stage.zoomBy(1 / ZOOM_STEP);
+    else if (key === "0") stage.fit();
+    else if (key === "1") stage.actual();
+    else if (ARROWS[key] && stage.isLarger()) stage.panBy(ARROWS[key][0] * PAN_PIXELS, ARROWS[key][1] * PAN_PIXELS);
+    else if (key === "ArrowLeft" || key === "ArrowRight") turn(key === "ArrowLeft" ? -1 : 1);
+    else return false;
+    return true;
+  };
+
+  /** Back to where the picture was chosen, with the focus on it; from a link, to the form. */
+  function leave() {
+    const file = chosen.image;
+    if (!history.state?.within) {
+      location.hash = draftAddress(getDraft());
+      return;
+    }
+    addEventListener("hashchange", () => document.querySelector(`a[href$="/${CSS.escape(file)}"]`)?.focus(), { once: true });
+    history.back();
+  }
+
+  addEventListener("keydown", keys);
+  const closers = [onInfo(() => shown && replace(panel, panelOf(shown))), onTasks(showPlace), stage.close];
+  loadInfo().catch(showError);
+  load().catch(showError);
+  return () => {
+    open = false;
+    removeEventListener("keydown", keys);
+    closers.forEach((close) => close());
+  };
+}
+
+const tool = (name, label, onclick) => h("button", { type: "button", class: "quiet square", "aria-label": label, title: label, onclick }, icon(name));
+const addressOf = (chosen) => `#/picture?${new URLSearchParams(chosen)}`;
