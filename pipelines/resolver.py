@@ -83,6 +83,15 @@ def calibration_key(
     return CalibrationKey(steps, true_cfg_scale > 1, entry.native_area or size[0] * size[1], loras=loras)
 
 
+def prompt_remark(entry: ModelEntry, parameter: str, prompt: str) -> str | None:
+    """The warning about a prompt for small weights with words that they were not trained on.
+
+    A negative prompt gets none: what it names is left out in any case.
+    """
+    known = entry.known_words
+    return None if known is None else known.remark(parameter, prompt)
+
+
 def stretched_pictures(request: RenderRequest) -> Iterator[tuple[str, Reference]]:
     """Each picture that covers the whole image and has another aspect, with its path in the request."""
     pictures = {f"controls[{number}].control_image": use.control_image for number, use in enumerate(request.controls)}

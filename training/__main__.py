@@ -8,7 +8,7 @@ import argparse
 import shutil
 from pathlib import Path
 
-from pipelines.catalog.catalog import EDGES, EMBEDDED_FOLDER, OUTLINES
+from pipelines.catalog.catalog import EDGES, EMBEDDED_FOLDER, OUTLINES, VOCABULARY
 from training.trainers.controlnet import ControlNetBudget, train_controlnet
 from training.trainers.joint import INDEX, PROGRESS, JointBudget, train_joint, trained_steps
 from training.trainers.lora import LoraBudget, train_lora
@@ -36,7 +36,7 @@ def copy_checkpoint(source: Path, target: Path) -> None:
     for part in (*PARTS, *(part for part in ADAPTERS if (source / part).is_dir())):
         shutil.rmtree(target / part, ignore_errors=True)
         shutil.copytree(source / part, target / part)
-    for file in (INDEX, PROGRESS):
+    for file in (INDEX, PROGRESS, VOCABULARY):
         shutil.copy(source / file, target / file)
 
 

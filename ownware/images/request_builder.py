@@ -51,6 +51,7 @@ from pipelines.resolver import (
     ResolvedSchedule,
     calibration_key,
     extended_size,
+    prompt_remark,
     resolve_schedule,
     resolve_strength,
     size_from_pictures,
@@ -284,6 +285,8 @@ def _cache(
 def _warnings(
     options: ImageOptions, request: RenderRequest, entry: ModelEntry, schedules: Mapping[int, LoraSchedule]
 ) -> Iterator[str]:
+    if (remark := prompt_remark(entry, "prompt", options.prompt)) is not None:
+        yield remark
     for n, schedule in schedules.items():
         yield from (f"loras[{n}] {text}" for text in differences(schedule, request.steps, request.true_cfg_scale))
     for text in differences(entry.made_for, request.steps, request.true_cfg_scale):

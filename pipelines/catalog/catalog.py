@@ -17,6 +17,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pipelines.catalog.component_files import COMPONENTS, ComponentFiles
 from pipelines.catalog.own_lora import OwnLora, made_for
 from pipelines.catalog.schedules import UNCHANGED, LoraSchedule, ScheduleConflict, SigmaSchedule, file_schedule
+from pipelines.catalog.vocabulary import Vocabulary, VocabularyError, load_vocabulary
 from pipelines.limits import MAX_ADAPTER_WEIGHT, MAX_STEPS, MAX_TRUE_CFG_SCALE
 from pipelines.request import LoraUse, Sampler
 
@@ -30,6 +31,8 @@ EMBEDDED_FOLDER = Path(__file__).with_name("embedded")
 # The LoRA and the ControlNet that come with the embedded checkpoint, relative to its folder.
 OUTLINES = Path("loras", "outlines.safetensors")
 EDGES = Path("controlnets", "edges")
+# What it was trained on, relative to its folder too.
+VOCABULARY = Path("vocabulary.toml")
 # Qwen-Image and Qwen-Image-Edit share one transformer class and its sizes, so a LoRA of one fits the other.
 LORA_ARCHITECTURES: tuple[str, ...] = get_args(Architecture)
 # The keys of a model that name files of its own.
@@ -52,7 +55,8 @@ class ModelEntry:
     The VAE encodes references at `reference_area`, and the vision tower at `condition_area`; the two differ for
     `edit_plus` only. `output_area` is the size of an edit without width and height. The defaults are diffusers'
     constants. `native_area` is for weights that were trained at one size: they render at that size, and the image is
-    scaled afterwards. `profile` is the name of a TeaCache profile.
+    scaled afterwards. `profile` is the name of a TeaCache profile. `vocabulary` is the file of the words that small
+    weights were trained on.
     `schedule` is for weights that are distilled themselves.
     `transformer`, `text_encoder` and `vae` are files or folders that replace those of `weights`. `text_encoder_mmproj`
     is the vision tower of a text encoder in GGUF, where it does not lie beside it.
@@ -76,6 +80,7 @@ class ModelEntry:
     condition_area: Area = 384 * 384
     native_area: Area | None = None
     profile: str | None = None
+    vocabulary: str | None = None
     schedule: SigmaSchedule = UNCHANGED
     transformer: str | None = None
     text_encoder: str | None = None
@@ -93,6 +98,11 @@ class ModelEntry:
     def embedded(self) -> bool:
         """Whether the small checkpoint that needs no download replaces the real weights."""
         return self.weights == EMBEDDED
+
+    @property
+    def known_words(self) -> Vocabulary | None:
+        """The words that its weights were trained on, None if they read everything."""
+        return None if self.vocabulary is None else load_vocabulary(Path(self.vocabulary))
 
     @property
     def own_loras(self) -> tuple[LoraUse, ...]:
@@ -222,6 +232,11 @@ def load_catalog(path: Path = BUILT_IN) -> Catalog:
             raise CatalogError(f"{path}: {row.air}: architecture: '{row.architecture}'; the nearest is '{near}'")
     if alone := [row.air for row in models if row.text_encoder_mmproj is not None and row.text_encoder is None]:
         raise CatalogError(f"{path}: models: {alone[0]}: text_encoder_mmproj: name the GGUF as text_encoder too")
+    for row in models:
+        try:
+            _ = row.known_words
+        except VocabularyError as error:
+            raise CatalogError(f"{path}: models: {row.air}: vocabulary: {error}") from error
     models = tuple(_own_schedule(row, path) for row in models)
     loras = tuple(_recognize(row) for row in loras)
     names = [name for row in (*models, *loras, *controlnets) for name in _names(row)]
@@ -302,6 +317,8 @@ def _resolve_path(row: Row, folder: Path) -> Row:
     if not isinstance(row, ModelEntry):
         return row
     own = {each: _absolute(name, folder) for each in _OWN_FILES if (name := getattr(row, each)) is not None}
+    if row.vocabulary is not None:
+        own["vocabulary"] = str((folder / Path(row.vocabulary).expanduser()).resolve())
     loras = tuple(replace(lora, weights=_absolute(lora.weights, folder)) for lora in row.loras)
     return replace(row, loras=loras, **own)
 
@@ -322,16 +339,17 @@ def is_path(name: str) -> bool:
 
 
 def _with_embedded_abilities(catalog: Catalog) -> Catalog:
-    """The catalogue with all that the embedded checkpoint has: its size, its LoRA and its ControlNet.
+    """The catalogue with all that the embedded checkpoint has: its size, its words, its LoRA and its ControlNet.
 
     They belong to the weights, so rows of the built-in and of any other models file have them alike.
     """
     if not any(entry.embedded for entry in catalog.entries):
         return catalog
-    size: dict[str, Any] = dict.fromkeys(("native_area", "reference_area", "condition_area"), _EMBEDDED_AREA)
+    own: dict[str, Any] = dict.fromkeys(("native_area", "reference_area", "condition_area"), _EMBEDDED_AREA)
+    own["vocabulary"] = str(EMBEDDED_FOLDER / VOCABULARY)
     return replace(
         catalog,
-        entries=tuple(replace(entry, **size) if entry.embedded else entry for entry in catalog.entries),
+        entries=tuple(replace(entry, **own) if entry.embedded else entry for entry in catalog.entries),
         loras=(*catalog.loras, *_without_taken(_EMBEDDED_LORAS, catalog)),
         controlnets=(*catalog.controlnets, *_without_taken(_EMBEDDED_CONTROLNETS, catalog)),
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 from accel.cache.plan import CachePlan
 from pipelines.catalog.profiles import Profiles
 from pipelines.request import ControlUse, DriftGuard, Reference, RenderRequest
-from pipelines.resolver import calibration_key, size_from_pictures, stretched_pictures
+from pipelines.resolver import calibration_key, prompt_remark, size_from_pictures, stretched_pictures
 from pipelines.sizes import edit_size
 from server.media.store import Media
 from server.tasks.pictures.picture_rules import Pictures
@@ -21,7 +21,7 @@ ASSUMED_SIDE = 1024
 
 
 def to_request(spec: TaskSpec, pictures: Pictures, profiles: Profiles) -> tuple[RenderRequest, tuple[str, ...]]:
-    """The request of a task, and the warnings about its pictures and its size."""
+    """The request of a task, and the warnings about its prompt, its pictures and its size."""
     images = {path: Reference(m.path, m.sha256, m.width, m.height) for path, m in pictures.items()}
     width, height = _size(spec, images)
     cache, warnings = _cache(spec, (width, height), profiles)
@@ -49,7 +49,8 @@ def to_request(spec: TaskSpec, pictures: Pictures, profiles: Profiles) -> tuple[
         watermark=spec.watermark,
         guard=_guard(spec, images),
     )
-    return request, (*_stretched(spec, request), *warnings)
+    remark = prompt_remark(spec.model, spec.parameter("prompt"), spec.prompt)
+    return request, (*(() if remark is None else (remark,)), *_stretched(spec, request), *warnings)
 
 
 def assumed_request(spec: TaskSpec, profiles: Profiles) -> RenderRequest:

@@ -72,7 +72,7 @@ def test_a_copy_replaces_the_parts_and_keeps_add_ons_that_the_source_lacks(tmp_p
     for part in PARTS:
         (source / part).mkdir(parents=True)
         (source / part / "new").touch()
-    for file in ("model_index.json", "training.json"):
+    for file in ("model_index.json", "training.json", "vocabulary.toml"):
         (source / file).write_text("{}")
     for file in ("vae/old", "loras/kept", "controlnets/kept"):
         (target / file).parent.mkdir(parents=True, exist_ok=True)

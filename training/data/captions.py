@@ -54,6 +54,11 @@ def to_chinese(word: str) -> str:
     return _CHINESE[word]
 
 
+def chinese_names() -> tuple[str, ...]:
+    """Return the Chinese names of all colours, shapes, sizes and places."""
+    return tuple(_CHINESE.values())
+
+
 def random_caption(scene: Scene, rng: np.random.Generator) -> str:
     """Caption a scene in a random phrasing. Sizes and places are sometimes left out."""
     if rng.random() < CHINESE_SHARE:

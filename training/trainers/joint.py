@@ -19,8 +19,9 @@ from tqdm import tqdm
 from transformers import Qwen2_5_VLForConditionalGeneration, Qwen2Tokenizer
 
 from accel.weights.single_frame import SingleFrameVae
-from pipelines.catalog.catalog import Mode
+from pipelines.catalog.catalog import VOCABULARY, Mode
 from training.data.layout import LayoutHead, foreground_tokens, group_by_token
+from training.data.vocabulary import save_vocabulary
 from training.trainers.architecture import (
     LAYERS,
     WIDTH,
@@ -194,6 +195,7 @@ def export(model: JointModel, folder: Path, step: int) -> None:
     scheduler().save_pretrained(folder / "scheduler")
     vae = AutoencoderKLQwenImage.from_pretrained(folder, subfolder="vae")
     QwenImagePipeline(scheduler(), vae, fresh.encoder, tokenizer, fresh.transformer).save_config(folder)
+    save_vocabulary(folder / VOCABULARY)
     (folder / PROGRESS).write_text(json.dumps({"steps": step}) + "\n")
 
 

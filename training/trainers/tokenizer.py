@@ -12,15 +12,12 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 from tokenizers import AddedToken
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import Qwen2Tokenizer
 
 from pipelines.catalog.templates import CONTROL_TOKENS, TEMPLATES
-from training.data.captions import LOW_QUALITY, random_caption
-from training.data.edits import KINDS, random_edit
-from training.data.random_scenes import random_scene
+from training.data.vocabulary import training_texts
 
 _FIRST_RANKS = 1024  # always kept: bytes and the most frequent pieces
 
@@ -33,15 +30,11 @@ def read_ranks(vocabulary: Path) -> dict[bytes, int]:
 
 def tokenizer_corpus(seed: int, texts: int = 6000) -> list[str]:
     """Return the templates, and captions and instructions as in training."""
-    rng = np.random.default_rng(seed)
-    lines = [
+    templates = [
         template.prefix + "".join(template.picture.format(number) for number in (1, 2, 3)) + template.tail
         for template in TEMPLATES.values()
     ]
-    lines += LOW_QUALITY.values()
-    lines += [random_caption(random_scene(rng), rng) for _ in range(texts * 2 // 3)]
-    lines += [random_edit(rng, kind).instruction(rng) for kind in KINDS for _ in range(texts // 3 // len(KINDS))]
-    return lines
+    return templates + training_texts(seed, texts)
 
 
 def prune_tokenizer(ranks: dict[bytes, int], texts: Iterable[str]) -> Qwen2Tokenizer:

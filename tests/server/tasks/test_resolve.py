@@ -109,3 +109,12 @@ class TestCache:
         (warning, *_) = to_request(spec, {}, Profiles(load_catalog()))[1]
         assert warning.startswith("tea: ")
         assert "measured on text to image" in warning
+
+
+@pytest.mark.parametrize(("prompt", "told"), [("a red circle", False), ("a photograph of a cat", True)])
+def test_a_prompt_beyond_the_vocabulary_of_small_weights_is_told_once(prompt: str, told: bool) -> None:
+    spec = replace(SPEC, prompt=prompt, negative_prompt="ugly hands", count=3, parameters={"prompt": "positivePrompt"})
+    _, warnings = to_request(spec, {}, PROFILES)
+    assert [text.split(":")[0] for text in warnings] == ["positivePrompt"] * told
+    _, warnings = to_request(replace(spec, model=load_catalog().entries[0]), {}, PROFILES)
+    assert warnings == ()
