@@ -16,6 +16,8 @@ from server.media.encode import Encoding
 
 # What becomes of an image that is not safe for work: its result says so, or its task fails.
 SafetyAction = Literal["flag", "block"]
+# A task of low priority is rendered while no other one waits.
+Priority = Literal["normal", "low"]
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 ENDED: frozenset[State] = frozenset({"done", "failed", "cancelled"})
 
@@ -43,8 +45,14 @@ class Submission:
     webhook: Webhook | None = None
     upload: Upload | None = None
     safety: SafetyAction | None = None
+    priority: Priority = "normal"
     traceparent: str | None = None
     warnings: tuple[str, ...] = ()
+
+    @property
+    def low(self) -> bool:
+        """Whether it is of low priority."""
+        return self.priority == "low"
 
     @property
     def key(self) -> tuple[str, str]:

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from math import inf
 
@@ -158,11 +158,11 @@ class JobQueue:
         except sqlite3.Error:  # on disk it still runs, and the next start queues it
             log.exception("the task under way cannot be put back")
 
-    def place(self, owner: str, request: RenderRequest) -> AbstractAsyncContextManager[None]:
+    def place(self, owner: str, request: RenderRequest, *, low: bool = False) -> AbstractAsyncContextManager[None]:
         """Hold a place for a task while its pictures are fetched. Raises what `submit` raises, but for its id."""
         if self.failure is not None and not self.ready:
             raise ServiceUnavailable(f"No worker can start: {self.failure}", code="modelNotReady")
-        return self._scheduler.place(owner, self._checked_seconds(request))
+        return self._scheduler.place(owner, self._checked_seconds(request), low=low)
 
     async def submit(self, submission: Submission, *, placed: bool = False) -> Job:
         """Accept a job. It is on disk when this returns. `placed` says that its `place` is held.
@@ -171,7 +171,7 @@ class JobQueue:
         `ServiceUnavailable` when a worker could not start and none is ready.
         """
         if not placed:
-            async with self.place(submission.owner, submission.request):
+            async with self.place(submission.owner, submission.request, low=submission.low):
                 return await self.submit(submission, placed=True)
         job = await self._store.accept(submission, estimate=self._checked_seconds(submission.request))
         self._offer()
@@ -281,8 +281,11 @@ class JobQueue:
         """When a job that has not ended is expected to begin and to end. None for one that has ended meanwhile."""
         if rendering := self._rendering_of(job.submission.key):
             worker = next(each for each in self._supervisors if rendering in each.renderings)
-            others = [each.seconds_left for each in worker.renderings if each is not rendering]
-            return Foreseen(None, 0.0, shared_end(rendering.seconds_left, others))
+            low, turns = rendering.low, await self.turns() if rendering.low else []
+            others = [each.seconds_left for each in worker.renderings if each is not rendering and each.low == low]
+            normal = sum(each.seconds_left for each in worker.renderings if not each.low) if low else 0.0
+            before = max((turn.ends for turn in turns if not turn.task.low), default=normal)
+            return Foreseen(None, 0.0, shared_end(rendering.seconds_left, others, before))
         turn = next((turn for turn in await self.turns() if turn.task.job_id == job.id), None)
         return None if turn is None else Foreseen(turn.position, turn.begins, turn.ends)
 
@@ -329,7 +332,7 @@ class JobQueue:
     def _busy_workers(self) -> list[Busy]:
         """What the workers do that take jobs."""
         return [
-            Busy(tuple((each.job.submission.owner, each.seconds_left) for each in supervisor.renderings))
+            Busy(_seconds_left(supervisor.renderings, low=False), _seconds_left(supervisor.renderings, low=True))
             for supervisor in self._supervisors
             if supervisor.ready
         ]
@@ -341,3 +344,8 @@ class JobQueue:
     def _rendering_of(self, key: Key) -> Rendering | None:
         """A job that a worker has now."""
         return next((each for each in self._renderings() if each.renders(key)), None)
+
+
+def _seconds_left(renderings: Iterable[Rendering], *, low: bool) -> tuple[tuple[str, float], ...]:
+    """The owner of each job of a priority, and the seconds that are left of it."""
+    return tuple((each.job.submission.owner, each.seconds_left) for each in renderings if each.low == low)

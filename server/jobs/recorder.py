@@ -49,7 +49,16 @@ class JobRecorder:
             if index not in finished
         )
         return RenderJob(
-            job.id, work.request, work.encoding, outputs, work.task_uuid, work.safety, job.tried, work.owner, weight
+            job.id,
+            work.request,
+            work.encoding,
+            outputs,
+            work.task_uuid,
+            work.safety,
+            alone=job.tried,
+            owner=work.owner,
+            weight=weight,
+            low=work.low,
         )
 
     def begin(self, job: Job) -> None:

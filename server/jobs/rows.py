@@ -44,6 +44,7 @@ CREATE TABLE IF NOT EXISTS jobs (
     held_end TEXT,
     safety TEXT,
     traceparent TEXT,
+    priority TEXT NOT NULL DEFAULT 'normal',
     UNIQUE (owner, task_uuid)
 );
 CREATE INDEX IF NOT EXISTS jobs_by_state ON jobs (state, id);
@@ -100,8 +101,8 @@ def insert_job(connection: sqlite3.Connection, submission: Submission, created: 
     """Insert a queued job that takes about `estimate` seconds. Returns its id."""
     row = connection.execute(
         "INSERT INTO jobs (owner, task_uuid, task, request, encoding, image_uuids, ttl, warnings, created, dialect, "
-        "webhook, upload, safety, estimate, traceparent) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
+        "webhook, upload, safety, estimate, traceparent, priority) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
         (
             submission.owner,
             submission.task_uuid,
@@ -118,6 +119,7 @@ def insert_job(connection: sqlite3.Connection, submission: Submission, created: 
             submission.safety,
             estimate,
             submission.traceparent,
+            submission.priority,
         ),
     ).fetchone()
     return row["id"]
@@ -207,6 +209,7 @@ def read_job(connection: sqlite3.Connection, job_id: int) -> Job:
             dialect=row["dialect"],
             safety=row["safety"],
             traceparent=row["traceparent"],
+            priority=row["priority"],
             task_uuid=row["task_uuid"],
             ttl=row["ttl"],
             **{name: read(row[name]) for name, read in _READERS.items()},

@@ -14,23 +14,28 @@ from itertools import count
 from server.errors import Failure
 from server.jobs.job import Job
 from server.jobs.policy.admission import RATE_SECONDS, QueueBounds, QueueState, check_room
-from server.jobs.policy.company import Neighbour, choose_beside
-from server.jobs.policy.fair_share import FairShare, Waiting
-from server.jobs.policy.forecast import Turn, forecast
+from server.jobs.policy.company import Neighbour, choose_beside, waits_for
+from server.jobs.policy.fair_share import Waiting
+from server.jobs.policy.forecast import Load, Turn, forecast
+from server.jobs.policy.priority import PriorityShare
 from server.jobs.store import JobStore
 from server.keys.api_key import KeyLimits
 
 
 @dataclass(frozen=True, slots=True)
 class Busy:
-    """A worker that takes jobs: the owner of each of its jobs, and the seconds that are left of it."""
+    """A worker that takes jobs: the owner of each of its jobs, and the seconds that are left of it.
+
+    `low_jobs` are those of low priority.
+    """
 
     jobs: tuple[tuple[str, float], ...] = ()
+    low_jobs: tuple[tuple[str, float], ...] = ()
 
     @property
-    def left(self) -> float:
+    def load(self) -> Load:
         """The seconds until all its jobs are done."""
-        return sum(left for _, left in self.jobs)
+        return Load(sum(left for _, left in self.jobs), sum(left for _, left in self.low_jobs))
 
 
 class Scheduler:
@@ -47,7 +52,7 @@ class Scheduler:
         self._bounds = bounds
         self._limits = limits
         self._workers = workers
-        self._share = FairShare(lambda owner: limits(owner).weight)
+        self._share = PriorityShare(lambda owner: limits(owner).weight)
         self._claiming = asyncio.Lock()
         self._joining = asyncio.Lock()
         self._places: dict[int, Waiting] = {}  # held by tasks that are not in the queue yet
@@ -56,7 +61,7 @@ class Scheduler:
         self._reading: asyncio.Task[list[Turn]] | None = None  # that has not begun
 
     @contextlib.asynccontextmanager
-    async def place(self, owner: str, seconds: float) -> AsyncIterator[None]:
+    async def place(self, owner: str, seconds: float, *, low: bool = False) -> AsyncIterator[None]:
         """Hold a place in the queue for a task of about these seconds, until it has joined or was refused.
 
         Raises `RateLimitExceeded`.
@@ -68,12 +73,14 @@ class Scheduler:
             accepted = await self._store.accepted_since(owner, now - RATE_SECONDS)
             held = list((held | self._places).values())
             last = max((task.job_id for task in waiting), default=0)
-            task = Waiting(last + 1 + number, owner, seconds)
+            task = Waiting(last + 1 + number, owner, seconds, low=low)
             workers = self._workers()
             state = QueueState(
                 waiting=(*waiting, *held),
-                left=tuple(worker.left for worker in workers),
-                own_running=tuple(left for worker in workers for whose, left in worker.jobs if whose == owner),
+                workers=tuple(worker.load for worker in workers),
+                own_running=tuple(
+                    left for worker in workers for whose, left in (*worker.jobs, *worker.low_jobs) if whose == owner
+                ),
                 own_ages=(*(now - at for at in accepted), *(0.0 for each in held if each.owner == owner)),
             )
             check_room(task, self._limits(owner), self._bounds, state, self._share)
@@ -89,10 +96,13 @@ class Scheduler:
         def choose(waiting: Sequence[Waiting]) -> Waiting | None:
             return choose_beside(self._share, waiting, neighbours)
 
+        def beside(chosen: Waiting) -> Sequence[int]:
+            return [each.job_id for each in waits_for(neighbours, low=chosen.low)]
+
         async with self._claiming:
-            job = await self._store.claim(choose, [each.job_id for each in neighbours if each.left > 0])
+            job = await self._store.claim(choose, beside)
             if job is not None and not job.ended:
-                task = Waiting(job.id, job.submission.owner, job.estimate)
+                task = Waiting(job.id, job.submission.owner, job.estimate, low=job.submission.low)
                 self._share.begin(task)
                 self._running[job.id] = task
             return job
@@ -101,11 +111,13 @@ class Scheduler:
         """Whether it is the turn of another key between two images of a job, with the same model.
 
         `used` are the seconds that the job has taken so far, and `left` those of its other images. Weights of another
-        model would be loaded and dropped in turns.
+        model would be loaded and dropped in turns. A job of low priority gives way all the same.
         """
         waiting = await self._store.waiting(prepared=True)
         other = self._share.gives_way(self._running[job.id], used, left, waiting)
-        return other is not None and len(await self._store.models((job.id, other.job_id))) == 1
+        if other is None:
+            return False
+        return other.low != job.submission.low or len(await self._store.models((job.id, other.job_id))) == 1
 
     async def put_back(self, job: Job, left: float) -> None:
         """Let a job wait again for its other images, which take about `left` seconds."""
@@ -143,4 +155,4 @@ class Scheduler:
     async def _read_turns(self) -> list[Turn]:
         self._reading = None  # who asks from now on may know of a later change
         waiting = await self._store.waiting()
-        return forecast(self._share, [worker.left for worker in self._workers()], waiting)
+        return forecast(self._share, [worker.load for worker in self._workers()], waiting)

@@ -36,11 +36,16 @@ ENDS_THE_SERVER = Failure(
 )
 
 Choose = Callable[[Sequence[Waiting]], Waiting | None]
+Beside = Callable[[Waiting], Sequence[int]]  # the jobs that a chosen one waits for at its worker
 
 
 def first_come(waiting: Sequence[Waiting]) -> Waiting | None:
     """The job that has waited longest."""
     return waiting[0] if waiting else None
+
+
+def _nothing(chosen: Waiting) -> Sequence[int]:
+    return ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +90,7 @@ class JobStore:
 
         return await self._database.run(work)
 
-    async def claim(self, choose: Choose = first_come, beside: Sequence[int] = ()) -> Job | None:
+    async def claim(self, choose: Choose = first_come, beside: Beside = _nothing) -> Job | None:
         """Set the job that is chosen among the waiting ones to running, and count the attempt. None without one.
 
         One of another model than the jobs `beside` it is not claimed: its weights have no place beside theirs. It may
@@ -95,10 +100,13 @@ class JobStore:
 
         def work(connection: sqlite3.Connection) -> Job | None:
             chosen = choose(_waiting(connection, PREPARED))
-            if chosen is None or (beside and len(_models(connection, (chosen.job_id, *beside))) > 1):
+            if chosen is None:
+                return None
+            others = beside(chosen)
+            if others and len(_models(connection, (chosen.job_id, *others))) > 1:
                 return None
             query = "UPDATE jobs SET state = 'running', started = max(created, ?), attempts = attempts + ? WHERE id = ?"
-            connection.execute(query, (time.time(), 0 if beside else 1, chosen.job_id))
+            connection.execute(query, (time.time(), 0 if others else 1, chosen.job_id))
             return self._table.read(connection, chosen.job_id)
 
         return await self._database.run(work)
@@ -296,8 +304,9 @@ class JobStore:
 
 
 def _waiting(connection: sqlite3.Connection, condition: str) -> tuple[Waiting, ...]:
-    query = f"SELECT id, owner, estimate, attempts > 0 FROM jobs WHERE state = 'queued' AND {condition} ORDER BY id"
-    return tuple(Waiting(*row[:3], tried=bool(row[3])) for row in map(tuple, connection.execute(query)))
+    columns = "id, owner, estimate, attempts > 0, priority = 'low'"
+    query = f"SELECT {columns} FROM jobs WHERE state = 'queued' AND {condition} ORDER BY id"
+    return tuple(Waiting(*row[:3], *map(bool, row[3:])) for row in map(tuple, connection.execute(query)))
 
 
 def _models(connection: sqlite3.Connection, job_ids: Sequence[int]) -> tuple[str, ...]:

@@ -111,6 +111,11 @@ def list_images(connection: sqlite3.Connection) -> None:
     )
 
 
+def keep_priorities(connection: sqlite3.Connection) -> None:
+    """From version 0.1: all tasks were of the same priority."""
+    _add_columns(connection, "jobs", priority="TEXT NOT NULL DEFAULT 'normal'")
+
+
 def _add_columns(connection: sqlite3.Connection, table: str, **columns: str) -> None:
     """Add the columns that a table does not have: a new database has all of them before its first migration."""
     known = {row["name"] for row in connection.execute(f"PRAGMA table_info({table})")}
@@ -131,4 +136,5 @@ MIGRATIONS = (
     count_images,
     keep_traces,
     list_images,
+    keep_priorities,
 )

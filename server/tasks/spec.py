@@ -12,6 +12,7 @@ from accel.cache.plan import CachePlan
 from pipelines.catalog.catalog import ModelEntry
 from pipelines.request import ControlMode, FaceRefinement, LoraUse, Outpaint, Sampler
 from server.delivery.targets import Upload, Webhook
+from server.jobs.job import Priority
 from server.media.encode import Encoding
 
 
@@ -85,6 +86,7 @@ class TaskSpec:
     webhook: Webhook | None = None
     upload: Upload | None = None
     check_content: bool | None = None
+    priority: Priority = "normal"
     warnings: tuple[str, ...] = ()
     parameters: Mapping[str, str] = field(default_factory=dict)
 

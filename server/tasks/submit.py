@@ -156,7 +156,7 @@ class TaskService:
         await self._ids.check_free(spec.owner, spec.task_id)
         self._safety(spec)
         request = assumed_request(spec, self._options.profiles)
-        await held.enter_async_context(self._queue.place(spec.owner, request))
+        await held.enter_async_context(self._queue.place(spec.owner, request, low=spec.priority == "low"))
         await self._check_receivers(spec)
         return request
 
@@ -231,6 +231,7 @@ class TaskService:
             webhook=spec.webhook,
             upload=spec.upload,
             safety=self._safety(spec),
+            priority=spec.priority,
             warnings=(*spec.warnings, *warnings),
         )
 

@@ -10,8 +10,9 @@ from functools import cache
 from math import ceil
 
 from server.errors import RateLimitExceeded
-from server.jobs.policy.fair_share import FairShare, Waiting
-from server.jobs.policy.forecast import Turn, forecast
+from server.jobs.policy.fair_share import Waiting
+from server.jobs.policy.forecast import Load, Turn, forecast
+from server.jobs.policy.priority import PriorityShare
 from server.keys.api_key import KeyLimits
 
 RATE_SECONDS = 60.0  # a rate counts the tasks of a minute
@@ -31,12 +32,12 @@ class QueueBounds:
 class QueueState:
     """The queue at one moment.
 
-    `left` are the seconds that each worker is still busy. `own_running` are those of the sender's running tasks.
-    `own_ages` are the seconds since the sender's tasks of the last minute were accepted.
+    `own_running` are the seconds that are left of the sender's running tasks. `own_ages` are the seconds since the
+    sender's tasks of the last minute were accepted.
     """
 
     waiting: tuple[Waiting, ...]
-    left: tuple[float, ...] = ()
+    workers: tuple[Load, ...] = ()
     own_running: tuple[float, ...] = ()
     own_ages: tuple[float, ...] = ()
 
@@ -49,7 +50,7 @@ class _Full:
     seconds: float
 
 
-def check_room(task: Waiting, limits: KeyLimits, bounds: QueueBounds, state: QueueState, share: FairShare) -> None:
+def check_room(task: Waiting, limits: KeyLimits, bounds: QueueBounds, state: QueueState, share: PriorityShare) -> None:
     """Raise `RateLimitExceeded` for a task that must not wait, with the seconds until it may."""
     full = list(_reached(task, limits, bounds, state, share))
     if full:
@@ -58,31 +59,37 @@ def check_room(task: Waiting, limits: KeyLimits, bounds: QueueBounds, state: Que
 
 
 def _reached(
-    task: Waiting, limits: KeyLimits, bounds: QueueBounds, state: QueueState, share: FairShare
+    task: Waiting, limits: KeyLimits, bounds: QueueBounds, state: QueueState, share: PriorityShare
 ) -> Iterator[_Full]:
-    own = [waiting for waiting in state.waiting if waiting.owner == task.owner]
+    # Tasks of low priority take no place in the queue from others. The limits of a key count all of its tasks.
+    queue = state.waiting if task.low else tuple(each for each in state.waiting if not each.low)
+    own = [waiting for waiting in queue if waiting.owner == task.owner]
+    all_own = [waiting for waiting in state.waiting if waiting.owner == task.owner]
 
     @cache
-    def turns() -> list[Turn]:  # of a refusal only: with many keys it takes long, and every task is checked
-        return forecast(share, state.left, state.waiting)
+    def all_turns() -> list[Turn]:  # of a refusal only: with many keys it takes long, and every task is checked
+        return forecast(share, state.workers, state.waiting)
+
+    def turns() -> list[Turn]:
+        return [turn for turn in all_turns() if task.low or not turn.task.low]
 
     def own_turns() -> list[Turn]:
         return [turn for turn in turns() if turn.task.owner == task.owner]
 
-    if (count := len(state.waiting)) >= bounds.tasks:
+    if (count := len(queue)) >= bounds.tasks:
         yield _Full(f"The queue is full: {count} tasks wait.", turns()[count - bounds.tasks].begins)
     if bounds.key_tasks is not None and len(own) >= bounds.key_tasks:
         yield _Full(f"{len(own)} tasks of this key wait.", own_turns()[len(own) - bounds.key_tasks].begins)
-    for bound, waiting, queue, whose in (
-        (bounds.seconds, state.waiting, turns, ""),
+    for bound, waiting, order, whose in (
+        (bounds.seconds, queue, turns, ""),
         (bounds.key_seconds, own, own_turns, " of this key"),
     ):
         total = sum(each.seconds for each in waiting)
         if bound is not None and waiting and total + task.seconds > bound:
             excess = total + task.seconds - bound
-            yield _Full(f"Tasks{whose} of about {total:.0f} seconds wait.", _until(queue(), excess))
-    if limits.concurrency is not None and len(own) + len(state.own_running) >= limits.concurrency:
-        ends = sorted([*state.own_running, *(turn.ends for turn in own_turns())])
+            yield _Full(f"Tasks{whose} of about {total:.0f} seconds wait.", _until(order(), excess))
+    if limits.concurrency is not None and len(all_own) + len(state.own_running) >= limits.concurrency:
+        ends = sorted([*state.own_running, *(turn.ends for turn in all_turns() if turn.task.owner == task.owner)])
         message = f"{len(ends)} tasks of this key wait or run, and it may have {limits.concurrency}."
         yield _Full(message, ends[len(ends) - limits.concurrency])
     if limits.rate is not None and len(state.own_ages) >= limits.rate:

@@ -14,13 +14,14 @@ from dataclasses import dataclass
 class Waiting:
     """A task that waits. `job_id` grows in the order of acceptance. `seconds` are estimated.
 
-    `tried` says that its worker ended while it was rendered.
+    `tried` says that its worker ended while it was rendered. `low` says that it is of low priority.
     """
 
     job_id: int
     owner: str
     seconds: float
     tried: bool = False
+    low: bool = False
 
 
 class FairShare:

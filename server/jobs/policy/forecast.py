@@ -5,7 +5,16 @@ from collections import defaultdict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from server.jobs.policy.fair_share import FairShare, Waiting
+from server.jobs.policy.fair_share import Waiting
+from server.jobs.policy.priority import PriorityShare
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """The seconds that a worker is still busy, with tasks of normal and of low priority."""
+
+    normal: float = 0.0
+    low: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,22 +36,25 @@ class Foreseen:
     ends: float
 
 
-def forecast(share: FairShare, left: Sequence[float], waiting: Sequence[Waiting]) -> list[Turn]:
-    """The turns of the waiting tasks, in their order. `left` are the seconds that each worker is still busy.
+def forecast(share: PriorityShare, workers: Sequence[Load], waiting: Sequence[Waiting]) -> list[Turn]:
+    """The turns of the waiting tasks, in their order.
 
     Without a worker, one is assumed that begins at once. `share` is not changed.
     """
     share = share.copy()
-    free = list(left) or [0.0]
+    free = [(each.normal, each.low) for each in workers] or [(0.0, 0.0)]
     heapq.heapify(free)
-    queues: defaultdict[str, deque[Waiting]] = defaultdict(deque)
+    queues: defaultdict[tuple[str, bool], deque[Waiting]] = defaultdict(deque)
     for task in sorted(waiting, key=lambda task: task.job_id):
-        queues[task.owner].append(task)
-    turns = []
+        queues[task.owner, task.low].append(task)
+    turns: list[Turn] = []
     while task := share.choose(queue[0] for queue in queues.values() if queue):
-        queues[task.owner].popleft()
+        if task.low and not (turns and turns[-1].task.low):  # the tasks of normal priority are done by now
+            free = [(normal + low, 0.0) for normal, low in free]
+            heapq.heapify(free)
+        queues[task.owner, task.low].popleft()
         share.begin(task)
-        begins = heapq.heappop(free)
-        heapq.heappush(free, begins + task.seconds)
+        begins, paused = heapq.heappop(free)
+        heapq.heappush(free, (begins + task.seconds, paused))
         turns.append(Turn(task, len(turns), begins, begins + task.seconds))
     return turns

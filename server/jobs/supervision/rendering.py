@@ -74,7 +74,12 @@ class Rendering:
     def as_neighbour(self) -> Neighbour:
         """The job as the policy sees it."""
         left = 0.0 if self.steps_done else self.seconds_left
-        return Neighbour(self.job.id, self.job.submission.owner, left, self.job.tried)
+        return Neighbour(self.job.id, self.job.submission.owner, left, self.job.tried, self.low)
+
+    @property
+    def low(self) -> bool:
+        """Whether the job is of low priority."""
+        return self.job.submission.low
 
     @property
     def seconds_used(self) -> float:

@@ -14,7 +14,7 @@ import structlog
 
 from pipelines.models.engaged import Engaged
 from server.jobs.job import Job
-from server.jobs.policy.company import Neighbour, ends_soon, takes_more
+from server.jobs.policy.company import Neighbour, ends_soon, takes_more, waits_for
 from server.jobs.recorder import JobRecorder
 from server.jobs.scheduler import Scheduler
 from server.jobs.supervision.rendering import Rendering
@@ -64,7 +64,7 @@ class Supervisor:
         self._wake_up = asyncio.Event()  # there may be a job to claim, or the worker has ended
         self._stopping = False
         self._running: dict[Rendering, asyncio.Task[None]] = {}
-        self._ends_soon = False
+        self._ends_soon = False, False  # for a job of normal and of low priority
         self._heard = asyncio.Event()  # the worker has answered
         self._silence: str | None = None  # why a worker was ended that did not answer
         self.ready = False
@@ -224,7 +224,7 @@ class Supervisor:
 
     def _begin(self, job: Job) -> None:
         """Give the worker a job. What ends the worker from now on is a task."""
-        waits = any(each.left > 0 for each in self._neighbours)
+        waits = bool(waits_for(self._neighbours, low=job.submission.low))
         rendering = Rendering(job, self._worker, self._scheduler, self._recorder, self._times, waits=waits)
         self._ends = 0
         self._running[rendering] = asyncio.create_task(self._render(rendering))
@@ -250,7 +250,8 @@ class Supervisor:
     def _hear(self) -> None:
         """The worker has answered, or has something new to answer to."""
         self._heard.set()
-        if (soon := ends_soon(self._neighbours)) and not self._ends_soon:
+        soon = tuple(ends_soon(waits_for(self._neighbours, low=low)) for low in (False, True))
+        if any(now and not before for now, before in zip(soon, self._ends_soon, strict=True)):
             self.wake()
         self._ends_soon = soon
 
@@ -264,7 +265,7 @@ class Supervisor:
         """Whether the worker takes another job now."""
         sharing = self._worker.sharing
         if not sharing.overlap and sharing.renders == 1:
-            return not self._running
+            return all(each.low for each in self._running)
         return takes_more(self._neighbours, sharing.renders)
 
     async def _watch_silence(self) -> None:

@@ -29,7 +29,7 @@ class RenderJob:
     """Render these images of a request. `task_uuid` is for the log.
 
     `safety` is what to do with an unsafe image, None for no check. With `alone` nothing else is rendered meanwhile.
-    `owner` and its `weight` are for the turns with other jobs.
+    `owner` and its `weight` are for the turns with other jobs. With `low` it gives way to jobs without.
     """
 
     job_id: int
@@ -41,6 +41,7 @@ class RenderJob:
     alone: bool = False
     owner: str = ""
     weight: float = 1.0
+    low: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -153,6 +153,12 @@ class OpenJob:
         self.outputs.clear()
         self.current, self.waits_for_encoder = None, False
 
+    def set_aside(self) -> None:
+        """Give up the image whose steps run. It is rendered from its start when there is a place for it."""
+        if self.current is not None:
+            self.outputs.extendleft(reversed(self.current.outputs))
+        self.current, self.waits_for_encoder = None, False
+
     def begin_again(self) -> None:
         """Render the images that are not written once more, with nothing beside them."""
         outputs = [output for opened in self.under_way for output in opened.outputs]

@@ -18,7 +18,7 @@ from typing import Protocol, TypeVar
 import structlog
 
 from pipelines.models.engaged import Engaged
-from server.jobs.policy.step_turns import StepTurns
+from server.jobs.policy.priority import PriorityTurns
 from server.jobs.workers.background import Background, run_now
 from server.jobs.workers.failures import failure_of, ran_out_of_memory
 from server.jobs.workers.inbox import Completed, Inbox
@@ -125,7 +125,7 @@ class RenderLoop:
         """`send` passes a reply to the API process."""
         self._inbox, self._send, self._writer = inbox, send, writer
         self._overlaps, self._most = sharing.overlap, sharing.renders
-        self._turns = StepTurns()
+        self._turns = PriorityTurns()
         self._backgrounds = Background("encoding", inbox), Background("writing", inbox)
         self._encode, self._write = (background.submit for background in self._backgrounds)
         self._jobs: dict[int, OpenJob] = {}  # in the order of their arrival
@@ -135,6 +135,7 @@ class RenderLoop:
         """Render until a stop arrives or the server has gone. Raises `Stopped` or `EOFError` then."""
         while True:
             self._take_messages(wait=self._next_job() is None)
+            self._make_room()
             self._open_beside()
             if (job := self._next_job()) is not None:
                 with structlog.contextvars.bound_contextvars(task=job.job.task_uuid):
@@ -154,24 +155,42 @@ class RenderLoop:
     def _may_advance(self, job: OpenJob) -> bool:
         return job.current is not None and not job.waits_for_encoder
 
-    def _may_open(self, job: OpenJob) -> bool:
+    def _make_room(self) -> None:
+        """Give up the images of low priority that another job would have to wait for.
+
+        Jobs take turns without that where the memory is enough for both. These cannot: their steps are done again.
+        """
+        low = [job for job in self._jobs.values() if job.job.low and job.current is not None]
+        others = [job for job in self._jobs.values() if not job.job.low] if low else ()
+        if not any(self._may_open(job, instead=True) and not self._may_open(job) for job in others):
+            return
+        for job in low:
+            log.info("an image of low priority begins again after another task", task=job.job.task_uuid)
+            job.set_aside()
+
+    def _may_open(self, job: OpenJob, *, instead: bool = False) -> bool:
         """Whether the next image of a job can begin now, or has to wait for those under way.
 
-        Jobs begin in the order of their arrival, so that one that needs much memory is not passed by.
+        Jobs begin in the order of their arrival, so that one that needs much memory is not passed by. One of low
+        priority waits for the steps of all others. `instead` assumes that the images of low priority are given up.
         """
         if job.current is not None or not job.outputs:
             return False
-        jobs = self._jobs.values()
-        if not (under_way := [each for each in jobs if each.under_way]):
+        if job.job.low and any(each.steps_wait and not each.job.low for each in self._jobs.values()):
+            return False
+        stepping = [each for each in self._jobs.values() if each.current and not (instead and each.job.low)]
+        peers = [each for each in self._jobs.values() if each.job.low == job.job.low]
+        if not stepping and not any(each.endings for each in self._jobs.values()):
             # The background may still hold the memory and the weights of images that were stopped.
             waits = job.alone or self._writer.loads(job.job)
             return not (waits and any(background.pending for background in self._backgrounds))
-        if job.alone or any(each.alone for each in jobs) or self._writer.loads(job.job):
+        if job.alone or any(each.alone for each in (*peers, *stepping)) or self._writer.loads(job.job):
             return False
-        if not job.begun and next(each for each in jobs if each.outputs and not each.begun) is not job:
+        if not job.begun and next(each for each in peers if each.outputs and not each.begun) is not job:
             return False
-        stepping = [each.job for each in under_way if each.current is not None]
-        return len(stepping) < self._most and (not stepping or self._writer.fits_beside(job.job, stepping))
+        if sum(job.job.low or not each.job.low for each in stepping) >= self._most:
+            return False
+        return not stepping or self._writer.fits_beside(job.job, [each.job for each in stepping])
 
     def _take_messages(self, *, wait: bool) -> None:
         """Take all that has arrived. Wait for the first message if there is nothing else to do."""
@@ -181,7 +200,7 @@ class RenderLoop:
                 raise Stopped
             if isinstance(message, RenderJob):
                 self._jobs[message.job_id] = job = OpenJob(message)
-                self._turns.add(message.job_id, message.owner, message.weight, job.cost_left)
+                self._turns.add(message.job_id, message.owner, message.weight, job.cost_left, low=message.low)
             elif isinstance(message, Ping):
                 self._send(Pong())
             elif isinstance(message, Completed):

@@ -7,6 +7,7 @@ import pytest
 
 from server.errors import RateLimitExceeded
 from server.jobs.policy.admission import QueueBounds
+from server.jobs.policy.company import Neighbour
 from server.jobs.policy.fair_share import Waiting
 from server.jobs.scheduler import Busy, Scheduler
 from server.jobs.store import JobStore
@@ -24,15 +25,19 @@ class Box:
         self.scheduler = Scheduler(store, bounds, lambda owner: self.limits.get(owner, NO_LIMITS), lambda: self.workers)
         self.count = 0
 
-    async def send(self, owner: str, seconds: float = 1.0) -> None:
+    async def send(self, owner: str, seconds: float = 1.0, *, low: bool = False, model: str = "a:1@1") -> None:
         self.count += 1
-        async with self.scheduler.place(owner, seconds):
-            await self.store.accept(replace(submission(self.count), owner=owner), estimate=seconds)
+        work = submission(self.count)
+        work = replace(
+            work, owner=owner, priority="low" if low else "normal", request=replace(work.request, model=model)
+        )
+        async with self.scheduler.place(owner, seconds, low=low):
+            await self.store.accept(work, estimate=seconds)
 
-    async def refused(self, owner: str, seconds: float = 1.0) -> int:
+    async def refused(self, owner: str, seconds: float = 1.0, *, low: bool = False) -> int:
         """The seconds after which a refused task may come again."""
         with pytest.raises(RateLimitExceeded) as caught:
-            await self.send(owner, seconds)
+            await self.send(owner, seconds, low=low)
         assert caught.value.retry_after is not None
         return caught.value.retry_after
 
@@ -141,3 +146,32 @@ async def test_who_asks_after_a_change_sees_it(box: Box) -> None:
     await box.send("a", 10)
     assert len(await box.scheduler.turns()) == 1
     await early
+
+
+async def test_a_job_of_low_priority_waits_for_all_others_and_is_foreseen_so(box: Box) -> None:
+    box.workers = [Busy((("c", 5.0),), (("d", 3.0),))]
+    await box.send("a", 10, low=True)
+    await box.send("b", 20)
+    assert [(turn.task.owner, turn.begins) for turn in await box.scheduler.turns()] == [("b", 5), ("a", 28)]
+    first, second = await box.scheduler.claim(), await box.scheduler.claim()
+    assert [job.submission.owner for job in (first, second) if job is not None] == ["b", "a"]
+
+
+async def test_a_job_of_another_model_joins_one_of_low_priority(box: Box) -> None:
+    await box.send("a", low=True)
+    low = await box.scheduler.claim()
+    assert low is not None
+    await box.send("a", model="b:1@1")
+    neighbours = [Neighbour(low.id, "a", 60.0, low=True)]
+    joined = await box.scheduler.claim(neighbours)
+    assert joined is not None
+    assert await box.scheduler.gives_way(low, 1.0, 60.0) is False
+    await box.send("a", model="b:1@1")
+    assert await box.scheduler.gives_way(low, 1.0, 60.0)
+
+
+async def test_low_jobs_leave_the_places_to_others(box: Box) -> None:
+    for _ in range(3):
+        await box.send("a", low=True)
+    assert await box.refused("a", low=True) == 1
+    await box.send("a")

@@ -178,8 +178,8 @@ async def test_a_job_of_another_model_is_not_claimed_beside_one(store: JobStore)
         await store.accept(replace(work, request=replace(work.request, model=model)))
     first = await store.claim()
     assert first is not None
-    assert await store.claim(beside=[first.id]) is None
-    third = await store.claim(lambda waiting: waiting[1], beside=[first.id])
+    assert await store.claim(beside=lambda chosen: [first.id]) is None
+    third = await store.claim(lambda waiting: waiting[1], beside=lambda chosen: [first.id])
     assert third is not None
     assert third.submission.request.model == "A:1@1"
 
@@ -190,7 +190,7 @@ async def test_an_attempt_of_a_job_that_waits_at_its_worker_counts_when_it_begin
         await store.accept(submission(number))
     first = await store.claim()
     assert first is not None
-    second = await store.claim(beside=[first.id])
+    second = await store.claim(beside=lambda chosen: [first.id])
     assert second is not None
     if begun:
         begun_job = await store.begin(second.id)

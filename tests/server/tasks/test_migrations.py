@@ -190,3 +190,15 @@ def test_images_of_before_are_listed(settings: Settings, catalog: Catalog, worke
     with TestClient(create_app(settings, catalog, [worker])) as client:
         assert client.get("/v1/images").json()["images"] == listed["images"][1:]
         assert len(client.get("/v1/images?prompt=gr%C3%BCner").json()["images"]) == 1
+
+
+def test_tasks_of_before_are_of_normal_priority(settings: Settings, catalog: Catalog, worker: FakeWorker) -> None:
+    path, task = settings.data_dir / "ownware.sqlite", new_task()
+    with TestClient(create_app(settings, catalog, [worker])) as client:
+        post(client, task)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.executescript("ALTER TABLE jobs DROP COLUMN priority; PRAGMA user_version = 11;")
+    with TestClient(create_app(settings, catalog, [worker])) as client:
+        assert ask(client, task["taskUUID"])["data"][0]["status"] == "success"
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT priority FROM jobs").fetchall() == [("normal",)]

@@ -64,6 +64,8 @@ class Retrieval:
             "response": response,
             "timings": _timings(job),
         }
+        if job.submission.low:
+            item["priority"] = job.submission.priority
         if deliveries := await self._outbox.of_job(job.id):
             item["deliveries"] = [_delivery(one) for one in deliveries]
         if foreseen := await self._queue.foresee(job):

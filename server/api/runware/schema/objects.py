@@ -153,3 +153,7 @@ class OwnwareOptions(WireModel):
         description="Keep the source's own pixels where nothing has changed: auto, or a mask that is white where the "
         "image may differ.",
     )
+    priority: Literal["normal", "low"] = Field(
+        default="normal",
+        description="low: render the task while no other one waits. It gives way to others between its steps.",
+    )

@@ -68,6 +68,7 @@ def to_spec(
         cache=cache,
         guard=_guard(task, client),
         check_content=_check_content(task),
+        priority=task.ownware.priority,
         warnings=(*_warnings(task, entry, schedule, executed, controls, catalog), *said),
     )
     parameters = {path: parameter_of(path) for path in (*spec.pictures, "webhook", "upload", "check_content")}

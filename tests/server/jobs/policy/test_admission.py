@@ -5,7 +5,9 @@ import pytest
 from server.errors import RateLimitExceeded
 from server.jobs.policy import admission
 from server.jobs.policy.admission import QueueBounds, QueueState, check_room
-from server.jobs.policy.fair_share import FairShare, Waiting
+from server.jobs.policy.fair_share import Waiting
+from server.jobs.policy.forecast import Load
+from server.jobs.policy.priority import PriorityShare
 from server.keys.api_key import NO_LIMITS, KeyLimits
 
 MINE = [Waiting(1, "me", 10), Waiting(2, "me", 20)]
@@ -14,12 +16,12 @@ WIDE = QueueBounds(tasks=100, seconds=10_000)
 
 
 def refused(
-    *, seconds: float = 5, limits: KeyLimits = NO_LIMITS, bounds: QueueBounds = WIDE, **state: Any
+    *, seconds: float = 5, limits: KeyLimits = NO_LIMITS, bounds: QueueBounds = WIDE, low: bool = False, **state: Any
 ) -> tuple[str, int | None] | None:
     """The words and the seconds of a refusal. Mine begin after 8 and 48, the other one after 18 seconds."""
-    full = QueueState(**{"waiting": (*MINE, *OTHER), "left": (8.0,)} | state)
+    full = QueueState(**{"waiting": (*MINE, *OTHER), "workers": (Load(8.0),)} | state)
     try:
-        check_room(Waiting(9, "me", seconds), limits, bounds, full, FairShare(lambda owner: 1.0))
+        check_room(Waiting(9, "me", seconds, low=low), limits, bounds, full, PriorityShare(lambda owner: 1.0))
     except RateLimitExceeded as error:
         return error.message, error.retry_after
     return None
@@ -97,6 +99,27 @@ def test_of_several_bounds_the_last_to_end_counts() -> None:
 
 
 def test_at_least_a_second() -> None:
-    found = refused(bounds=QueueBounds(3, 1e6), left=())
+    found = refused(bounds=QueueBounds(3, 1e6), workers=())
     assert found is not None
     assert found[1] == 1
+
+
+LOW = tuple(Waiting(number, "me", 20, low=True) for number in range(4, 7))
+
+
+def test_waiting_tasks_of_low_priority_take_no_place_from_others() -> None:
+    bounds = QueueBounds(4, 100, key_tasks=3, key_seconds=40)
+    assert refused(bounds=bounds, waiting=(*MINE, *OTHER, *LOW)) is None
+    assert refused(bounds=bounds, waiting=(*MINE, *OTHER, *LOW), low=True) is not None
+
+
+def test_a_task_of_low_priority_comes_again_when_those_before_it_have_begun() -> None:
+    assert refused(bounds=QueueBounds(6, 1e6), waiting=(*MINE, *OTHER, *LOW), low=True) == (
+        "The queue is full: 6 tasks wait. Try again later.",
+        8,
+    )
+
+
+def test_the_concurrency_of_a_key_counts_all_of_its_tasks() -> None:
+    found = refused(limits=KeyLimits(concurrency=5), waiting=(*MINE, *LOW))
+    assert found == ("5 tasks of this key wait or run, and it may have 5. Try again later.", 18)

@@ -3,13 +3,14 @@
 import pytest
 
 from server.jobs.policy.company import LEAD_SECONDS, Neighbour, choose_beside, ends_soon, shared_end, takes_more
-from server.jobs.policy.fair_share import FairShare, Waiting
+from server.jobs.policy.fair_share import Waiting
+from server.jobs.policy.priority import PriorityShare
 
 LONG = Neighbour(1, "a", 600.0)
 
 
 def chosen(waiting: list[Waiting], *neighbours: Neighbour) -> int | None:
-    share = FairShare(lambda owner: 1.0)
+    share = PriorityShare(lambda owner: 1.0)
     share.begin(Waiting(1, "a", 600.0))
     found = choose_beside(share, waiting, neighbours)
     return None if found is None else found.job_id
@@ -71,7 +72,7 @@ def test_the_end_of_a_task_in_turns() -> None:
 
 def test_a_short_task_never_waits_for_a_long_one_of_its_key() -> None:
     """One worker with two places: tasks of a minute are always waiting, and one of 5 seconds comes now and then."""
-    share, now, waits = FairShare(lambda owner: 1.0), 0.0, list[float]()
+    share, now, waits = PriorityShare(lambda owner: 1.0), 0.0, list[float]()
     long_left, number = 60.0, 1
     share.begin(Waiting(number, "a", 60))
     while now < 600:

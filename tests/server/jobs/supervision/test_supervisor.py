@@ -1,7 +1,7 @@
 import asyncio
 import errno
 import sqlite3
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +16,7 @@ from server.jobs.policy.admission import QueueBounds
 from server.jobs.queue import DEFAULT_SILENCE
 from server.jobs.recorder import JobRecorder
 from server.jobs.scheduler import Scheduler
-from server.jobs.store import Choose, JobStore, first_come
+from server.jobs.store import Beside, Choose, JobStore, first_come
 from server.jobs.supervision import supervisor as supervisor_module
 from server.jobs.supervision.supervisor import FAILED_STARTS, LONGEST_PAUSE_SECONDS, Supervisor, pause_seconds
 from server.jobs.timing.silence import SilenceLimits
@@ -36,7 +36,7 @@ class WatchedStore(JobStore):
         super().__init__(database, IdClaims("job"))
         self.idle = asyncio.Event()
 
-    async def claim(self, choose: Choose = first_come, beside: Sequence[int] = ()) -> Job | None:
+    async def claim(self, choose: Choose = first_come, beside: Beside = lambda chosen: ()) -> Job | None:
         job = await super().claim(choose, beside)
         if job is None:
             self.idle.set()

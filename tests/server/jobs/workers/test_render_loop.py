@@ -654,3 +654,55 @@ class TestBatches:
         replies = serve(replace(two, owner="a"), replace(one, owner="b"), writer=writer, sharing=TURNS)
         steps = [reply.job_id for reply in replies if isinstance(reply, Progress)]
         assert steps == [1, 2, 2, 1, 2, 2, 1, 2, 2, 1, 2, 2]
+
+
+class TestLowPriority:
+    """Jobs of low priority give way at their next step."""
+
+    def run(self, folder: Path, writer: FakeWriter, *, sharing: Sharing = ALONE) -> list[Any]:
+        """A low job of 5 steps, and another job of 2 steps that arrives after the low one's second."""
+        low, other = (replace(make_job(folder, number, 1, steps), owner="a") for number, steps in ((1, 5), (2, 2)))
+        loop = Loop(replace(low, low=True), writer=writer, sharing=sharing)
+
+        def before(word: str, image: FakeImage) -> None:
+            if (word, image.job.job_id, image.step) == ("advance", 1, 1) and 2 not in sent:
+                sent.append(2)
+                loop.inbox._script.append(other)
+
+        sent: list[int] = []
+        writer.before = before
+        return loop.run()
+
+    def steps(self, replies: list[Any]) -> str:
+        return "".join(str(reply.job_id) for reply in replies if isinstance(reply, Progress))
+
+    @pytest.mark.parametrize("overlap", [True, False])
+    def test_the_image_goes_on_where_it_was(self, tmp_path: Path, overlap: bool) -> None:
+        replies = self.run(tmp_path, FakeWriter(), sharing=Sharing(overlap=overlap))
+        assert self.steps(replies) == "1122111"
+        assert [reply.job_id for reply in replies if isinstance(reply, Finished)] == [2, 1]
+
+    def test_without_memory_for_both_the_image_begins_again(self, tmp_path: Path) -> None:
+        writer = FakeWriter()
+        writer.room = 0
+        assert self.steps(self.run(tmp_path, writer)) == "112211111"
+        assert [entry[:2] for entry in writer.log if entry[0] == "open"] == [("open", 1), ("open", 2), ("open", 1)]
+
+    def test_for_other_weights_the_image_begins_again(self, tmp_path: Path) -> None:
+        writer = FakeWriter()
+        writer.other_weights.add(2)
+        replies = self.run(tmp_path, writer)
+        assert self.steps(replies) == "112211111"
+        assert Loading(2) in replies
+
+    def test_the_next_image_waits_too(self, tmp_path: Path) -> None:
+        low = replace(make_job(tmp_path, 1, images=2), low=True)
+        writer = FakeWriter()
+        replies = serve(low, make_job(tmp_path, 2, images=2), writer=writer)
+        assert self.steps(replies) == "22221111"
+
+    def test_a_cancel_of_one_that_waits_ends_it(self, tmp_path: Path) -> None:
+        low, other = replace(make_job(tmp_path, 1), low=True), make_job(tmp_path, 2)
+        replies = serve(low, other, Cancel(1))
+        assert replies[0] == Cancelled(1)
+        assert replies[-1] == Finished(2)

@@ -162,3 +162,32 @@ def test_the_details_of_an_open_task_foresee_its_end(client: TestClient, worker:
     worker.release()
     results_of(client, third, wanted="success")
     assert "estimate" not in details(third)
+
+
+def test_the_details_tell_the_priority_and_a_low_task_waits_for_all_others(
+    client: TestClient, worker: FakeWorker
+) -> None:
+    def details(task: dict[str, Any]) -> Any:
+        (item,) = post(client, {"taskType": "getTaskDetails", "taskUUID": task["taskUUID"]}).json()["data"]
+        return item
+
+    worker.hold()
+    first, normal = (new_task(deliveryMethod="async") for _ in range(2))
+    low = new_task(deliveryMethod="async", ownware={"priority": "low"})
+    post(client, first)
+    worker.held.wait()
+    post(client, low, normal)
+    assert details(low)["estimate"]["position"] == 1
+    assert details(low)["priority"] == "low"
+    assert "priority" not in details(normal)
+    worker.release()
+    results_of(client, low, wanted="success")
+    assert [job.task_uuid for job in worker.jobs] == [task["taskUUID"] for task in (first, normal, low)]
+
+
+def test_a_priority_that_is_unknown_is_refused(client: TestClient) -> None:
+    answer = post(client, new_task(ownware={"priority": "lowest"}))
+    assert answer.status_code == 400
+    (error,) = answer.json()["errors"]
+    assert error["parameter"] == "ownware.priority"
+    assert "low" in error["message"]

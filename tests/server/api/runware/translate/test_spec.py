@@ -131,3 +131,9 @@ def test_steps_that_a_seed_image_skips_do_not_count_in_a_control_window() -> Non
 def test_a_ttl_counts_for_urls_only() -> None:
     assert spec(ttl=60).ttl == 60
     assert spec(ttl=60, outputType="dataURI").ttl is None
+
+
+def test_the_priority_changes_nothing_of_a_picture() -> None:
+    low, normal = (spec(ownware={"priority": name}) for name in ("low", "normal"))
+    assert (low.priority, normal.priority, spec().priority) == ("low", "normal", "normal")
+    assert replace(low, priority="normal", task=normal.task) == normal
