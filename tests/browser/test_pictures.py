@@ -65,6 +65,32 @@ def test_the_sides_of_a_picture_are_extended_by_keys_and_by_dragging(make: Page,
     assert make.locator("[data-path='outpaint'] input").nth(1).input_value() == right.get_attribute("aria-valuenow")
 
 
+def test_the_sides_are_those_that_the_server_takes(make: Page, tmp_path: Path) -> None:
+    path = tmp_path / "odd.png"
+    path.write_bytes(picture(250, 100))
+    make.get_by_text("Start from a picture").click()
+    make.locator("[data-path='inputs.seedImage'] input[type=file]").set_input_files(path)
+    make.get_by_text("Extend its sides").click()
+    sides = [make.locator("[data-path='outpaint'] input").nth(place) for place in range(4)]
+    right = make.get_by_role("slider", name="Right")
+    expect(right).to_have_attribute("aria-valuenow", "0")
+    right.press("ArrowRight")
+    # 250 + 22 and 100 + 12 are multiples of 16.
+    expect(right).to_have_attribute("aria-valuenow", "22")
+    expect(sides[2]).to_have_value("12")
+    sides[1].fill("40")
+    sides[1].blur()
+    expect(sides[1]).to_have_value("38")
+    sides[1].press("ArrowUp")
+    expect(sides[1]).to_have_value("54")
+    sides[0].fill("8")
+    sides[0].blur()
+    expect(sides[0]).to_have_value("16")
+    make.get_by_role("button", name="Add nothing").click()
+    expect(right).to_have_attribute("aria-valuenow", "0")
+    expect(make).not_to_have_url(re.compile("outpaint"))
+
+
 @pytest.mark.parametrize("kind", ["PNG", "JPG", "WEBP"])
 def test_one_of_our_images_fills_the_form_from_its_receipt(make: Page, server: LiveServer, kind: str) -> None:
     options = {
