@@ -82,6 +82,16 @@ def draw_make(page: Page, url: str, path: Path) -> str:
     return weights
 
 
+def draw_gallery(page: Page, url: str, path: Path, weights: str) -> None:
+    """The gallery with some chosen pictures."""
+    page.goto(f"{url}/#/gallery")
+    expect(page.locator(".tile").nth(2)).to_be_visible()
+    page.locator(".tile input").nth(0).check()
+    page.locator(".tile input").nth(2).click(modifiers=["Shift"])
+    page.wait_for_load_state("networkidle")
+    save(page, path, weights)
+
+
 def main() -> None:
     """Draw every view."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -96,6 +106,8 @@ def main() -> None:
         page.goto(f"{arguments.url}/#/server")
         expect(page.get_by_role("cell", name="runware:108@20")).to_be_visible()
         save(page, arguments.out / "page-server.png", weights)
+    with visit(arguments.url, WIDE, "light") as page:
+        draw_gallery(page, arguments.url, arguments.out / "page-gallery.png", weights)
     with visit(arguments.url, NARROW, "light") as page:
         save(page, arguments.out / "page-narrow.png", weights)
 

@@ -12,7 +12,7 @@ from tests.sources import ROOT
 
 pytestmark = pytest.mark.browser
 AXE = ROOT / "tests" / "browser" / "node_modules" / "axe-core" / "axe.min.js"
-VIEWS = ("make", "server")
+VIEWS = ("make", "gallery", "server")
 FORM = (
     '#/make?model=runware:108@22&lora=[{"model":"ownware:1@1"}]&controlNet=[{"model":"ownware:2@1"}]'
     '&acceleratorOptions={"dbCache":true}&outputFormat=PNG'
@@ -42,6 +42,7 @@ def test_no_view_violates_a_rule_of_accessibility(
 ) -> None:
     open_page.evaluate("name => (localStorage.setItem('ownware.theme', name))", theme)
     open_page.reload()
+    render(server)
     for view in VIEWS:
         open_page.goto(f"{server.url}/#/{view}")
         expect(open_page.get_by_role("heading", level=1)).to_be_attached()
@@ -50,6 +51,10 @@ def test_no_view_violates_a_rule_of_accessibility(
     open_page.goto(f"{server.url}/{FORM}")
     open_page.locator("[data-path='inputs.referenceImages'] input[type=file]").set_input_files(picture_file)
     expect(open_page.locator(".slot img")).to_have_count(1)
+    open_page.get_by_role("button", name="From the gallery: Pictures to edit").click()
+    expect(open_page.locator(".picker img").first).to_be_visible()
+    assert violations(open_page) == []
+    open_page.keyboard.press("Escape")
     open_page.get_by_role("button", name="Copy as").click()
     assert violations(open_page) == []
     open_page.keyboard.press("Escape")

@@ -25,8 +25,15 @@ class ConnectionLost extends Error {
   }
 }
 
-/** Listen to `key` (a key is needed or changed; `detail.refused`), or to `connection` (`detail.connected`). */
-export const onApi = (name, listener) => events.addEventListener(name, listener);
+/**
+ * Listen to `key` (a key is needed or changed; `detail.refused`), or to `connection` (`detail.connected`). Returns a
+ * function that ends this.
+ */
+export function onApi(name, listener) {
+  events.addEventListener(name, listener);
+  return () => events.removeEventListener(name, listener);
+}
+
 export const isConnected = () => connected;
 
 export const getKey = () => sessionStorage.getItem(STORED_KEY) ?? localStorage.getItem(STORED_KEY) ?? "";
@@ -135,6 +142,21 @@ export async function watchTask(taskUUID, listen) {
 /** Cancel a task. Returns `cancelled`, or `ended` if it had ended by itself. */
 export async function cancelTask(taskUUID) {
   return (await getJson(`v1/tasks/${taskUUID}`, { method: "DELETE" })).status;
+}
+
+/** A page of the finished images of this key. Members of the query that are empty are left out. */
+export function listImages(query) {
+  const given = Object.entries(query).filter(([, value]) => value !== null && value !== undefined && value !== "");
+  return getJson(`v1/images?${new URLSearchParams(given)}`);
+}
+
+/** Delete a finished image. One that is gone already counts as deleted. */
+export async function deleteImage(imageUUID) {
+  try {
+    await request(`v1/images/${imageUUID}`, { method: "DELETE" });
+  } catch (error) {
+    if (error.status !== 404) throw error;
+  }
 }
 
 /** A file's bytes as a data URI. */

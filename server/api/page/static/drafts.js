@@ -2,8 +2,9 @@
 
 import { t } from "./i18n.js";
 import { getInfo, modelOf, titleOf } from "./info.js";
-import { showNote } from "./messages.js";
-import { getDraft, setMember } from "./state.js";
+import { showError, showNote } from "./messages.js";
+import { remember } from "./pictures.js";
+import { getDraft, member, replaceDraft, setMember } from "./state.js";
 
 /** The task of a draft: with the model that is shown, and the size that text to image needs. */
 export function completeTask(draft) {
@@ -20,6 +21,22 @@ export function chooseEditor() {
   if (!editor) throw new Error(t("pictures.noEditor"));
   setMember("model", editor.air);
   showNote(t("pictures.switched", { model: titleOf(editor) }));
+}
+
+/** Edit a picture from now on: what belongs to the one before goes; the model, if it edits, and the options stay. */
+export function editPictures([image]) {
+  const { positivePrompt, inputs, width, height, outpaint, maskMargin, seed, ...kept } = getDraft();
+  replaceDraft(kept);
+  addReferences([image]);
+}
+
+/** Add pictures, each with its `imageUUID` and `imageURL`, to the references of the draft, as many as its model takes. */
+export function addReferences(images) {
+  chooseEditor();
+  const uuids = [...(member("inputs.referenceImages") ?? []), ...images.map((image) => remember(image))];
+  const most = modelOf(getDraft()).references[1];
+  if (uuids.length > most) showError(new Error(t("pictures.tooMany", { most })));
+  setMember("inputs.referenceImages", uuids.slice(0, most));
 }
 
 export const randomSeed = () => crypto.getRandomValues(new Uint32Array(1))[0];

@@ -1,12 +1,13 @@
 // The words of the page in the chosen language. Each file of `words/` has its English and its Chinese side by side.
 
 import { words as form } from "./words/form.js";
+import { words as gallery } from "./words/gallery.js";
 import { words as make } from "./words/make.js";
 import { words as server } from "./words/server.js";
 import { words as shell } from "./words/shell.js";
 import { words as viewer } from "./words/viewer.js";
 
-const FILES = [shell, make, form, server, viewer];
+const FILES = [shell, make, form, gallery, server, viewer];
 export const LANGUAGES = { en: "English", zh: "中文" };
 const STORED = "ownware.language";
 const listeners = new Set();

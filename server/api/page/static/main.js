@@ -5,12 +5,13 @@ import { h, icon, replace } from "./dom.js";
 import { LANGUAGES, currentLanguage, onLanguage, setLanguage, t } from "./i18n.js";
 import { writeAddress } from "./state.js";
 import { resumeTasks } from "./tasks.js";
+import { galleryView } from "./views/gallery.js";
 import { makeView } from "./views/make.js";
 import { pictureView } from "./views/picture.js";
 import { serverView } from "./views/server.js";
 
 /** The views by their name in the address. Each is a function `(container, parameters) → close`. */
-const VIEWS = { make: makeView, server: serverView, picture: pictureView };
+const VIEWS = { make: makeView, gallery: galleryView, server: serverView, picture: pictureView };
 /** The views that a picture or a link leads to, not the navigation. */
 const UNLISTED = new Set(["picture"]);
 

@@ -22,6 +22,23 @@ export function announce(text) {
   document.getElementById("live").textContent = text;
 }
 
+/** Ask whether something is to be done that cannot be undone. The first focus is on the way out. */
+export function ask({ title, text, action }) {
+  return new Promise((resolve) => {
+    const form = h(
+      "form",
+      { method: "dialog" },
+      h("h2", { id: "ask-title" }, title),
+      h("p", { id: "ask-text" }, text),
+      h("div", { class: "actions" }, h("button", { value: "", autofocus: true }, t("shell.cancel")), h("button", { class: "primary danger", value: "yes" }, action)),
+    );
+    const closed = () => (dialog.remove(), resolve(dialog.returnValue === "yes"));
+    const dialog = h("dialog", { role: "alertdialog", "aria-labelledby": "ask-title", "aria-describedby": "ask-text", onclose: closed }, form);
+    document.body.append(dialog);
+    dialog.showModal();
+  });
+}
+
 /** Copy a text. Without a secure connection browsers have no clipboard, so a selection is copied as of old. */
 export async function copyText(text) {
   if (navigator.clipboard) await navigator.clipboard.writeText(text);

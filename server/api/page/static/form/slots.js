@@ -1,9 +1,10 @@
 // Places for pictures: they take files, pastes, drops and pictures of this page, and are reordered by dragging or keys.
 
 import { h, icon, replace } from "../dom.js";
+import { pickImage } from "../gallery/picker.js";
 import { t } from "../i18n.js";
 import { showError } from "../messages.js";
-import { brings, nameOf, offered, takePicture, thumbnail } from "../pictures.js";
+import { brings, nameOf, offered, remember, takePicture, thumbnail } from "../pictures.js";
 
 const OWN_DRAG = "application/x-ownware-place";
 
@@ -17,7 +18,10 @@ export function pictureSlots({ label, get, set, most }) {
   const input = h("input", { type: "file", accept: "image/*,.heic,.heif,.avif", multiple: true, class: "unseen", "aria-label": label });
   const text = h("span", {});
   const zone = h("label", { class: "drop" }, input, icon("add"), text);
-  const element = h("div", { class: "picture-slots" }, h("p", { class: "label" }, label), list, zone);
+  const pick = h("button", { type: "button", class: "small", "aria-label": `${t("gallery.pick")}: ${label}`, onclick: () => pickImage().then((image) => image && add(remember(image))) }, t("gallery.pick"));
+  const places = h("div", { class: "row places" }, zone, pick);
+  const element = h("div", { class: "picture-slots" }, h("p", { class: "label" }, label), list, places);
+  const add = (uuid) => set(most() === 1 ? [uuid] : [...get(), uuid]);
 
   const take = async (sources) => {
     const room = most() === 1 ? 1 : Math.max(0, most() - get().length);
@@ -26,8 +30,7 @@ export function pictureSlots({ label, get, set, most }) {
       waiting += 1;
       update();
       try {
-        const uuid = await takePicture(source);
-        set(most() === 1 ? [uuid] : [...get(), uuid]);
+        add(await takePicture(source));
       } catch (error) {
         showError(error);
       } finally {
@@ -76,7 +79,7 @@ export function pictureSlots({ label, get, set, most }) {
     const all = get();
     replace(list, all.map((uuid, place) => slot(uuid, place, all)), Array.from({ length: waiting }, () => h("li", { class: "slot waiting" }, t("pictures.uploading"))));
     list.hidden = !list.childElementCount;
-    zone.hidden = all.length + waiting >= most();
+    places.hidden = all.length + waiting >= most();
     text.textContent = t(all.length ? "pictures.another" : "pictures.drop");
   };
   return { element, update, take };

@@ -3,13 +3,12 @@
 import { imageFile } from "../api.js";
 import { openCopyDialog } from "../copy.js";
 import { h, icon } from "../dom.js";
-import { chooseEditor, completeTask, randomSeed } from "../drafts.js";
+import { completeTask, editPictures, randomSeed } from "../drafts.js";
 import { t } from "../i18n.js";
 import { loadInfo } from "../info.js";
 import { showError, showNote } from "../messages.js";
-import { remember } from "../pictures.js";
 import { draftOf } from "../receipts.js";
-import { draftAddress, getDraft, replaceDraft, setMember } from "../state.js";
+import { draftAddress, getDraft, replaceDraft } from "../state.js";
 import { runTask } from "../tasks.js";
 
 /** The buttons of a picture at an address. `settings()` is its `settingsOf`, or null where nothing is known of it. */
@@ -47,12 +46,8 @@ function again(settings) {
   location.hash = draftAddress(getDraft());
 }
 
-/** What belongs to the picture before goes; the model, if it edits, and the options of rendering stay. */
 function edit(uuid, address) {
-  const { positivePrompt, inputs, width, height, outpaint, maskMargin, seed, ...kept } = getDraft();
-  replaceDraft(kept);
-  chooseEditor();
-  setMember("inputs.referenceImages", [remember({ imageUUID: uuid, imageURL: address })]);
+  editPictures([{ imageUUID: uuid, imageURL: address }]);
   location.hash = draftAddress(getDraft());
 }
 
