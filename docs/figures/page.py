@@ -9,6 +9,7 @@ The figures' text chunk `weights` has the fingerprint of the weights, as the rec
 
 import argparse
 import io
+import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -92,6 +93,24 @@ def draw_gallery(page: Page, url: str, path: Path, weights: str) -> None:
     save(page, path, weights)
 
 
+def draw_mask(page: Page, url: str, path: Path, weights: str) -> None:
+    """A mask that is drawn over the picture of a red circle."""
+    query = urlencode({"prompt": DONE[-1], "limit": 1})
+    (image,) = page.request.get(f"{url}/v1/images?{query}").json()["images"]
+    draft = {**SMALL, "maskMargin": "32", "inputs": json.dumps({"seedImage": image["imageUUID"]})}
+    page.goto(f"{url}/#/make?{urlencode(draft)}")
+    page.get_by_role("button", name="Draw a mask").click()
+    box = page.get_by_role("application").bounding_box()
+    if box is None:
+        raise RuntimeError("the mask editor is not shown")
+    middle, reach = box["y"] + box["height"] / 2, box["width"] / 8
+    page.mouse.move(box["x"] + box["width"] / 2 - reach, middle)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] / 2 + reach, middle, steps=5)
+    page.mouse.up()
+    save(page, path, weights)
+
+
 def main() -> None:
     """Draw every view."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -108,6 +127,8 @@ def main() -> None:
         save(page, arguments.out / "page-server.png", weights)
     with visit(arguments.url, WIDE, "light") as page:
         draw_gallery(page, arguments.url, arguments.out / "page-gallery.png", weights)
+    with visit(arguments.url, WIDE, "light") as page:
+        draw_mask(page, arguments.url, arguments.out / "page-mask.png", weights)
     with visit(arguments.url, NARROW, "light") as page:
         save(page, arguments.out / "page-narrow.png", weights)
 

@@ -55,6 +55,13 @@ def test_no_view_violates_a_rule_of_accessibility(
     expect(open_page.locator(".picker img").first).to_be_visible()
     assert violations(open_page) == []
     open_page.keyboard.press("Escape")
+    open_page.get_by_text("Start from a picture").click()
+    open_page.locator("[data-path='inputs.seedImage'] input[type=file]").set_input_files(picture_file)
+    open_page.get_by_role("button", name="Draw a mask").click()
+    expect(open_page.get_by_role("application")).to_be_focused()
+    open_page.keyboard.press("Space")
+    assert violations(open_page) == []
+    open_page.keyboard.press("Escape")
     open_page.get_by_role("button", name="Copy as").click()
     assert violations(open_page) == []
     open_page.keyboard.press("Escape")

@@ -3,11 +3,12 @@
 import { words as form } from "./words/form.js";
 import { words as gallery } from "./words/gallery.js";
 import { words as make } from "./words/make.js";
+import { words as mask } from "./words/mask.js";
 import { words as server } from "./words/server.js";
 import { words as shell } from "./words/shell.js";
 import { words as viewer } from "./words/viewer.js";
 
-const FILES = [shell, make, form, gallery, server, viewer];
+const FILES = [shell, make, form, gallery, mask, server, viewer];
 export const LANGUAGES = { en: "English", zh: "中文" };
 const STORED = "ownware.language";
 const listeners = new Set();
