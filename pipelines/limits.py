@@ -6,6 +6,7 @@ The wire's schema, the Python API, the command options and the pipelines import 
 # Pixels. A token covers 16 × 16 pixels, so every side is a multiple of that.
 SIDE_MULTIPLE = 16
 MIN_SIDE, MAX_SIDE = 128, 2048
+PROPOSED_SIDE = 1024  # of a picture whose size the client need not choose
 MAX_STEPS = 50
 MAX_SEED = 2**63 - 1
 MAX_PROMPT = 32_000  # characters

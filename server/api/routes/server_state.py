@@ -15,6 +15,7 @@ from starlette.requests import Request
 from pipelines.catalog.catalog import Adapter, Mode, ModelEntry, reference_limits
 from pipelines.catalog.schedules import LoraSchedule
 from pipelines.controlnet.preprocessors import KINDS
+from pipelines.limits import PROPOSED_SIDE
 from pipelines.receipt import package_versions
 from server.api.access.auth import bearer_key
 from server.api.services import Services
@@ -26,7 +27,6 @@ from server.tasks.options import ThresholdDirection
 SERVER_ROUTE = "/v1/server"
 # nvidia-smi is a process of its own, and many pages may ask.
 MEMORY_SECONDS = 5.0
-PROPOSED_SIDE = 1024  # pixels, as modelSearch proposes
 
 
 class Defaults(BaseModel):

@@ -5,8 +5,10 @@ The catalogue says which model an endpoint means. An endpoint that is not in thi
 
 from dataclasses import dataclass
 
+from pipelines.limits import PROPOSED_SIDE
+
 Size = tuple[int, int]
-SQUARE: Size = (1024, 1024)
+SQUARE: Size = (PROPOSED_SIDE, PROPOSED_SIDE)
 
 
 @dataclass(frozen=True, slots=True)

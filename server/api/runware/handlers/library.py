@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 
 from pipelines.catalog.catalog import Adapter, Catalog, ModelEntry
+from pipelines.limits import PROPOSED_SIDE
 from server.api.access.client import Client
 from server.api.runware.handlers.validator import TaskValidator
 from server.api.runware.responses import Answer, Item
@@ -129,8 +130,8 @@ def _row(entry: ModelEntry) -> Item:
         "tags": ["embedded", "demonstration"] if entry.embedded else [],
         "private": False,
         "comment": comment,
-        "defaultWidth": 1024,
-        "defaultHeight": 1024,
+        "defaultWidth": PROPOSED_SIDE,
+        "defaultHeight": PROPOSED_SIDE,
         "defaultSteps": entry.steps,
         "defaultScheduler": "Default",
         "defaultCFG": entry.true_cfg_scale,
