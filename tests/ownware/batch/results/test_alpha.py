@@ -33,6 +33,15 @@ def test_what_is_drawn_is_opaque_and_the_rest_transparent() -> None:
     assert result.getpixel((50, 40)) == (200, 0, 0, 128)
 
 
+def test_the_faint_shadow_of_what_is_drawn_belongs_to_it() -> None:
+    edited = on_white(sticker())
+    draw = ImageDraw.Draw(edited)
+    draw.rectangle((78, 5, 96, 40), fill=(235, 235, 235))  # 20 levels, as little as an error of the VAE
+    draw.rectangle((78, 5, 96, 20), fill=(0, 0, 255))
+    result = keep_alpha(edited, sticker())
+    assert result.getpixel((90, 34)) == (235, 235, 235, 255)
+
+
 def test_a_result_of_another_size() -> None:
     edited = on_white(sticker()).resize((200, 160))
     result = keep_alpha(edited, sticker())
