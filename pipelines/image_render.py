@@ -14,6 +14,7 @@ from PIL import Image
 
 from accel.cache.report import CacheReport
 from pipelines.catalog.catalog import ModelEntry
+from pipelines.editing.drift.found_drift import FoundDrift
 from pipelines.editing.drift.guard import guard_image
 from pipelines.editing.faces import face_request, find_faces
 from pipelines.errors import PromptError
@@ -39,7 +40,7 @@ UNCOMPILED = (
 class GeneratedImage:
     """A finished image with its seed, warnings for the sender, and the report of its step cache.
 
-    `recompiled` counts the graphs that were compiled during the render.
+    `recompiled` counts the graphs that were compiled during the render. `drift` is what its guard has found.
     """
 
     image: Image.Image
@@ -47,6 +48,7 @@ class GeneratedImage:
     warnings: tuple[str, ...]
     cache: CacheReport | None
     recompiled: int = 0
+    drift: FoundDrift | None = None
 
 
 class ImageRender:
@@ -97,19 +99,19 @@ class ImageRender:
         `after_step` is called after each step of a face.
         """
         with self._memory.running(), count_graphs(self._model.checkpoint) as graphs:
-            image, warnings = self._finish(after_step)
+            image, warnings, drift = self._finish(after_step)
         self._memory.record()
         state = self.state
         attention = self._model.checkpoint.attention
         slow = () if attention.warning is None else (attention.warning,)
         cache = None if state.cache is None else state.cache.report()
         told = (*state.warnings, *_cache_warnings(cache), *warnings, *slow)
-        return GeneratedImage(image, state.seed, told, cache, self._recompiled + graphs())
+        return GeneratedImage(image, state.seed, told, cache, self._recompiled + graphs(), drift)
 
-    def _finish(self, after_step: Callable[[], None]) -> tuple[Image.Image, list[str]]:
-        """The finished image, and the warnings about it."""
+    def _finish(self, after_step: Callable[[], None]) -> tuple[Image.Image, list[str], FoundDrift | None]:
+        """The finished image, the warnings about it, and its drift."""
         state, request, model = self.state, self._request, self._model
-        warnings = []
+        warnings, drift = [], None
         with explain_failure(request, self._entry, model.precision):
             image = finish(state)
         if state.total and state.compiled is None and model.checkpoint.compiled is not None:
@@ -125,11 +127,11 @@ class ImageRender:
                 image = refined
         if request.guard is not None:
             guarded = guard_image(image, request.guard, request)
-            image = guarded.image
+            image, drift = guarded.image, guarded.drift
             warnings += guarded.warnings
         if request.watermark is not None:
             image = draw_watermark(image, request.watermark)
-        return image, warnings
+        return image, warnings, drift
 
     def _refine_faces(
         self, image: Image.Image, faces: FaceRefinement, after_step: Callable[[], None]

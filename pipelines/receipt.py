@@ -20,6 +20,7 @@ from pipelines.catalog.catalog import ModelEntry
 from pipelines.catalog.fingerprint import file_digest
 from pipelines.catalog.hub.cache import local_file
 from pipelines.catalog.weights_fingerprint import fingerprint
+from pipelines.editing.drift.found_drift import FoundDrift
 from pipelines.models.engaged import Engaged
 from pipelines.models.model_fingerprint import model_fingerprint
 from pipelines.request import DriftGuard, Reference, RenderRequest
@@ -41,8 +42,10 @@ class WeightsRef:
     digest: str | None
 
 
-# Left out where it is None, so that the receipts of plain weights stay the same bytes.
-OnlyIfEngaged = Annotated[Engaged | None, Field(exclude_if=lambda value: value is None)]
+# Left out where it is None, so that the receipts of plain weights and plain renders stay the same bytes.
+_IfThere = Field(exclude_if=lambda value: value is None)
+OnlyIfEngaged = Annotated[Engaged | None, _IfThere]
+OnlyIfFound = Annotated[FoundDrift | None, _IfThere]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +54,7 @@ class Receipt:
 
     `encoding` is the file format and its quality. `cache` is the decisions of a step cache in each branch of guidance,
     one letter a forward: "C" for computed, "R" for reused. `engaged` is what the weights ran with, None where all was
-    resident in `dtype`.
+    resident in `dtype`. `drift` is what the guard of an edit has found, None without one.
     """
 
     format: int
@@ -65,6 +68,7 @@ class Receipt:
     versions: dict[str, str]
     cache: dict[str, str] | None = None
     engaged: OnlyIfEngaged = None
+    drift: OnlyIfFound = None
 
     def to_json(self) -> str:
         """As ASCII JSON without line breaks. Equal receipts give equal texts."""
@@ -82,6 +86,7 @@ def make_receipt(
     device: str,
     dtype: str,
     cache: CacheReport | None = None,
+    drift: FoundDrift | None = None,
 ) -> Receipt:
     """The receipt of the image that the model of `entry` rendered with `seed`.
 
@@ -99,6 +104,7 @@ def make_receipt(
         dtype=dtype,
         versions=package_versions(),
         cache=None if cache is None else cache.patterns,
+        drift=drift,
     )
 
 

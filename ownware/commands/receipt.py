@@ -70,6 +70,8 @@ def describe(receipt: "Receipt") -> Iterator[tuple[str, str]]:
             name for name, on in (("aligned", guard.align), ("unchanged pixels kept", guard.keep is not None)) if on
         ]
         yield "drift guard", f"{' and '.join(done)}, against {guard.source}"
+    if (drift := receipt.drift) is not None:
+        yield "  found", f"{drift}, {'moved back' if drift.moved_back else 'left as it is'}"
     if request.faces is not None:
         yield "faces", "rendered again"
     if request.watermark is not None:

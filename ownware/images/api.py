@@ -133,6 +133,7 @@ def _render(options: ImageOptions, weights: Weights | None, device: str | None, 
             device_name(models.device),
             loaded.precision,
             generated.cache,
+            generated.drift,
         )
     return ImageResult(generated.image, generated.seed, receipt, (*warnings, *generated.warnings))
 

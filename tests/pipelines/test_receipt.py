@@ -8,6 +8,7 @@ import pytest
 from pipelines.catalog.catalog import load_catalog
 from pipelines.catalog.own_lora import OwnLora
 from pipelines.catalog.weights_fingerprint import fingerprint
+from pipelines.editing.drift.found_drift import FoundDrift
 from pipelines.receipt import Receipt, ReceiptError, make_receipt, pictures_of, read_receipt, with_files
 from pipelines.request import ControlUse, LoraUse, Outpaint, Reference, RenderRequest, Sampler
 
@@ -107,3 +108,10 @@ def test_a_single_file_has_a_fingerprint(tmp_path: Path) -> None:
     assert fingerprint(str(path)) is not None
     assert fingerprint(str(tmp_path / "none.safetensors")) is None
     assert fingerprint("owner/none") is None
+
+
+def test_the_drift_of_an_edit_is_in_its_receipt_and_in_no_other(receipt: Receipt) -> None:
+    assert "drift" not in receipt.to_json()
+    moved = replace(receipt, drift=FoundDrift(3.1, -0.82, 1.0131, moved_back=True))
+    assert '"drift":{"dx":3.1,"dy":-0.82,"scale":1.0131,"moved_back":true}' in moved.to_json()
+    assert read_receipt(moved.to_json()) == moved

@@ -126,7 +126,9 @@ class LocalRenderer:
             raise ItemError(first_line(error)) from error
         encoding = ("PNG", DEFAULT_QUALITY)
         device = device_name(self._models.device)
-        made = make_receipt(request, generated.seed, encoding, entry, device, model.precision, generated.cache)
+        made = make_receipt(
+            request, generated.seed, encoding, entry, device, model.precision, generated.cache, generated.drift
+        )
         return Rendered(generated.image, generated.seed, with_engaged(made, model.engaged(entry.air)), notes)
 
     def _content_notes(self, spec: TaskSpec, generated: "GeneratedImage") -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from pipelines.editing.drift.found_drift import FoundDrift
 from pipelines.editing.drift.registration import Drift, corner_move, register, warp
 from pipelines.editing.drift.unchanged import changed_parts, soften_mask
 from pipelines.editing.pixels import mix_pixels, resize_mask, resize_picture
@@ -29,7 +30,7 @@ class Guarded:
     """A guarded image, the drift that was found or None, and warnings for the sender."""
 
     image: Image.Image
-    drift: Drift | None
+    drift: FoundDrift | None
     warnings: tuple[str, ...]
 
 
@@ -41,14 +42,15 @@ def guard_image(image: Image.Image, guard: DriftGuard, request: RenderRequest) -
     reference = _source(request, guard)
     with part_at_fault(guard.source):  # its color profile was warned of when the image was prepared
         source = np.asarray(resize_picture(PictureReader().image(reference, "source"), image.size))
-    edited, drift, warnings = np.asarray(image), None, []
+    edited, found, warnings = np.asarray(image), None, []
     if guard.align:
         drift = register(source, edited)
         if drift is None:
             warnings.append(NOT_MATCHED)
         else:
             moved = _move_back(source, edited, drift)
-            warnings.append(_describe(drift, "It was left as it is." if moved is None else "It was moved back."))
+            found = _found(drift, moved_back=moved is not None)
+            warnings.append(_describe(found))
             edited = edited if moved is None else moved
     if guard.keep is not None:
         reader = PictureReader()
@@ -58,7 +60,7 @@ def guard_image(image: Image.Image, guard: DriftGuard, request: RenderRequest) -
             warnings.append(ALL_CHANGED)
         else:
             edited = mix_pixels(source, edited, mask)
-    return Guarded(Image.fromarray(edited), drift, tuple(warnings))
+    return Guarded(Image.fromarray(edited), found, tuple(warnings))
 
 
 def _source(request: RenderRequest, guard: DriftGuard) -> Reference:
@@ -93,6 +95,11 @@ def _distance(source: np.ndarray, image: np.ndarray) -> float:
     return float(np.sort(difference)[: int(_UNCHANGED * difference.size)].mean())
 
 
-def _describe(drift: Drift, outcome: str) -> str:
-    move = f"{drift.dx:+.2f} pixels to the right, {drift.dy:+.2f} down, {drift.scale:.4f} times as large"
-    return f"The image had drifted from its source: {move}. {outcome}"
+def _found(drift: Drift, *, moved_back: bool) -> FoundDrift:
+    """What is told of a drift: as precise as it can be found."""
+    return FoundDrift(round(drift.dx, 2), round(drift.dy, 2), round(drift.scale, 4), moved_back)
+
+
+def _describe(drift: FoundDrift) -> str:
+    outcome = "It was moved back." if drift.moved_back else "It was left as it is."
+    return f"The image had drifted from its source: {drift}. {outcome}"

@@ -124,7 +124,14 @@ class OpenImage:
             raise UnsafeContent
         encoding = (job.encoding.format, job.encoding.quality)
         made = make_receipt(
-            job.request, generated.seed, encoding, self._entry, self._device, self._precision, generated.cache
+            job.request,
+            generated.seed,
+            encoding,
+            self._entry,
+            self._device,
+            self._precision,
+            generated.cache,
+            generated.drift,
         )
         receipt = with_engaged(made, self._engaged).to_json()
         in_file = fits(receipt, job.encoding.format)

@@ -33,7 +33,9 @@ def test_a_drifted_image_is_moved_back(tmp_path: Path) -> None:
     edited = drifted(SOURCE, DRIFT)
     guarded = _guard(edited, ALIGN, _request(tmp_path, SOURCE))
     assert guarded.drift is not None
-    assert corner_error(guarded.drift, DRIFT, 160, 208) < 0.3
+    assert guarded.drift.moved_back
+    found = Drift(guarded.drift.dx, guarded.drift.dy, guarded.drift.scale)
+    assert corner_error(found, DRIFT, 160, 208) < 0.3
     inner = np.s_[15:-15, 15:-15]
     assert np.abs(np.asarray(guarded.image)[inner].astype(int) - SOURCE[inner]).mean() < 5
     assert np.abs(edited[inner].astype(int) - SOURCE[inner]).mean() > 8
@@ -46,6 +48,8 @@ def test_a_drifted_image_is_moved_back(tmp_path: Path) -> None:
 def test_an_image_in_its_place_is_not_resampled(edited: np.ndarray, tmp_path: Path) -> None:
     guarded = _guard(edited, ALIGN, _request(tmp_path, SOURCE))
     assert np.array_equal(np.asarray(guarded.image), edited)
+    assert guarded.drift is not None
+    assert not guarded.drift.moved_back
     assert guarded.warnings[0].endswith("It was left as it is.")
 
 
@@ -87,7 +91,9 @@ def test_the_source_may_have_another_size(tmp_path: Path) -> None:
     large = np.asarray(Image.fromarray(SOURCE).resize((416, 320), Image.Resampling.LANCZOS))
     guarded = _guard(drifted(SOURCE, DRIFT), ALIGN, _request(tmp_path, large))
     assert guarded.drift is not None
-    assert corner_error(guarded.drift, DRIFT, 160, 208) < 0.3
+    assert guarded.drift.moved_back
+    found = Drift(guarded.drift.dx, guarded.drift.dy, guarded.drift.scale)
+    assert corner_error(found, DRIFT, 160, 208) < 0.3
 
 
 def test_a_source_that_is_gone_is_an_error_with_its_path(tmp_path: Path) -> None:
