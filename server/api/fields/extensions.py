@@ -1,4 +1,4 @@
-"""The fields that this server adds to the vendors' requests: steps, guidance, LoRAs, a step cache.
+"""The fields that this server adds to the vendors' requests: steps, guidance, LoRAs, a step cache, the drift guard.
 
 The same names in every dialect. A client that does not know them sends none, and gets the model's own values.
 """
@@ -94,6 +94,14 @@ class Extensions(BaseModel):
     cache: Annotated[CacheField, BeforeValidator(_as_cache)] | None = Field(
         default=None, description="A step cache, by its name or with its options."
     )
+    align_to: Literal["auto"] | Annotated[Integer, Field(ge=0)] | None = Field(
+        default=None,
+        description="Undo a small shift and scale of an edit against its source: auto for the first image, or the "
+        "number of an image, from 0.",
+    )
+    keep_unchanged: Literal["auto"] | None = Field(
+        default=None, description="auto: keep the source's own pixels where an edit has changed nothing."
+    )
 
     @property
     def plain_options(self) -> dict[str, Any]:
@@ -103,6 +111,8 @@ class Extensions(BaseModel):
             "true_cfg_scale": self.true_cfg_scale,
             "loras": tuple(lora.plain for lora in self.loras),
             "cache": None if self.cache is None else self.cache.choice,
+            "align_to": self.align_to,
+            "keep_unchanged": self.keep_unchanged is not None,
         }
 
 

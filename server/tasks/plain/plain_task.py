@@ -6,10 +6,11 @@ A dialect has read its own names and units. What it leaves open becomes the mode
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
 
 from pipelines.catalog.catalog import Adapter, Catalog, ModelEntry
 from pipelines.catalog.schedules import LoraSchedule, ScheduleConflict
+from pipelines.limits import PROPOSED_SIDE
 from pipelines.request import LoraUse
 from pipelines.resolver import ResolvedSchedule, resolve_schedule
 from server.delivery.targets import Webhook
@@ -17,11 +18,8 @@ from server.errors import ApiError, TaskRejected
 from server.media.encode import Encoding
 from server.tasks.plain.cache_choice import CacheChoice
 from server.tasks.plain.parameter_names import parameter_name
-from server.tasks.plain.rules import check_loras, check_prompts, check_references, lora_conflict
-from server.tasks.spec import TaskSpec
-
-# The size of a picture from a prompt alone that names none: what the vendors' pages give as their default.
-DEFAULT_SIDE = 1024  # pixels
+from server.tasks.plain.rules import check_drift_guard, check_loras, check_prompts, check_references, lora_conflict
+from server.tasks.spec import GuardSpec, TaskSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +37,8 @@ class PlainTask:
     `images` are the pictures to edit, in the client's order, each as the text that names it. `picture_sides` bounds the
     pixels of their sides. A `mask` belongs to the first of them. `size` is in pixels; without it the picture at
     `size_picture` decides, by default the last. `names` has the client's names for the neutral paths of errors, as
-    `server.tasks.plain.parameter_names` reads them.
+    `server.tasks.plain.parameter_names` reads them. `align_to` is `auto` or the number of an image, from 0; it and
+    `keep_unchanged` ask for the drift guard.
     """
 
     model: ModelEntry
@@ -56,6 +55,8 @@ class PlainTask:
     true_cfg_scale: float | None = None
     loras: tuple[PlainLora, ...] = ()
     cache: CacheChoice | None = None
+    align_to: Literal["auto"] | int | None = None
+    keep_unchanged: bool = False
     watermark: str | None = None
     picture_sides: tuple[int, int] | None = None
     names: Mapping[str, str] = field(default_factory=dict)
@@ -131,6 +132,7 @@ def to_spec(
             for lora, row in zip(plain.loras, loras, strict=True)
         ),
         cache=cache,
+        guard=_guard(plain),
         watermark=plain.watermark,
         picture_sides=plain.picture_sides,
         webhook=webhook,
@@ -146,6 +148,9 @@ def _errors(plain: PlainTask, catalog: Catalog) -> Iterator[ApiError]:
     yield from check_references(len(plain.images), plain.model, found, catalog, plain.name("references"))
     names = (plain.name("prompt"), plain.name("negative_prompt"))
     yield from check_prompts(dict(zip(names, (plain.prompt, plain.negative_prompt), strict=True)))
+    guard = {"align_to": plain.align_to is not None, "keep_unchanged": plain.keep_unchanged}
+    asked = [name for name, on in guard.items() if on]
+    yield from check_drift_guard(plain.align_to, len(plain.images), asked, plain.name("references"))
     named = {plain.name(f"loras[{number}]"): lora.name for number, lora in enumerate(plain.loras)}
     yield from check_loras(named, plain.model, catalog)
     if len(found) == len(plain.loras):
@@ -153,6 +158,15 @@ def _errors(plain: PlainTask, catalog: Catalog) -> Iterator[ApiError]:
             _schedule(plain, found)
         except ScheduleConflict as conflict:
             yield lora_conflict(conflict, plain.name("loras[]"))
+
+
+def _guard(plain: PlainTask) -> GuardSpec | None:
+    """The drift guard of a task, None when it asks for nothing. By default its source is the first picture."""
+    if plain.align_to is None and not plain.keep_unchanged:
+        return None
+    first = 0 if plain.mask is None else None  # with a mask the first picture is the seed image
+    reference = plain.align_to if isinstance(plain.align_to, int) else first
+    return GuardSpec(reference, plain.align_to is not None, plain.keep_unchanged)
 
 
 def _row(lora: PlainLora, catalog: Catalog) -> Adapter:
@@ -177,4 +191,4 @@ def _size(plain: PlainTask) -> tuple[int, int] | tuple[None, None]:
     """The size of the picture. None lets the pictures decide."""
     if plain.size is not None:
         return plain.size
-    return (None, None) if plain.images else (DEFAULT_SIDE, DEFAULT_SIDE)
+    return (None, None) if plain.images else (PROPOSED_SIDE, PROPOSED_SIDE)

@@ -35,6 +35,17 @@ def check_references(
         yield InvalidParameter(name, message, details=details)
 
 
+def check_drift_guard(align_to: str | int | None, count: int, asked: Sequence[str], name: str) -> Iterator[ApiError]:
+    """Whether the `asked` parts of a drift guard have a picture to compare with, of `count` pictures of a name."""
+    if not count:
+        for part in asked:
+            message = f"'{part}' needs a picture to compare with: '{name}'."
+            yield IncompatibleParameters(message, parameter=(part, name))
+    elif isinstance(align_to, int) and align_to >= count:
+        message = f"Invalid value for 'align_to' parameter. There are {count} images, counted from 0, and no number "
+        yield InvalidParameter("align_to", f"{message}{align_to}.", details={"type": "integer"})
+
+
 def check_prompts(texts: Mapping[str, str | None]) -> Iterator[ApiError]:
     """Whether the prompts, by their parameters, are text alone."""
     for name, text in texts.items():

@@ -14,7 +14,20 @@ def options(**fields: Any) -> dict[str, Any]:
 
 
 def test_without_any_the_model_decides() -> None:
-    assert options() == {"steps": None, "true_cfg_scale": None, "loras": (), "cache": None}
+    assert options() == {
+        "steps": None,
+        "true_cfg_scale": None,
+        "loras": (),
+        "cache": None,
+        "align_to": None,
+        "keep_unchanged": False,
+    }
+
+
+@pytest.mark.parametrize("align_to", ["auto", 0, 2])
+def test_the_drift_guard(align_to: Any) -> None:
+    found = options(align_to=align_to, keep_unchanged="auto")
+    assert (found["align_to"], found["keep_unchanged"]) == (align_to, True)
 
 
 def test_steps_and_guidance() -> None:
@@ -46,6 +59,9 @@ def test_a_cache_with_its_options() -> None:
         {"num_inference_steps": 51},
         {"true_cfg_scale": -1},
         {"loras": ["a"] * 21},
+        {"align_to": -1},
+        {"align_to": "seedImage"},
+        {"keep_unchanged": True},
         {"loras": "a"},
         {"cache": {"type": "fbcache", "start_step": 2}},
         {"cache": {"type": "fbcache", "start_step": 9, "end_step": 9}},

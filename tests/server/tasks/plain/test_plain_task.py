@@ -9,7 +9,7 @@ from server.errors import IncompatibleParameters, TaskRejected
 from server.media.encode import Encoding
 from server.tasks.plain.cache_choice import CacheChoice
 from server.tasks.plain.plain_task import PlainLora, PlainTask, to_spec
-from server.tasks.spec import TaskSpec
+from server.tasks.spec import GuardSpec, TaskSpec
 from tests.server.tasks.common import CATALOG, EDIT, ENTRY
 
 PLAIN = PlainTask(model=ENTRY, prompt="a cat", encoding=Encoding("PNG", 95))
@@ -51,6 +51,26 @@ def test_pictures_decide_the_size_of_an_edit_and_a_mask_lies_on_the_first() -> N
     assert spec.parameter("references[0]") == spec.parameter("seed_image") == "image_urls[0]"
     assert spec.parameter("mask") == "the mask"
     assert spec_of(model=EDIT, images=("A",)).seed_image is None
+
+
+@pytest.mark.parametrize(
+    ("asked", "guard"),
+    [
+        ({"align_to": "auto"}, GuardSpec(0, align=True)),
+        ({"align_to": 0, "keep_unchanged": True}, GuardSpec(0, align=True, auto=True)),
+        ({"keep_unchanged": True, "mask": "M"}, GuardSpec(None, align=False, auto=True)),
+        ({}, None),
+    ],
+)
+def test_the_drift_guard_compares_with_the_first_picture(asked: dict[str, Any], guard: GuardSpec | None) -> None:
+    assert spec_of(model=EDIT, images=("A",), **asked).guard == guard
+
+
+def test_a_drift_guard_without_its_picture_is_refused() -> None:
+    with pytest.raises(TaskRejected, match="'align_to' needs a picture to compare with: 'image'"):
+        spec_of(align_to="auto", names={"references": "image"})
+    with pytest.raises(TaskRejected, match="There are 1 images, counted from 0, and no number 1"):
+        spec_of(model=EDIT, images=("A",), align_to=1)
 
 
 def test_loras_bring_their_weight_and_their_schedule() -> None:

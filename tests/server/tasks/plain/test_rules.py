@@ -7,7 +7,7 @@ import pytest
 from pipelines.catalog.catalog import Adapter
 from pipelines.catalog.schedules import ScheduleConflict
 from server.errors import InvalidParameter, MissingParameter, UnsupportedParameter
-from server.tasks.plain.rules import check_loras, check_prompts, check_references, lora_conflict
+from server.tasks.plain.rules import check_drift_guard, check_loras, check_prompts, check_references, lora_conflict
 from tests.server.tasks.common import CATALOG, EDIT, ENTRY
 
 IN_CONTEXT = Adapter("u:1@1", "Union", "union.safetensors", in_context=True)
@@ -50,3 +50,11 @@ def test_a_server_without_loras_says_so() -> None:
 def test_two_loras_that_exclude_each_other_are_both_named() -> None:
     error = lora_conflict(ScheduleConflict("steps", 0, 2, (4, 8)), "loras[].path")
     assert error.parameter == ("loras[0].path", "loras[2].path")
+
+
+def test_a_drift_guard_names_each_part_that_has_nothing_to_compare_with() -> None:
+    errors = list(check_drift_guard("auto", 0, ["align_to", "keep_unchanged"], "image"))
+    assert [error.parameter for error in errors] == [("align_to", "image"), ("keep_unchanged", "image")]
+    assert not list(check_drift_guard(1, 2, ["align_to"], "image"))
+    (error,) = check_drift_guard(2, 2, ["align_to"], "image")
+    assert error.parameter == "align_to"
