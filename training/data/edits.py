@@ -10,7 +10,8 @@ import numpy as np
 
 from training.data.captions import CHINESE_SHARE, to_chinese
 from training.data.random_scenes import HARD, Level, pick_other, random_scene, random_thing, thing_fits
-from training.data.scenes import COLOURS, PLACES, SHAPES, WORDS, Scene, Thing, held_out
+from training.data.scenes import COLOURS, PLACES, SHAPES, Scene, Thing, held_out
+from training.data.texts import other_text
 
 Kind = Literal["keep", "recolour", "replace", "remove", "add", "move", "background", "word", "combine"]
 KINDS: tuple[Kind, ...] = ("recolour", "replace", "remove", "add", "move", "background", "word", "combine")
@@ -39,16 +40,16 @@ def random_edit(rng: np.random.Generator, kind: Kind, level: Level = HARD, *, of
     level = replace(level, words=1.0) if kind == "word" else level
     while True:
         source = random_scene(rng, level, of_held_out=of_held_out and rng.random() < 0.5)
-        edit = _MAKERS[kind](rng, source)
+        edit = _MAKERS[kind](rng, source, level)
         if edit is not None and (held_out(source) or held_out(edit.target)) == of_held_out:
             return edit
 
 
-def _keep(rng: np.random.Generator, source: Scene) -> Edit:
+def _keep(rng: np.random.Generator, source: Scene, level: Level) -> Edit:
     return Edit("keep", (source,), source, ("keep the picture as it is", "change nothing"), "保持原图不变")
 
 
-def _recolour(rng: np.random.Generator, source: Scene) -> Edit | None:
+def _recolour(rng: np.random.Generator, source: Scene, level: Level) -> Edit | None:
     if not source.things:
         return None
     index = int(rng.integers(len(source.things)))
@@ -59,7 +60,7 @@ def _recolour(rng: np.random.Generator, source: Scene) -> Edit | None:
     return _unambiguous("recolour", source, source.with_thing(index, colour=colour), english, text)
 
 
-def _replace(rng: np.random.Generator, source: Scene) -> Edit | None:
+def _replace(rng: np.random.Generator, source: Scene, level: Level) -> Edit | None:
     if not source.things:
         return None
     index = int(rng.integers(len(source.things)))
@@ -70,7 +71,7 @@ def _replace(rng: np.random.Generator, source: Scene) -> Edit | None:
     return _unambiguous("replace", source, source.with_thing(index, shape=shape), english, text)
 
 
-def _remove(rng: np.random.Generator, source: Scene) -> Edit | None:
+def _remove(rng: np.random.Generator, source: Scene, level: Level) -> Edit | None:
     if not source.things:
         return None
     index = int(rng.integers(len(source.things)))
@@ -80,10 +81,10 @@ def _remove(rng: np.random.Generator, source: Scene) -> Edit | None:
     return Edit("remove", (source,), target, english, f"去掉{_chinese_name(thing)}")
 
 
-def _add(rng: np.random.Generator, source: Scene) -> Edit | None:
+def _add(rng: np.random.Generator, source: Scene, level: Level) -> Edit | None:
     if len(source.things) > 2:
         return None
-    thing = random_thing(rng, source)
+    thing = random_thing(rng, source, level)
     if thing is None:
         return None
     target = replace(source, things=(*source.things, thing))
@@ -92,7 +93,7 @@ def _add(rng: np.random.Generator, source: Scene) -> Edit | None:
     return Edit("add", (source,), target, english, text)
 
 
-def _move(rng: np.random.Generator, source: Scene) -> Edit | None:
+def _move(rng: np.random.Generator, source: Scene, level: Level) -> Edit | None:
     if not source.things:
         return None
     index = int(rng.integers(len(source.things)))
@@ -106,7 +107,7 @@ def _move(rng: np.random.Generator, source: Scene) -> Edit | None:
     return Edit("move", (source,), source.with_thing(index, place=moved.place), english, text)
 
 
-def _background(rng: np.random.Generator, source: Scene) -> Edit:
+def _background(rng: np.random.Generator, source: Scene, level: Level) -> Edit:
     taken = [thing.colour for thing in source.things] + ([source.word.colour] if source.word else [])
     colour = pick_other(rng, list(COLOURS), source.background, *taken)
     english = (f"make the background {colour}", f"change the background to {colour}")
@@ -114,16 +115,16 @@ def _background(rng: np.random.Generator, source: Scene) -> Edit:
     return Edit("background", (source,), target, english, f"把背景变成{to_chinese(colour)}")
 
 
-def _word(rng: np.random.Generator, source: Scene) -> Edit | None:
+def _word(rng: np.random.Generator, source: Scene, level: Level) -> Edit | None:
     if source.word is None:
         return None
-    text = pick_other(rng, WORDS, source.word.text)
+    text = other_text(rng, level.texts, source.word.text)
     target = replace(source, word=replace(source.word, text=text))
     english = (f'change the word to "{text}"', f'replace "{source.word.text}" with "{text}"')
     return Edit("word", (source,), target, english, f'把文字改成"{text}"')
 
 
-def _combine(rng: np.random.Generator, source: Scene) -> Edit | None:
+def _combine(rng: np.random.Generator, source: Scene, level: Level) -> Edit | None:
     """The first thing of picture 1 in the colour of the only thing of picture 2."""
     if len(source.things) != 1 or source.word:
         return None

@@ -10,13 +10,14 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from training.data.pixel_font import GLYPHS
 from training.data.scenes import COLOURS, SHAPES, Scene, letter_at, thing_cover, word_cover
 
 POINTS = 4  # label points along each side of a token
 _KINDS = len(SHAPES) + 2  # background, the shapes, the word
 _COLOUR_NAMES = list(COLOURS)
-_LETTERS = 26
-_LETTER = 256  # the factor of a letter's number, which counts from 1
+_LETTERS = len(GLYPHS)
+LETTER = 256  # the factor of a letter's number, which counts from 1
 
 
 def layout_labels(scene: Scene, rows: int, columns: int) -> np.ndarray:
@@ -32,8 +33,8 @@ def layout_labels(scene: Scene, rows: int, columns: int) -> np.ndarray:
     if scene.word:
         inside = word_cover(scene.word, width, height) > 0.3
         field[inside] = (_KINDS - 1) * 16 + _COLOUR_NAMES.index(scene.word.colour)
-        numbers = np.array([ord(letter) - ord("A") + 1 for letter in scene.word.text] + [0], np.int16)
-        field += _LETTER * numbers[letter_at(scene.word, width, height)]  # −1, for no letter, takes the last
+        numbers = np.array([GLYPHS.index(letter) + 1 for letter in scene.word.text] + [0], np.int16)
+        field += LETTER * numbers[letter_at(scene.word, width, height)]  # −1, for no letter, takes the last
     return field
 
 
@@ -67,7 +68,7 @@ class LayoutHead(nn.Module):
         """
         states = self.norm(states)
         weight = torch.where(labels >= 16, 4.0, 1.0)
-        places, letters = labels % _LETTER, labels // _LETTER - 1
+        places, letters = labels % LETTER, labels // LETTER - 1
         losses = self._entropy(self.kinds, states, places // 16) + self._entropy(self.colours, states, places % 16)
         loss = (losses * weight).sum() / weight.sum()
         worded = (letters >= 0).any(dim=-1)  # tokens: the largest head skips the others

@@ -1,10 +1,15 @@
-"""A pixel font: capital letters of 5 × 7 cells. Knows letters; knows no picture."""
+"""The pixel fonts of words: letters and digits of 5 × 7 cells, Chinese characters of 13 × 13. Knows no picture.
+
+All are drawn for this project.
+"""
+
+from dataclasses import dataclass
 
 import numpy as np
 
-CELL_WIDTH, CELL_HEIGHT = 6, 7  # one empty column follows each letter
+from training.data.han_strokes import HAN, SIDE, han_grid
 
-_LETTERS = {
+_LATIN = {
     "A": "01110 10001 10001 11111 10001 10001 10001",
     "B": "11110 10001 10001 11110 10001 10001 11110",
     "C": "01111 10000 10000 10000 10000 10000 01111",
@@ -31,10 +36,71 @@ _LETTERS = {
     "X": "10001 10001 01010 00100 01010 10001 10001",
     "Y": "10001 10001 01010 00100 00100 00100 00100",
     "Z": "11111 00001 00010 00100 01000 10000 11111",
+    "a": "00000 00000 01110 00001 01111 10001 01111",
+    "b": "10000 10000 10110 11001 10001 10001 11110",
+    "c": "00000 00000 01110 10000 10000 10001 01110",
+    "d": "00001 00001 01101 10011 10001 10001 01111",
+    "e": "00000 00000 01110 10001 11111 10000 01110",
+    "f": "00110 01001 01000 11100 01000 01000 01000",
+    "g": "00000 00000 01111 10001 01111 00001 01110",
+    "h": "10000 10000 10110 11001 10001 10001 10001",
+    "i": "00100 00000 01100 00100 00100 00100 01110",
+    "j": "00010 00000 00110 00010 00010 10010 01100",
+    "k": "10000 10000 10010 10100 11000 10100 10010",
+    "l": "01100 00100 00100 00100 00100 00100 01110",
+    "m": "00000 00000 11010 10101 10101 10001 10001",
+    "n": "00000 00000 10110 11001 10001 10001 10001",
+    "o": "00000 00000 01110 10001 10001 10001 01110",
+    "p": "00000 00000 11110 10001 11110 10000 10000",
+    "q": "00000 00000 01101 10011 01111 00001 00001",
+    "r": "00000 00000 10110 11001 10000 10000 10000",
+    "s": "00000 00000 01110 10000 01110 00001 11110",
+    "t": "01000 01000 11100 01000 01000 01001 00110",
+    "u": "00000 00000 10001 10001 10001 10011 01101",
+    "v": "00000 00000 10001 10001 10001 01010 00100",
+    "w": "00000 00000 10001 10001 10101 10101 01010",
+    "x": "00000 00000 10001 01010 00100 01010 10001",
+    "y": "00000 00000 10001 10001 01111 00001 01110",
+    "z": "00000 00000 11111 00010 00100 01000 11111",
+    "0": "01110 10001 10011 10101 11001 10001 01110",
+    "1": "00100 01100 00100 00100 00100 00100 01110",
+    "2": "01110 10001 00001 00010 00100 01000 11111",
+    "3": "11111 00010 00100 00010 00001 10001 01110",
+    "4": "00010 00110 01010 10010 11111 00010 00010",
+    "5": "11111 10000 11110 00001 00001 10001 01110",
+    "6": "00110 01000 10000 11110 10001 10001 01110",
+    "7": "11111 00001 00010 00100 01000 01000 01000",
+    "8": "01110 10001 10001 01110 10001 10001 01110",
+    "9": "01110 10001 10001 01111 00001 00010 01100",
 }
+GLYPHS = "".join(_LATIN) + "".join(HAN)  # capitals, small letters, digits, Chinese characters
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """The cells of a font. One empty column follows each glyph; `longest` words fill the width of a picture."""
+
+    width: int
+    height: int
+    longest: int
+
+
+LATIN, CHINESE = Face(6, 7, 5), Face(SIDE + 1, SIDE, 3)
+
+
+def face_of(word: str) -> Face:
+    """Return the font of a word. A word mixes no fonts."""
+    return CHINESE if word[:1] in HAN else LATIN
 
 
 def letter_grid(word: str) -> np.ndarray:
-    """Return the cells of a word, float32 [7, 6 · letters − 1], 1 for ink. Raises `KeyError` beyond A to Z."""
-    grids = [np.array([[int(cell) for cell in row] for row in _LETTERS[letter].split()]) for letter in word]
+    """Return the cells of a word, float32 [rows, columns], 1 for ink. Raises `KeyError` beyond the font."""
+    grids = [glyph_grid(letter, face_of(word)) for letter in word]
     return np.concatenate([np.pad(grid, ((0, 0), (0, 1))) for grid in grids], axis=1)[:, :-1].astype(np.float32)
+
+
+def glyph_grid(letter: str, face: Face) -> np.ndarray:
+    """Return the cells of one glyph without the empty column, int [rows, columns]."""
+    if face is CHINESE:
+        return han_grid(letter)
+    return np.array([[int(cell) for cell in row] for row in _LATIN[letter].split()])

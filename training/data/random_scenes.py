@@ -16,12 +16,12 @@ from training.data.scenes import (
     SHAPES,
     SIZES,
     WORD_PLACES,
-    WORDS,
     Scene,
     Thing,
     Word,
     held_out,
 )
+from training.data.texts import Kind, random_text
 
 _TRIES = 50
 _SLACK = 0.02  # the allowed overlap of two things on neighbouring places, as a share of the shorter side
@@ -30,15 +30,18 @@ _WORD_ROOM = {"small": 0.2, "medium": 0.3}  # least distance between a thing's p
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """The difficulty of scenes: the shares of one, two and three things, the share with a word, and the sizes."""
+    """The difficulty of scenes: the shares of one, two and three things, the share with a word, sizes, and texts."""
 
     things: tuple[float, float, float] = (0.5, 0.35, 0.15)
     words: float = 0.2
     sizes: tuple[str, ...] = ("small", "medium", "large")
+    texts: Kind = "capitals"
 
 
 EASY = Level((1.0, 0.0, 0.0), 0.0, ("large",))
 HARD = Level()
+# All texts, and three things as often as one.
+LITERATE = Level((0.3, 0.4, 0.3), 0.3, texts="all")
 
 
 def random_scene(rng: np.random.Generator, level: Level = HARD, *, of_held_out: bool = False) -> Scene:
@@ -78,7 +81,7 @@ def _candidate(rng: np.random.Generator, level: Level) -> Scene | None:
     scene = Scene(background)
     count = int(rng.choice(3, p=level.things)) + 1
     if rng.random() < level.words:
-        word = Word(_pick(rng, WORDS), pick_other(rng, list(COLOURS), background), _pick(rng, WORD_PLACES))
+        word = Word(random_text(rng, level.texts), pick_other(rng, list(COLOURS), background), _pick(rng, WORD_PLACES))
         scene = Scene(background, (), word)
         count -= 1
     for _ in range(count):

@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from training.data.pixel_font import CELL_HEIGHT, CELL_WIDTH, letter_grid
+from training.data.pixel_font import face_of, letter_grid
 
 Shape = Literal["circle", "square", "triangle", "star", "cross", "ring"]
 SHAPES: tuple[Shape, ...] = ("circle", "square", "triangle", "star", "cross", "ring")
@@ -45,8 +45,6 @@ PLACES: dict[str, tuple[float, float]] = {
 }
 WORD_PLACES = ("top", "center", "bottom")
 
-WORDS = tuple("SUN CAT DOG SKY ART BOX CUP HAT KEY MAP OPEN STOP HELLO LOVE BLUE JAZZ FISH GO HI OK YES NO".split())
-
 JITTER = 0.025  # the largest offset of a shape from its place, as a share of each side
 _HELD_OUT = 8  # one combination in 8 is never trained on
 _WORD_WIDTH = 0.82  # share of the picture's width that the longest word may take
@@ -73,7 +71,7 @@ class Thing:
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """A word in capital pixel letters."""
+    """A word in pixel letters: capitals, small letters, digits or Chinese characters."""
 
     text: str
     colour: str
@@ -132,25 +130,27 @@ def word_cover(word: Word, width: int, height: int) -> np.ndarray:
     """Return the share of each pixel that the word covers, float32 [height, width] in 0…1."""
     cells = letter_grid(word.text)
     rows, columns = cells.shape
-    left, top, cell = _word_box(word, width, height)
+    left, top, cell = word_box(word, width, height)
     return _overlap(top, cell, rows, height) @ cells @ _overlap(left, cell, columns, width).T
 
 
 def letter_at(word: Word, width: int, height: int) -> np.ndarray:
     """Return the index of the letter whose box each pixel is in, −1 for none, int [height, width]."""
-    left, top, cell = _word_box(word, width, height)
-    columns = np.floor((np.arange(width) + 0.5 - left) / (cell * CELL_WIDTH)).astype(int)
-    rows = np.floor((np.arange(height) + 0.5 - top) / (cell * CELL_HEIGHT)).astype(int)
+    left, top, cell = word_box(word, width, height)
+    face = face_of(word.text)
+    columns = np.floor((np.arange(width) + 0.5 - left) / (cell * face.width)).astype(int)
+    rows = np.floor((np.arange(height) + 0.5 - top) / (cell * face.height)).astype(int)
     columns[columns >= len(word.text)] = -1
     return np.where(rows[:, None] == 0, columns.clip(min=-1)[None], -1)
 
 
-def _word_box(word: Word, width: int, height: int) -> tuple[float, float, float]:
-    """The left edge, the top edge and the side of a cell, in pixels."""
-    cell = min(_WORD_WIDTH * width / (5 * CELL_WIDTH), _TALLEST_WORD * height / CELL_HEIGHT)
+def word_box(word: Word, width: int, height: int) -> tuple[float, float, float]:
+    """Return the left edge, the top edge and the side of a cell of a word, in pixels."""
+    face = face_of(word.text)
+    cell = min(_WORD_WIDTH * width / (face.longest * face.width), _TALLEST_WORD * height / face.height)
     x, y = PLACES[word.place]
-    columns = len(word.text) * CELL_WIDTH - 1
-    return x * width - columns * cell / 2, y * height - CELL_HEIGHT * cell / 2, cell
+    columns = len(word.text) * face.width - 1
+    return x * width - columns * cell / 2, y * height - face.height * cell / 2, cell
 
 
 def _overlap(start: float, cell: float, cells: int, pixels: int) -> np.ndarray:

@@ -12,7 +12,7 @@ import numpy as np
 from training.data.captions import LOW_QUALITY, chinese_names, random_caption
 from training.data.edits import KINDS, Kind, random_edit
 from training.data.random_scenes import random_scene
-from training.data.scenes import WORDS
+from training.data.texts import WORDS
 
 DRAWS = "flat shapes and short words"
 _TEXTS = 6000

@@ -9,6 +9,7 @@ no training.
 import math
 import tempfile
 import textwrap
+import zlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,7 +27,16 @@ from training.data.captions import Language, exact_caption
 from training.data.edits import KINDS, Edit, Kind, random_edit
 from training.data.random_scenes import HARD, Level, random_scene
 from training.data.scenes import Scene, Thing, draw_scene
-from training.scores.measure import Detection, detect_background, detect_things, matches_scene, matches_thing, read_word
+from training.data.texts import WORDS, confusable
+from training.scores.measure import (
+    Detection,
+    detect_background,
+    detect_things,
+    matches_scene,
+    matches_thing,
+    read_word,
+    shape_iou,
+)
 from training.scores.scoring import Scoring
 from training.trainers.vae import psnr
 
@@ -126,40 +136,53 @@ def score_single(renderer: Renderer, count: int, options: RenderOptions) -> dict
     return _means(scores)
 
 
-def score_two(renderer: Renderer, count: int, options: RenderOptions) -> dict[str, float]:
-    """Score two things: the share of pictures with all attributes right, and of things with theirs right."""
+def score_several(
+    renderer: Renderer, count: int, options: RenderOptions, level: Level = TWO_THINGS
+) -> dict[str, float]:
+    """Score several things: the share of pictures with all attributes right, and of things with theirs right."""
     scores: dict[str, list[bool]] = {}
-    for seed, scene in held_out_scenes(TWO_THINGS, count):
+    for seed, scene in held_out_scenes(level, count):
         picture = renderer.render(exact_caption(scene, options.language), seed, options)
         found = detect_things(picture)
         _record(scores, "all attributes", matches_scene(picture, scene))
-        _record(scores, "count", len(found) == 2)
+        _record(scores, "count", len(found) == len(scene.things))
         for asked in scene.things:
             _record(scores, "each thing", any(matches_thing(detection, asked) for detection in found))
             _record(scores, "each colour at its place", any(_coloured(detection, asked) for detection in found))
     return _means(scores)
 
 
-def score_words(renderer: Renderer, count: int, options: RenderOptions) -> dict[str, float]:
+def score_words(renderer: Renderer, count: int, options: RenderOptions, level: Level = ONE_WORD) -> dict[str, float]:
     """Score a word: the share of pictures in which it can be read."""
     scores: dict[str, list[bool]] = {}
-    for seed, scene in held_out_scenes(ONE_WORD, count):
-        assert scene.word is not None
+    for seed, scene in held_out_scenes(level, count):
+        word = scene.word
+        assert word is not None
         picture = renderer.render(exact_caption(scene, options.language), seed, options)
-        _record(scores, "word", read_word(picture, scene.word.place, scene.word.colour) == scene.word.text)
+        choices = WORDS if level.texts == "capitals" else confusable(word.text)
+        _record(scores, "word", read_word(picture, word.place, word.colour, choices) == word.text)
     return _means(scores)
 
 
+def score_edges(renderer: Renderer, count: int, options: RenderOptions) -> dict[str, float]:
+    """Score the edges of one thing: the mean IoU of what is shown with the ideal shape."""
+    found = [
+        shape_iou(renderer.render(exact_caption(scene, options.language), seed, options), scene.things[0])
+        for seed, scene in held_out_scenes(ONE_THING, count)
+    ]
+    return {"mean IoU": round(sum(found) / len(found), 3)}
+
+
 def score_edits(
-    renderer: Renderer, count: int, options: RenderOptions, kinds: Iterable[Kind] = KINDS
+    renderer: Renderer, count: int, options: RenderOptions, kinds: Iterable[Kind] = KINDS, level: Level = HARD
 ) -> dict[str, float]:
     """Score edits: the share of pictures that show the target, by kind, and the PSNR of the unchanged part in dB."""
     scores: dict[str, list[bool]] = {}
     kept: list[float] = []
     for kind in kinds:
-        for seed, edit in _held_out_edits(kind, count):
+        for seed, edit in _held_out_edits(kind, count, level):
             picture = renderer.edit(edit, seed, options)
-            done = matches_scene(picture, edit.target)
+            done = matches_scene(picture, edit.target, level.texts)
             _record(scores, "followed", done)
             _record(scores, kind, done)
             kept.append(unchanged_psnr(picture, edit))
@@ -229,15 +252,17 @@ def contact_sheet(renderer: Renderer, prompts: int = 32, edits: int = 16) -> Ima
 
 def held_out_scenes(level: Level, count: int) -> Iterable[tuple[int, Scene]]:
     """Yield seeds and scenes that were never trained on."""
-    rng = np.random.default_rng([_SEED, *(round(100 * share) for share in level.things), round(100 * level.words)])
+    things = (round(100 * share) for share in level.things)
+    texts = [] if level.texts == "capitals" else [zlib.crc32(level.texts.encode())]
+    rng = np.random.default_rng([_SEED, *things, round(100 * level.words), *texts])
     for number in tqdm(range(count), leave=False):
         yield _SEED + number, random_scene(rng, level, of_held_out=True)
 
 
-def _held_out_edits(kind: Kind, count: int) -> Iterable[tuple[int, Edit]]:
+def _held_out_edits(kind: Kind, count: int, level: Level) -> Iterable[tuple[int, Edit]]:
     rng = np.random.default_rng([_SEED, KINDS.index(kind)])
     for number in tqdm(range(count), desc=kind, leave=False):
-        yield _SEED + number, random_edit(rng, kind, of_held_out=True)
+        yield _SEED + number, random_edit(rng, kind, level, of_held_out=True)
 
 
 def _coloured(detection: Detection, asked: Thing) -> bool:
@@ -259,7 +284,7 @@ def evaluate(renderer: Renderer, count: int) -> dict[str, dict[str, float]]:
     found: dict[str, dict[str, float]] = {
         "VAE, dB": {f"{side} px": round(psnr(renderer.checkpoint.vae, side), 1) for side in (128, 256)},
         "one thing": score_single(renderer, count, default),
-        "two things": score_two(renderer, count, default),
+        "two things": score_several(renderer, count, default),
         "word": score_words(renderer, count, default),
         "edits": score_edits(renderer, max(2, count // 8), default),
         "negative prompt": score_negative(renderer, few, default),

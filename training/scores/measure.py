@@ -4,8 +4,10 @@ The inverse of `training.data.scenes`: segments into the colours of the palette 
 Its result on drawn scenes is always right, which the tests check. Knows pixels; knows no network.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cache
+from itertools import product
 
 import cv2
 import numpy as np
@@ -15,7 +17,6 @@ from training.data.scenes import (
     PLACES,
     SHAPES,
     SIZES,
-    WORDS,
     Scene,
     Shape,
     Thing,
@@ -23,6 +24,7 @@ from training.data.scenes import (
     thing_cover,
     word_cover,
 )
+from training.data.texts import WORDS, Kind, confusable
 
 _NAMES = list(COLOURS)
 # Perceptual distances separate pink from white better than distances in RGB.
@@ -92,16 +94,15 @@ def hollow_share(picture: np.ndarray) -> float:
     return 1 - float(mask.sum()) / float(cv2.fillConvexPoly(np.zeros_like(mask), hull, 1).sum())
 
 
-def read_word(picture: np.ndarray, place: str, colour: str) -> str | None:
-    """Read the word of a colour at a place. Returns None if nothing there is similar to a word."""
+def read_word(picture: np.ndarray, place: str, colour: str, choices: Sequence[str] = WORDS) -> str | None:
+    """Read the word of a colour at a place. Returns None if nothing there is similar to one of the choices."""
     height, width = picture.shape[:2]
-    mask = _nearest_colours(picture) == _NAMES.index(colour)
+    rows = _word_rows(Word("", colour, place), height)
+    mask = (_nearest_colours(picture) == _NAMES.index(colour))[rows]
     iou = {}
-    for text in WORDS:
-        template = word_cover(Word(text, colour, place), width, height) > 0.5
-        iou[text] = float(
-            (mask & template).sum() / max(1, (mask | template)[_word_rows(Word(text, colour, place), height)].sum())
-        )
+    for text in choices:
+        template = word_cover(Word(text, colour, place), width, height)[rows] > 0.5
+        iou[text] = float((mask & template).sum() / max(1, (mask | template).sum()))
     best = max(iou, key=iou.__getitem__)
     return best if iou[best] >= _LEAST_WORD_IOU else None
 
@@ -112,20 +113,52 @@ def matches_thing(detection: Detection, thing: Thing, *, with_size: bool = False
     return right and (not with_size or detection.size == thing.size)
 
 
-def matches_scene(picture: np.ndarray, scene: Scene) -> bool:
-    """Whether a picture shows the background, the word and exactly the things of a scene. Ignores sizes."""
+def matches_scene(picture: np.ndarray, scene: Scene, texts: Kind = "capitals") -> bool:
+    """Whether a picture shows the background, the word and exactly the things of a scene. Ignores sizes.
+
+    The word is told from the 22 words of the first world, or from all texts that are similar.
+    """
     if detect_background(picture) != scene.background:
         return False
     found = detect_things(picture, scene.word)
     if len(found) != len(scene.things) or not all(any(matches_thing(s, t) for s in found) for t in scene.things):
         return False
-    return scene.word is None or read_word(picture, scene.word.place, scene.word.colour) == scene.word.text
+    if scene.word is None:
+        return True
+    choices = WORDS if texts == "capitals" else confusable(scene.word.text)
+    return read_word(picture, scene.word.place, scene.word.colour, choices) == scene.word.text
+
+
+def shape_iou(picture: np.ndarray, thing: Thing) -> float:
+    """Return the IoU of a thing, alone in a picture, with its ideal shape and size, moved to where it is shown.
+
+    A caption does not say the exact place, so only the edges count: raggedness, holes, and a wrong size.
+    """
+    height, width = picture.shape[:2]
+    shown = foreground_mask(picture)
+    ideal = thing_cover(Scene("", (thing,)), 0, width, height) > 0.5
+    if not shown.any():
+        return 0.0
+    (left, top), (there_left, there_top) = _middle(ideal), _middle(shown)
+    found = []
+    for right, down in product((-0.5, 0.0, 0.5), repeat=2):  # the middle of a box is known to half a pixel
+        dx, dy = (there_left - left + right) / width, (there_top - top + down) / height
+        moved = replace(thing, dx=thing.dx + dx, dy=thing.dy + dy)
+        ideal = thing_cover(Scene("", (moved,)), 0, width, height) > 0.5
+        found.append(float((shown & ideal).sum() / (shown | ideal).sum()))
+    return max(found)
 
 
 def _nearest_colours(picture: np.ndarray) -> np.ndarray:
     """The index of the nearest palette colour at each pixel."""
     lab = cv2.cvtColor(picture.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
     return np.square(lab[:, :, None] - _PALETTE).sum(axis=-1).argmin(axis=-1)
+
+
+def _middle(mask: np.ndarray) -> tuple[float, float]:
+    """The middle of the smallest box around a mask, x and y in pixels."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return float(columns[0] + columns[-1]) / 2, float(rows[0] + rows[-1]) / 2
 
 
 def _word_rows(word: Word, height: int) -> slice:

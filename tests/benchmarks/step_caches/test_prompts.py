@@ -5,7 +5,7 @@ import pytest
 from benchmarks.step_caches.prompts import Prompt, PromptsError, default_prompts, load_prompts
 from pipelines.catalog.catalog import load_catalog
 from tests.fakes import picture
-from training.data.scenes import WORDS
+from training.data.texts import WORDS
 
 PLAIN, EDIT, PLUS = load_catalog().entries[:3]
 EMBEDDED = load_catalog().with_embedded_weights().entries[0]

@@ -34,7 +34,7 @@ def empty(scene: Scene, **_: Any) -> np.ndarray:
 
 SCORES: list[tuple[Level, Callable[..., dict[str, float]]]] = [
     (ONE_THING, evaluate.score_single),
-    (TWO_THINGS, evaluate.score_two),
+    (TWO_THINGS, evaluate.score_several),
     (ONE_WORD, evaluate.score_words),
 ]
 
