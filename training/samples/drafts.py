@@ -1,0 +1,161 @@
+"""Drafts of batches: scenes, captions and edits of one task as small arrays, made by worker processes.
+
+A draft depends on the seed and its number alone, so a run that is resumed sees the same samples. Knows scenes and the
+tokenizer; knows no device.
+"""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch.multiprocessing as mp
+from transformers import Qwen2Tokenizer
+
+from pipelines.catalog.catalog import Mode
+from training.data.captions import caption_degraded, random_caption
+from training.data.edits import KINDS, Edit, Kind, random_edit
+from training.data.random_scenes import EASY, LITERATE, Level, random_scene
+from training.data.scenes import Scene
+from training.samples.scene_arrays import SceneArrays, scene_arrays
+from training.trainers.text import PromptTokens, prompt_tokens
+
+TOKEN = 16  # pixels along each side of a token
+VISION_TOKENS = 4  # of each reference: the vision tower sees 56 × 56 pixels
+DEGRADED = 0.12  # share of pictures that are blurred and called so
+_DROPPED = 0.1  # share of samples that learn the unconditional prediction
+_NO_PROMPT = ("", " ")
+_AS_EDIT = 0.85  # share of edits with one picture that use the template of edit
+_MULTIPLE = 16  # lengths of prompts are multiples of it, so that few forms are compiled
+
+Task = Literal["easy", "letters", "pairs", "words", "crowded", "edit", "combine"]
+_LEVELS: dict[Task, Level] = {
+    "easy": EASY,
+    "letters": Level((1.0, 0.0, 0.0), 0.9, texts="letters"),
+    "pairs": Level((1.0, 0.0, 0.0), 0.9, texts="pairs"),
+    "words": Level((0.7, 0.3, 0.0), 0.9, texts="all"),
+    "crowded": Level((0.15, 0.45, 0.4), 0.15, texts="all"),
+}
+_SINGLE_KINDS: tuple[Kind, ...] = ("keep", *(kind for kind in KINDS if kind != "combine"))
+
+
+@dataclass(frozen=True, slots=True)
+class DraftOrder:
+    """What a draft shall hold: its number, a task, rows and columns of tokens, and how many samples."""
+
+    number: int
+    task: Task
+    grid: tuple[int, int]
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A batch before it is drawn. `sources` has one entry for each reference of a sample. `degraded` is bool [N]."""
+
+    order: DraftOrder
+    mode: Mode
+    targets: SceneArrays
+    sources: tuple[SceneArrays, ...]
+    prompts: PromptTokens
+    degraded: np.ndarray
+
+
+def make_draft(order: DraftOrder, seed: int, tokenizer: Qwen2Tokenizer) -> Draft:
+    """Draw the samples of an order."""
+    rng = np.random.default_rng([seed, order.number])
+    samples = [_sample(order.task, rng) for _ in range(order.count)]
+    edits = [sample for sample in samples if isinstance(sample, Edit)]
+    degraded = rng.random(order.count) < (0 if edits else DEGRADED)
+    texts = [
+        _NO_PROMPT[int(rng.integers(2))] if rng.random() < _DROPPED else _text(sample, bool(bad), rng)
+        for sample, bad in zip(samples, degraded, strict=True)
+    ]
+    pictures = len(edits[0].sources) if edits else 0
+    size = order.grid[1] * TOKEN, order.grid[0] * TOKEN
+    mode: Mode = "text_to_image"
+    if pictures:
+        mode = "edit_plus" if pictures > 1 or rng.random() >= _AS_EDIT else "edit"
+    return Draft(
+        order,
+        mode,
+        scene_arrays([sample.target if isinstance(sample, Edit) else sample for sample in samples], *size),
+        tuple(scene_arrays([edit.sources[number] for edit in edits], *size) for number in range(pictures)),
+        prompt_tokens(texts, mode, pictures, VISION_TOKENS, tokenizer, _MULTIPLE),
+        degraded,
+    )
+
+
+class DraftWorkers:
+    """Processes that make drafts ahead of the training. Without processes, drafts are made when they are taken."""
+
+    def __init__(self, folder: Path, seed: int, processes: int) -> None:
+        self._seed, self._processes = seed, processes
+        self._tokenizer = Qwen2Tokenizer.from_pretrained(folder, subfolder="tokenizer")
+        context = mp.get_context("spawn")
+        self._workers, self._pipes = [], []
+        for _ in range(processes):
+            here, there = context.Pipe()
+            worker = context.Process(target=_work, args=(there, folder, seed), daemon=True)
+            worker.start()
+            there.close()  # else the end of the process would not be noticed
+            self._workers.append(worker)
+            self._pipes.append(here)
+
+    def drafts(self, orders: Iterator[DraftOrder]) -> Iterator[Draft]:
+        """Yield the drafts of orders in their order. Orders are taken two for each process ahead."""
+        if not self._processes:
+            yield from (make_draft(order, self._seed, self._tokenizer) for order in orders)
+            return
+        waiting: list[int] = []
+        for turn, order in enumerate(orders):
+            self._pipes[turn % self._processes].send(order)
+            waiting.append(turn % self._processes)
+            if len(waiting) >= 2 * self._processes:
+                yield self._take(waiting.pop(0))
+        while waiting:
+            yield self._take(waiting.pop(0))
+
+    def close(self) -> None:
+        """End the processes."""
+        for worker in self._workers:
+            worker.terminate()
+
+    def _take(self, worker: int) -> Draft:
+        draft = self._pipes[worker].recv()
+        if isinstance(draft, BaseException):
+            raise draft
+        return draft
+
+
+def default_processes(device: str) -> int:
+    """Return how many processes keep a device busy: none on a CPU, which has no core to spare."""
+    return max(1, (os.cpu_count() or 2) - 2) if device == "cuda" else 0
+
+
+def _work(pipe: Connection, folder: Path, seed: int) -> None:
+    tokenizer = Qwen2Tokenizer.from_pretrained(folder, subfolder="tokenizer")
+    while True:
+        order = pipe.recv()
+        try:
+            pipe.send(make_draft(order, seed, tokenizer))
+        except Exception as error:  # noqa: BLE001  # raised again where the draft is taken
+            pipe.send(error)
+
+
+def _sample(task: Task, rng: np.random.Generator) -> Scene | Edit:
+    if task == "combine":
+        return random_edit(rng, "combine", LITERATE)
+    if task == "edit":
+        return random_edit(rng, _SINGLE_KINDS[int(rng.integers(len(_SINGLE_KINDS)))], LITERATE)
+    return random_scene(rng, _LEVELS[task])
+
+
+def _text(sample: Scene | Edit, degraded: bool, rng: np.random.Generator) -> str:
+    if isinstance(sample, Edit):
+        return sample.instruction(rng)
+    text = random_caption(sample, rng)
+    return caption_degraded(text, rng) if degraded else text
