@@ -2,21 +2,24 @@
 
 Trains the VAE, then text encoder and transformer, then a LoRA and a ControlNet for them. The first two resume where an
 earlier run of the same command stopped. In an empty folder, `--go-on --steps N` trains the embedded checkpoint further.
+`--minutes N` grows the embedded checkpoint and trains it in the full world of scenes, on a GPU if there is one.
 """
 
 import argparse
 import shutil
 from pathlib import Path
 
+import torch
+
 from pipelines.catalog.catalog import EDGES, EMBEDDED_FOLDER, OUTLINES, VOCABULARY
 from training.trainers.controlnet import ControlNetBudget, train_controlnet
-from training.trainers.joint import INDEX, PROGRESS, JointBudget, train_joint, trained_steps
+from training.trainers.joint import INDEX, PARTS, PROGRESS, JointBudget, train_joint, trained_steps
 from training.trainers.lora import LoraBudget, train_lora
 from training.trainers.parallel import launch
+from training.trainers.timed import TimedBudget, train_timed
 from training.trainers.tokenizer import prune_tokenizer, read_ranks, tokenizer_corpus
 from training.trainers.vae import VaeBudget, train_vae
 
-PARTS = ("transformer", "vae", "text_encoder", "tokenizer", "processor", "scheduler")
 ADAPTERS = (OUTLINES.parent, EDGES.parent)
 
 
@@ -53,6 +56,15 @@ def train_adapters(folder: Path, arguments: argparse.Namespace) -> None:
         launch(train_controlnet, folder, net, arguments.seed, processes=1)
 
 
+def train_minutes(folder: Path, arguments: argparse.Namespace) -> None:
+    """Train the checkpoint in a folder for some minutes on one device."""
+    device = arguments.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    batch = TimedBudget(0).batch if arguments.batch is None else arguments.batch
+    compiled = device == "cuda" or arguments.compile
+    budget = TimedBudget(arguments.minutes, arguments.layers, batch, compiled, arguments.processes)
+    train_timed(torch.device(device), folder, budget, arguments.seed)
+
+
 def main() -> None:
     """Parse the command line and train."""
     parser = argparse.ArgumentParser(prog="python -m training", description="Train the embedded checkpoint.")
@@ -63,16 +75,28 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=JointBudget().steps, help="steps of transformer and text encoder")
     parser.add_argument("--lora-steps", type=int, default=LoraBudget().steps, help="0 trains no LoRA")
     parser.add_argument("--controlnet-steps", type=int, default=ControlNetBudget().steps, help="0 trains no ControlNet")
-    parser.add_argument("--batch", type=int, default=JointBudget().batch, help="samples per step and process")
+    parser.add_argument("--batch", type=int, help="samples per step and process")
     parser.add_argument("--share", "--pools", type=float, default=1.0, help="share of the full training set to draw")
     parser.add_argument("--compile", action="store_true", help="faster steps after minutes; needs a C++ compiler")
-    parser.add_argument("--processes", type=int, default=0, help="processes on a CPU; default: one per core")
+    parser.add_argument("--processes", type=int, help="processes on a CPU, default: one per core; helpers of --minutes")
     parser.add_argument("--go-on", action="store_true", help="start from the embedded checkpoint, not from nothing")
+    parser.add_argument(
+        "--minutes", type=float, help="train for so long, from the embedded checkpoint grown to --layers"
+    )
+    parser.add_argument("--device", choices=("cuda", "cpu"), help="of --minutes; default: the GPU if there is one")
+    parser.add_argument("--layers", type=int, default=TimedBudget(0).layers, help="blocks of the grown transformer")
     parser.add_argument("--install", action="store_true", help="then replace the embedded checkpoint")
     arguments = parser.parse_args()
     folder: Path = arguments.folder
-    if arguments.go_on and not (folder / PROGRESS).is_file():
+    timed = arguments.minutes is not None
+    if (arguments.go_on or timed) and not (folder / PROGRESS).is_file():
         copy_checkpoint(EMBEDDED_FOLDER, folder)
+    if timed:
+        train_minutes(folder, arguments)
+        return
+    if arguments.batch is None:
+        arguments.batch = JointBudget().batch
+    arguments.processes = arguments.processes or 0
     had = trained_steps(folder)
     if arguments.go_on and had >= arguments.steps:
         parser.error(f"the checkpoint in {folder} has had {had} steps: go on to more of them with --steps")

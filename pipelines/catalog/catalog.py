@@ -5,10 +5,12 @@ it names. Knows no weights format, and imports no torch.
 """
 
 import difflib
+import json
 import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
 
@@ -31,13 +33,13 @@ EMBEDDED_FOLDER = Path(__file__).with_name("embedded")
 # The LoRA and the ControlNet that come with the embedded checkpoint, relative to its folder.
 OUTLINES = Path("loras", "outlines.safetensors")
 EDGES = Path("controlnets", "edges")
-# What it was trained on, relative to its folder too.
-VOCABULARY = Path("vocabulary.toml")
+# What it was trained on and for how long, relative to its folder too.
+VOCABULARY, TRAINING = Path("vocabulary.toml"), Path("training.json")
 # Qwen-Image and Qwen-Image-Edit share one transformer class and its sizes, so a LoRA of one fits the other.
 LORA_ARCHITECTURES: tuple[str, ...] = get_args(Architecture)
 # The keys of a model that name files of its own.
 _OWN_FILES = (*COMPONENTS, "text_encoder_mmproj")
-_EMBEDDED_AREA = 128 * 128  # pixels of its training images: training/trainers/dataset.py
+_FIRST_AREA = 128 * 128  # pixels of the training images of embedded weights that do not say
 
 # The fewest and the most reference images of each mode. Qwen-Image-Edit-2509 was trained with up to three.
 REFERENCES: dict[Mode, tuple[int, int]] = {"text_to_image": (0, 0), "edit": (1, 1), "edit_plus": (1, 3)}
@@ -345,7 +347,7 @@ def _with_embedded_abilities(catalog: Catalog) -> Catalog:
     """
     if not any(entry.embedded for entry in catalog.entries):
         return catalog
-    own: dict[str, Any] = dict.fromkeys(("native_area", "reference_area", "condition_area"), _EMBEDDED_AREA)
+    own: dict[str, Any] = dict.fromkeys(("native_area", "reference_area", "condition_area"), _embedded_area())
     own["vocabulary"] = str(EMBEDDED_FOLDER / VOCABULARY)
     return replace(
         catalog,
@@ -353,6 +355,12 @@ def _with_embedded_abilities(catalog: Catalog) -> Catalog:
         loras=(*catalog.loras, *_without_taken(_EMBEDDED_LORAS, catalog)),
         controlnets=(*catalog.controlnets, *_without_taken(_EMBEDDED_CONTROLNETS, catalog)),
     )
+
+
+@cache
+def _embedded_area() -> int:
+    """The pixels of the images that the embedded checkpoint was trained on."""
+    return json.loads((EMBEDDED_FOLDER / TRAINING).read_text(encoding="utf-8")).get("area", _FIRST_AREA)
 
 
 def _without_taken(rows: tuple[Adapter, ...], catalog: Catalog) -> Iterator[Adapter]:

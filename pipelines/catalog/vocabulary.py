@@ -38,7 +38,8 @@ class VocabularyError(ValueError):
 class Vocabulary:
     """What weights draw, in words, and all that their captions were made of.
 
-    `words` are in small letters, `phrases` are Chinese, and `texts` are what they can write.
+    `words` are in small letters, `phrases` are Chinese, and `texts` are what they can write,
+    besides numbers of up to `digits` digits.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -47,12 +48,13 @@ class Vocabulary:
     words: frozenset[str]
     phrases: frozenset[str] = frozenset()
     texts: frozenset[str] = frozenset()
+    digits: Annotated[int, Field(ge=0)] = 0
 
     def unknown(self, prompt: str) -> tuple[str, ...]:
         """The words of a prompt that are not known, each once, in their order. Texts to write stand in quotes."""
         prompt = unicodedata.normalize("NFKC", prompt)
         quoted = (text.strip() for text in _QUOTED.findall(prompt))
-        found = [f'"{text}"' for text in quoted if text and text not in self.texts]
+        found = [f'"{text}"' for text in quoted if text and not self._writes(text)]
         for piece in _PIECE.finditer(_QUOTED.sub(" ", prompt)):
             word = piece.group()
             if piece.group(1):
@@ -69,6 +71,9 @@ class Vocabulary:
         shown = ", ".join(word if len(word) <= _LONGEST else f"{word[:_LONGEST]}…" for word in unknown[:_SHOWN])
         more = f" and {len(unknown) - _SHOWN} more" if len(unknown) > _SHOWN else ""
         return f"{parameter}: these weights draw {self.draws} only. They were not trained on: {shown}{more}."
+
+    def _writes(self, text: str) -> bool:
+        return text in self.texts or (len(text) <= self.digits and text.isascii() and text.isdecimal())
 
     def _unknown_chinese(self, run: str) -> Iterator[str]:
         """What is left of a run of Han characters between the longest known phrases."""

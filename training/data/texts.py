@@ -29,7 +29,7 @@ Kind = Literal["capitals", "all", "words", "small", "numbers", "chinese", "lette
 _MIXED: tuple[Kind, ...] = ("words", "small", "numbers", "chinese")
 _SHARES = (0.35, 0.25, 0.15, 0.25)  # of the scripts
 _SCRIPTS = (GLYPHS[:26], GLYPHS[26:52], GLYPHS[52:62], GLYPHS[62:])
-_HIGHEST = 10_000  # numbers are below it
+DIGITS = 4  # of the longest number
 
 
 def random_text(rng: np.random.Generator, kind: Kind) -> str:
@@ -58,7 +58,7 @@ def other_text(rng: np.random.Generator, kind: Kind, than: str) -> str:
 
 def random_number(rng: np.random.Generator) -> str:
     """Draw a number of one to four digits, each length as often as any other."""
-    return str(int(rng.integers(_HIGHEST // 10 ** int(rng.integers(4)))))
+    return str(int(rng.integers(10 ** int(rng.integers(1, DIGITS + 1)))))
 
 
 def all_texts() -> tuple[str, ...]:

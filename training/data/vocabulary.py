@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from training.data.captions import LOW_QUALITY, chinese_names, random_caption
-from training.data.edits import KINDS, Kind, random_edit
+from training.data.edits import KINDS, random_edit
 from training.data.random_scenes import random_scene
-from training.data.texts import WORDS
+from training.data.texts import DIGITS, WORDS, Kind, all_texts
 
 DRAWS = "flat shapes and short words"
 _TEXTS = 6000
@@ -28,34 +28,39 @@ def training_texts(seed: int, texts: int = _TEXTS) -> list[str]:
     rng = np.random.default_rng(seed)
     lines = list(LOW_QUALITY.values())
     lines += [random_caption(random_scene(rng), rng) for _ in range(texts * 2 // 3)]
-    kinds: tuple[Kind, ...] = ("keep", *KINDS)
+    kinds = ("keep", *KINDS)
     lines += [random_edit(rng, kind).instruction(rng) for kind in kinds for _ in range(texts // 3 // len(kinds))]
     return lines
 
 
-def vocabulary_file(texts: Iterable[str]) -> str:
-    """Return a file for `pipelines.catalog.vocabulary` that knows every word of some texts."""
+def vocabulary_file(texts: Iterable[str], written: Iterable[str], digits: int = 0) -> str:
+    """Return a file for `pipelines.catalog.vocabulary` that knows every word of some texts.
+
+    `written` are the texts that pictures show, besides numbers of so many digits.
+    """
     words, phrases = set[str](), {*chinese_names(), *_NOUNS}
     named = re.compile("|".join(sorted((*phrases, *_PARTICLES), key=lambda name: (-len(name), name))))
     for text in texts:
         plain = _QUOTED.sub(" ", text)
         words |= set(re.findall(r"[a-z0-9]+", plain.lower()))
         phrases |= {rest for run in _HAN.findall(plain) for rest in named.sub(" ", run).split()}
-    lists = {"words": words, "phrases": phrases, "texts": WORDS}
+    lists = {"words": words, "phrases": phrases, "texts": set(written)}
     return "\n".join(
         [
             "# All words of the captions and instructions that the weights were trained on.",
             "# Written by training/data/vocabulary.py.",
             f'draws = "{DRAWS}"',
+            *([f"digits = {digits}"] if digits else []),
             *(f"{name} = [\n{_rows(sorted(found))}]" for name, found in lists.items()),
             "",
         ]
     )
 
 
-def save_vocabulary(path: Path, seed: int = 0) -> None:
-    """Write the file of this world of scenes."""
-    path.write_text(vocabulary_file(training_texts(seed)), encoding="utf-8")
+def save_vocabulary(path: Path, texts: Kind = "capitals", seed: int = 0) -> None:
+    """Write the file of weights that were trained on scenes with such texts."""
+    written, digits = (WORDS, 0) if texts == "capitals" else (all_texts(), DIGITS)
+    path.write_text(vocabulary_file(training_texts(seed), written, digits), encoding="utf-8")
 
 
 def _rows(values: Iterable[str]) -> str:

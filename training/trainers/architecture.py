@@ -28,13 +28,13 @@ SCHEDULER = {
 _SEEN_PIXELS = 56 * 56
 
 
-def fresh_transformer() -> QwenImageTransformer2DModel:
+def fresh_transformer(layers: int = LAYERS) -> QwenImageTransformer2DModel:
     """Make a transformer whose blocks start as the identity. diffusers' own initialisation does not do that."""
     transformer = QwenImageTransformer2DModel(
         patch_size=2,
         in_channels=4 * LATENT_CHANNELS,
         out_channels=LATENT_CHANNELS,
-        num_layers=LAYERS,
+        num_layers=layers,
         attention_head_dim=WIDTH // _HEADS,
         num_attention_heads=_HEADS,
         joint_attention_dim=WIDTH,

@@ -21,6 +21,7 @@ from transformers import Qwen2_5_VLForConditionalGeneration, Qwen2Tokenizer
 from accel.weights.single_frame import SingleFrameVae
 from pipelines.catalog.catalog import VOCABULARY, Mode
 from training.data.layout import LayoutHead, foreground_tokens, group_by_token
+from training.data.texts import Kind
 from training.data.vocabulary import save_vocabulary
 from training.trainers.architecture import (
     LAYERS,
@@ -38,6 +39,7 @@ from training.trainers.vae import save_atomically
 
 PROGRESS = "training.json"  # in an exported checkpoint: its number of steps
 INDEX = "model_index.json"  # there too: the classes of its parts, for diffusers
+PARTS = ("transformer", "vae", "text_encoder", "tokenizer", "processor", "scheduler")
 
 _NO_PROMPT = ("", " ")
 _DROPPED = 0.1  # share of samples that learn the unconditional prediction
@@ -79,13 +81,24 @@ _CURRICULUM: tuple[tuple[float, dict[Task, float]], ...] = (
 class JointModel(nn.Module):
     """The jointly trained models: text encoder, transformer, and the layout head, which only training needs."""
 
-    def __init__(self, tokenizer: Qwen2Tokenizer) -> None:
+    def __init__(self, tokenizer: Qwen2Tokenizer, layers: int = LAYERS) -> None:
         super().__init__()
         self.encoder = fresh_text_encoder(tokenizer)
-        self.transformer = fresh_transformer()
+        self.transformer = fresh_transformer(layers)
         self.layout = LayoutHead(WIDTH)
         self._middle: torch.Tensor | None = None
-        self.transformer.transformer_blocks[LAYERS // 2 - 1].register_forward_hook(self._save_middle)
+        self.transformer.transformer_blocks[layers // 2 - 1].register_forward_hook(self._save_middle)
+
+    @property
+    def layers(self) -> int:
+        """The number of the transformer's blocks."""
+        return len(self.transformer.transformer_blocks)
+
+    def layout_loss(self, labels: torch.Tensor) -> torch.Tensor:
+        """Return the layout loss of the last prediction. Takes labels grouped by token."""
+        assert self._middle is not None
+        middle, self._middle = self._middle, None
+        return self.layout.loss(middle[:, : labels.shape[1]], labels)
 
     def _save_middle(self, module: nn.Module, inputs: Any, outputs: tuple[torch.Tensor, torch.Tensor]) -> None:
         self._middle = outputs[1]
@@ -116,9 +129,7 @@ class JointModel(nn.Module):
         if buffer.pictures == 1:  # where a thing was removed, the target shows background
             emphasized |= (clean - references).square().mean(dim=-1) > _CHANGED
         error = (predicted - (noise - clean)).square().mean(dim=-1)
-        assert self._middle is not None
-        layout = self.layout.loss(self._middle[:, : clean.shape[1]], labels)
-        return weighted_mean(error, emphasized), layout
+        return weighted_mean(error, emphasized), self.layout_loss(labels)
 
 
 def train_joint(device: torch.device, folder: Path, budget: JointBudget, seed: int) -> None:
@@ -126,7 +137,7 @@ def train_joint(device: torch.device, folder: Path, budget: JointBudget, seed: i
     torch.manual_seed(seed)
     tokenizer = Qwen2Tokenizer.from_pretrained(folder, subfolder="tokenizer")
     model = JointModel(tokenizer).to(device)
-    optimizer = Optimizer(model, muon_rate=0.015, adam_rate=2e-3, by_adam=_by_adam)
+    optimizer = Optimizer(model, muon_rate=0.015, adam_rate=2e-3, by_adam=by_adam)
     average = Average(model, _AVERAGED)
     run, first = folder / "joint-run.pt", 0
     cold = -_WARM_UP  # the step at which a new optimiser starts on trained weights, or no step
@@ -181,11 +192,14 @@ def trained_steps(folder: Path) -> int:
     return json.loads(progress.read_text())["steps"] if progress.is_file() else 0
 
 
-def export(model: JointModel, folder: Path, step: int) -> None:
-    """Save transformer and text encoder in bfloat16 beside the VAE and the tokenizer, with all files for loading."""
+def export(model: JointModel, folder: Path, step: int, texts: Kind = "capitals", **facts: int) -> None:
+    """Save transformer and text encoder in bfloat16 beside the VAE and the tokenizer, with all files for loading.
+
+    `texts` are what was trained on. `facts` go beside the number of steps.
+    """
     tokenizer = Qwen2Tokenizer.from_pretrained(folder, subfolder="tokenizer")
     with torch.no_grad():
-        fresh = JointModel(tokenizer)
+        fresh = JointModel(tokenizer, model.layers)
         fresh.load_state_dict(model.state_dict())
         fresh.to(torch.bfloat16)
         fresh.transformer.save_pretrained(folder / "transformer")
@@ -195,8 +209,8 @@ def export(model: JointModel, folder: Path, step: int) -> None:
     scheduler().save_pretrained(folder / "scheduler")
     vae = AutoencoderKLQwenImage.from_pretrained(folder, subfolder="vae")
     QwenImagePipeline(scheduler(), vae, fresh.encoder, tokenizer, fresh.transformer).save_config(folder)
-    save_vocabulary(folder / VOCABULARY)
-    (folder / PROGRESS).write_text(json.dumps({"steps": step}) + "\n")
+    save_vocabulary(folder / VOCABULARY, texts)
+    (folder / PROGRESS).write_text(json.dumps({"steps": step, **facts}) + "\n")
 
 
 def _load_in_float32(config: Path) -> None:
@@ -243,7 +257,7 @@ def sample_sigmas(count: int, device: torch.device) -> torch.Tensor:
     return torch.where(torch.rand(count, device=device) < 0.75, normal, even).clamp(1e-3, 1.0)
 
 
-def _by_adam(name: str) -> bool:
-    """Whether Adam trains a weight, not Muon: embeddings, modulations, heads and weights that touch latents."""
+def by_adam(name: str) -> bool:
+    """Return whether Adam trains a weight, not Muon: embeddings, modulations, heads and what touches latents."""
     parts = ("embed_tokens", "_mod.", "img_in", "txt_in", "proj_out", "norm_out", "time_text_embed", "layout")
     return any(part in name for part in parts)

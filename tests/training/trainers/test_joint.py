@@ -11,9 +11,9 @@ from training.trainers.dataset import SQUARE, Buffer, DataRecipe, Encoder
 from training.trainers.joint import (
     PROGRESS,
     JointModel,
-    _by_adam,
     _pick_mode,
     _sample_buffer,
+    by_adam,
     sample_sigmas,
     trained_steps,
     weighted_mean,
@@ -69,7 +69,7 @@ def test_both_losses_train_every_part(trained: Checkpoint) -> None:
 
 def test_hidden_matrices_are_trained_by_muon() -> None:
     names = ["transformer.transformer_blocks.0.attn.to_q.weight", "transformer.img_in.weight", "layout.kinds.weight"]
-    assert [_by_adam(name) for name in names] == [False, True, True]
+    assert [by_adam(name) for name in names] == [False, True, True]
 
 
 def test_steps_are_read_from_the_checkpoint(tmp_path: Path) -> None:

@@ -1,0 +1,113 @@
+"""A training by minutes in miniature, with a clock that is moved by the steps."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from pipelines.catalog.catalog import EMBEDDED_FOLDER
+from pipelines.catalog.vocabulary import load_vocabulary
+from pipelines.models.checkpoint import Checkpoint
+from pipelines.models.loading.loader import load
+from training.__main__ import copy_checkpoint
+from training.trainers import timed
+from training.trainers.timed import LOG, RUN, SNAPSHOTS, TimedBudget, TimedRun, keep_snapshot, load_grown, train_timed
+
+CPU = torch.device("cpu")
+
+
+def ticking() -> Callable[[], float]:
+    """A clock that goes on by ten seconds each time it is read."""
+    time = iter(range(0, 10_000, 10))
+    return lambda: float(next(time))
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(timed, "_CPU_TOKENS", 400)
+    copy_checkpoint(EMBEDDED_FOLDER, tmp_path / "run")
+    return tmp_path / "run"
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return torch.load(folder / RUN)["model"]
+
+
+def test_a_grown_checkpoint_renders_as_before(trained: Checkpoint, folder: Path) -> None:
+    model = load_grown(folder, trained.tokenizer, 8)
+    assert (model.layers, len(model.transformer.transformer_blocks)) == (8, 8)
+    states = torch.randn(1, 64, 64), torch.rand(1), torch.randn(1, 20, 128)
+    with torch.no_grad():
+        one, other = (
+            transformer(states[0], states[2], timestep=states[1], img_shapes=[[(1, 8, 8)]], return_dict=False)[0]
+            for transformer in (model.transformer, trained.transformer)
+        )
+    assert torch.equal(one, other)
+
+
+def test_a_run_that_is_resumed_is_the_same_run(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "whole")
+    whole = TimedBudget(1.0, layers=7, save_every=20.0)  # six steps of ten seconds
+    train_timed(CPU, tmp_path / "whole", whole, 0, ticking())
+    run = TimedRun(CPU, folder, whole, 0)
+    reads = iter([0.0, 10.0, 20.0])  # then it is interrupted
+
+    with pytest.raises(StopIteration):
+        train_timed(CPU, folder, whole, 0, lambda: next(reads))
+    assert torch.load(folder / RUN)["step"] == 2
+    train_timed(CPU, folder, whole, 0, ticking())
+    assert run.step == 0
+    one, other = weights(folder), weights(tmp_path / "whole")
+    assert all(torch.equal(one[name], other[name]) for name in other)
+    assert torch.load(folder / RUN)["step"] == 6
+    lines = [json.loads(line) for line in (tmp_path / "whole" / LOG).read_text().splitlines()]
+    assert [line["step"] for line in lines] == [2, 4, 6]
+    done = load(str(folder), CPU, torch.float32, with_vision=True)
+    assert done.transformer.config["num_layers"] == 7
+    facts = json.loads((folder / "training.json").read_text())
+    assert facts == {"steps": 8356, "samples": facts["samples"], "area": 65536}
+    assert load_vocabulary(folder / "vocabulary.toml").unknown('the word "hello" and "日月" and "2026"') == ()
+    assert {path.name for path in (folder / SNAPSHOTS).iterdir()} <= {"1", "2", "3", "4", "5"}
+    assert (folder / SNAPSHOTS / "5" / "transformer").is_dir()
+    before = weights(folder)
+    train_timed(CPU, folder, whole, 0, ticking())  # its time is over
+    assert all(torch.equal(before[name], value) for name, value in weights(folder).items())
+
+
+def test_without_a_compiler_the_run_says_so_and_goes_on(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def lacking(*args: object, **options: object) -> None:
+        raise OSError("no C++ compiler\nwas found")
+
+    monkeypatch.setattr(
+        torch.nn.Module, "compile", lambda block, dynamic: setattr(block, "_compiled_call_impl", lacking)
+    )
+    probe = timed.DraftOrder(0, "easy", (8, 8), 1)
+    monkeypatch.setattr(timed, "_PROBE", probe)
+    run = TimedRun(CPU, folder, TimedBudget(1.0, layers=6), 0)
+    run.compile()
+    assert "The blocks are not compiled: OSError: no C++ compiler" in capsys.readouterr().out
+    run.train(timed.make_draft(probe, 0, run._tokenizer), 0.0)
+
+
+def test_a_snapshot_is_taken_once_for_each_fifth(folder: Path) -> None:
+    for share in (0.1, 0.2, 0.3, 1.0):
+        keep_snapshot(folder, share)
+    assert sorted(path.name for path in (folder / SNAPSHOTS).iterdir()) == ["1", "5"]
+    load(str(folder / SNAPSHOTS / "1"), CPU, torch.float32, with_vision=True)
+
+
+def test_the_loss_falls(folder: Path, trained: Checkpoint) -> None:
+    """On one batch again and again: the new layout head learns, and the flow loss falls too."""
+    run = TimedRun(CPU, folder, TimedBudget(1.0, layers=6), 0)
+    draft = timed.make_draft(timed.DraftOrder(0, "letters", (8, 8), 4), 0, trained.tokenizer)
+    losses = []
+    for _ in range(12):
+        run.step = 100  # the same noise each time, and the whole learning rate
+        run.train(draft, 0.0)
+        losses.append(run._losses[-1].sum().item())
+    assert losses[-1] < 0.9 * losses[0]
