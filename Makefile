@@ -21,7 +21,7 @@ test test-all test-chaos coverage test-clients test-browser: export OMP_NUM_THRE
 # Without compiled files, each process and each server that a test starts would compile every module anew.
 test test-all test-chaos coverage test-clients test-browser: export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: serve test test-all test-chaos coverage test-clients test-browser check bench bench-check bench-caches embedded profile clean
+.PHONY: serve test test-all test-chaos coverage test-clients test-browser check bench bench-check bench-caches embedded embedded-all profile clean
 
 serve: $(VENV)/.serve
 	@exec $(BIN)/ownware serve $(ARGS)
@@ -79,6 +79,10 @@ bench-caches: $(VENV)/.test
 
 embedded: $(VENV)/.training
 	$(BIN)/python -m training $(ARGS)
+
+# Makes everything anew that hangs on the embedded weights and is of others. ARGS=--check says what that is.
+embedded-all: $(VENV)/.test
+	$(BIN)/python -m training.products $(ARGS)
 
 # Three of the traces go with the documentation and the tests.
 profile: $(VENV)/.serve

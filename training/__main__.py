@@ -12,11 +12,11 @@ from pathlib import Path
 import torch
 
 from pipelines.catalog.catalog import EDGES, EMBEDDED_FOLDER, OUTLINES, VOCABULARY
+from training.timed.run import TimedBudget, train_timed
 from training.trainers.controlnet import ControlNetBudget, train_controlnet
 from training.trainers.joint import INDEX, PARTS, PROGRESS, JointBudget, train_joint, trained_steps
 from training.trainers.lora import LoraBudget, train_lora
 from training.trainers.parallel import launch
-from training.trainers.timed import TimedBudget, train_timed
 from training.trainers.tokenizer import prune_tokenizer, read_ranks, tokenizer_corpus
 from training.trainers.vae import VaeBudget, train_vae
 
@@ -93,6 +93,8 @@ def main() -> None:
         copy_checkpoint(EMBEDDED_FOLDER, folder)
     if timed:
         train_minutes(folder, arguments)
+        if arguments.install:
+            copy_checkpoint(folder, EMBEDDED_FOLDER)
         return
     if arguments.batch is None:
         arguments.batch = JointBudget().batch

@@ -13,8 +13,8 @@ from pipelines.catalog.vocabulary import load_vocabulary
 from pipelines.models.checkpoint import Checkpoint
 from pipelines.models.loading.loader import load
 from training.__main__ import copy_checkpoint
-from training.trainers import timed
-from training.trainers.timed import LOG, RUN, SNAPSHOTS, TimedBudget, TimedRun, keep_snapshot, load_grown, train_timed
+from training.timed import run as timed
+from training.timed.run import LOG, RUN, SNAPSHOTS, TimedBudget, TimedRun, keep_snapshot, load_grown, train_timed
 
 CPU = torch.device("cpu")
 

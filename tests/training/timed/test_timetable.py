@@ -1,6 +1,6 @@
 import pytest
 
-from training.trainers.timetable import FULL_AREA, STAGES, order, sample_tokens, stage_at
+from training.timed.timetable import FULL_AREA, STAGES, order, sample_tokens, stage_at
 
 
 def test_small_pictures_come_first_and_letters_before_words() -> None:

@@ -5,9 +5,9 @@ from pipelines.catalog.catalog import EMBEDDED_FOLDER
 from pipelines.models.checkpoint import Checkpoint
 from training.samples.drafts import DraftOrder, Task, make_draft
 from training.samples.encode import Batch, DraftEncoder
-from training.trainers.batch_loss import batch_losses, shift_sigmas, token_weights
+from training.timed.loss import batch_losses, shift_sigmas, token_weights
+from training.timed.run import load_grown
 from training.trainers.joint import JointModel
-from training.trainers.timed import load_grown
 
 
 def batch(trained: Checkpoint, task: Task, number: int = 0) -> Batch:

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from pipelines.models.checkpoint import Checkpoint
-from training.trainers.growth import grow
+from training.timed.growth import grow
 
 
 @pytest.mark.parametrize("layers", [6, 9, 12])
@@ -26,7 +26,7 @@ def test_new_blocks_learn(trained: Checkpoint) -> None:
     grown = grow(trained.transformer, 12).train()
     states = torch.randn(1, 64, 64), torch.rand(1), torch.randn(1, 20, 128)
     grown(states[0], states[2], timestep=states[1], img_shapes=[[(1, 8, 8)]], return_dict=False)[0].sum().backward()
-    gradients = grown.transformer_blocks[1].img_mod[1].weight.grad
+    gradients = dict(grown.named_parameters())["transformer_blocks.1.img_mod.1.weight"].grad
     assert gradients is not None
     assert gradients.any()
 

@@ -3,7 +3,7 @@
 Knows the transformer's blocks; knows no data.
 """
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from diffusers.models.transformers.transformer_qwenimage import QwenImageTransformer2DModel
@@ -20,7 +20,9 @@ def grow(transformer: QwenImageTransformer2DModel, layers: int) -> QwenImageTran
     old = config["num_layers"]
     if layers < old:
         raise ValueError(f"a transformer of {old} blocks cannot have {layers}")
-    grown = QwenImageTransformer2DModel.from_config({**config, "num_layers": layers})
+    grown = cast(
+        "QwenImageTransformer2DModel", QwenImageTransformer2DModel.from_config({**config, "num_layers": layers})
+    )
     weights = transformer.state_dict()
     rest = {name: value for name, value in weights.items() if not name.startswith("transformer_blocks.")}
     grown.load_state_dict(rest, strict=False)

@@ -23,11 +23,11 @@ from transformers import Qwen2_5_VLForConditionalGeneration, Qwen2Tokenizer
 from accel.weights.single_frame import SingleFrameVae
 from training.samples.drafts import Draft, DraftOrder, DraftWorkers, default_processes, make_draft
 from training.samples.encode import DraftEncoder
-from training.trainers.batch_loss import batch_losses
-from training.trainers.growth import grow
+from training.timed.growth import grow
+from training.timed.loss import batch_losses
+from training.timed.timetable import FULL_AREA, HOLD, TAIL, order, sample_tokens
 from training.trainers.joint import INDEX, PARTS, PROGRESS, JointModel, by_adam, export, trained_steps
 from training.trainers.optimizer import Average, Optimizer, trapezoid
-from training.trainers.timetable import FULL_AREA, HOLD, TAIL, order, sample_tokens
 from training.trainers.vae import save_atomically
 
 RUN = "timed-run.pt"
@@ -186,11 +186,13 @@ def train_timed(
 def load_grown(folder: Path, tokenizer: Qwen2Tokenizer, layers: int) -> JointModel:
     """Load the exported checkpoint in a folder, grown to a number of blocks. The layout head is new."""
     model = JointModel(tokenizer, layers)
-    kinds: tuple[tuple[Any, str], ...] = (
-        (QwenImageTransformer2DModel, "transformer"),
-        (Qwen2_5_VLForConditionalGeneration, "text_encoder"),
+    kinds: dict[str, Any] = {
+        "transformer": QwenImageTransformer2DModel,
+        "text_encoder": Qwen2_5_VLForConditionalGeneration,
+    }
+    transformer, encoder = (
+        kind.from_pretrained(folder, subfolder=part, torch_dtype=torch.float32) for part, kind in kinds.items()
     )
-    transformer, encoder = (kind.from_pretrained(folder, subfolder=part, dtype=torch.float32) for kind, part in kinds)
     model.transformer.load_state_dict(grow(transformer, layers).state_dict())
     model.encoder.load_state_dict(encoder.state_dict())
     return model

@@ -1,0 +1,26 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from training.scores import curve
+from training.scores.curve import score_snapshots
+
+
+def test_each_snapshot_is_scored_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scored: list[str] = []
+
+    def scores(folder: Path, count: int) -> dict[str, dict[str, float]]:
+        scored.append(folder.name)
+        return {"one thing": {"shape": count / 10}}
+
+    monkeypatch.setattr(curve, "_scores", scores)
+    out = tmp_path / "curve.json"
+    for name, samples in (("1", 100), ("2", 200)):
+        folder = tmp_path / "snapshots" / name
+        folder.mkdir(parents=True)
+        (folder / "training.json").write_text(json.dumps({"steps": 1, "samples": samples}))
+        score_snapshots(tmp_path, out, 5)
+    assert scored == ["1", "2"]
+    points = json.loads(out.read_text())
+    assert points == [{"samples": samples, "scores": {"one thing": {"shape": 0.5}}} for samples in (100, 200)]
