@@ -64,6 +64,7 @@ def products() -> tuple[Product, ...]:
     scores, sheet = EMBEDDED_FOLDER / "scores.json", EMBEDDED_FOLDER / "samples.png"
     return (
         Product("outlines", lambda: _adapter("outlines"), base_fingerprint, lambda: _train("outlines")),
+        Product("lightning", lambda: _adapter("lightning"), base_fingerprint, lambda: _train("lightning")),
         Product("edges", lambda: _adapter("edges"), base_fingerprint, lambda: _train("edges")),
         Product(
             "TeaCache profile",

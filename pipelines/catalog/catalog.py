@@ -30,8 +30,9 @@ Area = Annotated[int, Field(gt=0)]
 BUILT_IN = Path(__file__).with_name("models.toml")
 EMBEDDED = "embedded"
 EMBEDDED_FOLDER = Path(__file__).with_name("embedded")
-# The LoRA and the ControlNet that come with the embedded checkpoint, relative to its folder.
+# The LoRAs and the ControlNet that come with the embedded checkpoint, relative to its folder.
 OUTLINES = Path("loras", "outlines.safetensors")
+LIGHTNING = Path("loras", "lightning.safetensors")
 EDGES = Path("controlnets", "edges")
 # What it was trained on and for how long, relative to its folder too.
 VOCABULARY, TRAINING = Path("vocabulary.toml"), Path("training.json")
@@ -199,7 +200,22 @@ def choose_by_references(entries: Sequence[ModelEntry], references: int) -> Mode
     return entries[0]
 
 
-_EMBEDDED_LORAS = (Adapter("ownware:1@1", "Outlines", str(EMBEDDED_FOLDER / OUTLINES), slugs=("outlines",)),)
+# Distilled, as those of lightx2v are: training/trainers/lightning.py.
+FOUR_STEPS = LoraSchedule(shift=3.0, terminal=0.0, steps=4, true_cfg_scale=1.0)
+_EMBEDDED_LORAS = tuple(
+    adapter
+    for adapter in (
+        Adapter("ownware:1@1", "Outlines", str(EMBEDDED_FOLDER / OUTLINES), slugs=("outlines",)),
+        Adapter(
+            "ownware:3@1",
+            "Lightning, 4 steps",
+            str(EMBEDDED_FOLDER / LIGHTNING),
+            slugs=("lightning",),
+            schedule=FOUR_STEPS,
+        ),
+    )
+    if Path(adapter.weights).is_file()
+)
 _EMBEDDED_CONTROLNETS = (Adapter("ownware:2@1", "Edges", str(EMBEDDED_FOLDER / EDGES), slugs=("edges",)),)
 
 _MODELS = TypeAdapter(Annotated[tuple[ModelEntry, ...], Field(min_length=1)])
@@ -347,7 +363,9 @@ def _with_embedded_abilities(catalog: Catalog) -> Catalog:
     """
     if not any(entry.embedded for entry in catalog.entries):
         return catalog
-    own: dict[str, Any] = dict.fromkeys(("native_area", "reference_area", "condition_area"), _embedded_area())
+    own: dict[str, Any] = dict.fromkeys(
+        ("native_area", "reference_area", "condition_area"), trained_area(EMBEDDED_FOLDER)
+    )
     own["vocabulary"] = str(EMBEDDED_FOLDER / VOCABULARY)
     return replace(
         catalog,
@@ -358,9 +376,10 @@ def _with_embedded_abilities(catalog: Catalog) -> Catalog:
 
 
 @cache
-def _embedded_area() -> int:
-    """The pixels of the images that the embedded checkpoint was trained on."""
-    return json.loads((EMBEDDED_FOLDER / TRAINING).read_text(encoding="utf-8")).get("area", _FIRST_AREA)
+def trained_area(folder: Path) -> int:
+    """The pixels of the images that a checkpoint of the embedded kind was trained on last."""
+    facts = folder / TRAINING
+    return json.loads(facts.read_text(encoding="utf-8")).get("area", _FIRST_AREA) if facts.is_file() else _FIRST_AREA
 
 
 def _without_taken(rows: tuple[Adapter, ...], catalog: Catalog) -> Iterator[Adapter]:

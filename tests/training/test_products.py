@@ -69,7 +69,7 @@ def test_the_products_of_the_shipped_weights_carry_fingerprints() -> None:
     for name in ("outlines", "TeaCache profile", "scores", "samples", "step caches", "parameters", "web page"):
         assert known[name].is_current, status(known[name])
     assert status(known["edges"]).startswith("edges: made with nothing known")
-    assert list(known)[:2] == ["outlines", "edges"]
+    assert list(known)[:3] == ["outlines", "lightning", "edges"]
 
 
 def test_the_base_has_no_adapters() -> None:

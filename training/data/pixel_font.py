@@ -4,6 +4,7 @@ All are drawn for this project.
 """
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -99,6 +100,7 @@ def letter_grid(word: str) -> np.ndarray:
     return np.concatenate([np.pad(grid, ((0, 0), (0, 1))) for grid in grids], axis=1)[:, :-1].astype(np.float32)
 
 
+@cache
 def glyph_grid(letter: str, face: Face) -> np.ndarray:
     """Return the cells of one glyph without the empty column, int [rows, columns]."""
     if face is CHINESE:

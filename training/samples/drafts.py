@@ -137,6 +137,7 @@ def default_processes(device: str) -> int:
 
 
 def _work(pipe: Connection, folder: Path, seed: int) -> None:
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # there is a process for each core
     tokenizer = Qwen2Tokenizer.from_pretrained(folder, subfolder="tokenizer")
     while True:
         order = pipe.recv()

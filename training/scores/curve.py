@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from pipelines.catalog.catalog import EMBEDDED_FOLDER
+from pipelines.catalog.catalog import EMBEDDED_FOLDER, trained_area
 from pipelines.models.loading.loader import load
 from training.scores.evaluate import (
     Renderer,
@@ -40,7 +40,7 @@ def score_snapshots(run: Path, out: Path, count: int) -> list[dict[str, Any]]:
 
 def _scores(folder: Path, count: int) -> dict[str, dict[str, float]]:
     checkpoint = load(str(folder.resolve()), torch.device("cpu"), torch.float32, with_vision=True)
-    renderer, options = Renderer(checkpoint), RenderOptions()
+    renderer, options = Renderer(checkpoint, trained_area(folder)), RenderOptions()
     return {
         "one thing": score_single(renderer, count, options),
         "two things": score_several(renderer, count, options),

@@ -11,7 +11,7 @@ import tempfile
 import textwrap
 import zlib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import cv2
@@ -59,15 +59,19 @@ class RenderOptions:
     width: int = _SIDE
     height: int = _SIDE
     language: Language = "en"
+    sampler: Sampler = field(default_factory=Sampler)
 
 
 class Renderer:
     """Renders captions of scenes and instructions of edits with one checkpoint."""
 
-    def __init__(self, checkpoint: Checkpoint) -> None:
+    def __init__(self, checkpoint: Checkpoint, area: int | None = None) -> None:
+        """Take the pixels of the images that it was trained on, if they are not those of the embedded checkpoint."""
         self.checkpoint = checkpoint
         self._model = LoadedModel(checkpoint)
-        self._entries = {entry.mode: entry for entry in load_catalog().with_embedded_weights().entries}
+        entries = load_catalog().with_embedded_weights().entries
+        areas = dict.fromkeys(("native_area", "reference_area", "condition_area"), area)
+        self._entries = {entry.mode: replace(entry, **areas) if area else entry for entry in entries}
 
     def render(
         self,
@@ -111,7 +115,7 @@ class Renderer:
             options.width,
             options.height,
             options.steps,
-            Sampler(),
+            options.sampler,
             options.true_cfg_scale,
             seed,
             1,
@@ -305,7 +309,7 @@ def evaluate(renderer: Renderer, count: int) -> dict[str, dict[str, float]]:
 def main() -> None:
     """Score, print and save."""
     scoring = Scoring.parse(__doc__)
-    renderer = Renderer(scoring.load())
+    renderer = Renderer(scoring.load(), scoring.area)
     scoring.save_scores(evaluate(renderer, scoring.count))
     if scoring.sheet:
         scoring.save_sheet(contact_sheet(renderer))

@@ -1,4 +1,4 @@
-"""Scores the LoRA and the ControlNet of an embedded checkpoint on held-out prompts.
+"""Scores the LoRAs and the ControlNet of an embedded checkpoint on held-out prompts.
 
     python -m training.scores.evaluate_adapters [--weights DIR] [--count 64] [--out scores.json] [--sheet sheet.png]
 
@@ -6,20 +6,22 @@ Renders through the server's own loop and measures the pictures. Knows scenes an
 """
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from pipelines.catalog.catalog import EDGES, OUTLINES
+from pipelines.catalog.catalog import EDGES, FOUR_STEPS, LIGHTNING, OUTLINES
 from pipelines.request import ControlUse, LoraUse, Reference
 from training.data.captions import exact_caption
 from training.data.random_scenes import Level
 from training.data.scenes import Scene, thing_cover
 from training.scores.evaluate import ONE_THING, Renderer, RenderOptions, held_out_scenes
-from training.scores.measure import foreground_mask, hollow_share
+from training.scores.measure import foreground_mask, hollow_share, matches_scene
 from training.scores.scoring import Scoring
 from training.trainers.controlnet import draw_edges
+from training.trainers.lightning import SAMPLER
 
 # Filled, these shapes cover all of their convex hull.
 _CONVEX = ("circle", "square", "triangle")
@@ -46,6 +48,20 @@ def score_controlnet(renderer: Renderer, net: Path, count: int, options: RenderO
             shown = foreground_mask(render_controlled(renderer, scene, seed, options, net, weight))
             found.append(float((shown & wanted).sum() / (shown | wanted).sum()))
     return {"overlap": _mean(overlaps[1.0]), "overlap without it": _mean(overlaps[0.0])}
+
+
+def score_lightning(renderer: Renderer, lora: Path, count: int, options: RenderOptions) -> dict[str, float]:
+    """Return the shares of single things that are all right in four steps, with the LoRA and with guidance instead."""
+    steps = FOUR_STEPS.steps or 0
+    fast = replace(options, steps=steps, true_cfg_scale=1.0, sampler=SAMPLER)
+    right: dict[str, list[bool]] = {"with it": [], "without it": []}
+    for seed, scene in held_out_scenes(ONE_THING, count):
+        caption = exact_caption(scene)
+        with_it = renderer.render(caption, seed, fast, loras=(LoraUse("lightning", lora),))
+        without_it = renderer.render(caption, seed, replace(options, steps=steps))
+        for found, picture in zip(right.values(), (with_it, without_it), strict=True):
+            found.append(matches_scene(picture, scene))
+    return {name: _mean(found) for name, found in right.items()}
 
 
 def render_outlined(
@@ -89,11 +105,13 @@ def _mean(values: list[bool] | list[float]) -> float:
 def main() -> None:
     """Score, print and save."""
     scoring = Scoring.parse(__doc__)
-    renderer, options = Renderer(scoring.load()), RenderOptions()
+    renderer, options = Renderer(scoring.load(), scoring.area), RenderOptions()
     scores = {
         "lora": score_lora(renderer, scoring.weights / OUTLINES, scoring.count, options),
         "controlnet": score_controlnet(renderer, scoring.weights / EDGES, scoring.count, options),
     }
+    if (lightning := scoring.weights / LIGHTNING).is_file():
+        scores["lightning, 4 steps"] = score_lightning(renderer, lightning, scoring.count, options)
     scoring.save_scores(scores)
     if scoring.sheet:
         scoring.save_sheet(contact_sheet(renderer, scoring.weights))

@@ -52,7 +52,7 @@ def full_scores(renderer: Renderer, count: int, options: RenderOptions | None = 
 def main() -> None:
     """Score, print and save."""
     scoring = Scoring.parse(__doc__)
-    scoring.save_scores(full_scores(Renderer(scoring.load()), scoring.count))
+    scoring.save_scores(full_scores(Renderer(scoring.load(), scoring.area), scoring.count))
 
 
 if __name__ == "__main__":

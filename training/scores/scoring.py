@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from pipelines.catalog.catalog import EMBEDDED_FOLDER
+from pipelines.catalog.catalog import EMBEDDED_FOLDER, trained_area
 from pipelines.catalog.weights_fingerprint import fingerprint
 from pipelines.models.checkpoint import Checkpoint
 from pipelines.models.loading.loader import load
@@ -37,6 +37,11 @@ class Scoring:
         parser.add_argument("--sheet", type=Path, help="write a contact sheet here, as PNG")
         options = parser.parse_args()
         return cls(options.weights.resolve(), options.count, options.out, options.sheet)
+
+    @property
+    def area(self) -> int:
+        """The pixels of the images that the checkpoint was trained on."""
+        return trained_area(self.weights)
 
     def load(self) -> Checkpoint:
         """Load the checkpoint on the CPU, for which the required scores are set."""

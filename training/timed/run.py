@@ -155,22 +155,22 @@ def train_timed(
     device: torch.device, folder: Path, budget: TimedBudget, seed: int, clock: Callable[[], float] = time.monotonic
 ) -> None:
     """Train, or resume from `folder/timed-run.pt`. Saves the checkpoint into `folder` in the diffusers layout."""
-    begun = clock()
-    run = TimedRun(device, folder, budget, seed)
-    whole, saved = 60 * budget.minutes, run.seconds
-    if run.seconds >= whole:
-        return
-    begun -= run.seconds
-    tokens = run.fitting_tokens()
-    if budget.compiled:
-        run.compile()
-
-    def orders() -> Iterator[DraftOrder]:
-        for number in count(run.step):
-            yield order(number, run.seconds / whole, seed, budget.batch, tokens)
-
+    begun, whole = clock(), 60 * budget.minutes
     processes = default_processes(device.type) if budget.processes is None else budget.processes
+    # The processes start while the models are loaded.
     with closing(DraftWorkers(folder, seed, processes)) as workers, tqdm(total=round(whole), unit="s") as bar:
+        run = TimedRun(device, folder, budget, seed)
+        if run.seconds >= whole:
+            return
+        begun, saved = begun - run.seconds, run.seconds
+        tokens = run.fitting_tokens()
+        if budget.compiled:
+            run.compile()
+
+        def orders() -> Iterator[DraftOrder]:
+            for number in count(run.step):
+                yield order(number, run.seconds / whole, seed, budget.batch, tokens)
+
         for draft in workers.drafts(orders()):
             run.train(draft, run.seconds / whole)
             run.seconds = clock() - begun
@@ -200,8 +200,9 @@ def load_grown(folder: Path, tokenizer: Qwen2Tokenizer, layers: int) -> JointMod
 
 def keep_snapshot(folder: Path, share: float) -> None:
     """Copy the checkpoint to `folder/snapshots/N`, the first time that N fifths of the time are over."""
-    target = folder / SNAPSHOTS / str(int(share * _PARTS_OF_TIME))
-    if target.is_dir() or share * _PARTS_OF_TIME < 1:
+    fifths = int(min(share, 1.0) * _PARTS_OF_TIME)
+    target = folder / SNAPSHOTS / str(fifths)
+    if target.is_dir() or not fifths:
         return
     draft = target.with_suffix(".part")
     shutil.rmtree(draft, ignore_errors=True)

@@ -5,15 +5,17 @@ Knows the models and scenes; knows neither LoRAs nor ControlNets.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 
+from pipelines.catalog.catalog import trained_area
 from pipelines.models.checkpoint import Checkpoint
 from training.data.layout import foreground_tokens, group_by_token, layout_labels
 from training.data.scenes import Scene
 from training.trainers.architecture import WIDTH
-from training.trainers.dataset import SQUARE, draw_grid, encode_latents
+from training.trainers.dataset import TOKEN, draw_grid, encode_latents
 from training.trainers.joint import sample_sigmas, weighted_mean
 from training.trainers.text import encode_texts
 
@@ -22,7 +24,7 @@ Draw = Callable[[Scene], np.ndarray]
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """The transformer's inputs for noisy samples of one grid, and the velocities to predict.
+    """The transformer's inputs for noisy samples of one grid of tokens, and the velocities to predict.
 
     `noisy`, `velocity` and `control_latents` are [B, tokens, 64], the last without noise. `sigma` is [B]. `labels` are
     the layout labels, grouped by token.
@@ -35,26 +37,29 @@ class Batch:
     embeds: torch.Tensor
     mask: torch.Tensor
     labels: torch.Tensor
+    grid: tuple[int, int]
 
     @property
     def shapes(self) -> list[list[tuple[int, int, int]]]:
         """The `img_shapes` of the transformer."""
-        return [[(1, *SQUARE)]] * len(self.noisy)
+        return [[(1, *self.grid)]] * len(self.noisy)
 
 
 class AdapterSamples:
-    """Scenes of 128 × 128 pixels with their latents, and with control latents if there is a control image."""
+    """Square scenes with their latents, and with control latents if there is a control image."""
 
-    def __init__(self, scenes: Sequence[Scene], base: Checkpoint, control_image: Draw | None = None) -> None:
-        self._base = base
+    def __init__(
+        self, scenes: Sequence[Scene], base: Checkpoint, grid: tuple[int, int], control_image: Draw | None = None
+    ) -> None:
+        self._base, self._grid = base, grid
         self.scenes = scenes
         with torch.inference_mode():
-            clean = encode_latents([draw_grid(scene, SQUARE) for scene in scenes], base.vae)
+            clean = encode_latents([draw_grid(scene, grid) for scene in scenes], base.vae)
             control_latents = (
                 encode_latents([control_image(scene) for scene in scenes], base.vae) if control_image else clean[:, :0]
             )
         self._clean, self._control_latents = clean.clone(), control_latents.clone()
-        self._labels = torch.from_numpy(np.stack([layout_labels(scene, *SQUARE) for scene in scenes]))
+        self._labels = torch.from_numpy(np.stack([layout_labels(scene, *grid) for scene in scenes]))
 
     def batch(self, rows: Sequence[int], texts: list[str]) -> Batch:
         """Make a batch of some scenes with these captions, each at a random noise level."""
@@ -73,7 +78,14 @@ class AdapterSamples:
             embeds=embeds,
             mask=mask,
             labels=group_by_token(self._labels[rows].to(device)),
+            grid=self._grid,
         )
+
+
+def native_grid(folder: Path) -> tuple[int, int]:
+    """Return the rows and columns of tokens of a square picture at the size that a checkpoint was trained at."""
+    side = round(trained_area(folder) ** 0.5 / TOKEN)
+    return side, side
 
 
 def flow_loss(base: Checkpoint, batch: Batch, residuals: list[torch.Tensor] | None = None) -> torch.Tensor:

@@ -20,8 +20,8 @@ from pipelines.models.loading.loader import load
 from training.data.captions import random_caption
 from training.data.random_scenes import Level, pick_other, random_scene
 from training.data.scenes import PLACES, SHAPES, SIZES, Scene, draw_scene
-from training.trainers.adapters import AdapterSamples, flow_loss
-from training.trainers.dataset import SQUARE, TOKEN
+from training.trainers.adapters import AdapterSamples, flow_loss, native_grid
+from training.trainers.dataset import TOKEN
 from training.trainers.optimizer import Optimizer, trapezoid
 
 BLOCKS = 2
@@ -66,7 +66,8 @@ def train_controlnet(device: torch.device, folder: Path, budget: ControlNetBudge
     rng = np.random.default_rng([seed, 2])
     base = load(str(folder.resolve()), device, torch.float32, with_vision=False)
     scenes = [random_scene(rng, _SCENES) for _ in range(budget.scenes)]
-    samples = AdapterSamples(scenes, base, lambda scene: _control_image(scene, rng))
+    grid = native_grid(folder)
+    samples = AdapterSamples(scenes, base, grid, lambda scene: _control_image(scene, grid, rng))
     net = fresh_controlnet(base.transformer)
     torch.nn.Module.to(net, device)
     optimizer = Optimizer(net, muon_rate=0.008, adam_rate=3e-3, by_adam=_by_adam)
@@ -93,9 +94,9 @@ def train_controlnet(device: torch.device, folder: Path, budget: ControlNetBudge
     net.save_pretrained(folder / EDGES)
 
 
-def _control_image(scene: Scene, rng: np.random.Generator) -> np.ndarray:
+def _control_image(scene: Scene, grid: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
     side = int(rng.choice(_EDGE_SIDES))
-    return np.asarray(draw_edges(scene, side).resize((SQUARE[1] * TOKEN, SQUARE[0] * TOKEN), Image.Resampling.LANCZOS))
+    return np.asarray(draw_edges(scene, side).resize((grid[1] * TOKEN, grid[0] * TOKEN), Image.Resampling.LANCZOS))
 
 
 def _misleading_caption(scene: Scene, rng: np.random.Generator) -> str:

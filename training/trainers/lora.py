@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from diffusers.models.transformers.transformer_qwenimage import QwenImageTransformer2DModel
 from diffusers.pipelines.qwenimage.pipeline_qwenimage import QwenImagePipeline
 from peft import LoraConfig, get_peft_model_state_dict
 from tqdm import tqdm
@@ -17,7 +18,7 @@ from pipelines.catalog.catalog import OUTLINES
 from pipelines.models.loading.loader import load
 from training.data.captions import random_caption
 from training.data.random_scenes import Level, random_scene
-from training.trainers.adapters import AdapterSamples, flow_loss
+from training.trainers.adapters import AdapterSamples, flow_loss, native_grid
 from training.trainers.optimizer import trapezoid
 
 RANK = 8
@@ -47,11 +48,8 @@ def train_lora(device: torch.device, folder: Path, budget: LoraBudget, seed: int
     rng = np.random.default_rng([seed, 1])
     base = load(str(folder.resolve()), device, torch.float32, with_vision=False)
     scenes = [replace(random_scene(rng, _SCENES), outlined=True) for _ in range(budget.scenes)]
-    samples = AdapterSamples(scenes, base)
-    base.transformer.add_adapter(
-        LoraConfig(r=RANK, lora_alpha=RANK, target_modules=[str(name) for name in LAYERS]), adapter_name=_ADAPTER
-    )
-    learned = [weight for weight in base.transformer.parameters() if weight.requires_grad]
+    samples = AdapterSamples(scenes, base, native_grid(folder))
+    learned = add_lora(base.transformer, _ADAPTER)
     optimizer = torch.optim.AdamW(learned, lr=_RATE, betas=(0.9, 0.98), weight_decay=0.0)
     bar, mean = tqdm(range(budget.steps), desc="LoRA"), 1.0
     for step in bar:
@@ -65,8 +63,19 @@ def train_lora(device: torch.device, folder: Path, budget: LoraBudget, seed: int
         optimizer.zero_grad()
         mean = 0.97 * mean + 0.03 * loss.item()
         bar.set_postfix_str(f"flow {mean:.3f}", refresh=False)
-    weights = get_peft_model_state_dict(base.transformer, adapter_name=_ADAPTER)
-    file = folder / OUTLINES
+    save_lora(base.transformer, _ADAPTER, folder / OUTLINES)
+
+
+def add_lora(transformer: QwenImageTransformer2DModel, name: str, rank: int = RANK) -> list[torch.nn.Parameter]:
+    """Wrap all linears of the blocks by a new LoRA, and return its weights."""
+    layers = [str(layer) for layer in LAYERS]
+    transformer.add_adapter(LoraConfig(r=rank, lora_alpha=rank, target_modules=layers), adapter_name=name)
+    return [weight for weight in transformer.parameters() if weight.requires_grad]
+
+
+def save_lora(transformer: QwenImageTransformer2DModel, name: str, file: Path) -> None:
+    """Save a LoRA in bfloat16, with the names of diffusers."""
+    weights = get_peft_model_state_dict(transformer, adapter_name=name)
     QwenImagePipeline.save_lora_weights(
         file.parent, {name: weight.bfloat16().cpu() for name, weight in weights.items()}, weight_name=file.name
     )

@@ -11,7 +11,7 @@ SCENES = [Scene("white", (Thing("star", colour, "large", "center"),)) for colour
 
 @pytest.fixture
 def samples(trained: Checkpoint) -> AdapterSamples:
-    return AdapterSamples(SCENES, trained, lambda scene: draw_grid(scene, SQUARE))
+    return AdapterSamples(SCENES, trained, SQUARE, lambda scene: draw_grid(scene, SQUARE))
 
 
 def test_a_batch_lies_on_the_flow(samples: AdapterSamples) -> None:
@@ -26,7 +26,7 @@ def test_a_batch_lies_on_the_flow(samples: AdapterSamples) -> None:
 
 
 def test_without_a_control_image_there_are_no_control_latents(trained: Checkpoint) -> None:
-    assert AdapterSamples(SCENES, trained).batch([0], [""]).control_latents.shape == (1, 0, 64)
+    assert AdapterSamples(SCENES, trained, SQUARE).batch([0], [""]).control_latents.shape == (1, 0, 64)
 
 
 def test_the_loss_of_the_embedded_checkpoint_is_far_below_chance(samples: AdapterSamples, trained: Checkpoint) -> None:
