@@ -68,7 +68,7 @@ class DeviceScenes:
         left, top, cell = (self.boxes[:, index, None, None] * width for index in range(3))
         down = _overlap(top, cell, self.cells.shape[1], height)
         across = _overlap(left, cell, self.cells.shape[2], width)
-        return down @ self.cells @ across.mT
+        return down @ self.cells.float() @ across.mT
 
     def _letter_at(self, width: int, height: int) -> torch.Tensor:
         """The number of the letter in whose box each pixel is, 0 for none, [N, height, width]."""

@@ -20,7 +20,7 @@ _COLOUR = {name: number for number, name in enumerate(COLOURS)}
 
 @dataclass(frozen=True, slots=True)
 class SceneArrays:
-    """N scenes, float32 and int64.
+    """N scenes, float32 and int64, and bytes for the cells.
 
     `background` [N] and `colours` [N, 3] are numbers of colours, `shapes` [N, 3] numbers of shapes, −1 for no thing.
     `places` [N, 3, 3] are the centres as shares of width and height, and the radius as a share of the shorter side.
@@ -47,7 +47,7 @@ def scene_arrays(scenes: Sequence[Scene], width: int, height: int) -> SceneArray
         shapes=np.full((count, THINGS), -1),
         colours=np.zeros((count, THINGS), int),
         places=np.ones((count, THINGS, 3), np.float32),
-        cells=np.zeros((count, ROWS, COLUMNS), np.float32),
+        cells=np.zeros((count, ROWS, COLUMNS), np.uint8),
         letters=np.zeros((count, LETTERS), int),
         boxes=np.ones((count, 5), np.float32),
         word_colours=np.zeros(count, int),

@@ -14,7 +14,8 @@ Grid = tuple[int, int]
 Choice = TypeVar("Choice")
 _SMALL: dict[Grid, float] = {(8, 8): 0.7, (7, 9): 0.1, (9, 7): 0.1, (6, 10): 0.05, (10, 6): 0.05}
 _FULL: dict[Grid, float] = {(16, 16): 0.6, (14, 18): 0.12, (18, 14): 0.12, (12, 20): 0.08, (20, 12): 0.08}
-FULL_AREA = (16 * TOKEN) ** 2  # pixels
+_FULL_TOKENS = 16 * 16
+FULL_AREA = _FULL_TOKENS * TOKEN**2  # pixels
 TAIL = 0.75  # from here on the weights are averaged, and the learning rate is low
 HOLD = 0.55  # the learning rate is constant up to here
 _PROMPT = 64  # tokens of a long prompt
@@ -47,12 +48,16 @@ def stage_at(progress: float) -> Stage:
 
 
 def order(number: int, progress: float, seed: int, batch: int, tokens: int) -> DraftOrder:
-    """Return what the batch of a number shall hold: at most `batch` samples, and at most `tokens` tokens."""
+    """Return what the batch of a number shall hold: at most `tokens` tokens, and at most `batch` samples of full size.
+
+    Batches of small pictures have as many pixels as those of large ones, so that a step keeps the device as busy.
+    """
     stage = stage_at(progress)
     rng = np.random.default_rng([seed, number, 1])
     task = _choose(rng, stage.tasks)
     grid = _choose(rng, stage.grids)
-    return DraftOrder(number, task, grid, max(1, min(batch, tokens // sample_tokens(task, grid))))
+    most = batch * _FULL_TOKENS // (grid[0] * grid[1])
+    return DraftOrder(number, task, grid, max(1, min(most, tokens // sample_tokens(task, grid))))
 
 
 def sample_tokens(task: Task, grid: Grid) -> int:

@@ -27,6 +27,9 @@ def test_a_batch_fits_the_tokens() -> None:
     for number in range(50):
         asked = order(number, 0.9, 0, 64, 16_384)
         assert asked == order(number, 0.9, 0, 64, 16_384)
-        assert asked.count == 64 or asked.count * sample_tokens(asked.task, asked.grid) <= 16_384
+        assert asked.count * sample_tokens(asked.task, asked.grid) <= 16_384
     assert order(0, 0.9, 0, 64, 1).count == 1
+    counts = [order(number, share, 0, 64, 10**9).count for share in (0.0, 0.9) for number in range(9)]
+    assert min(counts[:9]) >= 4 * 64
+    assert 64 <= min(counts[9:]) <= max(counts[9:]) < 70
     assert sample_tokens("combine", (16, 16)) > sample_tokens("edit", (16, 16)) > sample_tokens("words", (16, 16))
