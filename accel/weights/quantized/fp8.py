@@ -10,7 +10,6 @@ from typing import Literal, Self
 import torch
 from torch import nn
 from torch.nn import functional
-from torch.nn.functional import ScalingType, scaled_mm
 
 from accel.weights.quantized.base import QuantizedRows, ScaledLinear, row_scales
 
@@ -66,16 +65,14 @@ class Fp8Linear(ScaledLinear):
 
     def _scaled_mm(self, rows: torch.Tensor, scales: torch.Tensor) -> torch.Tensor:
         bias = None if self.bias is None else self.bias.to(torch.bfloat16)
-        by_row = ScalingType.RowWise
-        return scaled_mm(
+        # Not `functional.scaled_mm`: the compiler of torch 2.11 cannot trace it.
+        return torch._scaled_mm(  # pyright: ignore[reportPrivateImportUsage]
             rows,
             self.weight.t(),
-            scales,
-            by_row,
-            self.scale[None],
-            by_row,
+            scale_a=scales,
+            scale_b=self.scale[None],
             bias=bias,
-            output_dtype=torch.bfloat16,
+            out_dtype=torch.bfloat16,
             use_fast_accum=True,
         )
 
@@ -84,8 +81,13 @@ class Fp8Linear(ScaledLinear):
         return product if self.bias is None else product + self.bias
 
 
-@cache
+@torch.compiler.assume_constant_result  # the compiler cannot trace a cache
 def _has_fp8_units(device: torch.device) -> bool:
+    return _known_fp8_units(device)
+
+
+@cache
+def _known_fp8_units(device: torch.device) -> bool:
     if device.type != "cuda" or torch.version.hip is not None:
         return False
     return torch.cuda.get_device_capability(device) >= _FIRST_CAPABILITY

@@ -5,6 +5,7 @@ from torchao.float8.inference import Float8MMConfig
 from torchao.quantization import Float8Tensor, PerRow
 from torchao.quantization.quantize_.workflows.float8.float8_tensor import QuantizeTensorToFloat8Kwargs
 
+from accel.weights.quantized import fp8
 from accel.weights.quantized.fp8 import FP8, Fp8Linear
 from tests.accel.weights.quantized.linears import make_linear, make_rows, relative_error
 
@@ -56,6 +57,32 @@ def test_the_kernel_of_gpus_computes_what_the_reference_does() -> None:
     actual = layer._scaled_mm((rows / scales).to(FP8), scales)
     assert actual.dtype == torch.bfloat16
     torch.testing.assert_close(actual, expected.bfloat16(), atol=0.02, rtol=0.01)
+
+
+def test_the_kernel_of_gpus_is_part_of_a_compiled_graph() -> None:
+    layer, rows = Fp8Linear.from_linear(make_linear(64, 32)), make_rows(40, 64)
+    quantized = layer.quantize_rows(rows)
+    compiled = torch.compile(layer._scaled_mm, fullgraph=True, dynamic=True, backend="aot_eager")
+    assert torch.equal(compiled(*quantized), layer._scaled_mm(*quantized))
+
+
+def test_a_compiled_graph_asks_the_device_once_for_its_units(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = list[torch.device]()
+
+    def units(device: torch.device) -> bool:
+        asked.append(device)
+        return len(asked) < 2
+
+    monkeypatch.setattr(fp8, "_known_fp8_units", units)
+    rows = make_rows(4, 64)
+
+    def doubled(sample: torch.Tensor) -> torch.Tensor:
+        return sample * 2 if fp8._has_fp8_units(sample.device) else sample
+
+    compiled = torch.compile(doubled, fullgraph=True, backend="eager")
+    assert torch.equal(compiled(rows), 2 * rows)
+    assert torch.equal(compiled(rows), 2 * rows)
+    assert asked == [rows.device]
 
 
 def test_torchao_agrees() -> None:
