@@ -53,7 +53,8 @@ def limit_memory(device: torch.device, size: int | None) -> None:
     """Let torch use no more than `size` bytes of a card, so that the rest is free for other programs."""
     if device.type == "cuda" and size is not None:
         _, total = torch.cuda.mem_get_info(device)
-        torch.cuda.set_per_process_memory_fraction(min(1.0, size / total), device)
+        # This function of torch takes no device without a number.
+        torch.cuda.set_per_process_memory_fraction(min(1.0, size / total), device.index or 0)
 
 
 def free_memory() -> None:

@@ -57,13 +57,13 @@ def test_a_device_that_torch_cannot_use(monkeypatch: pytest.MonkeyPatch, cuda: s
 
 
 def test_a_card_is_limited_to_what_may_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    fractions: list[tuple[float, torch.device]] = []
+    fractions: list[tuple[float, int]] = []
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (7, 8))
     monkeypatch.setattr(
         torch.cuda, "set_per_process_memory_fraction", lambda fraction, device: fractions.append((fraction, device))
     )
-    card = torch.device("cuda:0")
     for size in (None, 2, 16):
-        limit_memory(card, size)
+        limit_memory(torch.device("cuda:1"), size)
+    limit_memory(torch.device("cuda"), 4)
     limit_memory(torch.device("cpu"), 2)
-    assert fractions == [(0.25, card), (1.0, card)]
+    assert fractions == [(0.25, 1), (1.0, 1), (0.5, 0)]
