@@ -5,6 +5,7 @@ pinned memory. The engine of a CPU copies at once. Knows bytes; knows no modules
 """
 
 import mmap
+from contextlib import suppress
 from typing import Any, Protocol
 
 import torch
@@ -109,6 +110,7 @@ class _PinnedMemory(mmap.mmap):
         """Raises `MemoryError` where the system refuses."""
         error = int(_runtime().cudaHostRegister(address, size, 0))
         if error:
+            _clear_last_error()
             raise MemoryError(
                 f"{size / 2**30:.2f} GiB more of host memory cannot be pinned for weights (CUDA error {error}). "
                 "Free host memory, raise the limit of locked memory (ulimit -l), or keep more weights on the card."
@@ -124,6 +126,12 @@ class _PinnedMemory(mmap.mmap):
 def _runtime() -> Any:
     """CUDA's runtime, for which torch has no type."""
     return torch.cuda.cudart()
+
+
+def _clear_last_error() -> None:
+    """Torch reports an error that CUDA still remembers at the next kernel, whatever that is. So one is started here."""
+    with suppress(RuntimeError):
+        torch.zeros(1, device="cuda")
 
 
 def make_engine(device: torch.device) -> CopyEngine:

@@ -67,5 +67,8 @@ def test_host_memory_is_pinned_until_its_last_tensor_goes(monkeypatch: pytest.Mo
 
 def test_memory_that_cannot_be_pinned_is_refused_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
     engine = cuda_engine(monkeypatch, Runtime(error=2))
+    cleared = list[str]()
+    monkeypatch.setattr(copy_engine, "_clear_last_error", lambda: cleared.append("error"))
     with pytest.raises(MemoryError, match=r"0\.00 GiB more of host memory cannot be pinned.*ulimit -l"):
         engine.allocate_host(SIZE)
+    assert cleared == ["error"]
