@@ -132,18 +132,19 @@ class Bench:
     def _built(self, precision: Precision) -> RandomModels:
         """The models, built anew when another precision was built before. ControlNet and video VAE are dropped."""
         if self._models is None or self._precision != precision:
-            self._models = None
-            free_memory()
+            self.forget()
             models = RandomModels.build(self._size, self._device)
-            self._models = replace(models, controlnet=cast("Any", None), video_vae=cast("Any", None))
-            del models
+            models = replace(models, controlnet=cast("Any", None), video_vae=cast("Any", None))
             if precision != "bf16":
-                quantize(
-                    self._models.checkpoint.transformer, precision, skip=lambda name: not beside_the_modulation(name)
-                )
-            self._precision = precision
+                quantize(models.checkpoint.transformer, precision, skip=lambda name: not beside_the_modulation(name))
+            self._models, self._precision = models, precision  # not before all of it is done
             free_memory()
         return self._models
+
+    def forget(self) -> None:
+        """Free the models. They are built anew when they are needed; latents and seconds are kept."""
+        self._models = None
+        free_memory()
 
     def _share(self, case: Case) -> tuple[HostShare, int]:
         """What waits in host memory as the plan says, and the bytes that an encoder on the card would take."""

@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command = RowCommand.parse("gpu", __doc__, arguments, steps=50, steps_help="steps of the long renders", out=RESULTS)
     bench = Bench(ModelSize.load("small" if command.tiny else "full"), command.device)
     dtype = str(default_dtype(command.device)).removeprefix("torch.")
-    command.run(rows(bench, command.steps), {"side": bench.size.side, "dtype": dtype})
+    command.run(rows(bench, command.steps), {"side": bench.size.side, "dtype": dtype}, bench.forget)
 
 
 def check(committed: Sequence[Line], new: Sequence[Line]) -> str | int:

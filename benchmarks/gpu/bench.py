@@ -3,6 +3,7 @@
 Knows the loop and the models; knows no row.
 """
 
+import statistics
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from functools import cached_property, partial
 from typing import Literal, cast
 
 import torch
+from torch.nn.functional import scaled_dot_product_attention
 
 from accel.kernels.attention import AUTO, attention_kernel, choose_attention
 from accel.kernels.block_graphs import BlockGraphs
@@ -39,9 +41,11 @@ from pipelines.request import RenderRequest, Sampler
 # What others divide by on an H100 and an H200: the dense bfloat16 rate that they sustain (sglang #33536).
 SUSTAINED_RATE = 790e12
 WARM_UP_STEPS = 2
+# Tokens of prompts, for the calls before which a length is unknown and those before which it is known.
+_NEW_LENGTHS = {False: range(201, 206), True: range(211, 216)}
 LORA_STRENGTH = 0.02  # a small part of what the layer itself gives
 
-Precision = Literal["unquantized", "fp8"]
+Precision = Literal["unquantized", "fp8", "int8", "nf4"]
 
 
 @dataclass(frozen=True)
@@ -98,20 +102,21 @@ class Bench:
     def models(self, precision: Precision = "unquantized", share: HostShare = EVERYTHING_RESIDENT) -> RandomModels:
         """The models, built anew when others were built before. The `share` waits in host memory."""
         if self._models is None or self._built != (precision, share):
-            self._models = None
-            self._graphs = None
-            free_memory()
-            self._models = RandomModels.build(self.size, self.device)
+            self.forget()
+            models = RandomModels.build(self.size, self.device)
+            transformer = models.checkpoint.transformer
             if precision != "unquantized":
-                quantize(
-                    self._models.checkpoint.transformer, precision, skip=lambda name: not beside_the_modulation(name)
-                )
+                quantize(transformer, precision, skip=lambda name: not beside_the_modulation(name))
             if share != EVERYTHING_RESIDENT:
-                checkpoint = self._models.checkpoint
-                placed = place_transformer(checkpoint.transformer, self.device, share)
-                self._models = replace(self._models, checkpoint=replace(checkpoint, placed=placed))
-            self._built = precision, share
+                placed = place_transformer(transformer, self.device, share)
+                models = replace(models, checkpoint=replace(models.checkpoint, placed=placed))
+            self._models, self._built = models, (precision, share)  # not before all of it is done
         return self._models
+
+    def forget(self) -> None:
+        """Free the models and what was captured of them. They are built anew when they are needed."""
+        self._models = self._graphs = None
+        free_memory()
 
     def render(self, case: Case, precision: Precision = "unquantized") -> Figures:
         """Render a case once, after some steps that warm up. Returns its figures."""
@@ -135,6 +140,26 @@ class Bench:
         if case.graphs and self._graphs is not None:
             found |= {"graphs": self._graphs.count, "graphs_gib": round(self._graphs.bytes / 2**30, 2)}
         return self.figures(seconds, case.steps, work) | found | self._difference(case, precision)
+
+    def attention_seconds(self, *, known: bool) -> Figures:
+        """Median seconds of one attention at lengths of prompts that were not used before, or of the call after it."""
+        config = self.size.transformer
+        head, heads = config.get("attention_head_dim", 128), config.get("num_attention_heads", 24)
+        found = []
+        with self.kernels():
+            for words in _NEW_LENGTHS[known]:
+                shape = (1, heads, (self.size.side // 16) ** 2 + words, head)
+                query = torch.randn(shape, device=self.device, dtype=default_dtype(self.device))
+                taken = [self._timed(query) for _ in range(2)]
+                found.append(taken[known])
+        return {"seconds": round(statistics.median(found), 6)}
+
+    def _timed(self, query: torch.Tensor) -> float:
+        synchronize(self.device)
+        started = time.perf_counter()
+        scaled_dot_product_attention(query, query, query)
+        synchronize(self.device)
+        return time.perf_counter() - started
 
     def profile(self, case: Case, precision: Precision = "unquantized") -> Figures:
         """Device seconds of one step by class of kernel, after some steps that warm up."""
@@ -174,7 +199,7 @@ class Bench:
         scale = TRUE_CFG_SCALE if case.guidance else 1.0
         checkpoint = replace(
             models.checkpoint,
-            compiled=None if case.kernels is None else self._blocks(case.kernels),
+            compiled=None if case.kernels is None else self.blocks(case.kernels),
             batch_branches=case.batched,
             graphs=self._block_graphs() if case.graphs else None,
         )
@@ -187,7 +212,8 @@ class Bench:
             loras=self._loras(checkpoint, case.rank) if case.rank else NO_LORAS,
         )
 
-    def _blocks(self, kernels: Kernels) -> CompiledBlocks:
+    def blocks(self, kernels: Kernels) -> CompiledBlocks:
+        """What runs compiled blocks with these kernels. All rows share what it has compiled."""
         return self._compiled.setdefault(kernels, CompiledBlocks(kernels=kernels))
 
     def _block_graphs(self) -> BlockGraphs:

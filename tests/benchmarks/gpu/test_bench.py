@@ -1,3 +1,4 @@
+import weakref
 from dataclasses import replace
 from typing import Any
 
@@ -6,6 +7,8 @@ import torch
 
 from accel.kernels.compiled_block import SEPARATE, CompiledBlocks
 from accel.weights.placement import HostShare
+from accel.weights.quantized.quantize import describe_linears
+from benchmarks.gpu import bench as gpu_bench
 from benchmarks.gpu.bench import Bench, Case
 from benchmarks.gpu.ceilings import Ceilings
 from benchmarks.random_models import ModelSize
@@ -70,6 +73,38 @@ def test_a_switch_changes_the_latents_by_rounding_at_most(
     bench: Bench, figures: dict[str, Any], switched: Case, largest: float
 ) -> None:
     assert bench.render(switched)["latents_relative_difference"] <= largest
+
+
+def test_models_that_failed_on_their_way_are_not_taken_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(ModelSize.load("small"), torch.device("cpu"))
+
+    def fails(*_: object, **__: object) -> None:
+        raise RuntimeError("out of memory")
+
+    bench.models()
+    with monkeypatch.context() as patched:
+        patched.setattr(gpu_bench, "place_transformer", fails)
+        with pytest.raises(RuntimeError, match="out of memory"):
+            bench.models("fp8", HostShare(1))
+    assert set(describe_linears(bench.models().checkpoint.transformer).layers) == {"float32"}
+
+
+def test_models_leave_before_others_are_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(ModelSize.load("small"), torch.device("cpu"))
+    bench.__dict__["ceilings"] = Ceilings(1e12, 1e12, 1e9, None)
+    torch.compiler.reset()
+    monkeypatch.setitem(bench._compiled, SEPARATE, CompiledBlocks("aot_eager"))
+    bench.render(replace(CASE, kernels=SEPARATE, rank=4))
+    weight = weakref.ref(bench.models().checkpoint.transformer.proj_out.weight)
+    block = weakref.ref(bench.models().checkpoint.transformer.transformer_blocks[0])
+    assert weight() is not None
+    bench.forget()
+    assert (weight(), block()) == (None, None)
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_an_attention_at_some_lengths_is_timed(bench: Bench, known: bool) -> None:
+    assert bench.attention_seconds(known=known)["seconds"] > 0
 
 
 def test_a_profile_of_one_step_has_the_products(bench: Bench) -> None:

@@ -1,6 +1,10 @@
+import signal
+from collections.abc import Callable
+
 import pytest
 
-from benchmarks.runs.budget import Budget, Figures, Row, run_rows, select_rows
+from benchmarks.runs.budget import Budget, Figures, Row, RowTooSlow, rows_after, run_rows, select_rows, time_limit
+from pipelines.errors import ResultError
 
 
 class Clock:
@@ -38,12 +42,88 @@ def test_a_row_is_given_before_the_next_one_starts(clock: Clock) -> None:
     assert clock.now == 101
 
 
-def test_a_row_that_fails_does_not_stop_the_others(clock: Clock) -> None:
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (RuntimeError("out of memory\nat length"), "RuntimeError: out of memory"),
+        (ResultError("not finite"), "ResultError: not finite"),
+        (AssertionError(), "AssertionError: AssertionError"),
+        (SystemExit("another schedule"), "SystemExit: another schedule"),
+    ],
+)
+def test_a_row_that_fails_does_not_stop_the_others(clock: Clock, error: BaseException, said: str) -> None:
     def fails() -> Figures:
-        raise RuntimeError("out of memory\nat length")
+        raise error
 
-    found = dict(run_rows([Row("a", fails), row("b", clock, 1)], Budget(1, clock)))
-    assert found == {"a": {"failed": "RuntimeError: out of memory"}, "b": {"seconds": 1}}
+    recovered = list[str]()
+    rows = [Row("a", fails), row("b", clock, 1)]
+    found = dict(run_rows(rows, Budget(1, clock), lambda: recovered.append("freed")))
+    assert found == {"a": {"failed": said}, "b": {"seconds": 1}}
+    assert recovered == ["freed"]
+
+
+def test_a_device_that_refuses_to_be_freed_does_not_end_the_run(clock: Clock) -> None:
+    def refuses() -> None:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    def fails() -> Figures:
+        raise RuntimeError("CUDA error")
+
+    found = dict(run_rows([Row("a", fails), row("b", clock, 1)], Budget(1, clock), refuses))
+    assert found == {"a": {"failed": "RuntimeError: CUDA error"}, "b": {"seconds": 1}}
+
+
+def test_an_interrupt_ends_the_run(clock: Clock) -> None:
+    def interrupted() -> Figures:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        list(run_rows([Row("a", interrupted)], Budget(1, clock)))
+
+
+def test_a_row_that_takes_too_long_is_ended(clock: Clock) -> None:
+    def never() -> Figures:
+        signal.raise_signal(signal.SIGALRM)  # as the timer does
+        return {"seconds": 1}
+
+    found = dict(run_rows([Row("a", never), row("b", clock, 1)], Budget(1, clock)))
+    assert found == {"a": {"failed": "RowTooSlow: ended after 60 s"}, "b": {"seconds": 1}}
+
+
+@pytest.mark.parametrize(
+    ("expected", "minutes", "limit"), [(100, 60, 300), (1, 60, 150), (100, 2, 120)], ids=["long", "short", "last"]
+)
+def test_a_row_gets_several_times_its_seconds_but_no_more_than_are_left(
+    clock: Clock, expected: float, minutes: float, limit: float
+) -> None:
+    found = list[float]()
+
+    def measure() -> Figures:
+        found.append(signal.getitimer(signal.ITIMER_REAL)[0])
+        return {}
+
+    list(run_rows([Row("a", measure, expected)], Budget(minutes, clock)))
+    assert found == [pytest.approx(limit, abs=5)]
+
+
+def test_the_limit_and_the_handler_end_with_the_block() -> None:
+    def handler() -> Callable[..., object] | int | None:
+        return signal.getsignal(signal.SIGALRM)
+
+    before = handler()
+    with pytest.raises(RowTooSlow), time_limit(100):
+        signal.raise_signal(signal.SIGALRM)
+    assert handler() is before
+    assert signal.getitimer(signal.ITIMER_REAL)[0] == 0
+
+
+def test_a_run_goes_on_behind_a_row(clock: Clock) -> None:
+    rows = [row(name, clock, 1) for name in ("a", "b", "c")]
+    assert rows_after(rows, None) == rows
+    assert [each.name for each in rows_after(rows, "a")] == ["b", "c"]
+    assert rows_after(rows, "c") == []
+    with pytest.raises(ValueError, match="no row is called d; there are: a, b, c"):
+        rows_after(rows, "d")
 
 
 def test_rows_are_chosen_by_words_of_their_names(clock: Clock) -> None:
