@@ -33,8 +33,9 @@ class WeightsPlan:
 
     With `tables` the modulation layers are evaluated once for each sigma list, and leave the card. `peak_bytes` is the
     most that the card holds with the planned workload, and `host_bytes` what stays in host memory. `adapter_bytes` is
-    the room on the card for LoRAs, None for no limit. `seconds_per_step` is computed from bandwidths and arithmetic;
-    None where the device's speed is unknown. `reasons` say in sentences why the plan is as it is.
+    the room on the card for LoRAs, None for no limit. `graph_bytes` is that for captured graphs. `seconds_per_step` is
+    computed from bandwidths and arithmetic; None where the device's speed is unknown. `reasons` say in sentences why
+    the plan is as it is.
     """
 
     transformer: ComponentPlan
@@ -44,6 +45,7 @@ class WeightsPlan:
     peak_bytes: int = 0
     host_bytes: int = 0
     adapter_bytes: int | None = None
+    graph_bytes: int = 0
     seconds_per_step: float | None = None
     reasons: tuple[str, ...] = ()
 

@@ -130,7 +130,7 @@ class RenderingSettings(BaseSettings):
         """How models are planned on a card."""
         vram = None if self.vram == "auto" else int(self.vram * GIB)
         size = None if self.plan_size == "auto" else parse_sides(self.plan_size)
-        wishes = Wishes(self.precision, self.encoder_precision, self.exact_factor)
+        wishes = Wishes(self.precision, self.encoder_precision, self.exact_factor, self.graphs == "auto")
         return PlanOptions(vram, size=size, references=self.plan_references, wishes=wishes)
 
 

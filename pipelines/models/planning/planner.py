@@ -27,6 +27,8 @@ _CONTEXT_BYTES, _UNUSABLE_SHARE = GIB, 0.02
 # LoRAs and embeddings stay on the card between requests: a share of it, within these limits.
 _KEPT_SHARE, _MIN_KEPT, _MAX_KEPT = 0.05, GIB // 2, int(4.2 * GIB)
 EMBEDDING_SHARE = 0.25  # of what is kept
+# Of the captured graphs of blocks, where they are wanted and the card has it to spare.
+_GRAPH_BYTES = GIB
 # The system, the API process, and a worker with its libraries and a shard that is being read.
 _HOST_RESERVE = 4 * GIB
 # A block is copied while the one before runs, so two lie in buffers.
@@ -50,11 +52,15 @@ class PlanError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
-    """What the user asks for. `exact_factor` is how much slower than the fastest precision an exact plan may be."""
+    """What the user asks for. `exact_factor` is how much slower than the fastest precision an exact plan may be.
+
+    `graphs` keeps room for captured graphs.
+    """
 
     precision: Wish = "auto"
     encoder_precision: Wish = "auto"
     exact_factor: float = 1.3
+    graphs: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +156,9 @@ class Planner:
             if room < 0:
                 return None
             resident = min(model.blocks - 1, room // block)
+        # Blocks that are streamed have no graphs. No block is streamed for the sake of graphs.
+        graphs = 0 if resident < model.blocks or not self.wishes.graphs else room - resident * block
+        graphs = min(_GRAPH_BYTES, graphs)
         streamed = (model.blocks - resident) * block
         buffers = _BUFFERS * block if streamed else 0
         return WeightsPlan(
@@ -159,9 +168,10 @@ class Planner:
             text_encoder=ComponentPlan(encoder, text if encoder_resident else 0, 0 if encoder_resident else text),
             vae=ComponentPlan("bf16", self.sizes.vae_bytes),
             tables=tables,
-            peak_bytes=fixed + resident * block + working,
+            peak_bytes=fixed + resident * block + working + graphs,
             host_bytes=streamed + (modulation if tables else 0) + (0 if encoder_resident else text),
             adapter_bytes=int(self._kept_bytes * (1 - EMBEDDING_SHARE)),
+            graph_bytes=graphs,
             seconds_per_step=self._step_seconds(precision, streamed),
         )
 
@@ -219,6 +229,8 @@ class Planner:
                 f"{gib:.1f} GiB of the transformer are copied from host memory in each step"
                 f"{', hidden behind the computation' if hidden else ', which takes longer than the computation'}."
             )
+        if self.wishes.graphs:
+            yield f"{plan.graph_bytes / GIB:.1f} GiB of the card are kept for captured graphs."
         if plan.tables:
             yield "The modulation layers are evaluated once for each sigma list, and stay in host memory."
         if plan.text_encoder.streamed_bytes:

@@ -10,7 +10,7 @@ import structlog
 import torch
 
 from accel.kernels.attention import AttentionUnavailable
-from accel.kernels.block_graphs import BUDGET_BYTES, BlockGraphs
+from accel.kernels.block_graphs import BlockGraphs
 from accel.kernels.compiled_block import CompiledBlocks, Kernels
 from accel.kernels.cuda_capture import CudaCapture
 from accel.kernels.joint_heads import has_triton
@@ -129,8 +129,10 @@ class ModelCache:
         streamed = checkpoint.placed is not None and checkpoint.placed.blocks is not None
         if not self._options.graphs or self._device.type != "cuda" or streamed:
             return None
-        room = BUDGET_BYTES if plan.adapter_bytes is None else min(BUDGET_BYTES, plan.adapter_bytes // 4)
-        return BlockGraphs(CudaCapture(self._device), room)
+        if not plan.graph_bytes:
+            log.warning("--graphs auto has no effect: the card has no memory to spare for captured graphs")
+            return None
+        return BlockGraphs(CudaCapture(self._device), plan.graph_bytes)
 
     def _kernels(self) -> Kernels:
         """The kernels of compiled blocks that are wanted and can be had."""

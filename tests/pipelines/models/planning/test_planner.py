@@ -114,6 +114,22 @@ def test_a_wish_is_carried_out(precision: Wish) -> None:
     assert made.reasons[0] == f"The transformer is in {precision} as asked."
 
 
+@pytest.mark.parametrize("card", COMMON_CARDS, ids=lambda card: card.name)
+def test_captured_graphs_get_room_that_is_spare_and_change_nothing_else(card: Card) -> None:
+    without, wanted = plan(card), plan(card, wishes=Wishes(graphs=True))
+    assert without.graph_bytes == 0
+    assert wanted.graph_bytes == (
+        0 if wanted.transformer.streamed_blocks else min(GIB, card.memory - without.peak_bytes)
+    )
+    assert wanted.peak_bytes == without.peak_bytes + wanted.graph_bytes <= card.memory
+    assert f"{wanted.graph_bytes / GIB:.1f} GiB of the card are kept for captured graphs." in wanted.reasons
+    assert replace(wanted, graph_bytes=0, peak_bytes=0, reasons=()) == replace(without, peak_bytes=0, reasons=())
+
+
+def test_a_card_of_80_gb_keeps_a_gib_for_captured_graphs() -> None:
+    assert plan("H100", wishes=Wishes(graphs=True)).graph_bytes == GIB
+
+
 def test_a_q4_file_is_dequantized_into_bf16_where_that_is_faster() -> None:
     assert plan("RTX 3090", 64, sizes=packed_transformer(Q4)).transformer.precision == "bf16"
     short = plan("RTX 3090", 32, sizes=packed_transformer(Q4))
