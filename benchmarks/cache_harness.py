@@ -12,6 +12,8 @@ from typing import Any
 
 import torch
 
+from accel.block_batch import run_together
+from accel.block_runner import RESIDENT, WeightAccess
 from accel.cache.evaluation import Evaluation, Forward
 from accel.cache.gate import Gate
 from accel.cache.plan import CacheName
@@ -85,16 +87,23 @@ class Harness:
                 velocities.append(forward()[0])
         return apply_cfg(velocities[0], velocities[1], TRUE_CFG_SCALE)
 
-    def cached_velocity(self, session: CacheSession) -> Velocity:
-        """The velocity through a session of ours."""
+    def cached_velocity(self, session: CacheSession, weights: WeightAccess = RESIDENT) -> Velocity:
+        """The velocity through a session of ours. `weights` says what runs the blocks."""
 
         def velocity(sample: torch.Tensor, sigma: float, step: int) -> torch.Tensor:
-            forwards = [Forward(branch, embeds) for branch, embeds in self.prompts.items()]
-            timestep = self._timestep(sample, sigma)
-            cond, uncond = session.evaluate(
-                Evaluation(self.transformer, sample, timestep, [self._shape], forwards, step)
-            )
+            cond, uncond = session.evaluate(self._evaluation(sample, sigma, step, weights))
             return apply_cfg(cond, uncond, TRUE_CFG_SCALE)
+
+        return velocity
+
+    def block_velocity(self, weights: WeightAccess) -> Velocity:
+        """The velocity through all blocks, without a session. `weights` says what runs them."""
+
+        def velocity(sample: torch.Tensor, sigma: float, step: int) -> torch.Tensor:
+            evaluation = self._evaluation(sample, sigma, step, weights)
+            runners = [evaluation.runner(forward) for forward in evaluation.forwards]
+            run_together(runners, self.depth)
+            return apply_cfg(runners[0].output(), runners[1].output(), TRUE_CFG_SCALE)
 
         return velocity
 
@@ -115,6 +124,11 @@ class Harness:
             taken, sample = self.time_step(velocity, sample, step)
             seconds.append(taken)
         return seconds
+
+    def _evaluation(self, sample: torch.Tensor, sigma: float, step: int, weights: WeightAccess) -> Evaluation:
+        forwards = [Forward(branch, embeds) for branch, embeds in self.prompts.items()]
+        timestep = self._timestep(sample, sigma)
+        return Evaluation(self.transformer, sample, timestep, [self._shape], forwards, step, weights=weights)
 
     def _timestep(self, sample: torch.Tensor, sigma: float) -> torch.Tensor:
         return torch.full((1,), sigma, device=sample.device, dtype=sample.dtype)

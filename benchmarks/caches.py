@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from diffusers.hooks.first_block_cache import FirstBlockCacheConfig
 
+from accel.block_runner import RESIDENT, WeightAccess
 from accel.cache.plan import CacheName, CachePlan
 from accel.cache.strategies.base import Strategy
 from accel.cache.strategies.dbcache import DBCache
@@ -37,10 +38,10 @@ OVERHEAD = "nothing reused, over no session"
 Side = Callable[[], list[float]]  # seconds of each step of one run
 
 
-def run_ours(harness: Harness, name: CacheName, strategy: Strategy) -> list[float]:
-    """Seconds of each step with a session of ours."""
+def run_ours(harness: Harness, name: CacheName, strategy: Strategy, weights: WeightAccess = RESIDENT) -> list[float]:
+    """Seconds of each step with a session of ours. `weights` says what runs the blocks."""
     session = scheduled_session(name, strategy)
-    seconds = harness.time_loop(harness.cached_velocity(session))
+    seconds = harness.time_loop(harness.cached_velocity(session, weights))
     expect_schedule(session.report().patterns)
     return seconds
 

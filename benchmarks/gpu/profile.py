@@ -15,10 +15,13 @@ from benchmarks.runs.synchronize import synchronize
 _CLASSES: Mapping[str, tuple[str, ...]] = {
     "attention": ("flash", "fmha", "attention", "sdpa", "cudnn_generated_fort_native_sdpa"),
     "products": ("gemm", "matmul", "nvjet", "cutlass", "sgemm", "splitk", "addmm", "aten::mm", "scaled_mm"),
+    # Names of the compiler's kernels list all that was fused: "copy" and "cat" among it are no copies.
+    "compiled, with a reduction": ("triton_red", "triton_per"),
+    "compiled, elementwise": ("triton_",),
     "copies": ("memcpy", "copy", "cat", "memset"),
-    "norms": ("norm",),
+    "norms": ("norm", "heads_kernel"),
     "reductions": ("reduce",),
-    "elementwise": ("elementwise", "vectorized", "triton", "mul", "add", "gelu", "silu"),
+    "elementwise": ("elementwise", "vectorized", "mul", "add", "gelu", "silu"),
 }
 
 

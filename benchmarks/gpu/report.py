@@ -8,9 +8,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from benchmarks.gpu.switches import SWITCHES
 from benchmarks.gpu.waterfall import Line, bars, plot_waterfall
-
-_LORA = "ours, 8 steps, LoRA on every layer"
 
 _HEAD = """# Speed on a GPU
 
@@ -20,25 +19,6 @@ Weights are random, with the dimensions of the 20B model. The text encoder is no
 _NOTHING = """
 Nothing has been measured yet. `python -m benchmarks.gpu` measures a card in eight minutes.
 """
-# What a user can switch: the option, what it does to the result, and the rows without it and with it.
-_SMALL = "ours, half the side, 20 steps, decoded, compiled"
-_FEW = "ours, half the side, 8 steps without guidance, compiled"
-_SWITCHES = (
-    ("`--compile auto`", "close: rounding", "ours", "ours, compiled"),
-    ("`--exactness relaxed`", "close: rounding", "ours, compiled", "ours, compiled, relaxed"),
-    ("`--fused-heads on`", "close: rounding", "ours, compiled", "ours, compiled, fused heads"),
-    ("`--graphs auto`, half the side, 20 steps", "bit-equal: compared at the capture", _SMALL, f"{_SMALL}, graphs"),
-    ("`--graphs auto`, half the side, 8 steps", "bit-equal: compared at the capture", _FEW, f"{_FEW}, graphs"),
-    ("`--batched-cfg on`", "close: rounding", "ours, compiled", "ours, compiled, one batch"),
-    ("`--batched-cfg on`, half the side", "close: rounding", _SMALL, "ours, half the side, compiled, one batch"),
-    ("`--modulation-tables on`", "bit-equal", "ours, compiled", "ours, compiled, tables"),
-    ("`--streamed-blocks 30`", "bit-equal", "ours, compiled", "ours, compiled, 30 blocks streamed"),
-    ("`--attention torch`", "close: rounding", "ours", "ours, attention of torch's choice"),
-    ("`--precision fp8`", "lossy", "ours", "ours, fp8"),
-    ("`--precision fp8`, compiled", "lossy", "ours, compiled", "ours, fp8, compiled"),
-    ("a LoRA inside compiled blocks", "close: rounding", *(f"{_LORA}{end}" for end in ("", ", compiled"))),
-    ("`fbCache`, 6 of 12 steps reused", "lossy", "step cache: uncached", "step cache: ours, first block cache"),
-)
 _RENDERS = ("seconds", "seconds_per_step", "share_of_790", "share_of_ceilings", "peak_gib")
 _TITLES = {
     "seconds": "seconds",
@@ -49,6 +29,7 @@ _TITLES = {
     "peak_gib": "peak GiB",
     "computed_step": "computed step",
     "reused_step": "reused step",
+    "decision": "a decision",
     "diffusers_seconds": "diffusers, seconds",
     "ratio": "ours / diffusers",
 }
@@ -115,7 +96,14 @@ def _card(card: str, lines: Sequence[Line]) -> str:
     parts.append(_table("Renders", lines, ("steps", *_RENDERS), lambda line: "seconds_per_step" in line))
     parts.append(_switches(lines))
     parts.append(_profiles(lines))
-    parts.append(_table("Step caches", lines, ("computed_step", "reused_step"), lambda line: "reused_step" in line))
+    parts.append(
+        _table(
+            "Step caches",
+            lines,
+            ("computed_step", "reused_step", "decision"),
+            lambda line: line["row"].startswith("step cache: ") and "computed_step" in line,
+        )
+    )
     parts.append(
         _table(
             "Beside diffusers", lines, ("steps", "seconds", "diffusers_seconds", "ratio"), lambda line: "ratio" in line
@@ -139,10 +127,11 @@ def _switches(lines: Sequence[Line]) -> str:
     """The gain of each switch. A switch without a line says so."""
     found = {line["row"]: line for line in lines}
     rows: dict[str, Sequence[object]] = {}
-    for switch, exactness, off, on in _SWITCHES:
-        seconds = [found.get(row, {}).get("seconds") for row in (off, on)]
+    for switch in SWITCHES:
+        off, on = (found.get(row or "", {}) for row in (switch.off, switch.on))
+        seconds = off.get("seconds"), on.get("seconds")
         gain = f"{seconds[0] / seconds[1]:.2f}" if seconds[0] and seconds[1] else None
-        rows[switch] = exactness, *seconds, gain, found.get(on, {}).get("latents_relative_difference")
+        rows[switch.name] = switch.exactness, *seconds, gain, on.get("latents_relative_difference")
     titles = ("switch", "result", "off, seconds", "on, seconds", "gain", "relative difference of the latents")
     return _markdown("Switches", titles, rows)
 

@@ -6,21 +6,22 @@ Knows what is compared; knows no time limit and no file.
 from dataclasses import asdict, replace
 from functools import partial
 
-from accel.cache.strategies.dbcache import DBCache
 from accel.kernels.attention import TORCH, choose_attention
 from accel.kernels.compiled_block import SEPARATE, Kernels
 from accel.weights.placement import HostShare
-from benchmarks.cache_harness import SCHEDULE, STEPS, Harness
-from benchmarks.caches import run_cache_dit, run_diffusers, run_ours
+from benchmarks.cache_harness import Harness
 from benchmarks.gpu.bench import Bench, Case, Precision
+from benchmarks.gpu.cache_rows import compiled_cache_rows, plain_cache_rows
 from benchmarks.gpu.profile import profile_by_class
+from benchmarks.gpu.switches import FIRST_LENGTH, KNOWN_LENGTH
 from benchmarks.pipeline import Comparison, difference, seconds
 from benchmarks.records import installed_version
 from benchmarks.runs.budget import Figures, Row
 from benchmarks.scenarios import Scenario
 from pipelines.models.devices import default_dtype
 
-COMPILE_SECONDS = 75  # a guess: two graphs took as long on two CPU cores
+# A guess: two graphs took as long on two CPU cores. Rows of one graph share it, and the first of them counts it.
+COMPILE_SECONDS = 75
 BATCH_SECONDS = 40  # one graph more
 LORA_RANK = 64  # of the Lightning LoRAs
 STREAMED_BLOCKS = 30  # half of them
@@ -43,23 +44,28 @@ def rows(bench: Bench, steps: int) -> list[Row]:
         Row("profile of one step", partial(_profile, bench, "unquantized"), 5),
         Row("diffusers", partial(_diffusers, bench, long), 5 + 22 * share),
         Row("ours, compiled", partial(bench.render, compiled), COMPILE_SECONDS + 16 * share),
+        Row("ours, 8 steps without guidance, decoded", partial(bench.render, short), 6),
+        Row(
+            "ours, 8 steps without guidance, decoded, compiled",
+            partial(bench.render, replace(short, kernels=SEPARATE)),
+            6,
+        ),
+        Row("ours, half the side, 20 steps, decoded", partial(bench.render, small.plain), 6),
+        Row("ours, half the side, 20 steps, decoded, compiled", partial(bench.render, small), 6),
+        Row("ours, half the side, 8 steps without guidance, compiled", partial(bench.render, few), 3),
+        *_graph_rows(bench, small, few),
+        *compiled_cache_rows(bench),
         Row("ours, fp8", partial(bench.render, long, "fp8"), 15 + 16 * share),
         Row("ours, fp8, compiled", partial(bench.render, compiled, "fp8"), COMPILE_SECONDS + 12 * share),
         Row("profile of one step, fp8, compiled", partial(bench.profile, compiled, "fp8"), 5),
         Row("profile of one step, fp8", partial(_profile, bench, "fp8"), 5),
-        Row("ours, 8 steps without guidance, decoded", partial(bench.render, short), 15),
+        Row("profile of one step, compiled", partial(bench.profile, compiled), 15),
         Row("ours, 8 steps, LoRA on every layer", partial(bench.render, adapted), 6),
         Row(
             "ours, 8 steps, LoRA on every layer, compiled",
             partial(bench.render, replace(adapted, kernels=SEPARATE)),
             COMPILE_SECONDS + 4,
         ),
-        Row("ours, compiled, relaxed", partial(bench.render, relaxed), COMPILE_SECONDS + 16 * share),
-        Row("ours, compiled, fused heads", partial(bench.render, fused), COMPILE_SECONDS + 16 * share),
-        Row("ours, half the side, 20 steps, decoded", partial(bench.render, small.plain), 6),
-        Row("ours, half the side, 20 steps, decoded, compiled", partial(bench.render, small), COMPILE_SECONDS),
-        Row("ours, half the side, 8 steps without guidance, compiled", partial(bench.render, few), 3),
-        *_graph_rows(bench, small, few),
         Row(
             "ours, compiled, one batch",
             partial(bench.render, replace(compiled, batched=True)),
@@ -76,13 +82,23 @@ def rows(bench: Bench, steps: int) -> list[Row]:
             partial(bench.render, replace(compiled, share=HostShare(STREAMED_BLOCKS))),
             20 + 20 * share,
         ),
+        Row("ours, compiled, relaxed", partial(bench.render, relaxed), COMPILE_SECONDS + 16 * share),
+        Row("ours, compiled, fused heads", partial(bench.render, fused), COMPILE_SECONDS + 16 * share),
         Row(
             "ours, attention of torch's choice", partial(bench.render, replace(long, attention=TORCH)), 15 + 20 * share
         ),
-        *_cache_rows(bench),
+        *plain_cache_rows(bench),
+        Row(FIRST_LENGTH, partial(bench.attention_seconds, known=False), 2),
+        Row(KNOWN_LENGTH, partial(bench.attention_seconds, known=True), 2),
         Row("ours, 1.3 times the side", partial(bench.render, Case(_larger(side), steps)), 35 * share + 5),
         *_comparison_rows(bench),
+        *(Row(f"ours, {each}", partial(bench.render, long, each), 15 + 40 * share) for each in _slow_precisions()),
     ]
+
+
+def _slow_precisions() -> list[Precision]:
+    """Those that save memory and no time. NF4 needs its library."""
+    return ["int8", "nf4"] if installed_version("bitsandbytes") else ["int8"]
 
 
 def _graph_rows(bench: Bench, small: Case, few: Case) -> list[Row]:
@@ -123,46 +139,15 @@ def _profile(bench: Bench, precision: Precision) -> Figures:
         return profile_by_class(lambda: harness.time_step(harness.velocity, harness.noise(), 0), bench.device)
 
 
-def _cache_rows(bench: Bench) -> list[Row]:
-    """One schedule of reused steps for all, so that seconds do not depend on what random weights decide."""
-
-    def uncached(harness: Harness) -> list[float]:
-        return harness.time_loop(harness.velocity)
-
-    sides = {
-        "uncached": uncached,
-        "ours, first block cache": lambda harness: run_ours(harness, "fbcache", DBCache(float("inf"), front=1)),
-        "diffusers, first block cache": run_diffusers,
-        "ours, DBCache": lambda harness: run_ours(harness, "dbcache", DBCache(float("inf"), front=harness.front)),
-    }
-    if installed_version("cache-dit"):
-        sides["cache-dit, DBCache"] = lambda harness: run_cache_dit(harness, harness.front)
-
-    def measure(name: str) -> Figures:
-        harness = Harness(bench.models())
-        with bench.kernels():
-            sides[name](harness)
-            taken = sides[name](harness)
-        by_letter = {letter: [taken[i] for i in range(STEPS) if SCHEDULE[i] == letter] for letter in "CR"}
-        return {
-            "seconds": round(sum(taken), 4),
-            "steps": STEPS,
-            "schedule": SCHEDULE,
-            "computed_step": round(min(by_letter["C"]), 5),
-            "reused_step": round(min(by_letter["R"]), 5),
-        }
-
-    return [Row(f"step cache: {name}", partial(measure, name), 12) for name in sides]
-
-
 def _comparison_rows(bench: Bench) -> list[Row]:
     """Edits and a ControlNet, ours beside diffusers."""
     side = bench.size.side
-    scenarios = (
-        Scenario("edit, 1 reference", "edit", side, 8, references=1),
-        Scenario("edit, 3 references", "edit_plus", side, 8, references=3),
-        Scenario("ControlNet", "text_to_image", side, 8, start="control image"),
-    )
+    # Their seconds are guesses for four renders: references double or quadruple the tokens.
+    scenarios = {
+        Scenario("edit, 1 reference", "edit", side, 8, references=1): 40,
+        Scenario("ControlNet", "text_to_image", side, 8, start="control image"): 25,
+        Scenario("edit, 3 references", "edit_plus", side, 4, references=3): 60,
+    }
 
     def measure(scenario: Scenario) -> Figures:
         comparison = Comparison(bench.models())
@@ -178,7 +163,7 @@ def _comparison_rows(bench: Bench) -> list[Row]:
             "picture_largest_difference": apart,
         }
 
-    return [Row(scenario.name, partial(measure, scenario), 25) for scenario in scenarios]
+    return [Row(scenario.name, partial(measure, scenario), taken) for scenario, taken in scenarios.items()]
 
 
 def _larger(side: int) -> int:

@@ -14,6 +14,9 @@ from benchmarks.gpu.profile import by_class, kernel_class, profile_by_class
         ("void at::native::vectorized_layer_norm_kernel", "norms"),
         ("void at::native::vectorized_elementwise_kernel<8, gelu>", "elementwise"),
         ("Memcpy DtoD (Device -> Device)", "copies"),
+        ("triton_per_fused__to_copy_abs_amax_native_layer_norm_3", "compiled, with a reduction"),
+        ("triton_poi_fused__to_copy_cat_mul_7", "compiled, elementwise"),
+        ("heads_kernel", "norms"),
         ("something new", "other"),
     ],
 )

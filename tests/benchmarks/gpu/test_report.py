@@ -1,17 +1,11 @@
 import json
-import re
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
-from benchmarks.gpu import report as module
-from benchmarks.gpu.bench import Bench
 from benchmarks.gpu.report import load_lines, report, write_plots
-from benchmarks.gpu.rows import rows
-from benchmarks.random_models import ModelSize
-from server.settings import Settings
+from benchmarks.gpu.switches import SWITCHES
 
 SETUP = {"full_size": True, "card": "NVIDIA H100", "driver": "580.1", "torch": "2.13.0", "diffusers": "0.42.1"}
 RENDER = {"seconds": 18.5, "steps": 50, "seconds_per_step": 0.37, "share_of_790": 0.474, "share_of_ceilings": 0.56}
@@ -26,18 +20,11 @@ def test_nothing_measured_is_said(tmp_path: Path) -> None:
     assert load_lines(tmp_path / "gpu.jsonl") == []
     page = report([])
     assert "Nothing has been measured yet" in page
-    assert "| `--graphs auto`, half the side, 8 steps | bit-equal: compared at the capture | not measured |" in page
 
 
-def test_every_switch_of_the_server_is_in_the_table() -> None:
-    named = set(re.findall(r"`--([a-z-]+) ", report([])))
-    switches = {"compile", "exactness", "fused_heads", "batched_cfg", "graphs", "precision", "modulation_tables"}
-    switches |= {"attention", "streamed_blocks"}
-    assert switches <= set(Settings.model_fields)
-    assert {name.replace("-", "_") for name in named} == switches
-    rows_of_report = {row for _, _, *rows in module._SWITCHES for row in rows}
-    made = {row.name for row in rows(Bench(ModelSize.load("small"), torch.device("cuda")), 50)}
-    assert rows_of_report <= made
+def test_every_switch_has_a_line_that_says_what_is_not_measured() -> None:
+    page = report([])
+    assert all(f"| {switch.name} | {switch.exactness} | not measured |" in page for switch in SWITCHES)
 
 
 def test_the_latest_full_size_line_of_a_row_counts(tmp_path: Path) -> None:
@@ -74,6 +61,7 @@ def test_the_page_has_each_kind_of_figure(tmp_path: Path) -> None:
             {"row": "ours", **RENDER},
             {"row": "profile of one step", "by_class": {"products": 0.2, "copies": 0.01}},
             {"row": "step cache: ours", "computed_step": 0.3, "reused_step": 0.03},
+            {"row": "step cache: the cost of a decision", "computed_step": 0.3, "decision": 0.002},
             {"row": "edit", "seconds": 1.0, "steps": 8, "diffusers_seconds": 2.0, "ratio": 0.5},
             {"row": "ours, fp8", "failed": "RuntimeError: no kernel"},
         )
@@ -85,7 +73,8 @@ def test_the_page_has_each_kind_of_figure(tmp_path: Path) -> None:
     assert "An FP8 product runs at 1100 TFLOP/s." in page
     assert "| ours | 50 | 18.5 | 0.37 | 0.474 | 0.56 | not measured |" in page
     assert "| copies | 0.01 |" in page
-    assert "| step cache: ours | 0.3 | 0.03 |" in page
+    assert "| step cache: ours | 0.3 | 0.03 | not measured |" in page
+    assert "| step cache: the cost of a decision | 0.3 | not measured | 0.002 |" in page
     assert "| edit | 8 | 1 | 2 | 0.5 |" in page
     assert "| `--compile auto` | close: rounding | 18.5 | not measured | not measured | not measured |" in page
     assert "- ours, fp8: RuntimeError: no kernel" in page

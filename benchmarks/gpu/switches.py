@@ -1,0 +1,60 @@
+"""The switches of the server that change speed or numbers: what each does to the result, and the rows that measure it.
+
+Knows names of rows and options; measures nothing.
+"""
+
+from dataclasses import dataclass
+
+from benchmarks.gpu.cache_rows import COMPILED, NAME
+
+_OURS, _COMPILED, _FP8 = "ours", "ours, compiled", "ours, fp8"
+_SMALL = "ours, half the side, 20 steps, decoded, compiled"
+_FEW = "ours, half the side, 8 steps without guidance, compiled"
+_LORA = "ours, 8 steps, LoRA on every layer"
+_SAME, _CLOSE, _LOSSY = "the same bits", "close: rounding", "lossy"
+_COMPARED = "the same bits, compared at the capture"
+FIRST_LENGTH, KNOWN_LENGTH = "attention at a new length", "attention at a known length"
+
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """A switch as a user sets it, what it does to the result, and the rows without it and with it.
+
+    A switch that no row measures has none.
+    """
+
+    name: str
+    exactness: str
+    off: str | None = None
+    on: str | None = None
+
+
+SWITCHES = (
+    Switch("`--compile auto`", _CLOSE, _OURS, _COMPILED),
+    Switch("`--exactness relaxed`", _CLOSE, _COMPILED, "ours, compiled, relaxed"),
+    Switch("`--fused-heads on`", _CLOSE, _COMPILED, "ours, compiled, fused heads"),
+    Switch("`--graphs auto`, half the side, 20 steps", _COMPARED, _SMALL, f"{_SMALL}, graphs"),
+    Switch("`--graphs auto`, half the side, 8 steps", _COMPARED, _FEW, f"{_FEW}, graphs"),
+    Switch("`--batched-cfg on`", _CLOSE, _COMPILED, "ours, compiled, one batch"),
+    Switch("`--batched-cfg on`, half the side", _CLOSE, _SMALL, "ours, half the side, compiled, one batch"),
+    Switch("`--modulation-tables on`", _SAME, _COMPILED, "ours, compiled, tables"),
+    Switch("`--streamed-blocks 30`", _SAME, _COMPILED, "ours, compiled, 30 blocks streamed"),
+    Switch("`--attention torch`", _CLOSE, _OURS, "ours, attention of torch's choice"),
+    Switch("`--warm-words`, the first attention of a length", _SAME, FIRST_LENGTH, KNOWN_LENGTH),
+    Switch("`--precision fp8`", _LOSSY, _OURS, _FP8),
+    Switch("`--precision fp8`, compiled", _LOSSY, _COMPILED, f"{_FP8}, compiled"),
+    Switch("`--precision int8`", _LOSSY, _OURS, "ours, int8"),
+    Switch("`--precision nf4`", _LOSSY, _OURS, "ours, nf4"),
+    Switch("`--encoder-precision fp8`", _LOSSY),
+    Switch("`--exact-factor 1`", "lossy where another precision is faster"),
+    Switch("`--vram 16`", "as the precision of the plan"),
+    Switch("`--overlap auto`", _SAME),
+    Switch("`--open-tasks 2`", _SAME),
+    Switch("`--batching auto`", _CLOSE),
+    Switch("a LoRA inside compiled blocks", _CLOSE, *(f"{_LORA}{end}" for end in ("", COMPILED))),
+    *(
+        Switch(f"`{option}`, 5 of 12 steps reused{end}", _LOSSY, f"{NAME}uncached{end}", f"{NAME}ours, {cache}{end}")
+        for option, cache in (("fbCache", "first block cache"), ("dbCache", "DBCache"), ("teaCache", "TeaCache"))
+        for end in (COMPILED, "")
+    ),
+)
