@@ -1,4 +1,4 @@
-// What stands beside a picture: its prompt, the buttons, its facts, and its receipt as JSON.
+// What stands beside a picture: its prompt, the buttons, its step cache, its facts, and its receipt as JSON.
 
 import { imageAddress } from "../api.js";
 import { h, icon } from "../dom.js";
@@ -6,6 +6,7 @@ import { t } from "../i18n.js";
 import { copyText, showError } from "../messages.js";
 import { actionButtons, settingsOf } from "./actions.js";
 import { factsOf } from "./facts.js";
+import { timeline } from "./timeline.js";
 
 /** The children of the panel of a picture of `loadShown`. */
 export function panelOf({ file, answer, entry, item }) {
@@ -14,6 +15,7 @@ export function panelOf({ file, answer, entry, item }) {
   return [
     prompt && h("p", { class: "prompt-text" }, prompt),
     actionButtons(imageAddress(file), entry || answer ? () => settingsOf(entry, item, answer) : null),
+    answer && timeline(answer),
     answer ? factList(facts.filter(({ key }) => key !== "prompt")) : h("p", { class: "muted" }, t("viewer.noReceipt")),
     answer && receiptJson(answer),
   ];
