@@ -73,6 +73,13 @@ def test_no_view_violates_a_rule_of_accessibility(
         look(open_page, server, file, f"&before={file.split('.')[0]}&mode={mode}")
         expect(open_page.get_by_role("group", name="View", exact=True)).to_be_visible()
         assert violations(open_page) == [], mode
+    look(open_page, server, file, f"&with={file}")
+    open_page.get_by_text("As a table").click()
+    expect(open_page.locator("[data-measure]")).to_be_visible()
+    assert violations(open_page) == []
+    open_page.get_by_role("button", name="Compare", exact=True).click()
+    expect(open_page.get_by_role("dialog")).to_be_visible()
+    assert violations(open_page) == []
 
 
 @pytest.mark.parametrize("view", [*VIEWS, FORM.removeprefix("#/")])

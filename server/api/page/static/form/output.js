@@ -38,9 +38,10 @@ export function outputSection() {
 }
 
 /** The names of the schedulers, as the API's own description lists them. */
-async function loadSchedulers() {
-  if (schedulers) return;
+export async function loadSchedulers() {
+  if (schedulers) return schedulers;
   const { components } = await getJson("openapi.json");
   const member = components.schemas.ImageInference.properties.scheduler;
   schedulers = (member.anyOf ?? [member]).flatMap((option) => option.enum ?? []);
+  return schedulers;
 }

@@ -11,8 +11,11 @@ import { draftOf } from "../receipts.js";
 import { draftAddress, getDraft, replaceDraft } from "../state.js";
 import { runTask } from "../tasks.js";
 
-/** The buttons of a picture at an address. `settings()` is its `settingsOf`, or null where nothing is known of it. */
-export function actionButtons(address, settings) {
+/**
+ * The buttons of a picture at an address. `settings()` is its `settingsOf`, or null where nothing is known of it.
+ * `compare()` is called to compare it.
+ */
+export function actionButtons(address, settings, compare) {
   const uuid = imageFile(address).split(".")[0];
   const button = (label, action, name) =>
     h("button", { type: "button", onclick: () => loadInfo().then(action).catch(showError) }, name && icon(name), label);
@@ -22,6 +25,7 @@ export function actionButtons(address, settings) {
     settings && button(t("viewer.again"), () => again(settings())),
     button(t("viewer.edit"), () => edit(uuid, address)),
     settings && button(t("viewer.take"), () => take(settings())),
+    button(t("compare.open"), compare),
     h("a", { class: "button", href: address, download: imageFile(address), title: t("viewer.downloadHint") }, icon("download"), t("viewer.download")),
     settings && button(t("copy.open"), () => copy(settings()), "copy"),
   );

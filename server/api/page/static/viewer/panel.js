@@ -8,13 +8,13 @@ import { actionButtons, settingsOf } from "./actions.js";
 import { factsOf } from "./facts.js";
 import { timeline } from "./timeline.js";
 
-/** The children of the panel of a picture of `loadShown`. */
-export function panelOf({ file, answer, entry, item }) {
+/** The children of the panel of a picture of `loadShown`. `compare()` is called to compare it. */
+export function panelOf({ file, answer, entry, item }, compare) {
   const facts = answer ? factsOf(answer, entry?.details?.timings) : [];
   const prompt = answer?.receipt.request.prompt ?? entry?.task.positivePrompt;
   return [
     prompt && h("p", { class: "prompt-text" }, prompt),
-    actionButtons(imageAddress(file), entry || answer ? () => settingsOf(entry, item, answer) : null),
+    actionButtons(imageAddress(file), entry || answer ? () => settingsOf(entry, item, answer) : null, compare),
     answer && timeline(answer),
     answer ? factList(facts.filter(({ key }) => key !== "prompt")) : h("p", { class: "muted" }, t("viewer.noReceipt")),
     answer && receiptJson(answer),

@@ -1,7 +1,7 @@
 // The pixels of two pictures: read at one size, and how far they differ. Knows canvases; knows no view.
 
 /** The pixels of a picture in a box of a canvas of a size. Outside the box they are transparent. */
-export function pixelsOf(picture, { width, height }, box = { x: 0, y: 0, width, height }) {
+export function drawnPixels(picture, { width, height }, box = { x: 0, y: 0, width, height }) {
   const canvas = canvasOf(width, height);
   const context = canvas.getContext("2d", { willReadFrequently: true });
   context.drawImage(picture, box.x, box.y, box.width, box.height);

@@ -1,4 +1,4 @@
-// The view of one picture: large, beside the one it began with, with its receipt, and what can be done with it.
+// The view of one picture: large, beside the one it began with or another one, with its receipt, and what can be done.
 
 import { imageFile } from "../api.js";
 import { h, icon, keepFocus, replace } from "../dom.js";
@@ -7,13 +7,16 @@ import { loadInfo, onInfo } from "../info.js";
 import { showError } from "../messages.js";
 import { loadPicture } from "../pictures.js";
 import { draftAddress, getDraft, writeAddress } from "../state.js";
-import { allPictures, onTasks } from "../tasks.js";
+import { allPictures, allTasks, onTasks } from "../tasks.js";
+import { openCompareDialog } from "../viewer/compare_dialog.js";
+import { comparison } from "../viewer/comparison.js";
 import { differenceLegend, gainOf } from "../viewer/legend.js";
 import { panelOf } from "../viewer/panel.js";
-import { differenceOf, pixelsOf } from "../viewer/pixels.js";
+import { differenceOf, drawnPixels } from "../viewer/pixels.js";
 import { inputsOf, loadShown } from "../viewer/shown.js";
 import { ZOOM_STEP, createStage, layer } from "../viewer/stage.js";
 import { contained } from "../viewer/viewport.js";
+import { statusOf } from "./running.js";
 
 const MODES = ["single", "slider", "side", "difference"];
 const ARROWS = { ArrowLeft: [1, 0], ArrowRight: [-1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
@@ -31,32 +34,37 @@ export function openPicture(url, { among = null } = {}) {
   dispatchEvent(new HashChangeEvent("hashchange"));
 }
 
-/** Show the view. The address has the `image`, the one `before` it, the `mode` and the `gain`. Returns a close function. */
+/**
+ * Show the view. The address has the `image`; the one `before` it, the picture `with` which it is compared, or the `task`
+ * that renders this one; the `mode` and the `gain`. Returns a close function.
+ */
 export function pictureView(container, parameters) {
   let open = true;
   let chosen = Object.fromEntries(parameters);
   let shown = null; // of `loadShown`
-  let other = null; // the layer that it is compared with, and its `input`
+  let other = null; // the layer that it is compared with, and its `input`, or what is `shown` of picture B
+  let inComparison = null; // picture B of the section that compares
   const percent = h("output", { class: "number small" });
   const stage = createStage({ onView: (view) => (percent.textContent = `${number(view.percent)} %`) });
   const place = h("span", { class: "muted small place" });
   const turns = [tool("left", t("viewer.previous"), () => turn(-1)), tool("right", t("viewer.next"), () => turn(1))];
   const compared = h("div", { class: "row compared" });
   const legend = h("div", { class: "legend" });
+  const comparing = h("div", { hidden: true });
   const panel = h("aside", { class: "stack about", "aria-label": t("viewer.about") });
   const zoom = [
     tool("minus", t("viewer.smaller"), () => stage.zoomBy(1 / ZOOM_STEP)),
     percent,
     tool("add", t("viewer.larger"), () => stage.zoomBy(ZOOM_STEP)),
     tool("fit", t("viewer.fit"), () => stage.fit()),
-    h("button", { type: "button", class: "quiet", title: t("viewer.actual"), onclick: () => stage.actual() }, "100 %"),
+    h("button", { type: "button", class: "quiet actual", title: t("viewer.actual"), onclick: () => stage.actual() }, "100 %"),
   ];
   const bar = h("div", { class: "row bar-of-stage" }, h("div", { class: "row" }, turns, place), compared, h("div", { class: "row" }, zoom, tool("close", t("viewer.close"), leave)));
   replace(container, h("h1", { class: "unseen" }, t("nav.picture")), h("div", { class: "looking" }, bar, stage.element, legend), panel);
 
   async function load() {
     const mine = chosen;
-    shown = null;
+    shown = other = null;
     showPlace();
     stage.element.setAttribute("aria-busy", "true");
     const loaded = await loadShown(chosen.image ?? "");
@@ -64,26 +72,65 @@ export function pictureView(container, parameters) {
     stage.element.removeAttribute("aria-busy");
     shown = loaded;
     if (shown) return showAll();
-    for (const part of [panel, compared, legend]) replace(part);
+    for (const part of [panel, comparing, compared, legend]) replace(part);
     stage.clear(h("p", { class: "gone muted" }, t("viewer.gone")));
   }
 
   async function showAll() {
-    replace(panel, panelOf(shown));
+    showPanel();
     await compare();
   }
 
-  /** Load the picture before it, if there is one, and show both as the address says. */
+  const showPanel = () => replace(panel, comparing, panelOf(shown, askForOther));
+
+  /** Load what it is compared with, if there is something, and show both as the address says. */
   async function compare() {
     const mine = chosen;
     const inputs = inputsOf(shown.entry?.task, chosen.before);
+    const found = await (chosen.with ? loadB() : loadBefore(inputs));
+    if (!open || mine !== chosen) return;
+    other = found;
+    keepFocus(compared, () => replace(compared, other && modeButtons(), other?.input && inputs.length > 1 && sourceSelect(inputs)));
+    showStage();
+    showComparison();
+  }
+
+  async function loadBefore(inputs) {
     const input = inputs.find(({ uuid }) => uuid === chosen.before) ?? inputs[0];
     const before = input ? await loadPicture(input.uuid, input.name) : null;
-    if (!open || mine !== chosen) return;
-    other = before?.naturalWidth ? { input, ...layer(before, input.name, boxOf(before, input)) } : null;
-    keepFocus(compared, () => replace(compared, other && modeButtons(), other && inputs.length > 1 && sourceSelect(inputs)));
-    showStage();
+    return before?.naturalWidth ? { input, ...layer(before, input.name, boxOf(before, input)) } : null;
   }
+
+  async function loadB() {
+    if (other?.shown?.file === chosen.with) return other;
+    const found = await loadShown(chosen.with);
+    if (!found) showError(new Error(t("viewer.gone")));
+    return found && { shown: found, ...layer(found.image, "B", contained(found.base, shown.base)) };
+  }
+
+  function showComparison() {
+    const next = other?.shown ?? null;
+    if (next !== inComparison) replace(comparing, next && comparison(shown, next, { swap, end: () => change({ image: chosen.image }, compare) }));
+    inComparison = next;
+    showWaiting();
+  }
+
+  /** How far the task is that renders picture B. When it is done, the two are compared. */
+  function showWaiting() {
+    const entry = chosen.task && allTasks().find(({ taskUUID }) => taskUUID === chosen.task);
+    comparing.hidden = !entry && !other?.shown;
+    if (!entry) return;
+    const file = allPictures().find((one) => one.entry === entry)?.file;
+    if (entry.state === "done" && file) change({ image: chosen.image, with: file }, compare);
+    else replace(comparing, h("p", { class: entry.error ? "bad" : "muted", role: "status" }, entry.error ?? t("compare.waiting", { state: statusOf(entry) })));
+  }
+
+  const askForOther = () =>
+    openCompareDialog(shown, {
+      pick: (file) => change({ image: chosen.image, with: file }, compare),
+      sent: (entry) => change({ image: chosen.image, task: entry.taskUUID }, compare),
+    });
+  const swap = () => change({ ...chosen, image: chosen.with, with: chosen.image }, load);
 
   /** Where the picture before it lies in this one: within the sides that were added to it, else as large as it can be. */
   function boxOf(before, input) {
@@ -93,15 +140,19 @@ export function pictureView(container, parameters) {
     return { x: left, y: top, width: shown.base.width - left - right, height: shown.base.height - top - bottom };
   }
 
-  const modeNow = () => (other && MODES.includes(chosen.mode) ? chosen.mode : "single");
+  const modeNow = () => {
+    if (!other) return "single";
+    return MODES.includes(chosen.mode) ? chosen.mode : other.shown ? "side" : "single";
+  };
 
   function showStage() {
     const { base, image } = shown;
     const mode = modeNow();
-    const after = layer(image, t("viewer.after"));
+    const one = layer(image, other?.shown ? "A" : t("viewer.after"));
+    const [left, right] = other?.shown ? [one, other] : [other, one];
     const gain = gainOf(chosen.gain);
-    const difference = mode === "difference" ? differenceOf(pixelsOf(image, base), pixelsOf(other.picture, base, other.box), gain) : null;
-    stage.show({ mode, base, main: after, left: other, right: after, difference: difference && layer(difference.canvas, "") });
+    const difference = mode === "difference" ? differenceOf(drawnPixels(image, base), drawnPixels(other.picture, base, other.box), gain) : null;
+    stage.show({ mode, base, main: one, left, right, difference: difference && layer(difference.canvas, "") });
     keepFocus(legend, () => replace(legend, difference && differenceLegend(difference, gain, (value) => choose({ gain: value }))));
   }
 
@@ -131,7 +182,7 @@ export function pictureView(container, parameters) {
     if (next !== undefined) change({ image: next }, load);
   }
 
-  const choose = (part) => change({ ...chosen, before: other?.input.uuid, ...part }, compare);
+  const choose = (part) => change({ ...chosen, before: other?.input?.uuid, ...part }, compare);
 
   function change(next, show) {
     chosen = Object.fromEntries(Object.entries(next).filter(([, value]) => value !== undefined));
@@ -168,7 +219,7 @@ export function pictureView(container, parameters) {
   }
 
   addEventListener("keydown", keys);
-  const closers = [onInfo(() => shown && replace(panel, panelOf(shown))), onTasks(showPlace), stage.close];
+  const closers = [onInfo(() => shown && showPanel()), onTasks(() => (showPlace(), shown && showWaiting())), stage.close];
   loadInfo().catch(showError);
   load().catch(showError);
   return () => {

@@ -78,7 +78,8 @@ function makeCard(entry, open) {
 
 const errorOf = (entry) => (entry.code ? t("error.code", { message: entry.error, code: entry.code }) : entry.error);
 
-function statusOf(entry) {
+/** How far a task is, in words. */
+export function statusOf(entry) {
   if (entry.cancelling) return t("tasks.state.cancelling");
   const left = secondsLeft(entry);
   const parts = [];
