@@ -55,7 +55,7 @@ def drop_picture(page: Page, selector: str, path: Path) -> None:
 def post(server: LiveServer, **task: Any) -> dict[str, Any]:
     """Send one task, and return its first item."""
     body = [{"taskUUID": str(uuid.uuid4()), **task}]
-    return httpx2.post(server.api, json=body, timeout=60).json()["data"][0]
+    return httpx2.post(server.api, json=body, timeout=120).json()["data"][0]
 
 
 def render(server: LiveServer, **members: Any) -> str:

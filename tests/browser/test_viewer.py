@@ -260,3 +260,17 @@ def test_an_uploaded_picture_has_no_receipt(page: Page, console: Console, server
     page.goto(f"{server.url}/#/picture?image={Path(item['imageURL']).name}")
     expect(page.locator(".about")).to_contain_text("There is no receipt")
     expect(page.get_by_role("button", name="Edit this")).to_be_visible()
+
+
+def test_a_picture_appears_when_the_server_answers_again(
+    make: Page, console: Console, server: LiveServer, file: str
+) -> None:
+    console.allow("ERR_FAILED")
+    gone = re.compile(r"/(v1|healthz)\b")
+    make.route(gone, lambda route: route.abort())
+    make.goto(f"{server.url}/#/picture?image={file}")
+    expect(make.locator("#banner")).to_contain_text("does not answer")
+    expect(make.locator(".facts")).to_have_count(0)
+    make.unroute(gone)
+    expect(make.locator(".facts")).to_be_visible()
+    expect(make.locator("#banner")).to_be_empty()

@@ -43,6 +43,7 @@ export function pictureView(container, parameters) {
   let chosen = Object.fromEntries(parameters);
   let shown = null; // of `loadShown`
   let other = null; // the layer that it is compared with, and its `input`, or what is `shown` of picture B
+  let lost = false; // the server did not answer
   let inComparison = null; // picture B of the section that compares
   const percent = h("output", { class: "number small" });
   const stage = createStage({ onView: (view) => (percent.textContent = `${number(view.percent)} %`) });
@@ -65,9 +66,13 @@ export function pictureView(container, parameters) {
   async function load() {
     const mine = chosen;
     shown = other = null;
+    lost = false;
     showPlace();
     stage.element.setAttribute("aria-busy", "true");
-    const loaded = await loadShown(chosen.image ?? "");
+    const loaded = await loadShown(chosen.image ?? "").catch((error) => {
+      lost = open && mine === chosen;
+      throw error;
+    });
     if (!open || mine !== chosen) return;
     stage.element.removeAttribute("aria-busy");
     shown = loaded;
@@ -122,7 +127,7 @@ export function pictureView(container, parameters) {
     if (!entry) return;
     const file = allPictures().find((one) => one.entry === entry)?.file;
     if (entry.state === "done" && file) change({ image: chosen.image, with: file }, compare);
-    else replace(comparing, h("p", { class: entry.error ? "bad" : "muted", role: "status" }, entry.error ?? t("compare.waiting", { state: statusOf(entry) })));
+    else replace(comparing, h("p", { class: entry.error ? "bad" : "muted" }, entry.error ?? t("compare.waiting", { state: statusOf(entry) })));
   }
 
   const askForOther = () =>
@@ -219,7 +224,17 @@ export function pictureView(container, parameters) {
   }
 
   addEventListener("keydown", keys);
-  const closers = [onInfo(() => shown && showPanel()), onTasks(() => (showPlace(), shown && showWaiting())), stage.close];
+  const follow = (entry, kind) => {
+    showPlace();
+    if (shown && kind === "details" && entry === shown.entry) showPanel();
+    if (shown) showWaiting();
+  };
+  // What the server offers is asked for again when it answers again.
+  const answered = () => {
+    if (shown) showPanel();
+    else if (lost) load().catch(showError);
+  };
+  const closers = [onInfo(answered), onTasks(follow), stage.close];
   loadInfo().catch(showError);
   load().catch(showError);
   return () => {
