@@ -28,6 +28,7 @@ DONE = (
     "a large green triangle at the center on a white background",
     "a large red circle at the center on a white background",
 )
+EDIT = "make the large red circle blue"
 # It is caught in the middle, so it takes longer.
 RUNNING = {
     "positivePrompt": "a large purple circle at the center on a yellow background",
@@ -111,6 +112,28 @@ def draw_mask(page: Page, url: str, path: Path, weights: str) -> None:
     save(page, path, weights)
 
 
+def draw_picture(page: Page, url: str, path: Path, weights: str) -> None:
+    """An edit beside the picture it began with, and the decisions of its step cache."""
+    run_task(page, url, {"positivePrompt": DONE[-1], "seed": "2", "width": "512", "height": "512"})
+    expect(page.locator(".card").first).to_have_attribute("data-state", "done", timeout=PATIENCE)
+    page.locator(".card .pictures a").click()
+    page.get_by_role("button", name="Edit this").click()
+    page.get_by_label("Prompt", exact=True).fill(EDIT)
+    page.get_by_label("Seed", exact=True).fill("2")
+    page.get_by_label("Steps", exact=True).fill("20")
+    page.get_by_text("Step cache").click()
+    page.get_by_label("Cache", exact=True).select_option("fbCache")
+    page.get_by_role("button", name="Make").click()
+    expect(page.locator(".card")).to_have_count(2)
+    expect(page.locator(".card").first).to_have_attribute("data-state", "done", timeout=PATIENCE)
+    page.locator(".card .pictures a").first.click()
+    page.get_by_role("button", name="Slider").click()
+    expect(page.locator(".timeline")).to_be_visible()
+    for dismiss in page.locator(".toast button").all():
+        dismiss.click()
+    save(page, path, weights)
+
+
 def main() -> None:
     """Draw every view."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -129,6 +152,8 @@ def main() -> None:
         draw_gallery(page, arguments.url, arguments.out / "page-gallery.png", weights)
     with visit(arguments.url, WIDE, "light") as page:
         draw_mask(page, arguments.url, arguments.out / "page-mask.png", weights)
+    with visit(arguments.url, WIDE, "light") as page:
+        draw_picture(page, arguments.url, arguments.out / "page-picture.png", weights)
     with visit(arguments.url, NARROW, "light") as page:
         save(page, arguments.out / "page-narrow.png", weights)
 
