@@ -19,7 +19,7 @@ pytestmark = pytest.mark.browser
 
 
 def percent(page: Page) -> int:
-    return int(page.locator(".bar-of-stage output").inner_text().replace("%", "").replace(",", ""))
+    return int((page.locator(".bar-of-stage output").text_content() or "").replace("%", "").replace(",", ""))
 
 
 def left_edge(page: Page) -> float:
