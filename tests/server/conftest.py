@@ -1,5 +1,7 @@
 import asyncio
 import base64
+import contextlib
+import functools
 import threading
 import uuid
 from collections.abc import Iterator
@@ -10,6 +12,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from pipelines.catalog.catalog import Catalog, load_catalog
+from server.api.page.static_files import load_static_files
 from server.app import SURFACES, TABLES, create_app
 from server.database import Database
 from server.jobs.store import JobStore
@@ -23,23 +26,18 @@ TEST_HOSTS = ("box", "testserver")
 
 
 @pytest.fixture(scope="package", autouse=True)
-def _names_of_test_clients() -> Iterator[None]:
-    """Starlette's test client calls the server `testserver`, and the tests call it `box`."""
+def _fast_servers() -> Iterator[None]:
+    """What no test of an application in this process needs."""
     with pytest.MonkeyPatch.context() as patch:
+        # Starlette's test client calls the server `testserver`, and the tests call it `box`.
         patch.setenv("OWNWARE_ALLOWED_HOSTS", ",".join(TEST_HOSTS))
+        # No test pulls the plug: waiting for the disk would take a tenth of a second in each.
+        patch.setattr("server.database.SYNCHRONOUS", "OFF")
+        # Starting a process for each test's pictures would take most of the time of the tests.
+        patch.setattr("server.app.DecoderPool", InProcessDecoders)
+        # The page is the same in all of them, and compressing its files takes a tenth of making an application.
+        patch.setattr("server.app.load_static_files", functools.cache(load_static_files))
         yield
-
-
-@pytest.fixture(autouse=True)
-def _no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test pulls the plug: waiting for the disk would take a tenth of a second in each."""
-    monkeypatch.setattr("server.database.SYNCHRONOUS", "OFF")
-
-
-@pytest.fixture(autouse=True)
-def _in_process_decoders(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Starting a process for each test's pictures would take most of the time of the tests."""
-    monkeypatch.setattr("server.app.DecoderPool", InProcessDecoders)
 
 
 @pytest.fixture(scope="session")
@@ -76,11 +74,38 @@ def settings(default_settings: Settings, tmp_path: Path) -> Settings:
     return default_settings.model_copy(update={"data_dir": tmp_path / "data"})
 
 
+@contextlib.contextmanager
+def serve(settings: Settings, catalog: Catalog, worker: FakeWorker) -> Iterator[TestClient]:
+    """A client of an application in this process."""
+    app = create_app(settings, catalog, [worker])
+    with TestClient(app, base_url="http://box:8000", raise_server_exceptions=False) as client:
+        yield client
+
+
 @pytest.fixture
 def client(settings: Settings, catalog: Catalog, worker: FakeWorker) -> Iterator[TestClient]:
-    app = create_app(settings, catalog, [worker])
-    with TestClient(app, base_url="http://box:8000", raise_server_exceptions=False) as test_client:
-        yield test_client
+    with serve(settings, catalog, worker) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def shared_worker() -> FakeWorker:
+    return FakeWorker()
+
+
+@pytest.fixture(scope="module")
+def shared_settings(default_settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    return default_settings.model_copy(update={"data_dir": tmp_path_factory.mktemp("shared")})
+
+
+@pytest.fixture(scope="module")
+def shared_client(shared_settings: Settings, catalog: Catalog, shared_worker: FakeWorker) -> Iterator[TestClient]:
+    """One application for the tests of a module that leave nothing another one could see, such as those of refusals.
+
+    Making an application takes longer than most of them.
+    """
+    with serve(shared_settings, catalog, shared_worker) as client:
+        yield client
 
 
 @pytest.fixture

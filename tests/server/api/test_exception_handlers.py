@@ -86,9 +86,9 @@ def test_every_error_is_one_of_ours(app: FastAPI, error: Exception, status: int,
     ],
 )
 def test_paths_of_no_other_dialect_answer_in_runwares(
-    client: TestClient, method: str, path: str, status: int, code: str
+    shared_client: TestClient, method: str, path: str, status: int, code: str
 ) -> None:
-    response = client.request(method, path)
+    response = shared_client.request(method, path)
     assert response.status_code == status
     assert error_of(response)["code"] == code
     assert "detail" not in response.json()

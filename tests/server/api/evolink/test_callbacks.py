@@ -32,10 +32,12 @@ def test_other_schemes_are_not(url: str) -> None:
     ["https://127.0.0.1/a", "https://10.1.2.3/a", "https://172.31.0.1/a", "https://192.168.1.1/a", "https://[::1]/a",
      "https://user:pass@example.com/", "https://"],
 )  # fmt: skip
-def test_private_addresses_are_refused_when_the_task_is_sent(client: TestClient, worker: FakeWorker, url: str) -> None:
-    response = client.post(CREATE, json=BODY | {"callback_url": url})
+def test_private_addresses_are_refused_when_the_task_is_sent(
+    shared_client: TestClient, shared_worker: FakeWorker, url: str
+) -> None:
+    response = shared_client.post(CREATE, json=BODY | {"callback_url": url})
     assert (response.status_code, response.json()["error"]["param"]) == (400, "callback_url")
-    assert worker.jobs == []
+    assert shared_worker.jobs == []
 
 
 class Told:

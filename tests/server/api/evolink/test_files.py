@@ -70,8 +70,8 @@ def test_a_list_its_usage_and_the_end_of_a_file(client: TestClient) -> None:
         ("url", {"file_url": "/etc/passwd"}, "file_url"),
     ],
 )
-def test_what_is_refused(client: TestClient, path: str, body: dict[str, Any], param: str) -> None:
-    response = client.post(f"{FILES}/upload/{path}", json=body)
+def test_what_is_refused(shared_client: TestClient, path: str, body: dict[str, Any], param: str) -> None:
+    response = shared_client.post(f"{FILES}/upload/{path}", json=body)
     error = response.json()["error"]
     assert (response.status_code, error["code"], error["param"]) == (400, "invalid_request", param)
 

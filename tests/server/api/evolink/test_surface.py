@@ -43,9 +43,9 @@ def test_the_models_that_take_pictures(client: TestClient) -> None:
     ],
 )
 def test_errors_of_its_paths_are_in_its_shape(
-    client: TestClient, method: str, path: str, status: int, code: str
+    shared_client: TestClient, method: str, path: str, status: int, code: str
 ) -> None:
-    response = client.request(method, path)
+    response = shared_client.request(method, path)
     assert response.json()["error"].keys() >= {"code", "message", "type"}
     assert response.json()["error"]["code"] == code
     assert response.status_code in (status, 405)
@@ -56,7 +56,9 @@ def test_errors_of_its_paths_are_in_its_shape(
     [("POST", CREATE), ("GET", TASKS), ("GET", TASKS + "/a"), ("POST", TASKS + "/batch"), ("GET", FILES + "/list"),
      ("POST", FILES + "/upload/base64"), ("POST", FILES + "/upload/stream"), ("GET", "/v1/credits")],
 )  # fmt: skip
-def test_a_key_is_asked_for(client: TestClient, method: str, path: str) -> None:
-    response = client.request(method, path, headers={"Authorization": "Bearer three", "X-Evo-Client": "a"}, content=b"")
+def test_a_key_is_asked_for(shared_client: TestClient, method: str, path: str) -> None:
+    response = shared_client.request(
+        method, path, headers={"Authorization": "Bearer three", "X-Evo-Client": "a"}, content=b""
+    )
     error = response.json()["error"]
     assert (response.status_code, error["code"], error["type"]) == (401, "unauthorized", "authentication_error")

@@ -101,11 +101,13 @@ def test_what_has_no_effect_is_said_in_a_header(client: TestClient) -> None:
         ({"prompt": "<|im_end|>"}, "prompt"),
     ],
 )
-def test_what_is_refused(client: TestClient, worker: FakeWorker, changes: dict[str, Any], param: str) -> None:
-    response = create(client, **changes)
+def test_what_is_refused(
+    shared_client: TestClient, shared_worker: FakeWorker, changes: dict[str, Any], param: str
+) -> None:
+    response = create(shared_client, **changes)
     refused(response, 400, "invalid_request", param)
     assert response.headers[DIALECT_HEADER] == "evolink"
-    assert worker.jobs == []
+    assert shared_worker.jobs == []
 
 
 @pytest.mark.parametrize(("width", "height", "legal"), [(384, 3072, True), (383, 400, False), (3073, 384, False)])

@@ -33,9 +33,11 @@ def nested(depth: int) -> Any:
     ],
     ids=["items", "inner items", "keys", "inner keys", "text", "inner text", "name", "inner name", "values"],
 )
-def test_what_is_over_a_bound_is_named(client: TestClient, task: dict[str, Any], code: str, parameter: Any) -> None:
+def test_what_is_over_a_bound_is_named(
+    shared_client: TestClient, task: dict[str, Any], code: str, parameter: Any
+) -> None:
     sent = new_task() | task
-    response = post(client, sent)
+    response = post(shared_client, sent)
     error = error_of(response)
     assert (response.status_code, error["code"], error.get("parameter")) == (400, code, parameter)
     assert error["taskUUID"] == sent["taskUUID"]

@@ -9,17 +9,29 @@ from server.settings import Settings
 
 GENERATIONS, EDITS, MODELS = "/v1/images/generations", "/v1/images/edits", "/v1/models"
 KEY = {"Authorization": "Bearer one"}
+TWO_KEYS = {"api_keys": ("one", "two")}
 
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
-    return settings.model_copy(update={"api_keys": ("one", "two")})
+    return settings.model_copy(update=TWO_KEYS)
+
+
+@pytest.fixture(scope="module")
+def shared_settings(shared_settings: Settings) -> Settings:
+    return shared_settings.model_copy(update=TWO_KEYS)
 
 
 @pytest.fixture
 def client(client: TestClient) -> TestClient:
     client.headers.update(KEY)
     return client
+
+
+@pytest.fixture(scope="module")
+def shared_client(shared_client: TestClient) -> TestClient:
+    shared_client.headers.update(KEY)
+    return shared_client
 
 
 def colour(b64: str) -> tuple[int, ...]:

@@ -123,16 +123,18 @@ class TestGenerations:
             ({"model": "qwen-image-edit"}, "image_urls"),
         ],
     )
-    def test_what_is_refused(self, client: TestClient, worker: FakeWorker, changes: dict[str, Any], param: str) -> None:
-        refused(generate(client, **changes), 400, param)
-        assert worker.jobs == []
+    def test_what_is_refused(
+        self, shared_client: TestClient, shared_worker: FakeWorker, changes: dict[str, Any], param: str
+    ) -> None:
+        refused(generate(shared_client, **changes), 400, param)
+        assert shared_worker.jobs == []
 
     def test_an_unknown_model(self, client: TestClient) -> None:
         assert "dall-e-9" in refused(generate(client, model="dall-e-9"), 404, "model", "model_not_found")
 
     @pytest.mark.parametrize("body", [b"", b"[]", b"{", b"\xff", b"5"])
-    def test_what_is_no_object(self, client: TestClient, body: bytes) -> None:
-        refused(client.post(GENERATIONS, content=body), 400, None)
+    def test_what_is_no_object(self, shared_client: TestClient, body: bytes) -> None:
+        refused(shared_client.post(GENERATIONS, content=body), 400, None)
 
     def test_a_failure_of_the_worker(self, client: TestClient, worker: FakeWorker) -> None:
         worker.fail = Failure("modelNotReady", "The weights are not here.", 503)
@@ -214,15 +216,15 @@ class TestEdits:
         ],
     )
     def test_what_is_refused(
-        self, client: TestClient, worker: FakeWorker, files: Any, fields: dict[str, str], param: str
+        self, shared_client: TestClient, shared_worker: FakeWorker, files: Any, fields: dict[str, str], param: str
     ) -> None:
         if files == []:
-            refused(client.post(EDITS, files={"prompt": (None, "a")}), 400, param)
+            refused(shared_client.post(EDITS, files={"prompt": (None, "a")}), 400, param)
         elif "url" in fields:
-            refused(client.post(EDITS, json={"prompt": "a", "image": [DATA_URI, fields["url"]]}), 400, param)
+            refused(shared_client.post(EDITS, json={"prompt": "a", "image": [DATA_URI, fields["url"]]}), 400, param)
         else:
-            refused(edit(client, files, **fields), 400, param)
-        assert worker.jobs == []
+            refused(edit(shared_client, files, **fields), 400, param)
+        assert shared_worker.jobs == []
 
     @pytest.mark.parametrize(
         ("body", "param"),
@@ -236,8 +238,8 @@ class TestEdits:
             ({"prompt": "a", "image": DATA_URI, "mask": "nothing"}, "mask"),
         ],
     )
-    def test_what_is_refused_as_json(self, client: TestClient, body: dict[str, Any], param: str) -> None:
-        refused(client.post(EDITS, json=body), 400, param)
+    def test_what_is_refused_as_json(self, shared_client: TestClient, body: dict[str, Any], param: str) -> None:
+        refused(shared_client.post(EDITS, json=body), 400, param)
 
 
 def test_a_body_that_is_too_large(settings: Settings, catalog: Catalog, worker: FakeWorker) -> None:

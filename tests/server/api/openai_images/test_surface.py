@@ -29,9 +29,9 @@ def test_the_models_that_a_call_can_name(client: TestClient, prefix: str) -> Non
     ],
 )
 def test_errors_of_its_paths_are_in_its_shape(
-    client: TestClient, method: str, path: str, status: int, code: str
+    shared_client: TestClient, method: str, path: str, status: int, code: str
 ) -> None:
-    response = client.request(method, path)
+    response = shared_client.request(method, path)
     assert (response.status_code, response.json()["error"]["code"]) == (status, code)
 
 

@@ -26,8 +26,8 @@ def test_a_browser_gets_the_page(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize("accept", ["*/*", "application/json", ""])
-def test_a_program_is_sent_to_the_documentation(client: TestClient, accept: str) -> None:
-    response = client.get("/", headers={"Accept": accept}, follow_redirects=False)
+def test_a_program_is_sent_to_the_documentation(shared_client: TestClient, accept: str) -> None:
+    response = shared_client.get("/", headers={"Accept": accept}, follow_redirects=False)
     assert (response.status_code, response.headers["location"]) == (307, "/docs")
     assert response.headers["vary"] == "Accept"
 
@@ -52,8 +52,8 @@ def test_a_file_is_sent_in_gzip_to_those_who_read_it(client: TestClient) -> None
 @pytest.mark.parametrize(
     "path", [f"{RELEASE}/no.js", "0123456789ab/main.js", f"{RELEASE}/../page_route.py", f"{RELEASE}/index.html"]
 )
-def test_other_files_and_other_releases_are_not_there(client: TestClient, path: str) -> None:
-    response = client.get(f"/page/{path.replace('..', '%2e%2e')}")
+def test_other_files_and_other_releases_are_not_there(shared_client: TestClient, path: str) -> None:
+    response = shared_client.get(f"/page/{path.replace('..', '%2e%2e')}")
     assert response.status_code == 404
     assert error_of(response)["code"] == "routeNotFound"
 

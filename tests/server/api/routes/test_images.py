@@ -32,8 +32,8 @@ GONE = "3f0e8a52-6d0b-4a3e-9f5e-1f2d3c4b5a69.jpg"
 
 
 @pytest.mark.parametrize("name", ["x.jpg", GONE, "..%2fownware.sqlite", "%00"])
-def test_there_is_nothing_else(client: TestClient, name: str) -> None:
-    response = client.get(f"/image/{name}")
+def test_there_is_nothing_else(shared_client: TestClient, name: str) -> None:
+    response = shared_client.get(f"/image/{name}")
     assert response.status_code == 404
     assert error_of(response)["code"] in ("imageNotFound", "routeNotFound")
 

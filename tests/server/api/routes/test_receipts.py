@@ -15,8 +15,8 @@ def test_a_drawn_image_has_one(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize("name", ["nothing", "7b1f6f0e-2c3b-4a55-9d43-0a4a0f3e7b10", "%00"])
-def test_others_have_none(client: TestClient, name: str) -> None:
-    response = client.get(f"/v1/receipts/{name}")
+def test_others_have_none(shared_client: TestClient, name: str) -> None:
+    response = shared_client.get(f"/v1/receipts/{name}")
     assert response.status_code == 404
     assert response.json()["error"]["code"] == "imageNotFound"
 

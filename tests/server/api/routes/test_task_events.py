@@ -67,10 +67,12 @@ def test_it_goes_on_after_the_last_id(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize("last", ["nonsense", "-", "1-", "-1", "x" * 5000, "1-end-2", "1-99999", "\xff", "1-\xb2"])
-def test_a_last_id_of_nonsense_is_refused(client: TestClient, last: str) -> None:
+def test_a_last_id_of_nonsense_is_refused(shared_client: TestClient, last: str) -> None:
     task = new_task()
-    post(client, task)
-    response = client.get(f"/v1/tasks/{task['taskUUID']}/events", headers={b"Last-Event-ID": last.encode("latin-1")})
+    post(shared_client, task)
+    response = shared_client.get(
+        f"/v1/tasks/{task['taskUUID']}/events", headers={b"Last-Event-ID": last.encode("latin-1")}
+    )
     error = error_of(response)
     assert (response.status_code, error["code"], error["parameter"]) == (400, "invalidLastEventID", "Last-Event-ID")
 

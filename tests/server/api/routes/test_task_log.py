@@ -45,8 +45,8 @@ def test_pages_of_it(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize("query", ["?limit=0", "?limit=101", "?offset=-1", "?limit=x"])
-def test_numbers_out_of_range_are_refused(client: TestClient, query: str) -> None:
-    assert client.get(f"/v1/server/tasks{query}").status_code == 400
+def test_numbers_out_of_range_are_refused(shared_client: TestClient, query: str) -> None:
+    assert shared_client.get(f"/v1/server/tasks{query}").status_code == 400
 
 
 @pytest.fixture

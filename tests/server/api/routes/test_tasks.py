@@ -26,8 +26,8 @@ def test_a_running_task_is_cancelled_once(client: TestClient, worker: FakeWorker
 
 
 @pytest.mark.parametrize("name", ["nothing", "7b1f6f0e-2c3b-4a55-9d43-0a4a0f3e7b10", "%00", "x" * 2000, "%F0%9F%98%80"])
-def test_an_unknown_task_is_not_found(client: TestClient, name: str) -> None:
-    response = client.delete(f"/v1/tasks/{name}")
+def test_an_unknown_task_is_not_found(shared_client: TestClient, name: str) -> None:
+    response = shared_client.delete(f"/v1/tasks/{name}")
     assert (response.status_code, error_of(response)["code"]) == (404, "taskNotFound")
 
 

@@ -50,17 +50,17 @@ def refused(response: Any) -> tuple[int, str]:
         ("GET", f"{DRAW}/run", 405),
     ],
 )
-def test_errors_are_in_the_vendors_shape(client: TestClient, method: str, path: str, status: int) -> None:
+def test_errors_are_in_the_vendors_shape(shared_client: TestClient, method: str, path: str, status: int) -> None:
     body = body_of() if method == "POST" else None
-    assert refused(client.request(method, path, json=body))[0] == status
+    assert refused(shared_client.request(method, path, json=body))[0] == status
 
 
 @pytest.mark.parametrize(
     "body", ["", "{", "[]", "5", '{"input": []}', '{"prompt": "a"}', '{"input": {}, "webhook": 5}']
 )
 @pytest.mark.parametrize("operation", ["run", "runsync"])
-def test_what_is_no_job_is_refused_at_once(client: TestClient, operation: str, body: str) -> None:
-    response = client.post(f"{DRAW}/{operation}", content=body, headers={"Content-Type": "application/json"})
+def test_what_is_no_job_is_refused_at_once(shared_client: TestClient, operation: str, body: str) -> None:
+    response = shared_client.post(f"{DRAW}/{operation}", content=body, headers={"Content-Type": "application/json"})
     assert refused(response)[0] == 400
 
 
@@ -107,16 +107,16 @@ class TestFullQueue:
     ],
 )
 def test_wrong_parameters_never_reach_a_worker(
-    client: TestClient, worker: FakeWorker, reference: str, operation: str, asked: dict[str, Any]
+    shared_client: TestClient, shared_worker: FakeWorker, reference: str, operation: str, asked: dict[str, Any]
 ) -> None:
     body = json.dumps(body_of(**{"image": reference, **asked})).replace("\\\\ud800", "\\ud800")
-    response = client.post(f"{EDIT}/{operation}", content=body, headers={"Content-Type": "application/json"})
+    response = shared_client.post(f"{EDIT}/{operation}", content=body, headers={"Content-Type": "application/json"})
     if response.status_code == 200:
         assert response.json().keys() == {"id", "status"}
-        response = client.get(f"{EDIT}/status-sync/{response.json()['id']}")
+        response = shared_client.get(f"{EDIT}/status-sync/{response.json()['id']}")
         assert response.json()["status"] == "FAILED"
     refused(response)
-    assert worker.jobs == []
+    assert shared_worker.jobs == []
 
 
 @given(body=BODIES, operation=st.sampled_from(["run", "runsync"]))

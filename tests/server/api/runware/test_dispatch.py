@@ -58,8 +58,8 @@ def test_the_task_of_an_answer_as_far_as_it_is_known(raw: Any, expected: TaskRef
 
 
 @pytest.mark.parametrize("raw", [5, None, "task", ["task"]])
-def test_a_task_must_be_an_object(client: TestClient, raw: Any) -> None:
-    error = error_of(post(client, raw))
+def test_a_task_must_be_an_object(shared_client: TestClient, raw: Any) -> None:
+    error = error_of(post(shared_client, raw))
     assert (error["code"], error["message"]) == ("invalidRequest", "Each task must be a JSON object.")
 
 

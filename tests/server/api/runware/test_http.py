@@ -157,8 +157,8 @@ class TestBadInput:
             (b'[{"taskType": "imageInfrence"}]', "unsupportedTaskType"),
         ],
     )
-    def test_bodies(self, client: TestClient, body: bytes, code: str) -> None:
-        response = client.post("/v1", content=body)
+    def test_bodies(self, shared_client: TestClient, body: bytes, code: str) -> None:
+        response = shared_client.post("/v1", content=body)
         assert response.status_code == 400
         assert error_of(response)["code"] == code
 
@@ -234,9 +234,9 @@ class TestBadInput:
             "ftp://example.com/a.png",
         ],
     )
-    def test_reference_images(self, client: TestClient, image: str) -> None:
+    def test_reference_images(self, shared_client: TestClient, image: str) -> None:
         task = new_task(model="runware:108@20", referenceImages=[image])
-        response = post(client, task)
+        response = post(shared_client, task)
         assert response.status_code == 400
         error = error_of(response)
         assert (error["code"], error["parameter"]) == ("invalidReferenceImages", "referenceImages[0]")
@@ -365,8 +365,8 @@ class TestTooMuch:
 
 
 @pytest.mark.parametrize("length", ["abc", "-1", "1_0", ""])
-def test_a_content_length_that_is_none(client: TestClient, length: str) -> None:
-    response = client.post("/v1", content=json.dumps([new_task()]), headers={"Content-Length": length})
+def test_a_content_length_that_is_none(shared_client: TestClient, length: str) -> None:
+    response = shared_client.post("/v1", content=json.dumps([new_task()]), headers={"Content-Length": length})
     assert response.status_code == 200
 
 

@@ -3,10 +3,17 @@ from starlette.testclient import TestClient
 
 from server.settings import Settings
 
+TWO_KEYS = {"api_keys": ("one", "two")}
+
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
-    return settings.model_copy(update={"api_keys": ("one", "two")})
+    return settings.model_copy(update=TWO_KEYS)
+
+
+@pytest.fixture(scope="module")
+def shared_settings(shared_settings: Settings) -> Settings:
+    return shared_settings.model_copy(update=TWO_KEYS)
 
 
 @pytest.fixture
@@ -14,3 +21,9 @@ def client(client: TestClient) -> TestClient:
     """A client with one of two keys."""
     client.headers["Authorization"] = "Bearer one"
     return client
+
+
+@pytest.fixture(scope="module")
+def shared_client(shared_client: TestClient) -> TestClient:
+    shared_client.headers["Authorization"] = "Bearer one"
+    return shared_client

@@ -41,8 +41,8 @@ def refused(response: Any) -> tuple[int, str]:
         ("POST", f"{ROOT}/{DRAW}", 400),
     ],
 )
-def test_errors_are_in_the_vendors_shape(client: TestClient, method: str, path: str, status: int) -> None:
-    assert refused(client.request(method, path))[0] == status
+def test_errors_are_in_the_vendors_shape(shared_client: TestClient, method: str, path: str, status: int) -> None:
+    assert refused(shared_client.request(method, path))[0] == status
 
 
 @pytest.mark.parametrize(
@@ -61,12 +61,12 @@ def test_errors_are_in_the_vendors_shape(client: TestClient, method: str, path: 
     ],
 )
 def test_wrong_parameters_are_named_and_never_reach_a_worker(
-    client: TestClient, worker: FakeWorker, asked: dict[str, Any]
+    shared_client: TestClient, shared_worker: FakeWorker, asked: dict[str, Any]
 ) -> None:
-    status, message = refused(submit(client, **asked))
+    status, message = refused(submit(shared_client, **asked))
     assert status == 400
     assert f"'{next(iter(asked))}" in message
-    assert worker.jobs == []
+    assert shared_worker.jobs == []
 
 
 def test_pictures_are_counted(client: TestClient) -> None:
@@ -77,8 +77,8 @@ def test_pictures_are_counted(client: TestClient) -> None:
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"5", b"\xff", b'{"prompt": "\\ud800"}', b"[" * 100_000])
 @pytest.mark.parametrize("path", [DRAW, *OTHERS])
-def test_what_is_no_request_is_refused(client: TestClient, path: str, body: bytes) -> None:
-    response = client.post(f"{ROOT}/{path}", content=body, headers={"Content-Type": "application/json"})
+def test_what_is_no_request_is_refused(shared_client: TestClient, path: str, body: bytes) -> None:
+    response = shared_client.post(f"{ROOT}/{path}", content=body, headers={"Content-Type": "application/json"})
     assert refused(response)[0] == 400
 
 

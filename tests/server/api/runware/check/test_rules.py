@@ -81,11 +81,11 @@ def nested(path: str, value: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("path", "legal", "illegal"), RANGES)
-def test_ranges(client: TestClient, reference: str, path: str, legal: list[Any], illegal: list[Any]) -> None:
+def test_ranges(shared_client: TestClient, reference: str, path: str, legal: list[Any], illegal: list[Any]) -> None:
     for value in legal:
-        assert errors_of(client, reference, nested(path, value)) == [], value
+        assert errors_of(shared_client, reference, nested(path, value)) == [], value
     for value in illegal:
-        (error,) = errors_of(client, reference, nested(path, value))
+        (error,) = errors_of(shared_client, reference, nested(path, value))
         assert error[0].startswith("invalid"), value
         assert error[1].startswith(path), value
 
@@ -196,9 +196,9 @@ TWO_CACHES = ["acceleratorOptions.fbCache", "acceleratorOptions.teaCache"]
     ],
 )
 def test_rules_between_fields(
-    client: TestClient, reference: str, task: dict[str, Any], expected: list[tuple[str, Any]]
+    shared_client: TestClient, reference: str, task: dict[str, Any], expected: list[tuple[str, Any]]
 ) -> None:
-    assert errors_of(client, reference, task) == expected
+    assert errors_of(shared_client, reference, task) == expected
 
 
 def test_two_caches_name_both(client: TestClient, reference: str) -> None:

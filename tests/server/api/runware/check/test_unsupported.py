@@ -28,8 +28,8 @@ def lenient(settings: Settings, catalog: Catalog, worker: FakeWorker) -> Iterato
 
 
 @pytest.mark.parametrize("parameter", FOREIGN)
-def test_they_are_refused_by_the_name_that_was_sent(client: TestClient, parameter: dict[str, Any]) -> None:
-    error = error_of(post(client, new_task(**parameter)))
+def test_they_are_refused_by_the_name_that_was_sent(shared_client: TestClient, parameter: dict[str, Any]) -> None:
+    error = error_of(post(shared_client, new_task(**parameter)))
     assert error["code"] == "unsupportedParameter"
     assert error["parameter"].split(".")[0] == next(iter(parameter))
 

@@ -97,8 +97,8 @@ def test_a_task_that_has_ended_stays_as_it_is(client: TestClient, reference: str
         ({"reason": "bored"}, 400, "unknownParameter", "reason"),
     ],
 )
-def test_bad_input(client: TestClient, changes: dict[str, Any], status: int, code: str, parameter: str) -> None:
-    response = post(client, cancel_of(new_task()) | changes)
+def test_bad_input(shared_client: TestClient, changes: dict[str, Any], status: int, code: str, parameter: str) -> None:
+    response = post(shared_client, cancel_of(new_task()) | changes)
     error = error_of(response)
     assert (response.status_code, error["code"], error["parameter"]) == (status, code, parameter)
 

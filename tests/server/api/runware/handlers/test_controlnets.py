@@ -19,7 +19,7 @@ UNION = Adapter("ownware:union@1", "Union", "/nets/union", slugs=("union",), wei
 CANNY = Adapter("ownware:canny@1", "Canny", "/nets/canny", version="2")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def catalog() -> Catalog:
     return replace(load_catalog().with_embedded_weights(), controlnets=(UNION, CANNY))
 
@@ -88,9 +88,11 @@ class TestRules:
         ],
         ids=str,
     )
-    def test_ranges(self, client: TestClient, reference: str, legal: dict[str, Any], illegal: dict[str, Any]) -> None:
-        assert errors_of(client, use(reference, **legal)) == []
-        (error,) = errors_of(client, use(reference, **illegal))
+    def test_ranges(
+        self, shared_client: TestClient, reference: str, legal: dict[str, Any], illegal: dict[str, Any]
+    ) -> None:
+        assert errors_of(shared_client, use(reference, **legal)) == []
+        (error,) = errors_of(shared_client, use(reference, **illegal))
         assert error[0] in ("invalidControlNet", "unknownParameter")
         assert error[1] == f"controlNet[0].{next(iter(illegal))}"
 
@@ -112,9 +114,9 @@ class TestRules:
         ],
         ids=str,
     )
-    def test_windows(self, client: TestClient, reference: str, window: dict[str, Any], names: list[str]) -> None:
+    def test_windows(self, shared_client: TestClient, reference: str, window: dict[str, Any], names: list[str]) -> None:
         expected = [name if name == "steps" else f"controlNet[0].{name}" for name in names]
-        assert errors_of(client, use(reference, **window)) == [("incompatibleParameters", expected)]
+        assert errors_of(shared_client, use(reference, **window)) == [("incompatibleParameters", expected)]
 
 
 def control(**window: Any) -> ControlNet:
@@ -156,9 +158,9 @@ class TestModelSearch:
             ({"category": "controlnet", "architecture": "qwen_image_edit"}, []),
         ],
     )
-    def test_filters(self, client: TestClient, wanted: dict[str, Any], found: list[str]) -> None:
+    def test_filters(self, shared_client: TestClient, wanted: dict[str, Any], found: list[str]) -> None:
         task = {"taskType": "modelSearch", "taskUUID": new_task()["taskUUID"], **wanted}
-        (item,) = post(client, task).json()["data"]
+        (item,) = post(shared_client, task).json()["data"]
         assert [row["air"] for row in item["results"]] == found
         for row in item["results"]:
             assert row["category"] == "controlnet"

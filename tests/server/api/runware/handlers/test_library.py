@@ -25,8 +25,8 @@ class TestModelSearch:
             ({"visibility": "private"}, 0),
         ],
     )
-    def test_filters(self, client: TestClient, wanted: dict[str, Any], count: int) -> None:
-        (item,) = post(client, _search(**wanted)).json()["data"]
+    def test_filters(self, shared_client: TestClient, wanted: dict[str, Any], count: int) -> None:
+        (item,) = post(shared_client, _search(**wanted)).json()["data"]
         assert (len(item["results"]), item["totalResults"]) == (count, count)
 
     def test_order_and_pages(self, client: TestClient) -> None:
@@ -48,8 +48,8 @@ class TestModelSearch:
             ({"capabilities": ["edit"]}, "unsupportedParameter"),
         ],
     )
-    def test_what_it_cannot_do(self, client: TestClient, wanted: dict[str, Any], code: str) -> None:
-        assert error_of(post(client, _search(**wanted)))["code"] == code
+    def test_what_it_cannot_do(self, shared_client: TestClient, wanted: dict[str, Any], code: str) -> None:
+        assert error_of(post(shared_client, _search(**wanted)))["code"] == code
 
 
 def _search(**wanted: Any) -> dict[str, Any]:

@@ -71,11 +71,13 @@ RANGES: list[tuple[list[dict[str, Any]], list[dict[str, Any]], str]] = [
 
 
 @pytest.mark.parametrize(("legal", "illegal", "parameter"), RANGES)
-def test_ranges(client: TestClient, legal: list[dict[str, Any]], illegal: list[dict[str, Any]], parameter: str) -> None:
+def test_ranges(
+    shared_client: TestClient, legal: list[dict[str, Any]], illegal: list[dict[str, Any]], parameter: str
+) -> None:
     for task in legal:
-        assert post(client, new_task(**SIZE | task)).status_code == 200, task
+        assert post(shared_client, new_task(**SIZE | task)).status_code == 200, task
     for task in illegal:
-        error = error_of(post(client, new_task(**SIZE | task)))
+        error = error_of(post(shared_client, new_task(**SIZE | task)))
         assert error["code"].startswith("invalid"), task
         assert error["parameter"] == parameter, task
 

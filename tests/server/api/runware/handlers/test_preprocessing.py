@@ -23,7 +23,7 @@ NAMES = ["controlNetPreprocess", "imageControlNetPreProcess"]
 NET = Adapter("ownware:union@1", "Union", "/nets/union")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def catalog() -> Catalog:
     return replace(load_catalog().with_embedded_weights(), controlnets=(NET,))
 
@@ -95,9 +95,9 @@ def test_the_input_image_is_named_as_it_was(client: TestClient, reference: str) 
         ({"width": 999}, (640, 320)),
     ],
 )
-def test_sizes(client: TestClient, wanted: dict[str, Any], size: tuple[int, int]) -> None:
+def test_sizes(shared_client: TestClient, wanted: dict[str, Any], size: tuple[int, int]) -> None:
     photo = "data:image/png;base64," + base64.b64encode(picture(640, 320)).decode()
-    assert guide_of(client, sent(photo, **wanted))[1].size == size
+    assert guide_of(shared_client, sent(photo, **wanted))[1].size == size
 
 
 def test_thresholds_matter(client: TestClient, reference: str) -> None:
@@ -216,14 +216,14 @@ class TestRefusals:
         ids=str,
     )  # fmt: skip
     def test_parameters(
-        self, client: TestClient, reference: str, changes: dict[str, Any], code: str, parameter: Any
+        self, shared_client: TestClient, reference: str, changes: dict[str, Any], code: str, parameter: Any
     ) -> None:
-        error = error_of(post(client, sent(reference, **changes)))
+        error = error_of(post(shared_client, sent(reference, **changes)))
         assert (error["code"], error["parameter"]) == (code, parameter)
 
     @pytest.mark.parametrize("kind", sorted(NEED_A_NETWORK))
-    def test_kinds_that_need_a_network(self, client: TestClient, reference: str, kind: str) -> None:
-        error = error_of(post(client, sent(reference, preProcessorType=kind)))
+    def test_kinds_that_need_a_network(self, shared_client: TestClient, reference: str, kind: str) -> None:
+        error = error_of(post(shared_client, sent(reference, preProcessorType=kind)))
         assert (error["code"], error["parameter"]) == ("unsupportedParameter", "preProcessorType")
         assert kind in error["message"]
         assert "canny" in error["allowedValues"]

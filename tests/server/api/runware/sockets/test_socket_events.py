@@ -53,8 +53,8 @@ def test_a_client_that_does_not_ask_sees_nothing_new(client: TestClient) -> None
 
 
 @pytest.mark.parametrize("events", ["yes", 1, None, []])
-def test_a_wish_of_nonsense_is_refused(client: TestClient, events: Any) -> None:
-    with client.websocket_connect("/v1") as socket:
+def test_a_wish_of_nonsense_is_refused(shared_client: TestClient, events: Any) -> None:
+    with shared_client.websocket_connect("/v1") as socket:
         answer = login(socket, events=events)
         assert (answer["error"]["code"], answer["error"]["parameter"]) == ("invalidEvents", "events")
         assert "data" in login(socket)
