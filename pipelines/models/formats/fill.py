@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from accelerate import init_empty_weights
 from torch import nn
+from transformers.initialization import no_init_weights
 
 from pipelines.models.formats.containers.headers import FormatError
 from pipelines.models.formats.place import Placement, place_linear
@@ -21,7 +22,7 @@ Advance = Callable[[int], None]  # bytes of the files that have been read since 
 
 def build_empty(make: Callable[[], N]) -> N:
     """Make a network whose parameters have no memory. What it calculates itself, such as position tables, is real."""
-    with init_empty_weights(include_buffers=False):
+    with no_init_weights(), init_empty_weights(include_buffers=False):  # drawing weights without memory takes long
         return make()
 
 
