@@ -14,6 +14,7 @@ from typing import IO, Any
 
 API_KEY = "test-key"
 COMMAND = (sys.executable, "-m", "ownware")
+PLAIN_INSTALL = Path(__file__).with_name("plain_install")
 
 
 @dataclass(frozen=True)
@@ -39,13 +40,19 @@ class LiveServer:
         return self.api.replace("http", "ws", 1)
 
 
+def server_environment(**variables: str) -> dict[str, str]:
+    """The variables of a server process: no settings, and the packages of a plain installation."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("OWNWARE_")}
+    folders = [str(PLAIN_INSTALL), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**inherited, "PYTHONPATH": os.pathsep.join(folders), **variables}
+
+
 @contextlib.contextmanager
 def live_server(data_dir: Path, *flags: str, command: Sequence[str] = COMMAND, **options: Any) -> Iterator[LiveServer]:
     """Start a server on a free port; stop it at the end. `options` are those of the process."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("OWNWARE_")}
     command = [*command, "serve", "--port", "0", "--data-dir", str(data_dir), *flags]
     with tempfile.TemporaryFile("w+") as log:
-        options = {"env": environment, **options}
+        options = {"env": server_environment(), **options}
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, **options)
         try:
             greeting = _greeting(process)

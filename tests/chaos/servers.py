@@ -15,7 +15,7 @@ from typing import IO, Any
 import httpx2
 
 from benchmarks.runs.process_status import status_bytes
-from tests.live import COMMAND
+from tests.live import COMMAND, server_environment
 
 KEY = {"Authorization": "Bearer any"}
 START_SECONDS, TASK_SECONDS, STOP_SECONDS = 90, 60, 20
@@ -38,12 +38,11 @@ class ChaosServer:
             probe.bind(("127.0.0.1", 0))
             self.url = f"http://127.0.0.1:{probe.getsockname()[1]}"
         port = self.url.rpartition(":")[2]
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("OWNWARE_")}
         self.process = subprocess.Popen(
             [*COMMAND, "serve", "--port", port, "--data-dir", str(data_dir), "--weights", "embedded", *flags],
             stdout=log,
             stderr=subprocess.STDOUT,
-            env={**inherited, **environment},
+            env=server_environment(**environment),
             start_new_session=True,
             **options,
         )

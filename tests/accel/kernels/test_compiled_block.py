@@ -65,6 +65,7 @@ def test_other_kernels_compute_the_same_where_none_rounds_less() -> None:
     assert differences(transformer_of(), CompiledBlocks("eager", kernels)) < 2e-6
 
 
+@pytest.mark.slow
 def test_bfloat16_differs_by_its_rounding_only() -> None:
     assert differences(transformer_of(dtype=torch.bfloat16), CompiledBlocks("eager")) < 0.05
 
@@ -78,8 +79,9 @@ def test_one_graph_computes_what_the_separate_kernels_do_for_all_blocks_and_shap
 
 @pytest.mark.parametrize(
     ("precision", "graphs"),
-    [("fp8", 1), pytest.param("int8", 2, marks=pytest.mark.slow), pytest.param("nf4", 1, marks=pytest.mark.slow)],
+    [("fp8", 1), ("int8", 2), ("nf4", 1)],
 )
+@pytest.mark.slow
 def test_quantized_blocks_are_compiled_too(precision: QuantizedPrecision, graphs: int) -> None:
     """int8 has a graph for few rows, which it pads."""
     torch.compiler.reset()

@@ -37,8 +37,14 @@ def test_it_is_small_and_complete() -> None:
     ("prompt", "background", "colour", "place"),
     [
         ("a large red circle at the top left on a white background", "white", "red", "top left"),
-        ("a large yellow star at the center on a blue background", "blue", "yellow", "center"),
-        ("green background, a large black square at the bottom right", "green", "black", "bottom right"),
+        pytest.param(
+            *("a large yellow star at the center on a blue background", "blue", "yellow", "center"),
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            *("green background, a large black square at the bottom right", "green", "black", "bottom right"),
+            marks=pytest.mark.slow,
+        ),
         ("红色背景，中央有一个大白色圆形", "red", "white", "center"),
     ],
 )
@@ -50,7 +56,10 @@ def test_the_prompt_decides_background_colour_and_place(
     assert (detect_background(picture), largest.colour, largest.place) == (background, colour, place)
 
 
-@pytest.mark.parametrize("size", [(320, 192), (192, 320), (1024, 768)])
+@pytest.mark.parametrize(
+    "size",
+    [(320, 192), pytest.param((192, 320), marks=pytest.mark.slow), pytest.param((1024, 768), marks=pytest.mark.slow)],
+)
 def test_other_sizes_and_aspects(renderer: Renderer, size: tuple[int, int]) -> None:
     picture = renderer.render("a large red circle at the center on a white background", 1, RenderOptions(8, 4.0, *size))
     assert picture.shape == (size[1], size[0], 3)
@@ -72,7 +81,7 @@ def test_the_lora_draws_outlines(renderer: Renderer) -> None:
     assert (detect_background(outlined), detect_things(outlined)[0].colour) == ("white", "blue")
 
 
-@pytest.mark.parametrize("shape", ["cross", "square"])
+@pytest.mark.parametrize("shape", ["cross", pytest.param("square", marks=pytest.mark.slow)])
 def test_the_controlnet_fills_edges(renderer: Renderer, tmp_path: Path, shape: str) -> None:
     row = load_catalog().with_embedded_weights().find_controlnet("edges")
     assert isinstance(row, Adapter)

@@ -27,11 +27,21 @@ def catalog(weights: Path) -> Catalog:
     return Catalog((replace(load_catalog().entries[0], weights=str(weights)),))
 
 
-@pytest.fixture(scope="module", params=["resident", "streamed"])
-def writer(catalog: Catalog, request: pytest.FixtureRequest) -> Iterator[ImageWriter]:
-    options = DEFAULT_OPTIONS if request.param == "resident" else ModelOptions(streamed_blocks=1, tables=True)
-    with contextlib.closing(ImageWriter("cpu", catalog, options)) as writer:
+@pytest.fixture(scope="module")
+def resident(catalog: Catalog) -> Iterator[ImageWriter]:
+    with contextlib.closing(ImageWriter("cpu", catalog, DEFAULT_OPTIONS)) as writer:
         yield writer
+
+
+@pytest.fixture(scope="module")
+def streamed(catalog: Catalog) -> Iterator[ImageWriter]:
+    with contextlib.closing(ImageWriter("cpu", catalog, ModelOptions(streamed_blocks=1, tables=True))) as writer:
+        yield writer
+
+
+@pytest.fixture(scope="module", params=["resident", "streamed"])
+def writer(request: pytest.FixtureRequest) -> ImageWriter:
+    return request.getfixturevalue(request.param)
 
 
 @pytest.mark.parametrize("solver", ["euler", "heun", "dpmpp_2m"])
@@ -57,20 +67,20 @@ def test_images_together_have_the_bytes_of_each_alone(writer: ImageWriter, tmp_p
 
 @pytest.mark.parametrize(("device", "images"), [(None, 3), ("another device", 1)])
 def test_a_writer_uses_what_was_measured_on_its_device(
-    catalog: Catalog, writer: ImageWriter, tmp_path: Path, device: str | None, images: int
+    catalog: Catalog, resident: ImageWriter, tmp_path: Path, device: str | None, images: int
 ) -> None:
     path = tmp_path / "batching.json"
-    write_gains(path, BatchGains(device or writer.description, str(torch.__version__), (GAIN,)))
+    write_gains(path, BatchGains(device or resident.description, str(torch.__version__), (GAIN,)))
     with contextlib.closing(ImageWriter("cpu", catalog, DEFAULT_OPTIONS, path)) as measured:
         assert measured.images_together(RenderJob(1, REQUEST, PNG, ())) == images
-    assert writer.images_together(RenderJob(1, REQUEST, PNG, ())) == 1
+    assert resident.images_together(RenderJob(1, REQUEST, PNG, ())) == 1
 
 
 def test_a_batch_is_as_large_as_the_memory(
-    catalog: Catalog, writer: ImageWriter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    catalog: Catalog, resident: ImageWriter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "batching.json"
-    write_gains(path, BatchGains(writer.description, str(torch.__version__), (GAIN,)))
+    write_gains(path, BatchGains(resident.description, str(torch.__version__), (GAIN,)))
     work, plan = workload_of(REQUEST, catalog.entries[0]), resident_plan("bf16")
     two = Admission(plan, Workload(), 0).expected_peak(replace(work, results=2))
     with contextlib.closing(ImageWriter("cpu", catalog, DEFAULT_OPTIONS, path)) as small:
