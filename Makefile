@@ -21,7 +21,7 @@ test test-all test-chaos coverage test-clients test-browser: export OMP_NUM_THRE
 # Without compiled files, each process and each server that a test starts would compile every module anew.
 test test-all test-chaos coverage test-clients test-browser: export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: serve test test-all test-chaos coverage test-clients test-browser test-from-outside check bench bench-check bench-caches embedded embedded-all profile clean
+.PHONY: serve test test-all durations test-chaos coverage test-clients test-browser test-from-outside check bench bench-check bench-caches embedded embedded-all profile clean
 
 serve: $(VENV)/.serve
 	@exec $(BIN)/ownware serve $(ARGS)
@@ -31,6 +31,13 @@ test: $(VENV)/.test
 
 test-all: $(VENV)/.test
 	$(PYTEST) -m "not clients and not chaos and not browser" --hypothesis-profile thorough $(ARGS)
+
+# Writes the tables of the page on tests anew. Other programs would be in its seconds.
+durations: export OMP_NUM_THREADS := 1
+durations: export PYTHONDONTWRITEBYTECODE :=
+durations: $(VENV)/.test
+	$(PYTEST) -m "not clients and not chaos and not browser" --hypothesis-profile thorough --junitxml build/tests.xml $(ARGS)
+	$(BIN)/python -m tests.durations --junit build/tests.xml --page docs/explanation/testing.md
 
 # Two servers at a time. Each waits for a bounded time, so a server that hangs fails its test.
 test-chaos: $(VENV)/.test

@@ -1,7 +1,6 @@
 """A folder of pictures of many formats is edited by a command that is killed twice on the way."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from PIL import Image
 
 from ownware.batch.manifest import NAME
 from ownware.receipt_files import read_source
+from tests.live import server_environment
 from tests.odd_images import shows_scene
 
 pytestmark = [pytest.mark.chaos, pytest.mark.slow]
@@ -40,8 +40,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def start(folder: Path) -> subprocess.Popen[bytes]:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("OWNWARE_")}
-    environment |= {"OWNWARE_DATA_DIR": str(folder / "data")}
+    environment = server_environment(OWNWARE_DATA_DIR=str(folder / "data"))
     command = [sys.executable, "-m", "ownware", *EDIT, *SMALL]
     return subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
