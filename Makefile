@@ -41,7 +41,7 @@ durations: $(VENV)/.test
 
 # Two servers at a time. Each waits for a bounded time, so a server that hangs fails its test.
 test-chaos: $(VENV)/.test
-	$(BIN)/python -m pytest tests/chaos -m chaos --numprocesses 2 $(ARGS)
+	$(BIN)/python -m pytest tests/chaos -m chaos --numprocesses 2 --dist worksteal $(ARGS)
 
 # Of lines and branches, in all processes.
 coverage: $(VENV)/.test

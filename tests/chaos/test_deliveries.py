@@ -14,7 +14,7 @@ from tests.chaos.figures import record, repeats
 from tests.chaos.servers import KEY, TASK_SECONDS, ChaosServer, chaos_server
 from tests.receivers import Receiver, receiver
 
-pytestmark = pytest.mark.chaos
+pytestmark = [pytest.mark.chaos, pytest.mark.slow]
 
 KILLS = 5
 TASKS_A_KILL = 5

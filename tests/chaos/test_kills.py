@@ -17,7 +17,7 @@ from tests.chaos.figures import record, repeats
 from tests.chaos.servers import ChaosServer, chaos_server
 from tests.chaos.test_tasks import enqueue
 
-pytestmark = pytest.mark.chaos
+pytestmark = [pytest.mark.chaos, pytest.mark.slow]
 
 CLIENTS = 4
 WORKER_KILLS, SERVER_KILLS = 20, 10
