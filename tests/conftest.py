@@ -76,3 +76,11 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[LiveServer]":
 
     with live_server(tmp_path_factory.mktemp("live") / "data", "--api-keys", API_KEY) as server:
         yield server
+
+
+@pytest.fixture
+def plain_servers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Servers that the code under test starts have the packages of a plain installation, as those of `live` have."""
+    from tests.live import server_environment
+
+    monkeypatch.setenv("PYTHONPATH", server_environment()["PYTHONPATH"])

@@ -96,6 +96,7 @@ def test_a_stall_is_the_longest_answer() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("plain_servers")
 def test_a_real_server() -> None:
     figures = measure(post(lambda: task(lora=[1] * 1000)))
     assert figures.keys() == {"stall_ms", "peak_mb", "decoders_mb"}

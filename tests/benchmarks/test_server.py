@@ -58,6 +58,7 @@ async def test_acknowledgements_are_timed_behind_a_long_task(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("plain_servers")
 async def test_a_real_server(tmp_path: Path) -> None:
     with run_server(str(tmp_path)) as server:
         async with httpx2.AsyncClient(base_url=server.url, timeout=120) as client:

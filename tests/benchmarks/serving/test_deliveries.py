@@ -48,6 +48,7 @@ async def test_delays_count_from_the_end_of_the_render(tmp_path: Path, kind: Kin
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("plain_servers")
 async def test_a_real_server(tmp_path: Path) -> None:
     with run_server(str(tmp_path), "--allow-private-urls") as server:
         async with httpx2.AsyncClient(base_url=server.url, timeout=120) as web:

@@ -32,6 +32,7 @@ async def test_a_client_that_does_not_wait_is_an_error(monkeypatch: pytest.Monke
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("plain_servers")
 async def test_a_real_server_holds_lines_in_every_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(held_lines, "PROBES", 5)
     monkeypatch.setattr(held_lines, "KEPT_SECONDS", 0.1)
