@@ -12,7 +12,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.live import live_server
+from tests.live import PLAIN_INSTALL, live_server
 from tests.server.conftest import new_task
 from tests.sources import ROOT, packages_needed
 
@@ -44,7 +44,7 @@ def place(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, An
     (site / "dependencies.pth").write_text(sysconfig.get_path("purelib"))
     (folder / "work").mkdir()
     path = os.pathsep.join((str(python.parent), ENVIRONMENT["PATH"]))
-    return {"cwd": folder / "work", "env": ENVIRONMENT | {"PATH": path}}
+    return {"cwd": folder / "work", "env": ENVIRONMENT | {"PATH": path, "PYTHONPATH": str(PLAIN_INSTALL)}}
 
 
 def run(*command: str | Path, **options: Any) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi.utils import create_model_field
 from starlette.testclient import TestClient
 
 from pipelines.catalog.catalog import Catalog, load_catalog
@@ -35,8 +36,9 @@ def _fast_servers() -> Iterator[None]:
         patch.setattr("server.database.SYNCHRONOUS", "OFF")
         # Starting a process for each test's pictures would take most of the time of the tests.
         patch.setattr("server.app.DecoderPool", InProcessDecoders)
-        # The page is the same in all of them, and compressing its files takes a tenth of making an application.
+        # The page and the fields of answers are the same in all of them, and take half of making an application.
         patch.setattr("server.app.load_static_files", functools.cache(load_static_files))
+        patch.setattr("fastapi.routing.create_model_field", functools.cache(create_model_field))
         yield
 
 
