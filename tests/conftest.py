@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
 # Read when torch is loaded. The suite runs a process per core, whose threads would only wait for each other.
@@ -11,6 +12,14 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 # Nearly all that is imported stays: scanning it for garbage takes a quarter of the imports and a tenth of the tests.
 gc.disable()
+
+# An error in the log would be drawn with all its local variables, which takes seconds and which nobody reads.
+structlog.configure(
+    [
+        structlog.processors.add_log_level,
+        structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
+    ]
+)
 
 
 @pytest.hookimpl(trylast=True)

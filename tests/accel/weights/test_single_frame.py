@@ -24,7 +24,7 @@ def random_tensor(*shape: int) -> torch.Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(1))
 
 
-@pytest.mark.parametrize(("height", "width"), [(32, 32), (48, 80)])
+@pytest.mark.parametrize(("height", "width"), [(32, 48), pytest.param(48, 80, marks=pytest.mark.slow)])
 def test_encoding_equals_the_video_vae(
     video_vae: AutoencoderKLQwenImage, image_vae: SingleFrameVae, height: int, width: int
 ) -> None:
@@ -34,7 +34,7 @@ def test_encoding_equals_the_video_vae(
     torch.testing.assert_close(image_vae.encode(pixels), expected, atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize(("height", "width"), [(4, 4), (6, 10)])
+@pytest.mark.parametrize(("height", "width"), [(4, 6), pytest.param(6, 10, marks=pytest.mark.slow)])
 def test_decoding_equals_the_video_vae(
     video_vae: AutoencoderKLQwenImage, image_vae: SingleFrameVae, height: int, width: int
 ) -> None:
