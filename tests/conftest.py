@@ -36,8 +36,8 @@ def pytest_collection_finish() -> None:
 
 # `make test-all` takes the thorough profile. Deadlines and slowness would tell how busy the machine is.
 relaxed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
-settings.register_profile("fast", relaxed, max_examples=25)
-settings.register_profile("thorough", relaxed, max_examples=100)
+settings.register_profile("fast", relaxed, max_examples=10)
+settings.register_profile("thorough", relaxed, max_examples=60)
 settings.load_profile("fast")
 
 if TYPE_CHECKING:

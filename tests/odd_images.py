@@ -8,6 +8,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import cv2
@@ -101,8 +102,13 @@ def with_empty_scans(jpeg: bytes, number: int) -> bytes:
     return jpeg[:place] + scan * number + jpeg[place:]
 
 
-def shows_scene() -> Iterator[OddImage]:
+@cache
+def shows_scene() -> tuple[OddImage, ...]:
     """Files that every viewer shows as the scene."""
+    return tuple(_shows_scene())
+
+
+def _shows_scene() -> Iterator[OddImage]:
     image, p3 = scene(), p3_profile()
     yield from _modes(image)
     yield from _orientations(image)

@@ -34,6 +34,11 @@ SPECIAL: dict[CacheName, CachePlan] = {
 PLANS = {name: SPECIAL.get(name, CachePlan(name, 0.4, 1, 50, 2)) for name in STRATEGIES}
 FB = PLANS["fbcache"]
 EACH = pytest.mark.parametrize("plan", PLANS.values(), ids=PLANS)
+# What the loop does whatever the strategy: two are fast. The strategies themselves are in the tests of `accel`.
+TWO = ("fbcache", "teacache")
+TWO_FAST = pytest.mark.parametrize(
+    "plan", [pytest.param(plan, id=name, marks=[pytest.mark.slow] * (name not in TWO)) for name, plan in PLANS.items()]
+)
 
 Uncached = Callable[..., torch.Tensor]
 
@@ -131,7 +136,7 @@ def test_the_two_forwards_of_a_heun_step_have_each_a_memory(model: LoadedModel) 
         assert len(pattern) == (12, 11)[evaluation]
 
 
-@EACH
+@TWO_FAST
 def test_others_do_not_show(model: LoadedModel, plan: CachePlan) -> None:
     alone = [ended(begun(model, wide(plan), seed=seed, true_cfg_scale=1.0)) for seed in (1, 2)]
     together = [begun(model, wide(plan), seed=seed, true_cfg_scale=1.0) for seed in (1, 2)]
@@ -176,14 +181,14 @@ def blockwise(model: LoadedModel, use: ControlUse, tmp_path_factory: pytest.Temp
 
 
 class TestControlNets:
-    @EACH
+    @TWO_FAST
     def test_a_threshold_of_zero_is_no_cache(
         self, model: LoadedModel, uncached: Uncached, two: tuple[ControlUse, ControlUse], plan: CachePlan
     ) -> None:
         cached = ended(begun(model, replace(plan, threshold=0.0), controls=two))
         assert torch.equal(cached, uncached(controls=two))
 
-    @EACH
+    @TWO_FAST
     def test_a_threshold_of_zero_is_no_cache_for_blockwise_nets(
         self, model: LoadedModel, uncached: Uncached, use: ControlUse, blockwise: ControlUse, plan: CachePlan
     ) -> None:
@@ -192,7 +197,7 @@ class TestControlNets:
         assert torch.equal(cached, uncached(controls=both))
         assert not torch.equal(cached, uncached(controls=(use,)))
 
-    @EACH
+    @TWO_FAST
     def test_a_blockwise_net_runs_behind_the_blocks_that_run(
         self, model: LoadedModel, blockwise: ControlUse, plan: CachePlan
     ) -> None:
@@ -208,7 +213,7 @@ class TestControlNets:
             handle.remove()
         assert runs == report(state).blocks_run
 
-    @EACH
+    @TWO_FAST
     def test_a_net_is_run_where_a_block_is_and_once_for_both_branches(
         self, model: LoadedModel, use: ControlUse, plan: CachePlan
     ) -> None:
@@ -221,7 +226,7 @@ class TestControlNets:
             blocks = set(range(12))
         assert runs == sorted(blocks)
 
-    @EACH
+    @TWO_FAST
     def test_the_first_step_after_a_change_is_computed(
         self, model: LoadedModel, use: ControlUse, plan: CachePlan
     ) -> None:
@@ -239,7 +244,7 @@ def lora(model: LoadedModel, tmp_path_factory: pytest.TempPathFactory) -> LoraUs
     return LoraUse("lora", write(path, named(random_adapter(model.checkpoint.transformer, 1))))
 
 
-@EACH
+@TWO_FAST
 def test_a_lora_is_in_what_is_computed(model: LoadedModel, uncached: Uncached, plan: CachePlan, lora: LoraUse) -> None:
     given: dict[str, Any] = {"loras": (lora,), "true_cfg_scale": 1.0}
     cached = ended(begun(model, replace(plan, threshold=0.0), **given))
@@ -249,7 +254,7 @@ def test_a_lora_is_in_what_is_computed(model: LoadedModel, uncached: Uncached, p
     assert not any(module._forward_hooks for module in model.checkpoint.transformer.modules())
 
 
-@EACH
+@TWO_FAST
 @pytest.mark.parametrize("masked", [False, True])
 def test_with_a_seed_image_the_executed_steps_count(
     model: LoadedModel, uncached: Uncached, reference: Reference, plan: CachePlan, masked: bool

@@ -48,7 +48,7 @@ def test_where_nothing_is_reused_a_prediction_is_exact(
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-@pytest.mark.parametrize("max_run", [1, 5])
+@pytest.mark.parametrize("max_run", [1, pytest.param(5, marks=pytest.mark.slow)])
 def test_where_the_gate_alone_decides_a_prediction_is_exact(
     trained: Checkpoint, trace: Trace, strategy: TracedStrategy, max_run: int
 ) -> None:
@@ -57,7 +57,7 @@ def test_where_the_gate_alone_decides_a_prediction_is_exact(
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-@pytest.mark.parametrize("threshold", [0.2, 0.4])
+@pytest.mark.parametrize("threshold", [0.2, pytest.param(0.4, marks=pytest.mark.slow)])
 def test_a_prediction_is_exact_up_to_the_first_reused_step_and_close_after_it(
     trained: Checkpoint, trace: Trace, strategy: TracedStrategy, threshold: float
 ) -> None:

@@ -56,7 +56,7 @@ def test_a_large_picture_is_registered_at_half_its_size() -> None:
     assert corner_error(found, Drift(-9.0, 5.5, 1.015), 900, 1000) < 0.3
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", [0, 1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (2, 3, 4))])
 def test_another_picture_does_not_match(seed: int) -> None:
     assert register(texture(*SIZE, seed=seed), texture(*SIZE, seed=seed + 100)) is None
 
