@@ -56,6 +56,7 @@ def differences(transformer: QwenImageTransformer2DModel, blocks: BlockForward) 
     return largest
 
 
+@pytest.mark.slow
 def test_references_that_count_as_clean() -> None:
     assert differences(transformer_of(zero_cond_t=True), CompiledBlocks("eager")) < 2e-6
 

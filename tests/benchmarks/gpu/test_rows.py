@@ -35,6 +35,7 @@ def test_every_row_can_be_measured(bench: Bench) -> None:
     assert found["profile of one step"]["by_class"]["products"] > 0
 
 
+@pytest.mark.slow
 def test_a_compiled_row_runs_the_compiled_blocks(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.compiler.reset()  # another test may have compiled the same graph
     monkeypatch.setitem(bench._compiled, SEPARATE, CompiledBlocks("eager"))
