@@ -30,12 +30,6 @@ def uses(checkpoint: Checkpoint, tmp_path: Path) -> list[LoraUse]:
     return [LoraUse(str(number), path, 0.7 - number) for number, path in enumerate(files)]
 
 
-@pytest.fixture(scope="module")
-def compiled() -> CompiledBlocks:
-    """Its graph has additions of any rank, and takes seconds."""
-    return CompiledBlocks("eager")
-
-
 def rendered(checkpoint: Checkpoint, loras: LoraSet) -> torch.Tensor:
     generator = torch.Generator().manual_seed(7)
     noise, cond = torch.randn(1, 6, 64, generator=generator), torch.randn(1, 7, 32, generator=generator)
@@ -45,15 +39,13 @@ def rendered(checkpoint: Checkpoint, loras: LoraSet) -> torch.Tensor:
     return state.latents
 
 
-@pytest.mark.parametrize("number", [slice(1, 2), slice(2)])
-def test_they_do_what_the_hooks_do(
-    checkpoint: Checkpoint, compiled: CompiledBlocks, uses: list[LoraUse], number: slice
-) -> None:
-    in_graphs = replace(checkpoint, compiled=compiled)
-    hooks, added = (select_loras(uses[number], LoadedModel(each)) for each in (checkpoint, in_graphs))
+@pytest.mark.parametrize("number", [pytest.param(slice(1, 2), marks=pytest.mark.slow), slice(2)])
+def test_they_do_what_the_hooks_do(checkpoint: Checkpoint, uses: list[LoraUse], number: slice) -> None:
+    compiled = replace(checkpoint, compiled=CompiledBlocks("eager"))
+    hooks, added = (select_loras(uses[number], LoadedModel(each)) for each in (checkpoint, compiled))
     assert (hooks.low_rank, added.low_rank is None) == (None, False)
     plain = rendered(checkpoint, LoraSet())
-    expected, found = rendered(checkpoint, hooks), rendered(in_graphs, added)
+    expected, found = rendered(checkpoint, hooks), rendered(compiled, added)
     assert (expected - plain).abs().max() > 1e-2
     assert torch.allclose(expected, found, atol=1e-5)
 
