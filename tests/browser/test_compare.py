@@ -87,6 +87,16 @@ def test_another_picture_of_the_page_is_chosen_and_both_zoom_together(make: Page
     assert "scale(" in transforms[0]
 
 
+def test_a_picture_of_the_gallery_is_chosen(make: Page, server: LiveServer) -> None:
+    first, second = render(server), render(server, seed=8, positivePrompt="a small gallery picture")
+    look(make, server, first)
+    make.get_by_role("button", name="Compare", exact=True).click()
+    make.get_by_role("button", name="From the gallery").click()
+    make.locator(".picker .tile", has_text="a small gallery picture").first.get_by_role("button").click()
+    expect(make).to_have_url(re.compile(f"with={second}"))
+    expect(make.locator("[data-compared=prompt]")).to_contain_text("a small gallery picture")
+
+
 def test_a_task_that_fails_says_why(make: Page, console: Console, server: LiveServer) -> None:
     console.allow("status of 400")
     file = render(server)

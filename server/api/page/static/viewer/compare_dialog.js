@@ -1,11 +1,13 @@
-// The dialog that chooses what a picture is compared with: another picture of this page, or itself with other settings.
+// The dialog that chooses what a picture is compared with: another picture of this page or of the gallery,
+// or itself with other settings.
 
-import { imageAddress } from "../api.js";
+import { imageAddress, imageFile } from "../api.js";
 import { h, icon } from "../dom.js";
 import { completeTask } from "../drafts.js";
 import { CACHES } from "../form/caches.js";
 import { field } from "../form/controls.js";
 import { loadSchedulers } from "../form/output.js";
+import { pickImage } from "../gallery/picker.js";
 import { t } from "../i18n.js";
 import { loadInfo } from "../info.js";
 import { showError } from "../messages.js";
@@ -18,12 +20,17 @@ export async function openCompareDialog(shown, { pick, sent }) {
   const [, schedulers] = await Promise.all([loadInfo(), loadSchedulers()]);
   const settings = entry || answer ? settingsOf(entry, item, answer) : null;
   const close = () => dialog.close();
+  const pickFromGallery = async () => {
+    close();
+    const image = await pickImage();
+    if (image) pick(imageFile(image.imageURL));
+  };
   const others = allPictures().filter(({ file }) => file !== shown.file);
   const dialog = h(
     "dialog",
     { class: "compare stack", "aria-labelledby": "compare-title", onclose: () => dialog.remove() },
     h("div", { class: "row" }, h("h2", { id: "compare-title", class: "grow" }, t("compare.with")), h("button", { type: "button", class: "quiet square", "aria-label": t("shell.dismiss"), onclick: close }, icon("close"))),
-    h("section", { class: "stack tight" }, h("h3", {}, t("compare.picture")), others.length ? pictureGrid(others, (file) => (close(), pick(file))) : h("p", { class: "muted small" }, t("compare.noPicture"))),
+    h("section", { class: "stack tight" }, h("div", { class: "row" }, h("h3", { class: "grow" }, t("compare.picture")), h("button", { type: "button", onclick: pickFromGallery }, t("gallery.pick"))), others.length ? pictureGrid(others, (file) => (close(), pick(file))) : h("p", { class: "muted small" }, t("compare.noPicture"))),
     settings && h("section", { class: "stack tight" }, h("h3", {}, t("compare.settings")), settings.missing ? h("p", { class: "muted small" }, t("compare.missing")) : settingsForm(settings.draft, schedulers, (draft) => (close(), sent(runTask(completeTask(draft)))))),
   );
   document.body.append(dialog);
