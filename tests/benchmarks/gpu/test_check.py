@@ -3,6 +3,7 @@ from typing import Any
 import pytest
 
 from benchmarks.gpu.check import Change, NothingToCompare, compare_lines
+from benchmarks.gpu.switches import FIRST_LENGTH, KNOWN_LENGTH
 
 
 def line(row: str, card: str = "H100", **figures: Any) -> dict[str, Any]:
@@ -13,6 +14,13 @@ def test_rows_of_the_same_card_are_compared() -> None:
     committed = [line("ours", seconds_per_step=0.2, seconds=10.0), line("ours", card="H200", seconds=1.0), line("edit")]
     new = [line("ours", seconds_per_step=0.22, seconds=2.2), line("edit", seconds=3.0), line("fp8", seconds=1.0)]
     assert compare_lines(committed, new) == [Change("ours", 0.2, 0.22)]
+
+
+@pytest.mark.parametrize("row", [FIRST_LENGTH, KNOWN_LENGTH])
+def test_a_single_call_is_too_unsteady_to_compare(row: str) -> None:
+    committed = [line("ours", seconds=1.0), line(row, seconds=0.01)]
+    new = [line("ours", seconds=1.0), line(row, seconds=0.02)]
+    assert compare_lines(committed, new) == [Change("ours", 1.0, 1.0)]
 
 
 @pytest.mark.parametrize(("now", "lost"), [(0.19, False), (0.2, False), (0.209, False), (0.211, True)])
