@@ -37,12 +37,13 @@ from server.api.services import Services
 from server.api.watching.event_writer import EventWriter, ItemWriter
 from server.api.wavespeed.surface import WaveSpeedSurface
 from server.api.webhooks.courier import WebhookCourier
+from server.api.webhooks.picture_courier import PictureWebhookCourier
 from server.connections.bodies import GuardBodies
 from server.connections.body_budget import BodyBudget
 from server.database import Database
 from server.delivery import outbox as outbox_tables
-from server.delivery.dispatcher import Courier, Dispatcher
-from server.delivery.outbox import Kind, Outbox
+from server.delivery.dispatcher import Couriers, Dispatcher
+from server.delivery.outbox import Outbox
 from server.delivery.sender import Sender
 from server.errors import ApiError
 from server.extras import DETECTOR, is_installed
@@ -81,6 +82,7 @@ from server.tasks.migrations import MIGRATIONS
 from server.tasks.options import SafetyOptions, TaskOptions
 from server.tasks.pictures import picture_tasks
 from server.tasks.pictures.picture_tasks import PictureTasks
+from server.tasks.pictures.picture_uploads import PictureUploads
 from server.tasks.submit import TaskService
 from server.tasks.task_ids import IdClaims, TaskIds
 from server.tasks.watching import TaskWatch
@@ -218,16 +220,22 @@ def _open_tracer(settings: Settings) -> "OtelTracer | None":
     return OtelTracer()
 
 
-def _couriers(
-    settings: Settings, services: Services, surfaces: Sequence[Surface], tracer: Tracer
-) -> dict[Kind, Courier]:
+def _couriers(settings: Settings, services: Services, surfaces: Sequence[Surface], tracer: Tracer) -> Couriers:
     """What sends each kind. A dialect that is no longer served still renders the webhooks of its tasks."""
-    sender, store, recorder = services.sender, services.jobs, services.queue.recorder
+    sender, outbox, timeout = services.sender, services.outbox, settings.webhook_timeout
+    recorder = services.queue.recorder
     writers = {surface.name: surface.webhooks for surface in surfaces if surface.webhooks is not None}
-    return {
-        "webhook": WebhookCourier(sender, services.outbox, store, writers, settings.webhook_timeout, tracer),
-        "upload": UploadCourier(sender, store, services.media, recorder, settings.upload_timeout, tracer),
-    }
+    (pictures,) = (surface.webhooks for surface in surfaces if isinstance(surface, RunwareSurface))
+    return Couriers(
+        jobs={
+            "webhook": WebhookCourier(sender, outbox, services.jobs, writers, timeout, tracer),
+            "upload": UploadCourier(sender, services.jobs, services.media, recorder, settings.upload_timeout, tracer),
+        },
+        tasks={
+            "webhook": PictureWebhookCourier(sender, outbox, services.pictures, pictures, timeout, tracer),
+            "upload": services.picture_uploads,
+        },
+    )
 
 
 def _services(
@@ -280,6 +288,7 @@ def _services(
         observer=counters,
         tracer=tracer,
     )
+    pictures = PictureTasks(database, scopes, dispatcher.wake)
     services = Services(
         public_url=settings.public_url,
         max_body=max_body,
@@ -301,7 +310,8 @@ def _services(
         tasks=TaskService(ids, queue, inputs, sender, options, scopes, tracer),
         watch=TaskWatch(queue),
         scopes=scopes,
-        pictures=PictureTasks(database, scopes),
+        pictures=pictures,
+        picture_uploads=PictureUploads(sender, pictures, media, queue, settings.upload_timeout, tracer),
         loras=LoraLibrary(catalog, database, settings.data_dir / "loras", settings.lora_dir),
         image_fetcher=image_fetcher,
         lora_fetcher=lora_fetcher,

@@ -14,6 +14,7 @@ from server.api.access.client import Client
 from server.delivery.targets import Post, Webhook
 from server.errors import ApiError, Failure
 from server.jobs.job import Job, Result
+from server.tasks.pictures.picture_tasks import PictureTask
 from server.tasks.spec import TaskSpec
 
 Request = TypeVar("Request", contravariant=True)
@@ -60,6 +61,14 @@ class WebhookWriter(Protocol):
 
     async def write(self, notice: Notice) -> Post:
         """The body and the headers of a request, with the dialect's signature if it has one."""
+        ...
+
+
+class PictureWriter(Protocol):
+    """Renders the webhooks of a dialect's picture tasks."""
+
+    async def write_picture(self, notice_id: str, sent: int, task: PictureTask) -> Post:
+        """The request that tells of an ended task. `sent` is the time of the try, as in a `Notice`."""
         ...
 
 

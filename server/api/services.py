@@ -21,6 +21,7 @@ from server.tasks.endings.deadlines import Deadlines
 from server.tasks.lora_library import LoraLibrary
 from server.tasks.options import TaskOptions
 from server.tasks.pictures.picture_tasks import PictureTasks
+from server.tasks.pictures.picture_uploads import PictureUploads
 from server.tasks.submit import TaskService
 from server.tasks.task_ids import TaskIds
 from server.tasks.watching import TaskWatch
@@ -51,6 +52,7 @@ class Services:
     watch: TaskWatch
     scopes: CancelScopes
     pictures: PictureTasks
+    picture_uploads: PictureUploads
     loras: LoraLibrary
     image_fetcher: Fetcher
     lora_fetcher: Fetcher

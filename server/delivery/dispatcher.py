@@ -11,6 +11,7 @@ import sqlite3
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 import structlog
@@ -42,6 +43,18 @@ class Courier(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Couriers:
+    """What sends the rows of jobs, and those of tasks that are no jobs, by their kinds."""
+
+    jobs: Mapping[Kind, Courier]
+    tasks: Mapping[Kind, Courier]
+
+    def of(self, delivery: Delivery) -> Courier:
+        """What sends a row."""
+        return (self.tasks if delivery.job_id is None else self.jobs)[delivery.kind]
+
+
 class Observer(Protocol):
     """Is told of every row that ends."""
 
@@ -56,7 +69,7 @@ class Dispatcher:
     def __init__(self, outbox: Outbox, observer: Observer) -> None:
         self._outbox = outbox
         self._observer = observer
-        self._couriers: Mapping[Kind, Courier] = {}
+        self._couriers = Couriers({}, {})
         self._waking = asyncio.Event()
         self._busy: dict[int, asyncio.Task[None]] = {}
         self._hosts: Counter[str] = Counter()
@@ -66,7 +79,7 @@ class Dispatcher:
         """Look for rows now."""
         self._waking.set()
 
-    def open(self, couriers: Mapping[Kind, Courier]) -> None:
+    def open(self, couriers: Couriers) -> None:
         """Start to send. Rows of an earlier process are sent too."""
         self._couriers = couriers
         self._loop = asyncio.create_task(self._run())
@@ -114,7 +127,7 @@ class Dispatcher:
     async def _try(self, delivery: Delivery) -> Callable[[], Awaitable[None]]:
         """Send a row once, and return what stores how it went."""
         try:
-            await self._couriers[delivery.kind].send(delivery)
+            await self._couriers.of(delivery).send(delivery)
         except DeliveryFailed as failure:
             reason, final = failure.reason, failure.final
         except Exception:
@@ -128,7 +141,7 @@ class Dispatcher:
         return lambda: self._outbox.retry(delivery, due, reason)
 
     async def _end(self, delivery: Delivery, error: str | None) -> None:
-        if not await self._couriers[delivery.kind].end(delivery, error):
+        if not await self._couriers.of(delivery).end(delivery, error):
             return
         self._observer.record_delivery(delivery.kind, delivered=error is None)
         if error is not None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from server.database import Database
+from server.delivery import uploads
 from server.delivery.outbox import Delivery, add_delivery, end_delivery, uploads_wait
 from server.errors import Failure, InferenceError
 from server.jobs.job import CANCELLED, Job, Result, State, Submission
@@ -25,8 +26,6 @@ T = TypeVar("T")
 
 # The running jobs that a worker has not ended. The others wait for uploads, and need no worker.
 _RENDERING = "state = 'running' AND held_end IS NULL"
-# Seconds between the tries of an upload, whose client waits: 4 tries within a minute, the shortest time of a client.
-UPLOAD_DELAYS = (1.0, 2.0, 4.0)
 # A job that is running when the process is killed runs once more at the next start.
 MAX_ATTEMPTS = 2
 ENDS_THE_SERVER = Failure(
@@ -177,7 +176,7 @@ class JobStore:
             job = self._table.read(connection, job_id)
             count_image(connection, job.submission.owner, time.time())
             if upload := job.submission.upload:
-                add_delivery(connection, job_id, "upload", result.index, upload.url, UPLOAD_DELAYS)
+                add_delivery(connection, job_id, "upload", result.index, upload.url, uploads.DELAYS)
             else:
                 tell_result(connection, job, result)
             return job
@@ -188,7 +187,7 @@ class JobStore:
         """The job of a row of the outbox. None when both are gone."""
 
         def work(connection: sqlite3.Connection) -> Job | None:
-            row = connection.execute("SELECT job_id FROM deliveries WHERE id = ?", (delivery.id,)).fetchone()
+            row = connection.execute("SELECT job_id FROM outbox WHERE id = ?", (delivery.id,)).fetchone()
             return self._table.read(connection, row["job_id"]) if row else None
 
         return await self._database.run(work)
@@ -200,9 +199,9 @@ class JobStore:
         """
 
         def work(connection: sqlite3.Connection) -> UploadEnd | None:
-            if not end_delivery(connection, delivery, error):
-                return None
             job_id = delivery.job_id
+            if job_id is None or not end_delivery(connection, delivery, error):
+                return None
             if failure is not None:
                 set_result_failure(connection, job_id, delivery.position, failure)
             job = self._table.read(connection, job_id)

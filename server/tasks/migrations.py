@@ -19,7 +19,7 @@ def collect_task_ids(connection: sqlite3.Connection) -> None:
         "INSERT OR IGNORE INTO task_ids (owner, task_id, kind, released) "
         "SELECT owner, lower(task_uuid), 'job', state IN ('failed', 'cancelled') FROM jobs"
     )
-    if connection.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'guides'").fetchone() is None:
+    if not _has_table(connection, "guides"):
         return
     connection.execute(
         "INSERT OR IGNORE INTO task_ids (owner, task_id, kind, expires) "
@@ -116,6 +116,22 @@ def keep_priorities(connection: sqlite3.Connection) -> None:
     _add_columns(connection, "jobs", priority="TEXT NOT NULL DEFAULT 'normal'")
 
 
+def deliver_pictures(connection: sqlite3.Connection) -> None:
+    """Before version 0.2: only jobs were delivered, in a table of another name."""
+    null = "TEXT NOT NULL DEFAULT 'null'"
+    _add_columns(connection, "picture_tasks", webhook=null, failure=null)
+    if not _has_table(connection, "deliveries"):
+        return
+    columns = "id, job_id, kind, position, message_id, url, host, delays, state, tries, due, error"
+    connection.execute(f"INSERT INTO outbox ({columns}) SELECT {columns} FROM deliveries")
+    connection.execute("DROP TABLE deliveries")
+
+
+def _has_table(connection: sqlite3.Connection, name: str) -> bool:
+    query = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"
+    return connection.execute(query, (name,)).fetchone() is not None
+
+
 def _add_columns(connection: sqlite3.Connection, table: str, **columns: str) -> None:
     """Add the columns that a table does not have: a new database has all of them before its first migration."""
     known = {row["name"] for row in connection.execute(f"PRAGMA table_info({table})")}
@@ -137,4 +153,5 @@ MIGRATIONS = (
     keep_traces,
     list_images,
     keep_priorities,
+    deliver_pictures,
 )

@@ -14,7 +14,6 @@ from pipelines.request import RenderRequest
 from server.delivery.sender import Sender
 from server.errors import (
     ApiError,
-    InvalidParameter,
     MediaError,
     NotFound,
     ServiceUnavailable,
@@ -31,6 +30,7 @@ from server.tasks.cancel_scopes import CancelScopes
 from server.tasks.options import TaskOptions
 from server.tasks.pictures.picture_rules import check_pictures
 from server.tasks.preparations import Preparations, read_spec, spec_text
+from server.tasks.receivers import check_receivers
 from server.tasks.resolve import assumed_request, to_request
 from server.tasks.spec import TaskSpec
 from server.tasks.task_ids import TaskIds
@@ -157,7 +157,9 @@ class TaskService:
         self._safety(spec)
         request = assumed_request(spec, self._options.profiles)
         await held.enter_async_context(self._queue.place(spec.owner, request, low=spec.priority == "low"))
-        await self._check_receivers(spec)
+        receivers = {"webhook": spec.webhook, "upload": spec.upload}
+        urls = {spec.parameter(path): target and target.url for path, target in receivers.items()}
+        await check_receivers(self._sender, urls)
         return request
 
     async def _prepare(self, spec: TaskSpec) -> None:
@@ -178,18 +180,6 @@ class TaskService:
             message = f"'{name}' needs the detector of the content check: {install_command('safety')}"
             raise TaskRejected(UnsupportedParameter(message, parameter=name))
         return options.action
-
-    async def _check_receivers(self, spec: TaskSpec) -> None:
-        """Raise `TaskRejected` for a webhook or an upload that could never be sent."""
-        targets = {"webhook": spec.webhook, "upload": spec.upload}
-        errors: list[ApiError] = []
-        for path, target in targets.items():
-            if target is not None and (reason := await self._sender.refusal(target.url)):
-                name = spec.parameter(path)
-                message = f"Invalid value for '{name}' parameter. The URL {reason}."
-                errors.append(InvalidParameter(name, message, details={"type": "string"}))
-        if errors:
-            raise TaskRejected(*errors)
 
     async def _resolve(self, spec: TaskSpec, texts: Mapping[str, str]) -> dict[str, Media]:
         """Pictures of a task, stored, by the paths of their texts. Raises `TaskRejected` with all that are unusable."""

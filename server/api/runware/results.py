@@ -4,10 +4,11 @@ Names the finished files. Reads none, and renders nothing.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from server.api.json_output.file_texts import FileText
-from server.api.runware.responses import Answer, Item, TaskRef, error_object
+from server.api.runware.responses import Answer, Item, TaskRef, error_object, refusal
 from server.api.runware.translate.spec import DIALECT
 from server.api.urls.image_urls import image_url
 from server.errors import ApiError, Failure, NotFound
@@ -78,15 +79,23 @@ async def job_answer(job: Job, media: MediaStore, base_url: str) -> Answer:
     return Answer(tuple(items), tuple(errors), warnings=job.submission.warnings)
 
 
-async def picture_answer(task: PictureTask, media: MediaStore, base_url: str, *, status: bool) -> Answer:
-    """The stored picture of an upload or a preprocessing task. Raises `NotFound` when it has been deleted.
+def picture_ref(task: PictureTask) -> TaskRef:
+    """The task of an upload or a preprocessing task."""
+    return TaskRef(task.task["taskType"], task.task["taskUUID"])
 
-    `status` adds the state of the task, as for `getResponse`.
+
+async def picture_answer(task: PictureTask, media: MediaStore, base_url: str, *, status: bool) -> Answer:
+    """The stored picture of an upload or a preprocessing task, or why it failed.
+
+    `status` adds the state of the task, as for `getResponse`. Raises `NotFound` when the picture has been deleted.
     """
-    wire = task.task
-    item: Item = TaskRef(wire["taskType"], wire["taskUUID"]).keys
-    if task.picture_uuid is None:
+    wire, ref = task.task, picture_ref(task)
+    item: Item = ref.keys
+    if task.picture_uuid is None or task.uploading:
         return Answer(data=(item | {"status": "processing"},))
+    if task.failure is not None:
+        told = {"status": "error"} if status else {}
+        return replace(refusal((task.failure,), ref), errors=(error_object(task.failure, ref) | told,))
     picture = await media.get(task.picture_uuid, owner=task.owner)
     if picture is None:
         raise NotFound("The image has expired.", code="imageNotFound")
@@ -99,7 +108,7 @@ async def picture_answer(task: PictureTask, media: MediaStore, base_url: str, *,
         item |= media_item("media", picture, "URL", base_url)
     else:
         item |= {"guideImageUUID": picture.uuid, "inputImageUUID": task.input_uuid}
-        item |= media_item("guideImage", picture, wire["outputType"], base_url)
-        if wire["includeCost"]:
+        item |= media_item("guideImage", picture, wire.get("outputType", "URL"), base_url)
+        if wire.get("includeCost"):
             item["cost"] = 0.0
     return Answer(data=(item,), warnings=task.warnings)

@@ -5,12 +5,13 @@ Knows no receiver and no retries.
 
 from server.api.dialect import Notice
 from server.api.json_output.file_texts import render_json
-from server.api.runware.responses import Item
-from server.api.runware.results import failure_item, image_item
+from server.api.runware.responses import Answer, Item, error_object
+from server.api.runware.results import failure_item, image_item, picture_answer, picture_ref
 from server.delivery.signatures import message_headers, standard_headers
 from server.delivery.targets import Post
 from server.errors import ApiError
 from server.media.store import MediaStore
+from server.tasks.pictures.picture_tasks import PictureTask
 
 
 class RunwareWebhooks:
@@ -22,11 +23,24 @@ class RunwareWebhooks:
 
     async def write(self, notice: Notice) -> Post:
         """`data` with one result, or `errors` with one failure."""
-        body = (await render_json(await self._body(notice))).encode()
+        return await self._post(notice.id, notice.time, await self._body(notice))
+
+    async def write_picture(self, notice_id: str, sent: int, task: PictureTask) -> Post:
+        """See `server.api.dialect.PictureWriter`."""
+        base_url = "" if task.webhook is None else task.webhook.base_url
+        try:
+            answer = await picture_answer(task, self._media, base_url, status=True)
+        except ApiError as error:
+            answer = Answer(errors=(error_object(error, picture_ref(task)) | {"status": "error"},))
+        key, items = ("errors", answer.errors) if answer.errors else ("data", answer.data)
+        return await self._post(notice_id, sent, {key: list(items)})
+
+    async def _post(self, notice_id: str, sent: int, item: Item) -> Post:
+        body = (await render_json(item)).encode()
         if self._key is None:
-            signed = message_headers(notice.id, notice.time)
+            signed = message_headers(notice_id, sent)
         else:
-            signed = standard_headers(self._key, notice.id, notice.time, body)
+            signed = standard_headers(self._key, notice_id, sent, body)
         return Post(body, {"Content-Type": "application/json", **signed})
 
     async def _body(self, notice: Notice) -> Item:

@@ -6,13 +6,14 @@ import pytest
 from server.database import Database
 from server.delivery import outbox as tables
 from server.delivery.outbox import Outbox
+from server.tasks import task_ids
 
 JOBS = "CREATE TABLE jobs (id INTEGER PRIMARY KEY); " + "".join(f"INSERT INTO jobs VALUES ({n});" for n in range(99))
 
 
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
-    database = Database(tmp_path / "db.sqlite", [JOBS, tables.SCHEMA])
+    database = Database(tmp_path / "db.sqlite", [JOBS, task_ids.SCHEMA, tables.SCHEMA])
     yield database
     database.close()
 

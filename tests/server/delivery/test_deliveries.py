@@ -10,9 +10,9 @@ from starlette.testclient import TestClient
 
 from pipelines.catalog.catalog import Catalog
 from server.app import create_app
+from server.delivery import uploads
 from server.delivery.signatures import secret_key, standard_headers
 from server.errors import Failure
-from server.jobs import store
 from server.settings import Settings
 from tests.fakes import FakeWorker
 from tests.receivers import Receiver
@@ -23,7 +23,7 @@ SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 @pytest.fixture(autouse=True)
 def no_delays(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store, "UPLOAD_DELAYS", (0.0, 0.0, 0.0))
+    monkeypatch.setattr(uploads, "DELAYS", (0.0, 0.0, 0.0))
 
 
 @pytest.fixture

@@ -9,9 +9,10 @@ import pytest
 
 from server.database import Database
 from server.delivery import dispatcher as module
-from server.delivery.dispatcher import SLOTS, SLOTS_OF_HOST, Dispatcher
+from server.delivery.dispatcher import SLOTS, SLOTS_OF_HOST, Couriers, Dispatcher
 from server.delivery.outbox import Delivery, Kind, Outbox, add_delivery
 from server.delivery.sender import DeliveryFailed
+from server.tasks.task_ids import IdClaims
 from tests.server.jobs.common import until
 
 
@@ -73,7 +74,7 @@ def counts() -> Counts:
 @pytest.fixture
 async def dispatcher(outbox: Outbox, courier: FakeCourier, counts: Counts) -> AsyncIterator[Dispatcher]:
     dispatcher = Dispatcher(outbox, counts)
-    dispatcher.open({"webhook": courier})
+    dispatcher.open(Couriers({"webhook": courier}, {}))
     yield dispatcher
     await dispatcher.close()
 
@@ -102,7 +103,7 @@ async def test_it_is_given_up_after_its_tries(
     dispatcher.wake()
     await until(lambda: courier.ended == ["down"])
     assert len(courier.sent) == 5
-    assert [(one.state, one.tries) for one in await outbox.of_job(1)] == [("given_up", 5)]
+    assert [(one.state, one.tries) for one in await outbox.of(1)] == [("given_up", 5)]
     await until(lambda: counts.of == {("webhook", False): 1})
 
 
@@ -162,7 +163,7 @@ async def test_a_database_that_cannot_be_read_is_asked_again(
     monkeypatch.setattr(outbox, "next_due", next_due)
     await add(database, 1)
     dispatcher = Dispatcher(outbox, Counts())
-    dispatcher.open({"webhook": courier})
+    dispatcher.open(Couriers({"webhook": courier}, {}))
     await until(lambda: courier.ended == [None])
     await dispatcher.close()
 
@@ -172,11 +173,11 @@ async def test_what_was_under_way_is_sent_again_by_the_next_process(
 ) -> None:
     await add(database, 1, host="dead")
     first = Dispatcher(outbox, Counts())
-    first.open({"webhook": courier})
+    first.open(Couriers({"webhook": courier}, {}))
     await until(lambda: courier.under_way == 1)
     await first.close()
     second = Dispatcher(outbox, Counts())
-    second.open({"webhook": courier})
+    second.open(Couriers({"webhook": courier}, {}))
     await until(lambda: courier.under_way == 2)
     await second.close()
     assert len({one.message_id for one in courier.sent}) == 1
@@ -190,7 +191,27 @@ async def test_a_row_waits_for_its_next_try(
     await database.run(lambda one: add_delivery(one, 1, "webhook", None, "http://a.example/", (3600.0,)))
     dispatcher.wake()
     await until(lambda: len(courier.sent) == 1)
-    while not (row := (await outbox.of_job(1))[0]).tries:
+    while not (row := (await outbox.of(1))[0]).tries:
         pass
     assert 3600 - 60 < row.due - courier.sent[0].due < 3600 * (1 + module.JITTER) + 60
     assert row.state == "waiting"
+
+
+async def test_rows_of_other_tasks_have_couriers_of_their_own(
+    database: Database, outbox: Outbox, courier: FakeCourier, counts: Counts
+) -> None:
+    def work(connection: sqlite3.Connection) -> None:
+        IdClaims("picture").claim(connection, "me", "one")
+        add_delivery(connection, ("me", "one"), "webhook", None, "http://a.example/", ())
+        add_delivery(connection, 1, "webhook", None, "http://b.example/", ())
+
+    await database.run(work)
+    other = FakeCourier(outbox)
+    dispatcher = Dispatcher(outbox, counts)
+    dispatcher.open(Couriers(jobs={"webhook": courier}, tasks={"webhook": other}))
+    await until(lambda: counts.of["webhook", True] == 2)
+    await dispatcher.close()
+    assert [row.host for row in courier.sent] == ["b.example"]
+    assert [(row.host, row.task) for row in other.sent] == [("a.example", ("me", "one"))]
+    with pytest.raises(LookupError):
+        _ = courier.sent[0].task

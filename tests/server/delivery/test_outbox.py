@@ -64,7 +64,7 @@ async def test_tries_are_counted_and_the_message_keeps_its_id(database: Database
     assert await outbox.end(again, "still none")
     assert await due(outbox) is None
     assert await outbox.next_time(0) is None
-    (kept,) = await outbox.of_job(1)
+    (kept,) = await outbox.of(1)
     assert (kept.state, kept.tries, kept.error) == ("given_up", 2, "still none")
 
 
@@ -75,7 +75,7 @@ async def test_a_row_goes_with_its_job_and_its_id_never_comes_back(database: Dat
     await database.run(lambda connection: connection.execute("DELETE FROM jobs WHERE id = 1"))
     await add(database, 2)
     assert not await outbox.end(row, None)
-    assert [one.state for one in await outbox.of_job(2)] == ["waiting"]
+    assert [one.state for one in await outbox.of(2)] == ["waiting"]
 
 
 async def test_uploads_that_wait(database: Database) -> None:
@@ -86,7 +86,7 @@ async def test_uploads_that_wait(database: Database) -> None:
     assert not await database.run(waits)
     await add(database, 1, "upload")
     assert await database.run(waits)
-    (_, upload) = await Outbox(database).of_job(1)
+    (_, upload) = await Outbox(database).of(1)
     assert await database.run(lambda connection: end_delivery(connection, upload, None))
     assert not await database.run(waits)
     assert not await database.run(lambda connection: end_delivery(connection, upload, None))

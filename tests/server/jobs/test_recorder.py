@@ -150,9 +150,9 @@ async def test_the_line_at_the_end_counts_what_was_delivered(
     outbox = Outbox(database)
     for index, failure in ((0, None), (1, REFUSED)):
         await store.add_result(job.id, Result(index, f"image-{index}", 1, 0.1, "{}"), ())
-        *_, upload = await outbox.of_job(job.id)
+        *_, upload = await outbox.of(job.id)
         await recorder.end_upload(upload, "no" if failure else None, failure)
-    (told, *_) = [row for row in await outbox.of_job(job.id) if row.kind == "webhook"]
+    (told, *_) = [row for row in await outbox.of(job.id) if row.kind == "webhook"]
     await outbox.end(told, None)
     with structlog.testing.capture_logs() as lines:
         await recorder.end(job, Finished(1))

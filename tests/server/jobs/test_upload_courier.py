@@ -54,7 +54,7 @@ async def run_to_end(store: JobStore, recorder: JobRecorder, media: MediaStore, 
 
 
 async def uploads(database: Database, job: Job) -> list[Delivery]:
-    return [one for one in await Outbox(database).of_job(job.id) if one.kind == "upload"]
+    return [one for one in await Outbox(database).of(job.id) if one.kind == "upload"]
 
 
 async def state(store: JobStore, job: Job) -> str:
@@ -84,7 +84,7 @@ async def test_a_job_ends_with_its_last_upload(
         assert isinstance(told.get_nowait(), Ended)
     assert await state(store, job) == "done"
     assert not await courier.end(second, None)  # once only
-    assert [one.position for one in await Outbox(database).of_job(job.id) if one.kind == "webhook"] == [0, 1]
+    assert [one.position for one in await Outbox(database).of(job.id) if one.kind == "webhook"] == [0, 1]
 
 
 async def test_a_failure_waits_for_the_uploads_too(
@@ -107,21 +107,6 @@ async def test_a_job_that_is_only_uploaded_needs_no_worker(
     await store.put_back_all()
     assert await store.requeue_interrupted() == (0, 0)
     assert (await store.claim(), await state(store, job)) == (None, "running")
-
-
-@pytest.mark.parametrize(("status", "final"), [(400, True), (403, True), (302, True), (408, False), (429, False)])
-async def test_a_refusal_is_final(
-    database: Database, store: JobStore, media: MediaStore, recorder: JobRecorder, courier: UploadCourier,
-    monkeypatch: pytest.MonkeyPatch, status: int, final: bool,
-) -> None:  # fmt: skip
-    async def send(*arguments: object) -> None:
-        raise DeliveryFailed("no", status=status)
-
-    monkeypatch.setattr(Sender, "send", send)
-    (upload,) = await uploads(database, await run_to_end(store, recorder, media))
-    with pytest.raises(DeliveryFailed) as failed:
-        await courier.send(upload)
-    assert (failed.value.final, failed.value.status) == (final, status)
 
 
 async def test_a_file_that_is_gone(

@@ -33,6 +33,23 @@ CREATE TABLE guides (
     PRIMARY KEY (owner, task_uuid)
 );
 """
+# The table before tasks that are no jobs were delivered.
+DELIVERIES = """
+CREATE TABLE deliveries (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    job_id INTEGER NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
+    kind TEXT NOT NULL,
+    position INTEGER,
+    message_id TEXT NOT NULL,
+    url TEXT NOT NULL,
+    host TEXT NOT NULL,
+    delays TEXT NOT NULL,
+    state TEXT NOT NULL DEFAULT 'waiting',
+    tries INTEGER NOT NULL DEFAULT 0,
+    due REAL NOT NULL,
+    error TEXT
+);
+"""
 UPLOAD = {
     "taskType": "modelUpload",
     "taskUUID": "0D5F0A0E-9D0C-4D4E-8D15-3C1F1F1F1F1F",
@@ -202,3 +219,24 @@ def test_tasks_of_before_are_of_normal_priority(settings: Settings, catalog: Cat
         assert ask(client, task["taskUUID"])["data"][0]["status"] == "success"
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("SELECT priority FROM jobs").fetchall() == [("normal",)]
+
+
+def test_deliveries_of_jobs_move_into_the_outbox(settings: Settings, catalog: Catalog, worker: FakeWorker) -> None:
+    path, task = settings.data_dir / "ownware.sqlite", new_task()
+    with TestClient(create_app(settings, catalog, [worker])) as client:
+        post(client, task)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        for column in ("webhook", "failure"):
+            connection.execute(f"ALTER TABLE picture_tasks DROP COLUMN {column}")
+        connection.executescript(DELIVERIES + "DROP TABLE outbox; PRAGMA user_version = 12;")
+        connection.execute(
+            "INSERT INTO deliveries SELECT 7, id, 'webhook', 0, 'message', 'http://a.example/', 'a.example', '[1.0]', "
+            "'given_up', 2, 5.0, 'why' FROM jobs"
+        )
+    for _ in range(2):
+        with TestClient(create_app(settings, catalog, [worker])) as client:
+            details = post(client, {"taskType": "getTaskDetails", "taskUUID": task["taskUUID"]}).json()["data"][0]
+        (found,) = details["deliveries"]
+        assert found == {
+            "kind": "webhook", "id": "message", "state": "given_up", "tries": 2, "result": 0, "error": "why"
+        }  # fmt: skip

@@ -1,7 +1,7 @@
 """The controlNetPreprocess task: turns a picture into a control image for a ControlNet.
 
-A control image takes moments on the CPU. It is made at once in a thread, one at a time, and never queued. Knows no
-transport.
+A control image takes moments on the CPU. It is made at once in a thread, one at a time, and never queued. It is
+uploaded before it is answered. Knows no transport.
 """
 
 import asyncio
@@ -18,8 +18,6 @@ from pipelines.pictures.reader import PictureReader
 from pipelines.request import Reference
 from server.api.access.client import Client
 from server.api.runware.check.normalize import normalize_preprocess
-from server.api.runware.check.rules import without_effect
-from server.api.runware.check.unsupported import let_pass
 from server.api.runware.check.validation import validate
 from server.api.runware.responses import Answer, TaskRef, acknowledgement, ignored_warnings
 from server.api.runware.results import picture_answer
@@ -27,19 +25,17 @@ from server.api.runware.schema.fields import UUID_PATTERN
 from server.api.runware.schema.tasks import ControlNetPreprocess, WireTask
 from server.api.services import Services
 from server.api.urls.image_urls import own_image
-from server.errors import (
-    ApiError,
-    IncompatibleParameters,
-    MediaError,
-    TaskRejected,
-    UnsupportedParameter,
-)
+from server.delivery.targets import Upload, Webhook
+from server.errors import ApiError, IncompatibleParameters, MediaError, TaskRejected, UnsupportedParameter
 from server.media.decoding.decode import Picture
 from server.media.encode import Encoding, encode
 from server.media.store import Media
 from server.tasks.pictures.picture_tasks import PictureTask
+from server.tasks.receivers import check_receivers
 
-_WITHOUT_EFFECT = ("webhookURL", "uploadEndpoint")
+_RECEIVERS = ("webhookURL", "uploadEndpoint")
+# What the answers and `getTaskDetails` need of a task. Its picture is kept by its UUID.
+_KEPT = set(ControlNetPreprocess.model_fields) - {"inputImage"}
 _CANNY_ONLY = ("lowThresholdCanny", "highThresholdCanny")
 
 
@@ -51,6 +47,8 @@ class Preprocessing:
         self._media = services.media
         self._inputs = services.inputs
         self._options = services.options
+        self._sender = services.sender
+        self._uploads = services.picture_uploads
         self._pool = services.body_pool
         # One at a time, also when a task is cancelled meanwhile: a burst of large pictures must not fill the memory.
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="preprocess")
@@ -59,20 +57,24 @@ class Preprocessing:
         """Answer with the control image. An async task gets an acknowledgement first, and over HTTP only that."""
         task, warnings = await self._pool.run(client.size, self._validate, raw)
         asynchronous = task.deliveryMethod == "async"
-        kept = task.model_dump(include={"taskType", "taskUUID", "outputType", "includeCost"})
-        done = PictureTask(client.owner, task.taskUUID, kept, warnings=warnings)
+        kept = task.model_dump(include=_KEPT, exclude_unset=True)
+        done = PictureTask(client.owner, task.taskUUID, kept, warnings=warnings, webhook=self._webhook(task, client))
+        upload = None if task.uploadEndpoint is None else Upload(task.uploadEndpoint)
         async with self._tasks.accept(done):
+            await check_receivers(self._sender, {name: getattr(task, name) for name in _RECEIVERS})
             text = own_image(task.inputImage, client.base_url) or task.inputImage.strip()
             picture = await self._resolve(text, client)
             expires = time.time() + (self._options.result_ttl if task.ttl is None else task.ttl)
             made, found = await self._make(task, picture, client.owner, expires)
             input_uuid = text if re.match(UUID_PATTERN, text) else picture.uuid
             done = replace(done, picture_uuid=made.uuid, input_uuid=input_uuid, warnings=(*warnings, *found))
-            await self._tasks.finish(done, expires)
+            await self._tasks.finish(done, expires, upload)
         if asynchronous:
             yield acknowledgement(TaskRef(task.taskType, task.taskUUID))
             if not client.listens:
                 return
+        if upload is not None:
+            done = await self._uploads.wait_for(done)
         yield await picture_answer(done, self._media, client.base_url, status=asynchronous)
 
     def close(self) -> None:
@@ -81,16 +83,18 @@ class Preprocessing:
 
     def _validate(self, raw: WireTask) -> tuple[ControlNetPreprocess, tuple[str, ...]]:
         normalized, contradictions = normalize_preprocess(raw)
-        passed: list[str] = []
-        if self._options.let_unsupported_pass:
-            normalized, contradictions, passed = let_pass(normalized, raw, contradictions, _WITHOUT_EFFECT)
         try:
             task, ignored = validate(ControlNetPreprocess, normalized, ignore_unknown=self._options.ignore_unknown)
         except TaskRejected as rejected:
             raise TaskRejected(*rejected.errors, *contradictions) from rejected
         if errors := [*contradictions, *_errors(task)]:
             raise TaskRejected(*errors)
-        return task, (*ignored_warnings(ignored), *passed, *_warnings(task))
+        return task, (*ignored_warnings(ignored), *_warnings(task))
+
+    def _webhook(self, task: ControlNetPreprocess, client: Client) -> Webhook | None:
+        if task.webhookURL is None:
+            return None
+        return Webhook(task.webhookURL, client.base_url, self._options.webhook_delays)
 
     async def _resolve(self, text: str, client: Client) -> Media:
         try:
@@ -132,7 +136,7 @@ def _errors(task: ControlNetPreprocess) -> list[ApiError]:
     if task.lowThresholdCanny >= task.highThresholdCanny:
         message = f"'lowThresholdCanny' must be less than 'highThresholdCanny', which is {task.highThresholdCanny}."
         errors.append(IncompatibleParameters(message, parameter=_CANNY_ONLY))
-    return [*errors, *without_effect({name: getattr(task, name) for name in _WITHOUT_EFFECT})]
+    return errors
 
 
 def _warnings(task: ControlNetPreprocess) -> list[str]:

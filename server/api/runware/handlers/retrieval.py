@@ -9,13 +9,15 @@ from server.api.access.client import Client
 from server.api.cache_reports import cache_json
 from server.api.runware.handlers.model_upload import ModelUploads
 from server.api.runware.handlers.validator import TaskValidator
-from server.api.runware.responses import Answer, Item
-from server.api.runware.results import job_answer, job_ref, picture_answer
+from server.api.runware.responses import Answer, Item, refusal
+from server.api.runware.results import job_answer, job_ref, picture_answer, picture_ref
 from server.api.runware.schema.tasks import GetResponse, GetTaskDetails, Task, WireTask
 from server.api.services import Services
 from server.delivery.outbox import Delivery
+from server.errors import NotFound
 from server.jobs.job import Job
 from server.jobs.policy.forecast import Foreseen
+from server.tasks.pictures.picture_tasks import PictureTask
 from server.tasks.submit import unknown_task
 from server.tasks.task_ids import Kind
 
@@ -51,22 +53,21 @@ class Retrieval:
         """Answer with the request, the response so far, the warnings and the timings of a task."""
         task = await self._validate(GetTaskDetails, raw, client)
         kind = await self._ids.kind(client.owner, task.taskUUID)
+        if kind == "picture" and (picture := await self._pictures.find(client.owner, task.taskUUID)):
+            yield await self._picture_details(picture, client)
+            return
         job = await self._job(task, client, kind)
-        answer = await job_answer(job, self._media, client.base_url)
-        response: Item = {"data": list(answer.data)} if answer.data else {}
-        if answer.errors:
-            response["errors"] = list(answer.errors)
         item: Item = {
             "taskType": "getTaskDetails",
             "taskUUID": job.submission.task_uuid,
             "state": job.state,
             "request": [job.submission.task],
-            "response": response,
+            "response": _response(await job_answer(job, self._media, client.base_url)),
             "timings": _timings(job),
         }
         if job.submission.low:
             item["priority"] = job.submission.priority
-        if deliveries := await self._outbox.of_job(job.id):
+        if deliveries := await self._outbox.of(job.id):
             item["deliveries"] = [_delivery(one) for one in deliveries]
         if foreseen := await self._queue.foresee(job):
             item["estimate"] = _estimate(foreseen)
@@ -75,6 +76,24 @@ class Retrieval:
         if job.submission.warnings:
             item["warnings"] = list(job.submission.warnings)
         yield Answer(data=(item,))
+
+    async def _picture_details(self, picture: PictureTask, client: Client) -> Answer:
+        """The details of a task that was never queued: it has no state, no timings and no estimate."""
+        try:
+            answer = await picture_answer(picture, self._media, client.base_url, status=True)
+        except NotFound as error:
+            answer = refusal((error,), picture_ref(picture))
+        item: Item = {
+            "taskType": "getTaskDetails",
+            "taskUUID": picture.task["taskUUID"],
+            "request": [picture.task],
+            "response": _response(answer),
+        }
+        if deliveries := await self._outbox.of(picture.key):
+            item["deliveries"] = [_delivery(one) for one in deliveries]
+        if picture.warnings:
+            item["warnings"] = list(picture.warnings)
+        return Answer(data=(item,))
 
     async def _job(self, task: Task, client: Client, kind: Kind | None) -> Job:
         """The job of a task whose id is of a kind. Raises `NotFound`."""
@@ -88,6 +107,12 @@ class Retrieval:
             return await job_answer(job, self._media, client.base_url)
         progress: Item = {"status": "processing", "progress": self._queue.progress(job)}
         return Answer(data=(job_ref(job).keys | progress,))
+
+
+def _response(answer: Answer) -> Item:
+    """The items and the errors of a task. Lists that are empty are left out."""
+    both = {"data": list(answer.data), "errors": list(answer.errors)}
+    return {name: items for name, items in both.items() if items}
 
 
 def _delivery(delivery: Delivery) -> Item:

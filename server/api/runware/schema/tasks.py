@@ -177,8 +177,12 @@ class ControlNetPreprocess(Task):
     outputQuality: OutputQuality = DEFAULT_QUALITY
     ttl: Lifetime | None = Field(default=None, description="Seconds until the control image expires.")
     includeCost: StrictBool = False
-    webhookURL: Receiver | None = Field(default=None, description=NO_EFFECT)
-    uploadEndpoint: Receiver | None = Field(default=None, description=NO_EFFECT)
+    webhookURL: Receiver | None = Field(
+        default=None, description="Gets a POST with the control image, or with the failure of its upload."
+    )
+    uploadEndpoint: Receiver | None = Field(
+        default=None, description="Gets a PUT with the file of the control image, before it is answered."
+    )
 
 
 class MediaStorage(Task):

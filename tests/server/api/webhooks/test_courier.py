@@ -51,14 +51,14 @@ async def test_what_is_told_when(
     await store.end(job_id, "done" if state == "done" else "failed", None if state == "done" else FAILURE)
     writer = Writer()
     sends = courier(database, store, small=writer)
-    for delivery in await Outbox(database).of_job(job_id):
+    for delivery in await Outbox(database).of(job_id):
         await sends.send(delivery)
         assert await sends.end(delivery, None)
     told = [None if notice.result is None else notice.result.index for notice in writer.notices]
     assert told == (([0] if state == "done" else [0, None]) if each_result else [None])
     assert [notice.job.state for notice in writer.notices] == [state] * len(told)
     assert [(got.body, got.headers["x-vendor"]) for got in there.requests] == [(b"body", "small")] * len(told)
-    assert {notice.id for notice in writer.notices} == {one.message_id for one in await Outbox(database).of_job(job_id)}
+    assert {notice.id for notice in writer.notices} == {one.message_id for one in await Outbox(database).of(job_id)}
 
 
 async def test_the_log_tells_of_the_last_webhook_of_a_task_that_has_ended(database: Database, store: JobStore) -> None:
@@ -66,12 +66,12 @@ async def test_the_log_tells_of_the_last_webhook_of_a_task_that_has_ended(databa
     sends = courier(database, store, small=Writer())
     await store.add_result(job_id, Result(0, "a", 1, 0.1, "{}"), ())
     with structlog.testing.capture_logs() as lines:
-        (first,) = await Outbox(database).of_job(job_id)
+        (first,) = await Outbox(database).of(job_id)
         await sends.end(first, None)
         assert not lines  # the task goes on, and the line about its end will tell
         await store.add_result(job_id, Result(1, "b", 2, 0.1, "{}"), ())
         await store.end(job_id, "failed", FAILURE)
-        _, second, third = await Outbox(database).of_job(job_id)
+        _, second, third = await Outbox(database).of(job_id)
         await sends.end(second, None)
         assert not lines
         await sends.end(third, "no answer")
@@ -89,7 +89,7 @@ async def test_a_cancelled_and_a_given_up_task_are_told_of(database: Database, s
     for _ in range(2):
         await store.claim()
         await store.requeue_interrupted()
-    rows = await Outbox(database).of_job(1) + await Outbox(database).of_job(2)
+    rows = await Outbox(database).of(1) + await Outbox(database).of(2)
     assert [(row.job_id, row.position) for row in rows] == [(1, None), (2, None)]
 
 
@@ -98,13 +98,13 @@ async def test_a_task_that_cannot_be_read_is_told_of_once(database: Database, st
     await database.run(lambda connection: connection.execute("UPDATE jobs SET request = '{'"))
     await store.claim()
     await store.find(*submission().key)
-    assert len(await Outbox(database).of_job(1)) == 1
+    assert len(await Outbox(database).of(1)) == 1
 
 
 async def test_a_dialect_without_webhooks_and_a_deleted_task(database: Database, store: JobStore) -> None:
     job_id = await accept(store, "http://a.example/", each_result=False)
     await store.end(job_id, "done")
-    (delivery,) = await Outbox(database).of_job(job_id)
+    (delivery,) = await Outbox(database).of(job_id)
     with pytest.raises(DeliveryFailed, match="'small' has no webhooks") as failed:
         await courier(database, store).send(delivery)
     assert failed.value.final

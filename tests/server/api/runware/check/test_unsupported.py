@@ -42,13 +42,6 @@ def test_or_let_pass_with_a_warning(lenient: TestClient) -> None:
         assert "is ignored: it has no effect here." in response.headers["Ownware-Warnings"]
 
 
-def test_preprocessing_lets_a_webhook_pass_too(lenient: TestClient, reference: str) -> None:
-    task = {"taskType": "controlNetPreprocess", "taskUUID": new_task()["taskUUID"], "inputImage": reference}
-    response = post(lenient, task | {"preProcessorType": "canny", "webhookURL": "https://a.example/"})
-    assert response.status_code == 200
-    assert "'webhookURL' is ignored" in response.headers["Ownware-Warnings"]
-
-
 def test_only_what_has_no_effect_passes(lenient: TestClient) -> None:
     assert error_of(post(lenient, new_task(vae="a:1@1", width=1)))["code"] == "invalidWidth"
     assert "Ownware-Warnings" not in post(lenient, new_task(safety={"mode": "none"}, vae="")).headers
