@@ -7,6 +7,8 @@ from server.api.evolink.dialect import EvoLinkDialect
 from server.api.evolink.progress import ToldProgress
 from server.delivery.targets import Post
 from server.errors import InvalidParameter
+from server.media.store import MediaStore
+from server.tasks.endings.expired_images import without_expired
 
 FIELD = "callback_url"
 
@@ -14,14 +16,16 @@ FIELD = "callback_url"
 class EvoLinkWebhooks:
     """See `server.api.dialect.WebhookWriter`. The vendor documents no signature."""
 
-    def __init__(self, dialect: EvoLinkDialect, progress: ToldProgress) -> None:
+    def __init__(self, dialect: EvoLinkDialect, progress: ToldProgress, media: MediaStore) -> None:
+        self._media = media
         self._dialect = dialect
         self._progress = progress
 
     async def write(self, notice: Notice) -> Post:
         """The task as a query would answer it."""
-        (progress,) = await self._progress.of(notice.job)
-        body = json.dumps(self._dialect.task(notice.job, notice.webhook.base_url, progress))
+        job = await without_expired(notice.job, self._media)
+        (progress,) = await self._progress.of(job)
+        body = json.dumps(self._dialect.task(job, notice.webhook.base_url, progress))
         return Post(body.encode(), {"Content-Type": "application/json"})
 
 

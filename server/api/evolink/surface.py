@@ -43,7 +43,7 @@ class EvoLinkSurface:
         self._services = services
         self._dialect = EvoLinkDialect(services.loras)
         told = ToldProgress(services.database, services.queue)
-        self.webhooks = EvoLinkWebhooks(self._dialect, told)
+        self.webhooks = EvoLinkWebhooks(self._dialect, told, services.media)
         self._tasks = EvoLinkTasks(services, self._dialect, told)
         self._files = EvoLinkFiles(services)
         self._started = int(time.time())

@@ -21,6 +21,7 @@ from server.api.services import Services
 from server.errors import ConflictTaskUUID, InvalidParameter, NotFound
 from server.jobs.history import JobFilter
 from server.jobs.job import Job, State
+from server.tasks.endings.expired_images import without_expired
 
 REPLAY_HEADER = "idempotency-replayed"
 
@@ -97,6 +98,7 @@ class EvoLinkTasks:
         """Tasks as a query answers them."""
         told = zip(jobs, await self._progress.of(*jobs), strict=True)
         return [self._dialect.task(job, client.base_url, progress, self._seconds(job)) for job, progress in told]
+        jobs = [await without_expired(job, self._services.media) for job in jobs]
 
     def _seconds(self, job: Job) -> int:
         """The estimated seconds of the rendering of a job."""

@@ -14,6 +14,8 @@ from server.delivery.targets import Webhook
 from server.errors import ApiError, NotFound
 from server.jobs.job import Job
 from server.media.encode import DEFAULT_QUALITY, Encoding
+from server.media.store import MediaStore
+from server.tasks.endings.expired_images import without_expired
 from server.tasks.lora_library import LoraLibrary
 from server.tasks.plain.plain_task import PlainTask, TaskIdentity, to_spec
 from server.tasks.spec import TaskSpec
@@ -36,8 +38,9 @@ class JobRequest:
 class RunpodDialect:
     """The four functions of a dialect. A job has one image, so its result is the whole job."""
 
-    def __init__(self, loras: LoraLibrary) -> None:
+    def __init__(self, loras: LoraLibrary, media: MediaStore) -> None:
         self._loras = loras
+        self._media = media
 
     def check_endpoint(self, endpoint: str, client: Client) -> None:
         """Raise `NotFound` for an endpoint that is not served."""
@@ -82,9 +85,9 @@ class RunpodDialect:
         """The id and the state of a job that is not awaited."""
         return {"id": job.submission.task_uuid, "status": "IN_QUEUE"}
 
-    def result(self, job: Job, client: Client) -> Json:
-        """The job with all that is known of it."""
-        return job_json(job, client.base_url)
+    async def result(self, job: Job, client: Client) -> Json:
+        """The job with all that is known of it. One whose image has expired has failed."""
+        return job_json(await without_expired(job, self._media), client.base_url)
 
     def error(self, error: ApiError, job_id: str | None = None) -> Json:
         """A request that cannot be answered, or a job that is refused while its sender waits."""

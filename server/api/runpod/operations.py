@@ -19,6 +19,7 @@ from server.errors import ApiError, InvalidRequest, NotFound, TaskRejected
 from server.jobs.history import JobFilter
 from server.jobs.job import Job
 from server.tasks.endings.deadlines import Limits
+from server.tasks.endings.expired_images import without_expired
 from server.tasks.endings.failed_tasks import never_ran, record_failed
 from server.tasks.waiting import accept, wait_for_end
 
@@ -69,15 +70,15 @@ class RunpodOperations:
         if ttl is not None:
             limits = self._services.deadlines.limits(client.owner, job_id)
             await self._services.deadlines.set(client.owner, job_id, replace(limits, expires=job.created + ttl))
-        return self._dialect.result(job, client)
+        return await self._dialect.result(job, client)
 
     async def wait(self, job_id: str, client: Client, seconds: float) -> Json:
         """A job once it has ended, or as it is when the time is over. Raises `NotFound`."""
-        return self._dialect.result(await self._awaited(job_id, client, seconds), client)
+        return await self._dialect.result(await self._awaited(job_id, client, seconds), client)
 
     async def stream(self, job_id: str, client: Client, seconds: float) -> Json:
         """The output that was not streamed before, once there is one or the time is over. Raises `NotFound`."""
-        job = await self._awaited(job_id, client, seconds)
+        job = await without_expired(await self._awaited(job_id, client, seconds), self._services.media)
         output, key = output_json(job, client.base_url), job.submission.key
         new = bool(output) and key not in self._streamed
         if new:

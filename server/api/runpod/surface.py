@@ -33,9 +33,9 @@ class RunpodSurface:
     paths: ClassVar[tuple[str, ...]] = ("/v2/",)
 
     def __init__(self, services: Services) -> None:
-        self.webhooks = RunpodWebhooks()
+        self.webhooks = RunpodWebhooks(services.media)
         self._services = services
-        self._dialect = RunpodDialect(services.loras)
+        self._dialect = RunpodDialect(services.loras, services.media)
         self._operations = RunpodOperations(services, self._dialect)
 
     def add_routes(self, app: FastAPI) -> None:

@@ -8,7 +8,7 @@ from server.api.access.client import Client
 from server.api.fields.extensions import EXTENSION_NAMES
 from server.api.fields.sizes import parse_ratio
 from server.api.fields.validation import validate
-from server.api.wavespeed.predictions import Json, envelope, error_json, outputs_of, prediction_json
+from server.api.wavespeed.predictions import Json, current_json, envelope, error_json, prediction_json
 from server.api.wavespeed.schema import PredictionInput
 from server.delivery.targets import Webhook
 from server.errors import ApiError, InvalidParameter, NotFound, TaskRejected
@@ -85,7 +85,7 @@ class WaveSpeedDialect:
 
     async def result(self, job: Job, client: Client) -> Json:
         """The prediction with its outputs so far."""
-        return envelope(prediction_json(job, client.base_url, await outputs_of(job, client.base_url, self._media)))
+        return envelope(await current_json(job, client.base_url, self._media))
 
     def error(self, error: ApiError) -> Json:
         """A request that cannot be answered."""

@@ -12,12 +12,11 @@ from server.api.wavespeed.dialect import DIALECT, WEBHOOK, Submission, WaveSpeed
 from server.api.wavespeed.predictions import (
     STATUSES,
     Json,
+    current_json,
     envelope,
     given_up,
     input_json,
     new_id,
-    outputs_of,
-    prediction_json,
 )
 from server.api.wavespeed.schema import HistoryQuery
 from server.api.wavespeed.uploads import Uploads
@@ -109,10 +108,7 @@ class Predictions:
 
     async def _item(self, job: Job, client: Client, *, inputs: bool) -> Json:
         """One prediction of a list, which has the outputs that are URLs."""
-        outputs = []
-        if not job.submission.task.get("enable_base64_output"):
-            outputs = await outputs_of(job, client.base_url, self._services.media)
-        item = prediction_json(job, client.base_url, outputs)
+        item = await current_json(job, client.base_url, self._services.media, inline=False)
         return item | ({"inputs": input_json(job)} if inputs else {})
 
     async def _known(self, prediction_id: str, client: Client) -> Job | None:

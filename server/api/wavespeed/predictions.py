@@ -13,6 +13,7 @@ from server.errors import ApiError
 from server.jobs.job import Job, State
 from server.media.store import MediaStore
 from server.tasks.endings.deadlines import TIMED_OUT
+from server.tasks.endings.expired_images import without_expired
 
 Json = dict[str, Any]
 
@@ -52,7 +53,7 @@ def status_of(job: Job) -> str:
 
 
 def prediction_json(job: Job, base_url: str, outputs: Sequence[str] = ()) -> Json:
-    """A prediction with its outputs, which are those of `outputs_of`."""
+    """A prediction with its outputs."""
     work = job.submission
     done = job.results if job.state == "done" else ()
     seconds = sum(result.seconds for result in done)
@@ -85,7 +86,14 @@ def given_up(job: Job, base_url: str) -> Json:
     return prediction_json(job, base_url) | {"status": "processing", "code": TIMEOUT, "error": GAVE_UP}
 
 
-async def outputs_of(job: Job, base_url: str, media: MediaStore) -> list[str]:
+async def current_json(job: Job, base_url: str, media: MediaStore, *, inline: bool = True) -> Json:
+    """A prediction with the outputs that are still there. Without `inline` only those that are URLs."""
+    job = await without_expired(job, media)
+    wanted = inline or not job.submission.task.get("enable_base64_output")
+    return prediction_json(job, base_url, await _outputs(job, base_url, media) if wanted else ())
+
+
+async def _outputs(job: Job, base_url: str, media: MediaStore) -> list[str]:
     """The images of a finished prediction, as URLs or as data URIs. Of any other one, nothing."""
     work = job.submission
     if job.state != "done":
@@ -96,7 +104,7 @@ async def outputs_of(job: Job, base_url: str, media: MediaStore) -> list[str]:
     return [
         f"data:{each.mime};base64," + base64.b64encode(await asyncio.to_thread(each.path.read_bytes)).decode("ascii")
         for each in found
-        if each is not None  # an image that has expired
+        if each is not None  # it has expired this moment
     ]
 
 

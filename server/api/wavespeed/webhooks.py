@@ -4,7 +4,7 @@ import json
 
 from server.api.dialect import Notice
 from server.api.wavespeed.account import WebhookSecrets
-from server.api.wavespeed.predictions import input_json, outputs_of, prediction_json
+from server.api.wavespeed.predictions import current_json, input_json
 from server.delivery.signatures import SECRET_PREFIX, digest, message_headers
 from server.delivery.targets import Post
 from server.media.store import MediaStore
@@ -20,8 +20,7 @@ class WaveSpeedWebhooks:
     async def write(self, notice: Notice) -> Post:
         """The prediction at its end. The key of the signature is the text of the secret, not what it decodes to."""
         base_url = notice.webhook.base_url
-        outputs = await outputs_of(notice.job, base_url, self._media)
-        prediction = prediction_json(notice.job, base_url, outputs)
+        prediction = await current_json(notice.job, base_url, self._media)
         body = json.dumps({**prediction, "input": input_json(notice.job)}).encode()
         secret = await self._secrets.get(notice.job.submission.owner)
         key = secret.removeprefix(SECRET_PREFIX).encode()

@@ -12,6 +12,7 @@ from server.jobs.job import CANCELLED, Job
 from tests.fakes import FakeWorker
 from tests.server.api.evolink.conftest import BODY, CREATE
 from tests.server.jobs.common import submission
+from tests.server.media.images import images
 
 
 @pytest.mark.parametrize("url", ["https://example.com/a", "HTTPS://example.com"])
@@ -51,7 +52,7 @@ async def test_a_call_has_the_task_as_a_query_has_it() -> None:
     dialect = EvoLinkDialect(None)  # type: ignore[arg-type]  # a finished task needs no LoRAs
     webhook = Webhook("https://example.com", "http://box:8000", (1.0, 2.0, 4.0))
     job = Job(1, submission(), "cancelled", 5.0, failure=CANCELLED)
-    webhooks = EvoLinkWebhooks(dialect, Told())  # type: ignore[arg-type]
+    webhooks = EvoLinkWebhooks(dialect, Told(), images())  # type: ignore[arg-type]
     post = await webhooks.write(Notice("id", 7, webhook, job))
     assert json.loads(post.body) == dialect.task(job, "http://box:8000", 70)
     assert json.loads(post.body)["error"]["code"] == "request_cancelled"

@@ -13,6 +13,7 @@ from server.tasks import lora_library
 from server.tasks.lora_library import LoraLibrary
 from server.tasks.spec import TaskSpec
 from tests.server.api.runpod.common import DONE
+from tests.server.media.images import images
 
 CLIENT = Client("me", "http://box", listens=False)
 
@@ -20,7 +21,7 @@ CLIENT = Client("me", "http://box", listens=False)
 @pytest.fixture
 def dialect(catalog: Catalog, tmp_path: Path) -> RunpodDialect:
     database = Database(tmp_path / "db.sqlite", [lora_library.SCHEMA])
-    dialect = RunpodDialect(LoraLibrary(catalog, database, tmp_path, None))
+    dialect = RunpodDialect(LoraLibrary(catalog, database, tmp_path, None), images())
     database.close()
     return dialect
 
@@ -59,9 +60,9 @@ def test_the_parameters_at_fault_have_the_vendors_names(dialect: RunpodDialect) 
     assert [error.parameter for error in caught.value.errors] == ["images", "loras[0].path"]
 
 
-def test_what_is_rendered(dialect: RunpodDialect) -> None:
+async def test_what_is_rendered(dialect: RunpodDialect) -> None:
     assert dialect.acknowledge(DONE) == {"id": "sync-1-u1", "status": "IN_QUEUE"}
-    assert dialect.result(DONE, CLIENT)["output"]["cost"] == 0
+    assert (await dialect.result(DONE, CLIENT))["output"]["cost"] == 0
     error = NotFound("job not found")
     assert dialect.error(error) == {"error": "job not found"}
     assert dialect.error(error, "one-u1") == {"id": "one-u1", "status": "FAILED", "error": "job not found"}

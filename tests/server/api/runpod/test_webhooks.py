@@ -14,6 +14,7 @@ from server.settings import Settings
 from tests.fakes import FakeWorker
 from tests.receivers import Receiver
 from tests.server.api.runpod.common import DONE, EDIT, body_of, end_of
+from tests.server.media.images import images
 
 
 @pytest.fixture
@@ -36,6 +37,8 @@ def test_a_receiver_is_told_of_every_end(client: TestClient, worker: FakeWorker,
 
 async def test_a_webhook_gets_what_status_shows() -> None:
     target = Webhook("http://receiver", "http://box", (10.0, 10.0))
-    post = await RunpodWebhooks().write(Notice("n", 5, target, DONE))
+    post = await RunpodWebhooks(images()).write(Notice("n", 5, target, DONE))
     assert json.loads(post.body) == job_json(DONE, "http://box")
+    gone = await RunpodWebhooks(images("an-image")).write(Notice("n", 5, target, DONE))
+    assert json.loads(gone.body).items() >= {"status": "FAILED", "error": "The image has expired."}.items()
     assert post.headers == {"Content-Type": "application/json"}

@@ -17,12 +17,11 @@ from server.app import create_app
 from server.database import Database
 from server.delivery.targets import Webhook
 from server.errors import Failure
-from server.media import store as media_tables
-from server.media.store import MediaStore
 from server.settings import Settings
 from tests.fakes import FakeWorker
 from tests.receivers import Received, Receiver
 from tests.server.api.wavespeed.common import DONE, EDIT, ROOT, TWO, data_of, end_of, submit
+from tests.server.media.images import images
 
 TARGET = Webhook("http://receiver", "http://box", (1.0,))
 
@@ -73,9 +72,9 @@ def test_a_private_receiver_is_refused_at_once(
 
 
 async def test_the_end_of_a_prediction_is_told_and_signed(tmp_path: Path) -> None:
-    database = Database(tmp_path / "db.sqlite", [media_tables.SCHEMA, account.SCHEMA])
+    database = Database(tmp_path / "db.sqlite", [account.SCHEMA])
     secrets = WebhookSecrets(database)
-    writer = WaveSpeedWebhooks(MediaStore(database, tmp_path), secrets)
+    writer = WaveSpeedWebhooks(images(), secrets)
     post = await writer.write(Notice("n", 1795228730, TARGET, DONE))
     body = json.loads(post.body)
     assert (body["id"], body["status"], body["input"]) == ("c0ffee", "completed", {"prompt": "a"})
