@@ -6,7 +6,7 @@ Everything that can be refused is refused before the task is accepted. Knows no 
 import asyncio
 import contextlib
 import uuid
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -27,6 +27,7 @@ from server.jobs.queue import JobQueue
 from server.media.inputs import InputImages, needs_download
 from server.media.store import Media
 from server.tasks.cancel_scopes import CancelScopes
+from server.tasks.kept_task import kept_task
 from server.tasks.options import TaskOptions
 from server.tasks.pictures.picture_rules import check_pictures
 from server.tasks.preparations import Preparations, read_spec, spec_text
@@ -35,9 +36,6 @@ from server.tasks.resolve import assumed_request, to_request
 from server.tasks.spec import TaskSpec
 from server.tasks.task_ids import TaskIds
 from server.tracing.tracer import NO_TRACER, Tracer
-
-# Inline pictures are stored as files. The stored task names them, so that it stays small.
-LONGEST_KEPT_TEXT = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,20 +242,5 @@ async def _up_to_the_end(events: asyncio.Queue[Event], *, listens: bool) -> Asyn
 
 
 def _kept(spec: TaskSpec, pictures: Mapping[str, Media]) -> dict[str, Any]:
-    """The client's task as it is stored and shown again: inline pictures by their UUIDs."""
-    inline = [(text, pictures[path].uuid) for path, text in spec.pictures.items() if len(text) > LONGEST_KEPT_TEXT]
-    return {name: _replaced(value, inline) for name, value in spec.task.items()}
-
-
-def _replaced(value: Any, texts: Sequence[tuple[str, str]]) -> Any:
-    """A JSON value in which some strings have become others.
-
-    They are compared, which takes no time for others of their length. The hash of 100 MB would hold up all clients.
-    """
-    if isinstance(value, dict):
-        return {key: _replaced(item, texts) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_replaced(item, texts) for item in value]
-    if isinstance(value, str):
-        return next((new for old, new in texts if old == value), value)
-    return value
+    names = [(spec.pictures[path], picture.uuid) for path, picture in pictures.items()]
+    return kept_task(spec.task, names)

@@ -14,6 +14,7 @@ MAX_VALUES = 1000  # of one task, at every depth
 MAX_DEPTH = 32  # lists and objects within each other
 MAX_NAME = 255  # characters of a parameter's name
 MAX_TEXT = 65_536  # characters of a string that is no image; twice the longest prompt
+MAX_TEXTS = 1_000_000  # characters of all strings of one task that are no images
 MAX_MARKS = 200_000  # commas and opening brackets of one request, also within its strings
 
 _PICTURES = frozenset({"mask", "media", "references"})  # besides all names with "image" or "base64"
@@ -37,13 +38,16 @@ def check_marks(body: bytes | bytearray | str) -> None:
 
 def check_bounds(task: dict[str, Any]) -> None:
     """Raise `TaskRejected` at the first list, object or string over its bound. The error names the parameter."""
-    values = 0
+    values = texts = 0
     todo: list[tuple[str, str, int, Any]] = [("", "", 0, task)]
     while todo:
         path, name, depth, value = todo.pop()
         if error := _fault(path, name, depth, value):
             raise TaskRejected(error)
         values += 1
+        texts += len(value) if isinstance(value, str) and not _is_picture(name) else 0
+        if texts > MAX_TEXTS:
+            raise TaskRejected(InvalidRequest(f"The texts of a task have more than {MAX_TEXTS} characters."))
         if isinstance(value, list):
             todo += [(f"{path}[{number}]", name, depth + 1, item) for number, item in enumerate(value)]
         elif isinstance(value, dict):

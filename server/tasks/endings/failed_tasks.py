@@ -12,10 +12,10 @@ from server.jobs.job import Job, Submission
 from server.jobs.queue import JobQueue
 from server.jobs.rows import UNKNOWN_REQUEST
 from server.media.encode import DEFAULT_QUALITY, Encoding
+from server.tasks.kept_task import shortened
 
 # Characters of a text that are kept. An inline picture is far longer, and was not stored.
 LONGEST_TEXT = 2_000
-SHORTENED = 64
 
 
 def never_ran(job: Job) -> bool:
@@ -38,7 +38,7 @@ async def record_failed(
         owner=owner,
         dialect=dialect,
         task_uuid=task_id,
-        task={name: _shortened(value) for name, value in task.items()},
+        task={name: shortened(value, LONGEST_TEXT) for name, value in task.items()},
         request=UNKNOWN_REQUEST,
         encoding=Encoding("JPG", DEFAULT_QUALITY),
         image_uuids=(),
@@ -46,12 +46,3 @@ async def record_failed(
         webhook=webhook,
     )
     return await queue.accept_failed(submission, Failure(error.code, error.message, error.status))
-
-
-def _shortened(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _shortened(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [_shortened(item) for item in value]
-    long = isinstance(value, str) and len(value) > LONGEST_TEXT
-    return f"{value[:SHORTENED]}… ({len(value)} characters)" if long else value

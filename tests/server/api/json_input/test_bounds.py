@@ -30,8 +30,9 @@ def nested(depth: int) -> Any:
         ({"a" * 256: 1}, "unknownParameter", None),
         ({"settings": {"a" * 256: 1}}, "unknownParameter", "settings"),
         ({str(number): [1] * 199 for number in range(6)}, "invalidRequest", None),
+        ({str(number): "a" * 65_000 for number in range(16)}, "invalidRequest", None),
     ],
-    ids=["items", "inner items", "keys", "inner keys", "text", "inner text", "name", "inner name", "values"],
+    ids=["items", "inner items", "keys", "inner keys", "text", "inner text", "name", "inner name", "values", "texts"],
 )
 def test_what_is_over_a_bound_is_named(
     shared_client: TestClient, task: dict[str, Any], code: str, parameter: Any
