@@ -1,11 +1,12 @@
 """The bytes of images that stand in a text: as base64, or as a data URI.
 
-A text is worked on in pieces. A call that takes a hundred megabytes at once would hold up every other thread. Knows no
-store.
+A text is worked on in pieces, and its bytes grow in place. A call that takes a hundred megabytes at once would hold up
+every other thread. Knows no store.
 """
 
 import base64
 import binascii
+import io
 from collections.abc import Iterator
 from urllib.parse import unquote_to_bytes
 
@@ -26,7 +27,10 @@ def decode_data_uri(uri: str) -> bytes:
     data = _unquoted(uri, comma + 1)
     if uri[:comma].lower().endswith(";base64"):
         return _decoded(piece.decode("latin-1") for piece in data)
-    return b"".join(data)
+    whole = io.BytesIO()
+    for piece in data:
+        whole.write(piece)
+    return whole.getvalue()
 
 
 def decode_base64(text: str, begin: int = 0) -> bytes:
@@ -50,7 +54,7 @@ def _unquoted(text: str, begin: int) -> Iterator[bytes]:
 
 
 def _decoded(pieces: Iterator[str]) -> bytes:
-    data: list[bytes] = []
+    data = io.BytesIO()
     rest, ended = "", False
     try:
         for piece in pieces:
@@ -61,11 +65,11 @@ def _decoded(pieces: Iterator[str]) -> bytes:
             ended |= unpadded != compact
             rest += unpadded
             whole = len(rest) - len(rest) % 4
-            data.append(base64.b64decode(rest[:whole], validate=True))
+            data.write(base64.b64decode(rest[:whole], validate=True))
             rest = rest[whole:]
-        data.append(base64.b64decode(rest + "=" * (-len(rest) % 4), validate=True))
+        data.write(base64.b64decode(rest + "=" * (-len(rest) % 4), validate=True))
     except (binascii.Error, ValueError) as error:
         raise MediaError(f"The image cannot be read. It must be {FORMS}.") from error
-    if not any(data):
+    if not data.tell():
         raise MediaError(f"The image is empty. It must be {FORMS}.")
-    return b"".join(data)
+    return data.getvalue()

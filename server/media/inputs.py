@@ -21,6 +21,7 @@ UPLOAD_SECONDS = 30 * 86_400
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _PATH = re.compile(r"(\.{0,2}[/\\]|~|file:|[A-Za-z]:[/\\])|.*\.(png|jpe?g|webp|bmp|gif|tiff?|avif|heic)", re.IGNORECASE)
 _LONGEST_PATH = 4096
+_LONG = 2**20  # characters of a text that is copied no more often than needed
 _LONGEST_SCHEME = 100  # characters that are looked at: base64 of a hundred megabytes may look like a scheme
 _OTHER_SCHEME = re.compile(r"(?!file:)[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
@@ -43,7 +44,7 @@ class InputImages:
         Raises `MediaError`, and `InsufficientStorage` before anything is read.
         """
         self._store.space.check()
-        value = value.strip()
+        value = _stripped(value)
         if not _UUID.fullmatch(value):
             return await self._store_input(await self._read(value), owner)
         media = await self._find(value, owner)
@@ -54,7 +55,7 @@ class InputImages:
     async def upload(self, value: str, *, owner: str) -> Media:
         """Store an image as an upload, as it came. Raises as `resolve` does."""
         self._store.space.check()
-        return await self.add_upload(await self._read(value.strip()), owner=owner)
+        return await self.add_upload(await self._read(_stripped(value)), owner=owner)
 
     async def add_upload(self, data: bytes, *, owner: str) -> Media:
         """Store an image that came as bytes as an upload. Raises as `resolve` does."""
@@ -111,7 +112,7 @@ class InputImages:
             return await self._store.add_input(new.path, digest, new.picture, owner=owner, expires=expires)
 
     async def _read(self, value: str) -> bytes:
-        scheme = value[:8].lower()
+        scheme = value[:_LONGEST_PATH].lstrip()[:8].lower()
         if scheme.startswith("data:"):
             return await asyncio.to_thread(decode_data_uri, value)
         if needs_download(value):
@@ -122,6 +123,11 @@ class InputImages:
             # The message does not repeat the text: it may hold a password, or a lone surrogate, which JSON cannot.
             raise MediaError(f"The value is a path. A file on your machine cannot be read here. Send {FORMS}.")
         return await asyncio.to_thread(decode_base64, value)
+
+
+def _stripped(value: str) -> str:
+    """A text without white space around it. A very long one stays: its copy would hold up every other client."""
+    return value if len(value) > _LONG else value.strip()
 
 
 def needs_download(value: str) -> bool:

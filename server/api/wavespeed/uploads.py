@@ -3,8 +3,6 @@
 The URL of a ticket is a secret that needs no key. It takes exactly the announced bytes, once, for a while.
 """
 
-import asyncio
-import base64
 import secrets
 import sqlite3
 import time
@@ -146,9 +144,7 @@ class Uploads:
         return None if row is None else await self._media.get(row["media_uuid"], owner=owner)
 
     async def _store(self, data: bytes, owner: str) -> Media:
-        # A large file would hold up the event loop.
-        text = await asyncio.to_thread(lambda: "data:;base64," + base64.b64encode(data).decode("ascii"))
         try:
-            return await self._inputs.upload(text, owner=owner)
+            return await self._inputs.add_upload(data, owner=owner)
         except MediaError as error:
             raise InvalidParameter("file", f"The file cannot be used. {error.message}", code="invalidFile") from error
