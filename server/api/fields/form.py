@@ -15,6 +15,7 @@ from server.errors import InvalidRequest
 
 MAX_FILES = 20  # the vendor takes 16 pictures and a mask
 MAX_FIELDS = 200
+MAX_TEXT_PART = 16 * 2**20  # bytes: each is decoded in one call, which holds up every other client
 _CHUNK = 65_536  # bytes; the event loop is free after each
 
 
@@ -45,15 +46,17 @@ async def read_form(headers: Headers, body: bytes | bytearray) -> Form:
             form.fields[name] = [*(known if isinstance(known, list) else [known]), found]
         else:
             form.fields[name] = found
-    check_bounds(form.fields)
-    check_texts(form.fields)
+    if len(body) <= _CHUNK:
+        _check(form.fields)
+    else:
+        await asyncio.to_thread(_check, form.fields)
     return form
 
 
 async def parse_form(headers: Headers, body: bytes | bytearray, *, max_files: int, max_fields: int) -> FormData:
     """The parts of the form in a body, as they were sent. Raises `InvalidRequest`."""
     parser = MultiPartParser(
-        headers, _chunks(body), max_files=max_files, max_fields=max_fields, max_part_size=max(len(body), 1)
+        headers, _chunks(body), max_files=max_files, max_fields=max_fields, max_part_size=MAX_TEXT_PART
     )
     try:
         return await parser.parse()
@@ -67,6 +70,11 @@ async def _chunks(body: bytes | bytearray) -> AsyncGenerator[bytes, None]:
     for start in range(0, len(body), _CHUNK):
         yield bytes(body[start : start + _CHUNK])
         await asyncio.sleep(0)
+
+
+def _check(fields: dict[str, Any]) -> None:
+    check_bounds(fields)
+    check_texts(fields)
 
 
 def _value(text: str) -> Any:

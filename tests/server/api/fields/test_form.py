@@ -4,6 +4,7 @@ import httpx2
 import pytest
 from starlette.datastructures import Headers
 
+from server.api.fields import form
 from server.api.fields.form import MAX_FIELDS, MAX_FILES, Form, read_form
 from server.errors import InvalidRequest, TaskRejected
 
@@ -64,3 +65,13 @@ async def test_a_damaged_form(headers: Mapping[str, str]) -> None:
     for body in (b"--x\r\nContent-Disposition: form-data\r\n\r\na\r\n--x--\r\n", b"\xff" * 99, b"--y\r\n\r\n"):
         with pytest.raises(InvalidRequest, match="The form cannot be read"):
             await read_form(Headers(headers), body)
+
+
+async def test_a_text_of_a_form_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(form, "MAX_TEXT_PART", 10)
+    headers = Headers({"content-type": "multipart/form-data; boundary=B"})
+    head = b'--B\r\nContent-Disposition: form-data; name="a"'
+    with pytest.raises(InvalidRequest, match="exceeded maximum size"):
+        await read_form(headers, head + b"\r\n\r\n" + b"b" * 11 + b"\r\n--B--\r\n")
+    file = await read_form(headers, head + b'; filename="c"\r\n\r\n' + b"b" * 11 + b"\r\n--B--\r\n")
+    assert file.files == {"a": [b"b" * 11]}
