@@ -66,7 +66,7 @@ class GenerationsRoute:
         chosen = _chosen(generators, request.headers, {})
         try:
             client = client_of(request, self._services)
-            parsed = await read_object(request, self._services)
+            parsed, client = await read_object(request, client, self._services)
             chosen = _chosen(generators, request.headers, parsed)
             response = await chosen.generate(request, client, parsed)
         except TaskRejected as rejected:

@@ -15,7 +15,7 @@ from server.api.evolink.file_table import FileTable, UploadedFile
 from server.api.evolink.queries import MAX_PAGE, MAX_PAGE_SIZE, number
 from server.api.fields.form import read_form
 from server.api.fields.validation import validate
-from server.api.requests import client_of, read_object
+from server.api.requests import client_of, read_fields
 from server.api.services import Services
 from server.api.urls.image_urls import image_url
 from server.errors import MediaError, MissingParameter, NotFound
@@ -58,7 +58,7 @@ class EvoLinkFiles:
     async def upload_base64(self, request: Request) -> Response:
         """Store a file of a JSON body."""
         client = client_of(request, self._services)
-        fields = validate(Base64Upload, await read_object(request, self._services))
+        fields = await read_fields(Base64Upload, request, self._services)
         text = fields.base64_data
         begin = text.find(",") + 1 if text.startswith("data:") else 0
         try:
@@ -78,7 +78,7 @@ class EvoLinkFiles:
     async def upload_url(self, request: Request) -> Response:
         """Fetch and store a file."""
         client = client_of(request, self._services)
-        fields = validate(UrlUpload, await read_object(request, self._services))
+        fields = await read_fields(UrlUpload, request, self._services)
         try:
             data = await self._services.image_fetcher.fetch(fields.file_url)
         except MediaError as error:

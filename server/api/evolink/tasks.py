@@ -15,7 +15,7 @@ from server.api.evolink.progress import ToldProgress
 from server.api.evolink.queries import MAX_PAGE, MAX_PAGE_SIZE, number
 from server.api.evolink.task_ids import KEY_HEADER, PREFIX, new_task_id, task_id_of_key
 from server.api.fields.validation import validate
-from server.api.requests import client_of, read_object
+from server.api.requests import client_of, read_fields
 from server.api.response_headers import response_headers
 from server.api.services import Services
 from server.errors import ConflictTaskUUID, InvalidParameter, NotFound
@@ -39,7 +39,8 @@ class EvoLinkTasks:
 
         Raises `ApiError` or `TaskRejected`.
         """
-        fields = validate(CreateFields, body)
+        parse = self._services.body_pool.run
+        fields = await parse(client.size, validate, CreateFields, body)
         key = request.headers.get(KEY_HEADER)
         task_id = new_task_id() if key is None else task_id_of_key(key)
         if fields.callback_url is not None:
@@ -48,7 +49,8 @@ class EvoLinkTasks:
         if key is not None and (known := await self._repeated(client, call)) is not None:
             return known
         try:
-            job = await self._services.tasks.accept_early(self._dialect.parse(call, client))
+            spec = await parse(client.size, self._dialect.parse, call, client)
+            job = await self._services.tasks.accept_early(spec)
         except ConflictTaskUUID:  # the same request, a moment earlier
             if (known := await self._repeated(client, call)) is None:
                 raise
@@ -86,7 +88,7 @@ class EvoLinkTasks:
     async def batch(self, request: Request) -> Response:
         """Several tasks, in the order that they are asked for. Unknown ones are left out."""
         client = client_of(request, self._services)
-        fields = validate(BatchFields, await read_object(request, self._services))
+        fields = await read_fields(BatchFields, request, self._services)
         found = [await self._find(client, task_id) for task_id in dict.fromkeys(fields.task_ids)]
         return JSONResponse({"data": await self._tasks([job for job in found if job is not None], client)})
 
@@ -96,9 +98,9 @@ class EvoLinkTasks:
 
     async def _tasks(self, jobs: list[Job], client: Client) -> list[dict[str, Any]]:
         """Tasks as a query answers them."""
+        jobs = [await without_expired(job, self._services.media) for job in jobs]
         told = zip(jobs, await self._progress.of(*jobs), strict=True)
         return [self._dialect.task(job, client.base_url, progress, self._seconds(job)) for job, progress in told]
-        jobs = [await without_expired(job, self._services.media) for job in jobs]
 
     def _seconds(self, job: Job) -> int:
         """The estimated seconds of the rendering of a job."""

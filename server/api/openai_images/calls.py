@@ -52,19 +52,22 @@ class ImageCalls:
 
     async def generate(self, request: Request, client: Client, body: Mapping[str, Any]) -> Response:
         """Answer a generation. Raises `ApiError` or `TaskRejected`."""
-        fields = validate(GenerationFields, body)
+        fields = await self._services.body_pool.run(client.size, validate, GenerationFields, body)
         return await self._answer(request, client, ImageCall(task_id_of(request), fields, dict(body)))
 
     async def edit(self, request: Request) -> Response:
         """Answer an edit, which comes as a form or as JSON. Raises `ApiError` or `TaskRejected`."""
-        client = client_of(request, self._services)
+        client, parse = client_of(request, self._services), self._services.body_pool.run
         if request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
-            form = await read_form(request.headers, await read_body(request, self._services.max_body))
+            body = await read_body(request, self._services.max_body)
+            client = replace(client, size=len(body))
+            form = await read_form(request.headers, body)
             release_body(request)
-            raw = from_texts(EditFields, form.fields)
+            raw = await parse(client.size, from_texts, EditFields, form.fields)
         else:
-            form, raw = Form(), await read_object(request, self._services)
-        fields = validate(EditFields, raw)
+            form = Form()
+            raw, client = await read_object(request, client, self._services)
+        fields = await parse(client.size, validate, EditFields, raw)
         files = [await self._store(data, client, "image") for data in form.files.get("image", [])]
         images = (*files, *fields.images, *fields.image, *fields.url)
         if not images:
@@ -95,7 +98,7 @@ class ImageCalls:
             raise error.for_parameter("mask") from error
 
     async def _answer(self, request: Request, client: Client, call: ImageCall) -> Response:
-        spec = self._dialect.parse(call, client)
+        spec = await self._services.body_pool.run(client.size, self._dialect.parse, call, client)
         if call.fields.stream:
             job = await accept(self._services.tasks, replace(spec, wait=False))
             headers = response_headers(200, job.submission.warnings) | {TASK_HEADER: spec.task_id}

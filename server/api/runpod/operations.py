@@ -21,6 +21,7 @@ from server.jobs.job import Job
 from server.tasks.endings.deadlines import Limits
 from server.tasks.endings.expired_images import without_expired
 from server.tasks.endings.failed_tasks import never_ran, record_failed
+from server.tasks.spec import TaskSpec
 from server.tasks.waiting import accept, wait_for_end
 
 # The clients give a cancel request three seconds. A step of a large model can take longer; the job still ends.
@@ -43,9 +44,9 @@ class RunpodOperations:
 
         One with wrong parameters is accepted too, and fails, because a client polls it then.
         """
-        request = self._read(endpoint, f"{uuid.uuid4()}-u1", body, client)
+        request = await self._read(endpoint, f"{uuid.uuid4()}-u1", body, client)
         try:
-            job = await self._services.tasks.accept_early(self._dialect.parse(request, client))
+            job = await self._services.tasks.accept_early(await self._parse(request, client))
             await self._set_limits(request, client)
         except TaskRejected as rejected:
             if any(error.parameter == "webhook" for error in rejected.errors):
@@ -56,9 +57,9 @@ class RunpodOperations:
 
     async def run_and_wait(self, endpoint: str, body: dict[str, Any], client: Client, seconds: float) -> Json:
         """Accept a job and hold the line until it has ended or the time is over. Raises `JobRejected`."""
-        request = self._read(endpoint, f"sync-{uuid.uuid4()}-u1", body, client)
+        request = await self._read(endpoint, f"sync-{uuid.uuid4()}-u1", body, client)
         try:
-            await accept(self._services.tasks, self._dialect.parse(request, client))
+            await accept(self._services.tasks, await self._parse(request, client))
             await self._set_limits(request, client)
         except TaskRejected as rejected:
             raise JobRejected(request.task_id, rejected.errors[0]) from rejected
@@ -148,12 +149,15 @@ class RunpodOperations:
             },
         }
 
-    def _read(self, endpoint: str, task_id: str, body: dict[str, Any], client: Client) -> JobRequest:
+    async def _read(self, endpoint: str, task_id: str, body: dict[str, Any], client: Client) -> JobRequest:
         """A job with a known endpoint, an input, a policy and a webhook. Raises the first fault as an `ApiError`."""
         try:
-            return self._dialect.read(endpoint, task_id, body, client)
+            return await self._services.body_pool.run(client.size, self._dialect.read, endpoint, task_id, body, client)
         except TaskRejected as rejected:
             raise rejected.errors[0] from rejected
+
+    async def _parse(self, request: JobRequest, client: Client) -> TaskSpec:
+        return await self._services.body_pool.run(client.size, self._dialect.parse, request, client)
 
     async def _set_limits(self, request: JobRequest, client: Client) -> None:
         """Give an accepted job the limits of its policy."""

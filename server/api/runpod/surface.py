@@ -83,11 +83,12 @@ class RunpodSurface:
         return answer
 
     async def _run(self, request: Request, client: Client) -> Json:
-        return await self._operations.run(_endpoint(request), await read_object(request, self._services), client)
+        body, client = await read_object(request, client, self._services)
+        return await self._operations.run(_endpoint(request), body, client)
 
     async def _run_and_wait(self, request: Request, client: Client) -> Json:
         seconds = wait_seconds(request.query_params)
-        body = await read_object(request, self._services)
+        body, client = await read_object(request, client, self._services)
         with client.watch(request):
             return await self._operations.run_and_wait(_endpoint(request), body, client, seconds)
 

@@ -49,13 +49,14 @@ class Predictions:
         """
         body = await self._uploads.resolved(body, client)
         request = Submission(model, new_id(), body, webhook)
-        spec = self._dialect.parse(request, client)
+        parse = self._services.body_pool.run
+        spec = await parse(client.size, self._dialect.parse, request, client)
         try:
             job = await self._services.tasks.accept_early(spec)
         except TaskRejected as rejected:  # for its pictures, or for a webhook that may not be called
             if any(error.parameter == WEBHOOK for error in rejected.errors):
                 raise
-            identity = self._dialect.identity(request, client)
+            identity = await parse(client.size, self._dialect.identity, request, client)
             job = await record_failed(self._services.queue, rejected.errors[0], **identity)
         if not body.get("enable_sync_mode"):
             return self._dialect.acknowledge(job, client)

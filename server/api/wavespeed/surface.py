@@ -10,9 +10,8 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from server.api.access.client import Client
 from server.api.bodies.body import read_body
-from server.api.fields.validation import validate
 from server.api.request_route import RequestHandler, add_request_route
-from server.api.requests import client_of, read_object
+from server.api.requests import client_of, read_fields, read_object
 from server.api.response_headers import response_headers
 from server.api.services import Services
 from server.api.urls.base_url import base_url
@@ -98,7 +97,7 @@ class WaveSpeedSurface:
     async def _submit(self, request: Request, client: Client) -> Json:
         model = request.path_params["model"]
         self._dialect.check_model(model, client)
-        body = await read_object(request, self._services)
+        body, client = await read_object(request, client, self._services)
         with client.watch(request):
             return await self._predictions.submit(model, body, client, request.query_params.get("webhook"))
 
@@ -106,15 +105,15 @@ class WaveSpeedSurface:
         return await self._predictions.find(request.path_params["prediction_id"], client)
 
     async def _history(self, request: Request, client: Client) -> Json:
-        query = validate(HistoryQuery, await read_object(request, self._services))
+        query = await read_fields(HistoryQuery, request, self._services)
         return await self._predictions.page(query, client)
 
     async def _delete(self, request: Request, client: Client) -> Json:
-        wanted = validate(Deletion, await read_object(request, self._services))
+        wanted = await read_fields(Deletion, request, self._services)
         return await self._predictions.delete(wanted.ids, client)
 
     async def _create_upload(self, request: Request, client: Client) -> Json:
-        wanted = validate(UploadTicket, await read_object(request, self._services))
+        wanted = await read_fields(UploadTicket, request, self._services)
         return envelope(await self._uploads.create(wanted, client))
 
     async def _upload_form(self, request: Request, client: Client) -> Json:
@@ -131,7 +130,7 @@ class WaveSpeedSurface:
         return envelope(self._account.balance())
 
     async def _price(self, request: Request, client: Client) -> Json:
-        query = validate(PriceQuery, await read_object(request, self._services))
+        query = await read_fields(PriceQuery, request, self._services)
         return envelope(self._account.price(query, client))
 
     async def _put_upload(self, request: Request) -> Response:

@@ -25,7 +25,7 @@ class EchoSurface(SmallSurface):
 
     async def echo(self, request: Request) -> Response:
         client = client_of(request, self.services)
-        return JSONResponse([client.owner, client.base_url, await read_object(request, self.services)])
+        return JSONResponse([client.owner, client.base_url, *await read_object(request, client, self.services)])
 
 
 @pytest.mark.parametrize("header", ["Bearer one", "one"])
