@@ -43,6 +43,10 @@ MB = 10**6
 SECONDS = 60  # that one input may take
 BEGIN, END = "<!-- hostile inputs: begin -->", "<!-- hostile inputs: end -->"
 _HEADERS = {"Authorization": f"Bearer {KEY}"}
+JSON, FORM = "application/json", "multipart/form-data; boundary=B"
+# A path of each of the other dialects that takes pictures.
+WAVESPEED, RUNPOD = "/api/v3/wavespeed-ai/qwen-image/edit", "/v2/qwen-image-edit/run"
+EVOLINK, OPENAI = "/evolink/v1/images/generations", "/openai/v1/images/edits"
 _PAUSE = 0.005  # between two questions, and between two looks at the memory
 
 Attack = Callable[[str], None]
@@ -180,10 +184,10 @@ def jpeg_of_scans(number: int) -> bytes:
     return data[:place] + b"\xff\xda\x00\x08\x01\x01\x00\x01\x3f\x01\x00" * number + data[place:]
 
 
-def post(make_body: Callable[[], bytes], *, key: bool = True) -> Attack:
+def post(make_body: Callable[[], bytes], *, key: bool = True, path: str = "/v1", kind: str = JSON) -> Attack:
     """Send a body, which is made then, and wait for its answer."""
-    headers = {"Content-Type": "application/json", **(_HEADERS if key else {})}
-    return lambda url: httpx2.post(f"{url}/v1", content=make_body(), headers=headers, timeout=SECONDS).close()
+    headers = {"Content-Type": kind, **(_HEADERS if key else {})}
+    return lambda url: httpx2.post(f"{url}{path}", content=make_body(), headers=headers, timeout=SECONDS).close()
 
 
 def task(**parameters: Any) -> bytes:
@@ -279,6 +283,27 @@ def picture_text(text: str) -> bytes:
     return json.dumps([upload(b"") | {"image": text}]).encode()
 
 
+def fields(**given: Any) -> bytes:
+    """The body of a request that is one object."""
+    return json.dumps({"prompt": "a", **given}).encode()
+
+
+def inline(size: int) -> str:
+    """Base64 of that many zeros, which is no picture."""
+    return base64.b64encode(bytes(size)).decode("ascii")
+
+
+def texts() -> dict[str, str]:
+    """12 MB of texts that no parameter has."""
+    return {f"p{n}": "a" * 65_000 for n in range(190)}
+
+
+def form(name: str, data: bytes, *, file: bool) -> bytes:
+    """The body of a form with one part."""
+    head = f'--B\r\nContent-Disposition: form-data; name="{name}"' + ('; filename="a.png"' if file else "")
+    return head.encode() + b"\r\n\r\n" + data + b"\r\n--B--\r\n"
+
+
 ATTACKS: dict[str, Attack] = {
     "`lora` of 5 million entries, 10 MB": post(lambda: task(lora=[1] * 5_000_000)),
     "100,000 unknown LoRAs": post(lambda: task(lora=[{"model": f"a:{n}@1", "weight": 1} for n in range(100_000)])),
@@ -296,6 +321,27 @@ ATTACKS: dict[str, Attack] = {
     "16 PNGs of 64 megapixels": at_once(16, post(lambda: picture(large_png()))),
     "1,000 times the same `getResponse`": repeated_questions,
     "4,000 answers that nobody reads": unread_answers,
+    "WaveSpeed: a picture of 60 MB that is none": post(lambda: fields(image=inline(45 * MB)), path=WAVESPEED),
+    "WaveSpeed: 12 MB of texts": post(lambda: fields(**texts()), path=WAVESPEED),
+    "WaveSpeed: a form with a file of 60 MB": post(
+        lambda: form("file", bytes(60 * MB), file=True), path="/api/v3/media/upload/binary", kind=FORM
+    ),
+    "RunPod: a picture of 60 MB that is none": post(
+        lambda: json.dumps({"input": {"prompt": "a", "image": inline(45 * MB)}}).encode(), path=RUNPOD
+    ),
+    "RunPod: 12 MB of texts": post(lambda: json.dumps({"input": {"prompt": "a", **texts()}}).encode(), path=RUNPOD),
+    "EvoLink: a picture of 60 MB that is none": post(
+        lambda: fields(model="qwen-image-edit-plus", image_urls=[inline(45 * MB)]), path=EVOLINK
+    ),
+    "EvoLink: 12 MB of texts": post(lambda: fields(model="qwen-image-edit-plus", **texts()), path=EVOLINK),
+    "OpenAI: a picture of 60 MB that is none": post(lambda: fields(image=[inline(45 * MB)]), path=OPENAI),
+    "OpenAI: 12 MB of texts": post(lambda: fields(**texts()), path=OPENAI),
+    "OpenAI: a form with a file of 60 MB": post(
+        lambda: form("image", bytes(60 * MB), file=True), path=OPENAI, kind=FORM
+    ),
+    "OpenAI: a form with a text of 60 MB": post(
+        lambda: form("prompt", b"a" * (60 * MB), file=False), path=OPENAI, kind=FORM
+    ),
 }
 
 

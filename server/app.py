@@ -228,7 +228,7 @@ def _couriers(settings: Settings, services: Services, surfaces: Sequence[Surface
     (pictures,) = (surface.webhooks for surface in surfaces if isinstance(surface, RunwareSurface))
     return Couriers(
         jobs={
-            "webhook": WebhookCourier(sender, outbox, services.jobs, writers, timeout, tracer),
+            "webhook": WebhookCourier(sender, services.jobs, writers, timeout, tracer),
             "upload": UploadCourier(sender, services.jobs, services.media, recorder, settings.upload_timeout, tracer),
         },
         tasks={

@@ -113,7 +113,7 @@ class JobRecorder:
 
     async def end_upload(self, delivery: Delivery, error: str | None, failure: Failure | None) -> bool:
         """Record that the upload of an image has ended, and announce the image. False when its job is gone."""
-        done = await self._store.end_upload(delivery, error, failure)
+        done = await self._store.deliveries.end_upload(delivery, error, failure)
         if done is None:
             return False
         self._events.publish(ResultReady(done.job, done.result))

@@ -8,17 +8,17 @@ import json
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TypeVar
 
 from server.database import Database
 from server.delivery import uploads
-from server.delivery.outbox import Delivery, add_delivery, end_delivery, uploads_wait
+from server.delivery.outbox import add_delivery, uploads_wait
 from server.errors import Failure, InferenceError
 from server.jobs.job import CANCELLED, Job, Result, State, Submission
+from server.jobs.job_deliveries import JobDeliveries
 from server.jobs.job_table import JobTable, TaskIdClaims, tell_result
 from server.jobs.policy.fair_share import Waiting
-from server.jobs.rows import held_end, hold_end, insert_result, read_job, read_result, set_result_failure
+from server.jobs.rows import hold_end, insert_result, read_job, read_result
 from server.jobs.unprepared import PREPARED, UnpreparedJobs
 from server.keys.usage import count_image
 
@@ -47,15 +47,6 @@ def _nothing(chosen: Waiting) -> Sequence[int]:
     return ()
 
 
-@dataclass(frozen=True, slots=True)
-class UploadEnd:
-    """The upload of a result has ended. `ends_job` says whether its job has ended with it."""
-
-    job: Job
-    result: Result
-    ends_job: bool
-
-
 class JobStore:
     """The jobs of one data folder. `wake` is called when there may be something to deliver."""
 
@@ -64,6 +55,7 @@ class JobStore:
         self._table = JobTable(ids)
         self._wake = wake
         self.unprepared = UnpreparedJobs(database, self._table)
+        self.deliveries = JobDeliveries(database, self._table, wake)
 
     async def accept(self, submission: Submission, *, estimate: float = 0.0) -> Job:
         """Put a job on disk, queued. `estimate` are the seconds that it is expected to take.
@@ -180,37 +172,6 @@ class JobStore:
             else:
                 tell_result(connection, job, result)
             return job
-
-        return await self._deliver(work)
-
-    async def of_delivery(self, delivery: Delivery) -> Job | None:
-        """The job of a row of the outbox. None when both are gone."""
-
-        def work(connection: sqlite3.Connection) -> Job | None:
-            row = connection.execute("SELECT job_id FROM outbox WHERE id = ?", (delivery.id,)).fetchone()
-            return self._table.read(connection, row["job_id"]) if row else None
-
-        return await self._database.run(work)
-
-    async def end_upload(self, delivery: Delivery, error: str | None, failure: Failure | None) -> UploadEnd | None:
-        """Store that the upload of a result has ended, well or with a failure of the result.
-
-        Its webhook is due then. A job that its worker has ended ends with its last upload. None when the job is gone.
-        """
-
-        def work(connection: sqlite3.Connection) -> UploadEnd | None:
-            job_id = delivery.job_id
-            if job_id is None or not end_delivery(connection, delivery, error):
-                return None
-            if failure is not None:
-                set_result_failure(connection, job_id, delivery.position, failure)
-            job = self._table.read(connection, job_id)
-            result = next(result for result in job.results if result.index == delivery.position)
-            tell_result(connection, job, result)
-            held = None if uploads_wait(connection, job_id) else held_end(connection, job_id)
-            if held is not None:
-                self._table.end(connection, job_id, *held)
-            return UploadEnd(self._table.read(connection, job_id), result, ends_job=held is not None)
 
         return await self._deliver(work)
 

@@ -34,7 +34,7 @@ class UploadCourier:
 
     async def send(self, delivery: Delivery) -> None:
         """Send a file once. A receiver that refuses it is not asked again."""
-        job = await self._store.of_delivery(delivery)
+        job = await self._store.deliveries.job_of(delivery)
         if job is None:
             raise DeliveryFailed("The task has been deleted.", final=True)
         media = await self._file(job, delivery)

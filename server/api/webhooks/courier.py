@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import structlog
 
 from server.api.dialect import Notice, WebhookWriter
-from server.delivery.outbox import Delivery, Outbox, span_attributes
+from server.delivery.outbox import Delivery, span_attributes
 from server.delivery.sender import DeliveryFailed, Sender
 from server.jobs.store import JobStore
 from server.tracing.tracer import NO_TRACER, Tracer
@@ -23,14 +23,12 @@ class WebhookCourier:
     def __init__(
         self,
         sender: Sender,
-        outbox: Outbox,
         store: JobStore,
         writers: Mapping[str, WebhookWriter],
         timeout: float,
         tracer: Tracer = NO_TRACER,
     ) -> None:
         self._sender = sender
-        self._outbox = outbox
         self._store = store
         self._writers = writers
         self._timeout = timeout
@@ -38,7 +36,7 @@ class WebhookCourier:
 
     async def send(self, delivery: Delivery) -> None:
         """Render and send one notice once."""
-        job = await self._store.of_delivery(delivery)
+        job = await self._store.deliveries.job_of(delivery)
         if job is None or job.submission.webhook is None:
             raise DeliveryFailed("The task has been deleted.", final=True)
         writer = self._writers.get(job.submission.dialect)
@@ -57,9 +55,8 @@ class WebhookCourier:
 
         The log tells of the last notice of a job that has ended: the line about the job's end came too early.
         """
-        stored = await self._outbox.end(delivery, error)
-        job = await self._store.of_delivery(delivery)
-        if job is not None and job.finished is not None and "waiting" not in (counts := job.deliveries["webhook"]):
-            late = round(max(0.0, time.time() - job.finished), 2)
-            log.info("webhooks ended", task=job.submission.task_uuid, **counts, seconds=late)
+        stored, last = await self._store.deliveries.end_webhook(delivery, error)
+        if last is not None:
+            late = round(max(0.0, time.time() - last.finished), 2)
+            log.info("webhooks ended", task=last.task_uuid, **last.states, seconds=late)
         return stored

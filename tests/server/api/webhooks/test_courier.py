@@ -33,7 +33,7 @@ class Writer:
 
 
 def courier(database: Database, store: JobStore, **writers: Writer) -> WebhookCourier:
-    return WebhookCourier(Sender(CheckedTransport(True)), Outbox(database), store, writers, 30.0)
+    return WebhookCourier(Sender(CheckedTransport(True)), store, writers, 30.0)
 
 
 async def accept(store: JobStore, url: str, *, each_result: bool) -> int:
