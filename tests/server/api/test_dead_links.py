@@ -10,7 +10,7 @@ from server.settings import Settings
 from tests.server.api.evolink.conftest import BODY, CREATE, TASKS
 from tests.server.api.runpod.common import DRAW, run_sync
 from tests.server.api.wavespeed.common import data_of, submit
-from tests.server.conftest import error_of, new_task, post
+from tests.server.conftest import new_task, post
 
 
 @pytest.fixture
@@ -29,7 +29,8 @@ def test_runware(client: TestClient, settings: Settings) -> None:
     task = new_task()
     item = post(client, task).json()["data"][0]
     expire(settings)
-    assert error_of(post(client, {"taskType": "getResponse", "taskUUID": task["taskUUID"]}))["code"] == "imageNotFound"
+    gone = post(client, {"taskType": "getResponse", "taskUUID": task["taskUUID"]}).json()
+    assert (gone["data"], [error["code"] for error in gone["errors"]]) == ([], ["imageNotFound"])
     assert client.get(item["imageURL"]).status_code == 404
 
 

@@ -25,7 +25,8 @@ class EchoSurface(SmallSurface):
 
     async def echo(self, request: Request) -> Response:
         client = client_of(request, self.services)
-        return JSONResponse([client.owner, client.base_url, *await read_object(request, client, self.services)])
+        body, sender = await read_object(request, client, self.services)
+        return JSONResponse([client.owner, client.base_url, body, sender.size])
 
 
 @pytest.mark.parametrize("header", ["Bearer one", "one"])
@@ -35,7 +36,7 @@ def test_the_sender_and_the_object(
     monkeypatch.setattr(app_module, "SURFACES", (*app_module.SURFACES, EchoSurface))
     app = app_module.create_app(settings.model_copy(update={"api_keys": ("one",)}), catalog, [worker])
     with TestClient(app, base_url="http://box:8000", headers={"Authorization": header}) as client:
-        owner, base, body = client.post("/echo", json={"a": [1]}).json()
-        assert (len(owner), base, body) == (16, "http://box:8000", {"a": [1]})
+        owner, base, body, size = client.post("/echo", content=b'{"a": [1]}').json()
+        assert (len(owner), base, body, size) == (16, "http://box:8000", {"a": [1]}, 10)
         assert client.post("/echo", content=b"[]").status_code == 400
         assert client.post("/echo", headers={"Authorization": "two"}).status_code == 401

@@ -7,8 +7,9 @@ from hypothesis import strategies as some
 
 from server.errors import RateLimitExceeded
 from server.jobs.policy.admission import RATE_SECONDS, QueueBounds, QueueState, check_room
-from server.jobs.policy.fair_share import FairShare, Waiting
-from server.jobs.policy.forecast import forecast
+from server.jobs.policy.fair_share import Waiting
+from server.jobs.policy.forecast import Load, forecast
+from server.jobs.policy.priority import PriorityShare
 from server.keys.api_key import KeyLimits
 
 OWNERS = ("me", "you")
@@ -29,25 +30,24 @@ def states(draw: some.DrawFn) -> QueueState:
     left = tuple(draw(some.lists(seconds, min_size=1, max_size=2)))
     return QueueState(
         waiting=tuple(Waiting(number, *each) for number, each in enumerate(waiting)),
-        left=left,
+        workers=tuple(map(Load, left)),
         own_running=left[: draw(some.integers(0, len(left)))],
         own_ages=tuple(draw(some.lists(some.integers(0, 59).map(float), max_size=5))),
     )
 
 
-def share() -> FairShare:
-    return FairShare(lambda owner: 1.0)
+def share() -> PriorityShare:
+    return PriorityShare(lambda owner: 1.0)
 
 
 def later(state: QueueState, by: float) -> QueueState:
     """The queue after some seconds, if nothing joins it and every estimate is right."""
-    turns = forecast(share(), state.left, state.waiting)
+    turns = forecast(share(), state.workers, state.waiting)
     begun = [turn for turn in turns if turn.begins <= by]
     running = [*state.own_running, *(turn.ends for turn in begun if turn.task.owner == "me")]
     return replace(
         state,
         waiting=tuple(turn.task for turn in turns if turn.begins > by),
-        left=tuple(max(0.0, left - by) for left in state.left),
         own_running=tuple(end - by for end in running if end > by),
         own_ages=tuple(age + by for age in state.own_ages if age + by < RATE_SECONDS),
     )

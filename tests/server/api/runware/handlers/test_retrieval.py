@@ -110,8 +110,8 @@ def test_a_failed_job_is_found_until_its_id_is_used_for_something_else(
     assert ask(client, task)["data"][0]["taskType"] == "imageUpload"
     worker.fail = None
     assert error_of(post(client, task))["code"] == "conflictTaskUUID"
-    details = post(client, {"taskType": "getTaskDetails", "taskUUID": task["taskUUID"]})
-    assert error_of(details)["code"] == "taskNotFound"
+    details = post(client, {"taskType": "getTaskDetails", "taskUUID": task["taskUUID"]}).json()["data"][0]
+    assert details["response"]["data"] == ask(client, task)["data"]
 
 
 def test_an_upload_is_found_after_a_restart_and_not_once_it_has_expired(
