@@ -67,7 +67,8 @@ class Result:
     `seconds` is the time from the start of the image to its file. `receipt` is JSON. `cache` is the report of the step
     cache, None without one. `recompiled` counts the graphs that were compiled during the render; it is not stored.
     `failure` says why the image could not be uploaded as its task asks. `unsafe` says whether it is not safe for work,
-    None if it was not checked. `overlapped` says whether steps of another image ran while it was written; it is not
+    None if it was not checked. `busy` are the seconds without the parts of other images, None where they are the same.
+    `overlapped` says whether steps of another image ran while it was written; it is not
     stored.
     """
 
@@ -80,6 +81,7 @@ class Result:
     recompiled: int = 0
     failure: Failure | None = None
     unsafe: bool | None = None
+    busy: float | None = None
     overlapped: bool = False
 
 

@@ -104,6 +104,7 @@ class JobRecorder:
             image.cache,
             image.recompiled,
             unsafe=image.unsafe,
+            busy=image.busy,
             overlapped=image.overlapped,
         )
         updated = await self._store.add_result(job.id, result, image.warnings)

@@ -57,6 +57,7 @@ CREATE TABLE IF NOT EXISTS results (
     seconds REAL NOT NULL,
     failure TEXT,
     unsafe INTEGER,
+    busy REAL,
     PRIMARY KEY (job_id, position)
 );
 CREATE INDEX IF NOT EXISTS results_by_image ON results (image_uuid);
@@ -75,7 +76,7 @@ CREATE INDEX IF NOT EXISTS cache_reports_by_job ON cache_reports (job_id);
 """
 
 _RESULTS = (
-    "SELECT position, image_uuid, seed, seconds, receipt, failure, unsafe, report FROM results "
+    "SELECT position, image_uuid, seed, seconds, receipt, failure, unsafe, busy, report FROM results "
     "JOIN receipts USING (image_uuid) LEFT JOIN cache_reports USING (image_uuid) "
 )
 _REPORT = TypeAdapter(CacheReport)
@@ -167,9 +168,9 @@ def _picture_paths(value: Any) -> Iterator[Path]:
 def insert_result(connection: sqlite3.Connection, job_id: int, result: Result) -> None:
     """Insert a result with its receipt and its cache report. Replaces an earlier one of the same image."""
     connection.execute(
-        "INSERT OR REPLACE INTO results (job_id, position, image_uuid, seed, seconds, unsafe) "
-        "VALUES (?, ?, ?, ?, ?, ?)",
-        (job_id, result.index, result.image_uuid, result.seed, result.seconds, result.unsafe),
+        "INSERT OR REPLACE INTO results (job_id, position, image_uuid, seed, seconds, unsafe, busy) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (job_id, result.index, result.image_uuid, result.seed, result.seconds, result.unsafe, result.busy),
     )
     connection.execute("INSERT OR REPLACE INTO receipts VALUES (?, ?, ?)", (result.image_uuid, job_id, result.receipt))
     if result.cache is not None:
@@ -281,12 +282,13 @@ def _failure(text: str | None) -> Failure | None:
 
 
 def _result(row: sqlite3.Row) -> Result:
-    *fields, failure, unsafe, report = row
+    *fields, failure, unsafe, busy, report = row
     try:
         cache = None if report is None else _REPORT.validate_json(report)
     except ValidationError:  # another version wrote it; the picture is there all the same
         cache = None
-    return Result(*fields, cache=cache, failure=_failure(failure), unsafe=None if unsafe is None else bool(unsafe))
+    checked = None if unsafe is None else bool(unsafe)
+    return Result(*fields, cache=cache, failure=_failure(failure), unsafe=checked, busy=busy)
 
 
 def _task(text: str) -> dict[str, Any]:

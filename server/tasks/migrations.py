@@ -132,6 +132,11 @@ def _has_table(connection: sqlite3.Connection, name: str) -> bool:
     return connection.execute(query, (name,)).fetchone() is not None
 
 
+def keep_busy_seconds(connection: sqlite3.Connection) -> None:
+    """From version 0.1: no two images were under way at once."""
+    _add_columns(connection, "results", busy="REAL")
+
+
 def _add_columns(connection: sqlite3.Connection, table: str, **columns: str) -> None:
     """Add the columns that a table does not have: a new database has all of them before its first migration."""
     known = {row["name"] for row in connection.execute(f"PRAGMA table_info({table})")}
@@ -154,4 +159,5 @@ MIGRATIONS = (
     list_images,
     keep_priorities,
     deliver_pictures,
+    keep_busy_seconds,
 )

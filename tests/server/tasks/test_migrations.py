@@ -214,7 +214,8 @@ def test_tasks_of_before_are_of_normal_priority(settings: Settings, catalog: Cat
     with TestClient(create_app(settings, catalog, [worker])) as client:
         post(client, task)
     with closing(sqlite3.connect(path)) as connection, connection:
-        connection.executescript("ALTER TABLE jobs DROP COLUMN priority; PRAGMA user_version = 11;")
+        drop = "ALTER TABLE jobs DROP COLUMN priority; ALTER TABLE results DROP COLUMN busy;"
+        connection.executescript(f"{drop} PRAGMA user_version = 11;")
     with TestClient(create_app(settings, catalog, [worker])) as client:
         assert ask(client, task["taskUUID"])["data"][0]["status"] == "success"
     with closing(sqlite3.connect(path)) as connection:

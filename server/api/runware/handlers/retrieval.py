@@ -134,8 +134,13 @@ def _estimate(foreseen: Foreseen) -> Item:
 
 
 def _timings(job: Job) -> Item:
-    """The seconds in the queue, in the worker for each image, and from acceptance to the end."""
+    """The seconds in the queue, in the worker for each image, and from acceptance to the end.
+
+    `busy` are those in the worker without the parts of other images that were under way at the same time.
+    """
+    busy = [result.seconds if result.busy is None else result.busy for result in job.results]
     timings: Item = {"render": [round(result.seconds, 4) for result in job.results]}
+    timings["busy"] = [round(seconds, 4) for seconds in busy]
     if job.started is not None:
         timings["queue"] = round(job.started - job.created, 4)
     if job.finished is not None:

@@ -17,6 +17,7 @@ from starlette.testclient import TestClient
 from pipelines.catalog.catalog import Catalog
 from server.app import create_app
 from server.errors import Failure
+from server.jobs.workers.messages import ImageWritten
 from server.settings import Settings
 from tests.fakes import FakeWorker
 from tests.lora_bytes import lora_bytes
@@ -191,3 +192,25 @@ def test_a_priority_that_is_unknown_is_refused(client: TestClient) -> None:
     (error,) = answer.json()["errors"]
     assert error["parameter"] == "ownware.priority"
     assert "low" in error["message"]
+
+
+def test_the_seconds_of_an_image_alone(client: TestClient, worker: FakeWorker, monkeypatch: pytest.MonkeyPatch) -> None:
+    def timings() -> Any:
+        task = new_task()
+        post(client, task)
+        (item,) = post(client, {"taskType": "getTaskDetails", "taskUUID": task["taskUUID"]}).json()["data"]
+        return item["timings"]
+
+    assert timings()["busy"] == timings()["render"] == [0.01]
+    monkeypatch.setattr("server.jobs.workers.messages.ImageWritten.__init__", _with_busy(0.004))
+    found = timings()
+    assert (found["render"], found["busy"]) == ([0.01], [0.004])
+
+
+def _with_busy(seconds: float) -> Callable[..., None]:
+    made = ImageWritten.__init__
+
+    def init(self: ImageWritten, *values: Any, **named: Any) -> None:
+        made(self, *values, **{**named, "busy": seconds})
+
+    return init
