@@ -12,7 +12,7 @@ from tests.sources import ROOT
 
 pytestmark = pytest.mark.browser
 AXE = ROOT / "tests" / "browser" / "node_modules" / "axe-core" / "axe.min.js"
-VIEWS = ("make", "gallery", "server")
+VIEWS = ("make", "gallery", "benchmark", "server")
 FORM = (
     '#/make?model=runware:108@22&lora=[{"model":"ownware:1@1"}]&controlNet=[{"model":"ownware:2@1"}]'
     '&acceleratorOptions={"dbCache":true}&outputFormat=PNG'

@@ -1,5 +1,6 @@
 // The words of the page in the chosen language. Each file of `words/` has its English and its Chinese side by side.
 
+import { words as benchmark } from "./words/benchmark.js";
 import { words as form } from "./words/form.js";
 import { words as gallery } from "./words/gallery.js";
 import { words as make } from "./words/make.js";
@@ -8,7 +9,7 @@ import { words as server } from "./words/server.js";
 import { words as shell } from "./words/shell.js";
 import { words as viewer } from "./words/viewer.js";
 
-const FILES = [shell, make, form, gallery, mask, server, viewer];
+const FILES = [shell, make, form, gallery, mask, benchmark, server, viewer];
 export const LANGUAGES = { en: "English", zh: "中文" };
 const STORED = "ownware.language";
 const listeners = new Set();
@@ -44,6 +45,9 @@ export const onLanguage = (listener) => listeners.add(listener);
 /** A number as people write it, such as `1,024` or `3.5`. */
 export const number = (value, digits = 0) =>
   new Intl.NumberFormat(language, { maximumFractionDigits: digits }).format(value);
+
+/** A number with all of its digits, such as `0.9900`. */
+export const fixed = (value, digits) => new Intl.NumberFormat(language, { minimumFractionDigits: digits, maximumFractionDigits: digits }).format(value);
 
 /** A duration in words, such as `12 s` or `3 min`. */
 export function duration(seconds) {

@@ -1,17 +1,19 @@
 // Starts the page: the header, the router over `#/view?parameters`, the key, and the messages to the user.
 
 import { getKey, isConnected, onApi, setKey } from "./api.js";
+import { resume } from "./benchmark/runner.js";
 import { h, icon, replace } from "./dom.js";
 import { LANGUAGES, currentLanguage, onLanguage, setLanguage, t } from "./i18n.js";
 import { writeAddress } from "./state.js";
 import { resumeTasks } from "./tasks.js";
+import { benchmarkView } from "./views/benchmark.js";
 import { galleryView } from "./views/gallery.js";
 import { makeView } from "./views/make.js";
 import { pictureView } from "./views/picture.js";
 import { serverView } from "./views/server.js";
 
 /** The views by their name in the address. Each is a function `(container, parameters) → close`. */
-const VIEWS = { make: makeView, gallery: galleryView, server: serverView, picture: pictureView };
+const VIEWS = { make: makeView, gallery: galleryView, benchmark: benchmarkView, server: serverView, picture: pictureView };
 /** The views that a picture or a link leads to, not the navigation. */
 const UNLISTED = new Set(["picture"]);
 
@@ -101,3 +103,4 @@ element("skip").addEventListener("click", (event) => (event.preventDefault(), el
 showTools();
 showView({ focus: false });
 resumeTasks();
+resume();

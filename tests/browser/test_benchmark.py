@@ -1,0 +1,161 @@
+"""The benchmark view: a plan, its tasks of low priority, what they have found, and what outlives a reload."""
+
+import json
+import re
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from benchmarks.step_caches.similarity import compare
+from tests.browser.forms import PROMPT
+from tests.live import LiveServer
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture
+def bench(page: Page, server: LiveServer) -> Page:
+    """The view with one prompt and two settings: four measured pictures and one before them, each of little work."""
+    page.goto(f"{server.url}/#/benchmark")
+    expect(page.get_by_label("Model", exact=True)).not_to_have_value("")
+    for box in page.get_by_role("checkbox").all():
+        box.uncheck()
+    for label, value in {
+        "Own prompts": PROMPT,
+        "Width": "128",
+        "Height": "128",
+        "Steps": "8",
+        "First block: thresholds": "",
+        "TeaCache: thresholds": "0.5",
+        "Fewer steps": "4",
+        "Rounds": "2",
+    }.items():
+        page.get_by_label(label, exact=True).fill(value)
+    return page
+
+
+def stored(page: Page) -> Any:
+    return json.loads(page.evaluate("localStorage.getItem('ownware.benchmark')"))
+
+
+def start(page: Page) -> None:
+    page.get_by_role("button", name="Start", exact=True).click()
+
+
+def finish(page: Page) -> None:
+    expect(page.get_by_role("heading", name="All 7 tasks are done")).to_be_visible(timeout=120_000)
+
+
+def test_from_the_plan_to_the_front(bench: Page, server: LiveServer, tmp_path: Path) -> None:
+    expect(
+        bench.get_by_text("2 settings and the reference × 1 prompts × 2 rounds, and 1 to warm up: 7 tasks.")
+    ).to_be_visible()
+    start(bench)
+    finish(bench)
+    expect(bench.locator(".front .setting")).to_have_count(2)
+    run = stored(bench)
+    assert [task["kind"] for task in run["tasks"]] == ["warmUp"] + 6 * ["measured"]
+    for task in run["tasks"]:
+        answer = bench.request.post(
+            f"{server.api}", data=[{"taskType": "getTaskDetails", "taskUUID": task["taskUUID"]}]
+        )
+        (details,) = answer.json()["data"]
+        assert details["priority"] == "low"
+        assert details["timings"]["busy"][0] == task["seconds"]
+
+    tea = next(task for task in run["tasks"] if task.get("setting") == "teaCache 0.5" and task["round"] == 0)
+    reference = next(task for task in run["tasks"] if task.get("setting") == "reference")
+    pictures = [picture(bench, server, task["imageUUID"], tmp_path) for task in (tea, reference)]
+    assert tea["likeness"]["ssim"] == pytest.approx(compare(*pictures).ssim, abs=1e-4)
+    assert tea["reused"] > 0
+
+    bench.get_by_role("button", name=re.compile("^TeaCache 0.5: .* times as fast")).press("Enter")
+    expect(bench.locator(".pair img")).to_have_count(2)
+    expect(bench.locator(".pair")).to_contain_text("SSIM")
+    with bench.expect_download() as download:
+        bench.get_by_role("button", name="Save as JSON lines").click()
+    lines = [json.loads(line) for line in Path(download.value.path()).read_text().splitlines()]
+    assert [line["case"]["kind"] for line in lines] == ["cache", "fewer_steps"]
+    assert lines[0]["case"]["plan"]["strategy"] == "teacache"
+    assert lines[0]["likeness"]["ssim"] == round(tea["likeness"]["ssim"], 5)
+    assert len(lines[0]["runs"]) == len(lines[0]["twins"]) == 2
+    assert {forward["step"] for forward in lines[0]["decisions"]} == set(range(8))
+
+
+def picture(page: Page, server: LiveServer, uuid: str, folder: Path) -> Any:
+    from PIL import Image
+
+    path = folder / f"{uuid}.png"
+    path.write_bytes(page.request.get(f"{server.url}/image/{uuid}.png").body())
+    return Image.open(path)
+
+
+def test_a_setting_fills_the_form(bench: Page) -> None:
+    start(bench)
+    finish(bench)
+    bench.get_by_role("row", name="TeaCache 0.5").get_by_role("button", name="Take").click()
+    expect(bench).to_have_url(re.compile(r"#/make\?"))
+    expect(bench.get_by_label("Steps", exact=True)).to_have_value("8")
+    expect(bench.get_by_label("Cache", exact=True)).to_have_value("teaCache")
+    expect(bench.get_by_label("Width")).to_have_value("128")
+
+
+def test_it_is_stopped_and_goes_on(bench: Page) -> None:
+    bench.get_by_label("Steps", exact=True).fill("50")
+    start(bench)
+    expect(bench.get_by_text("Without a cache:")).to_be_visible()
+    bench.get_by_role("button", name="Stop").click()
+    expect(bench.get_by_role("heading", name="Stopped")).to_be_visible()
+    expect(bench.get_by_role("button", name="Continue")).to_be_visible()
+    expect(bench.locator("form").get_by_text("It takes the place of the benchmark")).to_be_visible()
+    done = [task["taskUUID"] for task in stored(bench)["tasks"] if task["state"] == "done"]
+    assert len(done) < 7
+    bench.get_by_role("button", name="Continue").click()
+    finish(bench)
+    assert [task["taskUUID"] for task in stored(bench)["tasks"]][: len(done)] == done
+
+
+def test_it_goes_on_after_a_reload(bench: Page) -> None:
+    bench.get_by_label("Steps", exact=True).fill("30")
+    start(bench)
+    expect(bench.get_by_text("Without a cache:")).to_be_visible()
+    sent = next(task["taskUUID"] for task in stored(bench)["tasks"] if task["state"] == "sent")
+    bench.reload()
+    finish(bench)
+    tasks = stored(bench)["tasks"]
+    assert sent in [task["taskUUID"] for task in tasks]
+    assert all(one["ended"] <= other["ended"] for one, other in pairwise(tasks))
+    expect(bench.locator(".front .setting")).to_have_count(2)
+
+
+def test_a_tab_beside_sees_it_and_sends_nothing(bench: Page, server: LiveServer) -> None:
+    bench.get_by_label("Steps", exact=True).fill("50")
+    start(bench)
+    expect(bench.get_by_text("Without a cache:")).to_be_visible()
+    other = bench.context.new_page()
+    other.goto(f"{server.url}/#/benchmark")
+    expect(other.get_by_role("heading", name="Another tab runs it")).to_be_visible()
+    expect(other.get_by_role("button", name="Stop")).to_be_hidden()
+    bench.get_by_role("button", name="Discard").click()
+    bench.get_by_role("button", name="Discard all results?").click()
+    expect(bench.get_by_role("heading", name="No benchmark yet")).to_be_visible()
+    assert bench.evaluate("localStorage.getItem('ownware.benchmark')") is None
+
+
+@pytest.mark.parametrize(
+    ("label", "value", "words"),
+    [
+        ("TeaCache: thresholds", "0.5, much", "Thresholds are numbers from 0 to 1"),
+        ("TeaCache: thresholds", "2", "Thresholds are numbers from 0 to 1"),
+        ("Fewer steps", "8", "Fewer steps are whole numbers from 1 to 7."),
+        ("Own prompts", "", "Choose a prompt, or write one."),
+        ("Width", "7", "A number is out of its bounds."),
+    ],
+)
+def test_a_plan_that_cannot_be_says_why(bench: Page, label: str, value: str, words: str) -> None:
+    bench.get_by_label(label, exact=True).fill(value)
+    expect(bench.locator("form .bad")).to_contain_text(words)
+    expect(bench.get_by_role("button", name="Start", exact=True)).to_be_disabled()
