@@ -82,10 +82,11 @@ class MemoryState(BaseModel):
 
 
 class KeyQueue(BaseModel):
-    """The tasks of one key that wait, and the estimated seconds of rendering them."""
+    """The tasks of one key that wait, `low` of them of low priority, and the estimated seconds of rendering them."""
 
     own: bool
     waiting: int
+    low: int
     seconds: float
 
 
@@ -218,12 +219,17 @@ def _devices(queue: JobQueue, owner: str) -> list[Device]:
 
 
 async def _queue(queue: JobQueue, owner: str) -> Queue:
-    by_owner: defaultdict[str, list[float]] = defaultdict(list)
+    by_owner: defaultdict[str, list[tuple[float, bool]]] = defaultdict(list)
     for turn in await queue.turns():
-        by_owner[turn.task.owner].append(turn.task.seconds)
+        by_owner[turn.task.owner].append((turn.task.seconds, turn.task.low))
     keys = [
-        KeyQueue(own=each == owner, waiting=len(seconds), seconds=round(sum(seconds), 1))
-        for each, seconds in by_owner.items()
+        KeyQueue(
+            own=each == owner,
+            waiting=len(tasks),
+            low=sum(low for _, low in tasks),
+            seconds=round(sum(seconds for seconds, _ in tasks), 1),
+        )
+        for each, tasks in by_owner.items()
     ]
     return Queue(waiting=sum(key.waiting for key in keys), limit=queue.limit, keys=keys)
 

@@ -13,7 +13,7 @@ from server.api.access.auth import bearer_key
 from server.api.routes.server_state import SERVER_ROUTE
 from server.api.services import Services
 from server.jobs.history import JobFilter
-from server.jobs.job import Job, State
+from server.jobs.job import Job, Priority, State
 
 MOST_TASKS = 100
 
@@ -31,6 +31,7 @@ class LoggedTask(BaseModel):
     taskUUID: str
     dialect: str
     state: State
+    priority: Priority
     model: str
     prompt: str
     images: int = Field(description="Images that are finished.")
@@ -74,6 +75,7 @@ def _row(job: Job) -> LoggedTask:
         taskUUID=submission.task_uuid,
         dialect=submission.dialect,
         state=job.state,
+        priority=submission.priority,
         model=submission.request.model,
         prompt=submission.request.prompt,
         images=len(job.results),

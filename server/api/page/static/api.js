@@ -1,5 +1,6 @@
 // The client of the public API: sends tasks with the user's key, follows their events, and goes on after a restart.
 
+import { parseJson, withNumbers } from "./exact.js";
 import { t } from "./i18n.js";
 
 const STORED_KEY = "ownware.key";
@@ -84,13 +85,13 @@ export async function request(path, { headers = {}, ...options } = {}) {
 
 /** What a path answers as JSON. */
 export async function getJson(path, options = {}) {
-  return (await request(path, options)).json();
+  return parseJson(await (await request(path, options)).text());
 }
 
 /** Send tasks in one request. Returns `{data, errors}`; an error of one task throws only when all have failed. */
 export async function sendTasks(tasks) {
   const named = tasks.map((task) => ({ taskUUID: newUUID(), ...task }));
-  const body = JSON.stringify(named);
+  const body = withNumbers(JSON.stringify(named));
   const headers = { "Content-Type": "application/json" };
   const answer = await getJson("v1", { method: "POST", headers, body });
   return { data: answer.data ?? [], errors: answer.errors ?? [] };
@@ -227,7 +228,7 @@ async function* readEvents(stream) {
       text = blocks.pop();
       for (const block of blocks) {
         const fields = Object.fromEntries(block.split("\n").map((line) => line.split(/: ?(.*)/s)));
-        if (fields.data) yield { name: fields.event, data: JSON.parse(fields.data), id: fields.id };
+        if (fields.data) yield { name: fields.event, data: parseJson(fields.data), id: fields.id };
       }
     }
   } finally {

@@ -2,6 +2,7 @@
 
 import { address, getKey, newUUID } from "./api.js";
 import { h, icon, replace } from "./dom.js";
+import { withNumbers } from "./exact.js";
 import { t } from "./i18n.js";
 import { copyText } from "./messages.js";
 
@@ -15,11 +16,12 @@ const WRITERS = { curl, Python: python, JavaScript: javascript, JSON: json };
 export function openCopyDialog(task) {
   const code = h("pre", { tabindex: 0 });
   let chosen = "curl";
+  const written = (name) => withNumbers(WRITERS[name](task));
   const tabs = Object.keys(WRITERS).map((name) => h("button", { type: "button", onclick: () => show(name) }, name));
   const show = (name) => {
     chosen = name;
     for (const tab of tabs) tab.setAttribute("aria-pressed", String(tab.textContent === name));
-    replace(code, WRITERS[name](task));
+    replace(code, written(name));
   };
   const dialog = h(
     "dialog",
@@ -27,7 +29,7 @@ export function openCopyDialog(task) {
     h("div", { class: "row" }, h("h2", { class: "grow" }, t("copy.title")), h("button", { type: "button", class: "quiet square", "aria-label": t("shell.dismiss"), onclick: () => dialog.close() }, icon("close"))),
     h("div", { class: "row", role: "group", "aria-label": t("copy.as") }, tabs),
     code,
-    h("div", { class: "actions" }, h("button", { type: "button", class: "primary", onclick: () => copyText(WRITERS[chosen](task)) }, icon("copy"), t("copy.copy"))),
+    h("div", { class: "actions" }, h("button", { type: "button", class: "primary", onclick: () => copyText(written(chosen)) }, icon("copy"), t("copy.copy"))),
   );
   show("curl");
   document.body.append(dialog);

@@ -1,5 +1,6 @@
 // The receipt that an image of this server carries, and the draft that makes the image again.
 
+import { parseJson } from "./exact.js";
 import { CACHES } from "./form/caches.js";
 import { getInfo, modelOf } from "./info.js";
 
@@ -27,7 +28,7 @@ export async function readReceipt(file) {
   // A WEBP holds it within XML, where three characters are written as entities.
   const plain = whole.replaceAll("&lt;", "<").replaceAll("&gt;", ">").replaceAll("&amp;", "&");
   try {
-    return JSON.parse(text.startsWith("RIFF") ? plain : whole);
+    return parseJson(text.startsWith("RIFF") ? plain : whole);
   } catch {
     return null;
   }

@@ -1,6 +1,8 @@
 // The draft: the members of an imageInference task that the user has filled in. It stands in the address of `#/make`,
 // so that a link repeats the task, and a reload keeps it. Members that are not filled are left to the server.
 
+import { exact } from "./exact.js";
+
 const STORED = "ownware.draft";
 const WRITE_MILLISECONDS = 250; // browsers bound how often a page changes its address
 const listeners = new Set();
@@ -41,8 +43,13 @@ function toQuery(task) {
 /** The draft of the address's parameters. */
 export function read(query) {
   const task = {};
-  for (const [name, text] of new URLSearchParams(query)) task[name] = isJson(text) ? JSON.parse(text) : text;
+  for (const [name, text] of new URLSearchParams(query)) task[name] = isJson(text) ? readMember(name, text) : text;
   return task;
+}
+
+/** A member of the address that reads as JSON. */
+function readMember(name, text) {
+  return name === "seed" && /^\d+$/.test(text) ? exact(text) : JSON.parse(text);
 }
 
 /** The address of `#/make` with a draft. */

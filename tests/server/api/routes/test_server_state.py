@@ -65,6 +65,7 @@ def test_devices_and_memory(client: TestClient) -> None:
 def test_a_key_sees_its_own_tasks_and_counts_the_others(with_keys: TestClient, worker: FakeWorker) -> None:
     worker.hold()
     tasks = [new_task(deliveryMethod="async") for _ in range(3)]
+    tasks[1]["ownware"] = {"priority": "low"}
     post(with_keys, *tasks[:2], headers=ONE)
     worker.held.wait(5)
     post(with_keys, tasks[2], headers=OTHER)
@@ -72,7 +73,8 @@ def test_a_key_sees_its_own_tasks_and_counts_the_others(with_keys: TestClient, w
     assert own["devices"][0] | {"state": "busy", "taskUUID": tasks[0]["taskUUID"]} == own["devices"][0]
     assert others["devices"][0]["taskUUID"] is None
     assert own["queue"]["waiting"] == 2
-    assert sorted((key["own"], key["waiting"]) for key in own["queue"]["keys"]) == [(False, 1), (True, 1)]
+    found = sorted((key["own"], key["waiting"], key["low"]) for key in own["queue"]["keys"])
+    assert found == [(False, 1, 0), (True, 1, 1)]
     assert all(key["seconds"] > 0 for key in own["queue"]["keys"])
 
 

@@ -25,6 +25,7 @@ def test_the_latest_task_is_first_and_has_its_error_in_words(client: TestClient,
     first, second = log["tasks"]  # pyright: ignore[reportGeneralTypeIssues]
     assert (first["taskUUID"], first["state"], first["prompt"]) == (failed["taskUUID"], "failed", "a blue square")
     assert first["error"] == {"code": "inferenceError", "message": "Out of memory."}
+    assert (first["priority"], second["priority"]) == ("normal", "normal")
     assert (second["taskUUID"], second["state"], second["images"], second["error"]) == (
         done["taskUUID"],
         "done",

@@ -14,7 +14,7 @@ let running = null;
 /**
  * The benchmark, or null. It has the `common` members of its tasks, `prompts`, `settings`, `rounds`, `tasks`, and its
  * `state`: `running`, `stopped` or `done`. `error` says why it stopped by itself. A task has its `state`: `planned`,
- * `sent`, `done` or `failed`; then `seconds`, `steps`, `reused`, `imageUUID`, `imageURL`, and its `likeness`.
+ * `sent` (`accepted` says that the server has it), `done` or `failed`; then `seconds`, `steps`, `reused`, `imageUUID`, `imageURL`, and its `likeness`.
  */
 export const getRun = () => run;
 
@@ -83,10 +83,11 @@ async function work() {
 
 /** Render a task, and note its seconds and its likeness. */
 async function measure(own, task) {
-  const again = task.state === "sent";
-  Object.assign(task, { state: "sent", taskUUID: again ? task.taskUUID : newUUID() });
+  if (task.state !== "sent") Object.assign(task, { state: "sent", taskUUID: newUUID(), accepted: false });
   changed();
-  await submitTask(wireTask(own, task, task.taskUUID), { again });
+  if (!task.accepted) await submitTask(wireTask(own, task, task.taskUUID), { again: true });
+  task.accepted = true;
+  changed();
   await watchTask(task.taskUUID, (name, data) => {
     if (name === "step") changed({ ...data, queued: false });
     else if (name === "queued") changed({ queued: true });

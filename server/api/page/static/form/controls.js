@@ -1,6 +1,7 @@
 // Controls that are bound to a member of the draft. An empty one shows what the server would take in its placeholder.
 
 import { h, replace } from "../dom.js";
+import { exact } from "../exact.js";
 import { t } from "../i18n.js";
 import { member, setMember } from "../state.js";
 
@@ -18,7 +19,7 @@ export function field(label, control, { path, hint } = {}) {
 export function numberInput(path, { min, max, step = 1 }) {
   const input = h("input", { type: "number", min, max, step, inputmode: step === 1 ? "numeric" : "decimal", dataset: { focus: path } });
   input.addEventListener("input", () => {
-    if (input.validity.valid) setMember(path, input.value === "" ? undefined : Number(input.value));
+    if (input.validity.valid) setMember(path, input.value === "" ? undefined : exact(input.value));
   });
   return { element: input, update: (placeholder) => show(input, member(path), placeholder) };
 }

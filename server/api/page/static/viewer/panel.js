@@ -2,6 +2,7 @@
 
 import { imageAddress } from "../api.js";
 import { h, icon } from "../dom.js";
+import { withNumbers } from "../exact.js";
 import { t } from "../i18n.js";
 import { copyText, showError } from "../messages.js";
 import { actionButtons, settingsOf } from "./actions.js";
@@ -24,7 +25,7 @@ export function panelOf({ file, answer, entry, item }, compare) {
 const factList = (facts) => h("dl", { class: "facts" }, facts.map(({ key, label, text }) => h("div", { dataset: { fact: key } }, h("dt", {}, label), h("dd", {}, text))));
 
 function receiptJson(answer) {
-  const text = JSON.stringify(answer, null, 2);
+  const text = withNumbers(JSON.stringify(answer, null, 2));
   const copy = h("button", { type: "button", onclick: () => copyText(text).catch(showError) }, icon("copy"), t("copy.copy"));
   return h("details", { class: "fold" }, h("summary", {}, t("viewer.receipt")), h("div", { class: "stack inner" }, h("div", { class: "row end" }, copy), h("pre", { tabindex: 0 }, text)));
 }

@@ -25,18 +25,26 @@ export function serverView(container) {
   let timer = 0;
   let open = true;
   const refresh = async () => {
+    timer = null; // it is under way
     try {
       const [state] = await Promise.all([getJson("v1/server"), log.refresh()]);
-      show(parts, state);
+      if (open) show(parts, state);
     } catch (error) {
       if (error.status) showError(error);
     }
-    if (open) timer = setTimeout(refresh, REFRESH_MILLISECONDS);
+    timer = open && !document.hidden ? setTimeout(refresh, REFRESH_MILLISECONDS) : 0;
   };
+  /** Nobody sees a hidden tab, so it asks for nothing. It is up to date when it is seen again. */
+  const turn = () => {
+    if (document.hidden) clearTimeout(timer);
+    else if (timer !== null) (clearTimeout(timer), refresh());
+  };
+  document.addEventListener("visibilitychange", turn);
   refresh();
   return () => {
     open = false;
     clearTimeout(timer);
+    document.removeEventListener("visibilitychange", turn);
   };
 }
 
@@ -80,7 +88,7 @@ function memoryBar({ name, total, free }) {
 function queueTable({ waiting, limit, keys }) {
   const summary = h("p", {}, t("server.waiting", { waiting: number(waiting), limit: number(limit) }));
   if (!keys.length) return summary;
-  const rows = keys.map((key) => [t(key.own ? "server.ownKey" : "server.otherKey"), number(key.waiting), duration(key.seconds)]);
+  const rows = keys.map((key) => [t(key.own ? "server.ownKey" : "server.otherKey"), key.low ? `${number(key.waiting)} (${t("server.lowOfThem", { count: number(key.low) })})` : number(key.waiting), duration(key.seconds)]);
   return [summary, table([t("server.key"), t("server.tasks"), t("server.time")], rows)];
 }
 
@@ -110,6 +118,7 @@ function paceTable(paces, name) {
 /** The log of tasks, a page at a time. */
 function logPanel() {
   let offset = 0;
+  let asked = 0;
   const body = h("div", { class: "scroll log", tabindex: 0, role: "region", "aria-label": t("server.log") });
   const earlier = h("button", { type: "button", onclick: () => turn(PAGE) }, t("server.earlier"));
   const later = h("button", { type: "button", onclick: () => turn(-PAGE) }, t("server.later"));
@@ -119,7 +128,9 @@ function logPanel() {
     refresh().catch(showError);
   };
   const refresh = async () => {
+    const own = (asked += 1);
     const { tasks, total } = await getJson(`v1/server/tasks?limit=${PAGE}&offset=${offset}`);
+    if (own !== asked) return; // an answer that was overtaken shows another page
     keepFocus(body, () => replace(body, tasks.length ? logTable(tasks, refresh) : h("p", { class: "muted" }, t("server.noTasks"))));
     earlier.disabled = offset + PAGE >= total;
     later.disabled = offset === 0;
@@ -135,7 +146,7 @@ function logTable(tasks, refresh) {
     [t("server.when"), t("server.state"), t("server.model"), t("server.prompt"), t("server.images"), t("server.seconds"), t("server.note")],
     tasks.map((task) => [
       time.format(task.created * 1000),
-      h("span", { class: "badge", dataset: { state: task.state } }, t(`server.state.${task.state}`)),
+      [h("span", { class: "badge", dataset: { state: task.state } }, t(`server.state.${task.state}`)), task.priority === "low" && h("span", { class: "badge" }, t("server.low"))],
       task.model,
       h("span", { class: "cut", title: task.prompt }, task.prompt),
       `${task.images}/${task.numberResults}`,
