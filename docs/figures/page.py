@@ -10,6 +10,7 @@ The figures' text chunk `weights` has the fingerprint of the weights, as the rec
 import argparse
 import io
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -134,6 +135,17 @@ def draw_picture(page: Page, url: str, path: Path, weights: str) -> None:
     save(page, path, weights)
 
 
+def draw_benchmark(page: Page, url: str, path: Path, weights: str) -> None:
+    """A benchmark of two prompts that is done, from its plan to its front."""
+    page.goto(f"{url}/#/benchmark")
+    page.get_by_label("Fewer steps").fill("14, 10")
+    page.get_by_role("button", name="Start", exact=True).click()
+    expect(page.get_by_role("heading", name="tasks are done")).to_have_text(re.compile("^All"), timeout=10 * PATIENCE)
+    page.get_by_role("button", name=re.compile("^First block 0.25: .* times as fast")).press("Enter")
+    page.evaluate("scrollTo(0, 0)")
+    save(page, path, weights)
+
+
 def main() -> None:
     """Draw every view."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -154,6 +166,8 @@ def main() -> None:
         draw_mask(page, arguments.url, arguments.out / "page-mask.png", weights)
     with visit(arguments.url, WIDE, "light") as page:
         draw_picture(page, arguments.url, arguments.out / "page-picture.png", weights)
+    with visit(arguments.url, WIDE, "light") as page:
+        draw_benchmark(page, arguments.url, arguments.out / "page-benchmark.png", weights)
     with visit(arguments.url, NARROW, "light") as page:
         save(page, arguments.out / "page-narrow.png", weights)
 

@@ -27,9 +27,9 @@ def bench(page: Page, server: LiveServer) -> Page:
         "Own prompts": PROMPT,
         "Width": "128",
         "Height": "128",
-        "Steps": "8",
+        "Steps": "12",
         "First block: thresholds": "",
-        "TeaCache: thresholds": "0.5",
+        "TeaCache: thresholds": "0.8",
         "Fewer steps": "4",
         "Rounds": "2",
     }.items():
@@ -66,13 +66,13 @@ def test_from_the_plan_to_the_front(bench: Page, server: LiveServer, tmp_path: P
         assert details["priority"] == "low"
         assert details["timings"]["busy"][0] == task["seconds"]
 
-    tea = next(task for task in run["tasks"] if task.get("setting") == "teaCache 0.5" and task["round"] == 0)
+    tea = next(task for task in run["tasks"] if task.get("setting") == "teaCache 0.8" and task["round"] == 0)
     reference = next(task for task in run["tasks"] if task.get("setting") == "reference")
     pictures = [picture(bench, server, task["imageUUID"], tmp_path) for task in (tea, reference)]
     assert tea["likeness"]["ssim"] == pytest.approx(compare(*pictures).ssim, abs=1e-4)
     assert tea["reused"] > 0
 
-    bench.get_by_role("button", name=re.compile("^TeaCache 0.5: .* times as fast")).press("Enter")
+    bench.get_by_role("button", name=re.compile("^TeaCache 0.8: .* times as fast")).press("Enter")
     expect(bench.locator(".pair img")).to_have_count(2)
     expect(bench.locator(".pair")).to_contain_text("SSIM")
     with bench.expect_download() as download:
@@ -82,7 +82,7 @@ def test_from_the_plan_to_the_front(bench: Page, server: LiveServer, tmp_path: P
     assert lines[0]["case"]["plan"]["strategy"] == "teacache"
     assert lines[0]["likeness"]["ssim"] == round(tea["likeness"]["ssim"], 5)
     assert len(lines[0]["runs"]) == len(lines[0]["twins"]) == 2
-    assert {forward["step"] for forward in lines[0]["decisions"]} == set(range(8))
+    assert {forward["step"] for forward in lines[0]["decisions"]} == set(range(12))
 
 
 def picture(page: Page, server: LiveServer, uuid: str, folder: Path) -> Any:
@@ -96,9 +96,9 @@ def picture(page: Page, server: LiveServer, uuid: str, folder: Path) -> Any:
 def test_a_setting_fills_the_form(bench: Page) -> None:
     start(bench)
     finish(bench)
-    bench.get_by_role("row", name="TeaCache 0.5").get_by_role("button", name="Take").click()
+    bench.get_by_role("row", name="TeaCache 0.8").get_by_role("button", name="Take").click()
     expect(bench).to_have_url(re.compile(r"#/make\?"))
-    expect(bench.get_by_label("Steps", exact=True)).to_have_value("8")
+    expect(bench.get_by_label("Steps", exact=True)).to_have_value("12")
     expect(bench.get_by_label("Cache", exact=True)).to_have_value("teaCache")
     expect(bench.get_by_label("Width")).to_have_value("128")
 
@@ -150,7 +150,7 @@ def test_a_tab_beside_sees_it_and_sends_nothing(bench: Page, server: LiveServer)
     [
         ("TeaCache: thresholds", "0.5, much", "Thresholds are numbers from 0 to 1"),
         ("TeaCache: thresholds", "2", "Thresholds are numbers from 0 to 1"),
-        ("Fewer steps", "8", "Fewer steps are whole numbers from 1 to 7."),
+        ("Fewer steps", "12", "Fewer steps are whole numbers from 1 to 11."),
         ("Own prompts", "", "Choose a prompt, or write one."),
         ("Width", "7", "A number is out of its bounds."),
     ],

@@ -17,7 +17,7 @@ from pipelines.catalog.weights_fingerprint import fingerprint
 from tests.docs.pages import ROOT, text_of
 
 RESULTS = ROOT / "benchmarks" / "results" / "step-caches-cpu.jsonl"
-VIEWS = ("make-light", "make-dark", "gallery", "mask", "server", "narrow")
+VIEWS = ("make-light", "make-dark", "gallery", "mask", "benchmark", "picture", "server", "narrow")
 FIGURES = {
     "docs/figures/step-caches.png": "make bench-caches",
     "docs/figures/parameters.png": "python -m docs.figures.parameters",
