@@ -1,11 +1,12 @@
 """The files of the web page: their bytes, types and hashes, read once at the start. Knows no HTTP.
 
 `index.html` names the other files under a folder that is called after a hash of them all. So browsers may keep them
-for ever, and a new version is loaded at once.
+for ever, and a new version is loaded at once. Browsers get scripts and styles without the lines that are comments.
 """
 
 import gzip
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ TYPES = {
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
 }
+_COMMENTS = re.compile(rb"^[ \t]*(?://[^\n]*|/\*(?:[^*]|\*(?!/))*\*/)[ \t]*\n", re.MULTILINE)
 # In `index.html`: the folder of the other files, and a hint for each module to load it at once.
 RELEASE_MARK, MODULES_MARK = "{release}", "<!-- modules -->"
 
@@ -45,7 +47,7 @@ class StaticFiles:
 def load_static_files(folder: Path = FOLDER) -> StaticFiles:
     """Read every file of the page. Raises `KeyError` for a file of another kind than `TYPES` has."""
     names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    files = {name: _file(name, (folder / name).read_bytes()) for name in names}
+    files = {name: _file(name, _without_comments(name, (folder / name).read_bytes())) for name in names}
     whole = hashlib.sha256("".join(f"{name}{file.etag}" for name, file in files.items()).encode())
     release = whole.hexdigest()[:12]
     template = files.pop(INDEX).content.decode()
@@ -53,6 +55,11 @@ def load_static_files(folder: Path = FOLDER) -> StaticFiles:
     hints = "\n".join(f'<link rel="modulepreload" href="page/{release}/{name}">' for name in modules)
     document = template.replace(MODULES_MARK, hints).replace(RELEASE_MARK, release)
     return StaticFiles(release, _file(INDEX, document.encode()), files)
+
+
+def _without_comments(name: str, content: bytes) -> bytes:
+    """The content without its comments that have lines of their own: they are for people who change the page."""
+    return _COMMENTS.sub(b"", content) if name.endswith((".js", ".css")) else content
 
 
 def _file(name: str, content: bytes) -> StaticFile:

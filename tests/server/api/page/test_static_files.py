@@ -14,7 +14,7 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "views").mkdir()
     (tmp_path / "index.html").write_text('<script src="page/{release}/main.js"></script><!-- modules -->')
     (tmp_path / "main.js").write_text("import './views/make.js';")
-    (tmp_path / "views" / "make.js").write_text("// make")
+    (tmp_path / "views" / "make.js").write_text("make;")
     return tmp_path
 
 
@@ -31,8 +31,17 @@ def test_the_document_names_the_folder_of_its_release_and_all_modules(folder: Pa
 def test_a_changed_file_makes_another_release(folder: Path) -> None:
     before = load_static_files(folder)
     assert load_static_files(folder) == before
-    (folder / "views" / "make.js").write_text("// more")
+    (folder / "views" / "make.js").write_text("more;")
     assert load_static_files(folder).release != before.release
+
+
+def test_lines_that_are_comments_are_left_out_and_nothing_else(folder: Path) -> None:
+    code = b"\nconst web = 'http://x'; // at the end\nconst half = 4 /* two */ / 2;\n"
+    (folder / "main.js").write_bytes(b"// a module\n/**\n * Adds * 1 / 2.\n */\n  // why\n" + code)
+    (folder / "style.css").write_bytes(b"/* The look. */\na { b: c; }\n")
+    files = load_static_files(folder).files
+    assert files["main.js"].content == code
+    assert files["style.css"].content == b"a { b: c; }\n"
 
 
 def test_a_file_of_no_known_kind_is_refused(folder: Path) -> None:
