@@ -65,11 +65,17 @@ class GalleryFilter:
     model: str | None = None
     prompt: str | None = None
     task_uuid: str | None = None
+    image_uuid: str | None = None
 
     @property
     def indexed(self) -> tuple[str, list[str | float]]:
         """The condition that an index answers, and its values."""
-        parts = {"gallery.owner = ?": self.owner, "model = ?": self.model, "task_uuid = ?": self.task_uuid}
+        parts = {
+            "gallery.owner = ?": self.owner,
+            "model = ?": self.model,
+            "task_uuid = ?": self.task_uuid,
+            "image_uuid = ?": self.image_uuid,
+        }
         wanted = {part: value for part, value in parts.items() if value is not None}
         return " AND ".join(wanted), list(wanted.values())
 

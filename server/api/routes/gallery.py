@@ -34,6 +34,7 @@ class GalleryQuery(BaseModel):
     model: str | None = Field(None, min_length=1, max_length=255, description="The name of a model, or its slug.")
     prompt: str | None = Field(None, min_length=1, max_length=LONGEST_TEXT, description="Part of the prompt, any case.")
     taskUUID: str | None = Field(None, min_length=1, max_length=255)
+    imageUUID: uuid.UUID | None = None
 
 
 class FinishedImage(BaseModel):
@@ -75,7 +76,9 @@ def router(services: Services) -> APIRouter:
         """The images that this key has got, the latest first, until they expire."""
         owner = services.keys.owner(bearer_or_bare_key(request.headers))
         model = None if query.model is None else services.loras.catalog(owner).find(query.model)
-        wanted = GalleryFilter(owner, query.model if model is None else model.air, query.prompt, query.taskUUID)
+        image_uuid = None if query.imageUUID is None else str(query.imageUUID)
+        air = query.model if model is None else model.air
+        wanted = GalleryFilter(owner, air, query.prompt, query.taskUUID, image_uuid)
         found, following = await services.gallery.page(wanted, limit=query.limit, before=_place(query.cursor))
         base = base_url(request, services.public_url)
         cursor = None if following is None else str(following)

@@ -115,6 +115,7 @@ async def test_prompts_are_searched_in_parts(
         (GalleryFilter("me", model="a:1@1"), "gallery_by_model"),
         (GalleryFilter("me", model="a:1@1", prompt="x"), "gallery_by_model"),
         (GalleryFilter("me", task_uuid="T"), "gallery_by_task"),
+        (GalleryFilter("me", image_uuid="i"), "sqlite_autoindex_gallery_1"),
     ],
 )
 async def test_a_page_is_read_in_the_order_of_an_index(database: Database, wanted: GalleryFilter, index: str) -> None:

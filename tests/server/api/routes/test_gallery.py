@@ -99,6 +99,7 @@ def test_filters(client: TestClient, reference: str) -> None:
     assert listed(client, model="RUNWARE:108@1", prompt="red") == [red["imageUUID"]]
     assert listed(client, model="gone:1@1") == []
     assert listed(client, taskUUID=green["taskUUID"].upper()) == [green["imageUUID"]]
+    assert listed(client, imageUUID=green["imageUUID"].upper()) == [green["imageUUID"]]
 
 
 @pytest.mark.parametrize(
