@@ -173,6 +173,20 @@ def test_another_browser_opens_the_same_from_the_address(edited: Page, browser: 
     context.close()
 
 
+def test_another_page_of_the_key_knows_what_an_edit_began_with(
+    page: Page, console: Console, server: LiveServer
+) -> None:
+    console.allow("status of 404")  # the task has the name of the picture before, and not its type
+    before = render(server).split(".")[0]
+    inputs = {"referenceImages": [before]}
+    file = render(server, model="runware:108@20", positivePrompt="make the large red circle blue", inputs=inputs)
+    look(page, server, file)
+    expect(page.get_by_role("button", name="Slider")).to_be_visible()
+    expect(page.locator("[data-fact=total]")).to_be_visible()
+    page.get_by_role("button", name="Take the settings").click()
+    expect(page.locator("[data-path='inputs.referenceImages'] .slot")).to_have_count(1)
+
+
 def test_the_difference_says_its_scale(make: Page, console: Console, server: LiveServer, file: str) -> None:
     console.allow("status of 404")  # a link has the name of the picture before, and not its type
     look(make, server, file, f"&before={file.split('.')[0]}&mode=difference")

@@ -23,9 +23,12 @@ export function setMember(path, value) {
 
 /** Replace the whole draft, for example with an earlier task. Names that no draft has are dropped. */
 export function replaceDraft(task) {
-  draft = Object.fromEntries(Object.entries(structuredClone(task)).filter(([name]) => !NOT_OF_A_DRAFT.has(name)));
+  draft = draftPart(structuredClone(task));
   publish();
 }
+
+/** The members of a task that a draft has: those of the picture, not of its delivery. */
+export const draftPart = (task) => Object.fromEntries(Object.entries(task).filter(([name]) => !NOT_OF_A_DRAFT.has(name)));
 
 /** Call a listener after each change. Returns a function that ends this. */
 export function onDraft(listener) {

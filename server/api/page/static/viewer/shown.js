@@ -1,21 +1,25 @@
 // A picture of the server with what is known about it: its pixels, its receipt, its task, and the pictures it began with.
 
-import { getJson, imageAddress } from "../api.js";
+import { ApiError, getJson, imageAddress, listImages, sendTask } from "../api.js";
 import { h } from "../dom.js";
 import { t } from "../i18n.js";
+import { draftPart } from "../state.js";
 import { allPictures } from "../tasks.js";
 
 const UUID = /[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/i;
+/** Other names of input pictures, which the form does not use. */
+const OLDER_NAMES = ["image", "images", "references", "mask"];
 const FILE = new RegExp(`^${UUID.source}\\.\\w+$`, "i");
 
 /**
  * The picture of a file's name: `{file, image, base, answer, entry, item}`, or null if it is gone. `base` is its size.
- * `answer` is that of `/v1/receipts`, or null. `entry` and `item` are there if a task of this page made it.
+ * `answer` is that of `/v1/receipts`, or null. `entry` and `item` are there if a task of this page made it, or another
+ * one of this key that the server still has.
  */
 export async function loadShown(file) {
   if (!FILE.test(file)) return null;
-  const { entry, item } = allPictures().find((one) => one.file === file) ?? {};
-  const [image, answer] = await Promise.all([loadImage(imageAddress(file)), receiptOf(file)]);
+  const known = allPictures().find((one) => one.file === file);
+  const [image, answer, { entry, item }] = await Promise.all([loadImage(imageAddress(file)), receiptOf(file), known ?? taskOf(file)]);
   if (!image) return null;
   image.alt = answer?.receipt.request.prompt || entry?.task.positivePrompt || t("nav.picture");
   return { file, image, base: { width: image.naturalWidth, height: image.naturalHeight }, answer, entry, item };
@@ -34,6 +38,29 @@ export function inputsOf(task, named) {
 
 /** The UUID of an input that names a picture of the server. Data URIs name none. */
 const uuidIn = (input) => (typeof input === "string" && input.length < 200 ? input.match(UUID)?.[0] : undefined);
+
+/** The task of a picture that this page has not sent, as an entry of `tasks.js`. Empty if it is unknown here. */
+async function taskOf(file) {
+  try {
+    const { images } = await listImages({ imageUUID: file.split(".")[0] });
+    if (!images.length) return {};
+    const [details] = await sendTask({ taskType: "getTaskDetails", taskUUID: images[0].taskUUID });
+    const [sent] = details.request;
+    const task = draftPart(sent);
+    if (sent.taskType !== "imageInference" || !isPlain(task)) return {};
+    return { entry: { taskUUID: sent.taskUUID, task, details: { timings: details.timings } }, item: { seed: images[0].seed } };
+  } catch (error) {
+    if (error instanceof ApiError) return {};
+    throw error;
+  }
+}
+
+/** Whether a task of another client is one that the form can show: its pictures stand in `inputs`, and have UUIDs. */
+function isPlain({ inputs = {}, controlNet = [], ...task }) {
+  const pictures = [inputs.seedImage, inputs.maskImage, ...(inputs.referenceImages ?? []), ...controlNet.map((one) => one.guideImage)];
+  const elsewhere = OLDER_NAMES.some((name) => name in inputs) || [...OLDER_NAMES, "seedImage", "maskImage", "referenceImages"].some((name) => name in task);
+  return !elsewhere && pictures.filter(Boolean).every(uuidIn);
+}
 
 function loadImage(src) {
   const image = h("img", { src });
