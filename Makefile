@@ -17,9 +17,9 @@ ARGS ?=
 PYTEST := $(BIN)/python -m pytest --numprocesses logical --maxprocesses 8 --dist worksteal
 
 # The threads of one process wait for each other, and there is a process per core.
-test test-all test-chaos coverage test-clients test-browser: export OMP_NUM_THREADS := 1
+test test-all durations test-chaos coverage test-clients test-browser: export OMP_NUM_THREADS := 1
 # Without compiled files, each process and each server that a test starts would compile every module anew.
-test test-all test-chaos coverage test-clients test-browser: export PYTHONDONTWRITEBYTECODE :=
+test test-all durations test-chaos coverage test-clients test-browser: export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: serve test test-all durations test-chaos coverage test-clients test-browser test-from-outside check bench bench-check bench-caches embedded embedded-all profile clean
 
@@ -33,8 +33,6 @@ test-all: $(VENV)/.test
 	$(PYTEST) -m "not clients and not chaos and not browser" --hypothesis-profile thorough $(ARGS)
 
 # Writes the tables of the page on tests anew. Other programs would be in its seconds.
-durations: export OMP_NUM_THREADS := 1
-durations: export PYTHONDONTWRITEBYTECODE :=
 durations: $(VENV)/.test
 	$(PYTEST) -m "not clients and not chaos and not browser" --hypothesis-profile thorough --junitxml build/tests.xml $(ARGS)
 	$(BIN)/python -m tests.durations --junit build/tests.xml --page docs/explanation/testing.md

@@ -34,6 +34,7 @@ def unused(step: int, total: int) -> None:
     """Nothing is reported."""
 
 
+@pytest.mark.slow
 def test_a_picture_of_compiled_blocks_is_the_same_within_a_level(checkpoint: Checkpoint, tmp_path: Path) -> None:
     torch.compiler.reset()
     compiled = compile_blocks(checkpoint, tmp_path, eager)
