@@ -155,3 +155,11 @@ async def test_pictures_are_found_by_another_process(tmp_path: Path) -> None:
     database = Database(tmp_path / "db.sqlite", [SCHEMA])
     assert await MediaStore(database, tmp_path / "media").get(media.uuid, owner="me") == media
     database.close()
+
+
+async def test_what_an_earlier_process_left_unfinished_is_deleted(store: MediaStore) -> None:
+    media = await add(store)
+    draft = media.path.with_name(f".{media.path.name}.0123")
+    draft.touch()
+    await store.open()
+    assert (draft.exists(), media.path.exists()) == (False, True)
