@@ -30,6 +30,13 @@ from accel.weights.quantized.base import forward_together
 
 # Graphs of one process: with and without clean references, with and without LoRAs, and for each kind of layers.
 GRAPHS = 32
+OPTIONS: dict[str, Any] = {
+    # Rounds intermediate values as the separate kernels do: closer to the results without compilation.
+    "emulate_precision_casts": True,
+    # A graph is compiled with few tokens. For those a reduction over the width would be split into several kernels, and
+    # the GELU before it would no longer be in the same one as the quantization behind it.
+    "split_reductions": False,
+}
 
 
 class Kernels(NamedTuple):
@@ -61,8 +68,7 @@ class CompiledBlocks:
 
     def __post_init__(self) -> None:
         torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, GRAPHS)
-        # Rounds intermediate values as the separate kernels do: closer to the results without compilation.
-        options: dict[str, Any] | None = {"emulate_precision_casts": True} if self.backend == "inductor" else None
+        options = OPTIONS if self.backend == "inductor" else None
         self._compiled = torch.compile(
             forward_with_real_rotary, fullgraph=True, dynamic=True, backend=self.backend, options=options
         )

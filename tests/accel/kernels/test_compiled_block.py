@@ -5,7 +5,7 @@ import torch
 from diffusers.models.transformers.transformer_qwenimage import QwenImageTransformer2DModel, QwenImageTransformerBlock
 
 from accel.block_forward import BlockForward, block_forward, compute_modulation, time_embedding
-from accel.kernels.compiled_block import CompiledBlocks, Kernels, compiled_graphs, forward_with_real_rotary
+from accel.kernels.compiled_block import OPTIONS, CompiledBlocks, Kernels, compiled_graphs, forward_with_real_rotary
 from accel.kernels.low_rank import LAYERS, BlockLowRank, zero_low_rank
 from accel.rotary_embedding import RotaryEmbedding
 from accel.weights.quantized.quantize import QuantizedPrecision, quantize
@@ -111,6 +111,10 @@ def ranks_of(block: torch.nn.Module, least: int, step: int) -> BlockLowRank:
     like, linears = torch.ones(1), [cast("AnyLinear", block.get_submodule(name)) for name in LAYERS]
     additions = [zero_low_rank(e.in_features, e.out_features, least + n * step, like) for n, e in enumerate(linears)]
     return dict(zip(LAYERS, additions, strict=True))
+
+
+def test_the_compiler_knows_its_options() -> None:
+    assert OPTIONS.keys() <= torch._inductor.config.get_config_copy().keys()
 
 
 def test_float16_stays_finite() -> None:
