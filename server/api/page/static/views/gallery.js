@@ -26,11 +26,15 @@ export function galleryView(container, parameters) {
   let last = null; // the place from which a shift-click reaches
   const bar = h("div", { class: "row panel chosen", role: "region", "aria-label": t("gallery.chosen"), hidden: true });
   const count = h("p", { class: "muted small" });
+  const all = h("button", { type: "button", class: "quiet", onclick: () => choose(new Set(grid.images().map(({ imageUUID }) => imageUUID))) }, t("gallery.chooseAll"));
   const grid = imageGrid({
     tile,
     filter,
     snapshot: left && left.filter === JSON.stringify(filter) ? left : null,
-    onCount: (images) => (count.textContent = images.length ? t("gallery.count", { count: number(images.length) }) : ""),
+    onCount: (images) => {
+      count.textContent = t("gallery.count", { count: number(images.length) });
+      count.hidden = all.hidden = images.length === 0;
+    },
   });
   const filters = imageFilters(filter, (changed) => {
     Object.keys(filter).forEach((name) => delete filter[name]);
@@ -39,7 +43,6 @@ export function galleryView(container, parameters) {
     choose(new Set());
     grid.setFilter({ ...filter });
   });
-  const all = h("button", { type: "button", class: "quiet", onclick: () => choose(new Set(grid.images().map(({ imageUUID }) => imageUUID))) }, t("gallery.chooseAll"));
   replace(container, h("h1", { class: "unseen" }, t("nav.gallery")), h("div", { class: "row head-of-gallery" }, filters.element, h("div", { class: "row" }, count, all)), grid.element, bar);
 
   function tile(image) {
