@@ -7,13 +7,15 @@ tokenizer; knows no device.
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch.multiprocessing as mp
 from transformers import Qwen2Tokenizer
+from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
 
 from pipelines.catalog.catalog import Mode
 from training.data.captions import caption_degraded, random_caption
@@ -21,10 +23,12 @@ from training.data.edits import KINDS, Edit, Kind, random_edit
 from training.data.random_scenes import EASY, LITERATE, Level, random_scene
 from training.data.scenes import Scene
 from training.samples.scene_arrays import SceneArrays, scene_arrays
+from training.trainers.architecture import image_processor
 from training.trainers.text import PromptTokens, prompt_tokens
 
 TOKEN = 16  # pixels along each side of a token
-VISION_TOKENS = 4  # of each reference: the vision tower sees 56 × 56 pixels
+VISION_TOKENS = 4  # of each reference at most: the vision tower sees 56 × 56 pixels
+PATCH, MERGED = 14, 2  # pixels of its patches, and patches along each side of its tokens
 DEGRADED = 0.12  # share of pictures that are blurred and called so
 _DROPPED = 0.1  # share of samples that learn the unconditional prediction
 _NO_PROMPT = ("", " ")
@@ -76,6 +80,7 @@ def make_draft(order: DraftOrder, seed: int, tokenizer: Qwen2Tokenizer) -> Draft
     ]
     pictures = len(edits[0].sources) if edits else 0
     size = order.grid[1] * TOKEN, order.grid[0] * TOKEN
+    rows, columns = vision_grid(order.grid)
     mode: Mode = "text_to_image"
     if pictures:
         mode = "edit_plus" if pictures > 1 or rng.random() >= _AS_EDIT else "edit"
@@ -84,9 +89,18 @@ def make_draft(order: DraftOrder, seed: int, tokenizer: Qwen2Tokenizer) -> Draft
         mode,
         scene_arrays([sample.target if isinstance(sample, Edit) else sample for sample in samples], *size),
         tuple(scene_arrays([edit.sources[number] for edit in edits], *size) for number in range(pictures)),
-        prompt_tokens(texts, mode, pictures, VISION_TOKENS, tokenizer, _MULTIPLE),
+        prompt_tokens(texts, mode, pictures, rows * columns // MERGED**2, tokenizer, _MULTIPLE),
         degraded,
     )
+
+
+@cache
+def vision_grid(grid: tuple[int, int]) -> tuple[int, int]:
+    """Return the rows and columns of patches that the vision tower makes of a picture of this grid of tokens."""
+    limits: Any = image_processor().size
+    least, most = limits["shortest_edge"], limits["longest_edge"]
+    height, width = smart_resize(grid[0] * TOKEN, grid[1] * TOKEN, PATCH * MERGED, least, most)
+    return height // PATCH, width // PATCH
 
 
 class DraftWorkers:

@@ -9,19 +9,16 @@ from typing import Any, cast
 import torch
 from torch.nn import functional as F
 from transformers import Qwen2_5_VLForConditionalGeneration
-from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
 
 from accel.weights.single_frame import SingleFrameVae
 from pipelines.latents import encode_pixels
 from training.data.layout import group_by_token
-from training.samples.drafts import TOKEN, Draft
+from training.samples.drafts import MERGED, PATCH, TOKEN, Draft, vision_grid
 from training.samples.draw import DeviceScenes
 from training.samples.scene_arrays import SceneArrays
 from training.trainers.architecture import WIDTH, image_processor
 from training.trainers.text import PromptTokens
 
-_PATCH = 14
-_MERGED = 2  # patches along each side of a token of the vision tower
 _FRAMES = 2  # the tower takes a picture twice, as two frames
 _BLURS = (8.0, 14.0)  # pixels that become one
 
@@ -54,7 +51,6 @@ class DraftEncoder:
     def __init__(self, vae: SingleFrameVae, encoder: Qwen2_5_VLForConditionalGeneration, device: torch.device) -> None:
         self._vae, self._encoder, self._device = vae, encoder, device
         processor: Any = image_processor()
-        self._limits = processor.size["shortest_edge"], processor.size["longest_edge"]
         self._mean, self._std = (
             torch.tensor(values, device=device)[None, :, None, None]
             for values in (processor.image_mean, processor.image_std)
@@ -70,29 +66,23 @@ class DraftEncoder:
             pixels = _blur(pixels, torch.from_numpy(draft.degraded).to(self._device))
         latents = encode_pixels(self._vae, pixels).float()
         shown = [self._draw(source, draft.order.grid) for source in draft.sources]
-        vision_grid = self.vision_grid(draft.order.grid)
+        patches = vision_grid(draft.order.grid)
         if shown:
             references = torch.stack([encode_pixels(self._vae, source).float() for source in shown], dim=1)
-            vision = torch.stack([self.vision(source, vision_grid) for source in shown], dim=1)
+            vision = torch.stack([self.vision(source, patches) for source in shown], dim=1)
         else:
             references = latents.new_empty(len(latents), 0, *latents.shape[1:])
             vision = latents.new_empty(len(latents), 0, 0, WIDTH)
         labels = group_by_token(targets.labels(rows, columns))
-        return Batch(draft.order.grid, latents, references, vision, vision_grid, labels, draft.prompts)
-
-    def vision_grid(self, grid: tuple[int, int]) -> tuple[int, int]:
-        """The rows and columns of patches that the vision tower makes of a picture of this grid of tokens."""
-        least, most = self._limits
-        height, width = smart_resize(grid[0] * TOKEN, grid[1] * TOKEN, _PATCH * _MERGED, least, most)
-        return height // _PATCH, width // _PATCH
+        return Batch(draft.order.grid, latents, references, vision, patches, labels, draft.prompts)
 
     def vision(self, pixels: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:
         """Encode pixels in −1…1 to the vision tower's tokens [N, tokens, width], as the image processor does."""
         rows, columns = grid
-        small = F.interpolate(pixels, (rows * _PATCH, columns * _PATCH), mode="bicubic", antialias=True)
+        small = F.interpolate(pixels, (rows * PATCH, columns * PATCH), mode="bicubic", antialias=True)
         small = ((small + 1) * 127.5).round().clamp(0, 255) / 255
         patches = ((small - self._mean) / self._std).reshape(
-            len(pixels), 3, rows // _MERGED, _MERGED, _PATCH, columns // _MERGED, _MERGED, _PATCH
+            len(pixels), 3, rows // MERGED, MERGED, PATCH, columns // MERGED, MERGED, PATCH
         )
         patches = patches.permute(0, 2, 5, 3, 6, 1, 4, 7).unsqueeze(6).expand(-1, -1, -1, -1, -1, -1, _FRAMES, -1, -1)
         sizes = torch.tensor([[1, rows, columns]] * len(pixels), device=pixels.device)

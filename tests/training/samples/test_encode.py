@@ -5,9 +5,11 @@ import torch
 from pipelines.models.checkpoint import Checkpoint
 from training.data.random_scenes import EASY, LITERATE, random_scene
 from training.data.scenes import draw_scene
-from training.samples.drafts import DraftOrder, Task, make_draft
+from training.samples.drafts import DraftOrder, Task, make_draft, vision_grid
 from training.samples.encode import DraftEncoder
+from training.timed.timetable import STAGES
 from training.trainers.dataset import encode_latents, encode_vision
+from training.trainers.text import encode_tokens
 from training.trainers.vae import to_pixels
 
 CPU = torch.device("cpu")
@@ -20,7 +22,7 @@ def test_the_vision_tower_sees_what_the_image_processor_gives(trained: Checkpoin
     pictures = [draw_scene(random_scene(rng, LITERATE), grid[1] * 16, grid[0] * 16) for _ in range(2)]
     encoder = DraftEncoder(trained.vae, trained.text_encoder, CPU)
     pixels = torch.stack([to_pixels(picture) for picture in pictures])
-    found = encoder.vision(pixels, encoder.vision_grid(grid))
+    found = encoder.vision(pixels, vision_grid(grid))
     expected = encode_vision(pictures, trained.text_encoder)
     assert found.shape == expected.shape
     assert (found - expected).abs().mean() < 0.02 * expected.abs().mean()
@@ -37,6 +39,15 @@ def test_a_draft_becomes_a_batch(trained: Checkpoint, task: Task, pictures: int,
     assert (batch.pictures, batch.latents.shape, batch.labels.shape) == (pictures, (2, 64, 64), (2, 64, 16))
     assert batch.vision.shape[1:3] == ((pictures, 4) if pictures else (0, 0))
     assert len(batch.prompts.ids) == 2
+
+
+def test_every_grid_has_as_many_tokens_in_its_prompts_as_the_vision_tower_makes(trained: Checkpoint) -> None:
+    encoder = DraftEncoder(trained.vae, trained.text_encoder, CPU)
+    for grid in {grid for stage in STAGES for grid in stage.grids}:
+        batch = encoder.encode(make_draft(DraftOrder(0, "edit", grid, 1), 0, trained.tokenizer))
+        assert (batch.prompts.ids == batch.prompts.pad).sum() == batch.vision.shape[2], grid
+        with torch.inference_mode():
+            encode_tokens(batch.prompts, batch.vision, batch.vision_grid, trained.text_encoder)
 
 
 def test_latents_are_those_of_the_drawn_picture(trained: Checkpoint) -> None:
