@@ -270,5 +270,6 @@ def test_they_are_described(client: TestClient) -> None:
         "model",
         "prompt",
         "taskUUID",
+        "imageUUID",
     }
     assert {"204", "401", "404"} <= paths["/v1/images/{image_uuid}"]["delete"]["responses"].keys()
