@@ -29,13 +29,16 @@ export function onRun(listener) {
 
 /** Begin a benchmark. It takes the place of the one before. */
 export function start(plan) {
-  run = { ...plan, created: Date.now(), tasks: tasksOf(plan).map((task) => ({ ...task, state: "planned" })) };
+  run = { ...plan, created: Date.now(), state: "stopped", tasks: tasksOf(plan).map((task) => ({ ...task, state: "planned" })) };
   proceed();
 }
 
 /** Go on with the tasks that are not done. Those that failed are sent again. */
 export function proceed() {
-  if (running) return;
+  if (running) {
+    if (run.state !== "running") running.then(() => run && proceed()); // it is still stopping
+    return;
+  }
   sessionStorage.setItem(TAB, String(run.created));
   delete run.error;
   run.state = "running";
