@@ -117,6 +117,7 @@ class TestParameters:
     # How a task is named and its pictures come back, and what is not supported.
     NOT_IN_THE_PICTURE = re.compile(
         r"task(Type|UUID)|model|output(Type|Format)|deliveryMethod|ttl|includeCost|webhookURL|uploadEndpoint|safety\..*"
+        r"|ownware\.priority"
         r"|controlNet\[\]\.(model|guideImage)|lora\[\]\.(model|transformer)|.*[pP]rocess.*"
     )
 

@@ -3,6 +3,7 @@ from typing import TYPE_CHECKING, cast
 import pytest
 import torch
 from diffusers.models.transformers.transformer_qwenimage import QwenImageTransformer2DModel, QwenImageTransformerBlock
+from torch._inductor import config as inductor
 
 from accel.block_forward import BlockForward, block_forward, compute_modulation, time_embedding
 from accel.kernels.compiled_block import OPTIONS, CompiledBlocks, Kernels, compiled_graphs, forward_with_real_rotary
@@ -114,7 +115,7 @@ def ranks_of(block: torch.nn.Module, least: int, step: int) -> BlockLowRank:
 
 
 def test_the_compiler_knows_its_options() -> None:
-    assert OPTIONS.keys() <= torch._inductor.config.get_config_copy().keys()
+    assert OPTIONS.keys() <= inductor.get_config_copy().keys()
 
 
 def test_float16_stays_finite() -> None:

@@ -90,6 +90,7 @@ def test_a_row_names_its_own_beside_the_models_file(tmp_path: Path) -> None:
     (tmp_path / "words.toml").write_text('draws = "boats"\nwords = ["boat"]\n')
     known = load_catalog(tmp_path / "models.toml").entries[0].known_words
     assert known == Vocabulary("boats", frozenset({"boat"}))
+    assert known is not None
     assert known.unknown("a boat at sea") == ("sea",)
 
 
