@@ -105,6 +105,9 @@ FLAGS: tuple[TaskFlag, ...] = (
         "cacheMaxConsecutiveSteps", f"{_CACHE}.cacheMaxConsecutiveSteps", "integer", "Most steps reused in a row."
     ),
     TaskFlag("checkContent", "safety.checkContent", "switch", "Check whether the result is safe for work."),
+    TaskFlag(
+        "priority", "ownware.priority", "text", "With --server: low gives way to all other tasks. Default: normal."
+    ),
     TaskFlag("outputFormat", "outputFormat", "text", "PNG, JPG or WEBP. Default: the source's.", ("format",)),
     TaskFlag("outputQuality", "outputQuality", "integer", "20 to 99, of JPG and WEBP. Default: 95.", ("quality",)),
 )
