@@ -21,7 +21,7 @@ test test-all durations test-chaos coverage test-clients test-browser: export OM
 # Without compiled files, each process and each server that a test starts would compile every module anew.
 test test-all durations test-chaos coverage test-clients test-browser: export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: serve test test-all durations test-chaos coverage test-clients test-browser test-from-outside check bench bench-check bench-caches embedded embedded-all profile clean
+.PHONY: serve test test-all durations test-chaos coverage test-clients test-browser check bench bench-check bench-caches embedded embedded-all profile clean
 
 serve: $(VENV)/.serve
 	@exec $(BIN)/ownware serve $(ARGS)
@@ -56,10 +56,6 @@ test-clients: $(VENV)/.test $(CLIENT_VENVS:=/.done) tests/clients/node_modules/.
 # A browser and a server at a time.
 test-browser: $(VENV)/.test tests/browser/node_modules/.done | $(VENV)/.chromium
 	$(BIN)/python -m pytest tests/browser -m browser $(ARGS)
-
-# One after the other, also where make works on several things.
-test-from-outside: $(VENV)/.test
-	$(MAKE) --jobs 1 test-clients test-browser
 
 check: $(VENV)/.test
 	$(BIN)/ruff format --check .

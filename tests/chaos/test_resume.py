@@ -38,6 +38,8 @@ class DyingLine:
 
         with contextlib.suppress(ConnectionError, asyncio.CancelledError):
             await asyncio.gather(pass_on(reader, forth, back=False), pass_on(back, writer, back=True))
+        writer.close()
+        forth.close()
 
 
 @contextlib.asynccontextmanager
