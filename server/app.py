@@ -47,12 +47,12 @@ from server.delivery.outbox import Outbox
 from server.delivery.sender import Sender
 from server.errors import ApiError
 from server.extras import DETECTOR, is_installed
-from server.jobs import rows as job_tables
-from server.jobs import unprepared
-from server.jobs.history import JobHistory
 from server.jobs.policy.admission import QueueBounds
 from server.jobs.queue import JobQueue
-from server.jobs.store import JobStore
+from server.jobs.storage import rows as job_tables
+from server.jobs.storage import unprepared
+from server.jobs.storage.history import JobHistory
+from server.jobs.storage.store import JobStore
 from server.jobs.timing import step_times
 from server.jobs.timing.silence import SilenceLimits
 from server.jobs.timing.step_times import StepTimes

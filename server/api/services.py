@@ -7,9 +7,9 @@ from server.api.bodies.body_pool import BodyPool
 from server.database import Database
 from server.delivery.outbox import Outbox
 from server.delivery.sender import Sender
-from server.jobs.history import JobHistory
 from server.jobs.queue import JobQueue
-from server.jobs.store import JobStore
+from server.jobs.storage.history import JobHistory
+from server.jobs.storage.store import JobStore
 from server.keys.usage import Usage
 from server.media.decoding.decoder_pool import DecoderPool
 from server.media.fetching.fetch import Fetcher

@@ -25,7 +25,7 @@ from server.jobs.policy.company import shared_end
 from server.jobs.policy.forecast import Foreseen, Turn
 from server.jobs.recorder import JobRecorder
 from server.jobs.scheduler import Busy, Scheduler
-from server.jobs.store import JobStore
+from server.jobs.storage.store import JobStore
 from server.jobs.supervision.rendering import Rendering
 from server.jobs.supervision.supervisor import Supervisor, WorkerState
 from server.jobs.timing.silence import SilenceLimits

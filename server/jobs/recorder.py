@@ -15,7 +15,7 @@ from server.errors import Failure, InferenceError, InsufficientStorage
 from server.jobs.events import Begun, Ended, JobEvents, PreviewReady, ResultReady, StepDone
 from server.jobs.job import CANCELLED, Job, Result, State
 from server.jobs.job_spans import record_end, record_image, record_wait
-from server.jobs.store import JobStore
+from server.jobs.storage.store import JobStore
 from server.jobs.workers.messages import Cancelled, Failed, ImageWritten, Outcome, Output, Preview, Progress, RenderJob
 from server.media.store import Media, MediaStore
 from server.storage import MESSAGE, is_storage_error

@@ -18,7 +18,7 @@ from server.jobs.policy.company import Neighbour, choose_beside, waits_for
 from server.jobs.policy.fair_share import Waiting
 from server.jobs.policy.forecast import Load, Turn, forecast
 from server.jobs.policy.priority import PriorityShare
-from server.jobs.store import JobStore
+from server.jobs.storage.store import JobStore
 from server.keys.api_key import KeyLimits
 
 

@@ -8,7 +8,7 @@ from server.delivery.sender import DeliveryFailed, Sender
 from server.delivery.uploads import send_file, upload_failure
 from server.jobs.job import Job
 from server.jobs.recorder import JobRecorder
-from server.jobs.store import JobStore
+from server.jobs.storage.store import JobStore
 from server.media.store import Media, MediaStore
 from server.tracing.tracer import NO_TRACER, Tracer
 

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from server.errors import ApiError, Failure, TaskRejected
 from server.jobs.events import Key
 from server.jobs.queue import JobQueue
-from server.jobs.rows import UNREADABLE
+from server.jobs.storage.rows import UNREADABLE
 from server.storage import unforeseen_error
 from server.tasks.spec import TaskSpec
 

@@ -16,7 +16,7 @@ from pipelines.catalog.catalog import Catalog, load_catalog
 from server.api.page.static_files import load_static_files
 from server.app import SURFACES, TABLES, create_app
 from server.database import Database
-from server.jobs.store import JobStore
+from server.jobs.storage.store import JobStore
 from server.media.fetching.fetch import Fetcher
 from server.settings import Settings
 from server.tasks.task_ids import IdClaims

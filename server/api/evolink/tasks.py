@@ -19,8 +19,8 @@ from server.api.requests import client_of, read_fields
 from server.api.response_headers import response_headers
 from server.api.services import Services
 from server.errors import ConflictTaskUUID, InvalidParameter, NotFound
-from server.jobs.history import JobFilter
 from server.jobs.job import Job, State
+from server.jobs.storage.history import JobFilter
 from server.tasks.endings.expired_images import without_expired
 
 REPLAY_HEADER = "idempotency-replayed"

@@ -10,7 +10,7 @@ from fastapi import APIRouter
 
 from server.api.cache_reports import cache_json
 from server.errors import NotFound
-from server.jobs.store import JobStore
+from server.jobs.storage.store import JobStore
 from server.media.store import MediaStore
 
 RECEIPT_ROUTE = "/v1/receipts"

@@ -1,6 +1,6 @@
 """`GET /v1/server/tasks`: a key's own tasks of every dialect, the latest first, with their errors in words.
 
-Lists what `server.jobs.history` keeps. Knows no dialect.
+Lists what `server.jobs.storage.history` keeps. Knows no dialect.
 """
 
 from typing import Annotated, Any
@@ -12,8 +12,8 @@ from starlette.requests import Request
 from server.api.access.auth import bearer_key
 from server.api.routes.server_state import SERVER_ROUTE
 from server.api.services import Services
-from server.jobs.history import JobFilter
 from server.jobs.job import Job, Priority, State
+from server.jobs.storage.history import JobFilter
 
 MOST_TASKS = 100
 

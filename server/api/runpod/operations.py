@@ -16,8 +16,8 @@ from server.api.runpod.dialect import DIALECT, JobRequest, RunpodDialect
 from server.api.runpod.jobs import Json, output_json, status_of
 from server.api.services import Services
 from server.errors import ApiError, InvalidRequest, NotFound, TaskRejected
-from server.jobs.history import JobFilter
 from server.jobs.job import Job
+from server.jobs.storage.history import JobFilter
 from server.tasks.endings.deadlines import Limits
 from server.tasks.endings.expired_images import without_expired
 from server.tasks.endings.failed_tasks import never_ran, record_failed

@@ -21,8 +21,8 @@ from server.api.wavespeed.predictions import (
 from server.api.wavespeed.schema import HistoryQuery
 from server.api.wavespeed.uploads import Uploads
 from server.errors import InvalidParameter, NotFound, TaskRejected
-from server.jobs.history import JobFilter
 from server.jobs.job import Job, State
+from server.jobs.storage.history import JobFilter
 from server.tasks.endings.failed_tasks import record_failed
 from server.tasks.waiting import wait_for_end
 

@@ -11,7 +11,7 @@ import structlog
 from server.api.dialect import Notice, WebhookWriter
 from server.delivery.outbox import Delivery, span_attributes
 from server.delivery.sender import DeliveryFailed, Sender
-from server.jobs.store import JobStore
+from server.jobs.storage.store import JobStore
 from server.tracing.tracer import NO_TRACER, Tracer
 
 log = structlog.get_logger()

@@ -14,8 +14,8 @@ import structlog
 from server.database import Database
 from server.errors import ApiError, Failure
 from server.jobs.events import Key
-from server.jobs.history import JobHistory
 from server.jobs.queue import JobQueue
+from server.jobs.storage.history import JobHistory
 from server.media.store import MediaStore
 
 log = structlog.get_logger()

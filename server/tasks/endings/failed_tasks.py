@@ -10,7 +10,7 @@ from server.delivery.targets import Webhook
 from server.errors import ApiError, Failure
 from server.jobs.job import Job, Submission
 from server.jobs.queue import JobQueue
-from server.jobs.rows import UNKNOWN_REQUEST
+from server.jobs.storage.rows import UNKNOWN_REQUEST
 from server.media.encode import DEFAULT_QUALITY, Encoding
 from server.tasks.kept_task import shortened
 

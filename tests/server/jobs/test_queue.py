@@ -11,7 +11,7 @@ from server.jobs.events import ResultReady, Stopping
 from server.jobs.job import Job, Submission
 from server.jobs.policy.admission import QueueBounds
 from server.jobs.queue import RETENTION_SECONDS, JobQueue
-from server.jobs.store import JobStore
+from server.jobs.storage.store import JobStore
 from server.jobs.supervision import supervisor
 from server.jobs.timing.step_times import StepTimes
 from server.jobs.workers.backend import Worker, WorkerDied

@@ -13,7 +13,7 @@ from server.jobs import recorder as recorder_module
 from server.jobs.events import Ended, JobEvents, ResultReady
 from server.jobs.job import CANCELLED, Job, Result, State
 from server.jobs.recorder import JobRecorder
-from server.jobs.store import JobStore
+from server.jobs.storage.store import JobStore
 from server.jobs.workers.messages import Cancelled, Failed, Finished, ImageWritten, Outcome, Output
 from server.media.store import MediaStore
 from tests.server.jobs.common import submission

@@ -10,7 +10,7 @@ from server.jobs.policy.admission import QueueBounds
 from server.jobs.policy.company import Neighbour
 from server.jobs.policy.fair_share import Waiting
 from server.jobs.scheduler import Busy, Scheduler
-from server.jobs.store import JobStore
+from server.jobs.storage.store import JobStore
 from server.keys.api_key import NO_LIMITS, KeyLimits
 from tests.server.jobs.common import submission
 

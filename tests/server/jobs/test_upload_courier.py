@@ -12,7 +12,7 @@ from server.errors import Failure
 from server.jobs.events import Ended, JobEvents, ResultReady
 from server.jobs.job import Job
 from server.jobs.recorder import JobRecorder
-from server.jobs.store import JobStore
+from server.jobs.storage.store import JobStore
 from server.jobs.upload_courier import UploadCourier
 from server.jobs.workers.messages import Finished, ImageWritten
 from server.media.fetching.checked_transport import CheckedTransport

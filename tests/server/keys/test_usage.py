@@ -10,7 +10,7 @@ import pytest
 from server.app import TABLES
 from server.database import Database
 from server.jobs.job import Result
-from server.jobs.store import JobStore
+from server.jobs.storage.store import JobStore
 from server.keys.usage import DAY_SECONDS, Usage, day_of, images_since
 from server.tasks.task_ids import IdClaims
 from tests.server.jobs.common import SUBMISSION
@@ -56,7 +56,7 @@ async def test_an_image_that_is_not_stored_does_not_count(database: Database, mo
 
     store = JobStore(database, IdClaims("job"))
     job = await store.accept(SUBMISSION)
-    monkeypatch.setattr("server.jobs.store.tell_result", fail)
+    monkeypatch.setattr("server.jobs.storage.store.tell_result", fail)
     with pytest.raises(sqlite3.OperationalError):
         await store.add_result(job.id, Result(0, "a", 1, 0.1, "{}"), [])
     assert await Usage(database).images_by_day("me") == {}

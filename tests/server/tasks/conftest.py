@@ -8,7 +8,7 @@ from server.database import Database
 from server.delivery.sender import Sender
 from server.jobs.policy.admission import QueueBounds
 from server.jobs.queue import JobQueue
-from server.jobs.store import JobStore
+from server.jobs.storage.store import JobStore
 from server.jobs.timing.step_times import StepTimes
 from server.media.fetching.checked_transport import CheckedTransport
 from server.media.fetching.fetch import Fetcher

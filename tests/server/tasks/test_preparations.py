@@ -11,7 +11,7 @@ from server.errors import InternalServerError, InvalidParameter, TaskRejected, V
 from server.jobs.events import Ended
 from server.jobs.job import Job
 from server.jobs.queue import JobQueue
-from server.jobs.rows import UNREADABLE
+from server.jobs.storage.rows import UNREADABLE
 from server.tasks.preparations import Preparations, read_spec, spec_text
 from server.tasks.spec import TaskSpec
 from tests.server.jobs.common import submission, until

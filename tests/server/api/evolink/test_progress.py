@@ -6,7 +6,7 @@ import pytest
 from server.api.evolink.progress import ToldProgress
 from server.database import Database
 from server.jobs.job import Job, State
-from server.jobs.store import JobStore
+from server.jobs.storage.store import JobStore
 from tests.server.jobs.common import submission
 
 

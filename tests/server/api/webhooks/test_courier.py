@@ -13,7 +13,7 @@ from server.delivery.sender import DeliveryFailed, Sender
 from server.delivery.targets import Post, Webhook
 from server.errors import Failure
 from server.jobs.job import Result
-from server.jobs.store import JobStore
+from server.jobs.storage.store import JobStore
 from server.media.fetching.checked_transport import CheckedTransport
 from tests.receivers import Receiver
 from tests.server.jobs.common import submission

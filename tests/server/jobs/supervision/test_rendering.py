@@ -12,7 +12,7 @@ from server.jobs.policy.admission import QueueBounds
 from server.jobs.policy.company import Neighbour
 from server.jobs.recorder import JobRecorder
 from server.jobs.scheduler import Scheduler
-from server.jobs.store import JobStore
+from server.jobs.storage.store import JobStore
 from server.jobs.supervision.rendering import Rendering
 from server.jobs.timing.silence import SilenceLimits
 from server.jobs.timing.step_times import StepTimes

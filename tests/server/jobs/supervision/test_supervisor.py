@@ -16,7 +16,7 @@ from server.jobs.policy.admission import QueueBounds
 from server.jobs.queue import DEFAULT_SILENCE
 from server.jobs.recorder import JobRecorder
 from server.jobs.scheduler import Scheduler
-from server.jobs.store import Beside, Choose, JobStore, first_come
+from server.jobs.storage.store import Beside, Choose, JobStore, first_come
 from server.jobs.supervision import supervisor as supervisor_module
 from server.jobs.supervision.supervisor import FAILED_STARTS, LONGEST_PAUSE_SECONDS, Supervisor, pause_seconds
 from server.jobs.timing.silence import SilenceLimits

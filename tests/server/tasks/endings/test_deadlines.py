@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from server.database import Database
-from server.jobs.history import JobHistory
 from server.jobs.policy.admission import QueueBounds
 from server.jobs.queue import JobQueue
-from server.jobs.store import JobStore
+from server.jobs.storage.history import JobHistory
+from server.jobs.storage.store import JobStore
 from server.jobs.timing.step_times import StepTimes
 from server.media.store import MediaStore
 from server.tasks.endings.deadlines import TIMED_OUT, Deadlines, Limits

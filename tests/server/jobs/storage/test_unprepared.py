@@ -2,7 +2,7 @@ import pytest
 
 from server.errors import ConflictTaskUUID, Failure
 from server.jobs.job import Submission
-from server.jobs.store import JobStore
+from server.jobs.storage.store import JobStore
 from tests.server.jobs.common import submission
 
 WORK = submission(1)

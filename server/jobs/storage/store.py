@@ -15,11 +15,11 @@ from server.delivery import uploads
 from server.delivery.outbox import add_delivery, uploads_wait
 from server.errors import Failure, InferenceError
 from server.jobs.job import CANCELLED, Job, Result, State, Submission
-from server.jobs.job_deliveries import JobDeliveries
-from server.jobs.job_table import JobTable, TaskIdClaims, tell_result
 from server.jobs.policy.fair_share import Waiting
-from server.jobs.rows import hold_end, insert_result, read_job, read_result
-from server.jobs.unprepared import PREPARED, UnpreparedJobs
+from server.jobs.storage.job_deliveries import JobDeliveries
+from server.jobs.storage.job_table import JobTable, TaskIdClaims, tell_result
+from server.jobs.storage.rows import hold_end, insert_result, read_job, read_result
+from server.jobs.storage.unprepared import PREPARED, UnpreparedJobs
 from server.keys.usage import count_image
 
 T = TypeVar("T")

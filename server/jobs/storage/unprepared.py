@@ -8,8 +8,8 @@ import sqlite3
 
 from server.database import Database
 from server.jobs.job import Job, Submission
-from server.jobs.job_table import JobTable
-from server.jobs.rows import prepare_job
+from server.jobs.storage.job_table import JobTable
+from server.jobs.storage.rows import prepare_job
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS unprepared_jobs (

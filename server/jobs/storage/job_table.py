@@ -12,7 +12,7 @@ import structlog
 from server.delivery.outbox import add_delivery
 from server.errors import Failure
 from server.jobs.job import Job, Result, State, Submission
-from server.jobs.rows import UnreadableJob, failure_text, insert_job, read_job, repair_job
+from server.jobs.storage.rows import UnreadableJob, failure_text, insert_job, read_job, repair_job
 from server.media.gallery import list_image
 
 log = structlog.get_logger()

@@ -8,8 +8,8 @@ from pipelines.request import ControlUse, LoraUse, Reference
 from server.database import Database
 from server.errors import Failure
 from server.jobs.job import Result, Submission
-from server.jobs.rows import SCHEMA, open_inputs
-from server.jobs.store import ENDS_THE_SERVER, JobStore
+from server.jobs.storage.rows import SCHEMA, open_inputs
+from server.jobs.storage.store import ENDS_THE_SERVER, JobStore
 from server.tasks import task_ids
 from server.tasks.task_ids import IdClaims
 from tests.server.jobs.common import SUBMISSION, submission

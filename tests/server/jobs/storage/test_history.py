@@ -4,9 +4,9 @@ import pytest
 
 from server.database import Database
 from server.errors import Failure
-from server.jobs.history import JobFilter, JobHistory
 from server.jobs.job import Result
-from server.jobs.store import JobStore
+from server.jobs.storage.history import JobFilter, JobHistory
+from server.jobs.storage.store import JobStore
 from server.tasks.task_ids import IdClaims, TaskIds
 from tests.server.jobs.common import submission
 

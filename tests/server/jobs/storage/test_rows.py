@@ -8,7 +8,7 @@ from accel.cache.report import CacheReport, Decision
 from server.database import Database
 from server.errors import Failure
 from server.jobs.job import Job, Result
-from server.jobs.rows import SCHEMA, failure_text, insert_job, insert_result, read_job, read_result
+from server.jobs.storage.rows import SCHEMA, failure_text, insert_job, insert_result, read_job, read_result
 from tests.server.jobs.common import SUBMISSION
 
 REPORT = CacheReport("fbcache", (Decision(0, 0, "cond", "first"),), 8, 4, 2.0)

@@ -9,8 +9,8 @@ from server.delivery import outbox
 from server.delivery.outbox import Delivery, count_states, end_delivery, uploads_wait
 from server.errors import Failure
 from server.jobs.job import Job, Result
-from server.jobs.job_table import JobTable, tell_result
-from server.jobs.rows import held_end, set_result_failure
+from server.jobs.storage.job_table import JobTable, tell_result
+from server.jobs.storage.rows import held_end, set_result_failure
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from server.database import Database
 from server.delivery.outbox import Outbox
 from server.delivery.targets import Webhook
 from server.jobs.job import Result
-from server.jobs.store import JobStore
+from server.jobs.storage.store import JobStore
 from tests.server.jobs.common import submission
 
 HOOK = Webhook("http://a.example/", "http://box", (), each_result=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from server.database import Database
 from server.jobs.job import ENDED, Job, State
-from server.jobs.job_table import JobTable, TaskIdClaims
+from server.jobs.storage.job_table import JobTable, TaskIdClaims
 
 
 @dataclass(frozen=True, slots=True)

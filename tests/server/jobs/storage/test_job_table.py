@@ -9,8 +9,8 @@ from accel.cache.report import CacheReport, Decision
 from server.database import Database
 from server.errors import ConflictTaskUUID, Failure
 from server.jobs.job import Result
-from server.jobs.rows import UNREADABLE
-from server.jobs.store import JobStore
+from server.jobs.storage.rows import UNREADABLE
+from server.jobs.storage.store import JobStore
 from tests.server.jobs.common import SUBMISSION
 
 
