@@ -18,8 +18,8 @@ from server.jobs.workers.messages import ImageWritten, Output, RenderJob
 from server.jobs.workers.open_image import OpenImage
 from server.media.metadata import embedded_text
 from server.options.sharing import ALONE, Sharing
+from tests.server.jobs.workers.loops import serve
 from tests.server.jobs.workers.test_image_writer import PNG, REQUEST, write
-from tests.server.jobs.workers.test_render_loop import serve
 
 
 @pytest.fixture(scope="module")
