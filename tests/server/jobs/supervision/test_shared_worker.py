@@ -1,0 +1,131 @@
+"""A worker that takes more than one job."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from server.jobs.estimates import Measured
+from server.jobs.job import Job
+from server.jobs.timing.silence import SilenceLimits
+from server.jobs.timing.step_times import StepTimes
+from server.media.store import MediaStore
+from server.options.sharing import Sharing
+from tests.fakes import FakeWorker
+from tests.server.jobs.common import submission, until
+from tests.server.jobs.supervision.supervised import Supervised, WatchedStore, fails_once
+
+
+@pytest.fixture
+def worker() -> FakeWorker:
+    worker = FakeWorker()
+    worker.sharing = Sharing(overlap=True, renders=2)
+    return worker
+
+
+async def begin(supervised: Supervised, worker: FakeWorker, *owners: str) -> list[asyncio.Task[Job]]:
+    """A long job of each owner, all of them at the worker; the last ones wait."""
+    worker.hold()
+    works = [replace(submission(number), owner=owner) for number, owner in enumerate(owners)]
+    works = [replace(work, request=replace(work.request, steps=40)) for work in works]
+    supervised.times.estimates.learn(works[0].request, Measured(60.0, 1.0))
+    tasks = []
+    for number, work in enumerate(works):
+        tasks.append(asyncio.create_task(supervised.render(work)))
+        await until(lambda number=number: len(supervised.seen) > number)
+    return tasks
+
+
+async def test_jobs_of_two_keys_are_rendered_together(supervised: Supervised, worker: FakeWorker) -> None:
+    tasks = await begin(supervised, worker, "a", "b", "c")
+    await until(lambda: len(worker.jobs) == 2)
+    assert [each.job.submission.owner for each in supervised.supervisor.renderings] == ["a", "b"]
+    assert [(job.owner, job.weight) for job in worker.jobs] == [("a", 1.0), ("b", 1.0)]
+    worker.release()
+    assert {(await task).state for task in tasks} == {"done"}
+    assert len(worker.jobs) == 3
+
+
+async def test_jobs_of_one_key_wait_for_each_other_unless_one_is_short(
+    supervised: Supervised, worker: FakeWorker
+) -> None:
+    tasks = await begin(supervised, worker, "a", "a")
+    await until(worker.held.is_set)
+    short = replace(submission(8), owner="a", request=replace(submission(8).request, steps=1))
+    tasks.append(asyncio.create_task(supervised.render(short)))
+    await until(lambda: len(worker.jobs) == 2)
+    assert [job.request.steps for job in worker.jobs] == [40, 1]
+    worker.release()
+    assert {(await task).state for task in tasks} == {"done"}
+
+
+async def test_jobs_of_other_models_wait(supervised: Supervised, worker: FakeWorker) -> None:
+    tasks = await begin(supervised, worker, "a")
+    await until(worker.held.is_set)
+    for number, model in enumerate(("other:1@1", submission().request.model.upper()), 7):
+        work = replace(submission(number), owner="b", request=replace(submission(number).request, model=model))
+        tasks.append(asyncio.create_task(supervised.render(work)))
+        await until(lambda number=number: len(supervised.seen) > number - 6)
+    assert len(worker.jobs) == 1  # nobody passes by the one that is next
+    worker.release()
+    assert {(await task).state for task in tasks} == {"done"}
+
+
+async def test_a_cancel_ends_one_of_them(supervised: Supervised, worker: FakeWorker) -> None:
+    first, second = await begin(supervised, worker, "a", "b")
+    await until(lambda: len(supervised.supervisor.renderings) == 2)
+    supervised.supervisor.renderings[0].cancel()
+    assert (await first).state == "cancelled"
+    worker.release()
+    assert (await second).state == "done"
+
+
+async def test_a_worker_that_dies_with_two_jobs_costs_none_of_them(supervised: Supervised, worker: FakeWorker) -> None:
+    tasks = await begin(supervised, worker, "a", "b")
+    await until(lambda: len(worker.jobs) == 2)
+    worker.end_now()
+    await until(lambda: worker.starts == 2 and len(worker.jobs) == 3)
+    assert [(job.alone, job.owner) for job in worker.jobs[2:]] == [(True, "a")]
+    worker.release()
+    assert {(await task).state for task in tasks} == {"done"}
+    assert [job.alone for job in worker.jobs[2:]] == [True, True]
+
+
+async def test_a_job_that_ends_its_worker_alone_too_fails_and_the_other_one_does_not(
+    supervised: Supervised, worker: FakeWorker
+) -> None:
+    first, second = await begin(supervised, worker, "a", "b")
+    await until(lambda: len(worker.jobs) == 2)
+    worker.end_now()
+    await until(lambda: len(worker.jobs) == 3)
+    worker.end_now()
+    assert (await first).state == "failed"
+    worker.release()
+    assert (await second).state == "done"
+
+
+async def test_a_result_that_cannot_be_recorded_fails_its_job_only(
+    supervised: Supervised, worker: FakeWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tasks = await begin(supervised, worker, "a", "b")
+    await until(lambda: len(worker.jobs) == 2)
+    fails_once(monkeypatch, "add_result")
+    worker.release()
+    assert sorted([(await task).state for task in tasks]) == ["done", "failed"]
+    assert worker.starts == 1
+
+
+async def test_silence_is_that_of_the_worker(
+    worker: FakeWorker, store: WatchedStore, media: MediaStore, times: StepTimes
+) -> None:
+    supervised = Supervised(worker, store, media, times, SilenceLimits(least=0.05, loading=60.0))
+    times.estimates.learn(submission().request, Measured(1e-6, 1e-6))
+    await store.idle.wait()
+    worker.silent = True
+    tasks = [
+        asyncio.create_task(supervised.render(replace(submission(number), owner=owner)))
+        for number, owner in enumerate("ab")
+    ]
+    await until(lambda: worker.killed == 1)
+    assert {(await task).state for task in tasks} == {"done"}  # each of them alone
+    supervised.task.cancel()
