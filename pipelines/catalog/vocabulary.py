@@ -59,7 +59,7 @@ class Vocabulary:
             word = piece.group()
             if piece.group(1):
                 found += self._unknown_chinese(word)
-            elif word.lower() not in self.words | _ENGLISH:
+            elif word.lower() not in self._known_words:
                 found.append(word)
         return tuple(dict.fromkeys(found))
 
@@ -78,6 +78,10 @@ class Vocabulary:
     def _unknown_chinese(self, run: str) -> Iterator[str]:
         """What is left of a run of Han characters between the longest known phrases."""
         return (rest for rest in self._phrase.sub(" ", run).split() if rest)
+
+    @cached_property
+    def _known_words(self) -> frozenset[str]:
+        return self.words | _ENGLISH
 
     @cached_property
     def _phrase(self) -> re.Pattern[str]:
