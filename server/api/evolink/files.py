@@ -70,7 +70,8 @@ class EvoLinkFiles:
     async def upload_stream(self, request: Request) -> Response:
         """Store a file of a form."""
         client = client_of(request, self._services)
-        form = await read_form(request.headers, await read_body(request, self._services.max_body))
+        body = await read_body(request, self._services.max_body)
+        form = await read_form(request.headers, body, self._services.body_pool)
         if not form.files.get("file"):
             raise MissingParameter("file", "Missing required parameter 'file'.")
         return await self._add(form.files["file"][0], client, validate(FileNames, form.fields), "file")

@@ -8,9 +8,8 @@ from typing import Any
 from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from server.api.json_input.bounds import check_bounds
-from server.api.json_input.parsing import parse_json
-from server.api.json_input.texts import check_texts
+from server.api.bodies.body_pool import BodyPool
+from server.api.json_input.parsing import check_object, parse_json
 from server.errors import InvalidRequest
 
 MAX_FILES = 20  # the vendor takes 16 pictures and a mask
@@ -27,10 +26,10 @@ class Form:
     files: dict[str, list[bytes]] = field(default_factory=dict)
 
 
-async def read_form(headers: Headers, body: bytes | bytearray) -> Form:
+async def read_form(headers: Headers, body: bytes | bytearray, pool: BodyPool) -> Form:
     """The form in a body. A name that ends in brackets is a list. Raises `InvalidRequest` or `TaskRejected`.
 
-    A text that is a JSON list or object is read as one. A form has no other way to send it.
+    A text that is a JSON list or object is read as one. A form has no other way to send it. The pool reads long texts.
     """
     data = await parse_form(headers, body, max_files=MAX_FILES, max_fields=MAX_FIELDS)
     form = Form()
@@ -40,16 +39,13 @@ async def read_form(headers: Headers, body: bytes | bytearray) -> Form:
             form.files.setdefault(name, []).append(await value.read())
             await value.close()
             continue
-        found = _value(value) if len(value) <= _CHUNK else await asyncio.to_thread(_value, value)
+        found = await pool.run(len(value), _value, value)
         if sent_name.endswith("[]") or name in form.fields:
             known = form.fields.get(name, [])
             form.fields[name] = [*(known if isinstance(known, list) else [known]), found]
         else:
             form.fields[name] = found
-    if len(body) <= _CHUNK:
-        _check(form.fields)
-    else:
-        await asyncio.to_thread(_check, form.fields)
+    await pool.run(len(body), check_object, form.fields)
     return form
 
 
@@ -70,11 +66,6 @@ async def _chunks(body: bytes | bytearray) -> AsyncGenerator[bytes, None]:
     for start in range(0, len(body), _CHUNK):
         yield bytes(body[start : start + _CHUNK])
         await asyncio.sleep(0)
-
-
-def _check(fields: dict[str, Any]) -> None:
-    check_bounds(fields)
-    check_texts(fields)
 
 
 def _value(text: str) -> Any:

@@ -36,9 +36,14 @@ def parse_object(body: bytes | bytearray) -> dict[str, Any]:
     value = parse_json(body)
     if not isinstance(value, dict):
         raise InvalidRequest("The request must be a JSON object.")
+    check_object(value)
+    return value
+
+
+def check_object(value: dict[str, Any]) -> None:
+    """Raise `TaskRejected` if an object has too many or too long values, or half a character."""
     check_bounds(value)
     check_texts(value)
-    return value
 
 
 def _parse(body: bytes | bytearray | str) -> Any:

@@ -61,7 +61,7 @@ class ImageCalls:
         if request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
             body = await read_body(request, self._services.max_body)
             client = replace(client, size=len(body))
-            form = await read_form(request.headers, body)
+            form = await read_form(request.headers, body, self._services.body_pool)
             release_body(request)
             raw = await parse(client.size, from_texts, EditFields, form.fields)
         else:

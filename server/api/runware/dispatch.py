@@ -10,9 +10,9 @@ import structlog
 
 from server.api.access.client import Client
 from server.api.bodies.body_pool import BodyPool
-from server.api.json_input.bounds import MAX_NAME, check_bounds
-from server.api.json_input.parsing import parse_json
-from server.api.json_input.texts import check_texts, is_text
+from server.api.json_input.bounds import MAX_NAME
+from server.api.json_input.parsing import check_object, parse_json
+from server.api.json_input.texts import is_text
 from server.api.runware.check.sent_names import as_sent
 from server.api.runware.check.validation import task_model
 from server.api.runware.handlers.account import Account
@@ -93,8 +93,7 @@ def check_task(raw: Any) -> None:
     """
     if not isinstance(raw, dict):
         raise InvalidRequest("Each task must be a JSON object.")
-    check_bounds(raw)
-    check_texts(raw)
+    check_object(raw)
     task_model(raw)
 
 

@@ -4,9 +4,12 @@ import httpx2
 import pytest
 from starlette.datastructures import Headers
 
+from server.api.bodies.body_pool import BodyPool
 from server.api.fields import form
 from server.api.fields.form import MAX_FIELDS, MAX_FILES, Form, read_form
 from server.errors import InvalidRequest, TaskRejected
+
+POOL = BodyPool()
 
 
 def sent(parts: list[tuple[str, str | bytes]]) -> tuple[Headers, bytes]:
@@ -17,7 +20,7 @@ def sent(parts: list[tuple[str, str | bytes]]) -> tuple[Headers, bytes]:
 
 
 async def read(*parts: tuple[str, str | bytes]) -> Form:
-    return await read_form(*sent(list(parts)))
+    return await read_form(*sent(list(parts)), POOL)
 
 
 async def test_texts_and_files() -> None:
@@ -64,7 +67,7 @@ HEADS: list[Mapping[str, str]] = [
 async def test_a_damaged_form(headers: Mapping[str, str]) -> None:
     for body in (b"--x\r\nContent-Disposition: form-data\r\n\r\na\r\n--x--\r\n", b"\xff" * 99, b"--y\r\n\r\n"):
         with pytest.raises(InvalidRequest, match="The form cannot be read"):
-            await read_form(Headers(headers), body)
+            await read_form(Headers(headers), body, POOL)
 
 
 async def test_a_text_of_a_form_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,6 +75,6 @@ async def test_a_text_of_a_form_is_bounded(monkeypatch: pytest.MonkeyPatch) -> N
     headers = Headers({"content-type": "multipart/form-data; boundary=B"})
     head = b'--B\r\nContent-Disposition: form-data; name="a"'
     with pytest.raises(InvalidRequest, match="exceeded maximum size"):
-        await read_form(headers, head + b"\r\n\r\n" + b"b" * 11 + b"\r\n--B--\r\n")
-    file = await read_form(headers, head + b'; filename="c"\r\n\r\n' + b"b" * 11 + b"\r\n--B--\r\n")
+        await read_form(headers, head + b"\r\n\r\n" + b"b" * 11 + b"\r\n--B--\r\n", POOL)
+    file = await read_form(headers, head + b'; filename="c"\r\n\r\n' + b"b" * 11 + b"\r\n--B--\r\n", POOL)
     assert file.files == {"a": [b"b" * 11]}
