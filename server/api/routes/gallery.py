@@ -11,9 +11,8 @@ from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 
-from server.api.access.auth import bearer_or_bare_key
+from server.api.requests import client_of
 from server.api.services import Services
-from server.api.urls.base_url import base_url
 from server.api.urls.image_urls import image_url
 from server.errors import InvalidParameter, NotFound
 from server.media.gallery import GalleryFilter, GalleryImage
@@ -74,15 +73,14 @@ def router(services: Services) -> APIRouter:
     )
     async def list_images(request: Request, query: Annotated[GalleryQuery, Query()]) -> ImagePage:
         """The images that this key has got, the latest first, until they expire."""
-        owner = services.keys.owner(bearer_or_bare_key(request.headers))
-        model = None if query.model is None else services.loras.catalog(owner).find(query.model)
+        client = client_of(request, services)
+        model = None if query.model is None else services.loras.catalog(client.owner).find(query.model)
         image_uuid = None if query.imageUUID is None else str(query.imageUUID)
         air = query.model if model is None else model.air
-        wanted = GalleryFilter(owner, air, query.prompt, query.taskUUID, image_uuid)
+        wanted = GalleryFilter(client.owner, air, query.prompt, query.taskUUID, image_uuid)
         found, following = await services.gallery.page(wanted, limit=query.limit, before=_place(query.cursor))
-        base = base_url(request, services.public_url)
         cursor = None if following is None else str(following)
-        return ImagePage(images=[_item(image, base) for image in found], nextCursor=cursor)
+        return ImagePage(images=[_item(image, client.base_url) for image in found], nextCursor=cursor)
 
     # Only a UUID is an image: other names below this path belong to other dialects.
     @routes.delete(
@@ -90,8 +88,7 @@ def router(services: Services) -> APIRouter:
     )
     async def delete_image(image_uuid: uuid.UUID, request: Request) -> Response:
         """Delete an image and its file, for good. An open task that has it as its input keeps it to its end."""
-        owner = services.keys.owner(bearer_or_bare_key(request.headers))
-        if not await services.gallery.delete(str(image_uuid), owner=owner):
+        if not await services.gallery.delete(str(image_uuid), owner=client_of(request, services).owner):
             message = f"This key has no image {image_uuid}. It may have been deleted, or have expired."
             raise NotFound(message, code="imageNotFound")
         return Response(status_code=204)
