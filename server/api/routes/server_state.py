@@ -19,6 +19,7 @@ from pipelines.limits import PROPOSED_SIDE
 from pipelines.receipt import package_versions
 from server.api.access.auth import bearer_key
 from server.api.services import Services
+from server.jobs.policy.fair_share import Waiting
 from server.jobs.queue import JobQueue
 from server.jobs.supervision.supervisor import WorkerState
 from server.machine.memory import Memory, read_memory
@@ -219,15 +220,15 @@ def _devices(queue: JobQueue, owner: str) -> list[Device]:
 
 
 async def _queue(queue: JobQueue, owner: str) -> Queue:
-    by_owner: defaultdict[str, list[tuple[float, bool]]] = defaultdict(list)
+    by_owner = defaultdict[str, list[Waiting]](list)
     for turn in await queue.turns():
-        by_owner[turn.task.owner].append((turn.task.seconds, turn.task.low))
+        by_owner[turn.task.owner].append(turn.task)
     keys = [
         KeyQueue(
             own=each == owner,
             waiting=len(tasks),
-            low=sum(low for _, low in tasks),
-            seconds=round(sum(seconds for seconds, _ in tasks), 1),
+            low=sum(task.low for task in tasks),
+            seconds=round(sum(task.seconds for task in tasks), 1),
         )
         for each, tasks in by_owner.items()
     ]
