@@ -34,8 +34,6 @@ from server.tasks.pictures.picture_tasks import PictureTask
 from server.tasks.receivers import check_receivers
 
 _RECEIVERS = ("webhookURL", "uploadEndpoint")
-# What the answers and `getTaskDetails` need of a task. Its picture is kept by its UUID.
-_KEPT = set(ControlNetPreprocess.model_fields) - {"inputImage"}
 _CANNY_ONLY = ("lowThresholdCanny", "highThresholdCanny")
 
 
@@ -57,7 +55,8 @@ class Preprocessing:
         """Answer with the control image. An async task gets an acknowledgement first, and over HTTP only that."""
         task, warnings = await self._pool.run(client.size, self._validate, raw)
         asynchronous = task.deliveryMethod == "async"
-        kept = task.model_dump(include=_KEPT, exclude_unset=True)
+        # What the answers and `getTaskDetails` need of the task. Its picture is kept by its UUID.
+        kept = task.model_dump(exclude={"inputImage"}, exclude_unset=True)
         done = PictureTask(client.owner, task.taskUUID, kept, warnings=warnings, webhook=self._webhook(task, client))
         upload = None if task.uploadEndpoint is None else Upload(task.uploadEndpoint)
         async with self._tasks.accept(done):
