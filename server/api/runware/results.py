@@ -4,11 +4,10 @@ Names the finished files. Reads none, and renders nothing.
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from server.api.json_output.file_texts import FileText
-from server.api.runware.responses import Answer, Item, TaskRef, error_object, refusal
+from server.api.runware.responses import Answer, Item, TaskRef, error_object
 from server.api.runware.translate.spec import DIALECT
 from server.api.urls.image_urls import image_url
 from server.errors import ApiError, Failure, NotFound
@@ -46,9 +45,9 @@ async def image_item(job: Job, result: Result, media: MediaStore, base_url: str,
     return item
 
 
-def failure_item(failure: ApiError | Failure, job: Job) -> Item:
-    """An error of a job that has ended, where results are told apart by their status."""
-    return error_object(failure, job_ref(job)) | {"status": "error"}
+def failure_item(failure: ApiError | Failure, ref: TaskRef) -> Item:
+    """An error of a task that has ended, where results are told apart by their status."""
+    return error_object(failure, ref) | {"status": "error"}
 
 
 def media_item(name: str, media: Media, kind: str, base_url: str) -> Item:
@@ -67,15 +66,16 @@ async def job_answer(job: Job, media: MediaStore, base_url: str) -> Answer:
     """All images of an ended job, and its error if it has one."""
     items: list[Item] = []
     errors: list[Item] = []
+    ref = job_ref(job)
     try:
         for result in job.results:
             if result.failure is None:
                 items.append(await image_item(job, result, media, base_url, status=True))
     except ApiError as error:
-        errors.append(failure_item(error, job))
-    errors += [failure_item(result.failure, job) for result in job.results if result.failure is not None]
+        errors.append(failure_item(error, ref))
+    errors += [failure_item(result.failure, ref) for result in job.results if result.failure is not None]
     if job.failure is not None:
-        errors.append(failure_item(job.failure, job))
+        errors.append(failure_item(job.failure, ref))
     return Answer(tuple(items), tuple(errors), warnings=job.submission.warnings)
 
 
@@ -94,8 +94,8 @@ async def picture_answer(task: PictureTask, media: MediaStore, base_url: str, *,
     if task.picture_uuid is None or task.uploading:
         return Answer(data=(item | {"status": "processing"},))
     if task.failure is not None:
-        told = {"status": "error"} if status else {}
-        return replace(refusal((task.failure,), ref), errors=(error_object(task.failure, ref) | told,))
+        error = failure_item(task.failure, ref) if status else error_object(task.failure, ref)
+        return Answer(errors=(error,), status=task.failure.status)
     picture = await media.get(task.picture_uuid, owner=task.owner)
     if picture is None:
         raise NotFound("The image has expired.", code="imageNotFound")

@@ -5,8 +5,8 @@ Knows no receiver and no retries.
 
 from server.api.dialect import Notice
 from server.api.json_output.file_texts import render_json
-from server.api.runware.responses import Answer, Item, error_object
-from server.api.runware.results import failure_item, image_item, picture_answer, picture_ref
+from server.api.runware.responses import Answer, Item
+from server.api.runware.results import failure_item, image_item, job_ref, picture_answer, picture_ref
 from server.delivery.signatures import message_headers, standard_headers
 from server.delivery.targets import Post
 from server.errors import ApiError
@@ -31,7 +31,7 @@ class RunwareWebhooks:
         try:
             answer = await picture_answer(task, self._media, base_url, status=True)
         except ApiError as error:
-            answer = Answer(errors=(error_object(error, picture_ref(task)) | {"status": "error"},))
+            answer = Answer(errors=(failure_item(error, picture_ref(task)),))
         key, items = ("errors", answer.errors) if answer.errors else ("data", answer.data)
         return await self._post(notice_id, sent, {key: list(items)})
 
@@ -44,15 +44,15 @@ class RunwareWebhooks:
         return Post(body, {"Content-Type": "application/json", **signed})
 
     async def _body(self, notice: Notice) -> Item:
-        job = notice.job
+        job, ref = notice.job, job_ref(notice.job)
         try:
             if notice.result is not None and notice.result.failure is not None:
-                return {"errors": [failure_item(notice.result.failure, job)]}
+                return {"errors": [failure_item(notice.result.failure, ref)]}
             if notice.result is not None:
                 item = await image_item(job, notice.result, self._media, notice.webhook.base_url, status=True)
                 return {"data": [item]}
         except ApiError as error:
-            return {"errors": [failure_item(error, job)]}
+            return {"errors": [failure_item(error, ref)]}
         if job.failure is None:
             raise LookupError(f"job {job.id} has neither a result nor a failure to tell of")
-        return {"errors": [failure_item(job.failure, job)]}
+        return {"errors": [failure_item(job.failure, ref)]}
