@@ -90,11 +90,14 @@ class Scheduler:
         finally:
             del self._places[number]
 
-    async def claim(self, neighbours: Sequence[Neighbour] = ()) -> Job | None:
-        """Set the job that is next to running. None when no job waits that may join its neighbours at the worker."""
+    async def claim(self, neighbours: Sequence[Neighbour] = (), *, takes_low: bool = True) -> Job | None:
+        """Set the job that is next to running. None when no job waits that may join its neighbours at the worker.
+
+        `takes_low` says whether one of low priority may join them.
+        """
 
         def choose(waiting: Sequence[Waiting]) -> Waiting | None:
-            return choose_beside(self._share, waiting, neighbours)
+            return choose_beside(self._share, waiting, neighbours, takes_low=takes_low)
 
         def beside(chosen: Waiting) -> Sequence[int]:
             return [each.job_id for each in waits_for(neighbours, low=chosen.low)]

@@ -26,9 +26,12 @@ class Neighbour:
     low: bool = False
 
 
-def takes_more(neighbours: Sequence[Neighbour], most: int) -> bool:
-    """Whether a worker may have one more task. `most` of them may have steps left, and those of low priority beside."""
-    return not any(each.tried for each in neighbours) and len(waits_for(neighbours, low=False)) < most
+def takes_more(neighbours: Sequence[Neighbour], most: int, *, low: bool = False) -> bool:
+    """Whether a worker may have one more task. It may have to wait for fewer than `most` others.
+
+    So a task of low priority takes no place from one of normal priority, but it does from another one of its own.
+    """
+    return not any(each.tried for each in neighbours) and len(waits_for(neighbours, low=low)) < most
 
 
 def waits_for(neighbours: Sequence[Neighbour], *, low: bool) -> tuple[Neighbour, ...]:
@@ -36,12 +39,17 @@ def waits_for(neighbours: Sequence[Neighbour], *, low: bool) -> tuple[Neighbour,
     return tuple(each for each in neighbours if each.left > 0 and (low or not each.low))
 
 
-def choose_beside(share: PriorityShare, waiting: Sequence[Waiting], neighbours: Sequence[Neighbour]) -> Waiting | None:
-    """The task that is next, or a short one of the same key. None if it cannot join, so that its turn comes."""
+def choose_beside(
+    share: PriorityShare, waiting: Sequence[Waiting], neighbours: Sequence[Neighbour], *, takes_low: bool = True
+) -> Waiting | None:
+    """The task that is next, or a short one of the same key. None if it cannot join, so that its turn comes.
+
+    `takes_low` says whether the worker takes one of low priority.
+    """
     chosen = share.choose(waiting)
     if chosen is None or not neighbours:
         return chosen
-    if chosen.tried:  # it waits for an empty worker, and nobody comes before it
+    if chosen.tried or (chosen.low and not takes_low):  # a tried one waits for an empty worker, with nobody before it
         return None
     own = (task for task in waiting if (task.owner, task.low) == (chosen.owner, chosen.low))
     return next((task for task in sorted(own, key=lambda task: task.job_id) if _joins(task, neighbours)), None)

@@ -206,11 +206,11 @@ class Supervisor:
             self._wake_up.clear()
             if not self.ready:
                 raise WorkerDied
-            if not self._takes_more:
+            if not self._takes_more(low=False):  # then none of low priority either
                 await self._wake_up.wait()
                 continue
             try:
-                job = await self._scheduler.claim(self._neighbours)
+                job = await self._scheduler.claim(self._neighbours, takes_low=self._takes_more(low=True))
             except Exception:
                 log.exception("no task can be read from the database")
                 await asyncio.sleep(RESTART_PAUSE_SECONDS)
@@ -260,13 +260,12 @@ class Supervisor:
         """The jobs that the worker has."""
         return tuple(each.as_neighbour for each in self._running)
 
-    @property
-    def _takes_more(self) -> bool:
-        """Whether the worker takes another job now."""
+    def _takes_more(self, *, low: bool) -> bool:
+        """Whether the worker takes another job of normal or of low priority now."""
         sharing = self._worker.sharing
         if not sharing.overlap and sharing.renders == 1:
-            return all(each.low for each in self._running)
-        return takes_more(self._neighbours, sharing.renders)
+            return not any(low or not each.low for each in self._running)
+        return takes_more(self._neighbours, sharing.renders, low=low)
 
     async def _watch_silence(self) -> None:
         """End a worker that does not answer: while it has jobs, and to a question while it has none."""

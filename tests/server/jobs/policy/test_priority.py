@@ -105,6 +105,13 @@ class TestBesideOthers:
         assert takes_more([Neighbour(1, "a", 600, low=True)], 1)
         assert not takes_more([Neighbour(1, "a", 600, low=True), Neighbour(2, "b", 600)], 1)
 
+    def test_a_low_one_takes_a_place_from_other_low_ones(self) -> None:
+        neighbour = Neighbour(1, "a", 0.5, low=True)
+        assert not takes_more([neighbour], 1, low=True)
+        assert takes_more([neighbour], 2, low=True)
+        assert choose_beside(PriorityShare(equal), [low(2, "b")], [neighbour], takes_low=False) is None
+        assert choose_beside(PriorityShare(equal), [low(2, "b")], [], takes_low=False) == low(2, "b")
+
     def test_a_low_one_joins_nobody_who_has_steps_left(self) -> None:
         assert self.chosen([low(2, "b")], Neighbour(1, "a", 0.5)) is None
         assert self.chosen([low(2, "b")], Neighbour(1, "a", 600, low=True)) is None

@@ -10,7 +10,7 @@ from server.jobs.job import Job
 from server.jobs.timing.silence import SilenceLimits
 from server.jobs.timing.step_times import StepTimes
 from server.media.store import MediaStore
-from server.options.sharing import Sharing
+from server.options.sharing import ALONE, Sharing
 from tests.fakes import FakeWorker
 from tests.server.jobs.common import submission, until
 from tests.server.jobs.supervision.supervised import Supervised, WatchedStore, fails_once
@@ -129,3 +129,22 @@ async def test_silence_is_that_of_the_worker(
     await until(lambda: worker.killed == 1)
     assert {(await task).state for task in tasks} == {"done"}  # each of them alone
     supervised.task.cancel()
+
+
+@pytest.mark.parametrize(("sharing", "most"), [(ALONE, 1), (Sharing(overlap=True, renders=2), 2)])
+async def test_short_jobs_of_low_priority_wait_in_the_queue(
+    supervised: Supervised, worker: FakeWorker, store: WatchedStore, sharing: Sharing, most: int
+) -> None:
+    """The worker was given all of them at once, so that those of other keys came after the last."""
+    worker.sharing = sharing
+    worker.hold()
+    works = [replace(submission(number), owner=f"key {number}", priority="low") for number in range(5)]
+    supervised.times.estimates.learn(works[0].request, Measured(1e-3, 1e-3))
+    tasks = [asyncio.create_task(supervised.render(work)) for work in works]
+    await until(lambda: len(supervised.seen) == len(works) and worker.held.is_set())
+    store.idle.clear()
+    supervised.supervisor.wake()
+    await store.idle.wait()
+    assert len(worker.jobs) == most
+    worker.release()
+    assert {(await task).state for task in tasks} == {"done"}
