@@ -32,6 +32,7 @@ SIGMAS = [0.5 - 1e-4 * step for step in range(STEPS + 1)]
 
 # The velocity of a sample at a sigma, in a step.
 Velocity = Callable[[torch.Tensor, float, int], torch.Tensor]
+Samples = tuple[torch.Tensor, torch.Tensor]  # of two sides
 
 
 @dataclass(frozen=True)
@@ -124,6 +125,16 @@ class Harness:
             taken, sample = self.time_step(velocity, sample, step)
             seconds.append(taken)
         return seconds
+
+    def time_pairs(self, sides: tuple[Velocity, Velocity], turn: int = 0) -> tuple[list[tuple[float, float]], Samples]:
+        """Seconds of each step of two sides, and their last samples. They are timed back to back and begin in turns."""
+        samples, pairs = [self.noise(), self.noise()], list[tuple[float, float]]()
+        for step in range(STEPS):
+            seconds = [0.0, 0.0]
+            for side in (0, 1) if (turn + step) % 2 else (1, 0):
+                seconds[side], samples[side] = self.time_step(sides[side], samples[side], step)
+            pairs.append((seconds[0], seconds[1]))
+        return pairs, (samples[0], samples[1])
 
     def _evaluation(self, sample: torch.Tensor, sigma: float, step: int, weights: WeightAccess) -> Evaluation:
         forwards = [Forward(branch, embeds) for branch, embeds in self.prompts.items()]

@@ -25,7 +25,6 @@ from benchmarks.cache_harness import (
     SCHEDULE,
     STEPS,
     Harness,
-    Velocity,
     expect_schedule,
     scheduled_session,
 )
@@ -103,14 +102,9 @@ def session_overhead(harness: Harness, repeats: int) -> Figures:
     ratios = []
     for number in range(repeats):
         session = scheduled_session("fbcache", DBCache(0.0, front=1), reuse=False)
-        sides: list[Velocity] = [harness.velocity, harness.cached_velocity(session)]
-        samples = [harness.noise(), harness.noise()]
-        for step in range(STEPS):
-            seconds = [0.0, 0.0]
-            for side in (0, 1) if (number + step) % 2 else (1, 0):
-                seconds[side], samples[side] = harness.time_step(sides[side], samples[side], step)
-            if number:  # the first run warms up
-                ratios.append(seconds[1] / seconds[0])
+        pairs, samples = harness.time_pairs((harness.velocity, harness.cached_velocity(session)), number)
+        if number:  # the first run warms up
+            ratios += [cached / plain for plain, cached in pairs]
         if not torch.equal(*samples):
             raise SystemExit("a session that reuses nothing gave another result")
     quartiles = statistics.quantiles(ratios, n=4)

@@ -3,6 +3,7 @@
 One schedule of reused steps for all, so that seconds do not depend on what random weights decide. Knows no time limit.
 """
 
+import math
 import statistics
 from collections.abc import Callable
 from functools import partial
@@ -23,14 +24,13 @@ _SECONDS = 12  # two loops
 Loop = Callable[[Harness, WeightAccess], list[float]]  # seconds of each step
 
 
-_INFINITE = float("inf")
 OURS: dict[str, Loop] = {
     "uncached": lambda harness, weights: harness.time_loop(harness.block_velocity(weights)),
     "ours, first block cache": lambda harness, weights: run_ours(
-        harness, "fbcache", DBCache(_INFINITE, front=1), weights
+        harness, "fbcache", DBCache(math.inf, front=1), weights
     ),
     "ours, DBCache": lambda harness, weights: run_ours(
-        harness, "dbcache", DBCache(_INFINITE, front=harness.front), weights
+        harness, "dbcache", DBCache(math.inf, front=harness.front), weights
     ),
     "ours, TeaCache": lambda harness, weights: run_ours(
         harness, "teacache", eager_strategy("teacache", harness.depth), weights
@@ -80,15 +80,8 @@ def _decision(bench: Bench) -> Figures:
     harness, weights = Harness(bench.models()), WeightAccess(run=bench.blocks(SEPARATE))
     session = scheduled_session("fbcache", DBCache(0.0, front=1), reuse=False)
     sides = harness.block_velocity(weights), harness.cached_velocity(session, weights)
-    samples, pairs = [harness.noise(), harness.noise()], list[tuple[float, float]]()
     with bench.kernels():
-        for side in sides:
-            harness.time_step(side, harness.noise(), 0)
-        for step in range(1, STEPS):
-            seconds = [0.0, 0.0]
-            for side in (0, 1) if step % 2 else (1, 0):
-                seconds[side], samples[side] = harness.time_step(sides[side], samples[side], step)
-            pairs.append((seconds[0], seconds[1]))
+        pairs = harness.time_pairs(sides)[0][1:]  # the first step warms up
     return {
         "steps": len(pairs),
         "computed_step": round(statistics.median(plain for plain, _ in pairs), 5),
