@@ -7,7 +7,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from server.settings import Settings
-from tests.server.api.evolink.conftest import BODY, CREATE, TASKS
+from tests.server.api.evolink.conftest import BODY, CREATE, TASKS, ended
 from tests.server.api.runpod.common import DRAW, run_sync
 from tests.server.api.wavespeed.common import data_of, submit
 from tests.server.conftest import new_task, post
@@ -54,8 +54,7 @@ def test_runpod(client: TestClient, settings: Settings) -> None:
 
 def test_evolink(client: TestClient, settings: Settings) -> None:
     task_id = client.post(CREATE, json=BODY).json()["id"]
-    while client.get(f"{TASKS}/{task_id}").json()["status"] != "completed":
-        pass
+    assert ended(client, task_id)["status"] == "completed"
     expire(settings)
     gone = client.get(f"{TASKS}/{task_id}").json()
     assert (gone["status"], gone["error"]["code"], "results" in gone) == ("failed", "resource_not_found", False)

@@ -1,4 +1,5 @@
 import base64
+from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
@@ -34,3 +35,12 @@ def client(client: TestClient) -> TestClient:
 def shared_client(shared_client: TestClient) -> TestClient:
     shared_client.headers.update(KEY)
     return shared_client
+
+
+def ended(client: TestClient, task_id: str) -> dict[str, Any]:
+    """A task as a query has it at its end."""
+    for _ in range(10_000):
+        task = client.get(f"{TASKS}/{task_id}").json()
+        if task["status"] in ("completed", "failed"):
+            return task
+    raise AssertionError("the task never ended")

@@ -13,7 +13,7 @@ from server.api.generations_route import DIALECT_HEADER
 from server.api.response_headers import WARNINGS_HEADER
 from server.errors import Failure
 from tests.fakes import FakeWorker, picture
-from tests.server.api.evolink.conftest import BODY, CREATE, PICTURE, TASKS
+from tests.server.api.evolink.conftest import BODY, CREATE, PICTURE, TASKS, ended
 from tests.server.conftest import Downloads
 
 CREATED = {"created", "id", "model", "object", "progress", "status", "task_info", "type", "usage"}
@@ -22,14 +22,6 @@ CREATED = {"created", "id", "model", "object", "progress", "status", "task_info"
 def create(client: TestClient, headers: dict[str, str] | None = None, **changes: Any) -> Any:
     body = {name: value for name, value in (BODY | changes).items() if value is not None}
     return client.post(CREATE, json=body, headers=headers)
-
-
-def ended(client: TestClient, task_id: str) -> dict[str, Any]:
-    for _ in range(10_000):
-        task = client.get(f"{TASKS}/{task_id}").json()
-        if task["status"] in ("completed", "failed"):
-            return task
-    raise AssertionError("the task never ended")
 
 
 def refused(response: Any, status: int, code: str, param: str | None = None) -> str:
