@@ -9,10 +9,10 @@ from collections.abc import Callable
 from typing import SupportsFloat, SupportsIndex, TypeVar
 
 from pipelines.catalog.catalog import ModelEntry
-from pipelines.limits import MAX_SIDE, MIN_SIDE, SIDE_MULTIPLE
+from pipelines.limits import MAX_SIDE, MIN_SIDE, PROPOSED_SIDE, SIDE_MULTIPLE
 
 # Pixels of a side when no size is given. The embedded checkpoint renders 128² and scales the image.
-DEFAULT_SIDE, EMBEDDED_DEFAULT_SIDE = 1024, 256
+EMBEDDED_DEFAULT_SIDE = 256
 
 Number = TypeVar("Number", int, float)
 
@@ -70,7 +70,7 @@ def number(option: str, value: SupportsFloat, minimum: float, maximum: float) ->
 
 def default_side(entry: ModelEntry) -> int:
     """Pixels of a side of a model's images when no size is given."""
-    return EMBEDDED_DEFAULT_SIDE if entry.embedded else DEFAULT_SIDE
+    return EMBEDDED_DEFAULT_SIDE if entry.embedded else PROPOSED_SIDE
 
 
 def _parse_list(

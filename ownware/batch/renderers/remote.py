@@ -19,8 +19,8 @@ from ownware.batch.item import BatchError, Interrupted, ItemError, WireTask
 from ownware.batch.renderers.base import OnStep, Rendered
 from ownware.batch.renderers.defaults import complete_task
 from ownware.batch.tasks.pictures import map_pictures
-from ownware.options import DEFAULT_SIDE
 from pipelines.catalog.catalog import load_catalog
+from pipelines.limits import PROPOSED_SIDE
 from pipelines.receipt import ReceiptError, read_receipt
 from server.api.runware.check.normalize import normalize
 from server.api.runware.check.validation import validate
@@ -60,7 +60,7 @@ class RemoteRenderer:
 
     def complete(self, task: WireTask) -> WireTask:
         """See `Renderer`."""
-        return complete_task(task, self._catalog, DEFAULT_SIDE)
+        return complete_task(task, self._catalog, PROPOSED_SIDE)
 
     def check(self, task: WireTask) -> None:
         """See `Renderer`. The server checks the rest: it knows its models, and may know more fields."""
