@@ -53,6 +53,12 @@ def default_settings() -> Settings:
     return Settings(allowed_hosts=TEST_HOSTS)
 
 
+@pytest.fixture(scope="session")
+def client_headers() -> dict[str, str]:
+    """What every request of a client has. The packages of dialects add a key."""
+    return {}
+
+
 @pytest.fixture
 def worker() -> FakeWorker:
     return FakeWorker()
@@ -77,16 +83,19 @@ def settings(default_settings: Settings, tmp_path: Path) -> Settings:
 
 
 @contextlib.contextmanager
-def serve(settings: Settings, catalog: Catalog, worker: FakeWorker) -> Iterator[TestClient]:
+def serve(settings: Settings, catalog: Catalog, worker: FakeWorker, headers: dict[str, str]) -> Iterator[TestClient]:
     """A client of an application in this process."""
     app = create_app(settings, catalog, [worker])
     with TestClient(app, base_url="http://box:8000", raise_server_exceptions=False) as client:
+        client.headers.update(headers)
         yield client
 
 
 @pytest.fixture
-def client(settings: Settings, catalog: Catalog, worker: FakeWorker) -> Iterator[TestClient]:
-    with serve(settings, catalog, worker) as client:
+def client(
+    settings: Settings, catalog: Catalog, worker: FakeWorker, client_headers: dict[str, str]
+) -> Iterator[TestClient]:
+    with serve(settings, catalog, worker, client_headers) as client:
         yield client
 
 
@@ -101,12 +110,14 @@ def shared_settings(default_settings: Settings, tmp_path_factory: pytest.TempPat
 
 
 @pytest.fixture(scope="module")
-def shared_client(shared_settings: Settings, catalog: Catalog, shared_worker: FakeWorker) -> Iterator[TestClient]:
+def shared_client(
+    shared_settings: Settings, catalog: Catalog, shared_worker: FakeWorker, client_headers: dict[str, str]
+) -> Iterator[TestClient]:
     """One application for the tests of a module that leave nothing another one could see, such as those of refusals.
 
     Making an application takes longer than most of them.
     """
-    with serve(shared_settings, catalog, shared_worker) as client:
+    with serve(shared_settings, catalog, shared_worker, client_headers) as client:
         yield client
 
 

@@ -12,29 +12,16 @@ CREATE, TASKS, FILES = "/v1/images/generations", "/v1/tasks", "/api/v1/files"
 PNG = picture(480, 400)
 PICTURE = "data:image/png;base64," + base64.b64encode(PNG).decode()
 BODY = {"model": "qwen-image-edit-plus", "prompt": "Replace the background", "image_urls": [PICTURE], "seed": 7}
-TWO_KEYS = {"api_keys": ("one", "two")}
 
 
-@pytest.fixture
-def settings(settings: Settings) -> Settings:
-    return settings.model_copy(update=TWO_KEYS)
+@pytest.fixture(scope="session")
+def default_settings(default_settings: Settings) -> Settings:
+    return default_settings.model_copy(update={"api_keys": ("one", "two")})
 
 
-@pytest.fixture(scope="module")
-def shared_settings(shared_settings: Settings) -> Settings:
-    return shared_settings.model_copy(update=TWO_KEYS)
-
-
-@pytest.fixture
-def client(client: TestClient) -> TestClient:
-    client.headers.update(KEY)
-    return client
-
-
-@pytest.fixture(scope="module")
-def shared_client(shared_client: TestClient) -> TestClient:
-    shared_client.headers.update(KEY)
-    return shared_client
+@pytest.fixture(scope="session")
+def client_headers() -> dict[str, str]:
+    return KEY
 
 
 def ended(client: TestClient, task_id: str) -> dict[str, Any]:

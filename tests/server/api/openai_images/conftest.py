@@ -3,35 +3,21 @@ import io
 
 import pytest
 from PIL import Image
-from starlette.testclient import TestClient
 
 from server.settings import Settings
 
 GENERATIONS, EDITS, MODELS = "/v1/images/generations", "/v1/images/edits", "/v1/models"
 KEY = {"Authorization": "Bearer one"}
-TWO_KEYS = {"api_keys": ("one", "two")}
 
 
-@pytest.fixture
-def settings(settings: Settings) -> Settings:
-    return settings.model_copy(update=TWO_KEYS)
+@pytest.fixture(scope="session")
+def default_settings(default_settings: Settings) -> Settings:
+    return default_settings.model_copy(update={"api_keys": ("one", "two")})
 
 
-@pytest.fixture(scope="module")
-def shared_settings(shared_settings: Settings) -> Settings:
-    return shared_settings.model_copy(update=TWO_KEYS)
-
-
-@pytest.fixture
-def client(client: TestClient) -> TestClient:
-    client.headers.update(KEY)
-    return client
-
-
-@pytest.fixture(scope="module")
-def shared_client(shared_client: TestClient) -> TestClient:
-    shared_client.headers.update(KEY)
-    return shared_client
+@pytest.fixture(scope="session")
+def client_headers() -> dict[str, str]:
+    return KEY
 
 
 def colour(b64: str) -> tuple[int, ...]:

@@ -1,29 +1,13 @@
 import pytest
-from starlette.testclient import TestClient
 
 from server.settings import Settings
 
-TWO_KEYS = {"api_keys": ("one", "two")}
+
+@pytest.fixture(scope="session")
+def default_settings(default_settings: Settings) -> Settings:
+    return default_settings.model_copy(update={"api_keys": ("one", "two")})
 
 
-@pytest.fixture
-def settings(settings: Settings) -> Settings:
-    return settings.model_copy(update=TWO_KEYS)
-
-
-@pytest.fixture(scope="module")
-def shared_settings(shared_settings: Settings) -> Settings:
-    return shared_settings.model_copy(update=TWO_KEYS)
-
-
-@pytest.fixture
-def client(client: TestClient) -> TestClient:
-    """A client with one of two keys."""
-    client.headers["Authorization"] = "Bearer one"
-    return client
-
-
-@pytest.fixture(scope="module")
-def shared_client(shared_client: TestClient) -> TestClient:
-    shared_client.headers["Authorization"] = "Bearer one"
-    return shared_client
+@pytest.fixture(scope="session")
+def client_headers() -> dict[str, str]:
+    return {"Authorization": "Bearer one"}
