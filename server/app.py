@@ -45,6 +45,7 @@ from server.delivery import outbox as outbox_tables
 from server.delivery.dispatcher import Couriers, Dispatcher
 from server.delivery.outbox import Outbox
 from server.delivery.sender import Sender
+from server.delivery.uploads import Uploader
 from server.errors import ApiError
 from server.extras import DETECTOR, is_installed
 from server.jobs.policy.admission import QueueBounds
@@ -223,13 +224,12 @@ def _open_tracer(settings: Settings) -> "OtelTracer | None":
 def _couriers(settings: Settings, services: Services, surfaces: Sequence[Surface], tracer: Tracer) -> Couriers:
     """What sends each kind. A dialect that is no longer served still renders the webhooks of its tasks."""
     sender, outbox, timeout = services.sender, services.outbox, settings.webhook_timeout
-    recorder = services.queue.recorder
     writers = {surface.name: surface.webhooks for surface in surfaces if surface.webhooks is not None}
     (pictures,) = (surface.webhooks for surface in surfaces if isinstance(surface, RunwareSurface))
     return Couriers(
         jobs={
             "webhook": WebhookCourier(sender, services.jobs, writers, timeout, tracer),
-            "upload": UploadCourier(sender, services.jobs, services.media, recorder, settings.upload_timeout, tracer),
+            "upload": UploadCourier(services.uploader, services.jobs, services.queue.recorder),
         },
         tasks={
             "webhook": PictureWebhookCourier(sender, outbox, services.pictures, pictures, timeout, tracer),
@@ -289,6 +289,7 @@ def _services(
         tracer=tracer,
     )
     pictures = PictureTasks(database, scopes, dispatcher.wake)
+    uploader = Uploader(sender, media, settings.upload_timeout, tracer)
     services = Services(
         public_url=settings.public_url,
         max_body=max_body,
@@ -311,11 +312,12 @@ def _services(
         watch=TaskWatch(queue),
         scopes=scopes,
         pictures=pictures,
-        picture_uploads=PictureUploads(sender, pictures, media, queue, settings.upload_timeout, tracer),
+        picture_uploads=PictureUploads(uploader, pictures, queue),
         loras=LoraLibrary(catalog, database, settings.data_dir / "loras", settings.lora_dir),
         image_fetcher=image_fetcher,
         lora_fetcher=lora_fetcher,
         sender=sender,
+        uploader=uploader,
         outbox=outbox,
         webhook_secret=settings.webhook_secret,
     )

@@ -7,6 +7,7 @@ from server.api.bodies.body_pool import BodyPool
 from server.database import Database
 from server.delivery.outbox import Outbox
 from server.delivery.sender import Sender
+from server.delivery.uploads import Uploader
 from server.jobs.queue import JobQueue
 from server.jobs.storage.history import JobHistory
 from server.jobs.storage.store import JobStore
@@ -57,5 +58,6 @@ class Services:
     image_fetcher: Fetcher
     lora_fetcher: Fetcher
     sender: Sender
+    uploader: Uploader
     outbox: Outbox
     webhook_secret: str | None

@@ -5,34 +5,21 @@ Knows no wire format.
 
 import asyncio
 
-from server.delivery.outbox import Delivery, span_attributes
-from server.delivery.sender import DeliveryFailed, Sender
-from server.delivery.uploads import send_file, upload_failure
+from server.delivery.outbox import Delivery
+from server.delivery.sender import DeliveryFailed
+from server.delivery.uploads import Uploader, upload_failure
 from server.errors import ServiceUnavailable
 from server.jobs.queue import JobQueue
-from server.media.store import MediaStore
 from server.tasks.pictures.picture_tasks import PictureTask, PictureTasks
-from server.tracing.tracer import NO_TRACER, Tracer
 
 
 class PictureUploads:
-    """See `server.delivery.dispatcher.Courier`. `timeout` is in seconds. `queue` says when the server stops."""
+    """See `server.delivery.dispatcher.Courier`. `queue` says when the server stops."""
 
-    def __init__(
-        self,
-        sender: Sender,
-        tasks: PictureTasks,
-        media: MediaStore,
-        queue: JobQueue,
-        timeout: float,
-        tracer: Tracer = NO_TRACER,
-    ) -> None:
-        self._sender = sender
+    def __init__(self, uploader: Uploader, tasks: PictureTasks, queue: JobQueue) -> None:
+        self._uploader = uploader
         self._tasks = tasks
-        self._media = media
         self._queue = queue
-        self._timeout = timeout
-        self._tracer = tracer
         self._ends: dict[tuple[str, str], asyncio.Event] = {}
 
     async def send(self, delivery: Delivery) -> None:
@@ -40,11 +27,7 @@ class PictureUploads:
         task = await self._tasks.find(*delivery.task)
         if task is None or task.picture_uuid is None:
             raise DeliveryFailed("The task has been deleted.", final=True)
-        media = await self._media.get(task.picture_uuid, owner=task.owner)
-        if media is None:
-            raise DeliveryFailed("The image has expired.", final=True)
-        with self._tracer.span("upload", span_attributes(delivery)):
-            await send_file(self._sender, delivery.url, media.path, media.mime, self._timeout)
+        await self._uploader.send(delivery, task.picture_uuid, owner=task.owner)
 
     async def end(self, delivery: Delivery, error: str | None) -> bool:
         """Store the end of an upload, with `uploadFailed` if it is given up, and wake the client that waits for it."""

@@ -8,6 +8,7 @@ from server.database import Database
 from server.delivery.outbox import Delivery, Outbox
 from server.delivery.sender import DeliveryFailed, Sender
 from server.delivery.targets import Upload, Webhook
+from server.delivery.uploads import Uploader
 from server.errors import Failure
 from server.jobs.events import Ended, JobEvents, ResultReady
 from server.jobs.job import Job
@@ -36,7 +37,7 @@ def recorder(store: JobStore, media: MediaStore, events: JobEvents) -> JobRecord
 
 @pytest.fixture
 def courier(store: JobStore, media: MediaStore, recorder: JobRecorder) -> UploadCourier:
-    return UploadCourier(Sender(CheckedTransport(True)), store, media, recorder, 30.0)
+    return UploadCourier(Uploader(Sender(CheckedTransport(True)), media, 30.0), store, recorder)
 
 
 async def run_to_end(store: JobStore, recorder: JobRecorder, media: MediaStore, url: str = URL, count: int = 1) -> Job:

@@ -14,6 +14,7 @@ from server.database import Database
 from server.delivery.outbox import Outbox
 from server.delivery.sender import DeliveryFailed, Sender
 from server.delivery.targets import Upload
+from server.delivery.uploads import Uploader
 from server.errors import ServiceUnavailable
 from server.jobs.events import Event, Stopping
 from server.media.fetching.checked_transport import CheckedTransport
@@ -49,8 +50,8 @@ def stops() -> Stops:
 
 @pytest.fixture
 def uploads(database: Database, tasks: PictureTasks, stops: Stops, tmp_path: Path) -> PictureUploads:
-    media = MediaStore(database, tmp_path / "media")
-    return PictureUploads(Sender(CheckedTransport(True)), tasks, media, cast("Any", stops), 60.0)
+    uploader = Uploader(Sender(CheckedTransport(True)), MediaStore(database, tmp_path / "media"), 60.0)
+    return PictureUploads(uploader, tasks, cast("Any", stops))
 
 
 async def finish(tasks: PictureTasks) -> None:
