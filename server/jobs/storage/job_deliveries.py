@@ -34,7 +34,7 @@ class WebhooksEnd:
 class JobDeliveries:
     """The deliveries of the jobs of one database. A part of `JobStore`."""
 
-    def __init__(self, database: Database, table: JobTable, wake: Callable[[], None] | None) -> None:
+    def __init__(self, database: Database, table: JobTable, wake: Callable[[], None]) -> None:
         self._database = database
         self._table = table
         self._wake = wake
@@ -69,8 +69,7 @@ class JobDeliveries:
             return UploadEnd(self._table.read(connection, job_id), result, ends_job=held is not None)
 
         done = await self._database.run(work)
-        if self._wake is not None:
-            self._wake()
+        self._wake()
         return done
 
     async def end_webhook(self, delivery: Delivery, error: str | None) -> tuple[bool, WebhooksEnd | None]:

@@ -50,7 +50,7 @@ def _nothing(chosen: Waiting) -> Sequence[int]:
 class JobStore:
     """The jobs of one data folder. `wake` is called when there may be something to deliver."""
 
-    def __init__(self, database: Database, ids: TaskIdClaims, wake: Callable[[], None] | None = None) -> None:
+    def __init__(self, database: Database, ids: TaskIdClaims, wake: Callable[[], None] = lambda: None) -> None:
         self._database = database
         self._table = JobTable(ids)
         self._wake = wake
@@ -258,8 +258,7 @@ class JobStore:
     async def _deliver(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run a change that may add to the outbox."""
         done = await self._database.run(work)
-        if self._wake is not None:
-            self._wake()
+        self._wake()
         return done
 
 

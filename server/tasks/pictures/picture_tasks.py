@@ -70,7 +70,7 @@ class PictureTask:
 class PictureTasks:
     """The picture tasks of one database. `wake` is called when there may be something to deliver."""
 
-    def __init__(self, database: Database, scopes: CancelScopes, wake: Callable[[], None] | None = None) -> None:
+    def __init__(self, database: Database, scopes: CancelScopes, wake: Callable[[], None] = lambda: None) -> None:
         self._database = database
         self._scopes = scopes
         self._wake = wake
@@ -123,7 +123,7 @@ class PictureTasks:
                 _tell(connection, task)
 
         await self._database.run(work)
-        self._wake_dispatcher()
+        self._wake()
 
     async def end_upload(self, delivery: Delivery, error: str | None, failure: Failure | None) -> bool:
         """Store that the upload of a picture has ended, well or with a failure of its task. Its webhook is due then.
@@ -142,16 +142,12 @@ class PictureTasks:
             return True
 
         ended = await self._database.run(work)
-        self._wake_dispatcher()
+        self._wake()
         return ended
 
     async def find(self, owner: str, task_id: str) -> PictureTask | None:
         """The task of an id, finished or not."""
         return await self._database.run(lambda connection: _find(connection, owner, task_id.lower()))
-
-    def _wake_dispatcher(self) -> None:
-        if self._wake is not None:
-            self._wake()
 
 
 def _tell(connection: sqlite3.Connection, task: PictureTask) -> None:
