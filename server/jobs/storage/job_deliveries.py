@@ -64,9 +64,9 @@ class JobDeliveries:
             result = next(result for result in job.results if result.index == delivery.position)
             tell_result(connection, job, result)
             held = None if uploads_wait(connection, job_id) else held_end(connection, job_id)
-            if held is not None:
-                self._table.end(connection, job_id, *held)
-            return UploadEnd(self._table.read(connection, job_id), result, ends_job=held is not None)
+            if held is None:
+                return UploadEnd(self._table.read(connection, job_id), result, ends_job=False)
+            return UploadEnd(self._table.end(connection, job_id, *held), result, ends_job=True)
 
         done = await self._database.run(work)
         self._wake()
