@@ -281,13 +281,17 @@ class JobQueue:
         """When a job that has not ended is expected to begin and to end. None for one that has ended meanwhile."""
         if rendering := self._rendering_of(job.submission.key):
             worker = next(each for each in self._supervisors if rendering in each.renderings)
-            low, turns = rendering.low, await self.turns() if rendering.low else []
+            low = rendering.low
+            before = await self._normal_seconds(worker) if low else 0.0
             others = [each.seconds_left for each in worker.renderings if each is not rendering and each.low == low]
-            normal = sum(each.seconds_left for each in worker.renderings if not each.low) if low else 0.0
-            before = max((turn.ends for turn in turns if not turn.task.low), default=normal)
             return Foreseen(None, 0.0, shared_end(rendering.seconds_left, others, before))
         turn = next((turn for turn in await self.turns() if turn.task.job_id == job.id), None)
         return None if turn is None else Foreseen(turn.position, turn.begins, turn.ends)
+
+    async def _normal_seconds(self, worker: Supervisor) -> float:
+        """The seconds until no job of normal priority waits, nor is rendered by a worker."""
+        waiting = [turn.ends for turn in await self.turns() if not turn.task.low]
+        return max(waiting, default=sum(each.seconds_left for each in worker.renderings if not each.low))
 
     async def waiting(self) -> int:
         """The number of jobs that wait for a worker."""
