@@ -112,8 +112,7 @@ class InputImages:
             return await self._store.add_input(new.path, digest, new.picture, owner=owner, expires=expires)
 
     async def _read(self, value: str) -> bytes:
-        scheme = value[:_LONGEST_PATH].lstrip()[:8].lower()
-        if scheme.startswith("data:"):
+        if _scheme(value).startswith("data:"):
             return await asyncio.to_thread(decode_data_uri, value)
         if needs_download(value):
             return await self._fetcher.fetch(value)
@@ -132,7 +131,12 @@ def _stripped(value: str) -> str:
 
 def needs_download(value: str) -> bool:
     """Whether a text names an image that somebody else serves."""
-    return value[:_LONGEST_PATH].lstrip()[:8].lower().startswith(("http://", "https://"))
+    return _scheme(value).startswith(("http://", "https://"))
+
+
+def _scheme(value: str) -> str:
+    """The first characters of a text in lower case, as many as the longest scheme that is read here."""
+    return value[:_LONGEST_PATH].lstrip()[:8].lower()
 
 
 def _is_base64_of_jpeg(value: str) -> bool:
