@@ -5,10 +5,17 @@ import pytest
 
 from server.database import Database
 from server.delivery import outbox as tables
+from server.delivery import uploads
 from server.delivery.outbox import Outbox
 from server.tasks import task_ids
 
 JOBS = "CREATE TABLE jobs (id INTEGER PRIMARY KEY); " + "".join(f"INSERT INTO jobs VALUES ({n});" for n in range(99))
+
+
+@pytest.fixture(autouse=True)
+def no_delays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An upload that fails is tried again at once."""
+    monkeypatch.setattr(uploads, "DELAYS", (0.0, 0.0, 0.0))
 
 
 @pytest.fixture

@@ -10,20 +10,15 @@ from starlette.testclient import TestClient
 
 from pipelines.catalog.catalog import Catalog
 from server.app import create_app
-from server.delivery import uploads
 from server.delivery.signatures import secret_key, standard_headers
 from server.errors import Failure
 from server.settings import Settings
 from tests.fakes import FakeWorker
 from tests.receivers import Receiver
 from tests.server.conftest import error_of, new_task, post, results_of
+from tests.server.delivery.details import details, ended_deliveries
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
-
-
-@pytest.fixture(autouse=True)
-def no_delays(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(uploads, "DELAYS", (0.0, 0.0, 0.0))
 
 
 @pytest.fixture
@@ -34,18 +29,6 @@ def settings(settings: Settings) -> Settings:
 
 def bodies(requests: list[Any]) -> list[Any]:
     return [json.loads(request.body) for request in requests]
-
-
-def details(client: TestClient, task: dict[str, Any]) -> Any:
-    return post(client, {"taskType": "getTaskDetails", "taskUUID": task["taskUUID"]}).json()["data"][0]
-
-
-def ended_deliveries(client: TestClient, task: dict[str, Any], count: int) -> list[Any]:
-    """The deliveries of a task, once that many have ended."""
-    while True:
-        found = details(client, task).get("deliveries", [])
-        if sum(one["state"] != "waiting" for one in found) >= count:
-            return found
 
 
 def metric(client: TestClient, kind: str, outcome: str) -> bool:

@@ -10,16 +10,11 @@ from starlette.testclient import TestClient
 
 from pipelines.catalog.catalog import Catalog
 from server.app import create_app
-from server.delivery import uploads
 from server.settings import Settings
 from tests.fakes import FakeWorker
 from tests.receivers import Receiver
 from tests.server.conftest import error_of, post, results_of
-
-
-@pytest.fixture(autouse=True)
-def no_delays(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(uploads, "DELAYS", (0.0, 0.0, 0.0))
+from tests.server.delivery.details import details, ended_deliveries
 
 
 @pytest.fixture
@@ -31,18 +26,6 @@ def settings(settings: Settings) -> Settings:
 def preprocessing(reference: str, **changes: Any) -> dict[str, Any]:
     task = {"taskType": "controlNetPreprocess", "taskUUID": str(uuid.uuid4()), "inputImage": reference}
     return task | {"preProcessorType": "canny"} | changes
-
-
-def details(client: TestClient, task: dict[str, Any]) -> Any:
-    return post(client, {"taskType": "getTaskDetails", "taskUUID": task["taskUUID"]}).json()["data"][0]
-
-
-def ended_deliveries(client: TestClient, task: dict[str, Any], count: int) -> list[Any]:
-    """The deliveries of a task, once that many have ended."""
-    while True:
-        found = details(client, task).get("deliveries", [])
-        if sum(one["state"] != "waiting" for one in found) >= count:
-            return found
 
 
 @pytest.mark.parametrize("output", ["URL", "base64Data", "dataURI"])
