@@ -32,10 +32,10 @@ def data_of(response: Any) -> dict[str, Any]:
     return body["data"]
 
 
-def end_of(client: TestClient, prediction: dict[str, Any]) -> dict[str, Any]:
+def end_of(client: TestClient, prediction: dict[str, Any], headers: dict[str, str] | None = None) -> dict[str, Any]:
     """A prediction once it has ended. It is polled, as the clients do."""
     for _ in range(10_000):
-        found = data_of(client.get(f"{ROOT}/predictions/{prediction['id']}/result"))
+        found = data_of(client.get(f"{ROOT}/predictions/{prediction['id']}/result", headers=headers))
         if found["status"] not in ("created", "processing"):
             return found
     raise AssertionError("the prediction never ended")

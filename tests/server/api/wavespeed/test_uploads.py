@@ -5,7 +5,7 @@ from starlette.testclient import TestClient
 
 from server.api.wavespeed import uploads
 from tests.fakes import FakeWorker, picture
-from tests.server.api.wavespeed.common import EDIT, ROOT, TWO, data_of, submit
+from tests.server.api.wavespeed.common import EDIT, ROOT, TWO, data_of, end_of, submit
 
 PHOTO = picture()
 
@@ -74,8 +74,7 @@ def test_another_keys_upload_is_not_edited(client: TestClient, worker: FakeWorke
     found = ticket(client)
     put(client, found)
     response = client.post(f"{ROOT}/{EDIT}", json={"prompt": "a", "image": found["download_url"]}, headers=TWO)
-    status = client.get(data_of(response)["urls"]["get"], headers=TWO)
-    assert data_of(status)["code"] == 1402
+    assert end_of(client, data_of(response), headers=TWO)["code"] == 1402
     assert worker.jobs == []
 
 
