@@ -3,7 +3,9 @@
 A table belongs to a list of timesteps and to the LoRAs that change the modulation. Other LoRAs share it.
 """
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from functools import cache, partial
+from itertools import chain
 
 import torch
 
@@ -14,36 +16,51 @@ from pipelines.models.memory import ByteBudgetCache
 
 
 class RenderModulation:
-    """Looks up the modulation at a timestep. The LoRAs of the render are applied while it is asked."""
+    """Looks up the modulation of each evaluation. The LoRAs of the render are applied while it is asked."""
 
     def __init__(
         self,
         checkpoint: Checkpoint,
         stream: WeightStream,
         memory: ByteBudgetCache,
-        timesteps: Sequence[torch.Tensor],
+        timesteps: Sequence[Sequence[torch.Tensor]],
         loras: Hashable,
     ) -> None:
-        """`timesteps` [1] are those that are expected. `loras` identifies what changes the modulation, with its weight.
+        """`timesteps` [1] are those that are expected in each step. Waits for them, so that no step has to.
 
-        The table is made at the first lookup, with all expected timesteps.
+        `loras` identifies what changes the modulation, with its weight. The table is made at the first lookup, with all
+        expected timesteps.
         """
         self._checkpoint, self._stream, self._memory = checkpoint, stream, memory
-        self._timesteps, self._loras = timesteps, loras
+        self._timesteps, self._loras = list(chain.from_iterable(timesteps)), loras
+        values = iter(torch.cat(self._timesteps).tolist())
+        self._values = [[next(values) for _ in step] for step in timesteps]
         self._table: ModulationTable | None = None
+        self._step, self._evaluation = -1, 0
 
-    def at(self, timestep: torch.Tensor) -> StepModulation:
-        """The modulation of all blocks at a timestep [1], on its device. Waits for the timestep."""
-        value = float(timestep)
+    def next_evaluation(self, step: int, timestep: torch.Tensor) -> Callable[[], StepModulation]:
+        """What looks up the modulation of all blocks for the next evaluation of a step, at a timestep [1].
+
+        The host waits for the timestep only where the step has more evaluations than expected.
+        """
+        if step != self._step:
+            self._step, self._evaluation = step, 0
+        number, values = self._evaluation, self._values[step] if step < len(self._values) else ()
+        self._evaluation += 1
+        return cache(partial(self._at, timestep, values[number] if number < len(values) else None))
+
+    def _at(self, timestep: torch.Tensor, value: float | None) -> StepModulation:
+        """The modulation at a timestep, whose `value` may be known, on its device."""
+        if value is None:
+            value = float(timestep)
         if self._table is None:
-            self._table = self._cached(self._timesteps)
+            self._table = self._cached(self._timesteps, frozenset(chain.from_iterable(self._values)))
         step = self._table.steps.get(value)
         if step is None:
-            step = self._cached([timestep]).steps[value]
+            step = self._cached([timestep], frozenset((value,))).steps[value]
         return step.to(timestep.device)
 
-    def _cached(self, timesteps: Sequence[torch.Tensor]) -> ModulationTable:
-        values = frozenset(torch.cat(list(timesteps)).tolist())
+    def _cached(self, timesteps: Sequence[torch.Tensor], values: frozenset[float]) -> ModulationTable:
         transformer = self._checkpoint.transformer
         return self._memory.get(
             "modulation", (self._loras, values), lambda: make_table(transformer, timesteps, self._stream)

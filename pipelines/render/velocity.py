@@ -107,11 +107,11 @@ def _run_blocks(evaluations: Sequence[Evaluation]) -> list[list[torch.Tensor]]:
 
 
 def weight_access(state: RenderState, timestep: torch.Tensor) -> WeightAccess:
-    """Where the blocks have their weights from in an evaluation at a timestep [1], and what runs them."""
+    """Where the blocks have their weights from in the next evaluation, at a timestep [1], and what runs them."""
     checkpoint, placed = state.checkpoint, state.checkpoint.placed
     return WeightAccess(
         stream=None if placed is None else placed.blocks,
-        modulation=None if state.modulation is None else cache(partial(state.modulation.at, timestep)),
+        modulation=None if state.modulation is None else state.modulation.next_evaluation(state.step, timestep),
         run=state.compiled or block_forward,
         batch_branches=checkpoint.batch_branches,
         run_range=None if checkpoint.graphs is None else partial(_run_range, checkpoint.graphs, state),

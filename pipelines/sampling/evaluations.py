@@ -20,16 +20,17 @@ def timestep_of(sample: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
 
 
 @torch.inference_mode()
-def expected_timesteps(sampler: Sampler, sigmas: torch.Tensor, dtype: torch.dtype) -> Sequence[torch.Tensor]:
-    """The timesteps [1] of all evaluations of a render, in order. `sigmas` are on the device of the render."""
-    timesteps: list[torch.Tensor] = []
+def expected_timesteps(sampler: Sampler, sigmas: torch.Tensor, dtype: torch.dtype) -> Sequence[Sequence[torch.Tensor]]:
+    """The timesteps [1] of the evaluations of each step, in order. `sigmas` are on the device of the render."""
+    steps: list[list[torch.Tensor]] = []
 
     def velocity(sample: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
-        timesteps.append(timestep_of(sample, sigma))
+        steps[-1].append(timestep_of(sample, sigma))
         return torch.zeros_like(sample)
 
     solver = make_solver(sampler, torch.zeros_like)
     sample = torch.zeros(1, 1, 1, dtype=dtype, device=sigmas.device)
     for sigma, sigma_next in pairwise(sigmas):
+        steps.append([])
         sample = solver.step(velocity, sample, sigma, sigma_next)
-    return timesteps
+    return steps

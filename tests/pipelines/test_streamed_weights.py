@@ -13,6 +13,7 @@ from accel.cache.curves import Polynomial
 from accel.cache.plan import CachePlan
 from accel.cache.strategies.table import STRATEGIES
 from accel.weights.placement import HostShare, place_transformer
+from benchmarks.step_caches.host_syncs import HostSyncCounter
 from pipelines.catalog.catalog import EMBEDDED_FOLDER, ModelEntry, load_catalog
 from pipelines.models.checkpoint import LoadedModel
 from pipelines.models.loading.loader import load
@@ -69,6 +70,17 @@ def rendered(model: LoadedModel, mode: str = "text_to_image", **changes: Any) ->
     while state.step < state.total:
         advance([state])
     return state.latents
+
+
+def test_no_step_but_the_first_waits_for_the_device(models: tuple[LoadedModel, LoadedModel]) -> None:
+    """The first one makes the table."""
+    request = RenderRequest("", "a red circle", None, 64, 48, 6, Sampler(), 4.0, 7)
+    state = prepare(request, 0, models[1], entry("text_to_image"))
+    advance([state])
+    with HostSyncCounter() as syncs:
+        while state.step < state.total:
+            advance([state])
+    assert syncs.count == 0
 
 
 @pytest.mark.parametrize("name", [None, *STRATEGIES])

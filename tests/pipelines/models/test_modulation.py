@@ -10,6 +10,7 @@ from accel.block_forward import compute_modulation, time_embedding
 from accel.weights import modulation_tables
 from accel.weights.placement import HostShare, place_transformer
 from accel.weights.streaming import WeightStream
+from benchmarks.step_caches.host_syncs import HostSyncCounter
 from pipelines.models import modulation
 from pipelines.models.checkpoint import Checkpoint
 from pipelines.models.memory import BUDGETS, Budget, ByteBudgetCache
@@ -46,7 +47,7 @@ def stream_of(checkpoint: Checkpoint) -> WeightStream:
 def opened(
     checkpoint: Checkpoint, memory: ByteBudgetCache, *, times: tuple[float, ...] = TIMES, loras: Hashable = ()
 ) -> RenderModulation:
-    timesteps = [torch.tensor([time]) for time in times]
+    timesteps = [[torch.tensor([time])] for time in times]
     return RenderModulation(checkpoint, stream_of(checkpoint), memory, timesteps, loras)
 
 
@@ -55,14 +56,15 @@ def test_one_table_serves_all_steps_and_the_next_render(placed: Checkpoint, made
     memory = ByteBudgetCache()
     for _ in range(2):
         render = opened(placed, memory)
-        for time in TIMES:
+        for step, time in enumerate(TIMES):
             timestep = torch.tensor([time])
+            looked_up = render.next_evaluation(step, timestep)
             embedding = time_embedding(placed.transformer, timestep)
             blocks: Any = placed.transformer.transformer_blocks
             for number, block in enumerate(blocks):
                 expected = compute_modulation(block, embedding)
-                assert torch.equal(render.at(timestep).block(number).image, expected.image)
-                assert torch.equal(render.at(timestep).block(number).text, expected.text)
+                assert torch.equal(looked_up().block(number).image, expected.image)
+                assert torch.equal(looked_up().block(number).text, expected.text)
     assert made == [len(TIMES)]
     assert memory.usage()["modulation"] > 0
 
@@ -71,8 +73,8 @@ def test_one_table_serves_all_steps_and_the_next_render(placed: Checkpoint, made
 def test_other_loras_and_other_timesteps_have_their_own(placed: Checkpoint, made: list[int]) -> None:
     memory = ByteBudgetCache()
     for loras in ((), (("a", 1.0),), (("a", 0.5),), ()):
-        opened(placed, memory, loras=loras).at(torch.tensor([0.6]))
-    opened(placed, memory, times=TIMES[:2]).at(torch.tensor([0.6]))
+        opened(placed, memory, loras=loras).next_evaluation(1, torch.tensor([0.6]))()
+    opened(placed, memory, times=TIMES[:2]).next_evaluation(1, torch.tensor([0.6]))()
     assert len(made) == 4
 
 
@@ -80,17 +82,40 @@ def test_other_loras_and_other_timesteps_have_their_own(placed: Checkpoint, made
 def test_an_unexpected_timestep_is_computed_once(placed: Checkpoint, made: list[int]) -> None:
     memory = ByteBudgetCache()
     render = opened(placed, memory)
-    render.at(torch.tensor([1.0]))
     for _ in range(2):
-        render.at(torch.tensor([0.7]))
-    opened(placed, memory).at(torch.tensor([0.6]))
-    opened(placed, memory).at(torch.tensor([0.7]))
-    assert made[1:] == [1]
+        render.next_evaluation(0, torch.tensor([1.0]))()
+        for _ in range(2):
+            found = render.next_evaluation(0, torch.tensor([0.7]))()
+        render.next_evaluation(len(TIMES), torch.tensor([0.7]))()  # a step that nobody expects
+    assert made == [len(TIMES), 1]
+    expected = opened(placed, ByteBudgetCache(), times=(0.7,)).next_evaluation(0, torch.tensor([0.7]))()
+    assert torch.equal(found.image, expected.image)
+
+
+@torch.inference_mode()
+def test_no_step_waits_for_its_timestep(placed: Checkpoint) -> None:
+    """The evaluations of a step come in their order, also where a step cache looks up none."""
+    render = RenderModulation(
+        placed,
+        stream_of(placed),
+        ByteBudgetCache(),
+        [[torch.tensor([time]) for time in times] for times in ((1.0, 0.8), (0.6, 0.4), (0.2,))],
+        (),
+    )
+    render.next_evaluation(0, torch.tensor([1.0]))()  # the table is made
+    with HostSyncCounter() as syncs:
+        skipped, second = (render.next_evaluation(1, torch.tensor([time])) for time in (0.6, 0.4))
+        found = second(), render.next_evaluation(2, torch.tensor([0.2]))()
+    assert syncs.count == 0
+    for each, time in zip(found, (0.4, 0.2), strict=True):
+        expected = opened(placed, ByteBudgetCache(), times=(time,)).next_evaluation(0, torch.tensor([time]))()
+        assert torch.equal(each.image, expected.image)
+    assert torch.equal(skipped().image, skipped().image)
 
 
 @torch.inference_mode()
 def test_a_table_beyond_the_budget_serves_its_own_render(placed: Checkpoint, made: list[int]) -> None:
     render = opened(placed, ByteBudgetCache({**BUDGETS, "modulation": Budget(bytes=1)}))
-    for time in TIMES:
-        render.at(torch.tensor([time]))
+    for step, time in enumerate(TIMES):
+        render.next_evaluation(step, torch.tensor([time]))()
     assert len(made) == 1
