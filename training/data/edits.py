@@ -15,6 +15,7 @@ from training.data.texts import other_text
 
 Kind = Literal["keep", "recolour", "replace", "remove", "add", "move", "background", "word", "combine"]
 KINDS: tuple[Kind, ...] = ("recolour", "replace", "remove", "add", "move", "background", "word", "combine")
+SINGLE_KINDS: tuple[Kind, ...] = tuple(kind for kind in KINDS if kind != "combine")  # those of one picture
 
 
 @dataclass(frozen=True, slots=True)

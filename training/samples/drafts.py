@@ -18,8 +18,8 @@ from transformers import Qwen2Tokenizer
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
 
 from pipelines.catalog.catalog import Mode
-from training.data.captions import caption_degraded, random_caption
-from training.data.edits import KINDS, Edit, Kind, random_edit
+from training.data.edits import SINGLE_KINDS, Edit, Kind, random_edit
+from training.data.prompts import DEGRADED, drop_some, pick_mode, random_prompt
 from training.data.random_scenes import EASY, LITERATE, Level, random_scene
 from training.data.scenes import Scene
 from training.samples.scene_arrays import SceneArrays, scene_arrays
@@ -29,10 +29,6 @@ from training.trainers.text import PromptTokens, prompt_tokens
 TOKEN = 16  # pixels along each side of a token
 VISION_TOKENS = 4  # of each reference at most: the vision tower sees 56 × 56 pixels
 PATCH, MERGED = 14, 2  # pixels of its patches, and patches along each side of its tokens
-DEGRADED = 0.12  # share of pictures that are blurred and called so
-_DROPPED = 0.1  # share of samples that learn the unconditional prediction
-_NO_PROMPT = ("", " ")
-_AS_EDIT = 0.85  # share of edits with one picture that use the template of edit
 _MULTIPLE = 16  # lengths of prompts are multiples of it, so that few forms are compiled
 
 Task = Literal["easy", "letters", "pairs", "words", "crowded", "edit", "combine"]
@@ -43,7 +39,7 @@ _LEVELS: dict[Task, Level] = {
     "words": Level((0.7, 0.3, 0.0), 0.9, texts="all"),
     "crowded": Level((0.15, 0.45, 0.4), 0.15, texts="all"),
 }
-_SINGLE_KINDS: tuple[Kind, ...] = ("keep", *(kind for kind in KINDS if kind != "combine"))
+_KINDS: tuple[Kind, ...] = ("keep", *SINGLE_KINDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,16 +70,12 @@ def make_draft(order: DraftOrder, seed: int, tokenizer: Qwen2Tokenizer) -> Draft
     samples = [_sample(order.task, rng) for _ in range(order.count)]
     edits = [sample for sample in samples if isinstance(sample, Edit)]
     degraded = rng.random(order.count) < (0 if edits else DEGRADED)
-    texts = [
-        _NO_PROMPT[int(rng.integers(2))] if rng.random() < _DROPPED else _text(sample, bool(bad), rng)
-        for sample, bad in zip(samples, degraded, strict=True)
-    ]
+    texts = [random_prompt(sample, bool(bad), rng) for sample, bad in zip(samples, degraded, strict=True)]
+    texts = drop_some(texts, rng)
     pictures = len(edits[0].sources) if edits else 0
     size = order.grid[1] * TOKEN, order.grid[0] * TOKEN
     rows, columns = vision_grid(order.grid)
-    mode: Mode = "text_to_image"
-    if pictures:
-        mode = "edit_plus" if pictures > 1 or rng.random() >= _AS_EDIT else "edit"
+    mode = pick_mode(pictures, rng)
     return Draft(
         order,
         mode,
@@ -165,12 +157,5 @@ def _sample(task: Task, rng: np.random.Generator) -> Scene | Edit:
     if task == "combine":
         return random_edit(rng, "combine", LITERATE)
     if task == "edit":
-        return random_edit(rng, _SINGLE_KINDS[int(rng.integers(len(_SINGLE_KINDS)))], LITERATE)
+        return random_edit(rng, _KINDS[int(rng.integers(len(_KINDS)))], LITERATE)
     return random_scene(rng, _LEVELS[task])
-
-
-def _text(sample: Scene | Edit, degraded: bool, rng: np.random.Generator) -> str:
-    if isinstance(sample, Edit):
-        return sample.instruction(rng)
-    text = random_caption(sample, rng)
-    return caption_degraded(text, rng) if degraded else text

@@ -16,9 +16,9 @@ from transformers import Qwen2_5_VLForConditionalGeneration
 
 from accel.weights.single_frame import SingleFrameVae
 from pipelines.latents import encode_pixels
-from training.data.captions import caption_degraded, random_caption
-from training.data.edits import KINDS, Edit, Kind, random_edit
+from training.data.edits import SINGLE_KINDS, Edit, Kind, random_edit
 from training.data.layout import layout_labels
+from training.data.prompts import DEGRADED, random_prompt
 from training.data.random_scenes import EASY, HARD, Level, random_scene
 from training.data.scenes import Scene, draw_scene
 from training.trainers.architecture import WIDTH, image_processor
@@ -27,12 +27,11 @@ from training.trainers.vae import degrade, to_pixels
 TOKEN = 16  # pixels along each side of a token
 SQUARE = (8, 8)  # rows and columns of tokens: 128 × 128 pixels
 TALL_AND_WIDE = ((7, 9), (9, 7), (6, 10), (10, 6))
-_DEGRADED = 0.12  # at 0.05, "blurry" as a negative prompt changed nothing after 400,000 samples
 _BATCH = 16
 
 SINGLE = Level((1.0, 0.0, 0.0), 0.15)
 CROWDED = Level((0.15, 0.65, 0.2), 0.3)  # two things and words are learnt last
-_KINDS: tuple[Kind, ...] = ("keep", *(kind for kind in KINDS if kind != "combine"))
+_KINDS: tuple[Kind, ...] = ("keep", *SINGLE_KINDS)
 Task = Literal["easy", "single", "hard", "odd", "edit", "odd edit", "combine"]
 
 
@@ -87,7 +86,7 @@ class Buffer:
 
     def texts(self, rows: Sequence[int], rng: np.random.Generator) -> list[str]:
         """Make new captions or instructions for some samples."""
-        return [_make_text(self.samples[row], bool(self.degraded[row]), rng) for row in rows]
+        return [random_prompt(self.samples[row], bool(self.degraded[row]), rng) for row in rows]
 
     def replace(self, rows: Sequence[int], others: "Buffer") -> None:
         """Replace some samples by others of the same task and grid."""
@@ -127,13 +126,6 @@ def load_or_build_buffers(path: Path, encoder: Encoder, seed: Sequence[int], sha
     return torch.load(path, weights_only=False)  # our own file, of this very run
 
 
-def _make_text(sample: Scene | Edit, degraded: bool, rng: np.random.Generator) -> str:
-    if isinstance(sample, Edit):
-        return sample.instruction(rng)
-    text = random_caption(sample, rng)
-    return caption_degraded(text, rng) if degraded else text
-
-
 @torch.inference_mode()
 def _encode_samples(
     samples: list[Scene | Edit],
@@ -144,7 +136,7 @@ def _encode_samples(
 ) -> Buffer:
     targets = [sample.target if isinstance(sample, Edit) else sample for sample in samples]
     sources = [list(sample.sources) if isinstance(sample, Edit) else [] for sample in samples]
-    degraded = [not source and rng.random() < _DEGRADED for source in sources]
+    degraded = [not source and rng.random() < DEGRADED for source in sources]
     pictures = (
         _draw_degraded(scene, grid, rng) if bad else draw_grid(scene, grid)
         for scene, bad in zip(targets, degraded, strict=True)

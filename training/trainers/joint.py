@@ -21,6 +21,7 @@ from transformers import Qwen2_5_VLForConditionalGeneration, Qwen2Tokenizer
 from accel.weights.single_frame import SingleFrameVae
 from pipelines.catalog.catalog import VOCABULARY, Mode
 from training.data.layout import LayoutHead, foreground_tokens, group_by_token
+from training.data.prompts import drop_some, pick_mode
 from training.data.texts import Kind
 from training.data.vocabulary import save_vocabulary
 from training.trainers.architecture import (
@@ -41,11 +42,8 @@ PROGRESS = "training.json"  # in an exported checkpoint: its number of steps
 INDEX = "model_index.json"  # there too: the classes of its parts, for diffusers
 PARTS = ("transformer", "vae", "text_encoder", "tokenizer", "processor", "scheduler")
 
-_NO_PROMPT = ("", " ")
-_DROPPED = 0.1  # share of samples that learn the unconditional prediction
 _FOREGROUND_WEIGHT = 3.0  # weight of tokens that show a thing or must change, relative to plain background
 _CHANGED = 0.05  # a token counts as changed from this mean square difference of latents
-_AS_EDIT = 0.85  # share of edits with one picture that use the template of edit; the rest use edit-plus
 _LAYOUT_WEIGHT = 0.15
 _SAVE_EVERY = 250
 _AVERAGED = 200  # steps; with 1000, what the last steps had learnt, such as letters, hardly showed
@@ -167,12 +165,10 @@ def train_joint(device: torch.device, folder: Path, budget: JointBudget, seed: i
         rows = rng.integers(len(buffer.samples), size=budget.batch).tolist()
         renewed = sorted(set(rows[: math.ceil(_RENEWED * budget.batch)]))
         buffer.replace(renewed, encoder.make_buffer(DATA_RECIPES[task], buffer.grid, len(renewed), rng))
-        texts = [
-            _NO_PROMPT[int(rng.integers(2))] if rng.random() < _DROPPED else text for text in buffer.texts(rows, rng)
-        ]
+        texts = drop_some(buffer.texts(rows, rng), rng)
         # On a GPU bfloat16 is fast; a CPU gains nothing from it at these widths.
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-            flow, layout = model.losses(buffer, rows, texts, _pick_mode(buffer, rng), tokenizer)
+            flow, layout = model.losses(buffer, rows, texts, pick_mode(buffer.pictures, rng), tokenizer)
         (flow + _LAYOUT_WEIGHT * layout).backward()
         average_gradients(optimizer.parameters)
         torch.nn.utils.clip_grad_norm_(optimizer.parameters, 1.0)
@@ -236,12 +232,6 @@ def _sample_buffer(buffers: dict[Task, list[Buffer]], progress: float, rng: np.r
     shares = next(shares for until, shares in _CURRICULUM if progress < until or until == 1.0)
     task = list(shares)[int(rng.choice(len(shares), p=list(shares.values())))]
     return task, buffers[task][int(rng.integers(len(buffers[task])))]
-
-
-def _pick_mode(buffer: Buffer, rng: np.random.Generator) -> Mode:
-    if buffer.pictures == 0:
-        return "text_to_image"
-    return "edit_plus" if buffer.pictures > 1 or rng.random() >= _AS_EDIT else "edit"
 
 
 def weighted_mean(error: torch.Tensor, emphasized: torch.Tensor) -> torch.Tensor:

@@ -7,11 +7,10 @@ import pytest
 import torch
 
 from pipelines.models.checkpoint import Checkpoint
-from training.trainers.dataset import SQUARE, Buffer, DataRecipe, Encoder
+from training.trainers.dataset import SQUARE, DataRecipe, Encoder
 from training.trainers.joint import (
     PROGRESS,
     JointModel,
-    _pick_mode,
     _sample_buffer,
     by_adam,
     sample_sigmas,
@@ -43,15 +42,6 @@ def test_the_curriculum_starts_with_single_shapes_and_ends_with_edits() -> None:
     assert phases[0] == {"easy", "single"}
     assert phases[1] == {"easy", "single", "hard", "edit"}
     assert phases[2] == phases[3] == {"single", "hard", "odd", "edit", "odd edit", "combine"}
-
-
-@pytest.mark.parametrize(
-    ("pictures", "modes"), [(0, {"text_to_image"}), (1, {"edit", "edit_plus"}), (2, {"edit_plus"})]
-)
-def test_the_template_follows_the_number_of_pictures(pictures: int, modes: set[str]) -> None:
-    rng, empty = np.random.default_rng(0), torch.empty(1)
-    buffer = Buffer(SQUARE, [], empty, torch.empty(1, pictures, 1, 1), empty, empty, empty)
-    assert {_pick_mode(buffer, rng) for _ in range(100)} == modes
 
 
 def test_both_losses_train_every_part(trained: Checkpoint) -> None:
