@@ -7,15 +7,13 @@ tokenizer; knows no device.
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch.multiprocessing as mp
 from transformers import Qwen2Tokenizer
-from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
 
 from pipelines.catalog.catalog import Mode
 from training.data.edits import SINGLE_KINDS, Edit, Kind, random_edit
@@ -23,12 +21,10 @@ from training.data.prompts import DEGRADED, drop_some, pick_mode, random_prompt
 from training.data.random_scenes import EASY, LITERATE, Level, random_scene
 from training.data.scenes import Scene
 from training.samples.scene_arrays import SceneArrays, scene_arrays
-from training.trainers.architecture import image_processor
+from training.trainers.architecture import MERGED, TOKEN, vision_grid
 from training.trainers.text import PromptTokens, prompt_tokens
 
-TOKEN = 16  # pixels along each side of a token
 VISION_TOKENS = 4  # of each reference at most: the vision tower sees 56 × 56 pixels
-PATCH, MERGED = 14, 2  # pixels of its patches, and patches along each side of its tokens
 _MULTIPLE = 16  # lengths of prompts are multiples of it, so that few forms are compiled
 
 Task = Literal["easy", "letters", "pairs", "words", "crowded", "edit", "combine"]
@@ -84,15 +80,6 @@ def make_draft(order: DraftOrder, seed: int, tokenizer: Qwen2Tokenizer) -> Draft
         prompt_tokens(texts, mode, pictures, rows * columns // MERGED**2, tokenizer, _MULTIPLE),
         degraded,
     )
-
-
-@cache
-def vision_grid(grid: tuple[int, int]) -> tuple[int, int]:
-    """Return the rows and columns of patches that the vision tower makes of a picture of this grid of tokens."""
-    limits: Any = image_processor().size
-    least, most = limits["shortest_edge"], limits["longest_edge"]
-    height, width = smart_resize(grid[0] * TOKEN, grid[1] * TOKEN, PATCH * MERGED, least, most)
-    return height // PATCH, width // PATCH
 
 
 class DraftWorkers:

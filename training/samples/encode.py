@@ -13,10 +13,10 @@ from transformers import Qwen2_5_VLForConditionalGeneration
 from accel.weights.single_frame import SingleFrameVae
 from pipelines.latents import encode_pixels
 from training.data.layout import group_by_token
-from training.samples.drafts import MERGED, PATCH, TOKEN, Draft, vision_grid
+from training.samples.drafts import Draft
 from training.samples.draw import DeviceScenes
 from training.samples.scene_arrays import SceneArrays
-from training.trainers.architecture import WIDTH, image_processor
+from training.trainers.architecture import MERGED, PATCH, TOKEN, WIDTH, image_processor, vision_grid
 from training.trainers.text import PromptTokens
 
 _FRAMES = 2  # the tower takes a picture twice, as two frames

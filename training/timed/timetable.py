@@ -8,7 +8,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from training.samples.drafts import TOKEN, VISION_TOKENS, DraftOrder, Task
+from training.samples.drafts import VISION_TOKENS, DraftOrder, Task
+from training.trainers.architecture import TOKEN
 
 Grid = tuple[int, int]
 Choice = TypeVar("Choice")

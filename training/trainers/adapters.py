@@ -14,8 +14,8 @@ from pipelines.catalog.catalog import trained_area
 from pipelines.models.checkpoint import Checkpoint
 from training.data.layout import foreground_tokens, group_by_token, layout_labels
 from training.data.scenes import Scene
-from training.trainers.architecture import WIDTH
-from training.trainers.dataset import TOKEN, draw_grid, encode_latents
+from training.trainers.architecture import TOKEN, WIDTH
+from training.trainers.dataset import draw_grid, encode_latents
 from training.trainers.joint import sample_sigmas, weighted_mean
 from training.trainers.text import encode_texts
 

@@ -1,15 +1,20 @@
 """The architecture of the embedded model: the real classes with small sizes. Knows configurations; knows no data."""
 
+from functools import cache
+from typing import Any
+
 from diffusers.models.transformers.transformer_qwenimage import QwenImageTransformer2DModel
 from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
 from torch import nn
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration, Qwen2Tokenizer
-from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil, smart_resize
 
 from training.trainers.vae import LATENT_CHANNELS
 
 WIDTH = 128
 LAYERS = 6
+TOKEN = 16  # pixels along each side of a token
+PATCH, MERGED = 14, 2  # pixels of the vision tower's patches, and patches along each side of its tokens
 _HEADS = 4
 
 # The real models' scheduler (Qwen/Qwen-Image, scheduler_config.json).
@@ -93,6 +98,15 @@ def fresh_text_encoder(tokenizer: Qwen2Tokenizer) -> Qwen2_5_VLForConditionalGen
 def image_processor() -> Qwen2VLImageProcessorPil:
     """Make the image processor of the vision tower."""
     return Qwen2VLImageProcessorPil(min_pixels=_SEEN_PIXELS // 4, max_pixels=_SEEN_PIXELS)
+
+
+@cache
+def vision_grid(grid: tuple[int, int]) -> tuple[int, int]:
+    """Return the rows and columns of patches that the vision tower makes of a picture of this grid of tokens."""
+    limits: Any = image_processor().size
+    least, most = limits["shortest_edge"], limits["longest_edge"]
+    height, width = smart_resize(grid[0] * TOKEN, grid[1] * TOKEN, PATCH * MERGED, least, most)
+    return height // PATCH, width // PATCH
 
 
 def scheduler() -> FlowMatchEulerDiscreteScheduler:

@@ -21,7 +21,7 @@ from training.data.captions import random_caption
 from training.data.random_scenes import Level, pick_other, random_scene
 from training.data.scenes import PLACES, SHAPES, SIZES, Scene, draw_scene
 from training.trainers.adapters import AdapterSamples, flow_loss, native_grid
-from training.trainers.dataset import TOKEN
+from training.trainers.architecture import TOKEN
 from training.trainers.optimizer import Optimizer, trapezoid
 
 BLOCKS = 2

@@ -21,10 +21,9 @@ from training.data.layout import layout_labels
 from training.data.prompts import DEGRADED, random_prompt
 from training.data.random_scenes import EASY, HARD, Level, random_scene
 from training.data.scenes import Scene, draw_scene
-from training.trainers.architecture import WIDTH, image_processor
+from training.trainers.architecture import TOKEN, WIDTH, image_processor
 from training.trainers.vae import degrade, to_pixels
 
-TOKEN = 16  # pixels along each side of a token
 SQUARE = (8, 8)  # rows and columns of tokens: 128 × 128 pixels
 TALL_AND_WIDE = ((7, 9), (9, 7), (6, 10), (10, 6))
 _BATCH = 16

@@ -31,6 +31,7 @@ from training.trainers.architecture import (
     fresh_transformer,
     image_processor,
     scheduler,
+    vision_grid,
 )
 from training.trainers.dataset import DATA_RECIPES, Buffer, Encoder, Task, load_or_build_buffers
 from training.trainers.optimizer import Average, Optimizer, trapezoid
@@ -51,8 +52,6 @@ _WARM_UP = 100  # steps
 # Share of each batch that new samples replace. Without them, edits are memorised after a dozen epochs: the loss was
 # 0.18 on samples of the buffers and 0.24 on others.
 _RENEWED = 0.2
-_VISION_GRID = (4, 4)  # patches of 14 pixels in a picture of 56 × 56
-_WIDE_VISION_GRIDS = {(6, 10): (2, 4), (10, 6): (4, 2)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +107,8 @@ class JointModel(nn.Module):
         device = self.transformer.device
         clean = buffer.latents[rows].to(device).float()
         references = buffer.references[rows].to(device).float().flatten(1, 2)
-        vision_grid = _WIDE_VISION_GRIDS.get(buffer.grid, _VISION_GRID)
-        embeds, mask = encode_texts(texts, mode, buffer.vision[rows].to(device), vision_grid, self.encoder, tokenizer)
+        vision, patches = buffer.vision[rows].to(device), vision_grid(buffer.grid)
+        embeds, mask = encode_texts(texts, mode, vision, patches, self.encoder, tokenizer)
         noise = torch.randn_like(clean)
         sigma = sample_sigmas(len(rows), device)[:, None, None]
         noisy = torch.lerp(clean, noise, sigma)

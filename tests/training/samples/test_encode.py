@@ -5,9 +5,10 @@ import torch
 from pipelines.models.checkpoint import Checkpoint
 from training.data.random_scenes import EASY, LITERATE, random_scene
 from training.data.scenes import draw_scene
-from training.samples.drafts import DraftOrder, Task, make_draft, vision_grid
+from training.samples.drafts import DraftOrder, Task, make_draft
 from training.samples.encode import DraftEncoder
 from training.timed.timetable import STAGES
+from training.trainers.architecture import vision_grid
 from training.trainers.dataset import encode_latents, encode_vision
 from training.trainers.text import encode_tokens
 from training.trainers.vae import to_pixels

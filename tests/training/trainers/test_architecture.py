@@ -1,6 +1,7 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
 from PIL import Image
@@ -14,6 +15,7 @@ from training.trainers.architecture import (
     fresh_transformer,
     image_processor,
     scheduler,
+    vision_grid,
 )
 
 
@@ -37,6 +39,12 @@ def test_the_vision_tower_is_not_trained(trained: Checkpoint) -> None:
 def test_a_picture_is_four_tokens_for_the_vision_tower() -> None:
     inputs = image_processor()(images=[Image.new("RGB", (128, 128))], return_tensors="pt")
     assert inputs["image_grid_thw"].tolist() == [[1, 4, 4]]  # patches; 2 × 2 of them are a token
+
+
+@pytest.mark.parametrize("grid", [(8, 8), (7, 9), (6, 10), (10, 6), (16, 16), (12, 20)])
+def test_the_grid_of_patches_is_that_of_the_image_processor(grid: tuple[int, int]) -> None:
+    inputs = image_processor()(images=[Image.new("RGB", (16 * grid[1], 16 * grid[0]))], return_tensors="pt")
+    assert inputs["image_grid_thw"].tolist() == [[1, *vision_grid(grid)]]
 
 
 def test_the_scheduler_can_be_loaded(tmp_path: Path) -> None:
