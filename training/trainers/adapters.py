@@ -63,11 +63,9 @@ class AdapterSamples:
 
     def batch(self, rows: Sequence[int], texts: list[str]) -> Batch:
         """Make a batch of some scenes with these captions, each at a random noise level."""
-        base, device = self._base, self._base.device
+        device = self._base.device
         clean = self._clean[rows].to(device).float()
-        no_vision = torch.empty(len(rows), 0, 0, WIDTH, device=device)
-        with torch.no_grad():
-            embeds, mask = encode_texts(texts, "text_to_image", no_vision, (0, 0), base.text_encoder, base.tokenizer)
+        embeds, mask = encode_prompts(self._base, texts)
         noise = torch.randn_like(clean)
         sigma = sample_sigmas(len(rows), device)
         return Batch(
@@ -88,15 +86,34 @@ def native_grid(folder: Path) -> tuple[int, int]:
     return side, side
 
 
-def flow_loss(base: Checkpoint, batch: Batch, residuals: list[torch.Tensor] | None = None) -> torch.Tensor:
-    """Return the flow-matching loss. `residuals` are those of a ControlNet."""
-    predicted = base.transformer(
-        hidden_states=batch.noisy,
-        timestep=batch.sigma,
-        encoder_hidden_states=batch.embeds,
-        encoder_hidden_states_mask=batch.mask,
-        img_shapes=batch.shapes,
+@torch.no_grad()
+def encode_prompts(base: Checkpoint, texts: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the embeddings of prompts without pictures, and their mask."""
+    no_vision = torch.empty(len(texts), 0, 0, WIDTH, device=base.device)
+    return encode_texts(texts, "text_to_image", no_vision, (0, 0), base.text_encoder, base.tokenizer)
+
+
+def predict_velocity(
+    base: Checkpoint,
+    noisy: torch.Tensor,
+    sigma: torch.Tensor,
+    prompts: tuple[torch.Tensor, torch.Tensor],
+    shapes: list[list[tuple[int, int, int]]],
+    residuals: list[torch.Tensor] | None = None,
+) -> torch.Tensor:
+    """Return what the checkpoint predicts for noisy latents at sigmas [B]. `prompts` are embeddings and their mask."""
+    return base.transformer(
+        hidden_states=noisy,
+        timestep=sigma,
+        encoder_hidden_states=prompts[0],
+        encoder_hidden_states_mask=prompts[1],
+        img_shapes=shapes,
         controlnet_block_samples=residuals,
         return_dict=False,
     )[0]
+
+
+def flow_loss(base: Checkpoint, batch: Batch, residuals: list[torch.Tensor] | None = None) -> torch.Tensor:
+    """Return the flow-matching loss. `residuals` are those of a ControlNet."""
+    predicted = predict_velocity(base, batch.noisy, batch.sigma, (batch.embeds, batch.mask), batch.shapes, residuals)
     return weighted_mean((predicted - batch.velocity).square().mean(dim=-1), foreground_tokens(batch.labels))

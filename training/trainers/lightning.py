@@ -21,11 +21,9 @@ from pipelines.sampling.guidance import apply_cfg
 from pipelines.sampling.sigmas import flow_sigmas, scheduler_config
 from training.data.captions import random_caption
 from training.data.random_scenes import HARD, random_scene
-from training.trainers.adapters import native_grid
-from training.trainers.architecture import SCHEDULER, WIDTH
-from training.trainers.lora import add_lora, save_lora
-from training.trainers.optimizer import trapezoid
-from training.trainers.text import encode_texts
+from training.trainers.adapters import encode_prompts, native_grid, predict_velocity
+from training.trainers.architecture import SCHEDULER
+from training.trainers.lora import fit_lora
 from training.trainers.vae import LATENT_CHANNELS
 
 RANK = 16
@@ -33,7 +31,6 @@ SAMPLER = Sampler(shift=FOUR_STEPS.shift, terminal=FOUR_STEPS.terminal)
 _TRUE_CFG_SCALE = 4.0
 _SUBSTEPS = 5  # of the checkpoint for each of the four
 _RATE = 2e-3
-_ADAPTER = "lightning"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,26 +52,18 @@ def train_lightning(device: torch.device, folder: Path, budget: LightningBudget,
     texts = [random_caption(random_scene(rng, HARD), rng) for _ in range(budget.ways)]
     parts = [texts[start : start + budget.batch] for start in range(0, len(texts), budget.batch)]
     points = torch.cat([guided_points(base, part, grid, sigmas).half().cpu() for part in tqdm(parts, desc="ways")])
-    learned = add_lora(base.transformer, _ADAPTER, RANK)
-    optimizer = torch.optim.AdamW(learned, lr=_RATE, betas=(0.9, 0.98), weight_decay=0.0)
-    bar, mean = tqdm(range(budget.steps), desc="lightning"), 1.0
-    for step in bar:
+
+    def next_loss() -> torch.Tensor:
         rows = torch.from_numpy(rng.integers(len(texts), size=budget.batch))
         parts_of_way = torch.from_numpy(rng.integers(len(sigmas) - 1, size=budget.batch))
         start, end = (points[rows, parts_of_way + later].to(device).float() for later in (0, 1))
         high, low = sigmas[parts_of_way.to(device)], sigmas[parts_of_way.to(device) + 1]
         wanted = (end - start) / (low - high)[:, None, None]
-        with torch.no_grad():
-            prompts = _prompts(base, [texts[row] for row in rows.tolist()])
-        loss = (_velocity(base, start, high, prompts, grid) - wanted).square().mean()
-        loss.backward()
-        optimizer.param_groups[0]["lr"] = _RATE * trapezoid(step / budget.steps, warmup=0.04)
-        torch.nn.utils.clip_grad_norm_(learned, 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-        mean = 0.97 * mean + 0.03 * loss.item()
-        bar.set_postfix_str(f"loss {mean:.3f}", refresh=False)
-    save_lora(base.transformer, _ADAPTER, folder / LIGHTNING)
+        prompts = encode_prompts(base, [texts[row] for row in rows.tolist()])
+        predicted = predict_velocity(base, start, high, prompts, [[(1, *grid)]] * len(start))
+        return (predicted - wanted).square().mean()
+
+    fit_lora(base.transformer, folder / LIGHTNING, RANK, _RATE, budget.steps, next_loss)
 
 
 def four_sigmas(tokens: int) -> torch.Tensor:
@@ -86,34 +75,13 @@ def four_sigmas(tokens: int) -> torch.Tensor:
 def guided_points(base: Checkpoint, texts: Sequence[str], grid: tuple[int, int], sigmas: torch.Tensor) -> torch.Tensor:
     """Denoise new noise with guidance, and return where it is at each sigma, [B, sigmas, tokens, 64]."""
     states = torch.randn(len(texts), grid[0] * grid[1], 4 * LATENT_CHANNELS, device=sigmas.device)
-    asked, nothing = _prompts(base, texts), _prompts(base, [" "] * len(texts))
+    asked, nothing = encode_prompts(base, texts), encode_prompts(base, [" "] * len(texts))
+    shapes = [[(1, *grid)]] * len(texts)
     points = [states]
     for high, low in pairwise(sigmas):
         for sigma, after in pairwise(torch.linspace(high.item(), low.item(), _SUBSTEPS + 1, device=sigmas.device)):
             level = sigma.expand(len(texts))
-            velocities = (_velocity(base, states, level, prompts, grid) for prompts in (asked, nothing))
+            velocities = (predict_velocity(base, states, level, prompts, shapes) for prompts in (asked, nothing))
             states = states + (after - sigma) * apply_cfg(*velocities, _TRUE_CFG_SCALE)
         points.append(states)
     return torch.stack(points, dim=1)
-
-
-def _prompts(base: Checkpoint, texts: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
-    no_vision = torch.empty(len(texts), 0, 0, WIDTH, device=base.device)
-    return encode_texts(texts, "text_to_image", no_vision, (0, 0), base.text_encoder, base.tokenizer)
-
-
-def _velocity(
-    base: Checkpoint,
-    states: torch.Tensor,
-    sigma: torch.Tensor,
-    prompts: tuple[torch.Tensor, torch.Tensor],
-    grid: tuple[int, int],
-) -> torch.Tensor:
-    return base.transformer(
-        hidden_states=states,
-        timestep=sigma,
-        encoder_hidden_states=prompts[0],
-        encoder_hidden_states_mask=prompts[1],
-        img_shapes=[[(1, *grid)]] * len(states),
-        return_dict=False,
-    )[0]
