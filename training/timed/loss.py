@@ -7,30 +7,22 @@ import torch
 
 from training.data.layout import foreground_tokens
 from training.samples.encode import Batch
-from training.trainers.joint import JointModel, sample_sigmas
+from training.trainers.joint import CHANGED, FOREGROUND_WEIGHT, JointModel, sample_sigmas
 from training.trainers.text import encode_tokens
 
-_FOREGROUND, _KEPT, _CHANGED = 3.0, 2.0, 6.0  # weights of tokens, relative to plain background
-_CHANGE = 0.05  # a token counts as changed from this mean square difference of latents
+_KEPT, _CHANGED = 2.0, 6.0  # weights of the tokens of an edit, relative to plain background
 _BASE_TOKENS = 64  # of 128 × 128 pixels, for which the noise levels are chosen
 
 
 def batch_losses(model: JointModel, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the flow-matching loss and the layout loss."""
-    clean, references = batch.latents, batch.references.flatten(1, 2)
+    clean = batch.latents
     count, tokens = clean.shape[:2]
-    embeds, mask = encode_tokens(batch.prompts, batch.vision, batch.vision_grid, model.encoder)
+    prompts = encode_tokens(batch.prompts, batch.vision, batch.vision_grid, model.encoder)
     noise = torch.randn_like(clean)
     sigma = shift_sigmas(sample_sigmas(count, clean.device), tokens)
     noisy = torch.lerp(clean, noise, sigma[:, None, None])
-    predicted = model.transformer(
-        hidden_states=torch.cat([noisy, references], dim=1),
-        timestep=sigma,
-        encoder_hidden_states=embeds,
-        encoder_hidden_states_mask=mask,
-        img_shapes=[[(1, *batch.grid)] * (1 + batch.pictures)] * count,
-        return_dict=False,
-    )[0][:, :tokens]
+    predicted = model.predict(noisy, batch.references, sigma, prompts, batch.grid)
     error = (predicted.float() - (noise - clean)).square().mean(dim=-1)
     weights = token_weights(batch)
     return (error * weights).sum() / weights.sum(), model.layout_loss(batch.labels)
@@ -46,7 +38,7 @@ def token_weights(batch: Batch) -> torch.Tensor:
     """Return the weight of each token's error, [B, tokens]: what an edit changes counts most."""
     shown = foreground_tokens(batch.labels)
     if not batch.pictures:
-        return torch.where(shown, _FOREGROUND, 1.0)
+        return torch.where(shown, FOREGROUND_WEIGHT, 1.0)
     weights = torch.where(shown, _KEPT, 1.0)
-    changed = (batch.latents - batch.references[:, 0]).square().mean(dim=-1) > _CHANGE
+    changed = (batch.latents - batch.references[:, 0]).square().mean(dim=-1) > CHANGED
     return torch.where(changed, _CHANGED, weights)

@@ -26,14 +26,13 @@ from training.samples.encode import DraftEncoder
 from training.timed.growth import grow
 from training.timed.loss import batch_losses
 from training.timed.timetable import FULL_AREA, HOLD, TAIL, order, sample_tokens
-from training.trainers.joint import INDEX, PARTS, PROGRESS, JointModel, by_adam, export, trained_steps
+from training.trainers.joint import INDEX, LAYOUT_WEIGHT, PARTS, PROGRESS, JointModel, by_adam, export, trained_steps
 from training.trainers.optimizer import Average, Optimizer, trapezoid
 from training.trainers.vae import save_atomically
 
 RUN = "timed-run.pt"
 LOG = "timed-log.jsonl"  # the losses over time, one line for each save
 SNAPSHOTS = "snapshots"  # a checkpoint for each fifth of the time, to draw curves of scores
-_LAYOUT_WEIGHT = 0.15
 _AVERAGED = 500  # steps of the tail
 _WARM_UP = 100  # steps, after the start: the optimisers know no gradients yet
 _MUON_RATE, _ADAM_RATE = 0.012, 1.5e-3
@@ -139,7 +138,7 @@ class TimedRun:
         batch = self._encoder.encode(draft)  # in full precision: it is what is learnt
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._device.type == "cuda"):
             flow, layout = batch_losses(self.model, batch)
-        (flow + _LAYOUT_WEIGHT * layout).backward()
+        (flow + LAYOUT_WEIGHT * layout).backward()
         return torch.stack((flow.detach(), layout.detach()))
 
     def _resume(self, state: dict[str, Any]) -> None:

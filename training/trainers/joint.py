@@ -43,9 +43,9 @@ PROGRESS = "training.json"  # in an exported checkpoint: its number of steps
 INDEX = "model_index.json"  # there too: the classes of its parts, for diffusers
 PARTS = ("transformer", "vae", "text_encoder", "tokenizer", "processor", "scheduler")
 
-_FOREGROUND_WEIGHT = 3.0  # weight of tokens that show a thing or must change, relative to plain background
-_CHANGED = 0.05  # a token counts as changed from this mean square difference of latents
-_LAYOUT_WEIGHT = 0.15
+FOREGROUND_WEIGHT = 3.0  # weight of tokens that show a thing or must change, relative to plain background
+CHANGED = 0.05  # a token counts as changed from this mean square difference of latents
+LAYOUT_WEIGHT = 0.15
 _SAVE_EVERY = 250
 _AVERAGED = 200  # steps; with 1000, what the last steps had learnt, such as letters, hardly showed
 _WARM_UP = 100  # steps
@@ -91,6 +91,24 @@ class JointModel(nn.Module):
         """The number of the transformer's blocks."""
         return len(self.transformer.transformer_blocks)
 
+    def predict(
+        self,
+        noisy: torch.Tensor,
+        references: torch.Tensor,
+        sigma: torch.Tensor,
+        prompts: tuple[torch.Tensor, torch.Tensor],
+        grid: tuple[int, int],
+    ) -> torch.Tensor:
+        """Return the velocities of noisy latents at sigmas [B]. `references` are [B, pictures, tokens, 64]."""
+        return self.transformer(
+            hidden_states=torch.cat([noisy, references.flatten(1, 2)], dim=1),
+            timestep=sigma,
+            encoder_hidden_states=prompts[0],
+            encoder_hidden_states_mask=prompts[1],
+            img_shapes=[[(1, *grid)] * (1 + references.shape[1])] * len(noisy),
+            return_dict=False,
+        )[0][:, : noisy.shape[1]]
+
     def layout_loss(self, labels: torch.Tensor) -> torch.Tensor:
         """Return the layout loss of the last prediction. Takes labels grouped by token."""
         assert self._middle is not None
@@ -106,25 +124,17 @@ class JointModel(nn.Module):
         """Return the flow-matching loss and the layout loss of some rows of a buffer."""
         device = self.transformer.device
         clean = buffer.latents[rows].to(device).float()
-        references = buffer.references[rows].to(device).float().flatten(1, 2)
+        references = buffer.references[rows].to(device).float()
         vision, patches = buffer.vision[rows].to(device), vision_grid(buffer.grid)
         embeds, mask = encode_texts(texts, mode, vision, patches, self.encoder, tokenizer)
         noise = torch.randn_like(clean)
-        sigma = sample_sigmas(len(rows), device)[:, None, None]
-        noisy = torch.lerp(clean, noise, sigma)
-        shape = (1, *buffer.grid)
-        predicted = self.transformer(
-            hidden_states=torch.cat([noisy, references], dim=1),
-            timestep=sigma.flatten(),
-            encoder_hidden_states=embeds,
-            encoder_hidden_states_mask=mask,
-            img_shapes=[[shape] * (1 + buffer.pictures)] * len(rows),
-            return_dict=False,
-        )[0][:, : clean.shape[1]]
+        sigma = sample_sigmas(len(rows), device)
+        noisy = torch.lerp(clean, noise, sigma[:, None, None])
+        predicted = self.predict(noisy, references, sigma, (embeds, mask), buffer.grid)
         labels = group_by_token(buffer.labels[rows].to(device))
         emphasized = foreground_tokens(labels)
         if buffer.pictures == 1:  # where a thing was removed, the target shows background
-            emphasized |= (clean - references).square().mean(dim=-1) > _CHANGED
+            emphasized |= (clean - references[:, 0]).square().mean(dim=-1) > CHANGED
         error = (predicted - (noise - clean)).square().mean(dim=-1)
         return weighted_mean(error, emphasized), self.layout_loss(labels)
 
@@ -168,7 +178,7 @@ def train_joint(device: torch.device, folder: Path, budget: JointBudget, seed: i
         # On a GPU bfloat16 is fast; a CPU gains nothing from it at these widths.
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
             flow, layout = model.losses(buffer, rows, texts, pick_mode(buffer.pictures, rng), tokenizer)
-        (flow + _LAYOUT_WEIGHT * layout).backward()
+        (flow + LAYOUT_WEIGHT * layout).backward()
         average_gradients(optimizer.parameters)
         torch.nn.utils.clip_grad_norm_(optimizer.parameters, 1.0)
         optimizer.step(trapezoid(step / budget.steps) * min(1.0, (step + 1 - cold) / _WARM_UP))
@@ -235,7 +245,7 @@ def _sample_buffer(buffers: dict[Task, list[Buffer]], progress: float, rng: np.r
 
 def weighted_mean(error: torch.Tensor, emphasized: torch.Tensor) -> torch.Tensor:
     """Return the mean of errors [B, tokens] with a higher weight for `emphasized` tokens, bool [B, tokens]."""
-    weight = torch.where(emphasized, _FOREGROUND_WEIGHT, 1.0)
+    weight = torch.where(emphasized, FOREGROUND_WEIGHT, 1.0)
     return (error * weight).sum() / weight.sum()
 
 
