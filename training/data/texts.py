@@ -75,5 +75,10 @@ def confusable(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys((text, *all_texts(), *sorted(near))))
 
 
+def choices(text: str, kind: Kind) -> tuple[str, ...]:
+    """Return what a text of a kind is told from: the words of the first world, or all that are similar."""
+    return WORDS if kind == "capitals" else confusable(text)
+
+
 def _pick(rng: np.random.Generator, choices: Sequence[str]) -> str:
     return choices[int(rng.integers(len(choices)))]

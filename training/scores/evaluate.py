@@ -27,7 +27,7 @@ from training.data.captions import Language, exact_caption
 from training.data.edits import KINDS, Edit, Kind, random_edit
 from training.data.random_scenes import HARD, Level, random_scene
 from training.data.scenes import Scene, Thing, draw_scene
-from training.data.texts import WORDS, confusable
+from training.data.texts import choices
 from training.scores.measure import (
     Detection,
     detect_background,
@@ -163,8 +163,8 @@ def score_words(renderer: Renderer, count: int, options: RenderOptions, level: L
         word = scene.word
         assert word is not None
         picture = renderer.render(exact_caption(scene, options.language), seed, options)
-        choices = WORDS if level.texts == "capitals" else confusable(word.text)
-        _record(scores, "word", read_word(picture, word.place, word.colour, choices) == word.text)
+        found = read_word(picture, word.place, word.colour, choices(word.text, level.texts))
+        _record(scores, "word", found == word.text)
     return _means(scores)
 
 

@@ -24,7 +24,7 @@ from training.data.scenes import (
     thing_cover,
     word_cover,
 )
-from training.data.texts import WORDS, Kind, confusable
+from training.data.texts import WORDS, Kind, choices
 
 _NAMES = list(COLOURS)
 # Perceptual distances separate pink from white better than distances in RGB.
@@ -94,13 +94,13 @@ def hollow_share(picture: np.ndarray) -> float:
     return 1 - float(mask.sum()) / float(cv2.fillConvexPoly(np.zeros_like(mask), hull, 1).sum())
 
 
-def read_word(picture: np.ndarray, place: str, colour: str, choices: Sequence[str] = WORDS) -> str | None:
-    """Read the word of a colour at a place. Returns None if nothing there is similar to one of the choices."""
+def read_word(picture: np.ndarray, place: str, colour: str, texts: Sequence[str] = WORDS) -> str | None:
+    """Read the word of a colour at a place. Returns None if nothing there is similar to one of the texts."""
     height, width = picture.shape[:2]
     rows = _word_rows(Word("", colour, place), height)
     mask = (_nearest_colours(picture) == _NAMES.index(colour))[rows]
     iou = {}
-    for text in choices:
+    for text in texts:
         template = word_cover(Word(text, colour, place), width, height)[rows] > 0.5
         iou[text] = float((mask & template).sum() / max(1, (mask | template).sum()))
     best = max(iou, key=iou.__getitem__)
@@ -123,10 +123,8 @@ def matches_scene(picture: np.ndarray, scene: Scene, texts: Kind = "capitals") -
     found = detect_things(picture, scene.word)
     if len(found) != len(scene.things) or not all(any(matches_thing(s, t) for s in found) for t in scene.things):
         return False
-    if scene.word is None:
-        return True
-    choices = WORDS if texts == "capitals" else confusable(scene.word.text)
-    return read_word(picture, scene.word.place, scene.word.colour, choices) == scene.word.text
+    word = scene.word
+    return word is None or read_word(picture, word.place, word.colour, choices(word.text, texts)) == word.text
 
 
 def shape_iou(picture: np.ndarray, thing: Thing) -> float:
