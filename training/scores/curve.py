@@ -28,9 +28,9 @@ _COUNT = 12
 
 
 def score_snapshots(run: Path, out: Path, count: int) -> list[dict[str, Any]]:
-    """Score each snapshot of a run that the file lacks, and save after each."""
+    """Score each whole snapshot of a run that the file lacks, and save after each."""
     points = json.loads(out.read_text(encoding="utf-8")) if out.is_file() else []
-    for folder in sorted((run / SNAPSHOTS).iterdir(), key=lambda folder: folder.name):
+    for folder in sorted((run / SNAPSHOTS).glob("[0-9]")):
         samples = json.loads((folder / "training.json").read_text(encoding="utf-8"))["samples"]
         if samples not in [point["samples"] for point in points]:
             points.append({"samples": samples, "scores": _scores(folder, count)})

@@ -16,6 +16,7 @@ def test_each_snapshot_is_scored_once(tmp_path: Path, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(curve, "_scores", scores)
     out = tmp_path / "curve.json"
+    (tmp_path / "snapshots" / "2.part").mkdir(parents=True)  # its copy was interrupted
     for name, samples in (("1", 100), ("2", 200)):
         folder = tmp_path / "snapshots" / name
         folder.mkdir(parents=True)
