@@ -11,10 +11,10 @@ from pathlib import Path
 
 import torch
 
-from pipelines.catalog.catalog import EDGES, EMBEDDED_FOLDER, OUTLINES, VOCABULARY
+from pipelines.catalog.catalog import EDGES, EMBEDDED_FOLDER, OUTLINES
 from training.timed.run import TimedBudget, train_timed
 from training.trainers.controlnet import ControlNetBudget, train_controlnet
-from training.trainers.joint import INDEX, PARTS, PROGRESS, JointBudget, train_joint, trained_steps
+from training.trainers.joint import PROGRESS, JointBudget, copy_weights, train_joint, trained_steps
 from training.trainers.lora import LoraBudget, train_lora
 from training.trainers.parallel import launch
 from training.trainers.tokenizer import prune_tokenizer, read_ranks, tokenizer_corpus
@@ -34,13 +34,12 @@ def make_tokenizer(folder: Path, vocabulary: Path | None, seed: int) -> None:
 
 
 def copy_checkpoint(source: Path, target: Path) -> None:
-    """Replace the parts of a checkpoint by those of another. Adapters that the other lacks are kept."""
-    target.mkdir(parents=True, exist_ok=True)
-    for part in (*PARTS, *(part for part in ADAPTERS if (source / part).is_dir())):
-        shutil.rmtree(target / part, ignore_errors=True)
-        shutil.copytree(source / part, target / part)
-    for file in (INDEX, PROGRESS, VOCABULARY):
-        shutil.copy(source / file, target / file)
+    """Replace a checkpoint with its adapters by another. Adapters that the other lacks are kept."""
+    copy_weights(source, target)
+    for part in ADAPTERS:
+        if (source / part).is_dir():
+            shutil.rmtree(target / part, ignore_errors=True)
+            shutil.copytree(source / part, target / part)
 
 
 def train_adapters(folder: Path, arguments: argparse.Namespace) -> None:
@@ -57,12 +56,16 @@ def train_adapters(folder: Path, arguments: argparse.Namespace) -> None:
 
 
 def train_minutes(folder: Path, arguments: argparse.Namespace) -> None:
-    """Train the checkpoint in a folder for some minutes on one device."""
+    """Train the embedded checkpoint, or the one in the folder, for some minutes on one device. Adapters stay behind."""
+    if not (folder / PROGRESS).is_file():
+        copy_weights(EMBEDDED_FOLDER, folder)
     device = arguments.device or ("cuda" if torch.cuda.is_available() else "cpu")
     batch = TimedBudget(0).batch if arguments.batch is None else arguments.batch
     compiled = device == "cuda" or arguments.compile
     budget = TimedBudget(arguments.minutes, arguments.layers, batch, compiled, arguments.processes)
     train_timed(torch.device(device), folder, budget, arguments.seed)
+    if arguments.install:
+        copy_weights(folder, EMBEDDED_FOLDER)
 
 
 def main() -> None:
@@ -88,14 +91,11 @@ def main() -> None:
     parser.add_argument("--install", action="store_true", help="then replace the embedded checkpoint")
     arguments = parser.parse_args()
     folder: Path = arguments.folder
-    timed = arguments.minutes is not None
-    if (arguments.go_on or timed) and not (folder / PROGRESS).is_file():
-        copy_checkpoint(EMBEDDED_FOLDER, folder)
-    if timed:
+    if arguments.minutes is not None:
         train_minutes(folder, arguments)
-        if arguments.install:
-            copy_checkpoint(folder, EMBEDDED_FOLDER)
         return
+    if arguments.go_on and not (folder / PROGRESS).is_file():
+        copy_checkpoint(EMBEDDED_FOLDER, folder)
     if arguments.batch is None:
         arguments.batch = JointBudget().batch
     arguments.processes = arguments.processes or 0

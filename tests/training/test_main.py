@@ -12,8 +12,9 @@ from pipelines.catalog.catalog import EDGES, EMBEDDED_FOLDER, OUTLINES
 from pipelines.lora.files import read_lora
 from pipelines.models.checkpoint import Checkpoint
 from pipelines.models.loading.loader import load
-from training.__main__ import PARTS, copy_checkpoint, main
-from training.trainers.joint import trained_steps
+from training import __main__ as module
+from training.__main__ import copy_checkpoint, main
+from training.trainers.joint import PARTS, PROGRESS, trained_steps
 from training.trainers.lora import LAYERS
 
 TINY = [
@@ -84,6 +85,22 @@ def test_a_copy_replaces_the_parts_and_keeps_add_ons_that_the_source_lacks(tmp_p
     (source / "loras").mkdir()
     copy_checkpoint(source, target)
     assert not (target / "loras" / "kept").exists()
+
+
+def test_a_timed_run_that_is_installed_again_keeps_the_adapters(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They were trained anew after the first time. Those of before fit other weights."""
+    shipped, run = tmp_path / "shipped", tmp_path / "run"
+    copy_checkpoint(EMBEDDED_FOLDER, shipped)
+    monkeypatch.setattr(module, "EMBEDDED_FOLDER", shipped)
+    monkeypatch.setattr(module, "train_timed", lambda *_: (run / PROGRESS).write_text('{"steps": 9}\n'))
+    monkeypatch.setattr("sys.argv", ["training", "--folder", str(run), "--minutes", "1", "--install"])
+    main()
+    (shipped / OUTLINES).write_bytes(b"trained anew")
+    main()
+    assert (shipped / OUTLINES).read_bytes() == b"trained anew"
+    assert trained_steps(shipped) == 9
 
 
 @pytest.mark.slow

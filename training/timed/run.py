@@ -26,7 +26,7 @@ from training.samples.encode import DraftEncoder
 from training.timed.growth import grow
 from training.timed.loss import batch_losses
 from training.timed.timetable import FULL_AREA, HOLD, TAIL, order, sample_tokens
-from training.trainers.joint import INDEX, LAYOUT_WEIGHT, PARTS, PROGRESS, JointModel, by_adam, export, trained_steps
+from training.trainers.joint import LAYOUT_WEIGHT, JointModel, by_adam, copy_weights, export, trained_steps
 from training.trainers.optimizer import Average, Optimizer, trapezoid
 from training.trainers.vae import save_atomically
 
@@ -205,8 +205,5 @@ def keep_snapshot(folder: Path, share: float) -> None:
         return
     draft = target.with_suffix(".part")
     shutil.rmtree(draft, ignore_errors=True)
-    for part in PARTS:
-        shutil.copytree(folder / part, draft / part)
-    for file in (INDEX, PROGRESS):
-        shutil.copy(folder / file, draft / file)
+    copy_weights(folder, draft)
     draft.replace(target)

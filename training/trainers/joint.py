@@ -5,6 +5,7 @@ Knows buffers of encoded samples and the models; knows no pixels.
 
 import json
 import math
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -216,6 +217,16 @@ def export(model: JointModel, folder: Path, step: int, texts: Kind = "capitals",
     QwenImagePipeline(scheduler(), vae, fresh.encoder, tokenizer, fresh.transformer).save_config(folder)
     save_vocabulary(folder / VOCABULARY, texts)
     (folder / PROGRESS).write_text(json.dumps({"steps": step, **facts}) + "\n")
+
+
+def copy_weights(source: Path, target: Path) -> None:
+    """Replace the parts of an exported checkpoint by those of another. Adapters are no parts."""
+    target.mkdir(parents=True, exist_ok=True)
+    for part in PARTS:
+        shutil.rmtree(target / part, ignore_errors=True)
+        shutil.copytree(source / part, target / part)
+    for file in (INDEX, PROGRESS, VOCABULARY):
+        shutil.copy(source / file, target / file)
 
 
 def _load_in_float32(config: Path) -> None:
