@@ -35,11 +35,11 @@ _RATE = 2e-3
 
 @dataclass(frozen=True, slots=True)
 class LightningBudget:
-    """The length of the training: optimiser steps, samples per step, and ways of the checkpoint to learn from."""
+    """The length of the training: optimiser steps, samples per step, and scenes that the checkpoint denoises."""
 
     steps: int = 500
     batch: int = 40
-    ways: int = 800
+    scenes: int = 800
 
 
 def train_lightning(device: torch.device, folder: Path, budget: LightningBudget, seed: int) -> None:
@@ -49,9 +49,9 @@ def train_lightning(device: torch.device, folder: Path, budget: LightningBudget,
     base = load(str(folder.resolve()), device, torch.float32, with_vision=False)
     grid = native_grid(folder)
     sigmas = four_sigmas(grid[0] * grid[1]).to(device)
-    texts = [random_caption(random_scene(rng, HARD), rng) for _ in range(budget.ways)]
+    texts = [random_caption(random_scene(rng, HARD), rng) for _ in range(budget.scenes)]
     parts = [texts[start : start + budget.batch] for start in range(0, len(texts), budget.batch)]
-    points = torch.cat([guided_points(base, part, grid, sigmas).half().cpu() for part in tqdm(parts, desc="ways")])
+    points = torch.cat([guided_points(base, part, grid, sigmas).half().cpu() for part in tqdm(parts, desc="denoising")])
 
     def next_loss() -> torch.Tensor:
         rows = torch.from_numpy(rng.integers(len(texts), size=budget.batch))

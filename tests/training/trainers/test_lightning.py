@@ -29,6 +29,6 @@ def test_the_way_of_the_checkpoint_leads_from_noise_to_a_picture(trained: Checkp
 
 def test_the_file_fits_the_transformer(trained: Checkpoint, tmp_path: Path) -> None:
     copy_checkpoint(EMBEDDED_FOLDER, tmp_path)
-    train_lightning(CPU, tmp_path, LightningBudget(steps=2, batch=2, ways=2), 0)
+    train_lightning(CPU, tmp_path, LightningBudget(steps=2, batch=2, scenes=2), 0)
     assert read_lora(tmp_path / LIGHTNING, trained.transformer, CPU, torch.float32).deltas
     assert (tmp_path / LIGHTNING).stat().st_size < 2 * 2**20
