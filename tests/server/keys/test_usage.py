@@ -1,4 +1,6 @@
+import asyncio
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -60,6 +62,21 @@ async def test_an_image_that_is_not_stored_does_not_count(database: Database, mo
     with pytest.raises(sqlite3.OperationalError):
         await store.add_result(job.id, Result(0, "a", 1, 0.1, "{}"), [])
     assert await Usage(database).images_by_day("me") == {}
+
+
+async def test_the_count_of_an_owner_does_not_wait_for_a_change_under_way(database: Database) -> None:
+    await draw(database, "a", 1)
+    begun, go_on = threading.Event(), threading.Event()
+
+    def change_slowly(_: sqlite3.Connection) -> bool:
+        begun.set()
+        return go_on.wait(20)
+
+    change = asyncio.create_task(database.run(change_slowly))
+    await asyncio.to_thread(begun.wait, 20)
+    assert sum((await Usage(database).images_by_day("a")).values()) == 1
+    go_on.set()
+    assert await change  # it was still under way
 
 
 def test_a_database_without_counts_and_none_at_all(tmp_path: Path) -> None:
