@@ -13,6 +13,7 @@ import torch
 
 from pipelines.catalog.catalog import EDGES, EMBEDDED_FOLDER, OUTLINES
 from training.timed.run import TimedBudget, train_timed
+from training.timed.timetable import World
 from training.trainers.controlnet import ControlNetBudget, train_controlnet
 from training.trainers.joint import PROGRESS, JointBudget, copy_weights, train_joint, trained_steps
 from training.trainers.lora import LoraBudget, train_lora
@@ -62,7 +63,10 @@ def train_minutes(folder: Path, arguments: argparse.Namespace) -> None:
     device = arguments.device or ("cuda" if torch.cuda.is_available() else "cpu")
     batch = TimedBudget(0).batch if arguments.batch is None else arguments.batch
     compiled = device == "cuda" or arguments.compile
-    budget = TimedBudget(arguments.minutes, arguments.layers, batch, compiled, arguments.processes)
+    world = World(arguments.texts, arguments.side)
+    budget = TimedBudget(
+        arguments.minutes, arguments.layers, batch, compiled, arguments.processes, world, arguments.rate
+    )
     train_timed(torch.device(device), folder, budget, arguments.seed)
     if arguments.install:
         copy_weights(folder, EMBEDDED_FOLDER)
@@ -88,6 +92,9 @@ def main() -> None:
     )
     parser.add_argument("--device", choices=("cuda", "cpu"), help="of --minutes; default: the GPU if there is one")
     parser.add_argument("--layers", type=int, default=TimedBudget(0).layers, help="blocks of the grown transformer")
+    parser.add_argument("--texts", choices=("capitals", "all"), default="all", help="that --minutes trains on")
+    parser.add_argument("--side", type=int, choices=(128, 256), default=256, help="of the squares of --minutes, pixels")
+    parser.add_argument("--rate", type=float, default=1.0, help="share of the full learning rate of --minutes")
     parser.add_argument("--install", action="store_true", help="then replace the embedded checkpoint")
     arguments = parser.parse_args()
     folder: Path = arguments.folder

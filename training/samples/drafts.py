@@ -6,7 +6,7 @@ tokenizer; knows no device.
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Literal
@@ -20,6 +20,7 @@ from training.data.edits import SINGLE_KINDS, Edit, Kind, random_edit
 from training.data.prompts import DEGRADED, drop_some, pick_mode, random_prompt
 from training.data.random_scenes import EASY, LITERATE, Level, random_scene
 from training.data.scenes import Scene
+from training.data.texts import Kind as Texts
 from training.samples.scene_arrays import SceneArrays, scene_arrays
 from training.trainers.architecture import MERGED, TOKEN, vision_grid
 from training.trainers.text import PromptTokens, prompt_tokens
@@ -40,12 +41,16 @@ _KINDS: tuple[Kind, ...] = ("keep", *SINGLE_KINDS)
 
 @dataclass(frozen=True, slots=True)
 class DraftOrder:
-    """What a draft shall hold: its number, a task, rows and columns of tokens, and how many samples."""
+    """What a draft shall hold: its number, a task, rows and columns of tokens, how many samples, and which texts.
+
+    With other `texts` than `all`, letters and pairs are texts of that kind too.
+    """
 
     number: int
     task: Task
     grid: tuple[int, int]
     count: int
+    texts: Texts = "all"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +68,7 @@ class Draft:
 def make_draft(order: DraftOrder, seed: int, tokenizer: Qwen2Tokenizer) -> Draft:
     """Draw the samples of an order."""
     rng = np.random.default_rng([seed, order.number])
-    samples = [_sample(order.task, rng) for _ in range(order.count)]
+    samples = [_sample(order, rng) for _ in range(order.count)]
     edits = [sample for sample in samples if isinstance(sample, Edit)]
     degraded = rng.random(order.count) < (0 if edits else DEGRADED)
     texts = [random_prompt(sample, bool(bad), rng) for sample, bad in zip(samples, degraded, strict=True)]
@@ -140,9 +145,12 @@ def _work(pipe: Connection, folder: Path, seed: int) -> None:
             pipe.send(error)
 
 
-def _sample(task: Task, rng: np.random.Generator) -> Scene | Edit:
-    if task == "combine":
-        return random_edit(rng, "combine", LITERATE)
-    if task == "edit":
-        return random_edit(rng, _KINDS[int(rng.integers(len(_KINDS)))], LITERATE)
-    return random_scene(rng, _LEVELS[task])
+def _sample(order: DraftOrder, rng: np.random.Generator) -> Scene | Edit:
+    level = _LEVELS.get(order.task, LITERATE)
+    if order.texts != "all":
+        level = replace(level, texts=order.texts)
+    if order.task == "combine":
+        return random_edit(rng, "combine", level)
+    if order.task == "edit":
+        return random_edit(rng, _KINDS[int(rng.integers(len(_KINDS)))], level)
+    return random_scene(rng, level)

@@ -14,8 +14,8 @@ _KEPT, _CHANGED = 2.0, 6.0  # weights of the tokens of an edit, relative to plai
 _BASE_TOKENS = 64  # of 128 × 128 pixels, for which the noise levels are chosen
 
 
-def batch_losses(model: JointModel, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the flow-matching loss and the layout loss."""
+def batch_losses(model: JointModel, batch: Batch, *, head_alone: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the flow-matching loss and the layout loss, which trains the layout head alone if asked to."""
     clean = batch.latents
     count, tokens = clean.shape[:2]
     prompts = encode_tokens(batch.prompts, batch.vision, batch.vision_grid, model.encoder)
@@ -25,7 +25,7 @@ def batch_losses(model: JointModel, batch: Batch) -> tuple[torch.Tensor, torch.T
     predicted = model.predict(noisy, batch.references, sigma, prompts, batch.grid)
     error = (predicted.float() - (noise - clean)).square().mean(dim=-1)
     weights = token_weights(batch)
-    return (error * weights).sum() / weights.sum(), model.layout_loss(batch.labels)
+    return (error * weights).sum() / weights.sum(), model.layout_loss(batch.labels, head_alone=head_alone)
 
 
 def shift_sigmas(sigmas: torch.Tensor, tokens: int) -> torch.Tensor:

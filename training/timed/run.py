@@ -9,7 +9,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from training.samples.drafts import Draft, DraftOrder, DraftWorkers, default_pro
 from training.samples.encode import DraftEncoder
 from training.timed.growth import grow
 from training.timed.loss import batch_losses
-from training.timed.timetable import FULL_AREA, HOLD, TAIL, order, sample_tokens
+from training.timed.timetable import HOLD, TAIL, World, order, sample_tokens
 from training.trainers.joint import LAYOUT_WEIGHT, JointModel, by_adam, copy_weights, export, trained_steps
 from training.trainers.optimizer import Average, Optimizer, trapezoid
 from training.trainers.vae import save_atomically
@@ -34,7 +34,9 @@ RUN = "timed-run.pt"
 LOG = "timed-log.jsonl"  # the losses over time, one line for each save
 SNAPSHOTS = "snapshots"  # a checkpoint for each fifth of the time, to draw curves of scores
 _AVERAGED = 500  # steps of the tail
-_WARM_UP = 100  # steps, after the start: the optimisers know no gradients yet
+# Steps after the start: the optimisers know no gradients yet. The layout head is new too, so it learns alone: its first
+# loss would undo what the blocks have learnt.
+_WARM_UP = 100
 _MUON_RATE, _ADAM_RATE = 0.012, 1.5e-3
 _MEMORY = 0.7  # share of the free memory that a batch may fill
 _PROBE = DraftOrder(0, "edit", (16, 16), 8)  # the batch that memory is measured by
@@ -47,7 +49,8 @@ _PARTS_OF_TIME = 5
 class TimedBudget:
     """The length of the training in minutes, blocks of the transformer, most samples of a batch, and helpers.
 
-    `processes` draw samples; None chooses by the device. `save_every` is in seconds.
+    `processes` draw samples; None chooses by the device. `rate` is the share of the full learning rate, less for a
+    training too short to learn anything new. `save_every` is in seconds.
     """
 
     minutes: float
@@ -55,6 +58,8 @@ class TimedBudget:
     batch: int = 512
     compiled: bool = False
     processes: int | None = None
+    world: World = field(default_factory=World)
+    rate: float = 1.0
     save_every: float = 60.0
 
 
@@ -64,10 +69,13 @@ class TimedRun:
     def __init__(self, device: torch.device, folder: Path, budget: TimedBudget, seed: int) -> None:
         torch.manual_seed(seed)
         self._folder, self._seed = folder, seed
+        self._world = budget.world
         self._tokenizer = Qwen2Tokenizer.from_pretrained(folder, subfolder="tokenizer")
         self._device = device
         self.model = load_grown(folder, self._tokenizer, budget.layers).to(device)
-        self._optimizer = Optimizer(self.model, muon_rate=_MUON_RATE, adam_rate=_ADAM_RATE, by_adam=by_adam)
+        self._optimizer = Optimizer(
+            self.model, muon_rate=budget.rate * _MUON_RATE, adam_rate=budget.rate * _ADAM_RATE, by_adam=by_adam
+        )
         self._average = Average(self.model, _AVERAGED)
         vae = AutoencoderKLQwenImage.from_pretrained(folder, subfolder="vae", torch_dtype=torch.float32)
         self._encoder = DraftEncoder(SingleFrameVae(vae).to(device), self.model.encoder, device)
@@ -129,15 +137,15 @@ class TimedRun:
         with (self._folder / LOG).open("a") as log:
             log.write(json.dumps({**counts, "flow": round(flow, 4), "layout": round(layout, 4)}) + "\n")
         best = self._average.model if self.averaged else self.model
-        facts = {"samples": self.samples, "area": FULL_AREA}
-        export(best, self._folder, self._before + self.step, "all", **facts)
+        facts = {"samples": self.samples, "area": self._world.side**2}
+        export(best, self._folder, self._before + self.step, self._world.texts, **facts)
         keep_snapshot(self._folder, share)
         return f"{self.samples} samples, flow {flow:.3f} layout {layout:.3f}"
 
     def _backward(self, draft: Draft) -> torch.Tensor:
         batch = self._encoder.encode(draft)  # in full precision: it is what is learnt
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._device.type == "cuda"):
-            flow, layout = batch_losses(self.model, batch)
+            flow, layout = batch_losses(self.model, batch, head_alone=self.step < _WARM_UP)
         (flow + LAYOUT_WEIGHT * layout).backward()
         return torch.stack((flow.detach(), layout.detach()))
 
@@ -150,10 +158,18 @@ class TimedRun:
         self._before = state["before"]
 
 
+def clock_of(device: str) -> Callable[[], float]:
+    """Return a clock in seconds. That of a CPU stands still while other programs have it, or this one is stopped."""
+    if device == "cpu":
+        return lambda: time.process_time() / torch.get_num_threads()
+    return time.monotonic
+
+
 def train_timed(
-    device: torch.device, folder: Path, budget: TimedBudget, seed: int, clock: Callable[[], float] = time.monotonic
+    device: torch.device, folder: Path, budget: TimedBudget, seed: int, clock: Callable[[], float] | None = None
 ) -> None:
     """Train, or resume from `folder/timed-run.pt`. Saves the checkpoint into `folder` in the diffusers layout."""
+    clock = clock or clock_of(device.type)
     begun, whole = clock(), 60 * budget.minutes
     processes = default_processes(device.type) if budget.processes is None else budget.processes
     # The processes start while the models are loaded.
@@ -168,7 +184,7 @@ def train_timed(
 
         def orders() -> Iterator[DraftOrder]:
             for number in count(run.step):
-                yield order(number, run.seconds / whole, seed, budget.batch, tokens)
+                yield order(number, run.seconds / whole, seed, budget.batch, tokens, budget.world)
 
         for draft in workers.drafts(orders()):
             run.train(draft, run.seconds / whole)

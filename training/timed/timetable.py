@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from training.data.texts import Kind as Texts
 from training.samples.drafts import VISION_TOKENS, DraftOrder, Task
 from training.trainers.architecture import TOKEN
 
@@ -16,10 +17,25 @@ Choice = TypeVar("Choice")
 _SMALL: dict[Grid, float] = {(8, 8): 0.7, (7, 9): 0.1, (9, 7): 0.1, (6, 10): 0.05, (10, 6): 0.05}
 _FULL: dict[Grid, float] = {(16, 16): 0.6, (14, 18): 0.12, (18, 14): 0.12, (12, 20): 0.08, (20, 12): 0.08}
 _FULL_TOKENS = 16 * 16
-FULL_AREA = _FULL_TOKENS * TOKEN**2  # pixels
 TAIL = 0.75  # from here on the weights are averaged, and the learning rate is low
 HOLD = 0.55  # the learning rate is constant up to here
 _PROMPT = 64  # tokens of a long prompt
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What is trained on: texts, and the side of the largest squares in pixels, 128 or 256.
+
+    The first weights had capitals and 128 pixels. A training too short for more keeps to that.
+    """
+
+    texts: Texts = "all"
+    side: int = 256
+
+    @property
+    def grids(self) -> dict[Grid, float]:
+        """The shares of the grids at the end."""
+        return _FULL if self.side > 8 * TOKEN else _SMALL
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +64,7 @@ def stage_at(progress: float) -> Stage:
     return next(stage for stage in STAGES if progress < stage.until or stage.until == 1.0)
 
 
-def order(number: int, progress: float, seed: int, batch: int, tokens: int) -> DraftOrder:
+def order(number: int, progress: float, seed: int, batch: int, tokens: int, world: World) -> DraftOrder:
     """Return what the batch of a number shall hold: at most `tokens` tokens, and at most `batch` samples of full size.
 
     Batches of small pictures have as many pixels as those of large ones, so that a step keeps the device as busy.
@@ -56,9 +72,9 @@ def order(number: int, progress: float, seed: int, batch: int, tokens: int) -> D
     stage = stage_at(progress)
     rng = np.random.default_rng([seed, number, 1])
     task = _choose(rng, stage.tasks)
-    grid = _choose(rng, stage.grids)
+    grid = _choose(rng, world.grids if stage.grids is _FULL else stage.grids)
     most = batch * _FULL_TOKENS // (grid[0] * grid[1])
-    return DraftOrder(number, task, grid, max(1, min(most, tokens // sample_tokens(task, grid))))
+    return DraftOrder(number, task, grid, max(1, min(most, tokens // sample_tokens(task, grid))), world.texts)
 
 
 def sample_tokens(task: Task, grid: Grid) -> int:

@@ -110,11 +110,15 @@ class JointModel(nn.Module):
             return_dict=False,
         )[0][:, : noisy.shape[1]]
 
-    def layout_loss(self, labels: torch.Tensor) -> torch.Tensor:
-        """Return the layout loss of the last prediction. Takes labels grouped by token."""
+    def layout_loss(self, labels: torch.Tensor, *, head_alone: bool = False) -> torch.Tensor:
+        """Return the layout loss of the last prediction. Takes labels grouped by token.
+
+        `head_alone` keeps its gradient from the transformer.
+        """
         assert self._middle is not None
         middle, self._middle = self._middle, None
-        return self.layout.loss(middle[:, : labels.shape[1]], labels)
+        middle = middle[:, : labels.shape[1]]
+        return self.layout.loss(middle.detach() if head_alone else middle, labels)
 
     def _save_middle(self, module: nn.Module, inputs: Any, outputs: tuple[torch.Tensor, torch.Tensor]) -> None:
         self._middle = outputs[1]

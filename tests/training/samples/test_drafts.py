@@ -30,6 +30,12 @@ def test_lengths_of_prompts_are_rounded_up(trained: Checkpoint, task: Task) -> N
     assert draft.targets.letters.any()
 
 
+@pytest.mark.parametrize("task", ["pairs", "words", "crowded"])
+def test_texts_are_of_the_kind_that_is_ordered(trained: Checkpoint, task: Task) -> None:
+    draft = make_draft(DraftOrder(5, task, (8, 8), 20, "capitals"), 0, trained.tokenizer)
+    assert 2 < draft.targets.letters.max() <= 26
+
+
 @pytest.mark.slow
 def test_processes_make_the_same_drafts(trained: Checkpoint) -> None:
     workers = DraftWorkers(EMBEDDED_FOLDER, 7, processes=1)

@@ -51,3 +51,10 @@ def test_both_losses_train_every_part(trained: Checkpoint, task: Task) -> None:
     (flow + layout).backward()
     for part in (model.transformer, model.layout, model.encoder.model.language_model):
         assert any(weight.grad is not None and weight.grad.any() for weight in part.parameters())
+
+
+def test_a_new_layout_head_can_learn_alone(trained: Checkpoint) -> None:
+    model = load_grown(EMBEDDED_FOLDER, trained.tokenizer, 6)
+    batch_losses(model, batch(trained, "words"), head_alone=True)[1].backward()
+    assert any(weight.grad is not None and weight.grad.any() for weight in model.layout.parameters())
+    assert all(weight.grad is None for weight in model.transformer.parameters())

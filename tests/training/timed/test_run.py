@@ -2,19 +2,31 @@
 
 import json
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
-from pipelines.catalog.catalog import EMBEDDED_FOLDER
+from pipelines.catalog.catalog import EMBEDDED_FOLDER, trained_area
 from pipelines.catalog.vocabulary import load_vocabulary
 from pipelines.models.checkpoint import Checkpoint
 from pipelines.models.loading.loader import load
 from training.__main__ import copy_checkpoint
 from training.timed import run as timed
-from training.timed.run import LOG, RUN, SNAPSHOTS, TimedBudget, TimedRun, keep_snapshot, load_grown, train_timed
+from training.timed.run import (
+    LOG,
+    RUN,
+    SNAPSHOTS,
+    TimedBudget,
+    TimedRun,
+    clock_of,
+    keep_snapshot,
+    load_grown,
+    train_timed,
+)
+from training.timed.timetable import World
 
 CPU = torch.device("cpu")
 
@@ -30,6 +42,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(timed, "_CPU_TOKENS", 400)
     copy_checkpoint(EMBEDDED_FOLDER, tmp_path / "run")
     return tmp_path / "run"
+
+
+def test_the_clock_of_a_cpu_stands_still_while_the_program_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "process_time", lambda: 8.0)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    assert (clock_of("cpu")(), clock_of("cuda")) == (4.0, time.monotonic)
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -75,6 +93,14 @@ def test_a_run_that_is_resumed_is_the_same_run(folder: Path, tmp_path: Path) -> 
     before = weights(folder)
     train_timed(CPU, folder, whole, 0, ticking())  # its time is over
     assert all(torch.equal(before[name], value) for name, value in weights(folder).items())
+
+
+def test_a_run_in_the_first_world_says_so(folder: Path) -> None:
+    budget = TimedBudget(1 / 6, layers=6, world=World("capitals", 128), rate=0.3)
+    train_timed(CPU, folder, budget, 0, ticking())
+    assert trained_area(folder) == 128 * 128
+    assert load_vocabulary(folder / "vocabulary.toml").unknown('the word "HELLO"') == ()
+    assert load_vocabulary(folder / "vocabulary.toml").unknown('the word "日月"')
 
 
 def test_without_a_compiler_the_run_says_so_and_goes_on(
