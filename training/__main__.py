@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from pipelines.catalog.catalog import EDGES, EMBEDDED_FOLDER, OUTLINES
-from training.timed.run import TimedBudget, train_timed
+from training.timed.run import CURVE, TimedBudget, train_timed
 from training.timed.timetable import World
 from training.trainers.controlnet import ControlNetBudget, train_controlnet
 from training.trainers.joint import PROGRESS, JointBudget, copy_weights, train_joint, trained_steps
@@ -70,6 +70,9 @@ def train_minutes(folder: Path, arguments: argparse.Namespace) -> None:
     train_timed(torch.device(device), folder, budget, arguments.seed)
     if arguments.install:
         copy_weights(folder, EMBEDDED_FOLDER)
+        (EMBEDDED_FOLDER / CURVE).unlink(missing_ok=True)  # of other weights
+        if (folder / CURVE).is_file():
+            shutil.copy(folder / CURVE, EMBEDDED_FOLDER / CURVE)
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ from pipelines.models.checkpoint import Checkpoint
 from pipelines.models.loading.loader import load
 from training import __main__ as module
 from training.__main__ import copy_checkpoint, main
+from training.timed.run import CURVE
 from training.trainers.joint import PARTS, PROGRESS, trained_steps
 from training.trainers.lora import LAYERS
 
@@ -101,6 +102,21 @@ def test_a_timed_run_that_is_installed_again_keeps_the_adapters(
     main()
     assert (shipped / OUTLINES).read_bytes() == b"trained anew"
     assert trained_steps(shipped) == 9
+
+
+def test_the_curve_of_a_run_is_installed_with_it_and_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shipped, run = tmp_path / "shipped", tmp_path / "run"
+    copy_checkpoint(EMBEDDED_FOLDER, shipped)
+    copy_checkpoint(EMBEDDED_FOLDER, run)
+    monkeypatch.setattr(module, "EMBEDDED_FOLDER", shipped)
+    monkeypatch.setattr(module, "train_timed", lambda *_: None)
+    monkeypatch.setattr("sys.argv", ["training", "--folder", str(run), "--minutes", "1", "--install"])
+    (run / CURVE).write_text("[]")
+    main()
+    assert (shipped / CURVE).read_text() == "[]"
+    (run / CURVE).unlink()
+    main()
+    assert not (shipped / CURVE).exists()
 
 
 @pytest.mark.slow

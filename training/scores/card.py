@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.catalog.catalog import EMBEDDED_FOLDER
+from training.timed.run import CURVE
 
 _BETWEEN = re.compile(r"(?<=<!-- scores -->\n).*?(?=<!-- /scores -->)", re.DOTALL)
 _RATIOS = ("mean IoU", "overlap", "overlap without it")
@@ -42,7 +43,7 @@ def write_card(folder: Path) -> None:
     if not _BETWEEN.search(text):
         raise ValueError(f"{card} has no <!-- scores --> and <!-- /scores -->")
     scores = json.loads((folder / "scores.json").read_text(encoding="utf-8"))
-    points = folder / "curve.json"
+    points = folder / CURVE
     curve = json.loads(points.read_text(encoding="utf-8")) if points.is_file() else []
     section = card_section(scores, curve)
     card.write_text(_BETWEEN.sub(lambda _: section, text), encoding="utf-8")

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from pipelines.catalog.catalog import EMBEDDED_FOLDER, trained_area
+from pipelines.catalog.catalog import trained_area
 from pipelines.models.loading.loader import load
 from training.scores.evaluate import (
     Renderer,
@@ -22,7 +22,7 @@ from training.scores.evaluate import (
     score_single,
     score_words,
 )
-from training.timed.run import SNAPSHOTS
+from training.timed.run import CURVE, SNAPSHOTS
 
 _COUNT = 12
 
@@ -55,10 +55,10 @@ def main() -> None:
         prog="python -m training.scores.curve", description=(__doc__ or "").splitlines()[0]
     )
     parser.add_argument("--run", type=Path, required=True, help="the folder of a training with --minutes")
-    parser.add_argument("--out", type=Path, default=EMBEDDED_FOLDER / "curve.json")
+    parser.add_argument("--out", type=Path, help="default: curve.json in that folder, which --install takes along")
     parser.add_argument("--count", type=int, default=_COUNT, help="held-out prompts for each score")
     options = parser.parse_args()
-    score_snapshots(options.run, options.out, options.count)
+    score_snapshots(options.run, options.out or options.run / CURVE, options.count)
 
 
 if __name__ == "__main__":

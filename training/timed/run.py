@@ -33,6 +33,7 @@ from training.trainers.vae import save_atomically
 RUN = "timed-run.pt"
 LOG = "timed-log.jsonl"  # the losses over time, one line for each save
 SNAPSHOTS = "snapshots"  # a checkpoint for each fifth of the time, to draw curves of scores
+CURVE = "curve.json"  # their scores
 _AVERAGED = 500  # steps of the tail
 # Steps after the start: the optimisers know no gradients yet. The layout head is new too, so it learns alone: its first
 # loss would undo what the blocks have learnt.
