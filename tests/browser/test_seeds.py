@@ -1,5 +1,9 @@
 """Seeds of 63 bits, which a number of JavaScript cannot hold."""
 
+import json
+import shutil
+import subprocess
+
 import pytest
 from playwright.sync_api import Page, expect
 
@@ -30,6 +34,24 @@ def test_a_long_seed_is_sent_and_shown_with_all_its_digits(make: Page, server: L
     for name in ("curl", "Python", "JSON"):
         make.get_by_role("dialog").get_by_role("button", name=name, exact=True).click()
         expect(make.locator("dialog pre")).to_contain_text(f'"seed": {SEED}')
+
+
+def test_a_long_seed_is_copied_for_javascript_with_all_its_digits(make: Page, server: LiveServer) -> None:
+    make.goto(f"{server.url}/#/make?seed={SEED}")
+    fill_small(make, steps=1)
+    make.get_by_label("Prompt", exact=True).fill(f'a circle, "seed":"{SEED}"')
+    make.get_by_role("button", name="Copy as").click()
+    make.get_by_role("dialog").get_by_role("button", name="JavaScript", exact=True).click()
+    node = shutil.which("node")
+    assert node is not None
+    program = make.locator("dialog pre").inner_text()
+    printed = subprocess.run(
+        [node, "--input-type=module", "--eval", program], capture_output=True, text=True, check=True
+    ).stdout
+    uuid = printed.strip().rsplit("/", 1)[1].split(".")[0]
+    request = make.request.get(f"{server.api}/receipts/{uuid}").text()
+    assert json.loads(request)["receipt"]["request"]["seed"] == int(SEED)
+    assert json.loads(request)["receipt"]["request"]["prompt"] == f'a circle, "seed":"{SEED}"'
 
 
 def test_a_prompt_about_a_seed_stays_as_it_is(make: Page) -> None:

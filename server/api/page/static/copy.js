@@ -2,7 +2,7 @@
 
 import { address, getKey, newUUID } from "./api.js";
 import { h, icon, replace } from "./dom.js";
-import { withNumbers } from "./exact.js";
+import { SEED_AS_TEXT, withNumbers } from "./exact.js";
 import { t } from "./i18n.js";
 import { copyText } from "./messages.js";
 
@@ -10,13 +10,13 @@ const KEY = "RUNWARE_API_KEY";
 const FRESH_UUID = "'$(cat /proc/sys/kernel/random/uuid 2>/dev/null || uuidgen)'";
 
 /** The ways of writing a task, by the name that their tab has. */
-const WRITERS = { curl, Python: python, JavaScript: javascript, JSON: json };
+const WRITERS = { curl: exactly(curl), Python: exactly(python), JavaScript: javascript, JSON: exactly(json) };
 
 /** Show a task in each way, with a button that copies it. */
 export function openCopyDialog(task) {
   const code = h("pre", { tabindex: 0 });
   let chosen = "curl";
-  const written = (name) => withNumbers(WRITERS[name](task));
+  const written = (name) => WRITERS[name](task);
   const tabs = Object.keys(WRITERS).map((name) => h("button", { type: "button", onclick: () => show(name) }, name));
   const show = (name) => {
     chosen = name;
@@ -34,6 +34,11 @@ export function openCopyDialog(task) {
   show("curl");
   document.body.append(dialog);
   dialog.showModal();
+}
+
+/** A writer whose program keeps all digits of a number. */
+function exactly(write) {
+  return (task) => withNumbers(write(task));
 }
 
 /** The shell quotes the task with ', so one within it ends the quotation, stands alone, and begins it again. */
@@ -62,14 +67,16 @@ asyncio.run(main())
 `;
 }
 
+/** A number of JavaScript loses digits of a long seed. So the seed stays a text there, up to the JSON. */
 function javascript(task) {
   const body = JSON.stringify({ taskType: "imageInference", ...task }, null, 2);
+  const longSeed = typeof task.seed === "string" ? `.replace(${SEED_AS_TEXT}, '"seed":$1$2')` : "";
   const key = getKey() ? `, Authorization: \`Bearer \${process.env.${KEY}}\`` : "";
   return `const task = ${body};
 const response = await fetch("${address("v1")}", {
   method: "POST",
   headers: { "Content-Type": "application/json"${key} },
-  body: JSON.stringify([{ ...task, taskUUID: crypto.randomUUID() }]),
+  body: JSON.stringify([{ ...task, taskUUID: crypto.randomUUID() }])${longSeed},
 });
 const { data, errors } = await response.json();
 if (errors) throw new Error(errors[0].message);
