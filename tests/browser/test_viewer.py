@@ -173,10 +173,7 @@ def test_another_browser_opens_the_same_from_the_address(edited: Page, browser: 
     context.close()
 
 
-def test_another_page_of_the_key_knows_what_an_edit_began_with(
-    page: Page, console: Console, server: LiveServer
-) -> None:
-    console.allow("status of 404")  # the task has the name of the picture before, and not its type
+def test_another_page_of_the_key_knows_what_an_edit_began_with(page: Page, server: LiveServer) -> None:
     before = render(server).split(".")[0]
     inputs = {"referenceImages": [before]}
     file = render(server, model="runware:108@20", positivePrompt="make the large red circle blue", inputs=inputs)
@@ -187,8 +184,7 @@ def test_another_page_of_the_key_knows_what_an_edit_began_with(
     expect(page.locator("[data-path='inputs.referenceImages'] .slot")).to_have_count(1)
 
 
-def test_the_difference_says_its_scale(make: Page, console: Console, server: LiveServer, file: str) -> None:
-    console.allow("status of 404")  # a link has the name of the picture before, and not its type
+def test_the_difference_says_its_scale(make: Page, server: LiveServer, file: str) -> None:
     look(make, server, file, f"&before={file.split('.')[0]}&mode=difference")
     expect(make.locator(".legend")).to_contain_text("full brightness is 17 of 255 or more")
     expect(make.locator(".legend")).to_contain_text("The largest is 0, the mean 0.")

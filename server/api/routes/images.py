@@ -1,5 +1,7 @@
 """`GET /image/<uuid>.<ext>`: finished and uploaded images, without a key, until they expire.
 
+`GET /image/<uuid>` leads there, for those who know the UUID alone.
+
 The UUID is the secret, as in the vendor's URLs; browsers and SDKs fetch them with no credentials.
 """
 
@@ -8,7 +10,7 @@ import time
 from pathlib import PurePosixPath
 
 from fastapi import APIRouter
-from starlette.responses import FileResponse, Response
+from starlette.responses import FileResponse, RedirectResponse, Response
 
 from server.api.urls.image_urls import IMAGE_ROUTE
 from server.errors import NotFound
@@ -23,7 +25,12 @@ def router(media: MediaStore) -> APIRouter:
     async def image(name: str) -> Response:
         found = await media.get(PurePosixPath(name).stem, owner=None)
         # What clients sent along with a task is theirs, not to be published.
-        if found is None or found.kind == "input" or found.path.suffix != PurePosixPath(name).suffix:
+        if found is None or found.kind == "input":
+            raise _unknown_image()
+        extension = PurePosixPath(name).suffix
+        if not extension:
+            return RedirectResponse(found.path.name)
+        if extension != found.path.suffix:
             raise _unknown_image()
         try:  # the file may have been deleted since its row was read
             stat = await asyncio.to_thread(found.path.stat)

@@ -1,6 +1,6 @@
 // Pictures that a draft names by their UUID: taking them in from files, the clipboard and other pages, and showing them.
 
-import { address, checkPicture, dataUri, sendTask } from "./api.js";
+import { address, checkPicture, dataUri, imageAddress, imageFile, request, sendTask } from "./api.js";
 import { h } from "./dom.js";
 import { loadInfo } from "./info.js";
 
@@ -24,7 +24,7 @@ export const brings = (transfer) => transfer.types.includes("Files") || transfer
 export async function takePicture(source) {
   if (typeof source === "string") {
     const uuid = ownImage(source);
-    return uuid ?? remember(await upload(source), new URL(source).pathname.split("/").at(-1));
+    return uuid ?? remember(await upload(source), imageFile(source));
   }
   const { limits } = await loadInfo();
   checkPicture(source, source.name ?? "", limits.bodyBytes);
@@ -39,7 +39,7 @@ function ownImage(url) {
 
 /** Note where an image of a result is, so that it can be shown at once. */
 export function remember(item, name = "") {
-  known.set(item.imageUUID, { name, file: new URL(item.imageURL).pathname.split("/").at(-1) });
+  known.set(item.imageUUID, { name, file: imageFile(item.imageURL) });
   sessionStorage.setItem(STORED, JSON.stringify([...known].slice(-MOST_KEPT)));
   return item.imageUUID;
 }
@@ -47,15 +47,20 @@ export function remember(item, name = "") {
 /** The name that a picture's file had. */
 export const nameOf = (uuid) => known.get(uuid)?.name ?? "";
 
-/** A picture of the draft. Of one that came with a link only the UUID is known, so each type is tried. */
+/** A picture of the draft. Of one that came with a link only the UUID is known, so the server is asked for the rest. */
 export function thumbnail(uuid, alt) {
-  const files = known.has(uuid) ? [known.get(uuid).file] : ["png", "jpg", "webp"].map((type) => `${uuid}.${type}`);
-  const image = h("img", { alt, src: address(`image/${files.shift()}`), draggable: false });
-  image.addEventListener("error", () => {
-    if (files.length) image.src = address(`image/${files.shift()}`);
-    else image.classList.add("gone");
-  });
+  const file = known.get(uuid)?.file;
+  const image = h("img", { alt, src: file && imageAddress(file), draggable: false });
+  image.addEventListener("error", () => image.classList.add("gone"));
+  if (!file) findFile(uuid).then((url) => (image.src = url)).catch(() => image.dispatchEvent(new Event("error")));
   return image;
+}
+
+/** The address of the file of a picture, noted for the next time. */
+async function findFile(uuid) {
+  const { url } = await request(`image/${uuid}`, { method: "HEAD" });
+  remember({ imageUUID: uuid, imageURL: url });
+  return url;
 }
 
 /** A picture once it is there. Of one that has expired, the width and the height are 0. */
@@ -63,7 +68,7 @@ export async function loadPicture(uuid, alt = "") {
   const image = thumbnail(uuid, alt);
   await new Promise((resolve) => {
     image.addEventListener("load", resolve, { once: true });
-    image.addEventListener("error", () => image.classList.contains("gone") && resolve());
+    image.addEventListener("error", resolve, { once: true });
   });
   return image;
 }

@@ -43,9 +43,18 @@ def test_what_a_client_sent_along_is_not_published(client: TestClient, worker: F
     kept = worker.jobs[0].request.references[0].path
     assert kept.exists()
     assert client.get(f"/image/{kept.name}").status_code == 404
+    assert client.get(f"/image/{kept.stem}").status_code == 404
 
 
 def test_another_extension_is_another_image(client: TestClient) -> None:
     (item,) = post(client, new_task()).json()["data"]
     assert client.get(item["imageURL"].replace(".jpg", ".png")).status_code == 404
     assert client.head(item["imageURL"]).status_code == 200
+
+
+def test_a_uuid_alone_leads_to_the_image(client: TestClient) -> None:
+    (item,) = post(client, new_task()).json()["data"]
+    found = client.get(f"/image/{item['imageUUID']}")
+    assert [one.status_code for one in found.history] == [307]
+    assert str(found.url) == item["imageURL"]
+    assert found.content == client.get(item["imageURL"]).content
