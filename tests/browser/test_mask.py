@@ -195,3 +195,23 @@ def test_a_cancelled_drawing_changes_nothing(seeded: Page) -> None:
     expect(seeded.get_by_role("dialog")).to_have_count(0)
     expect(seeded.locator(f"{MASK} .slot")).to_have_count(0)
     expect(seeded.get_by_role("button", name="Draw a mask")).to_be_focused()
+
+
+def test_esc_asks_before_marks_are_lost(seeded: Page) -> None:
+    open_editor(seeded)
+    seeded.keyboard.press("Escape")
+    expect(seeded.get_by_role("dialog")).to_have_count(0)
+    stage = open_editor(seeded)
+    drag(seeded, stage, (60, 60), (90, 60))
+    question = seeded.get_by_role("alertdialog")
+    for _ in range(3):
+        seeded.keyboard.press("Escape")
+        expect(question).to_be_visible()
+        seeded.keyboard.press("Escape")
+        expect(question).to_have_count(0)
+        expect(stage).to_be_focused()
+    assert share(seeded) > 0
+    seeded.keyboard.press("Escape")
+    question.get_by_role("button", name="Discard").click()
+    expect(seeded.get_by_role("dialog")).to_have_count(0)
+    expect(seeded.locator(f"{MASK} .slot")).to_have_count(0)

@@ -4,6 +4,7 @@ import { h, icon, replace } from "../dom.js";
 import { completeTask } from "../drafts.js";
 import { field, numberInput } from "../form/controls.js";
 import { number, t } from "../i18n.js";
+import { ask } from "../messages.js";
 import { loadPicture } from "../pictures.js";
 import { getDraft, member, onDraft } from "../state.js";
 import { createPainting } from "./painting.js";
@@ -123,7 +124,14 @@ function openEditor(picture, earlier, resolve) {
   stage.addEventListener("keyup", (event) => event.key === " " && end());
   size.addEventListener("input", () => moveTo(at));
 
+  /** Esc and the back gesture may be a slip, so marks are not discarded without a question. */
+  const leave = async (event) => {
+    event.preventDefault();
+    const discards = !painting.canUndo() || (await ask({ title: t("mask.discard"), text: t("mask.discardText"), action: t("mask.discardAction") }));
+    if (discards) dialog.close("");
+  };
   const shortcuts = (event) => {
+    if (event.key === "Escape") leave(event);
     if (!(event.ctrlKey || event.metaKey) || event.target.matches("input[type=number]")) return;
     const key = event.key.toLowerCase();
     if (key !== "z" && key !== "y") return;
@@ -146,7 +154,7 @@ function openEditor(picture, earlier, resolve) {
     h("div", { class: "row mask-tools" }, tools, h("label", { class: "row size" }, t("mask.size"), size), h("div", { class: "row chips" }, undo, redo, button(t("mask.invert"), null, painting.invert), button(t("mask.clear"), null, painting.clear))),
     h("div", { class: "row mask-end" }, field(t("pictures.margin"), margin.element), h("div", { class: "actions" }, h("button", { type: "button", onclick: () => dialog.close("") }, t("shell.cancel")), use)),
   );
-  const dialog = h("dialog", { class: "mask", "aria-labelledby": "mask-title", onclose: ended, onkeydown: shortcuts }, form);
+  const dialog = h("dialog", { class: "mask", "aria-labelledby": "mask-title", onclose: ended, oncancel: leave, onkeydown: shortcuts }, form);
   const stop = onDraft(() => show());
   choose(false);
   show();
