@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 
 from benchmarks.step_caches.similarity import compare
 from tests.browser.conftest import Console
-from tests.browser.forms import PROMPT
+from tests.browser.forms import PROMPT, render
 from tests.live import LiveServer
 
 pytestmark = pytest.mark.browser
@@ -102,6 +102,28 @@ def test_a_setting_fills_the_form(bench: Page) -> None:
     expect(bench.get_by_label("Steps", exact=True)).to_have_value("12")
     expect(bench.get_by_label("Cache", exact=True)).to_have_value("teaCache")
     expect(bench.get_by_label("Width")).to_have_value("128")
+
+
+def test_a_point_is_chosen_by_a_press_beside_it(page: Page, server: LiveServer) -> None:
+    file = render(server, steps=1)
+    done = {"kind": "measured", "round": 0, "prompt": 0, "state": "done", "steps": 8, "reused": 0}
+    image = {"imageUUID": file.split(".")[0], "imageURL": f"{server.url}/image/{file}"}
+    reference = {**done, **image, "setting": "reference", "change": {}, "seconds": 2}
+    fewer = {**done, **image, "setting": "steps 4", "change": {"steps": 4}, "seconds": 1}
+    run = {
+        "common": {"model": "runware:108@1", "width": 128, "height": 128, "steps": 8, "CFGScale": 1, "seed": 1},
+        "prompts": [PROMPT],
+        "settings": [{"name": "steps 4", "family": "steps", "change": {"steps": 4}}],
+        "tasks": [reference, {**fewer, "likeness": {"ssim": 0.9, "psnr": 30}}],
+    } | {"rounds": 1, "created": 1, "state": "done"}
+    page.goto(f"{server.url}/#/benchmark")
+    page.evaluate("run => localStorage.setItem('ownware.benchmark', JSON.stringify(run))", run)
+    page.reload()
+    page.locator(".front .reach").click(position={"x": 3, "y": 14})
+    expect(page.locator(".front .setting")).to_have_attribute("aria-pressed", "true")
+    row = page.locator("tr.chosen")
+    expect(row).to_contain_text("4 steps")
+    expect(row).to_have_css("position", "static")  # the bar of the gallery has this class too
 
 
 def test_it_is_stopped_and_goes_on(bench: Page) -> None:
