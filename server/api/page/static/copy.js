@@ -1,7 +1,7 @@
 // A task as a program would send it: curl, Python, JavaScript, JSON. The dialog copies it.
 
 import { address, getKey, newUUID } from "./api.js";
-import { h, icon, replace } from "./dom.js";
+import { h, icon, iconButton, replace, showDialog } from "./dom.js";
 import { SEED_AS_TEXT, withNumbers } from "./exact.js";
 import { t } from "./i18n.js";
 import { copyText } from "./messages.js";
@@ -25,15 +25,14 @@ export function openCopyDialog(task) {
   };
   const dialog = h(
     "dialog",
-    { class: "copy", "aria-label": t("copy.title"), onclose: () => dialog.remove() },
-    h("div", { class: "row" }, h("h2", { class: "grow" }, t("copy.title")), h("button", { type: "button", class: "quiet square", "aria-label": t("shell.dismiss"), onclick: () => dialog.close() }, icon("close"))),
+    { class: "copy", "aria-label": t("copy.title") },
+    h("div", { class: "row" }, h("h2", { class: "grow" }, t("copy.title")), iconButton("close", t("shell.dismiss"), () => dialog.close())),
     h("div", { class: "row", role: "group", "aria-label": t("copy.as") }, tabs),
     code,
     h("div", { class: "actions" }, h("button", { type: "button", class: "primary", onclick: () => copyText(written(chosen)) }, icon("copy"), t("copy.copy"))),
   );
   show("curl");
-  document.body.append(dialog);
-  dialog.showModal();
+  showDialog(dialog);
 }
 
 /** A writer whose program keeps all digits of a number. */

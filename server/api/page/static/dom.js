@@ -29,6 +29,24 @@ export function keepFocus(container, render) {
   if (name) container.querySelector(`[data-focus="${CSS.escape(name)}"]`)?.focus();
 }
 
+/** A button of an icon. Its label is said, and shown as its title. */
+export function iconButton(name, label, onclick) {
+  return h("button", { type: "button", class: "quiet square", "aria-label": label, title: label, onclick }, icon(name));
+}
+
+/** A picture as a link to its file, which `open()` shows in the page. With a key held down, a tab shows it, as everywhere. */
+export function pictureLink(href, open, picture) {
+  const isPlain = (event) => !(event.ctrlKey || event.metaKey || event.shiftKey || event.altKey);
+  return h("a", { href, target: "_blank", onclick: (event) => isPlain(event) && (event.preventDefault(), open()) }, picture);
+}
+
+/** Show a dialog. It leaves the page when it is closed. */
+export function showDialog(dialog) {
+  dialog.addEventListener("close", () => dialog.remove());
+  document.body.append(dialog);
+  dialog.showModal();
+}
+
 /** An icon of the set below, drawn with strokes in the color of the text. */
 export function icon(name) {
   return svg("svg", { class: "icon", viewBox: "0 0 16 16", "aria-hidden": "true" }, svg("path", { d: ICONS[name] }));

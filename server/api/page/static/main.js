@@ -2,7 +2,7 @@
 
 import { getKey, isConnected, onApi, setKey } from "./api.js";
 import { resume } from "./benchmark/runner.js";
-import { h, icon, replace } from "./dom.js";
+import { h, iconButton, replace, showDialog } from "./dom.js";
 import { LANGUAGES, currentLanguage, onLanguage, setLanguage, t } from "./i18n.js";
 import { writeAddress } from "./state.js";
 import { resumeTasks } from "./tasks.js";
@@ -52,13 +52,11 @@ function showTools() {
   replace(
     element("tools"),
     h("button", { class: "quiet", lang: other, title: t("shell.language"), onclick: () => setLanguage(other) }, LANGUAGES[other]),
-    tool(dark ? "sun" : "moon", t(dark ? "shell.light" : "shell.dark"), () => setTheme(dark ? "light" : "dark")),
-    tool("key", t("shell.key"), () => askForKey(false)),
+    iconButton(dark ? "sun" : "moon", t(dark ? "shell.light" : "shell.dark"), () => setTheme(dark ? "light" : "dark")),
+    iconButton("key", t("shell.key"), () => askForKey(false)),
   );
   element("skip").textContent = t("shell.skip");
 }
-
-const tool = (name, label, onclick) => h("button", { class: "quiet square", "aria-label": label, title: label, onclick }, icon(name));
 
 const isDark = () =>
   (document.documentElement.dataset.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
@@ -88,9 +86,8 @@ function askForKey(refused) {
     h("label", { class: "check" }, remember, t("key.keep")),
     h("div", { class: "actions" }, h("button", { type: "button", onclick: () => dialog.close() }, t("shell.cancel")), h("button", { class: "primary" }, t("key.save"))),
   );
-  const dialog = h("dialog", { class: "key", "aria-labelledby": "key-title", onclose: () => dialog.remove() }, form);
-  document.body.append(dialog);
-  dialog.showModal();
+  const dialog = h("dialog", { class: "key", "aria-labelledby": "key-title" }, form);
+  showDialog(dialog);
   input.select();
 }
 

@@ -1,7 +1,7 @@
 // Tells the user something: a toast that stays until it is dismissed or read, and a sentence for screen readers.
 
 import { describe } from "./api.js";
-import { h, icon } from "./dom.js";
+import { h, iconButton, showDialog } from "./dom.js";
 import { t } from "./i18n.js";
 
 const TOAST_MILLISECONDS = 8000;
@@ -32,10 +32,9 @@ export function ask({ title, text, action }) {
       h("p", { id: "ask-text" }, text),
       h("div", { class: "actions" }, h("button", { value: "", autofocus: true }, t("shell.cancel")), h("button", { class: "primary danger", value: "yes" }, action)),
     );
-    const closed = () => (dialog.remove(), resolve(dialog.returnValue === "yes"));
+    const closed = () => resolve(dialog.returnValue === "yes");
     const dialog = h("dialog", { role: "alertdialog", "aria-labelledby": "ask-title", "aria-describedby": "ask-text", onclose: closed }, form);
-    document.body.append(dialog);
-    dialog.showModal();
+    showDialog(dialog);
   });
 }
 
@@ -56,9 +55,7 @@ function copySelected(text) {
 }
 
 function toast(text, kind) {
-  const close = () => shown.remove();
-  const dismiss = h("button", { class: "quiet square", "aria-label": t("shell.dismiss"), onclick: close }, icon("close"));
-  const shown = h("div", { class: `toast ${kind}` }, h("span", {}, text), dismiss);
+  const shown = h("div", { class: `toast ${kind}` }, h("span", {}, text), iconButton("close", t("shell.dismiss"), () => shown.remove()));
   document.getElementById("toasts").append(shown);
   return shown;
 }

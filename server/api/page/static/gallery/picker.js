@@ -1,7 +1,7 @@
 // A dialog with the pictures of the gallery, of which one is chosen.
 
 import { imageAddress } from "../api.js";
-import { h, icon } from "../dom.js";
+import { h, iconButton, showDialog } from "../dom.js";
 import { t } from "../i18n.js";
 import { imageFilters } from "./filters.js";
 import { imageGrid } from "./grid.js";
@@ -17,11 +17,10 @@ export function pickImage() {
     };
     const grid = imageGrid({ tile, filter: {}, root: scroll });
     const filters = imageFilters({}, (changed) => grid.setFilter(changed));
-    const close = h("button", { type: "button", class: "quiet square", "aria-label": t("shell.cancel"), title: t("shell.cancel"), onclick: () => dialog.close() }, icon("close"));
-    const ended = () => (filters.close(), grid.close(), dialog.remove(), resolve(picked));
+    const close = iconButton("close", t("shell.cancel"), () => dialog.close());
+    const ended = () => (filters.close(), grid.close(), resolve(picked));
     scroll.append(grid.element);
     const dialog = h("dialog", { class: "picker", "aria-labelledby": "picker-title", onclose: ended }, h("div", { class: "stack tight head" }, h("div", { class: "row" }, h("h2", { class: "grow", id: "picker-title" }, t("gallery.pickTitle")), close), filters.element), scroll);
-    document.body.append(dialog);
-    dialog.showModal();
+    showDialog(dialog);
   });
 }

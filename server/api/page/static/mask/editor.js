@@ -1,6 +1,6 @@
 // The dialog that draws a mask over the picture to start from: by mouse, touch, pen and keys.
 
-import { h, icon, replace } from "../dom.js";
+import { h, icon, replace, showDialog } from "../dom.js";
 import { completeTask } from "../drafts.js";
 import { field, numberInput } from "../form/controls.js";
 import { number, t } from "../i18n.js";
@@ -142,7 +142,6 @@ function openEditor(picture, earlier, resolve) {
   };
   const ended = async () => {
     stop();
-    dialog.remove();
     resolve(dialog.returnValue === "use" ? new File([await painting.toBlob()], t("mask.file"), { type: "image/png" }) : null);
   };
   const form = h(
@@ -158,7 +157,6 @@ function openEditor(picture, earlier, resolve) {
   const stop = onDraft(() => show());
   choose(false);
   show();
-  document.body.append(dialog);
-  dialog.showModal();
+  showDialog(dialog);
   stage.focus();
 }

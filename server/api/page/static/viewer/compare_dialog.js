@@ -2,7 +2,7 @@
 // or itself with other settings.
 
 import { imageAddress, imageFile } from "../api.js";
-import { h, icon } from "../dom.js";
+import { h, iconButton, showDialog } from "../dom.js";
 import { completeTask } from "../drafts.js";
 import { CACHES } from "../form/caches.js";
 import { field } from "../form/controls.js";
@@ -10,7 +10,6 @@ import { loadSchedulers } from "../form/output.js";
 import { pickImage } from "../gallery/picker.js";
 import { t } from "../i18n.js";
 import { loadInfo } from "../info.js";
-import { showError } from "../messages.js";
 import { allPictures, runTask } from "../tasks.js";
 import { settingsOf } from "./actions.js";
 
@@ -28,13 +27,12 @@ export async function openCompareDialog(shown, { pick, sent }) {
   const others = allPictures().filter(({ file }) => file !== shown.file);
   const dialog = h(
     "dialog",
-    { class: "compare stack", "aria-labelledby": "compare-title", onclose: () => dialog.remove() },
-    h("div", { class: "row" }, h("h2", { id: "compare-title", class: "grow" }, t("compare.with")), h("button", { type: "button", class: "quiet square", "aria-label": t("shell.dismiss"), onclick: close }, icon("close"))),
+    { class: "compare stack", "aria-labelledby": "compare-title" },
+    h("div", { class: "row" }, h("h2", { id: "compare-title", class: "grow" }, t("compare.with")), iconButton("close", t("shell.dismiss"), close)),
     h("section", { class: "stack tight" }, h("div", { class: "row" }, h("h3", { class: "grow" }, t("compare.picture")), h("button", { type: "button", onclick: pickFromGallery }, t("gallery.pick"))), others.length ? pictureGrid(others, (file) => (close(), pick(file))) : h("p", { class: "muted small" }, t("compare.noPicture"))),
     settings && h("section", { class: "stack tight" }, h("h3", {}, t("compare.settings")), settings.missing ? h("p", { class: "muted small" }, t("compare.missing")) : settingsForm(settings.draft, schedulers, (draft) => (close(), sent(runTask(completeTask(draft)))))),
   );
-  document.body.append(dialog);
-  dialog.showModal();
+  showDialog(dialog);
 }
 
 function pictureGrid(others, pick) {

@@ -1,7 +1,7 @@
 // The gallery: all finished pictures of this key, to be found, chosen, downloaded, edited and deleted.
 
 import { deleteImage, imageAddress, imageFile, onApi } from "../api.js";
-import { h, icon, replace } from "../dom.js";
+import { h, icon, pictureLink, replace } from "../dom.js";
 import { addReferences, editPictures } from "../drafts.js";
 import { download } from "../gallery/download.js";
 import { imageFilters } from "../gallery/filters.js";
@@ -51,7 +51,7 @@ export function galleryView(container, parameters) {
     picture.addEventListener("error", () => element.classList.add("gone"));
     const box = h("input", { type: "checkbox", "aria-label": t("gallery.choose", { prompt: image.prompt, seed: image.seed }), checked: chosen.has(image.imageUUID) });
     box.addEventListener("click", (event) => chooseOne(image, box.checked, event.shiftKey));
-    const link = h("a", { href: address, target: "_blank", onclick: (event) => isPlain(event) && (event.preventDefault(), open(image)) }, picture);
+    const link = pictureLink(address, () => open(image), picture);
     const line = (text, className) => h("p", { class: `small ${className}`, title: text }, text);
     const element = h("li", { class: "tile", dataset: { image: image.imageUUID } }, link, box, line(image.prompt || t("gallery.noPrompt"), ""), line(aboutOf(image), "muted about"), line(timeOf(image), "muted"));
     return element;
@@ -156,9 +156,6 @@ export function galleryView(container, parameters) {
     grid.close();
   };
 }
-
-/** With a key held down, a click opens the file in a tab, as everywhere. */
-const isPlain = (event) => !(event.ctrlKey || event.metaKey || event.shiftKey || event.altKey);
 
 const addressOf = (filter) => `#/gallery${Object.keys(filter).length ? `?${new URLSearchParams(filter)}` : ""}`;
 

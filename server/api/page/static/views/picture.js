@@ -1,7 +1,7 @@
 // The view of one picture: large, beside the one it began with or another one, with its receipt, and what can be done.
 
 import { imageFile } from "../api.js";
-import { h, icon, keepFocus, replace } from "../dom.js";
+import { h, iconButton, keepFocus, replace } from "../dom.js";
 import { number, t } from "../i18n.js";
 import { loadInfo, onInfo } from "../info.js";
 import { showError } from "../messages.js";
@@ -48,19 +48,19 @@ export function pictureView(container, parameters) {
   const percent = h("output", { class: "number small" });
   const stage = createStage({ onView: (view) => (percent.textContent = `${number(view.percent)} %`) });
   const place = h("span", { class: "muted small place" });
-  const turns = [tool("left", t("viewer.previous"), () => turn(-1)), tool("right", t("viewer.next"), () => turn(1))];
+  const turns = [iconButton("left", t("viewer.previous"), () => turn(-1)), iconButton("right", t("viewer.next"), () => turn(1))];
   const compared = h("div", { class: "row compared" });
   const legend = h("div", { class: "legend" });
   const comparing = h("div", { hidden: true });
   const panel = h("aside", { class: "stack about", "aria-label": t("viewer.about") });
   const zoom = [
-    tool("minus", t("viewer.smaller"), () => stage.zoomBy(1 / ZOOM_STEP)),
+    iconButton("minus", t("viewer.smaller"), () => stage.zoomBy(1 / ZOOM_STEP)),
     percent,
-    tool("add", t("viewer.larger"), () => stage.zoomBy(ZOOM_STEP)),
-    tool("fit", t("viewer.fit"), () => stage.fit()),
+    iconButton("add", t("viewer.larger"), () => stage.zoomBy(ZOOM_STEP)),
+    iconButton("fit", t("viewer.fit"), () => stage.fit()),
     h("button", { type: "button", class: "quiet actual", title: t("viewer.actual"), onclick: () => stage.actual() }, "100 %"),
   ];
-  const bar = h("div", { class: "row bar-of-stage" }, h("div", { class: "row" }, turns, place), compared, h("div", { class: "row" }, zoom, tool("close", t("viewer.close"), leave)));
+  const bar = h("div", { class: "row bar-of-stage" }, h("div", { class: "row" }, turns, place), compared, h("div", { class: "row" }, zoom, iconButton("close", t("viewer.close"), leave)));
   replace(container, h("h1", { class: "unseen" }, t("nav.picture")), h("div", { class: "looking" }, bar, stage.element, legend), panel);
 
   async function load() {
@@ -244,5 +244,4 @@ export function pictureView(container, parameters) {
   };
 }
 
-const tool = (name, label, onclick) => h("button", { type: "button", class: "quiet square", "aria-label": label, title: label, onclick }, icon(name));
 const addressOf = (chosen) => `#/picture?${new URLSearchParams(chosen)}`;

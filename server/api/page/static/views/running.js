@@ -1,7 +1,7 @@
 // The tasks of this page: place in the queue, seconds left, preview, steps computed and reused, pictures, errors.
 
 import { imageAddress } from "../api.js";
-import { h, icon, replace } from "../dom.js";
+import { h, iconButton, pictureLink, replace } from "../dom.js";
 import { duration, t } from "../i18n.js";
 import { announce, showError } from "../messages.js";
 import { allTasks, cancel, forget, isOpen, onTasks, secondsLeft } from "../tasks.js";
@@ -52,7 +52,7 @@ function makeCard(entry, open) {
   const error = h("p", { class: "bad small" });
   const warnings = h("div", { class: "muted small" });
   const stop = h("button", { type: "button", onclick: () => cancel(entry).catch(showError) }, t("tasks.cancel"));
-  const remove = h("button", { type: "button", class: "quiet square", "aria-label": t("tasks.forget"), title: t("tasks.forget"), onclick: () => forget(entry) }, icon("close"));
+  const remove = iconButton("close", t("tasks.forget"), () => forget(entry));
   const element = h(
     "article",
     { class: "card panel" },
@@ -114,9 +114,6 @@ function showSteps(bar, entry) {
   bar.dataset.shown = String(letters.length);
 }
 
-/** With a key held down, a click opens the file in a tab, as everywhere. */
-const isPlain = (event) => !(event.ctrlKey || event.metaKey || event.shiftKey || event.altKey);
-
 function showPictures(container, entry, open) {
   const shown = `${entry.results.length} ${entry.preview?.length ?? 0} ${entry.preview?.slice(-40) ?? ""}`;
   if (container.dataset.shown === shown) return;
@@ -127,7 +124,7 @@ function showPictures(container, entry, open) {
     container,
     ready.map((item) => {
       const picture = h("img", { src: imageAddress(item.imageURL), alt: entry.task.positivePrompt ?? "", loading: "lazy" });
-      return h("a", { href: imageAddress(item.imageURL), target: "_blank", onclick: (event) => isPlain(event) && (event.preventDefault(), open(entry, item)) }, picture);
+      return pictureLink(picture.src, () => open(entry, item), picture);
     }),
     preview,
   );
