@@ -56,6 +56,9 @@ export const imageAddress = (url) => address(`image/${imageFile(url)}`);
 /** The name of an image's file, such as `<uuid>.jpg`. */
 export const imageFile = (url) => new URL(url, document.baseURI).pathname.split("/").at(-1);
 
+/** The UUID of an image, from its URL or from its file's name. */
+export const imageUUID = (url) => imageFile(url).split(".")[0];
+
 export const newUUID = () => {
   // `crypto.randomUUID` exists on https and localhost only, and a box at home is neither.
   const bytes = crypto.getRandomValues(new Uint8Array(16));
@@ -143,6 +146,22 @@ export async function watchTask(taskUUID, listen) {
 /** Cancel a task. Returns `cancelled`, or `ended` if it had ended by itself. */
 export async function cancelTask(taskUUID) {
   return (await getJson(`v1/tasks/${taskUUID}`, { method: "DELETE" })).status;
+}
+
+/** What `getTaskDetails` answers about a task. */
+export async function taskDetails(taskUUID) {
+  const [details] = await sendTask({ taskType: "getTaskDetails", taskUUID });
+  return details;
+}
+
+/** What `/v1/receipts` answers about an image, or null: it has expired, the receipt is forgotten, or it never had one. */
+export async function getReceipt(imageUUID) {
+  try {
+    return await getJson(`v1/receipts/${imageUUID}`);
+  } catch (error) {
+    if (error.status === 404) return null;
+    throw error;
+  }
 }
 
 /** A page of the finished images of this key. Members of the query that are empty are left out. */

@@ -1,7 +1,7 @@
 // The tasks that this page has sent: how far each one is, its pictures, its error. They survive a reload of the page
 // and a restart of the server.
 
-import { ApiError, cancelTask, describe, imageFile, newUUID, sendTask, sendTasks, submitTask, watchTask } from "./api.js";
+import { ApiError, cancelTask, describe, imageFile, newUUID, sendTasks, submitTask, taskDetails, watchTask } from "./api.js";
 
 const STORED = "ownware.tasks";
 const MOST_KEPT = 100;
@@ -179,7 +179,7 @@ function end(entry, state) {
 }
 
 async function addDetails(entry) {
-  const [details] = await sendTask({ taskType: "getTaskDetails", taskUUID: entry.taskUUID });
+  const details = await taskDetails(entry.taskUUID);
   const seconds = details.timings.render.reduce((sum, one) => sum + one, 0);
   entry.details = { seconds, timings: details.timings, warnings: details.warnings ?? [], cache: details.cache ?? [] };
   changed(entry, "details");

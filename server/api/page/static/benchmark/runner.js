@@ -1,6 +1,6 @@
 // Runs one benchmark: sends its tasks one after the other, and keeps what it has found over reloads and restarts.
 
-import { cancelTask, describe, getJson, imageAddress, newUUID, sendTask, submitTask, watchTask } from "../api.js";
+import { cancelTask, describe, imageAddress, newUUID, submitTask, taskDetails, watchTask } from "../api.js";
 import { t } from "../i18n.js";
 import { likeness, pixelsOf } from "../likeness.js";
 import { REFERENCE, tasksOf, wireTask } from "./plan.js";
@@ -95,7 +95,7 @@ async function measure(own, task) {
     if (name === "step") changed({ ...data, queued: false });
     else if (name === "queued") changed({ queued: true });
   });
-  const [details] = await sendTask({ taskType: "getTaskDetails", taskUUID: task.taskUUID });
+  const details = await taskDetails(task.taskUUID);
   if (details.state === "cancelled" && own.state !== "running") task.state = "planned";
   else if (details.state !== "done") {
     task.state = "failed";
@@ -131,9 +131,6 @@ async function compare(task, reference) {
     throw new Error(t("benchmark.expired"));
   }
 }
-
-/** The answer of `GET /v1/receipts` about a task's picture. Null when it has expired. */
-export const receiptOf = (task) => getJson(`v1/receipts/${task.imageUUID}`).catch((error) => (error.status === 404 ? null : Promise.reject(error)));
 
 /** Keep and tell. `progress` is how far the task under way is. */
 function changed(progress = null) {

@@ -1,5 +1,6 @@
 // What a benchmark has found: for each setting its speed-up and its likeness over the prompts, and the front of both.
 
+import { getReceipt } from "../api.js";
 import { REFERENCE } from "./plan.js";
 
 const median = (values) => {
@@ -56,15 +57,14 @@ export function front(scores) {
 
 /**
  * Lines of JSON as `ownware bench caches` writes them. What a browser cannot know is null: the loop alone, memory, FLIP.
- * `receiptOf(task)` is what `GET /v1/receipts` answers, or null.
  */
-export async function exportLines(run, receiptOf) {
+export async function exportLines(run) {
   const lines = [];
   for (const setting of run.settings) {
     for (const { prompt, task } of scoresOf(run, setting)?.pairs ?? []) {
       const place = run.prompts.indexOf(prompt);
       const [runs, twins] = [setting.name, REFERENCE].map((name) => byPrompt(run, name)[place].map(({ seconds }) => ({ loop: null, request: seconds, peak_mib: null, host_reads: null })));
-      lines.push(JSON.stringify(line(run, setting, prompt, task, runs, twins, await receiptOf(task))));
+      lines.push(JSON.stringify(line(run, setting, prompt, task, runs, twins, await getReceipt(task.imageUUID))));
     }
   }
   return lines.map((one) => `${one}\n`).join("");

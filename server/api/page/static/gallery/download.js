@@ -47,7 +47,8 @@ function save(href, name) {
   link.remove();
 }
 
-function saveBlob(blob, name) {
+/** Save what the page has made as a file. */
+export function saveBlob(blob, name) {
   const address = URL.createObjectURL(blob);
   save(address, name);
   setTimeout(() => URL.revokeObjectURL(address), 60_000); // the browser reads it after the click

@@ -1,6 +1,6 @@
 // What can be done with a finished picture: make it again, edit it, take its settings, download it, copy its task.
 
-import { imageFile } from "../api.js";
+import { imageFile, imageUUID } from "../api.js";
 import { openCopyDialog } from "../copy.js";
 import { h, icon } from "../dom.js";
 import { completeTask, editPictures, randomSeed } from "../drafts.js";
@@ -16,14 +16,13 @@ import { runTask } from "../tasks.js";
  * `compare()` is called to compare it.
  */
 export function actionButtons(address, settings, compare) {
-  const uuid = imageFile(address).split(".")[0];
   const button = (label, action, name) =>
     h("button", { type: "button", onclick: () => loadInfo().then(action).catch(showError) }, name && icon(name), label);
   return h(
     "div",
     { class: "buttons" },
     settings && button(t("viewer.again"), () => again(settings())),
-    button(t("viewer.edit"), () => edit(uuid, address)),
+    button(t("viewer.edit"), () => edit(address)),
     settings && button(t("viewer.take"), () => take(settings())),
     button(t("compare.open"), compare),
     h("a", { class: "button", href: address, download: imageFile(address), title: t("viewer.downloadHint") }, icon("download"), t("viewer.download")),
@@ -50,8 +49,8 @@ function again(settings) {
   location.hash = draftAddress(getDraft());
 }
 
-function edit(uuid, address) {
-  editPictures([{ imageUUID: uuid, imageURL: address }]);
+function edit(address) {
+  editPictures([{ imageUUID: imageUUID(address), imageURL: address }]);
   location.hash = draftAddress(getDraft());
 }
 

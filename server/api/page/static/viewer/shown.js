@@ -1,6 +1,6 @@
 // A picture of the server with what is known about it: its pixels, its receipt, its task, and the pictures it began with.
 
-import { ApiError, getJson, imageAddress, listImages, sendTask } from "../api.js";
+import { ApiError, getReceipt, imageAddress, imageUUID, listImages, taskDetails } from "../api.js";
 import { h } from "../dom.js";
 import { t } from "../i18n.js";
 import { draftPart } from "../state.js";
@@ -19,7 +19,7 @@ const FILE = new RegExp(`^${UUID.source}\\.\\w+$`, "i");
 export async function loadShown(file) {
   if (!FILE.test(file)) return null;
   const known = allPictures().find((one) => one.file === file);
-  const [image, answer, { entry, item }] = await Promise.all([loadImage(imageAddress(file)), receiptOf(file), known ?? taskOf(file)]);
+  const [image, answer, { entry, item }] = await Promise.all([loadImage(imageAddress(file)), getReceipt(imageUUID(file)), known ?? taskOf(file)]);
   if (!image) return null;
   image.alt = answer?.receipt.request.prompt || entry?.task.positivePrompt || t("nav.picture");
   return { file, image, base: { width: image.naturalWidth, height: image.naturalHeight }, answer, entry, item };
@@ -42,9 +42,9 @@ const uuidIn = (input) => (typeof input === "string" && input.length < 200 ? inp
 /** The task of a picture that this page has not sent, as an entry of `tasks.js`. Empty if it is unknown here. */
 async function taskOf(file) {
   try {
-    const { images } = await listImages({ imageUUID: file.split(".")[0] });
+    const { images } = await listImages({ imageUUID: imageUUID(file) });
     if (!images.length) return {};
-    const [details] = await sendTask({ taskType: "getTaskDetails", taskUUID: images[0].taskUUID });
+    const details = await taskDetails(images[0].taskUUID);
     const [sent] = details.request;
     const task = draftPart(sent);
     if (sent.taskType !== "imageInference" || !isPlain(task)) return {};
@@ -68,14 +68,4 @@ function loadImage(src) {
     image.addEventListener("load", () => resolve(image), { once: true });
     image.addEventListener("error", () => resolve(null), { once: true });
   });
-}
-
-/** The receipt of a file, or null: the server forgets it after a week, and uploaded pictures have none. */
-async function receiptOf(file) {
-  try {
-    return await getJson(`v1/receipts/${file.split(".")[0]}`);
-  } catch (error) {
-    if (error.status === 404) return null;
-    throw error;
-  }
 }

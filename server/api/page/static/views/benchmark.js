@@ -4,9 +4,10 @@ import { imageAddress } from "../api.js";
 import { chart } from "../benchmark/chart.js";
 import { planForm } from "../benchmark/form.js";
 import { REFERENCE, titleOfSetting } from "../benchmark/plan.js";
-import { discard, getRun, onRun, proceed, receiptOf, runsElsewhere, start, stop } from "../benchmark/runner.js";
+import { discard, getRun, onRun, proceed, runsElsewhere, start, stop } from "../benchmark/runner.js";
 import { allScores, exportLines, front } from "../benchmark/scores.js";
 import { h, keepFocus, replace } from "../dom.js";
+import { saveBlob } from "../gallery/download.js";
 import { duration, fixed, number, t } from "../i18n.js";
 import { loadInfo, onInfo } from "../info.js";
 import { announce, showError } from "../messages.js";
@@ -200,8 +201,6 @@ function take({ change }) {
 }
 
 async function download() {
-  const lines = await exportLines(getRun(), receiptOf);
-  const url = URL.createObjectURL(new Blob([lines], { type: "application/x-ndjson" }));
-  h("a", { href: url, download: "benchmark.jsonl" }).click();
-  setTimeout(() => URL.revokeObjectURL(url), 1000);
+  const lines = await exportLines(getRun());
+  saveBlob(new Blob([lines], { type: "application/x-ndjson" }), "benchmark.jsonl");
 }
