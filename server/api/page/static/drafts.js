@@ -39,4 +39,10 @@ export function addReferences(images) {
   setMember("inputs.referenceImages", uuids.slice(0, most));
 }
 
+/** Fill the form with settings, and say so. `missing` is the number of input pictures that they cannot have. */
+export function fillForm({ draft, missing }, text) {
+  replaceDraft(draft);
+  showNote(missing ? `${text} ${t("receipt.missing", { count: missing })}` : text);
+}
+
 export const randomSeed = () => crypto.getRandomValues(new Uint32Array(1))[0];

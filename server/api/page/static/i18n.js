@@ -49,6 +49,9 @@ export const number = (value, digits = 0) =>
 /** A number with all of its digits, such as `0.9900`. */
 export const fixed = (value, digits) => new Intl.NumberFormat(language, { minimumFractionDigits: digits, maximumFractionDigits: digits }).format(value);
 
+/** A moment in seconds since the epoch. `style` says how much of it is written. */
+export const dateTime = (seconds, style = "short") => new Intl.DateTimeFormat(language, { dateStyle: style, timeStyle: style }).format(seconds * 1000);
+
 /** A duration in words, such as `12 s` or `3 min`. */
 export function duration(seconds) {
   if (seconds < 10) return `${number(seconds, 1)} s`;

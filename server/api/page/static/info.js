@@ -2,6 +2,8 @@
 
 import { getJson, onApi } from "./api.js";
 
+/** The pixels of a picture that are one token of the model. */
+export const PIXELS_OF_A_TOKEN = 256;
 const listeners = new Set();
 let asked = null;
 let info = null;

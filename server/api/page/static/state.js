@@ -58,6 +58,11 @@ function readMember(name, text) {
 /** The address of `#/make` with a draft. */
 export const draftAddress = (task) => `#/make${Object.keys(task).length ? `?${toQuery(task)}` : ""}`;
 
+/** Go to the form, which has the draft. */
+export function showForm() {
+  location.hash = draftAddress(draft);
+}
+
 const NOT_OF_A_DRAFT = new Set(["taskType", "taskUUID", "deliveryMethod", "outputType", "includeCost", "webhookURL", "uploadEndpoint"]);
 
 function publish() {

@@ -1,6 +1,6 @@
 // The form of a benchmark: prompts, what all its tasks share, and the settings. It stands in this tab until it is closed.
 
-import { CACHES } from "../form/caches.js";
+import { CACHES, directionOf } from "../form/caches.js";
 import { field } from "../form/controls.js";
 import { h, replace } from "../dom.js";
 import { duration, number, t } from "../i18n.js";
@@ -102,7 +102,7 @@ export function planForm(begin) {
       if (document.activeElement !== input) input.value = values[name] ?? "";
       input.placeholder = fallbacks?.[name] ?? "";
     }
-    for (const [name, hint] of Object.entries(directions)) hint.textContent = t(name === "teaCache" || getInfo()?.thresholdDirection === "library" ? "caches.higher" : "caches.lower");
+    for (const [name, hint] of Object.entries(directions)) hint.textContent = directionOf(name);
     const running = getRun()?.state === "running";
     wrong.textContent = reason ?? "";
     note.textContent = getRun() ? t(running ? "benchmark.onlyOne" : "benchmark.replaces") : "";

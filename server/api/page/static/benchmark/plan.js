@@ -2,11 +2,11 @@
 
 import { CACHES } from "../form/caches.js";
 import { t } from "../i18n.js";
+import { PIXELS_OF_A_TOKEN } from "../info.js";
 
 /** The setting that all others are compared with. */
 export const REFERENCE = "reference";
 const WARM_UP_STEPS = 2;
-const PIXELS_OF_A_TOKEN = 256;
 const GIVEN = {
   embedded: [
     "a large red circle at the top left on a blue background",

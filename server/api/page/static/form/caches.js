@@ -56,7 +56,7 @@ export function cacheSection() {
     skipField.hidden = cache !== "dbCache";
     for (const [name, knob] of Object.entries(knobs)) {
       knob.update(CACHES[name].fallback);
-      hints[name].textContent = t(name === "teaCache" || getInfo()?.thresholdDirection === "library" ? "caches.higher" : "caches.lower");
+      hints[name].textContent = directionOf(name);
     }
     for (const element of knobFields) element.hidden = element.dataset.cache !== cache;
     run.update(3);
@@ -66,5 +66,8 @@ export function cacheSection() {
   };
   return { element: part.element, update };
 }
+
+/** Which thresholds of a cache reuse more steps, in words. */
+export const directionOf = (name) => t(name === "teaCache" || getInfo()?.thresholdDirection === "library" ? "caches.higher" : "caches.lower");
 
 const chosenCache = () => Object.keys(CACHES).find((name) => member(`${OPTIONS}.${name}`)) ?? "";

@@ -3,12 +3,12 @@
 import { imageFile, imageUUID } from "../api.js";
 import { openCopyDialog } from "../copy.js";
 import { h, icon } from "../dom.js";
-import { completeTask, editPictures, randomSeed } from "../drafts.js";
+import { completeTask, editPictures, fillForm, randomSeed } from "../drafts.js";
 import { t } from "../i18n.js";
 import { loadInfo } from "../info.js";
 import { showError, showNote } from "../messages.js";
 import { draftOf } from "../receipts.js";
-import { draftAddress, getDraft, replaceDraft } from "../state.js";
+import { showForm } from "../state.js";
 import { runTask } from "../tasks.js";
 
 /**
@@ -22,10 +22,10 @@ export function actionButtons(address, settings, compare) {
     "div",
     { class: "buttons" },
     settings && button(t("viewer.again"), () => again(settings())),
-    button(t("viewer.edit"), () => edit(address)),
+    button(t("shell.edit"), () => edit(address)),
     settings && button(t("viewer.take"), () => take(settings())),
     button(t("compare.open"), compare),
-    h("a", { class: "button", href: address, download: imageFile(address), title: t("viewer.downloadHint") }, icon("download"), t("viewer.download")),
+    h("a", { class: "button", href: address, download: imageFile(address), title: t("viewer.downloadHint") }, icon("download"), t("shell.download")),
     settings && button(t("copy.open"), () => copy(settings()), "copy"),
   );
 }
@@ -46,12 +46,12 @@ function again(settings) {
   const draft = { ...settings.draft, seed: randomSeed() };
   if (settings.missing) return take({ ...settings, draft });
   runTask(completeTask(draft));
-  location.hash = draftAddress(getDraft());
+  showForm();
 }
 
 function edit(address) {
   editPictures([{ imageUUID: imageUUID(address), imageURL: address }]);
-  location.hash = draftAddress(getDraft());
+  showForm();
 }
 
 function copy({ draft, missing }) {
@@ -59,8 +59,7 @@ function copy({ draft, missing }) {
   if (missing) showNote(t("receipt.missing", { count: missing }));
 }
 
-function take({ draft, missing }) {
-  replaceDraft(draft);
-  showNote(missing ? `${t("viewer.taken")} ${t("receipt.missing", { count: missing })}` : t("viewer.taken"));
-  location.hash = draftAddress(getDraft());
+function take(settings) {
+  fillForm(settings, t("viewer.taken"));
+  showForm();
 }

@@ -1,6 +1,6 @@
 // What a receipt says, in words: one fact a row, with the same keys for every picture, so that two can be compared.
 
-import { currentLanguage, duration, number, t } from "../i18n.js";
+import { dateTime, duration, number, t } from "../i18n.js";
 import { modelOf, titleOf } from "../info.js";
 import { SWITCHES, schedulerName } from "../receipts.js";
 
@@ -37,7 +37,7 @@ export function factsOf({ receipt, seconds, created, cache }, timings = {}) {
     ["seconds", t("viewer.seconds"), duration(seconds)],
     ["queue", t("viewer.queue"), timings.queue !== undefined && duration(timings.queue)],
     ["total", t("viewer.total"), timings.total !== undefined && duration(timings.total)],
-    ["created", t("viewer.created"), new Intl.DateTimeFormat(currentLanguage(), { dateStyle: "medium", timeStyle: "medium" }).format(created * 1000)],
+    ["created", t("viewer.created"), dateTime(created, "medium")],
     ["file", t("output.format"), encoding[0] === "PNG" ? "PNG" : `${encoding[0]}, ${t("viewer.quality", { quality: encoding[1] })}`],
     ["device", t("viewer.device"), `${device}, ${dtype}`],
     ["engaged", t("viewer.engaged"), engaged && engagedText(engaged)],

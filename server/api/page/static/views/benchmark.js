@@ -11,7 +11,7 @@ import { saveBlob } from "../gallery/download.js";
 import { duration, fixed, number, t } from "../i18n.js";
 import { loadInfo, onInfo } from "../info.js";
 import { announce, showError } from "../messages.js";
-import { draftAddress, getDraft, replaceDraft } from "../state.js";
+import { getDraft, replaceDraft, showForm } from "../state.js";
 
 /** Show the view. Returns a close function. */
 export function benchmarkView(container) {
@@ -197,7 +197,7 @@ function take({ change }) {
   const { seed, ...common } = getRun().common;
   const { acceleratorOptions, ...draft } = getDraft();
   replaceDraft({ ...draft, ...common, ...change });
-  location.hash = draftAddress(getDraft());
+  showForm();
 }
 
 async function download() {

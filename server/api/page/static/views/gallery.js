@@ -6,10 +6,10 @@ import { addReferences, editPictures } from "../drafts.js";
 import { download } from "../gallery/download.js";
 import { imageFilters } from "../gallery/filters.js";
 import { imageGrid } from "../gallery/grid.js";
-import { currentLanguage, duration, number, t } from "../i18n.js";
+import { dateTime, duration, number, t } from "../i18n.js";
 import { loadInfo, modelOf, onInfo, titleOf } from "../info.js";
 import { announce, ask, showError, showNote } from "../messages.js";
-import { draftAddress, getDraft } from "../state.js";
+import { showForm } from "../state.js";
 import { onTasks } from "../tasks.js";
 import { openPicture } from "./picture.js";
 
@@ -84,8 +84,8 @@ export function galleryView(container, parameters) {
     replace(
       bar,
       h("p", { class: "grow", role: "status" }, t("gallery.chosenCount", { count: number(chosen.size) })),
-      button("download", t("gallery.download"), saveAll),
-      chosen.size === 1 && button("edit", t("gallery.edit"), (images) => toForm(editPictures, images)),
+      button("download", t("shell.download"), saveAll),
+      chosen.size === 1 && button("edit", t("shell.edit"), (images) => toForm(editPictures, images)),
       button("add", t("gallery.reference"), (images) => toForm(addReferences, images)),
       button("delete", t("gallery.delete"), removeAll),
       h("button", { type: "button", class: "quiet", onclick: () => choose(new Set()) }, t("gallery.chooseNone")),
@@ -130,7 +130,7 @@ export function galleryView(container, parameters) {
   function toForm(use, images) {
     loadInfo()
       .then(() => use(images))
-      .then(() => (location.hash = draftAddress(getDraft())))
+      .then(showForm)
       .catch(showError);
   }
 
@@ -167,9 +167,8 @@ function nameOf(model) {
 }
 
 function timeOf({ created, expires }) {
-  const time = new Intl.DateTimeFormat(currentLanguage(), { dateStyle: "short", timeStyle: "short" });
   const seconds = expires === undefined ? Infinity : expires - Date.now() / 1000;
-  const parts = [time.format(created * 1000)];
+  const parts = [dateTime(created)];
   if (seconds < SOON_SECONDS) parts.push(t("gallery.left", { time: duration(Math.max(0, seconds)) }));
   return parts.join(" · ");
 }

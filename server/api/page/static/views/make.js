@@ -2,7 +2,7 @@
 
 import { openCopyDialog } from "../copy.js";
 import { h, icon, replace } from "../dom.js";
-import { chooseEditor, completeTask } from "../drafts.js";
+import { chooseEditor, completeTask, fillForm } from "../drafts.js";
 import { controlNetSection, loraSection } from "../form/adapters.js";
 import { promptSection, samplingSection, sizeSection } from "../form/basics.js";
 import { cacheSection } from "../form/caches.js";
@@ -11,7 +11,7 @@ import { outputSection } from "../form/output.js";
 import { acceptDrops } from "../form/slots.js";
 import { t } from "../i18n.js";
 import { loadInfo, onInfo } from "../info.js";
-import { showError, showNote } from "../messages.js";
+import { showError } from "../messages.js";
 import { brings, offered } from "../pictures.js";
 import { draftOf, readReceipt } from "../receipts.js";
 import { draftAddress, getDraft, onDraft, read, replaceDraft } from "../state.js";
@@ -71,12 +71,7 @@ export function makeView(container, parameters) {
 async function takeAnywhere(sources, references) {
   await loadInfo();
   const receipt = sources.length === 1 && sources[0] instanceof File ? await readReceipt(sources[0]) : null;
-  if (receipt) {
-    const { draft, missing } = draftOf(receipt);
-    replaceDraft(draft);
-    showNote(missing ? `${t("receipt.filled")} ${t("receipt.missing", { count: missing })}` : t("receipt.filled"));
-    return;
-  }
+  if (receipt) return fillForm(draftOf(receipt), t("receipt.filled"));
   chooseEditor();
   await references.take(sources);
 }

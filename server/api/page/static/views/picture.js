@@ -6,7 +6,7 @@ import { number, t } from "../i18n.js";
 import { loadInfo, onInfo } from "../info.js";
 import { showError } from "../messages.js";
 import { loadPicture } from "../pictures.js";
-import { draftAddress, getDraft, writeAddress } from "../state.js";
+import { showForm, writeAddress } from "../state.js";
 import { allPictures, allTasks, onTasks } from "../tasks.js";
 import { openCompareDialog } from "../viewer/compare_dialog.js";
 import { comparison } from "../viewer/comparison.js";
@@ -215,10 +215,7 @@ export function pictureView(container, parameters) {
   /** Back to where the picture was chosen, with the focus on it; from a link, to the form. */
   function leave() {
     const file = chosen.image;
-    if (!history.state?.within) {
-      location.hash = draftAddress(getDraft());
-      return;
-    }
+    if (!history.state?.within) return showForm();
     addEventListener("hashchange", () => document.querySelector(`a[href$="/${CSS.escape(file)}"]`)?.focus(), { once: true });
     history.back();
   }

@@ -2,13 +2,12 @@
 
 import { cancelTask, getJson } from "../api.js";
 import { h, keepFocus, replace } from "../dom.js";
-import { currentLanguage, duration, number, t } from "../i18n.js";
-import { titleOf } from "../info.js";
+import { dateTime, duration, number, t } from "../i18n.js";
+import { PIXELS_OF_A_TOKEN, titleOf } from "../info.js";
 import { showError } from "../messages.js";
 
 const REFRESH_MILLISECONDS = 3000;
 const GIB = 2 ** 30;
-const PIXELS_OF_A_TOKEN = 256;
 const PAGE = 25;
 
 /** Show the view, and keep it up to date. Returns a close function. */
@@ -140,12 +139,11 @@ function logPanel() {
 }
 
 function logTable(tasks, refresh) {
-  const time = new Intl.DateTimeFormat(currentLanguage(), { dateStyle: "short", timeStyle: "short" });
   const stop = (task) => cancelTask(task.taskUUID).then(refresh).catch(showError);
   return table(
     [t("server.when"), t("server.state"), t("server.model"), t("server.prompt"), t("server.images"), t("server.seconds"), t("server.note")],
     tasks.map((task) => [
-      time.format(task.created * 1000),
+      dateTime(task.created),
       [h("span", { class: "badge", dataset: { state: task.state } }, t(`server.state.${task.state}`)), task.priority === "low" && h("span", { class: "badge" }, t("server.low"))],
       task.model,
       h("span", { class: "cut", title: task.prompt }, task.prompt),
