@@ -4,6 +4,7 @@
 // tests/browser/test_likeness.py compares it with scikit-image's.
 
 import { request } from "./api.js";
+import { readPixels } from "./canvas.js";
 
 const CHANNELS = 3;
 const SUMS = 5;
@@ -11,7 +12,7 @@ const RADIUS = 5;
 const SIGMA = 1.5;
 const C1 = (0.01 * 255) ** 2;
 const C2 = (0.03 * 255) ** 2;
-const PSNR_OF_EQUALS = 120; // equal pictures have no finite one
+export const PSNR_OF_EQUALS = 120; // equal pictures have no finite one
 const SLICE_MILLISECONDS = 12; // between two pauses, so that the page stays quick
 const WINDOW = weights();
 
@@ -19,11 +20,9 @@ const WINDOW = weights();
 export async function pixelsOf(source) {
   const blob = source instanceof Blob ? source : await (await request(source)).blob();
   const bitmap = await createImageBitmap(blob, { colorSpaceConversion: "none" });
-  const canvas = Object.assign(document.createElement("canvas"), { width: bitmap.width, height: bitmap.height });
-  const context = canvas.getContext("2d", { willReadFrequently: true });
-  context.drawImage(bitmap, 0, 0);
+  const pixels = readPixels(bitmap, bitmap);
   bitmap.close();
-  return context.getImageData(0, 0, canvas.width, canvas.height);
+  return pixels;
 }
 
 /**

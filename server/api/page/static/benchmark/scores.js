@@ -21,7 +21,7 @@ function byPrompt(run, name) {
  * how much of their median the seconds of the same task differ at most; the `steps` that were computed and all; and
  * `pairs`, one of each prompt. Null while none is done.
  */
-export function scoresOf(run, setting) {
+function scoresOf(run, setting) {
   const references = byPrompt(run, REFERENCE);
   const own = byPrompt(run, setting.name);
   const pairs = run.prompts.flatMap((prompt, place) => {

@@ -1,5 +1,6 @@
 // The sides that are added to the picture to start from: dragged, moved with the arrow keys, or as numbers.
 
+import { placeOn } from "../canvas.js";
 import { h, replace } from "../dom.js";
 import { t } from "../i18n.js";
 import { sizeOf, thumbnail } from "../pictures.js";
@@ -84,13 +85,12 @@ export function outpaintEditor() {
     setMember(`outpaint.${side}`, Math.max(least, whole - rest(side)) || undefined);
   }
 
-  const draw = () => {
+  const place = () => {
     const sides = Object.fromEntries(SIDES.map((side) => [side, added(side)]));
     const [width, height] = size;
     const [whole, tall] = [width + sides.left + sides.right, height + sides.top + sides.bottom];
     frame.style.aspectRatio = `${whole} / ${tall}`;
-    const percent = (part, of) => `${(100 * part) / of}%`;
-    Object.assign(image.style, { left: percent(sides.left, whole), top: percent(sides.top, tall), width: percent(width, whole), height: percent(height, tall) });
+    placeOn(image, [whole, tall], { left: sides.left, top: sides.top, width, height });
     for (const side of SIDES) {
       handles[side].setAttribute("aria-valuenow", sides[side]);
       numbers[side].element.min = (MULTIPLE - (rest(side) % MULTIPLE)) % MULTIPLE; // the steps count from it
@@ -109,7 +109,7 @@ export function outpaintEditor() {
       const found = uuid ? await sizeOf(uuid) : null;
       if (shown === uuid) size = found;
     }
-    if (size) draw();
+    if (size) place();
   };
   return { element, update };
 }

@@ -2,13 +2,13 @@
 
 import { imageAddress } from "../api.js";
 import { h } from "../dom.js";
+import { workers } from "../parallel.js";
 import { zipOf } from "../zip.js";
 
 const MOST_LETTERS = 60;
-const AT_A_TIME = 4;
 
 /** The name of a picture's file: its prompt, its seed, and the beginning of its UUID, so that no two are alike. */
-export function fileName({ prompt, seed, imageUUID, imageURL }) {
+function fileName({ prompt, seed, imageUUID, imageURL }) {
   const words = prompt.toLowerCase().normalize("NFC").split(/[^\p{L}\p{N}]+/u).filter(Boolean).join("-");
   const short = [...words].slice(0, MOST_LETTERS).join("").replace(/-$/, "");
   return [short, seed, imageUUID.slice(0, 8)].filter((part) => part !== "").join("-") + imageURL.slice(imageURL.lastIndexOf("."));
@@ -24,17 +24,14 @@ export async function download(images, progress) {
     return 0;
   }
   const files = [];
-  const waiting = [...images.entries()];
-  const work = async () => {
-    for (let next = waiting.shift(); next; next = waiting.shift()) {
-      const [place, image] = next;
-      const response = await fetch(imageAddress(image.imageURL));
-      if (response.ok) files[place] = { name: fileName(image), blob: await response.blob(), time: new Date(image.created * 1000) };
-      else if (response.status !== 404) throw new Error(`${response.status} ${response.statusText}`);
-      progress(images.length - waiting.length);
-    }
+  let done = 0;
+  const fetchOne = async ([place, image]) => {
+    const response = await fetch(imageAddress(image.imageURL));
+    if (response.ok) files[place] = { name: fileName(image), blob: await response.blob(), time: new Date(image.created * 1000) };
+    else if (response.status !== 404) throw new Error(`${response.status} ${response.statusText}`);
+    progress((done += 1));
   };
-  await Promise.all(Array.from({ length: AT_A_TIME }, work));
+  await Promise.all(workers(images.entries(), fetchOne));
   const found = files.filter(Boolean);
   if (found.length) saveBlob(await zipOf(found), "ownware.zip");
   return images.length - found.length;

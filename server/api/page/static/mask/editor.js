@@ -1,5 +1,6 @@
 // The dialog that draws a mask over the picture to start from: by mouse, touch, pen and keys.
 
+import { placeOn } from "../canvas.js";
 import { h, icon, replace, showDialog } from "../dom.js";
 import { completeTask } from "../drafts.js";
 import { field, numberInput } from "../form/controls.js";
@@ -69,15 +70,13 @@ function openEditor(picture, earlier, resolve) {
     const down = (pixels * height) / (task.height ?? height);
     const [left, top] = [Math.max(0, box.left - across), Math.max(0, box.top - down)];
     const [right, bottom] = [Math.min(width, box.right + across), Math.min(height, box.bottom + down)];
-    const percent = (part, whole) => `${(100 * part) / whole}%`;
-    Object.assign(reach.style, { left: percent(left, width), top: percent(top, height), width: percent(right - left, width), height: percent(bottom - top, height) });
+    placeOn(reach, [width, height], { left, top, width: right - left, height: bottom - top });
   }
 
   function moveTo(point) {
     at = [Math.min(width, Math.max(0, point[0])), Math.min(height, Math.max(0, point[1]))];
     ring.hidden = false;
-    const percent = (part, whole) => `${(100 * part) / whole}%`;
-    Object.assign(ring.style, { left: percent(at[0], width), top: percent(at[1], height), width: percent(Number(size.value), width) });
+    placeOn(ring, [width, height], { left: at[0], top: at[1], width: Number(size.value) });
   }
 
   const pointOf = ({ clientX, clientY }) => {

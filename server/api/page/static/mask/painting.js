@@ -1,12 +1,14 @@
 // A mask in the making: marks on a canvas of the picture's own size, with undo and redo. Marked is what changes.
 
+import { readPixels } from "../canvas.js";
+import { h } from "../dom.js";
+
 const MARK = "rgb(0 215 255)"; // half transparent, and with an outline, it is seen on most pictures
 const MARKED_ALPHA = 128; // edges are smooth on the screen; a mask has none but black and white
 
 /** A painting of a size, upon an earlier mask if there is one: an image whose white parts are marked. */
 export function createPainting(width, height, earlier = null) {
-  const canvas = document.createElement("canvas");
-  Object.assign(canvas, { width, height });
+  const canvas = h("canvas", { width, height });
   const context = canvas.getContext("2d", { willReadFrequently: true });
   const base = earlier && marksOf(earlier, width, height);
   let done = []; // what has been done, in order
@@ -78,11 +80,7 @@ export function createPainting(width, height, earlier = null) {
 
 /** The marks that a mask of the API stands for. */
 function marksOf(mask, width, height) {
-  const canvas = document.createElement("canvas");
-  Object.assign(canvas, { width, height });
-  const context = canvas.getContext("2d");
-  context.drawImage(mask, 0, 0, width, height);
-  const pixels = context.getImageData(0, 0, width, height);
+  const pixels = readPixels(mask, { width, height });
   const { data } = pixels;
   const [red, green, blue] = MARK.match(/\d+/g).map(Number);
   for (let place = 0; place < data.length; place += 4) {
@@ -109,8 +107,7 @@ function extentOf({ data, width, height }) {
 }
 
 function blackAndWhite(pixels) {
-  const canvas = document.createElement("canvas");
-  Object.assign(canvas, { width: pixels.width, height: pixels.height });
+  const canvas = h("canvas", { width: pixels.width, height: pixels.height });
   const { data } = pixels;
   for (let place = 0; place < data.length; place += 4) {
     const light = data[place + 3] >= MARKED_ALPHA ? 255 : 0;

@@ -1,10 +1,10 @@
 // Two pictures compared in words and numbers: what differs in their settings, their times, and how alike they are.
 
+import { readPixels } from "../canvas.js";
 import { h, replace } from "../dom.js";
 import { number, t } from "../i18n.js";
-import { likeness } from "../likeness.js";
+import { PSNR_OF_EQUALS, likeness } from "../likeness.js";
 import { factsOf } from "./facts.js";
-import { differenceOf, drawnPixels } from "./pixels.js";
 
 const COSTS = ["seconds", "computed"];
 /** What differs between any two pictures, and is no setting. */
@@ -28,12 +28,12 @@ export function comparison(shown, other, { swap, end }) {
 
 /** Write how alike they are. It ends when the section is taken away. */
 async function measure({ image, base }, other, output) {
-  const [one, two] = [drawnPixels(image, base), drawnPixels(other.image, base)];
+  const [one, two] = [readPixels(image, base), readPixels(other.image, base)];
   const found = await likeness(one, two, () => output.isConnected);
   if (!found) return;
   const { psnr, ssim } = found;
   const value = (name, text) => h("span", { dataset: { measure: name } }, text);
-  if (differenceOf(one, two, 1).largest === 0) replace(output, value("ssim", t("compare.equal")));
+  if (psnr === PSNR_OF_EQUALS) replace(output, value("ssim", t("compare.equal")));
   else replace(output, value("ssim", t("compare.ssim", { value: number(ssim, 4) })), " · ", value("psnr", t("compare.psnr", { value: number(psnr, 2) })), h("br"), h("span", { class: "muted" }, t("compare.measures")));
 }
 

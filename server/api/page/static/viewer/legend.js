@@ -4,7 +4,7 @@ import { h } from "../dom.js";
 import { number, t } from "../i18n.js";
 
 /** The gains to choose from. Each makes another level of 255 full, without a remainder. */
-export const GAINS = [1, 5, 15, 51];
+const GAINS = [1, 5, 15, 51];
 
 /** The gain that an address names, or the usual one. */
 export const gainOf = (text) => GAINS.find((gain) => String(gain) === text) ?? GAINS[2];

@@ -1,19 +1,13 @@
-// The pixels of two pictures: read at one size, and how far they differ. Knows canvases; knows no view.
+// How far the pixels of two pictures differ. Knows canvases; knows no view.
 
-/** The pixels of a picture in a box of a canvas of a size. Outside the box they are transparent. */
-export function drawnPixels(picture, { width, height }, box = { x: 0, y: 0, width, height }) {
-  const canvas = canvasOf(width, height);
-  const context = canvas.getContext("2d", { willReadFrequently: true });
-  context.drawImage(picture, box.x, box.y, box.width, box.height);
-  return context.getImageData(0, 0, width, height);
-}
+import { h } from "../dom.js";
 
 /**
  * The absolute difference of two pictures in each channel, times `gain`, as a canvas; and its `largest` and its `mean`
  * in levels of 255 without the gain. Pixels that one of them does not have are left out, and transparent.
  */
 export function differenceOf(one, other, gain) {
-  const canvas = canvasOf(one.width, one.height);
+  const canvas = h("canvas", { width: one.width, height: one.height });
   const context = canvas.getContext("2d");
   const result = context.createImageData(one.width, one.height);
   let largest = 0;
@@ -32,9 +26,4 @@ export function differenceOf(one, other, gain) {
   }
   context.putImageData(result, 0, 0);
   return { canvas, largest, mean: count ? sum / count : 0 };
-}
-
-function canvasOf(width, height) {
-  const canvas = document.createElement("canvas");
-  return Object.assign(canvas, { width, height });
 }

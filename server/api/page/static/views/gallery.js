@@ -9,11 +9,11 @@ import { imageGrid } from "../gallery/grid.js";
 import { dateTime, duration, number, t } from "../i18n.js";
 import { loadInfo, modelOf, onInfo, titleOf } from "../info.js";
 import { announce, ask, showError, showNote } from "../messages.js";
+import { workers } from "../parallel.js";
 import { showForm } from "../state.js";
 import { onTasks } from "../tasks.js";
 import { openPicture } from "./picture.js";
 
-const DELETED_AT_A_TIME = 4;
 const SOON_SECONDS = 86_400;
 // What was shown when the view was left, so that the way back from a picture leads to the same place.
 let left = null;
@@ -109,14 +109,11 @@ export function galleryView(container, parameters) {
     const title = images.length === 1 ? t("gallery.deleteOne") : t("gallery.deleteMany", { count: number(images.length) });
     if (!(await ask({ title, text: t("gallery.deleteText"), action: t("gallery.delete") }))) return;
     const gone = new Set();
-    const waiting = [...images];
-    const work = async () => {
-      for (let next = waiting.shift(); next; next = waiting.shift()) {
-        await deleteImage(next.imageUUID);
-        gone.add(next.imageUUID);
-      }
+    const remove = async ({ imageUUID }) => {
+      await deleteImage(imageUUID);
+      gone.add(imageUUID);
     };
-    const ends = await Promise.allSettled(Array.from({ length: DELETED_AT_A_TIME }, work));
+    const ends = await Promise.allSettled(workers(images, remove));
     const place = grid.images().findIndex(({ imageUUID }) => gone.has(imageUUID));
     grid.remove(gone);
     choose(new Set([...chosen.keys()].filter((uuid) => !gone.has(uuid))));

@@ -1,6 +1,7 @@
 // The view of one picture: large, beside the one it began with or another one, with its receipt, and what can be done.
 
 import { imageFile } from "../api.js";
+import { readPixels } from "../canvas.js";
 import { h, iconButton, keepFocus, replace } from "../dom.js";
 import { number, t } from "../i18n.js";
 import { loadInfo, onInfo } from "../info.js";
@@ -12,7 +13,7 @@ import { openCompareDialog } from "../viewer/compare_dialog.js";
 import { comparison } from "../viewer/comparison.js";
 import { differenceLegend, gainOf } from "../viewer/legend.js";
 import { panelOf } from "../viewer/panel.js";
-import { differenceOf, drawnPixels } from "../viewer/pixels.js";
+import { differenceOf } from "../viewer/pixels.js";
 import { inputsOf, loadShown } from "../viewer/shown.js";
 import { ZOOM_STEP, createStage, layer } from "../viewer/stage.js";
 import { contained } from "../viewer/viewport.js";
@@ -156,7 +157,7 @@ export function pictureView(container, parameters) {
     const one = layer(image, other?.shown ? "A" : t("viewer.after"));
     const [left, right] = other?.shown ? [one, other] : [other, one];
     const gain = gainOf(chosen.gain);
-    const difference = mode === "difference" ? differenceOf(drawnPixels(image, base), drawnPixels(other.picture, base, other.box), gain) : null;
+    const difference = mode === "difference" ? differenceOf(readPixels(image, base), readPixels(other.picture, base, other.box), gain) : null;
     stage.show({ mode, base, main: one, left, right, difference: difference && layer(difference.canvas, "") });
     keepFocus(legend, () => replace(legend, difference && differenceLegend(difference, gain, (value) => choose({ gain: value }))));
   }
