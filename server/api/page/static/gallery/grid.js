@@ -53,10 +53,9 @@ export function imageGrid({ tile, filter, snapshot = null, root = null, onCount 
     if (cursor !== undefined) observer.observe(foot);
   }
 
-  const isNew = ({ imageUUID }) => !images.some((known) => known.imageUUID === imageUUID);
-
   function add(found, { first = false } = {}) {
-    const fresh = found.filter(isNew);
+    const known = new Set(images.map(({ imageUUID }) => imageUUID));
+    const fresh = found.filter(({ imageUUID }) => !known.has(imageUUID));
     images = first ? [...fresh, ...images] : [...images, ...fresh];
     list[first ? "prepend" : "append"](...fresh.map(tile));
   }

@@ -31,6 +31,7 @@ function openEditor(picture, earlier, resolve) {
   let erase = false;
   let at = [width / 2, height / 2]; // of the brush, in pixels of the picture
   let stroke = null;
+  let box = null; // around the marks
   const size = h("input", { type: "range", min: LEAST_SIZE, max: Math.round(longer * LARGE_SHARE), value: Math.max(LEAST_SIZE, Math.round(longer * USUAL_SHARE)), "aria-label": t("mask.size") });
   const ring = h("div", { class: "ring", hidden: true });
   const reach = h("div", { class: "reach", hidden: true });
@@ -51,17 +52,18 @@ function openEditor(picture, earlier, resolve) {
 
   /** What depends on the marks: how much changes, the part that is rendered, and what can be undone. */
   function show() {
-    const { share, box } = painting.extent();
+    const { share, ...found } = painting.extent();
+    box = found.box;
     status.textContent = box ? t("mask.share", { share: number(100 * share, share < 0.1 ? 1 : 0) }) : t("mask.empty");
     use.disabled = box === null;
     undo.disabled = !painting.canUndo();
     redo.disabled = !painting.canRedo();
-    margin.update(t("form.nothing"));
-    showReach(box);
+    showMargin();
   }
 
-  /** The margin counts in pixels of the result, which may be larger or smaller than the picture. */
-  function showReach(box) {
+  /** What depends on the draft besides. The margin counts in pixels of the result, which may be larger or smaller than the picture. */
+  function showMargin() {
+    margin.update(t("form.nothing"));
     const pixels = member("maskMargin");
     reach.hidden = box === null || pixels === undefined;
     if (reach.hidden) return;
@@ -100,8 +102,9 @@ function openEditor(picture, earlier, resolve) {
   stage.addEventListener("pointermove", (event) => {
     if (!event.isPrimary) return;
     const moves = event.getCoalescedEvents?.() ?? [];
-    for (const each of moves.length ? moves : [event]) {
-      moveTo(pointOf(each));
+    // All are read before the first one moves the ring: each look at the stage after that would lay it out anew.
+    for (const point of (moves.length ? moves : [event]).map(pointOf)) {
+      moveTo(point);
       stroke?.draw(at);
     }
   });
@@ -153,7 +156,7 @@ function openEditor(picture, earlier, resolve) {
     h("div", { class: "row mask-end" }, field(t("pictures.margin"), margin.element), h("div", { class: "actions" }, h("button", { type: "button", onclick: () => dialog.close("") }, t("shell.cancel")), use)),
   );
   const dialog = h("dialog", { class: "mask", "aria-labelledby": "mask-title", onclose: ended, oncancel: leave, onkeydown: shortcuts }, form);
-  const stop = onDraft(() => show());
+  const stop = onDraft(showMargin);
   choose(false);
   show();
   showDialog(dialog);

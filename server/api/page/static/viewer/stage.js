@@ -26,30 +26,32 @@ export function createStage({ onView }) {
   const change = (next) => ((view = next), apply());
 
   const apply = () => {
-    if (!content || !room()?.width) return;
-    const place = placed(view, room(), content.base);
+    const space = content && room();
+    if (!space?.width) return;
+    const place = placed(view, space, content.base);
     for (const each of element.querySelectorAll(".layer")) {
       each.style.transform = `translate(${place.x}px, ${place.y}px) scale(${place.scale})`;
       each.classList.toggle("crisp", place.scale * devicePixelRatio >= 3);
     }
     element.classList.toggle("larger", place.larger);
-    applySplit(place);
+    applySplit(place, space);
     onView({ percent: Math.round(place.scale * devicePixelRatio * 100), larger: place.larger });
   };
   /** The slider goes over the part of the picture that is in sight. */
-  const sight = (place) => [Math.max(0, place.x), Math.min(room().width, place.x + place.width)];
-  const applySplit = (place) => {
+  const sight = (place, space) => [Math.max(0, place.x), Math.min(space.width, place.x + place.width)];
+  const applySplit = (place, space) => {
     if (content.mode !== "slider") return;
-    const [from, to] = sight(place);
+    const [from, to] = sight(place, space);
     const x = from + ((to - from) * split) / 100;
-    element.querySelector(".clip").style.clipPath = `inset(0 ${room().width - x}px 0 0)`;
+    element.querySelector(".clip").style.clipPath = `inset(0 ${space.width - x}px 0 0)`;
     handle.style.left = `${x}px`;
     handle.setAttribute("aria-valuenow", Math.round(split));
     handle.setAttribute("aria-valuetext", t("viewer.share", { percent: Math.round(split), name: content.left.name }));
   };
   const splitAt = (x) => {
-    const [from, to] = sight(placed(view, room(), content.base));
-    split = Math.min(100, Math.max(0, (100 * (x - room().left - from)) / (to - from)));
+    const space = room();
+    const [from, to] = sight(placed(view, space, content.base), space);
+    split = Math.min(100, Math.max(0, (100 * (x - space.left - from)) / (to - from)));
     apply();
   };
 

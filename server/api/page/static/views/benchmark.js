@@ -32,17 +32,18 @@ export function benchmarkView(container) {
     const run = getRun();
     const scores = run ? allScores(run) : [];
     found.hidden = !run;
-    status.update(null);
+    status.update();
+    status.allowExport(scores.length > 0);
     form.update();
     if (run) keepFocus(found, () => showFound(found, scores, chosen, choose));
     showPictures(pictures, run, scores.find((score) => score.setting.name === chosen));
   };
-  const heard = (progress) => (progress ? status.update(progress) : show());
   let before = getRun()?.state;
   const closers = [
     onInfo(() => form.update()),
     onRun((progress) => {
-      heard(progress);
+      if (progress) return status.update(progress);
+      show();
       const now = getRun()?.state;
       if (before === "running" && now !== "running") loadInfo({ again: true }).catch(showError); // paces were learnt
       if (before === "running" && now === "done") announce(t("benchmark.finished"));
@@ -78,7 +79,7 @@ function statusPanel() {
     discard: button("benchmark.discard", () => askToDiscard(buttons.discard), { class: "quiet" }),
   };
   const element = h("section", { class: "panel stack", "aria-label": t("benchmark.progress") }, title, bar, line, error, h("div", { class: "row" }, Object.values(buttons)));
-  const update = (progress) => {
+  const update = (progress = null) => {
     const run = getRun();
     if (!progress) {
       delete buttons.discard.dataset.asked;
@@ -100,9 +101,8 @@ function statusPanel() {
     error.hidden = !run.error;
     buttons.stop.hidden = run.state !== "running" || elsewhere;
     buttons.proceed.hidden = run.state === "done" || (run.state === "running" && !elsewhere);
-    buttons.export.disabled = !allScores(run).length;
   };
-  return { element, update };
+  return { element, update, allowExport: (can) => (buttons.export.disabled = !can) };
 }
 
 function nowDoing(run, done, progress) {

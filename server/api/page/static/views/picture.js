@@ -103,6 +103,7 @@ export function pictureView(container, parameters) {
 
   async function loadBefore(inputs) {
     const input = inputs.find(({ uuid }) => uuid === chosen.before) ?? inputs[0];
+    if (input && other?.input?.uuid === input.uuid) return other;
     const before = input ? await loadPicture(input.uuid, input.name) : null;
     return before?.naturalWidth ? { input, ...layer(before, input.name, boxOf(before, input)) } : null;
   }
@@ -173,18 +174,23 @@ export function pictureView(container, parameters) {
     return select;
   }
 
-  const files = () => sequence ?? allPictures().map(({ file }) => file);
-  const neighbour = (by) => (files().includes(chosen.image) ? files()[files().indexOf(chosen.image) + by] : undefined);
+  /** The sequence's files, and the place of this picture in it; -1 if it is not there. */
+  const placeNow = () => {
+    const files = sequence ?? allPictures().map(({ file }) => file);
+    return [files, files.indexOf(chosen.image)];
+  };
+  const neighbour = ([files, index], by) => (index < 0 ? undefined : files[index + by]);
 
   function showPlace() {
-    turns.forEach((button, index) => (button.disabled = neighbour(index ? 1 : -1) === undefined));
-    const values = { index: files().indexOf(chosen.image) + 1, count: files().length };
-    place.textContent = values.index ? t("viewer.place", values) : "";
+    const now = placeNow();
+    const [files, index] = now;
+    turns.forEach((button, which) => (button.disabled = neighbour(now, which ? 1 : -1) === undefined));
+    place.textContent = index < 0 ? "" : t("viewer.place", { index: index + 1, count: files.length });
   }
 
   /** Show the next picture of the sequence, or the one before it. */
   function turn(by) {
-    const next = neighbour(by);
+    const next = neighbour(placeNow(), by);
     if (next !== undefined) change({ image: next }, load);
   }
 
@@ -223,7 +229,7 @@ export function pictureView(container, parameters) {
 
   addEventListener("keydown", keys);
   const follow = (entry, kind) => {
-    showPlace();
+    if (kind !== "progress") showPlace();
     if (shown && kind === "details" && entry === shown.entry) showPanel();
     if (shown) showWaiting();
   };
