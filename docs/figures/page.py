@@ -96,12 +96,12 @@ def draw_gallery(page: Page, url: str, path: Path, weights: str) -> None:
 
 
 def draw_mask(page: Page, url: str, path: Path, weights: str) -> None:
-    """A mask that is drawn over the picture of a red circle."""
+    """A mask that is painted over the picture of a red circle."""
     query = urlencode({"prompt": DONE[-1], "limit": 1})
     (image,) = page.request.get(f"{url}/v1/images?{query}").json()["images"]
     draft = {**SMALL, "maskMargin": "32", "inputs": json.dumps({"seedImage": image["imageUUID"]})}
     page.goto(f"{url}/#/make?{urlencode(draft)}")
-    page.get_by_role("button", name="Draw a mask").click()
+    page.get_by_role("button", name="Paint a mask").click()
     box = page.get_by_role("application").bounding_box()
     if box is None:
         raise RuntimeError("the mask editor is not shown")

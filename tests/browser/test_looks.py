@@ -57,7 +57,7 @@ def test_no_view_violates_a_rule_of_accessibility(
     open_page.keyboard.press("Escape")
     open_page.get_by_text("Start from a picture").click()
     open_page.locator("[data-path='inputs.seedImage'] input[type=file]").set_input_files(picture_file)
-    open_page.get_by_role("button", name="Draw a mask").click()
+    open_page.get_by_role("button", name="Paint a mask").click()
     expect(open_page.get_by_role("application")).to_be_focused()
     open_page.keyboard.press("Space")
     assert violations(open_page) == []

@@ -1,4 +1,4 @@
-"""The mask editor: what is drawn by mouse and by keys is what the server gets and repaints."""
+"""The mask editor: what is painted by mouse and by keys is what the server gets and repaints."""
 
 import io
 import re
@@ -29,11 +29,11 @@ def seeded(make: Page, tmp_path: Path) -> Page:
     make.get_by_label("Height").fill(str(HEIGHT))
     make.get_by_text("Start from a picture").click()
     make.locator("[data-path='inputs.seedImage'] input[type=file]").set_input_files(path)
-    expect(make.get_by_role("button", name="Draw a mask")).to_be_visible()
+    expect(make.get_by_role("button", name="Paint a mask")).to_be_visible()
     return make
 
 
-def open_editor(page: Page, name: str = "Draw a mask") -> Locator:
+def open_editor(page: Page, name: str = "Paint a mask") -> Locator:
     page.get_by_role("button", name=name).click()
     stage = page.get_by_role("application")
     expect(stage).to_be_focused()
@@ -41,7 +41,7 @@ def open_editor(page: Page, name: str = "Draw a mask") -> Locator:
 
 
 def drag(page: Page, stage: Locator, *points: tuple[float, float]) -> None:
-    """Draw a line through points in pixels of the picture."""
+    """Paint a line through points in pixels of the picture."""
     box = stage.bounding_box()
     assert box is not None
     scale = box["width"] / WIDTH
@@ -74,7 +74,7 @@ def share(page: Page) -> float:
     return float(text.split(" ")[0])
 
 
-def test_what_is_drawn_by_mouse_is_white_in_the_mask(seeded: Page, server: LiveServer) -> None:
+def test_what_is_painted_by_mouse_is_white_in_the_mask(seeded: Page, server: LiveServer) -> None:
     stage = open_editor(seeded)
     expect(seeded.get_by_role("button", name="Use this mask")).to_be_disabled()
     brush(seeded, 40)
@@ -107,28 +107,28 @@ def test_the_server_repaints_what_is_marked_alone(seeded: Page, server: LiveServ
     look(seeded, server, file)
 
 
-def test_it_is_drawn_erased_and_inverted_by_keys(seeded: Page, server: LiveServer) -> None:
+def test_it_is_painted_erased_and_inverted_by_keys(seeded: Page, server: LiveServer) -> None:
     open_editor(seeded)
     keys = seeded.keyboard
     keys.down(" ")
     for _ in range(3):
         keys.press("Shift+ArrowRight")
     keys.up(" ")
-    drawn = share(seeded)
-    assert drawn > 1
+    painted = share(seeded)
+    assert painted > 1
     keys.press("Control+z")
     expect(seeded.get_by_text("Nothing is marked yet")).to_be_visible()
     keys.press("Control+Shift+Z")
-    assert share(seeded) == drawn
+    assert share(seeded) == painted
     seeded.get_by_role("button", name="Eraser").press("Enter")
     seeded.get_by_role("application").focus()
     keys.press(" ")
-    assert share(seeded) < drawn
+    assert share(seeded) < painted
     seeded.get_by_role("button", name="Undo").press("Enter")
-    assert share(seeded) == drawn
+    assert share(seeded) == painted
     expect(seeded.get_by_role("button", name="Redo")).to_be_enabled()
     seeded.get_by_role("button", name="Invert").press("Enter")
-    assert share(seeded) == pytest.approx(100 - drawn, abs=1.5)
+    assert share(seeded) == pytest.approx(100 - painted, abs=1.5)
     seeded.get_by_role("dialog").get_by_role("button", name="Clear").press("Enter")
     expect(seeded.get_by_text("Nothing is marked yet")).to_be_visible()
     seeded.get_by_role("button", name="Undo").press("Enter")
@@ -173,7 +173,7 @@ def test_a_mask_survives_a_reload_and_is_changed(seeded: Page, server: LiveServe
     assert np.array_equal(after[:, :150], before[:, :150])
 
 
-def test_it_is_drawn_by_touch(seeded: Page, server: LiveServer) -> None:
+def test_it_is_painted_by_touch(seeded: Page, server: LiveServer) -> None:
     stage = open_editor(seeded)
     box = stage.bounding_box()
     assert box is not None
@@ -188,13 +188,13 @@ def test_it_is_drawn_by_touch(seeded: Page, server: LiveServer) -> None:
     assert mask[HEIGHT // 2, WIDTH // 2 - 40] == 0
 
 
-def test_a_cancelled_drawing_changes_nothing(seeded: Page) -> None:
+def test_a_cancelled_painting_changes_nothing(seeded: Page) -> None:
     stage = open_editor(seeded)
     drag(seeded, stage, (60, 60), (90, 60))
     seeded.get_by_role("button", name="Cancel").click()
     expect(seeded.get_by_role("dialog")).to_have_count(0)
     expect(seeded.locator(f"{MASK} .slot")).to_have_count(0)
-    expect(seeded.get_by_role("button", name="Draw a mask")).to_be_focused()
+    expect(seeded.get_by_role("button", name="Paint a mask")).to_be_focused()
 
 
 def test_esc_asks_before_marks_are_lost(seeded: Page) -> None:

@@ -1,4 +1,4 @@
-"""The timeline of a step cache: what is drawn, and what the table says, are the decisions of the receipt."""
+"""The timeline of a step cache: what is plotted, and what the table says, are the decisions of the receipt."""
 
 from typing import Any
 
@@ -39,8 +39,8 @@ def test_the_timeline_is_the_receipt(page: Page, server: LiveServer, options: di
             [float(rounded(forward[name]) or "nan") for name in ("distance", "score")], abs=1e-4, nan_ok=True
         )
     for branch, name in BRANCHES.items():
-        drawn = [cells[2][0].upper() for cells in found if cells[1] == name]
-        assert "".join(drawn) == letters[branch]
+        plotted = [cells[2][0].upper() for cells in found if cells[1] == name]
+        assert "".join(plotted) == letters[branch]
     kinds = page.locator(".decisions rect").evaluate_all("all => all.map(each => each.getAttribute('class'))")
     assert kinds == ["reused" if forward["reused"] else "computed" for forward in cache["forwards"]]
     expect(page.get_by_role("img", name=f"{cache['reusedSteps']} of 12 steps reused")).to_be_visible()

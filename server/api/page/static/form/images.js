@@ -3,7 +3,7 @@
 import { h, icon } from "../dom.js";
 import { t } from "../i18n.js";
 import { modelOf } from "../info.js";
-import { drawMask } from "../mask/editor.js";
+import { paintMask } from "../mask/editor.js";
 import { showError } from "../messages.js";
 import { getDraft, member, setMember } from "../state.js";
 import { field, fold, numberInput, slider } from "./controls.js";
@@ -43,7 +43,7 @@ export function seedImageSection() {
     most: () => 1,
   });
   mask.element.dataset.path = "inputs.maskImage";
-  const draw = h("button", { type: "button", onclick: () => drawMask().then((file) => file && mask.take([file])).catch(showError) }, icon("edit"), h("span", {}));
+  const paint = h("button", { type: "button", onclick: () => paintMask().then((file) => file && mask.take([file])).catch(showError) }, icon("edit"), h("span", {}));
   const strength = slider("inputs.strength", { min: 0, max: 1, step: 0.01, label: t("pictures.strength") });
   const margin = numberInput("maskMargin", { min: 32, max: 128 });
   const outpaint = outpaintEditor();
@@ -51,7 +51,7 @@ export function seedImageSection() {
     "div",
     { class: "stack" },
     field(t("pictures.strength"), strength.element, { path: "inputs.strength", hint: t("pictures.strengthHint") }),
-    h("div", { class: "stack tight" }, mask.element, h("div", {}, draw)),
+    h("div", { class: "stack tight" }, mask.element, h("div", {}, paint)),
     field(t("pictures.margin"), margin.element, { path: "maskMargin" }),
     outpaint.element,
   );
@@ -61,7 +61,7 @@ export function seedImageSection() {
     part.update();
     seed.update();
     mask.update();
-    draw.lastElementChild.textContent = t(draft.inputs?.maskImage ? "mask.change" : "mask.open");
+    paint.lastElementChild.textContent = t(draft.inputs?.maskImage ? "mask.change" : "mask.open");
     more.hidden = !isUsed();
     strength.update(draft.outpaint ? 1 : 0.8);
     margin.update(t("form.nothing"));

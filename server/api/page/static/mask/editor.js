@@ -1,4 +1,4 @@
-// The dialog that draws a mask over the picture to start from: by mouse, touch, pen and keys.
+// The dialog in which a mask is painted over the picture to start from: by mouse, touch, pen and keys.
 
 import { placeOn } from "../canvas.js";
 import { h, icon, replace, showDialog } from "../dom.js";
@@ -16,8 +16,8 @@ const USUAL_SHARE = 1 / 10; // of the longer side
 const LARGE_SHARE = 1 / 2;
 const FAST = 8; // times as far with shift
 
-/** Draw a mask on the draft's seed image, beginning with the one that it has. Returns it as a file, or null. */
-export async function drawMask() {
+/** Paint a mask on the draft's seed image, beginning with the one that it has. Returns it as a file, or null. */
+export async function paintMask() {
   const [seed, mask] = [member("inputs.seedImage"), member("inputs.maskImage")];
   const [picture, earlier] = await Promise.all([loadPicture(seed, t("pictures.seed")), mask && loadPicture(mask)]);
   if (!picture.naturalWidth) throw new Error(t("mask.gone"));
@@ -105,7 +105,7 @@ function openEditor(picture, earlier, resolve) {
     // All are read before the first one moves the ring: each look at the stage after that would lay it out anew.
     for (const point of (moves.length ? moves : [event]).map(pointOf)) {
       moveTo(point);
-      stroke?.draw(at);
+      stroke?.paint(at);
     }
   });
   stage.addEventListener("lostpointercapture", end);
@@ -121,7 +121,7 @@ function openEditor(picture, earlier, resolve) {
     if (!arrow) return;
     const step = Math.max(1, Number(size.value) / 8) * (event.shiftKey ? FAST : 1);
     moveTo([at[0] + arrow[0] * step, at[1] + arrow[1] * step]);
-    stroke?.draw(at);
+    stroke?.paint(at);
   });
   stage.addEventListener("keyup", (event) => event.key === " " && end());
   size.addEventListener("input", () => moveTo(at));

@@ -33,7 +33,7 @@ export function createPainting(width, height, earlier = null) {
     },
   };
 
-  function redraw() {
+  function repaint() {
     context.clearRect(0, 0, width, height);
     context.globalCompositeOperation = "source-over";
     if (base) context.putImageData(base, 0, 0);
@@ -46,15 +46,15 @@ export function createPainting(width, height, earlier = null) {
     perform[act.kind](act);
   }
 
-  redraw();
+  repaint();
   return {
     canvas,
-    /** Begin a stroke at a point. `draw(point)` of the result goes on with it. */
+    /** Begin a stroke at a point. `paint(point)` of the result goes on with it. */
     begin(point, { size, erase }) {
       const act = { kind: "stroke", size, erase, points: [point] };
       run(act);
       return {
-        draw(next) {
+        paint(next) {
           perform.stroke({ ...act, points: [act.points.at(-1), next] });
           act.points.push(next);
         },
@@ -74,7 +74,7 @@ export function createPainting(width, height, earlier = null) {
 
   function move(change) {
     change();
-    redraw();
+    repaint();
   }
 }
 

@@ -20,7 +20,7 @@ export function timeline({ receipt, cache }) {
     { class: "timeline stack tight" },
     h("h2", {}, t("timeline.title")),
     h("p", { class: "small" }, summary),
-    drawing(forwards, threshold, summary),
+    plotOf(forwards, threshold, summary),
     h("p", { class: "row keys small muted" }, KEYS.filter(({ used }) => used(forwards)).map(({ name }) => key(name, name === "threshold" ? number(threshold, 3) : ""))),
     h("details", {}, h("summary", { class: "small" }, t("timeline.table")), h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": t("timeline.table") }, table(forwards))),
   );
@@ -28,7 +28,7 @@ export function timeline({ receipt, cache }) {
 
 /**
  * The forwards with the number of their evaluation, as some samplers call the model several times in a step, and with
- * the `value` to draw: the score, or where this is the distance itself, the distance of one that had to be computed.
+ * the `value` to plot: the score, or where this is the distance itself, the distance of one that had to be computed.
  */
 function numbered(forwards) {
   const counts = new Map();
@@ -51,7 +51,7 @@ const KEYS = [
 ];
 const key = (name, value) => h("span", { class: `key ${name}` }, h("i", { "aria-hidden": "true" }), t(`timeline.${name}`), " ", value);
 
-function drawing(forwards, threshold, label) {
+function plotOf(forwards, threshold, label) {
   const steps = Math.max(...forwards.map(({ step }) => step)) + 1;
   const evaluations = Math.max(...forwards.map(({ evaluation }) => evaluation)) + 1;
   const branches = [...new Set(forwards.map(({ branch }) => branch))];

@@ -1,10 +1,10 @@
 export const words = {
   en: {
-    "mask.open": "Draw a mask",
+    "mask.open": "Paint a mask",
     "mask.change": "Change the mask",
     "mask.title": "What is to change?",
-    "mask.keys": "Draw over it. By keys: arrows move the brush, Shift moves it faster, Space draws, Ctrl-Z undoes.",
-    "mask.stage": "The picture to draw on",
+    "mask.keys": "Paint over it. By keys: arrows move the brush, Shift moves it faster, Space paints, Ctrl-Z undoes.",
+    "mask.stage": "The picture to paint on",
     "mask.tool": "Tool",
     "mask.brush": "Brush",
     "mask.eraser": "Eraser",
@@ -20,7 +20,7 @@ export const words = {
     "mask.discardText": "What you have painted is lost.",
     "mask.discardAction": "Discard",
     "mask.gone": "The picture to start from is gone. Add it again.",
-    "mask.file": "drawn mask.png",
+    "mask.file": "painted mask.png",
   },
   zh: {
     "mask.open": "绘制蒙版",
