@@ -85,6 +85,13 @@ def draw_make(page: Page, url: str, path: Path) -> str:
     return weights
 
 
+def draw_server(page: Page, url: str, path: Path, weights: str) -> None:
+    """What the server does and has, with its log of the tasks before."""
+    page.goto(f"{url}/#/server")
+    expect(page.get_by_role("cell", name="runware:108@20")).to_be_visible()
+    save(page, path, weights)
+
+
 def draw_gallery(page: Page, url: str, path: Path, weights: str) -> None:
     """The gallery with some chosen pictures."""
     page.goto(f"{url}/#/gallery")
@@ -146,6 +153,15 @@ def draw_benchmark(page: Page, url: str, path: Path, weights: str) -> None:
     save(page, path, weights)
 
 
+VIEWS = {
+    "server": draw_server,
+    "gallery": draw_gallery,
+    "mask": draw_mask,
+    "picture": draw_picture,
+    "benchmark": draw_benchmark,
+}
+
+
 def main() -> None:
     """Draw every view."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -156,18 +172,9 @@ def main() -> None:
     for theme in ("light", "dark"):
         with visit(arguments.url, WIDE, theme) as page:
             weights = draw_make(page, arguments.url, arguments.out / f"page-make-{theme}.png")
-    with visit(arguments.url, WIDE, "light") as page:
-        page.goto(f"{arguments.url}/#/server")
-        expect(page.get_by_role("cell", name="runware:108@20")).to_be_visible()
-        save(page, arguments.out / "page-server.png", weights)
-    with visit(arguments.url, WIDE, "light") as page:
-        draw_gallery(page, arguments.url, arguments.out / "page-gallery.png", weights)
-    with visit(arguments.url, WIDE, "light") as page:
-        draw_mask(page, arguments.url, arguments.out / "page-mask.png", weights)
-    with visit(arguments.url, WIDE, "light") as page:
-        draw_picture(page, arguments.url, arguments.out / "page-picture.png", weights)
-    with visit(arguments.url, WIDE, "light") as page:
-        draw_benchmark(page, arguments.url, arguments.out / "page-benchmark.png", weights)
+    for name, draw in VIEWS.items():
+        with visit(arguments.url, WIDE, "light") as page:
+            draw(page, arguments.url, arguments.out / f"page-{name}.png", weights)
     with visit(arguments.url, NARROW, "light") as page:
         save(page, arguments.out / "page-narrow.png", weights)
 
