@@ -64,6 +64,17 @@ def render(server: LiveServer, **members: Any) -> str:
     return Path(post(server, taskType="imageInference", **task | members)["imageURL"]).name
 
 
+def receipt(server: LiveServer, file: str) -> dict[str, Any]:
+    """What the server tells about a picture."""
+    return httpx2.get(f"{server.api}/receipts/{Path(file).stem}").json()
+
+
+def module(page: Page, name: str) -> str:
+    """The address of a module of the page."""
+    sheet = page.locator("link[rel=stylesheet]").first.get_attribute("href") or ""
+    return "/" + sheet.replace("style.css", name)
+
+
 def look(page: Page, server: LiveServer, file: str, more: str = "") -> None:
     """Open the view of a picture, and wait for its receipt."""
     page.goto(f"{server.url}/#/picture?image={file}{more}")

@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import Console
-from tests.browser.forms import post, render
+from tests.browser.forms import module, post, render
 from tests.live import LiveServer
 
 pytestmark = pytest.mark.browser
@@ -38,12 +38,6 @@ def show(page: Page, server: LiveServer, words: str, count: int) -> None:
 
 def choose(page: Page, place: int, *, shift: bool = False) -> None:
     page.locator(".tile input").nth(place).click(modifiers=["Shift"] if shift else [])
-
-
-def module(page: Page, name: str) -> str:
-    """The address of a module of the page."""
-    sheet = page.locator("link[rel=stylesheet]").first.get_attribute("href") or ""
-    return "/" + sheet.replace("style.css", name)
 
 
 def test_filters_are_in_the_address(page: Page, server: LiveServer, words: str) -> None:

@@ -9,11 +9,11 @@ from PIL import Image, ImageDraw, ImageFilter
 from playwright.sync_api import Page
 
 from benchmarks.step_caches.similarity import compare
+from tests.browser.forms import module
 
 pytestmark = pytest.mark.browser
-MEASURE = """async ([one, other]) => {
-    const found = document.querySelector('link[rel=modulepreload][href*="likeness.js"]').href;
-    const { likeness, pixelsOf } = await import(found);
+MEASURE = """async ([path, one, other]) => {
+    const { likeness, pixelsOf } = await import(path);
     const read = async (text) => pixelsOf(new Blob([Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0))]));
     return likeness(await read(one), await read(other));
 }"""
@@ -41,14 +41,17 @@ def encoded(image: Image.Image) -> str:
 def test_it_is_that_of_python(make: Page, size: tuple[int, int]) -> None:
     image = drawing(1, size)
     for other in (image.filter(ImageFilter.GaussianBlur(1)), drawing(2, size), image):
-        found, expected = make.evaluate(MEASURE, [encoded(other), encoded(image)]), compare(other, image)
+        found, expected = (
+            make.evaluate(MEASURE, [module(make, "likeness.js"), encoded(other), encoded(image)]),
+            compare(other, image),
+        )
         assert found["ssim"] == pytest.approx(expected.ssim, abs=2e-5)
         assert found["psnr"] == pytest.approx(expected.psnr, abs=2e-3)
 
 
 def test_two_sizes_cannot_be_compared(make: Page) -> None:
     refused = make.evaluate(
-        f"async (pair) => ({MEASURE})(pair).catch((error) => error.name)",
-        [encoded(drawing(1, (32, 32))), encoded(drawing(1, (32, 48)))],
+        f"async (all) => ({MEASURE})(all).catch((error) => error.name)",
+        [module(make, "likeness.js"), encoded(drawing(1, (32, 32))), encoded(drawing(1, (32, 48)))],
     )
     assert refused == "RangeError"

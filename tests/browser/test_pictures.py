@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 
 from pipelines.request import DriftGuard, Reference, RenderRequest
 from tests.browser.conftest import Console
-from tests.browser.forms import PROMPT, drop, drop_picture, fill_small, finish, run
+from tests.browser.forms import PROMPT, drop, drop_picture, fill_small, finish, module, run
 from tests.fakes import picture
 from tests.live import LiveServer
 from tests.server.jobs.common import REQUEST
@@ -123,12 +123,11 @@ def test_one_of_our_images_fills_the_form_from_its_receipt(make: Page, server: L
 def test_every_scheduler_of_a_receipt_has_the_name_of_the_api(make: Page) -> None:
     from server.api.runware.schema.schedulers import SAMPLERS
 
-    release = (make.locator("link[rel=stylesheet]").first.get_attribute("href") or "").replace("style.css", "")
     samplers = list(set(SAMPLERS.values()))
     names = make.evaluate(
         "async ([path, all]) => { const { schedulerName } = await import(path);"
         " return all.map(([integrator, spacing]) => schedulerName({ integrator, spacing }) ?? 'Default') }",
-        [f"/{release}receipts.js", [[sampler.solver, sampler.schedule] for sampler in samplers]],
+        [module(make, "receipts.js"), [[sampler.solver, sampler.schedule] for sampler in samplers]],
     )
     assert [SAMPLERS[name] for name in names] == samplers
 
@@ -146,11 +145,10 @@ def test_every_scheduler_of_a_receipt_has_the_name_of_the_api(make: Page) -> Non
 def test_the_drift_guard_of_a_receipt_is_filled_in(
     make: Page, guard: DriftGuard | None, options: dict[str, str] | None
 ) -> None:
-    release = (make.locator("link[rel=stylesheet]").first.get_attribute("href") or "").replace("style.css", "")
     request = TypeAdapter(RenderRequest).dump_python(replace(REQUEST, guard=guard), mode="json", by_alias=True)
     found = make.evaluate(
         "async ([path, request]) => (await import(path)).draftOf({ request, encoding: ['JPG', 95] })",
-        [f"/{release}receipts.js", request],
+        [module(make, "receipts.js"), request],
     )
     assert found["draft"].get("ownware") == options
     mask = guard is not None and isinstance(guard.keep, Reference)

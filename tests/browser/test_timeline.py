@@ -2,19 +2,14 @@
 
 from typing import Any
 
-import httpx2
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.forms import look, render
+from tests.browser.forms import look, receipt, render
 from tests.live import LiveServer
 
 pytestmark = pytest.mark.browser
 BRANCHES = {"cond": "Prompt", "uncond": "Negative"}
-
-
-def receipt(server: LiveServer, file: str) -> dict[str, Any]:
-    return httpx2.get(f"{server.api}/receipts/{file.split('.')[0]}").json()
 
 
 def rounded(value: float | None) -> str:

@@ -6,12 +6,11 @@ import re
 import uuid
 from pathlib import Path
 
-import httpx2
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.browser.conftest import Console
-from tests.browser.forms import PROMPT, fill_small, finish, look, post, render, run
+from tests.browser.forms import PROMPT, fill_small, finish, look, post, receipt, render, run
 from tests.fakes import picture
 from tests.live import LiveServer
 
@@ -203,7 +202,7 @@ def test_the_facts_are_those_of_the_receipt(page: Page, server: LiveServer) -> N
         acceleratorOptions={"fbCache": True},
     )
     look(page, server, file)
-    answer = httpx2.get(f"{server.api}/receipts/{file.split('.')[0]}").json()
+    answer = receipt(server, file)
 
     def fact(key: str) -> Locator:
         return page.locator(f"[data-fact={key}] dd")
