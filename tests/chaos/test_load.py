@@ -2,7 +2,9 @@
 
 import base64
 import contextlib
+import os
 import random
+import signal
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -72,7 +74,7 @@ def ping(server: ChaosServer) -> float:
 
 
 def test_after_a_soak_of_all_modes_with_aborts_a_picture_is_that_of_a_fresh_server(tmp_path: Path) -> None:
-    """Requests of all modes, good and bad, a third of them given up, and a cancelled one now and then."""
+    """Requests of all modes, good and bad, a third of them given up, and a cancelled one now and then; then a kill."""
     chance, requests = random.Random(17), repeats(40)
     with chaos_server(tmp_path / "fresh") as server:
         expected = drawn(server)
@@ -95,6 +97,10 @@ def test_after_a_soak_of_all_modes_with_aborts_a_picture_is_that_of_a_fresh_serv
         assert drawn(server) == expected
         renderer_mb.append(status_bytes(server.worker(), "VmHWM") // 10**6)
         assert renderer_mb[-1] - renderer_mb[len(renderer_mb) // 2] < MOST_GROWTH_MB  # each mode was drawn before
+        os.kill(server.worker(), signal.SIGKILL)
+        server.wait_ready(503)
+        server.wait_ready()
+        assert drawn(server) == expected
         assert server.terminate() == 0
     figures = {"answered": answered, "refused": refused, "given_up": given_up, "renderer_mb": renderer_mb}
     record("soak", requests=requests, **figures)
