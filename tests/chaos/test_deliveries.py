@@ -16,7 +16,7 @@ from tests.receivers import Receiver, receiver
 
 pytestmark = [pytest.mark.chaos, pytest.mark.slow]
 
-KILLS = 5
+KILLS = 3
 TASKS_A_KILL = 5
 # Told before the next kill: what was done but untold at the last one, and the two tasks that were under way. A task
 # that is under way at two kills fails, because it may be what ends the server.

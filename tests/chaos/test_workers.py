@@ -2,6 +2,7 @@
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx2
@@ -11,29 +12,31 @@ from tests.chaos.servers import ChaosServer, chaos_server
 
 pytestmark = pytest.mark.chaos
 
-START_SECONDS = 60
+
+@pytest.fixture(scope="module")
+def impatient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChaosServer]:
+    """A server that waits three seconds for a worker."""
+    with chaos_server(tmp_path_factory.mktemp("impatient"), "--hang-seconds", "3") as server:
+        yield server
 
 
-def test_a_stopped_worker_is_ended_and_started_again(tmp_path: Path) -> None:
+def test_a_stopped_worker_is_ended_and_started_again(impatient: ChaosServer) -> None:
     """It was never noticed: its task and all behind it waited for ever."""
-    with chaos_server(tmp_path, "--hang-seconds", "3") as server:
-        server.send()  # from now on the seconds of a step are known
-        os.kill(server.worker(), signal.SIGSTOP)
-        failed = server.send()
-        assert "The worker did not answer for " in failed["message"]
-        assert "imageURL" in server.send()
-        assert server.terminate() == 0
+    impatient.send()  # from now on the seconds of a step are known
+    os.kill(impatient.worker(), signal.SIGSTOP)
+    failed = impatient.send()
+    assert "The worker did not answer for " in failed["message"]
+    assert "imageURL" in impatient.send()
 
 
-def test_a_stopped_worker_is_noticed_without_a_task(tmp_path: Path) -> None:
+def test_a_stopped_worker_is_noticed_without_a_task(impatient: ChaosServer) -> None:
     """The next task failed: nothing was asked of a worker that has no task."""
-    with chaos_server(tmp_path, "--hang-seconds", "3") as server:
-        worker = server.worker()
-        os.kill(worker, signal.SIGSTOP)
-        server.wait_ready(503)
-        server.wait_ready()
-        assert "imageURL" in server.send()
-        assert not Path(f"/proc/{worker}").exists()
+    worker = impatient.worker()
+    os.kill(worker, signal.SIGSTOP)
+    impatient.wait_ready(503)
+    impatient.wait_ready()
+    assert "imageURL" in impatient.send()
+    assert not Path(f"/proc/{worker}").exists()
 
 
 def test_a_worker_that_dies_at_each_start_is_explained(tmp_path: Path) -> None:
