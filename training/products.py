@@ -76,10 +76,15 @@ def products() -> tuple[Product, ...]:
             "scores",
             lambda: {json.loads(scores.read_text())["weights"]},
             whole_fingerprint,
-            lambda: _score(scores, sheet),
+            lambda: _score(scores),
         ),
         Product("model card", _card_fingerprint, whole_fingerprint, lambda: _python("training.scores.card")),
-        Product("samples", lambda: _figure(sheet), whole_fingerprint, lambda: _score(scores, sheet)),
+        Product(
+            "samples",
+            lambda: _figure(sheet),
+            whole_fingerprint,
+            lambda: _python("training.scores.samples", "--sheet", str(sheet)),
+        ),
         Product("step caches", _step_caches, whole_fingerprint, _measure_step_caches),
         Product(
             "parameters",
@@ -132,9 +137,9 @@ def _train(name: str) -> None:
     ADAPTERS.write_text(json.dumps({**known, name: base_fingerprint()}, indent=1, sort_keys=True) + "\n")
 
 
-def _score(scores: Path, sheet: Path) -> None:
+def _score(scores: Path) -> None:
     out = ("--count", _COUNT, "--out", str(scores))
-    _python("training.scores.evaluate", *out, "--sheet", str(sheet))
+    _python("training.scores.evaluate", *out)
     _python("training.scores.full_world", *out)
     _python("training.scores.evaluate_adapters", "--count", "32", "--out", str(scores))
 

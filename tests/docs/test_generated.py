@@ -22,7 +22,7 @@ FIGURES = {
     "docs/figures/step-caches.png": "make bench-caches",
     "docs/figures/parameters.png": "python -m docs.figures.parameters",
     **{f"docs/figures/page-{name}.png": "python -m docs.figures.page" for name in VIEWS},
-    "pipelines/catalog/embedded/samples.png": "python -m training.scores.evaluate --sheet",
+    "pipelines/catalog/embedded/samples.png": "python -m training.scores.samples --sheet",
 }
 
 

@@ -1,6 +1,6 @@
 """Scores an embedded checkpoint on held-out prompts and edits, by measuring its pictures.
 
-    python -m training.scores.evaluate [--weights build/embedded] [--count 64] [--out scores.json] [--sheet sheet.png]
+    python -m training.scores.evaluate [--weights build/embedded] [--count 64] [--out scores.json]
 
 Renders through the server's own loop, so the scores are those of the served pictures. Knows scenes and the loop; knows
 no training.
@@ -8,7 +8,6 @@ no training.
 
 import math
 import tempfile
-import textwrap
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,7 +15,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image
 from tqdm import tqdm
 
 from pipelines.catalog.catalog import Mode, ModelEntry, load_catalog
@@ -46,7 +45,6 @@ ONE_WORD = Level((1.0, 0.0, 0.0), 1.0)
 BLURRY = "blurry, low quality"
 _SIDE = 256
 _STEPS, _TRUE_CFG_SCALE = 20, 4.0
-_TILE, _CAPTION, _ACROSS, _GAP = 128, 66, 8, 8  # of the contact sheet: pixels, and tiles in a row
 _SEED = 20_000  # of the held-out scenes; the seeds of the renders count up from here
 
 
@@ -228,32 +226,6 @@ def unchanged_psnr(picture: np.ndarray, edit: Edit) -> float:
     return min(99.0, 10 * math.log10(255**2 / max(float(error), 1e-9)))
 
 
-def contact_sheet(renderer: Renderer, prompts: int = 32, edits: int = 16) -> Image.Image:
-    """Draw held-out prompts, eight in a row, then edits as source and result, four in a row, with their texts."""
-    levels, options = (ONE_THING, TWO_THINGS, HARD, ONE_WORD), RenderOptions(width=_TILE, height=_TILE)
-    tiles: list[tuple[list[np.ndarray], str]] = []
-    for number in range(prompts):
-        rng = np.random.default_rng([_SEED, 9, number])
-        scene = random_scene(rng, levels[number % len(levels)], of_held_out=True)
-        prompt = exact_caption(scene)
-        tiles.append(([renderer.render(prompt, number, options)], prompt))
-    for number in range(edits):
-        edit = random_edit(np.random.default_rng([_SEED, 8, number]), KINDS[number % len(KINDS)], of_held_out=True)
-        sources = [draw_scene(source, _TILE // len(edit.sources), _TILE) for source in edit.sources]
-        tiles.append(([np.concatenate(sources, 1), renderer.edit(edit, number, options)], edit.english[0]))
-    high = _TILE + _CAPTION
-    sheet = Image.new("RGB", (_ACROSS * (_TILE + _GAP), -(-(prompts + 2 * edits) // _ACROSS) * high), "white")
-    pen, place = ImageDraw.Draw(sheet), 0
-    for pictures, asked in tiles:
-        corner = (place % _ACROSS * (_TILE + _GAP), place // _ACROSS * high)
-        for number, picture in enumerate(pictures):
-            sheet.paste(Image.fromarray(picture), (corner[0] + number * (_TILE + _GAP), corner[1]))
-        text = textwrap.fill(asked, 26 * len(pictures))
-        pen.multiline_text((corner[0], corner[1] + _TILE + 2), text, fill="black", font_size=10, spacing=1)
-        place += len(pictures)
-    return sheet
-
-
 def held_out_scenes(level: Level, count: int) -> Iterable[tuple[int, Scene]]:
     """Yield seeds and scenes that were never trained on."""
     things = (round(100 * share) for share in level.things)
@@ -309,10 +281,7 @@ def evaluate(renderer: Renderer, count: int) -> dict[str, dict[str, float]]:
 def main() -> None:
     """Score, print and save."""
     scoring = Scoring.parse(__doc__)
-    renderer = Renderer(scoring.load(), scoring.area)
-    scoring.save_scores(evaluate(renderer, scoring.count))
-    if scoring.sheet:
-        scoring.save_sheet(contact_sheet(renderer))
+    scoring.save_scores(evaluate(Renderer(scoring.load(), scoring.area), scoring.count))
 
 
 if __name__ == "__main__":

@@ -104,7 +104,7 @@ def _mean(values: list[bool] | list[float]) -> float:
 
 def main() -> None:
     """Score, print and save."""
-    scoring = Scoring.parse(__doc__)
+    scoring = Scoring.parse(__doc__, sheet=True)
     renderer, options = Renderer(scoring.load(), scoring.area), RenderOptions()
     scores = {
         "lora": score_lora(renderer, scoring.weights / OUTLINES, scoring.count, options),

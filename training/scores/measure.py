@@ -21,6 +21,7 @@ from training.data.scenes import (
     Shape,
     Thing,
     Word,
+    draw_scene,
     thing_cover,
     word_cover,
 )
@@ -125,6 +126,15 @@ def matches_scene(picture: np.ndarray, scene: Scene, texts: Kind = "capitals") -
         return False
     word = scene.word
     return word is None or read_word(picture, word.place, word.colour, choices(word.text, texts)) == word.text
+
+
+def likeness(picture: np.ndarray, scene: Scene) -> float:
+    """Return the IoU of what is not background in a picture and in a drawn scene, where both have the same colour."""
+    height, width = picture.shape[:2]
+    shown, ideal = _nearest_colours(picture), _nearest_colours(draw_scene(scene, width, height))
+    background = _NAMES.index(scene.background)
+    either = (shown != background) | (ideal != background)
+    return float(((shown == ideal) & either).sum() / max(1, either.sum()))
 
 
 def shape_iou(picture: np.ndarray, thing: Thing) -> float:

@@ -28,13 +28,15 @@ class Scoring:
     sheet: Path | None
 
     @classmethod
-    def parse(cls, description: str | None) -> "Scoring":
-        """Parse the command line."""
+    def parse(cls, description: str | None, *, sheet: bool = False, count: int = 64) -> "Scoring":
+        """Parse the command line of a command that draws a `sheet` or none."""
         parser = argparse.ArgumentParser(description=(description or "").splitlines()[0])
         parser.add_argument("--weights", type=Path, default=EMBEDDED_FOLDER, help="a folder in the diffusers layout")
-        parser.add_argument("--count", type=int, default=64, help="about how many held-out prompts per score")
+        parser.add_argument("--count", type=int, default=count, help="about how many held-out prompts per score")
         parser.add_argument("--out", type=Path, help="merge the scores into this JSON file")
-        parser.add_argument("--sheet", type=Path, help="write a contact sheet here, as PNG")
+        parser.set_defaults(sheet=None)
+        if sheet:
+            parser.add_argument("--sheet", type=Path, help="write a contact sheet here, as PNG")
         options = parser.parse_args()
         return cls(options.weights.resolve(), options.count, options.out, options.sheet)
 

@@ -14,6 +14,7 @@ from training.scores.measure import (
     detect_things,
     foreground_mask,
     hollow_share,
+    likeness,
     matches_scene,
     matches_thing,
     read_word,
@@ -97,3 +98,12 @@ def test_nothing_is_not_hollow() -> None:
     empty = np.full((64, 64, 3), COLOURS["green"], np.uint8)
     assert hollow_share(empty) == 0
     assert not foreground_mask(empty).any()
+
+
+def test_likeness_is_the_overlap_of_things_in_their_colours() -> None:
+    scene = Scene("white", (Thing("square", "red", "large", "center"),))
+    picture = draw_scene(scene, 128, 128)
+    assert likeness(picture, scene) == 1
+    assert likeness(draw_scene(Scene("white"), 128, 128), scene) == 0
+    assert likeness(draw_scene(scene.with_thing(0, colour="blue"), 128, 128), scene) < 0.1
+    assert 0.2 < likeness(draw_scene(scene.with_thing(0, size="medium"), 128, 128), scene) < 0.9
