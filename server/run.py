@@ -221,14 +221,14 @@ class _Server(uvicorn.Server):
             typer.echo("\nStopping. Unfinished tasks continue at the next start.", err=True)
 
     async def _greet(self) -> int:
-        await self._queue.started()
+        await self._queue.workers.started()
         while not self.started:  # noqa: ASYNC110  uvicorn has no event for it
             await asyncio.sleep(0.01)
-        if not self._queue.ready:
-            typer.echo(f"ownware: no worker can start: {self._queue.failure}", err=True)
+        if not self._queue.workers.ready:
+            typer.echo(f"ownware: no worker can start: {self._queue.workers.failure}", err=True)
             self.should_exit = True
             return 1
         host, port = self.servers[0].sockets[0].getsockname()[:2]
         url, required = local_url(host, port), self._keys.required
-        typer.echo(greeting(url, self._settings, self._catalog, self._queue.devices, keys_required=required))
+        typer.echo(greeting(url, self._settings, self._catalog, self._queue.workers.devices, keys_required=required))
         return 0

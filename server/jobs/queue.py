@@ -8,13 +8,12 @@ import asyncio
 import contextlib
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from math import inf
 
 import structlog
 
-from pipelines.models.engaged import Engaged
 from pipelines.request import RenderRequest
 from server.errors import Failure, ServiceUnavailable
 from server.jobs.estimates import Estimates
@@ -24,10 +23,11 @@ from server.jobs.policy.admission import QueueBounds
 from server.jobs.policy.company import shared_end
 from server.jobs.policy.forecast import Foreseen, Turn
 from server.jobs.recorder import JobRecorder
-from server.jobs.scheduler import Busy, Scheduler
+from server.jobs.scheduler import Scheduler
 from server.jobs.storage.store import JobStore
+from server.jobs.supervision.pool import WorkerPool
 from server.jobs.supervision.rendering import Rendering
-from server.jobs.supervision.supervisor import Supervisor, WorkerState
+from server.jobs.supervision.supervisor import Supervisor
 from server.jobs.timing.silence import SilenceLimits
 from server.jobs.timing.step_times import StepTimes
 from server.jobs.timing.work_bound import check_work
@@ -74,39 +74,18 @@ class JobQueue:
         self._most_seconds = most_seconds
         self._events = JobEvents(observer)
         self.recorder = JobRecorder(store, media, self._events, tracer)
-        self._scheduler = Scheduler(store, bounds, limits, self._busy_workers)
-        self._supervisors = [
-            Supervisor(worker, self._scheduler, self.recorder, times, silence, self._answer_waiting)
-            for worker in workers
-        ]
-        self._tasks: list[asyncio.Task[None]] = []
-
-    @property
-    def ready(self) -> bool:
-        """Whether at least one worker takes jobs."""
-        return any(supervisor.ready for supervisor in self._supervisors)
-
-    @property
-    def failure(self) -> str | None:
-        """Why a worker could not start; None when all could."""
-        return next((each.start_failure for each in self._supervisors if each.start_failure is not None), None)
+        self._scheduler = Scheduler(store, bounds, limits, lambda: self.workers.busy())
+        self.workers = WorkerPool(
+            [
+                Supervisor(worker, self._scheduler, self.recorder, times, silence, self._answer_waiting)
+                for worker in workers
+            ]
+        )
 
     @property
     def problem(self) -> str | None:
         """Why no task can be taken, in words; None if one can."""
-        if not self.ready:
-            return self.failure or f"starting: no model is loaded yet on {' or '.join(self.devices)}"
-        return self._media.space.problem
-
-    @property
-    def devices(self) -> tuple[str, ...]:
-        """The workers' devices, in words."""
-        return tuple(supervisor.device for supervisor in self._supervisors)
-
-    @property
-    def engaged(self) -> tuple[Engaged | None, ...]:
-        """What the models of the workers run with, in the order of the devices."""
-        return tuple(supervisor.engaged for supervisor in self._supervisors)
+        return self.workers.problem or self._media.space.problem
 
     @property
     def limit(self) -> int:
@@ -114,28 +93,9 @@ class JobQueue:
         return self._bounds.tasks
 
     @property
-    def running_jobs(self) -> tuple[Job, ...]:
-        """The jobs that are rendered now."""
-        return tuple(rendering.job for rendering in self._renderings())
-
-    @property
-    def worker_jobs(self) -> tuple[tuple[Job, ...], ...]:
-        """What each worker renders now, in the order of the devices."""
-        return tuple(tuple(each.job for each in supervisor.renderings) for supervisor in self._supervisors)
-
-    @property
-    def worker_states(self) -> tuple[WorkerState, ...]:
-        """What each worker does, in the order of the devices."""
-        return tuple(supervisor.state for supervisor in self._supervisors)
-
-    @property
     def estimates(self) -> Estimates:
         """What is known about the seconds of requests."""
         return self._times.estimates
-
-    async def started(self) -> None:
-        """Wait until every worker is ready or cannot start."""
-        await asyncio.gather(*(supervisor.started() for supervisor in self._supervisors))
 
     async def open(self) -> None:
         """Queue interrupted jobs again, and start the workers without waiting for them."""
@@ -145,14 +105,11 @@ class JobQueue:
             log.info("interrupted tasks continue", tasks=queued)
         if given_up:
             log.error("tasks failed: the server was killed while they were rendered", tasks=given_up)
-        self._tasks = [asyncio.create_task(supervisor.run()) for supervisor in self._supervisors]
+        self.workers.start()
 
     async def close(self) -> None:
         """Stop the workers. A job under way is rendered at the next start."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await asyncio.gather(*(supervisor.stop() for supervisor in self._supervisors))
+        await self.workers.stop()
         try:
             await self._store.put_back_all()
         except sqlite3.Error:  # on disk it still runs, and the next start queues it
@@ -160,8 +117,8 @@ class JobQueue:
 
     def place(self, owner: str, request: RenderRequest, *, low: bool = False) -> AbstractAsyncContextManager[None]:
         """Hold a place for a task while its pictures are fetched. Raises what `submit` raises, but for its id."""
-        if self.failure is not None and not self.ready:
-            raise ServiceUnavailable(f"No worker can start: {self.failure}", code="modelNotReady")
+        if not self.workers.ready and (failure := self.workers.failure) is not None:
+            raise ServiceUnavailable(f"No worker can start: {failure}", code="modelNotReady")
         return self._scheduler.place(owner, self._checked_seconds(request), low=low)
 
     async def submit(self, submission: Submission, *, placed: bool = False) -> Job:
@@ -206,7 +163,7 @@ class JobQueue:
         """The finished part of a job, in percent of all its steps."""
         count = job.submission.request.count
         done = float(len(job.results))
-        rendering = self._rendering_of(job.submission.key)
+        rendering = self.workers.rendering_of(job.submission.key)
         if rendering is not None and (latest := rendering.progress):
             done = max(done, latest.index + latest.together * latest.step / latest.steps)
         return int(100 * done / count)
@@ -226,7 +183,7 @@ class JobQueue:
                 job = await self._store.find(*key)
                 if job is None or job.ended:
                     return "unknown" if job is None else "ended"
-            if rendering := self._rendering_of(key):
+            if rendering := self.workers.rendering_of(key):
                 with contextlib.suppress(WorkerDied):  # the end of the job follows
                     rendering.cancel(reason)
             while not isinstance(event := await events.get(), Ended):
@@ -261,7 +218,7 @@ class JobQueue:
 
     def latest(self, job: Job) -> Begun | StepDone | None:
         """How far a worker is with a job. None when none has it."""
-        if (rendering := self._rendering_of(job.submission.key)) is None:
+        if (rendering := self.workers.rendering_of(job.submission.key)) is None:
             return None
         if (reply := rendering.progress) is None:
             return Begun(job)
@@ -270,8 +227,7 @@ class JobQueue:
     def announce_stop(self) -> None:
         """Announce to all watchers that no more events come, and let the workers end."""
         self._events.announce_stop()
-        for supervisor in self._supervisors:
-            supervisor.announce_stop()
+        self.workers.announce_stop()
 
     async def turns(self) -> list[Turn]:
         """When each waiting job is expected to begin and to end, in their order."""
@@ -279,19 +235,18 @@ class JobQueue:
 
     async def foresee(self, job: Job) -> Foreseen | None:
         """When a job that has not ended is expected to begin and to end. None for one that has ended meanwhile."""
-        if rendering := self._rendering_of(job.submission.key):
-            worker = next(each for each in self._supervisors if rendering in each.renderings)
-            low = rendering.low
-            before = await self._normal_seconds(worker) if low else 0.0
-            others = [each.seconds_left for each in worker.renderings if each is not rendering and each.low == low]
+        if rendering := self.workers.rendering_of(job.submission.key):
+            beside, low = self.workers.beside(rendering), rendering.low
+            before = await self._normal_seconds(beside) if low else 0.0
+            others = [each.seconds_left for each in beside if each is not rendering and each.low == low]
             return Foreseen(None, 0.0, shared_end(rendering.seconds_left, others, before))
         turn = next((turn for turn in await self.turns() if turn.task.job_id == job.id), None)
         return None if turn is None else Foreseen(turn.position, turn.begins, turn.ends)
 
-    async def _normal_seconds(self, worker: Supervisor) -> float:
-        """The seconds until no job of normal priority waits, nor is rendered by a worker."""
+    async def _normal_seconds(self, renderings: Sequence[Rendering]) -> float:
+        """The seconds until no job of normal priority waits, nor is among those of a worker."""
         waiting = [turn.ends for turn in await self.turns() if not turn.task.low]
-        return max(waiting, default=sum(each.seconds_left for each in worker.renderings if not each.low))
+        return max(waiting, default=sum(each.seconds_left for each in renderings if not each.low))
 
     async def waiting(self) -> int:
         """The number of jobs that wait for a worker."""
@@ -303,10 +258,9 @@ class JobQueue:
 
     async def _answer_waiting(self) -> None:
         """Fail the waiting tasks if no worker can start: nobody knows when they could be rendered."""
-        none_starts = all(supervisor.start_failure is not None for supervisor in self._supervisors)
-        if not none_starts or not any(supervisor.was_ready for supervisor in self._supervisors):
+        if not self.workers.lost:
             return  # a server whose first worker cannot start ends, and keeps its tasks
-        failure = Failure("modelNotReady", f"No worker can start: {self.failure}", ServiceUnavailable.status)
+        failure = Failure("modelNotReady", f"No worker can start: {self.workers.failure}", ServiceUnavailable.status)
         for job in await self._store.fail_queued(failure):
             self._events.publish(Ended(job))
 
@@ -323,8 +277,7 @@ class JobQueue:
 
     def _offer(self) -> None:
         """Tell the workers and the watchers that another job waits."""
-        for supervisor in self._supervisors:
-            supervisor.wake()
+        self.workers.wake()
         self._events.move_queue()
 
     def _announce(self, ended: Job | None) -> bool:
@@ -332,24 +285,3 @@ class JobQueue:
         if ended is not None:
             self.recorder.announce_end(ended)
         return ended is not None
-
-    def _busy_workers(self) -> list[Busy]:
-        """What the workers do that take jobs."""
-        return [
-            Busy(_seconds_left(supervisor.renderings, low=False), _seconds_left(supervisor.renderings, low=True))
-            for supervisor in self._supervisors
-            if supervisor.ready
-        ]
-
-    def _renderings(self) -> Iterator[Rendering]:
-        for supervisor in self._supervisors:
-            yield from supervisor.renderings
-
-    def _rendering_of(self, key: Key) -> Rendering | None:
-        """A job that a worker has now."""
-        return next((each for each in self._renderings() if each.renders(key)), None)
-
-
-def _seconds_left(renderings: Iterable[Rendering], *, low: bool) -> tuple[tuple[str, float], ...]:
-    """The owner of each job of a priority, and the seconds that are left of it."""
-    return tuple((each.job.submission.owner, each.seconds_left) for each in renderings if each.low == low)

@@ -27,7 +27,7 @@ def router(queue: JobQueue) -> APIRouter:
 
     @routes.get("/healthz", response_model=Health, summary="Is the process alive?")
     async def healthz() -> Health:
-        return Health(status="ok", devices=list(queue.devices))
+        return Health(status="ok", devices=list(queue.workers.devices))
 
     @routes.get(
         "/readyz",
@@ -38,7 +38,8 @@ def router(queue: JobQueue) -> APIRouter:
     async def readyz() -> Response:
         problem = queue.problem
         status = problem or "ready"
-        body = Readiness(status=status, devices=list(queue.devices), engaged=list(queue.engaged)).model_dump()
+        workers = queue.workers
+        body = Readiness(status=status, devices=list(workers.devices), engaged=list(workers.engaged)).model_dump()
         return JSONResponse(body, 200 if problem is None else 503)
 
     return routes

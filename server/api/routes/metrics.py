@@ -66,7 +66,7 @@ def router(metrics: Metrics, queue: JobQueue, keys: ApiKeys | None) -> APIRouter
     async def show(request: Request) -> Response:
         if keys is not None:
             keys.owner(bearer_key(request.headers))
-        engaged = dict(zip(queue.devices, queue.engaged, strict=True))
+        engaged = dict(zip(queue.workers.devices, queue.workers.engaged, strict=True))
         return Response(metrics.text(await queue.waiting(), engaged), media_type=CONTENT_TYPE_LATEST)
 
     return routes

@@ -206,7 +206,7 @@ def _adapter(row: Adapter) -> ServedAdapter:
 
 
 def _devices(queue: JobQueue, owner: str) -> list[Device]:
-    rows = zip(queue.devices, queue.worker_states, queue.engaged, queue.worker_jobs, strict=True)
+    rows = zip(queue.workers.devices, queue.workers.states, queue.workers.engaged, queue.workers.jobs, strict=True)
     return [
         Device(
             name=name,

@@ -130,7 +130,7 @@ class RunpodOperations:
         self._dialect.check_endpoint(endpoint, client)
         marks = {"endpoint": endpoint.lower()}
         counts = await self._services.history.counts(JobFilter(client.owner, DIALECT, marks=marks))
-        workers = self._services.queue.worker_states
+        workers = self._services.queue.workers.states
         return {
             "jobs": {
                 "completed": counts.get("done", 0),

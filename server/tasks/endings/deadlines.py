@@ -98,7 +98,7 @@ class Deadlines:
 
     def tick(self, now: float) -> None:
         """Begin to end what is over its limits at a time, in seconds since the epoch."""
-        for job in self._queue.running_jobs:
+        for job in self._queue.workers.running_jobs:
             key, limit = job.submission.key, self._limits.get(job.submission.key, Limits()).run_seconds
             if limit is not None and job.started is not None and now - job.started > limit:
                 self._begin(key, TIMED_OUT)

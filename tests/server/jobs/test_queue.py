@@ -184,7 +184,7 @@ async def test_two_workers_share_the_work(opened: Open) -> None:
     for worker in workers:
         worker.hold()
     async with opened(*workers) as queue:
-        assert queue.devices == ("one device", "two device")
+        assert queue.workers.devices == ("one device", "two device")
         for number in (1, 2):
             await queue.submit(submission(number))
         for worker in workers:
@@ -195,8 +195,8 @@ async def test_two_workers_share_the_work(opened: Open) -> None:
 async def test_without_a_worker_nothing_is_accepted(opened: Open, worker: FakeWorker) -> None:
     worker.start_failure = "no weights"
     async with opened(worker) as queue:
-        await queue.started()
-        assert (queue.ready, queue.failure) == (False, "no weights")
+        await queue.workers.started()
+        assert (queue.workers.ready, queue.workers.failure) == (False, "no weights")
         with pytest.raises(ServiceUnavailable, match="no weights"):
             await queue.submit(submission())
 
@@ -205,8 +205,8 @@ async def test_one_worker_of_two_is_enough(opened: Open, worker: FakeWorker) -> 
     broken = FakeWorker()
     broken.start_failure = "no weights"
     async with opened(broken, worker) as queue:
-        await queue.started()
-        assert (queue.ready, queue.failure) == (True, "no weights")
+        await queue.workers.started()
+        assert (queue.workers.ready, queue.workers.failure) == (True, "no weights")
         assert (await run(queue, submission())).state == "done"
 
 
@@ -230,7 +230,7 @@ async def test_when_no_worker_starts_again_the_waiting_tasks_are_answered(opened
         with pytest.raises(ServiceUnavailable, match="last words"):
             await queue.submit(submission(3))
         worker.dying_starts = 0
-        await until(lambda: queue.ready)
+        await until(lambda: queue.workers.ready)
         worker.release()
         assert (await run(queue, submission(2))).state == "done"  # its id is free again
 
@@ -241,8 +241,8 @@ async def test_a_server_that_never_had_a_worker_keeps_its_tasks(
     await store.accept(submission())
     worker.dying_starts = 10**9
     async with opened(worker) as queue:
-        await queue.started()
-        assert queue.failure is not None
+        await queue.workers.started()
+        assert queue.workers.failure is not None
         assert await queue.waiting() == 1
 
 
@@ -250,9 +250,9 @@ async def test_two_workers_on_one_device_are_two(opened: Open, monkeypatch: pyte
     workers = FakeWorker("one"), FakeWorker("one")
     monkeypatch.setattr(supervisor, "pause_seconds", lambda ends: 3600.0)
     async with opened(*workers) as queue:
-        await queue.started()
+        await queue.workers.started()
         workers[0].on_end()
-        assert queue.ready
+        assert queue.workers.ready
         assert (await run(queue, submission())).state == "done"
     assert [len(worker.jobs) for worker in workers] == [0, 1]
 
@@ -334,8 +334,10 @@ async def test_a_task_that_is_cancelled_while_it_gives_way_does_not_wait_again(
     async with opened(worker) as queue:
 
         async def put_back(store: JobStore, job_id: int, estimate: float) -> None:
+            rendering = queue.workers.rendering_of(long.key)
+            assert rendering is not None
             cancelling.append(asyncio.create_task(queue.cancel(*long.key)))
-            await until(lambda: queue._supervisors[0].renderings[0].cancelled)
+            await until(lambda: rendering.cancelled)
             await real(store, job_id, estimate)
 
         monkeypatch.setattr(JobStore, "put_back", put_back)

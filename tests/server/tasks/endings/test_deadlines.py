@@ -34,7 +34,7 @@ class Box:
 async def box(tmp_path: Path, database: Database, store: JobStore) -> AsyncIterator[Box]:
     box = Box(tmp_path, database, store)
     await box.queue.open()
-    await box.queue.started()
+    await box.queue.workers.started()
     yield box
     box.worker.release()
     await box.deadlines.close()
@@ -52,10 +52,10 @@ async def test_a_task_that_runs_too_long_times_out(box: Box) -> None:
     box.worker.hold()
     with box.queue.watch(submission(1).key) as events:
         await accept(box, Limits(run_seconds=5))
-        await until(lambda: bool(box.queue.running_jobs))
-        started = box.queue.running_jobs[0].started or 0.0
+        await until(lambda: bool(box.queue.workers.running_jobs))
+        started = box.queue.workers.running_jobs[0].started or 0.0
         box.deadlines.tick(started + 4.9)
-        assert box.queue.running_jobs
+        assert box.queue.workers.running_jobs
         box.deadlines.tick(started + 5.1)
         job = await ended(events)
     assert (job.state, job.failure) == ("cancelled", TIMED_OUT)
@@ -79,7 +79,7 @@ async def test_a_task_whose_lifetime_is_over_is_gone_with_its_image(box: Box) ->
 async def test_also_one_that_waits_or_runs(box: Box) -> None:
     box.worker.hold()
     task_id = await accept(box, Limits(expires=1.0))
-    await until(lambda: bool(box.queue.running_jobs))
+    await until(lambda: bool(box.queue.workers.running_jobs))
     box.deadlines.tick(2.0)
     await box.deadlines.settled()
     assert await box.queue.find("me", task_id) is None
