@@ -1,4 +1,4 @@
-"""Measures what the server costs around the worker: start, overhead, acknowledgement, delivery, waiting clients.
+"""Measures what the server costs around the worker: starts, overhead, acknowledgement, delivery, waiting clients.
 
 Starts a server of its own and talks to it over HTTP, as a client does:
 
@@ -29,6 +29,7 @@ import httpx2
 from benchmarks.records import append_line
 from benchmarks.serving.deliveries import Kind, delivery_delays
 from benchmarks.serving.held_lines import measure_held_lines
+from benchmarks.serving.restarts import measure_restarts
 from server.keys.key_table import DATABASE_NAME
 
 # Small enough that the server's share shows beside the worker's.
@@ -48,6 +49,7 @@ CLIENTS = (1, 4, 16, 64)
 DELIVERING_CLIENTS = (1, 64)
 ACKNOWLEDGEMENTS = 150
 WAITING_CLIENTS = 200
+KILLS = 5
 
 Report = Callable[[str, dict[str, Any]], None]
 
@@ -169,11 +171,20 @@ async def measure_waiting(server: RunningServer, report: Report) -> None:
     report("server CPU in ms, of a healthz and of a second held", found.cpu)
 
 
+def report_restarts(server: RunningServer, report: Report) -> None:
+    """Report how soon a running server is ready again when its worker is killed."""
+    with httpx2.Client(base_url=server.url, timeout=120) as web:
+        found = measure_restarts(web, server.pid, KILLS, TASK)
+    report("ready again in ms, worker killed", percentiles(found.wall))
+    report("CPU in ms of the next worker until then", percentiles(found.cpu))
+
+
 def run(requests: int, report: Report) -> None:
     """Measure everything once."""
     with tempfile.TemporaryDirectory() as data_dir:
         with run_server(data_dir) as first:
             report("seconds to ready, first start", {"seconds": round(first.seconds_to_ready, 2)})
+            report_restarts(first, report)
         with run_server(data_dir, "--allow-private-urls") as second:
             report("seconds to ready, second start", {"seconds": round(second.seconds_to_ready, 2)})
             asyncio.run(measure_requests(second.url, requests, report))

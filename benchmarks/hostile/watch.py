@@ -6,11 +6,11 @@ import threading
 import time
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
-from pathlib import Path
 from urllib.parse import urlsplit
 
-from benchmarks.runs.process_status import status_bytes
+from benchmarks.runs.process_status import children_of, status_bytes
 
+DECODER = "decoder_process"  # in the command line of each
 _PAUSE = 0.005  # between two questions, and between two looks at the memory
 
 
@@ -44,7 +44,7 @@ def watch_decoders(pid: int) -> Iterator[list[int]]:
 
     def watch() -> None:
         while not done.wait(_PAUSE):
-            sums.append(sum(map(memory, decoders_of(pid))))
+            sums.append(sum(map(memory, children_of(pid, DECODER))))
 
     watcher = threading.Thread(target=watch)
     watcher.start()
@@ -53,12 +53,3 @@ def watch_decoders(pid: int) -> Iterator[list[int]]:
     finally:
         done.set()
         watcher.join()
-
-
-def decoders_of(pid: int) -> Iterator[int]:
-    """The ids of a server's decoder processes."""
-    for children in Path(f"/proc/{pid}/task").glob("*/children"):  # each thread has those that it started
-        with contextlib.suppress(OSError):
-            for child in children.read_text().split():
-                if b"decoder_process" in Path(f"/proc/{child}/cmdline").read_bytes():
-                    yield int(child)

@@ -1,6 +1,8 @@
-"""The memory and the CPU time of a process, as Linux counts them. Needs /proc."""
+"""The memory, the CPU time and the children of a process, as Linux counts them. Needs /proc."""
 
+import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -20,3 +22,12 @@ def cpu_seconds(pid: int) -> float:
     after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()  # see proc_pid_stat(5)
     user, system = int(after_name[11]), int(after_name[12])
     return (user + system) / os.sysconf("SC_CLK_TCK")
+
+
+def children_of(pid: int, word: str) -> Iterator[int]:
+    """The ids of a process's children whose command line has this word."""
+    for children in Path(f"/proc/{pid}/task").glob("*/children"):  # each thread has those that it started
+        with contextlib.suppress(OSError):
+            for child in children.read_text().split():
+                if word.encode() in Path(f"/proc/{child}/cmdline").read_bytes():
+                    yield int(child)

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from benchmarks.runs.process_status import cpu_seconds, status_bytes
+from benchmarks.runs.process_status import children_of, cpu_seconds, status_bytes
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
@@ -31,3 +31,14 @@ def test_a_process_that_has_ended() -> None:
         status_bytes(2**30, "VmHWM")
     with pytest.raises(FileNotFoundError):
         cpu_seconds(2**30)
+
+
+def test_the_children_of_this_process() -> None:
+    command = [sys.executable, "-c", "import sys; print(flush=True); sys.stdin.read()", "a-word-of-its-own"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        child.stdout.readline()  # it has its command line
+        assert list(children_of(os.getpid(), "a-word-of-its-own")) == [child.pid]
+        assert list(children_of(os.getpid(), "another-word")) == []
+        child.communicate()
+    assert list(children_of(os.getpid(), "a-word-of-its-own")) == []
