@@ -10,12 +10,16 @@ from functools import partial
 
 import torch
 
+from accel.block_forward import BlockModulation
 from accel.block_runner import BlockRunner, RunRange
 from accel.rotary_embedding import JoinedRotary, Rotary
 
 
 class BlockBatch:
-    """Forwards at one position whose tokens run as one batch, each block once. Their ControlNets add nothing."""
+    """Forwards at one position whose tokens run as one batch, each block once. Their ControlNets add nothing.
+
+    Each forward has its own timestep. Those that share the tensor of theirs share its modulation.
+    """
 
     def __init__(self, runners: Sequence[BlockRunner]) -> None:
         self._runners, self._first = runners, runners[0]
@@ -23,22 +27,29 @@ class BlockBatch:
         self._image = _joined([runner.image for runner in runners])
         self._text = _joined([runner.text for runner in runners])
         self._rotary: Rotary = JoinedRotary(tuple(runner.rotary for runner in runners))
-        indices = [runner.modulate_index for runner in runners if runner.modulate_index is not None]
-        self._index = _joined(indices) if indices else None
+        firsts: dict[int, BlockRunner] = {}
+        for runner in runners:
+            firsts.setdefault(id(runner.timestep), runner)
+        times = list(firsts)
+        self._times = tuple(times.index(id(runner.timestep)) for runner in runners)
+        self._conditioning = [tensor for first in firsts.values() for tensor in first.conditioning]
+        self._index = _image_index(runners, self._times)
+        self._text_index = _text_index(runners, self._times)
 
     def run_block(self) -> None:
         """Run the next block. Its weights are on the device."""
         self._image, self._text = self._range(
-            self.position, self.position + 1, self._image, self._text, *self._first.conditioning
+            self.position, self.position + 1, self._image, self._text, *self._conditioning
         )
         self.position += 1
 
     def run_range(self, run: RunRange, end: int) -> None:
         """Run the blocks up to, but not including, block `end`, all at once."""
         layouts = tuple(runner.layout for runner in self._runners)
-        key = (self.position, end, layouts, self._image.shape, self._image.dtype, self._first.weight_addresses(end))
-        inputs = (self._image, self._text, *self._first.conditioning)
-        function, held = partial(self._range, self.position, end), (self._rotary, self._index)
+        shape = self._image.shape, self._image.dtype
+        key = (self.position, end, layouts, *shape, self._times, self._first.weight_addresses(end))
+        inputs = (self._image, self._text, *self._conditioning)
+        function, held = partial(self._range, self.position, end), (self._rotary, self._index, self._text_index)
         self._image, self._text = run(key, function, inputs, held)
         self.position = end
 
@@ -53,8 +64,46 @@ class BlockBatch:
         self, start: int, end: int, image: torch.Tensor, text: torch.Tensor, *conditioning: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         for number in range(start, end):
-            image, text = self._first.compute_block(number, image, text, conditioning, self._rotary, self._index)
+            modulation = self._modulation(number, conditioning)
+            image, text = self._first.compute_block(number, image, text, modulation, self._rotary, self._index)
         return image, text
+
+    def _modulation(self, number: int, conditioning: Sequence[torch.Tensor]) -> BlockModulation:
+        """The modulation of a block at all timesteps. Each is computed alone, so it has the bits that it has alone."""
+        each = len(self._first.conditioning)
+        own = [conditioning[start : start + each] for start in range(0, len(conditioning), each)]
+        rows = [self._first.modulation(number, one) for one in own]
+        if len(rows) == 1:
+            return rows[0]
+        image, text = (torch.cat(list(parts)) for parts in zip(*((row.image, row.text) for row in rows), strict=True))
+        return BlockModulation(image, text, self._text_index)
+
+
+def _image_index(runners: Sequence[BlockRunner], times: Sequence[int]) -> torch.Tensor | None:
+    """The row of the modulation for each token of the image; None where there is only one row."""
+    indices = [runner.modulate_index for runner in runners]
+    if max(times) == 0:
+        own = [index for index in indices if index is not None]
+        return _joined(own) if own else None
+    rows = 1 if indices[0] is None else 2
+    return _joined(
+        [
+            _row(runner.image, rows * time) if index is None else index + rows * time
+            for runner, index, time in zip(runners, indices, times, strict=True)
+        ]
+    )
+
+
+def _text_index(runners: Sequence[BlockRunner], times: Sequence[int]) -> torch.Tensor | None:
+    """The row of the modulation for each word; None where there is only one row."""
+    if max(times) == 0:
+        return None
+    return _joined([_row(runner.text, time) for runner, time in zip(runners, times, strict=True)])
+
+
+def _row(hidden: torch.Tensor, row: int) -> torch.Tensor:
+    """One row for all of these tokens. Made on the device: a copy from the host would wait."""
+    return torch.full(hidden.shape[:2], row, dtype=torch.int32, device=hidden.device)
 
 
 def _joined(tensors: Sequence[torch.Tensor]) -> torch.Tensor:

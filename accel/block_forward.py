@@ -30,11 +30,13 @@ class BlockModulation:
     """The shifts, scales and gates of one block at one timestep.
 
     `image` is [rows, 6 · width] and `text` [1, 6 · width]. There are two rows where reference images count as clean:
-    one at the timestep, and one at time 0.
+    one at the timestep, and one at time 0. Forwards of several timesteps have the rows of each one behind the other.
+    `text_index` [1, words] then names the row of `text` for each word.
     """
 
     image: torch.Tensor
     text: torch.Tensor
+    text_index: torch.Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +106,9 @@ def block_forward(
         return _attend_together(block.attn, image, text, rotary.parts)
 
     layers = BlockLayers(attend, block.img_mlp, block.txt_mlp)
-    return forward_through(layers, block, image, text, modulation.image, modulation.text, modulate_index)
+    return forward_through(
+        layers, block, image, text, modulation.image, modulation.text, modulate_index, modulation.text_index
+    )
 
 
 def forward_through(
@@ -115,22 +119,33 @@ def forward_through(
     image_modulation: torch.Tensor,
     text_modulation: torch.Tensor,
     modulate_index: torch.Tensor | None,
+    text_index: torch.Tensor | None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the text and the image after a block whose layers are given. The modulation is in plain tensors."""
     image_attention, image_mlp = image_modulation.chunk(2, dim=-1)
     text_attention, text_mlp = text_modulation.chunk(2, dim=-1)
 
-    image_modulated, image_gate = block._modulate(block.img_norm1(image), image_attention, modulate_index)
-    text_modulated, text_gate = block._modulate(block.txt_norm1(text), text_attention)
+    image_modulated, image_gate = _modulate(block, block.img_norm1(image), image_attention, modulate_index)
+    text_modulated, text_gate = _modulate(block, block.txt_norm1(text), text_attention, text_index)
     image_attended, text_attended = layers.attend(image_modulated, text_modulated)
     image = image + image_gate * image_attended
     text = text + text_gate * text_attended
 
-    image_modulated, image_gate = block._modulate(block.img_norm2(image), image_mlp, modulate_index)
+    image_modulated, image_gate = _modulate(block, block.img_norm2(image), image_mlp, modulate_index)
     image = image + image_gate * layers.image_mlp(image_modulated)
-    text_modulated, text_gate = block._modulate(block.txt_norm2(text), text_mlp)
+    text_modulated, text_gate = _modulate(block, block.txt_norm2(text), text_mlp, text_index)
     text = text + text_gate * layers.text_mlp(text_modulated)
     return _clip(text), _clip(image)
+
+
+def _modulate(
+    block: QwenImageTransformerBlock, hidden: torch.Tensor, modulation: torch.Tensor, index: torch.Tensor | None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The modulated hidden states [1, tokens, width], and their gate. The library's own knows two rows at most."""
+    if index is None or modulation.shape[0] <= 2:
+        return block._modulate(hidden, modulation, index)
+    shift, scale, gate = (part[index] for part in modulation.chunk(3, dim=-1))
+    return hidden * (1 + scale) + shift, gate
 
 
 def attend_jointly(

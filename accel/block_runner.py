@@ -82,7 +82,7 @@ class BlockRunner:
         tokens before these residuals are added.
         """
         self._transformer = transformer
-        self._tokens, self._timestep, self._embeds, self._shapes = tokens, timestep, embeds, shapes
+        self._tokens, self.timestep, self._embeds, self._shapes = tokens, timestep, embeds, shapes
         self._compute_control_residuals = control_residuals
         self.weights = weights
         self._after_block = after_block
@@ -120,7 +120,7 @@ class BlockRunner:
 
     @cached_property
     def _time_embedding(self) -> torch.Tensor:
-        return time_embedding(self._transformer, self._timestep.to(self._image_input.dtype))
+        return time_embedding(self._transformer, self.timestep.to(self._image_input.dtype))
 
     @cached_property
     def modulate_index(self) -> torch.Tensor | None:
@@ -162,8 +162,9 @@ class BlockRunner:
 
     def run_block(self) -> None:
         """Run the next block. Its weights are on the device."""
+        modulation = self.modulation(self.position, self.conditioning)
         image, self.text = self.compute_block(
-            self.position, self.image, self.text, self.conditioning, self.rotary, self.modulate_index
+            self.position, self.image, self.text, modulation, self.rotary, self.modulate_index
         )
         self.image = self._add_controls(image)
         self.position += 1
@@ -173,12 +174,11 @@ class BlockRunner:
         number: int,
         image: torch.Tensor,
         text: torch.Tensor,
-        conditioning: Sequence[torch.Tensor],
+        modulation: BlockModulation,
         rotary: Rotary,
         modulate_index: torch.Tensor | None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """The image and the text after a block, from what is given alone. ControlNets are not added."""
-        modulation = self._modulation(number, conditioning)
         text, image = self.weights.run(self._block(number), image, text, modulation, rotary, modulate_index)
         return image, text
 
@@ -187,7 +187,8 @@ class BlockRunner:
         stream = self.weights.stream
         return nullcontext() if stream is None else stream.loaded(number, end)
 
-    def _modulation(self, number: int, conditioning: Sequence[torch.Tensor]) -> BlockModulation:
+    def modulation(self, number: int, conditioning: Sequence[torch.Tensor]) -> BlockModulation:
+        """The modulation of a block, from what `conditioning` has."""
         if self.weights.modulation is not None:
             return StepModulation(*conditioning).block(number)
         return compute_modulation(self._block(number), *conditioning)
@@ -235,7 +236,7 @@ class BlockRunner:
         normed = block.img_norm1(self._image_input[:, : self.noise_tokens])
         index = None if self.modulate_index is None else self.modulate_index[:, : self.noise_tokens]
         with self.loaded(0, 1):
-            modulation = self._modulation(0, self.conditioning)
+            modulation = self.modulation(0, self.conditioning)
         return block._modulate(normed, modulation.image.chunk(2, dim=-1)[0], index)[0]
 
     def output(self) -> torch.Tensor:

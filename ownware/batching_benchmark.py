@@ -15,7 +15,7 @@ from pipelines.models.checkpoint import LoadedModel
 from pipelines.models.running.device_setting import device_setting
 from pipelines.render.prepare import prepare
 from pipelines.render.state import RenderState
-from pipelines.render.steps import advance
+from pipelines.render.steps import advance, evaluate_next
 from pipelines.request import RenderRequest, Sampler
 
 PROMPT = "a red circle on a white background"
@@ -60,7 +60,8 @@ def _measure(entry: ModelEntry, model: LoadedModel, request: RenderRequest, imag
 
 
 def _together(states: Sequence[RenderState]) -> None:
-    advance(states, together=True)
+    evaluate_next(states)
+    advance(states)
 
 
 def _difference(expected: torch.Tensor, found: torch.Tensor) -> float:

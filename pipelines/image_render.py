@@ -5,7 +5,7 @@ takes `generate`.
 """
 
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +27,7 @@ from pipelines.pictures.result_checks import explain_failure, flat_warning
 from pipelines.pictures.watermark import draw_watermark
 from pipelines.render.prepare import prepare
 from pipelines.render.state import RenderState
-from pipelines.render.steps import advance, finish
+from pipelines.render.steps import advance, evaluate_next, finish
 from pipelines.request import FaceRefinement, RenderRequest
 
 UNCOMPILED = (
@@ -73,6 +73,11 @@ class ImageRender:
     def ready(self) -> bool:
         """Whether all steps are done."""
         return self._state is not None and self._state.step == self._state.total
+
+    @property
+    def weights(self) -> Hashable:
+        """What the blocks run with. Images of equal weights can be evaluated together."""
+        return id(self._model.checkpoint), self.state.loras.identity
 
     def share(self) -> None:
         """Note that another image is under way too, so that the device's memory tells nothing about this one."""
@@ -155,14 +160,17 @@ class ImageRender:
         return image
 
 
-def advance_together(renders: Sequence[ImageRender]) -> None:
-    """Advance images of one request by one step, in one pass over the blocks."""
+def evaluate_together(renders: Sequence[ImageRender]) -> None:
+    """Evaluate the next step of several images in one pass over the blocks. `advance` of each then uses it.
+
+    They are of equal `weights`, and have neither step caches nor ControlNets. An error changes none of them.
+    """
     with ExitStack() as parts:
         for render in renders:
             parts.enter_context(render._memory.running())
             parts.enter_context(render._timer.step(len(renders)))
         graphs = parts.enter_context(count_graphs(renders[0]._model.checkpoint))
-        advance([render.state for render in renders], together=True)
+        evaluate_next([render.state for render in renders])
         renders[0]._recompiled += graphs()
 
 

@@ -85,9 +85,8 @@ class CompiledBlocks:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the text and the image after a block. Takes what `block_forward` takes, and low-rank additions."""
         parts = tuple(part.real for part in rotary.parts)
-        return self._compiled(
-            block, image, text, modulation.image, modulation.text, parts, modulate_index, added, self.kernels
-        )
+        given = modulation.image, modulation.text, parts, modulate_index, modulation.text_index
+        return self._compiled(block, image, text, *given, added, self.kernels)
 
     def with_low_rank(self, added: Mapping[nn.Module, BlockLowRank]) -> BlockForward:
         """The same with additions to the layers of some blocks. All blocks that have them share a second graph."""
@@ -111,6 +110,7 @@ def forward_with_real_rotary(
     text_modulation: torch.Tensor,
     parts: Sequence[RealParts],
     modulate_index: torch.Tensor | None,
+    text_index: torch.Tensor | None = None,
     added: BlockLowRank | None = None,
     kernels: Kernels = SEPARATE,
 ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -124,7 +124,7 @@ def forward_with_real_rotary(
         return _attend(block.attn, image, text, parts, added, kernels)
 
     layers = BlockLayers(attend, _mlp(block, "img_mlp", added, kernels), _mlp(block, "txt_mlp", added, kernels))
-    return forward_through(layers, block, image, text, image_modulation, text_modulation, modulate_index)
+    return forward_through(layers, block, image, text, image_modulation, text_modulation, modulate_index, text_index)
 
 
 def _attend(

@@ -131,10 +131,11 @@ def begin(
     config = scheduler_config(checkpoint.scheduler, request.sampler)
     sigmas = flow_sigmas(request.steps, tokens, config, request.sampler.schedule)
     sigmas = sigmas[request.steps - request.executed_steps :]
+    host_sigmas = sigmas.tolist()
     session = None
     if request.cache is not None:
         depth = checkpoint.transformer.config["num_layers"]
-        session = open_session(request.cache, steps=request.steps, sigmas=sigmas.tolist(), depth=depth)
+        session = open_session(request.cache, steps=request.steps, sigmas=host_sigmas, depth=depth)
     # On the device, like diffusers' own, so that products with the sample round alike.
     sigmas = sigmas.to(checkpoint.device)
     latents = noise = noise.to(checkpoint.device, checkpoint.dtype)
@@ -153,6 +154,7 @@ def begin(
         shape=shape,
         latents=latents,
         sigmas=sigmas,
+        host_sigmas=tuple(host_sigmas),
         solver=make_solver(request.sampler, step_noise(seed)),
         cond=cond,
         uncond=uncond,

@@ -27,7 +27,8 @@ class RenderState:
     are clean tokens that follow the image's own in the sequence. `canvas` is the seed image with its mask, and
     `inpainting` keeps masked latents equal to it. `controls` are ControlNets. `cache` decides which steps are computed
     in full; without one, all are. A `recorder` replaces it for calibration. `modulation` replaces the layers that
-    compute the modulation, where these are not on the device.
+    compute the modulation, where these are not on the device. `host_sigmas` are the `sigmas` as numbers, for which
+    nobody waits. `velocity` is that of the latents, where it was evaluated with those of other images.
     """
 
     checkpoint: Checkpoint
@@ -35,6 +36,7 @@ class RenderState:
     shape: tuple[int, int, int]
     latents: torch.Tensor
     sigmas: torch.Tensor
+    host_sigmas: tuple[float, ...]
     solver: Solver
     cond: torch.Tensor
     uncond: torch.Tensor | None
@@ -49,6 +51,7 @@ class RenderState:
     cache: CacheSession | None = None
     recorder: Recorder | None = None
     modulation: RenderModulation | None = None
+    velocity: torch.Tensor | None = None
     step: int = 0
 
     @property

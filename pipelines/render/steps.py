@@ -11,19 +11,26 @@ from pipelines.render.velocity import evaluate_together, evaluate_velocity
 
 
 @torch.inference_mode()
-def advance(states: Sequence[RenderState], *, together: bool = False) -> None:
-    """Advance each image by one step. The result never depends on the other images in the list.
-
-    `together` evaluates the images in one pass over the blocks, so streamed weights are copied once. They are of one
-    model, at one step, and have neither caches nor LoRAs nor ControlNets.
-    """
-    velocities = evaluate_together(states) if together else [None] * len(states)
-    for state, velocity in zip(states, velocities, strict=True):
+def advance(states: Sequence[RenderState]) -> None:
+    """Advance each image by one step. The result never depends on the other images in the list."""
+    for state in states:
         sigma, sigma_next = state.sigmas[state.step], state.sigmas[state.step + 1]
+        velocity, state.velocity = state.velocity, None
         state.latents = state.solver.step(_evaluator(state, velocity), state.latents, sigma, sigma_next)
         state.step += 1
         if state.inpainting is not None:
             state.latents = state.inpainting.blend(state.latents, sigma_next, state.step / state.total)
+
+
+@torch.inference_mode()
+def evaluate_next(states: Sequence[RenderState]) -> None:
+    """Evaluate what several images need for their next step, in one pass over the blocks. `advance` then uses it.
+
+    They are of one model with the same LoRAs, and have neither caches nor ControlNets. Each has a step of its own. An
+    error changes none of them.
+    """
+    for state, velocity in zip(states, evaluate_together(states), strict=True):
+        state.velocity = velocity
 
 
 @torch.inference_mode()

@@ -23,7 +23,7 @@ from pipelines.sampling.guidance import apply_cfg
 
 def evaluate_velocity(state: RenderState, sample: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
     """The velocity of a sample at a sigma, with true CFG where it is on."""
-    evaluation = _evaluation(state, sample, sigma)
+    evaluation = _evaluation(state, sample, timestep_of(sample, sigma))
     with apply_loras(state.loras):
         if (watching := state.recorder or state.cache) is not None:
             return _apply_cfg(state, watching.evaluate(evaluation))
@@ -31,9 +31,19 @@ def evaluate_velocity(state: RenderState, sample: torch.Tensor, sigma: torch.Ten
 
 
 def evaluate_together(states: Sequence[RenderState]) -> list[torch.Tensor]:
-    """The velocity of each image at its latents. All branches go through a block before the next one runs."""
-    evaluations = [_evaluation(state, state.latents, state.sigmas[state.step]) for state in states]
-    return [_apply_cfg(*each) for each in zip(states, _run_blocks(evaluations), strict=True)]
+    """The velocity of each image at its latents. All branches go through a block before the next one runs.
+
+    The images share their LoRAs. Those at the same sigma share the tensor of the timestep, and so the modulation.
+    """
+    timesteps: dict[float, torch.Tensor] = {}
+    evaluations = []
+    for state in states:
+        own = timestep_of(state.latents, state.sigmas[state.step])
+        timestep = timesteps.setdefault(state.host_sigmas[state.step], own)
+        evaluations.append(_evaluation(state, state.latents, timestep))
+    with apply_loras(states[0].loras):
+        velocities = _run_blocks(evaluations)
+    return [_apply_cfg(*each) for each in zip(states, velocities, strict=True)]
 
 
 def _apply_cfg(state: RenderState, velocities: Sequence[torch.Tensor]) -> torch.Tensor:
@@ -41,9 +51,8 @@ def _apply_cfg(state: RenderState, velocities: Sequence[torch.Tensor]) -> torch.
     return apply_cfg(velocity, negative[0], state.true_cfg_scale) if negative else velocity
 
 
-def _evaluation(state: RenderState, sample: torch.Tensor, sigma: torch.Tensor) -> Evaluation:
+def _evaluation(state: RenderState, sample: torch.Tensor, timestep: torch.Tensor) -> Evaluation:
     """What the transformer is to predict for each branch of guidance."""
-    timestep = timestep_of(sample, sigma)
 
     @cache  # runs once for both branches, and never where a step cache skips all blocks
     def added() -> ControlResiduals:

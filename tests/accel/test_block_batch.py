@@ -23,6 +23,15 @@ def both(transformer: Any, inputs: Inputs, weights: WeightAccess) -> list[BlockR
     ]
 
 
+RUNS = pytest.mark.parametrize(
+    "run",
+    [
+        pytest.param(block_forward, id="library"),
+        pytest.param(CompiledBlocks("eager"), id="compiled", marks=pytest.mark.slow),
+    ],
+)
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _fresh_compiler() -> None:
     """Graphs of other modules count towards the compiler's limit."""
@@ -30,13 +39,7 @@ def _fresh_compiler() -> None:
 
 
 @torch.inference_mode()
-@pytest.mark.parametrize(
-    "run",
-    [
-        pytest.param(block_forward, id="library"),
-        pytest.param(CompiledBlocks("eager"), id="compiled", marks=pytest.mark.slow),
-    ],
-)
+@RUNS
 @pytest.mark.parametrize("references", [False, True])
 def test_a_batch_of_both_branches_computes_what_each_alone_does(
     transformer: Any, references: bool, run: BlockForward
@@ -52,6 +55,38 @@ def test_a_batch_of_both_branches_computes_what_each_alone_does(
             assert other.position == end
             torch.testing.assert_close(other.image, one.image, atol=1e-5, rtol=1e-5)
             torch.testing.assert_close(other.text, one.text, atol=1e-5, rtol=1e-5)
+
+
+@torch.inference_mode()
+@RUNS
+@pytest.mark.parametrize("references", [False, True])
+def test_each_forward_of_a_batch_has_its_own_timestep(transformer: Any, references: bool, run: BlockForward) -> None:
+    keys: list[Hashable] = []
+
+    def run_range(key: Hashable, function: RangeFunction, inputs: Sequence[torch.Tensor], held: object) -> Any:
+        keys.append(key)
+        return function(*inputs)
+
+    def runners(access: WeightAccess, *times: float) -> list[BlockRunner]:
+        several = (make_inputs(time, moved=time, references=references) for time in times)
+        return [runner for each in several for runner in both(transformer, each, access)]
+
+    for times in ((0.5, 0.1), (0.5, 0.1, 0.9)):
+        alone = runners(WeightAccess(run=run), *times)
+        for access in (
+            WeightAccess(batch_branches=True, run=run),
+            WeightAccess(batch_branches=True, run=run, run_range=run_range),
+        ):
+            batch = runners(access, *times)
+            for each in (alone, batch):
+                run_together(each, DEPTH)
+            for one, other in zip(alone, batch, strict=True):
+                torch.testing.assert_close(other.output(), one.output(), atol=1e-5, rtol=1e-5)
+    at_one_time = runners(WeightAccess(batch_branches=True, run=run, run_range=run_range), 0.5, 0.5)
+    for runner in at_one_time:
+        runner.timestep = at_one_time[0].timestep
+    run_together(at_one_time, DEPTH)
+    assert len(set(keys)) == 3  # the last one has the shapes of the first, and other rows of the modulation
 
 
 @torch.inference_mode()

@@ -62,11 +62,12 @@ def compile_blocks(
     added: dict[nn.Module, BlockLowRank] = {block: _low_rank(block, new(1)) for block in transformer.transformer_blocks}
 
     def runners(run: BlockForward, lengths: Sequence[int], *, batched: bool) -> list[BlockRunner]:
+        timestep = new(1)  # the branches of an image share it
         return [
             BlockRunner(
                 transformer,
                 new(1, SIDE * SIDE, transformer.config["in_channels"]),
-                new(1),
+                timestep,
                 new(1, words, transformer.config["joint_attention_dim"]),
                 [(1, SIDE, SIDE)],
                 weights=WeightAccess(stream, lambda: modulation, run, batch_branches=batched),

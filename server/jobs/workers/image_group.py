@@ -5,7 +5,7 @@ The loop of the worker takes them for one image. Knows no connection and no queu
 
 from collections.abc import Callable, Sequence
 
-from pipelines.image_render import advance_together
+from pipelines.image_render import evaluate_together
 from server.jobs.workers.messages import ImageWritten
 from server.jobs.workers.open_image import OpenImage
 
@@ -52,9 +52,9 @@ class ImageGroup:
         """Advance all images by one step."""
         for image in self._images:
             image.begin_step()
-        advance_together([image.render for image in self._images])
+        evaluate_together([image.render for image in self._images])
         for image in self._images:
-            image.end_step()
+            image.advance()
 
     def preview(self) -> Callable[[], bytes] | None:
         """What makes a small JPEG file of the first image."""
