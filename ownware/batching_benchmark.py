@@ -1,22 +1,27 @@
-"""Measures whether images of one task are faster together than one after the other, and whether their latents differ.
+"""Measures whether images are faster together than one after the other, and whether their latents then differ.
 
+The images of one task are at the same step. Those of several tasks are at steps of their own, so both are measured.
 Knows loaded models and the clock; knows no command and no file.
 """
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
+from PIL import Image
 
 from benchmarks.runs.synchronize import synchronize
 from pipelines.batching import BatchGain
-from pipelines.catalog.catalog import ModelEntry
+from pipelines.catalog.catalog import REFERENCES, ModelEntry
 from pipelines.models.checkpoint import LoadedModel
 from pipelines.models.running.device_setting import device_setting
 from pipelines.render.prepare import prepare
 from pipelines.render.state import RenderState
 from pipelines.render.steps import advance, evaluate_next
-from pipelines.request import RenderRequest, Sampler
+from pipelines.request import Reference, RenderRequest, Sampler
 
 PROMPT = "a red circle on a white background"
 
@@ -29,34 +34,62 @@ def measure_gains(
     steps: int,
     rounds: int,
 ) -> Iterator[BatchGain]:
-    """Measure each size with each number of images, both ways by turns.
+    """Measure each size with each number of images, all ways by turns.
 
-    The fastest of `rounds` counts. Raises `RenderError`.
+    The fastest of `rounds` counts. A model that edits gets as many references as it needs. Raises `RenderError`.
     """
-    for width, height in sizes:
-        sampler, scale = Sampler(), entry.true_cfg_scale
-        request = RenderRequest(entry.air, PROMPT, None, width, height, steps, sampler, scale, seed=0)
-        for images in counts:
-            yield _measure(entry, model, request, images, rounds)
+    with TemporaryDirectory() as folder:
+        for width, height in sizes:
+            references = _references(entry, width, height, Path(folder))
+            sampler, scale = Sampler(), entry.true_cfg_scale
+            request = RenderRequest(
+                entry.air, PROMPT, None, width, height, steps, sampler, scale, seed=0, references=references
+            )
+            for images in counts:
+                yield _measure(entry, model, request, images, rounds)
+
+
+def _references(entry: ModelEntry, width: int, height: int, folder: Path) -> tuple[Reference, ...]:
+    """The references that a model needs at least, of the size of the image."""
+    path = folder / f"{width}x{height}.png"
+    Image.radial_gradient("L").resize((width, height)).convert("RGB").save(path)
+    return (Reference(path, "", width, height),) * REFERENCES[entry.mode][0]
 
 
 def _measure(entry: ModelEntry, model: LoadedModel, request: RenderRequest, images: int, rounds: int) -> BatchGain:
-    def run(step: Callable[[Sequence[RenderState]], None]) -> tuple[float, list[torch.Tensor]]:
-        states = [prepare(request, index, model, entry) for index in range(images)]
+    steps = request.steps
+    longer = replace(request, steps=steps + images - 1)
+
+    def run(step: Callable[[Sequence[RenderState]], None], *, apart: bool) -> tuple[float, list[torch.Tensor]]:
+        states = [prepare(longer, index, model, entry) for index in range(images)]
+        for ahead, state in enumerate(states if apart else ()):
+            for _ in range(ahead):
+                advance([state])
         synchronize(model.checkpoint.device)
         started = time.perf_counter()
-        while states[0].step < states[0].total:
+        for _ in range(steps):
             step(states)
         synchronize(model.checkpoint.device)
         return time.perf_counter() - started, [state.latents for state in states]
 
+    ways = [(step, apart) for apart in (False, True) for step in (advance, _together)]
     with device_setting(model.checkpoint):
-        run(_together)  # both ways warm up
-        both = [(run(advance), run(_together)) for _ in range(rounds)]
-    alone, together = (min(seconds for seconds, _ in way) for way in zip(*both, strict=True))
-    (_, expected), (_, found) = both[0]
-    difference = max(_difference(*pair) for pair in zip(expected, found, strict=True))
-    return BatchGain(entry.air, request.width, request.height, images, round(alone / together, 4), difference)
+        for apart in (False, True):  # all ways warm up
+            run(_together, apart=apart)
+        all_rounds = [[run(step, apart=apart) for step, apart in ways] for _ in range(rounds)]
+    alone, together, alone_apart, joined = (min(seconds for seconds, _ in way) for way in zip(*all_rounds, strict=True))
+    latents = [each for _, each in all_rounds[0]]
+    pairs = (*zip(*latents[:2], strict=True), *zip(*latents[2:], strict=True))
+    return BatchGain(
+        entry.air,
+        request.width,
+        request.height,
+        images,
+        round(alone / together, 4),
+        max(_difference(*pair) for pair in pairs),
+        round(alone_apart / joined, 4),
+        len(request.references),
+    )
 
 
 def _together(states: Sequence[RenderState]) -> None:

@@ -1,11 +1,12 @@
-"""How many images of a task are advanced in one pass over the blocks: as many as a measurement on this device allows.
+"""Which images are advanced in one pass over the blocks, and how many: as many as a measurement on this device allows.
 
 `ownware bench batching` measures and writes the file. Without it images are advanced one after the other. Knows
 requests and numbers; imports no torch.
 """
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
@@ -14,6 +15,8 @@ from pipelines.models.planning.workload import Workload
 from pipelines.request import RenderRequest
 
 FORMAT = 1
+# The most images that are measured together.
+MOST_IMAGES = 8
 # Below this a gain is not worth that the first image comes later.
 LEAST_GAIN = 1.05
 # The largest difference of the latents, relative to their norm, that rounding on a GPU explains.
@@ -21,10 +24,38 @@ GPU_TOLERANCE = 0.02
 
 
 @dataclass(frozen=True, slots=True)
+class BatchShape:
+    """What images have in common that may be advanced together. Prompts, seeds, steps and solvers may differ.
+
+    `loras` are the paths of the LoRAs, with their weights.
+    """
+
+    model: str
+    width: int
+    height: int
+    references: int
+    guided: bool
+    loras: tuple[tuple[Path, float], ...]
+
+
+def shape_of(request: RenderRequest) -> BatchShape | None:
+    """The shape of a request's images; None where they go alone.
+
+    A step cache decides for each image, a ControlNet acts between the blocks, and faces have steps of their own.
+    """
+    if request.cache is not None or request.controls or request.faces is not None:
+        return None
+    loras = tuple((lora.path, lora.weight) for lora in request.loras)
+    references, guided = len(request.references), request.true_cfg_scale > 1
+    return BatchShape(request.model.lower(), request.width, request.height, references, guided, loras)
+
+
+@dataclass(frozen=True, slots=True)
 class BatchGain:
     """A measurement: how many times as fast `images` of a size are together, and how far their latents then differ.
 
-    `difference` is relative to the norm of the latents.
+    `gain` is that of images at the same step, and `joined` that of images at different ones; 0 where it was not
+    measured. `difference` is relative to the norm of the latents.
     """
 
     model: str
@@ -33,10 +64,12 @@ class BatchGain:
     images: int
     gain: float
     difference: float
+    joined: float = 0.0
+    references: int = 0
 
-    def pays(self, *, on_gpu: bool) -> bool:
-        """Whether images may be advanced together. On a CPU not one bit may differ."""
-        return self.gain >= LEAST_GAIN and self.difference <= (GPU_TOLERANCE if on_gpu else 0.0)
+    def allowed(self, *, on_gpu: bool) -> bool:
+        """Whether the latents are near enough. On a CPU not one bit may differ."""
+        return self.difference <= (GPU_TOLERANCE if on_gpu else 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,24 +81,28 @@ class BatchGains:
     gains: tuple[BatchGain, ...]
     format: int = FORMAT
 
-    def images_together(self, request: RenderRequest, *, on_gpu: bool) -> int:
-        """The most images of a request that are faster together. A larger size than the measured ones gains less.
+    def allowed(self, *, on_gpu: bool) -> "BatchGains":
+        """Those measurements whose latents are near enough."""
+        return replace(self, gains=tuple(each for each in self.gains if each.allowed(on_gpu=on_gpu)))
 
-        Step caches decide for each image, and ControlNets and LoRAs act between the blocks: these images go alone.
-        """
-        if request.cache is not None or request.controls or request.loras or request.faces is not None:
-            return 1
-        tokens = Workload(request.width, request.height).tokens
-        return max(
-            (
-                each.images
-                for each in self.gains
-                if each.model.lower() == request.model.lower()
-                and Workload(each.width, each.height).tokens >= tokens
-                and each.pays(on_gpu=on_gpu)
-            ),
-            default=1,
-        )
+    def images_together(self, request: RenderRequest) -> int:
+        """The most images of a request that are faster together."""
+        return max((each.images for each in self._about(shape_of(request)) if each.gain >= LEAST_GAIN), default=1)
+
+    def tasks_together(self, shape: BatchShape | None, images: int = MOST_IMAGES) -> int:
+        """The largest number of images of several tasks, up to `images`, that are faster together."""
+        joined = (each.images for each in self._about(shape) if each.joined >= LEAST_GAIN)
+        return max((count for count in joined if count <= images), default=1)
+
+    def _about(self, shape: BatchShape | None) -> Iterator[BatchGain]:
+        """The measurements that hold for a shape. A larger size than the measured ones gains less."""
+        if shape is None:
+            return
+        tokens = Workload(shape.width, shape.height).tokens
+        for each in self.gains:
+            measured = each.model.lower(), each.references
+            if measured == (shape.model, shape.references) and Workload(each.width, each.height).tokens >= tokens:
+                yield each
 
 
 _GAINS = TypeAdapter(BatchGains)

@@ -79,6 +79,11 @@ class ImageRender:
         """What the blocks run with. Images of equal weights can be evaluated together."""
         return id(self._model.checkpoint), self.state.loras.identity
 
+    @property
+    def rounds_batches(self) -> bool:
+        """Whether an image may differ in its rounding where it was evaluated with others."""
+        return self._model.checkpoint.device.type != "cpu"
+
     def share(self) -> None:
         """Note that another image is under way too, so that the device's memory tells nothing about this one."""
         self._memory.shared = True

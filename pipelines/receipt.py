@@ -45,6 +45,7 @@ class WeightsRef:
 # Left out where it is None, so that the receipts of plain weights and plain renders stay the same bytes.
 _IfThere = Field(exclude_if=lambda value: value is None)
 OnlyIfEngaged = Annotated[Engaged | None, _IfThere]
+OnlyIfBatched = Annotated[int | None, _IfThere]
 OnlyIfFound = Annotated[FoundDrift | None, _IfThere]
 
 
@@ -54,7 +55,8 @@ class Receipt:
 
     `encoding` is the file format and its quality. `cache` is the decisions of a step cache in each branch of guidance,
     one letter a forward: "C" for computed, "R" for reused. `engaged` is what the weights ran with, None where all was
-    resident in `dtype`. `drift` is what the guard of an edit has found, None without one.
+    resident in `dtype`. `drift` is what the guard of an edit has found, None without one. `batched` is how many images
+    were evaluated in one pass at most, where that may change the rounding; None where it cannot.
     """
 
     format: int
@@ -69,6 +71,7 @@ class Receipt:
     cache: dict[str, str] | None = None
     engaged: OnlyIfEngaged = None
     drift: OnlyIfFound = None
+    batched: OnlyIfBatched = None
 
     def to_json(self) -> str:
         """As ASCII JSON without line breaks. Equal receipts give equal texts."""
@@ -87,6 +90,7 @@ def make_receipt(
     dtype: str,
     cache: CacheReport | None = None,
     drift: FoundDrift | None = None,
+    batched: int | None = None,
 ) -> Receipt:
     """The receipt of the image that the model of `entry` rendered with `seed`.
 
@@ -105,6 +109,7 @@ def make_receipt(
         versions=package_versions(),
         cache=None if cache is None else cache.patterns,
         drift=drift,
+        batched=batched,
     )
 
 

@@ -42,6 +42,7 @@ class Metrics:
         self._overlapped = counter(
             "overlapped_images", "Images that were decoded or written beside the steps of another.", "model"
         )
+        self._batched = counter("batched_images", "Images that had steps in one pass with others.", "model")
         self._steps = counter("steps", "Denoising steps, computed or reused.", "model", "cache", "outcome")
         self._forwards = counter(
             "cache_forwards", "Forwards under a step cache, by what decided.", "model", "cache", "reason"
@@ -65,6 +66,7 @@ class Metrics:
         self._seconds.labels(request.model).observe(result.seconds)
         self._recompiled.labels(request.model).inc(result.recompiled)
         self._overlapped.labels(request.model).inc(result.overlapped)
+        self._batched.labels(request.model).inc(result.together > 1)
         if report is None:
             self._steps.labels(request.model, NO_CACHE, "computed").inc(request.executed_steps)
             return

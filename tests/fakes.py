@@ -10,10 +10,11 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
+from pipelines.batching import MOST_IMAGES, BatchGains
 from pipelines.models.engaged import Engaged
 from server.jobs.workers.backend import WorkerDied, WorkerStartFailed
 from server.jobs.workers.messages import (
@@ -54,6 +55,7 @@ class FakeWorker:
         self.device = device
         self.description = f"{device} device"
         self.engaged: Engaged | None = None
+        self.gains: BatchGains | None = None
         self.sharing = ALONE
         self.held = threading.Event()
         self.go = threading.Event()
@@ -179,6 +181,7 @@ class FakeImage:
         self.step, self.steps = 0, job.request.steps
         self.step_reused = False
         self.shared = False
+        self.weights = 0
 
     @property
     def ready(self) -> bool:
@@ -217,6 +220,7 @@ class FakeWriter:
 
     description = "fake device"
     engaged: Engaged | None = None
+    gains: BatchGains | None = None
 
     def __init__(self, error: Exception | None = None, *, on_gpu: bool = False) -> None:
         self.error = error
@@ -225,6 +229,8 @@ class FakeWriter:
         self.closed = False
         self.room = 8  # jobs that fit beside another one
         self.together = 1  # images of a job
+        self.joined = 1  # images of several jobs
+        self.batches: list[list[int]] = []  # the jobs of each batch that was evaluated
         self.log: list[tuple[str, int, int]] = []
         self.before: Callable[[str, FakeImage], None] = lambda word, image: None
         self.other_weights: set[int] = set()  # jobs whose weights are not loaded
@@ -238,6 +244,13 @@ class FakeWriter:
 
     def images_together(self, job: RenderJob) -> int:
         return self.together
+
+    def tasks_together(self, job: RenderJob, images: int = MOST_IMAGES) -> int:
+        return max(1, min(self.joined, images))
+
+    def evaluate(self, images: Sequence[Any]) -> None:
+        self.do("evaluate", images[0])
+        self.batches.append([image.job.job_id for image in images])
 
     def open(self, job: RenderJob, outputs: Sequence[Output], before_load: Callable[[], None]) -> FakeImage:
         if job.job_id in self.other_weights:

@@ -68,8 +68,8 @@ class Result:
     cache, None without one. `recompiled` counts the graphs that were compiled during the render; it is not stored.
     `failure` says why the image could not be uploaded as its task asks. `unsafe` says whether it is not safe for work,
     None if it was not checked. `busy` are the seconds without the parts of other images, None where they are the same.
-    `overlapped` says whether steps of another image ran while it was written; it is not
-    stored.
+    `overlapped` says whether steps of another image ran while it was written, and `together` how many images at most
+    had a step with it in one pass, with itself; they are not stored.
     """
 
     index: int
@@ -83,6 +83,7 @@ class Result:
     unsafe: bool | None = None
     busy: float | None = None
     overlapped: bool = False
+    together: int = 1
 
 
 CANCELLED = Failure("taskCancelled", "The task was cancelled.", TaskCancelled.status)

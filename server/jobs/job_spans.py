@@ -24,6 +24,8 @@ def record_image(tracer: Tracer, job: Job, image: ImageWritten) -> None:
     begun = image.phases[0].begun if image.phases else time.time() - image.seconds
     ended = image.phases[-1].ended if image.phases else time.time()
     about = _attributes(job) | {"ownware.image": image.index, "ownware.seed": str(image.seed)}
+    if image.together > 1:
+        about |= {"ownware.together": image.together}
     if image.cache is not None:
         about |= {"ownware.cache": image.cache.strategy, "ownware.reused_steps": image.cache.reused_steps}
     if (inside := tracer.record("image", parent, begun, ended, about)) is not None:

@@ -106,6 +106,7 @@ class JobRecorder:
             unsafe=image.unsafe,
             busy=image.busy,
             overlapped=image.overlapped,
+            together=image.together,
         )
         updated = await self._store.add_result(job.id, result, image.warnings)
         record_image(self._tracer, updated, image)

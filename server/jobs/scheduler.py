@@ -11,10 +11,13 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from itertools import count
 
+from pipelines.batching import BatchGains
+from pipelines.request import RenderRequest
 from server.errors import Failure
 from server.jobs.job import Job
 from server.jobs.policy.admission import RATE_SECONDS, QueueBounds, QueueState, check_room
-from server.jobs.policy.company import Neighbour, choose_beside, waits_for
+from server.jobs.policy.batches import member_of
+from server.jobs.policy.company import Neighbour, choose_beside, joins_batch, waits_for
 from server.jobs.policy.fair_share import Waiting
 from server.jobs.policy.forecast import Load, Turn, forecast
 from server.jobs.policy.priority import PriorityShare
@@ -90,20 +93,38 @@ class Scheduler:
         finally:
             del self._places[number]
 
-    async def claim(self, neighbours: Sequence[Neighbour] = (), *, takes_low: bool = True) -> Job | None:
+    async def claim(
+        self,
+        neighbours: Sequence[Neighbour] = (),
+        *,
+        takes_normal: bool = True,
+        takes_low: bool = True,
+        gains: BatchGains | None = None,
+    ) -> Job | None:
         """Set the job that is next to running. None when no job waits that may join its neighbours at the worker.
 
-        `takes_low` says whether one of low priority may join them.
+        `takes_normal` and `takes_low` say whether one of such a priority may join them. Others may join their batch,
+        where `gains` say that it pays.
         """
+        takes: dict[int, bool] = {}  # without a batch
 
         def choose(waiting: Sequence[Waiting]) -> Waiting | None:
-            return choose_beside(self._share, waiting, neighbours, takes_low=takes_low)
+            found = choose_beside(self._share, waiting, neighbours, takes_normal=takes_normal, takes_low=takes_low)
+            chosen = found if found is not None or gains is None else self._share.choose(waiting)
+            if chosen is not None:
+                takes[chosen.job_id] = found is not None
+            return chosen
+
+        def fits(chosen: Waiting, request: RenderRequest) -> bool:
+            if takes[chosen.job_id] or gains is None:
+                return takes[chosen.job_id]
+            return joins_batch(chosen, member_of(request, gains, low=chosen.low), neighbours, gains.tasks_together)
 
         def beside(chosen: Waiting) -> Sequence[int]:
             return [each.job_id for each in waits_for(neighbours, low=chosen.low)]
 
         async with self._claiming:
-            job = await self._store.claim(choose, beside)
+            job = await self._store.claim(choose, beside, fits)
             if job is not None and not job.ended:
                 task = Waiting(job.id, job.submission.owner, job.estimate, low=job.submission.low)
                 self._share.begin(task)

@@ -62,8 +62,8 @@ class RenderingSettings(BaseSettings):
     )
     batching: Literal["auto", "off"] = Field(
         default="auto",
-        description="Advance several images of a task together. auto: where `ownware bench batching` has measured that "
-        "it pays on this device; off: never.",
+        description="Advance images of a task, and of several tasks, together. auto: where `ownware bench batching` "
+        "has measured that it pays on this device; off: never.",
     )
     batched_cfg: Literal["off", "on"] = Field(
         default="off",

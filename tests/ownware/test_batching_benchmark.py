@@ -16,7 +16,12 @@ def test_sizes_and_numbers_are_measured_and_a_cpu_has_equal_bits(checkpoint: Che
         (64, 128, 2),
         (64, 128, 3),
     ]
-    assert all(gain.gain > 0 and gain.difference == 0 for gain in gains)
+    assert all(gain.gain > 0 and gain.joined > 0 and gain.difference == 0 for gain in gains)
+
+
+def test_an_edit_is_measured_with_a_reference(checkpoint: Checkpoint) -> None:
+    (gain,) = measure_gains(entry("edit"), LoadedModel(checkpoint), [(64, 64)], [2], steps=1, rounds=1)
+    assert (gain.references, gain.difference) == (1, 0.0)
 
 
 def test_what_differs_is_told_relative_to_the_norm() -> None:

@@ -76,6 +76,12 @@ def test_images_that_were_written_beside_the_steps_of_others(metrics: Metrics) -
         assert value(metrics, "ownware_overlapped_images_total", model="m") == total
 
 
+def test_images_that_had_steps_with_others(metrics: Metrics) -> None:
+    for together, total in ((1, 0), (3, 1), (2, 2)):
+        metrics.record_image(JOB, replace(RESULT, together=together))
+        assert value(metrics, "ownware_batched_images_total", model="m") == total
+
+
 @pytest.mark.parametrize(("state", "times"), [("done", 1), ("failed", 2), ("cancelled", 0)])
 def test_ends_are_counted_by_their_state(metrics: Metrics, state: State, times: int) -> None:
     for _ in range(times):

@@ -1,4 +1,4 @@
-"""`ownware bench batching`: measure whether images of a task are faster together, for the server of the data folder."""
+"""`ownware bench batching`: measure whether images are faster together, for the server of the data folder."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,7 +17,7 @@ def batching(
         str | None, typer.Option(help="AIR identifier or slug; default: the first that draws from text.")
     ] = None,
     sizes: Annotated[str, typer.Option(help="Pixels, such as 512,1024 or 1328x800.")] = "512,1024",
-    images: Annotated[str, typer.Option(help="Numbers of images, such as 2,4.")] = "2,4",
+    images: Annotated[str, typer.Option(help="Numbers of images, such as 2,4.")] = "2,3,4",
     steps: Annotated[int, typer.Option(min=1, max=50, help="Steps of each image.")] = 4,
     rounds: Annotated[int, typer.Option(min=1, help="Measurements of each way; the fastest counts.")] = 3,
 ) -> None:
@@ -25,19 +25,19 @@ def batching(
     settings = read_settings(context.args)
     from ownware.local_models import LocalModels
     from ownware.options import OptionError, parse_integers, parse_size
-    from pipelines.batching import BatchGains, merge_gains, read_gains, write_gains
+    from pipelines.batching import MOST_IMAGES, BatchGains, merge_gains, read_gains, write_gains
     from pipelines.catalog.catalog import CatalogError
     from pipelines.errors import RenderError
 
     path = settings.batching_file
     try:
         pixels = [parse_size("--sizes", size) for size in sizes.split(",")]
-        counts = parse_integers("--images", images, 2, 8)
+        counts = parse_integers("--images", images, 2, MOST_IMAGES)
         models = LocalModels.find(settings)
         drawn = (entry for entry in models.catalog.entries if entry.mode == "text_to_image")
         entry = next(drawn, None) if model is None else models.entry("--model", model)
-        if entry is None or entry.mode != "text_to_image":
-            raise OptionError("--model", "images are measured with a model that draws from text")
+        if entry is None:
+            raise OptionError("--model", "no model draws from text, so name the one to measure")
         loaded = models.load(entry)
         import torch
 
@@ -61,10 +61,12 @@ def describe(gain: "BatchGain", *, on_gpu: bool) -> str:
     from pipelines.batching import GPU_TOLERANCE, LEAST_GAIN
 
     bits = "equal bits" if not gain.difference else f"latents differ by {gain.difference:.2g}"
-    told = f"{gain.width}x{gain.height}, {gain.images} images together: {gain.gain:.2f} times as fast, {bits}"
-    if gain.pays(on_gpu=on_gpu):
-        return f"{told}; used"
-    if gain.gain < LEAST_GAIN:
-        return f"{told}; not used: {LEAST_GAIN} is the least gain"
-    allowed = f"at most {GPU_TOLERANCE} is allowed" if on_gpu else "on a CPU not one bit may differ"
-    return f"{told}; not used: {allowed}"
+    told = f"{gain.width}x{gain.height}, {gain.images} images together: {gain.gain:.2f} times as fast in one task"
+    told = f"{told}, {gain.joined:.2f} times in several, {bits}"
+    if not gain.allowed(on_gpu=on_gpu):
+        allowed = f"at most {GPU_TOLERANCE} is allowed" if on_gpu else "on a CPU not one bit may differ"
+        return f"{told}; not used: {allowed}"
+    used = [
+        where for where, times in (("in one task", gain.gain), ("across tasks", gain.joined)) if times >= LEAST_GAIN
+    ]
+    return f"{told}; used {' and '.join(used)}" if used else f"{told}; not used: {LEAST_GAIN} is the least gain"

@@ -98,6 +98,15 @@ class UnreadableJob(ValueError):
     """A row of `jobs` cannot be read: another version wrote it, or the file is damaged."""
 
 
+def read_request(connection: sqlite3.Connection, job_id: int) -> RenderRequest | None:
+    """The request of a job. None for one that cannot be read."""
+    row = connection.execute("SELECT request FROM jobs WHERE id = ?", (job_id,)).fetchone()
+    try:
+        return _REQUEST.validate_json(row["request"])
+    except ValidationError:
+        return None
+
+
 def insert_job(connection: sqlite3.Connection, submission: Submission, created: float, estimate: float = 0.0) -> int:
     """Insert a queued job that takes about `estimate` seconds. Returns its id."""
     row = connection.execute(

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+from pipelines.request import RenderRequest
 from server.database import Database
 from server.delivery import uploads
 from server.delivery.outbox import add_delivery, uploads_wait
@@ -18,7 +19,7 @@ from server.jobs.job import CANCELLED, Job, Result, State, Submission
 from server.jobs.policy.fair_share import Waiting
 from server.jobs.storage.job_deliveries import JobDeliveries
 from server.jobs.storage.job_table import JobTable, TaskIdClaims, tell_result
-from server.jobs.storage.rows import hold_end, insert_result, read_job, read_result
+from server.jobs.storage.rows import hold_end, insert_result, read_job, read_request, read_result
 from server.jobs.storage.unprepared import PREPARED, UnpreparedJobs
 from server.keys.usage import count_image
 
@@ -36,6 +37,7 @@ ENDS_THE_SERVER = Failure(
 
 Choose = Callable[[Sequence[Waiting]], Waiting | None]
 Beside = Callable[[Waiting], Sequence[int]]  # the jobs that a chosen one waits for at its worker
+Fits = Callable[[Waiting, RenderRequest], bool]  # whether a chosen one may join them
 
 
 def first_come(waiting: Sequence[Waiting]) -> Waiting | None:
@@ -45,6 +47,10 @@ def first_come(waiting: Sequence[Waiting]) -> Waiting | None:
 
 def _nothing(chosen: Waiting) -> Sequence[int]:
     return ()
+
+
+def _always(chosen: Waiting, request: RenderRequest) -> bool:
+    return True
 
 
 class JobStore:
@@ -81,17 +87,20 @@ class JobStore:
 
         return await self._database.run(work)
 
-    async def claim(self, choose: Choose = first_come, beside: Beside = _nothing) -> Job | None:
+    async def claim(self, choose: Choose = first_come, beside: Beside = _nothing, fits: Fits = _always) -> Job | None:
         """Set the job that is chosen among the waiting ones to running, and count the attempt. None without one.
 
-        One of another model than the jobs `beside` it is not claimed: its weights have no place beside theirs. It may
-        wait for them at its worker, so its attempt and its start count from `begin` on. A job whose row cannot be read
-        fails, and is returned so that its end can be announced.
+        One that does not fit is not claimed, nor is one of another model than the jobs `beside` it: its weights have no
+        place beside theirs. It may wait for them at its worker, so its attempt and its start count from `begin` on. A
+        job whose row cannot be read fails, and is returned so that its end can be announced.
         """
 
         def work(connection: sqlite3.Connection) -> Job | None:
             chosen = choose(_waiting(connection, PREPARED))
             if chosen is None:
+                return None
+            request = read_request(connection, chosen.job_id)
+            if request is not None and not fits(chosen, request):
                 return None
             others = beside(chosen)
             if others and len(_models(connection, (chosen.job_id, *others))) > 1:

@@ -13,6 +13,7 @@ import structlog
 from server.errors import Failure
 from server.jobs.events import Key
 from server.jobs.job import CANCELLED, Job
+from server.jobs.policy.batches import GOES_ALONE, Member, member_of
 from server.jobs.policy.company import Neighbour
 from server.jobs.recorder import JobRecorder
 from server.jobs.scheduler import Scheduler
@@ -74,7 +75,16 @@ class Rendering:
     def as_neighbour(self) -> Neighbour:
         """The job as the policy sees it."""
         left = 0.0 if self.steps_done else self.seconds_left
-        return Neighbour(self.job.id, self.job.submission.owner, left, self.job.tried, self.low)
+        return Neighbour(self.job.id, self.job.submission.owner, left, self.job.tried, self.low, self._member)
+
+    @property
+    def _member(self) -> Member:
+        request, gains = self.job.submission.request, self._worker.gains
+        if gains is None or self.job.tried:
+            return GOES_ALONE
+        latest = self.progress
+        left = request.count - (len(self.job.results) if latest is None else latest.index)
+        return member_of(request, gains, left=left, low=self.low)
 
     @property
     def low(self) -> bool:

@@ -14,6 +14,7 @@ import structlog
 
 from pipelines.models.engaged import Engaged
 from server.jobs.job import Job
+from server.jobs.policy.batches import has_room, most_of
 from server.jobs.policy.company import Neighbour, ends_soon, takes_more, waits_for
 from server.jobs.recorder import JobRecorder
 from server.jobs.scheduler import Scheduler
@@ -206,11 +207,16 @@ class Supervisor:
             self._wake_up.clear()
             if not self.ready:
                 raise WorkerDied
-            if not self._takes_more(low=False):  # then none of low priority either
+            if not (self._takes_more(low=False) or self._batch_has_room()):  # then none of low priority either
                 await self._wake_up.wait()
                 continue
             try:
-                job = await self._scheduler.claim(self._neighbours, takes_low=self._takes_more(low=True))
+                job = await self._scheduler.claim(
+                    self._neighbours,
+                    takes_normal=self._takes_more(low=False),
+                    takes_low=self._takes_more(low=True),
+                    gains=self._worker.gains,
+                )
             except Exception:
                 log.exception("no task can be read from the database")
                 await asyncio.sleep(RESTART_PAUSE_SECONDS)
@@ -265,7 +271,11 @@ class Supervisor:
         sharing = self._worker.sharing
         if not sharing.overlap and sharing.renders == 1:
             return not any(low or not each.low for each in self._running)
-        return takes_more(self._neighbours, sharing.renders, low=low)
+        return takes_more(self._neighbours, sharing.renders, low=low, together=most_of(self._worker.gains))
+
+    def _batch_has_room(self) -> bool:
+        """Whether the worker takes another job if that joins the batch of those that it has."""
+        return has_room([each.member for each in waits_for(self._neighbours, low=True)], most_of(self._worker.gains))
 
     async def _watch_silence(self) -> None:
         """End a worker that does not answer: while it has jobs, and to a question while it has none."""

@@ -6,6 +6,7 @@ A local process implements it (`worker_process`). Knows no queue, no disk and no
 from collections.abc import AsyncIterator, Callable
 from typing import Protocol
 
+from pipelines.batching import BatchGains
 from pipelines.models.engaged import Engaged
 from server.jobs.workers.messages import RenderJob, Reply
 from server.options.sharing import Sharing
@@ -22,13 +23,15 @@ class WorkerStartFailed(Exception):
 class Worker(Protocol):
     """Renders jobs on one device. `description` is the device in words, known after the start.
 
-    `engaged` is what its model runs with, as far as it is known. `sharing` says how jobs share the device.
+    `engaged` is what its model runs with, as far as it is known. `sharing` says how jobs share the device, and `gains`
+    which of them are faster together, as far as that was measured.
     """
 
     device: str
     sharing: Sharing
     description: str
     engaged: Engaged | None
+    gains: BatchGains | None
 
     async def start(self, on_end: Callable[[], None]) -> None:
         """Start and wait until the first model is loaded.

@@ -1,9 +1,9 @@
-"""Several images of one job that are advanced in one pass over the blocks.
+"""Several images of one job that are advanced in one pass over the blocks, and images of several jobs likewise.
 
-The loop of the worker takes them for one image. Knows no connection and no queue.
+The loop of the worker takes those of one job for one image. Knows no connection and no queue.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 
 from pipelines.image_render import evaluate_together
 from server.jobs.workers.messages import ImageWritten
@@ -14,7 +14,7 @@ class ImageGroup:
     """Images of one request with different seeds. The first one is shown while they are under way."""
 
     def __init__(self, images: Sequence[OpenImage]) -> None:
-        self._images = images
+        self.images = images
         self._first = images[0]
 
     @property
@@ -39,21 +39,25 @@ class ImageGroup:
 
     def share(self) -> None:
         """Note that another image is under way too."""
-        for image in self._images:
+        for image in self.images:
             image.share()
 
     def prepare(self) -> None:
         """Encode the prompt and the pictures. Raises `RenderError`."""
         self.share()  # the memory of several images tells nothing about one
-        for image in self._images:
+        for image in self.images:
             image.prepare()
+
+    @property
+    def weights(self) -> Hashable:
+        """What the blocks run with."""
+        return self._first.weights
 
     def advance(self) -> None:
         """Advance all images by one step."""
-        for image in self._images:
-            image.begin_step()
-        evaluate_together([image.render for image in self._images])
-        for image in self._images:
+        if not self._first.evaluated:
+            evaluate([self])
+        for image in self.images:
             image.advance()
 
     def preview(self) -> Callable[[], bytes] | None:
@@ -62,9 +66,20 @@ class ImageGroup:
 
     def decode(self, after_step: Callable[[], None]) -> None:
         """Decode all images. Raises `RenderError`."""
-        for image in self._images:
+        for image in self.images:
             image.decode(after_step)
 
     def write(self) -> tuple[ImageWritten, ...]:
         """Check the images, and write their files."""
-        return tuple(written for image in self._images for written in image.write())
+        return tuple(written for image in self.images for written in image.write())
+
+
+def evaluate(images: Sequence[OpenImage | ImageGroup]) -> None:
+    """Evaluate the next step of images of one or of several jobs. `advance` of each then uses it.
+
+    An error changes none of them.
+    """
+    each = [one for image in images for one in (image.images if isinstance(image, ImageGroup) else [image])]
+    for image in each:
+        image.begin_step(len(each))
+    evaluate_together([image.render for image in each])

@@ -8,15 +8,16 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import structlog
 
-from pipelines.batching import BatchGains, read_gains
+from pipelines.batching import MOST_IMAGES, BatchGains, read_gains, shape_of
 from pipelines.catalog.catalog import Catalog, ModelEntry
 from pipelines.models.planning.workload import Workload
 from pipelines.models.residency.options import ModelOptions
 from server.jobs.workers.messages import Output, RenderJob
+from server.jobs.workers.open_job import Image
 from server.jobs.workers.phase_clock import PhaseClock
 
 if TYPE_CHECKING:
@@ -62,7 +63,8 @@ class ImageWriter:
         self.engaged: Engaged | None = None
         self._use(catalog.entries[0], self._models.get(catalog.entries[0]))
         self._ran_out = False  # since the last image
-        self._gains = None if batching is None else _read_gains(batching, self.description, torch.__version__)
+        gains = None if batching is None else _read_gains(batching, self.description, torch.__version__)
+        self.gains = None if gains is None else gains.allowed(on_gpu=self.on_gpu)
 
     def loads(self, job: RenderJob) -> bool:
         """Whether other weights have to be loaded for a job. No image may be under way then."""
@@ -71,12 +73,19 @@ class ImageWriter:
 
     def images_together(self, job: RenderJob) -> int:
         """How many images of a job are faster together than one after the other, as measured on this device."""
-        if self._gains is None:
-            return 1
-        images = self._gains.images_together(job.request, on_gpu=self.on_gpu)
-        admission, work = None if self._model is None else self._model.admission, self._workload(job)
-        while images > 1 and admission is not None and not admission.fits_beside(replace(work, results=images), 0):
+        images = 1 if self.gains is None else self.gains.images_together(job.request)
+        while not self._has_memory(job, images):
             images -= 1
+        return images
+
+    def tasks_together(self, job: RenderJob, images: int = MOST_IMAGES) -> int:
+        """The largest number of images of several jobs like this one, up to `images`, that are faster together."""
+        if self.gains is None:
+            return 1
+        shape = shape_of(job.request)
+        images = self.gains.tasks_together(shape, images)
+        while not self._has_memory(job, images):
+            images = self.gains.tasks_together(shape, images - 1)
         return images
 
     def open(
@@ -118,6 +127,12 @@ class ImageWriter:
         """Whether the memory of the device is enough for the images of these jobs together. They share the model."""
         admission = None if self._model is None else self._model.admission
         return admission is None or admission.fits_together([self._workload(each) for each in (job, *others)])
+
+    def evaluate(self, images: Sequence[Image]) -> None:
+        """Evaluate the next step of several images of `open` in one pass. An error changes none of them."""
+        from server.jobs.workers.image_group import evaluate
+
+        evaluate(cast("Sequence[OpenImage | ImageGroup]", images))
 
     def encodes_beside(self) -> bool:
         """Whether a prompt can be encoded beside the steps of another image.
@@ -165,6 +180,13 @@ class ImageWriter:
     def close(self) -> None:
         """Give back the setting of the device."""
         self._setting.close()
+
+    def _has_memory(self, job: RenderJob, images: int) -> bool:
+        """Whether so many images of a job can have their step in one pass. One is always tried."""
+        admission = None if self._model is None else self._model.admission
+        if images == 1 or admission is None:
+            return True
+        return admission.fits_beside(replace(self._workload(job), results=images), 0)
 
     def _workload(self, job: RenderJob) -> Workload:
         from pipelines.models.planning.entries import workload_of

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from accel.cache.report import CacheReport
+from pipelines.batching import BatchGains
 from pipelines.models.engaged import Engaged
 from pipelines.request import RenderRequest
 from server.errors import Failure
@@ -73,12 +74,13 @@ class Stop:
 class Ready:
     """The worker takes jobs. `device` is in words, `seconds` is the time that it took to load.
 
-    `engaged` is what its first model runs with.
+    `engaged` is what its first model runs with. `gains` are the measurements of batches that hold on it.
     """
 
     device: str
     seconds: float
     engaged: Engaged | None = None
+    gains: BatchGains | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +144,8 @@ class ImageWritten:
     None where they are the same. `receipt` is JSON. `cache` is the report of the step cache, None without one.
     `engaged` is what the model ran with. `recompiled` counts the graphs that were compiled during the render.
     `measured` are the seconds of its parts, None where they tell nothing. `overlapped` says whether steps of another
-    image ran while it was decoded or written. `phases` are in order.
+    image ran while it was decoded or written. `phases` are in order. `together` images at most had a step in one pass,
+    1 if it went alone.
     """
 
     job_id: int
@@ -162,6 +165,7 @@ class ImageWritten:
     overlapped: bool = False
     busy: float | None = None
     phases: tuple[Phase, ...] = ()
+    together: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ image; with streams of their own, so may `prepare` and `decode`. Knows no connec
 
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 
 from pipelines.catalog.catalog import ModelEntry
 from pipelines.detection import content
@@ -50,6 +50,7 @@ class OpenImage:
         self._device, self._precision, self._engaged = device, precision, engaged
         self._phases = phases
         self._created = time.monotonic()
+        self._together = 1  # images at most that had a step with it, with itself
         self._rest = 0.0  # seconds of its own parts beside the steps
         self._generated: GeneratedImage | None = None
 
@@ -69,6 +70,16 @@ class OpenImage:
         return self.render.ready
 
     @property
+    def weights(self) -> Hashable:
+        """What the blocks run with."""
+        return self.render.weights
+
+    @property
+    def evaluated(self) -> bool:
+        """Whether the next step was evaluated with those of other images."""
+        return self.render.state.velocity is not None
+
+    @property
     def step_reused(self) -> bool:
         """Whether the step cache reused the last step."""
         return self._previewer.step_reused
@@ -85,18 +96,15 @@ class OpenImage:
         self._previewer.look(self.render.state)
         self._rest += time.perf_counter() - started
 
-    def advance(self) -> None:
-        """Advance the image by one step."""
-        self.begin_step()
-        self.render.advance()
-        self.end_step()
-
-    def begin_step(self) -> None:
+    def begin_step(self, together: int = 1) -> None:
         """A step begins, of this image alone or of several together."""
         self._phases.begin("steps")
+        self._together = max(self._together, together)
 
-    def end_step(self) -> None:
-        """A step is done. Look at it, for previews."""
+    def advance(self) -> None:
+        """Advance the image by one step, and look at it for previews."""
+        self.begin_step()
+        self.render.advance()
         self._previewer.look(self.render.state)
 
     def preview(self) -> Callable[[], bytes] | None:
@@ -132,6 +140,8 @@ class OpenImage:
             self._precision,
             generated.cache,
             generated.drift,
+            # On a CPU not one bit may differ, so that the receipt does not either.
+            batched=self._together if self.render.rounds_batches and self._together > 1 else None,
         )
         receipt = with_engaged(made, self._engaged).to_json()
         in_file = fits(receipt, job.encoding.format)
@@ -157,6 +167,7 @@ class OpenImage:
             measured=self._measured(generated),
             busy=self.render.step_seconds() + self._rest,
             phases=self._phases.end(),
+            together=self._together,
         )
         return (written,)
 

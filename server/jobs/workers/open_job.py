@@ -5,10 +5,11 @@ other job.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from pipelines.batching import BatchShape, shape_of
 from server.jobs.estimates import step_tokens
 from server.jobs.workers.messages import Finished, ImageWritten, Outcome, Output, Preview, Progress, RenderJob, Reply
 
@@ -37,6 +38,11 @@ class Image(Protocol):
     @property
     def step_reused(self) -> bool:
         """Whether the step cache reused the last step."""
+        ...
+
+    @property
+    def weights(self) -> Hashable:
+        """What the blocks run with. Images of equal weights can have a step together."""
         ...
 
     def share(self) -> None:
@@ -80,6 +86,11 @@ class Opened:
         """The index of the first image."""
         return self.outputs[0].index
 
+    def decode_and_write(self) -> Sequence[ImageWritten]:
+        """Decode an image without refined faces, and write its file."""
+        self.image.decode(lambda: None)
+        return self.image.write()
+
 
 @dataclass(slots=True)
 class OpenJob:
@@ -101,10 +112,22 @@ class OpenJob:
     next_preview: float = 0.0
     outcome: Outcome | None = None
     _held: list[Progress | Preview] = field(default_factory=list)
+    _shape: BatchShape | None = None
 
     def __post_init__(self) -> None:
         self.outputs.extend(self.job.outputs)
         self.alone = self.job.alone
+        self._shape = shape_of(self.job.request)
+
+    @property
+    def shape(self) -> BatchShape | None:
+        """What its images have in common with those that may have steps together with them. None if they go alone."""
+        return None if self.alone else self._shape
+
+    @property
+    def may_advance(self) -> bool:
+        """Whether an image is ready for its next step."""
+        return self.current is not None and not self.waits_for_encoder
 
     @property
     def steps_wait(self) -> bool:

@@ -20,7 +20,8 @@ from pipelines.models.residency.options import ModelOptions
 from server.jobs.workers.image_writer import ImageWriter
 from server.jobs.workers.inbox import ConnectionInbox
 from server.jobs.workers.messages import Ready, StartFailed
-from server.jobs.workers.render_loop import RenderLoop, Stopped, Writer
+from server.jobs.workers.render_loop import RenderLoop, Stopped
+from server.jobs.workers.writer import Writer
 from server.options.log_options import LogOptions
 from server.options.sharing import ALONE, Sharing
 from server.process.log_stream import protect_standard_streams
@@ -70,7 +71,7 @@ def serve(connection: Connection, device: str, load: Callable[[], Writer], shari
         except (RenderError, RuntimeError) as error:  # torch raises the latter for a device that does not exist
             connection.send(StartFailed(f"device {device}: {error}"))
             return
-        connection.send(Ready(writer.description, time.monotonic() - started, writer.engaged))
+        connection.send(Ready(writer.description, time.monotonic() - started, writer.engaged, writer.gains))
         if sharing.overlap:
             log.info("what is before and after the steps overlaps them", device=device, decoding=writer.on_gpu)
         with contextlib.closing(writer):

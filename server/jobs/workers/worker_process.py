@@ -37,6 +37,7 @@ from server.options.sharing import ALONE, Sharing
 from server.process.stderr_tail import StderrTail
 
 if TYPE_CHECKING:
+    from pipelines.batching import BatchGains
     from pipelines.models.engaged import Engaged
 
 log = structlog.get_logger()
@@ -69,6 +70,7 @@ class WorkerProcess:
         self.sharing = sharing
         self.description = device
         self.engaged: Engaged | None = None
+        self.gains: BatchGains | None = None
         self._main = main
         self._arguments = (device, catalog, options, logs, sharing)
         self._process: BaseProcess | None = None
@@ -113,7 +115,7 @@ class WorkerProcess:
         if isinstance(reply, StartFailed):
             raise WorkerStartFailed(reply.message)
         if isinstance(reply, Ready):
-            self.description, self.engaged = reply.device, reply.engaged
+            self.description, self.engaged, self.gains = reply.device, reply.engaged, reply.gains
             self._loaded = True
             log.info("worker ready", device=reply.device, seconds=round(reply.seconds, 1))
 

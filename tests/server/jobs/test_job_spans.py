@@ -58,6 +58,12 @@ def test_a_job_from_its_acceptance_to_its_end(tracer: Recorded) -> None:
     assert (tracer.attributes["task"]["ownware.state"], tracer.errors["task"]) == ("failed", "inferenceError")
 
 
+@pytest.mark.parametrize(("together", "told"), [(1, None), (3, 3)])
+def test_images_of_a_batch_are_told(tracer: Recorded, together: int, told: int | None) -> None:
+    record_image(tracer, JOB, replace(IMAGE, together=together))
+    assert tracer.attributes["image"].get("ownware.together") == told
+
+
 def test_a_job_that_goes_on_did_not_wait_since_it_was_accepted(tracer: Recorded) -> None:
     record_wait(tracer, replace(JOB, results=(Result(0, "a", 1, 0.1, "{}"),)))
     assert tracer.spans == []

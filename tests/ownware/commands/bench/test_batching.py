@@ -20,7 +20,6 @@ def batching(folder: Path, *arguments: str) -> Result:
     ("arguments", "message"),
     [
         UNKNOWN_MODEL,
-        (["--model", "runware:108@20"], "--model: images are measured with a model that draws from text"),
         (["--sizes", "200"], "--sizes: 200 is no multiple of 16"),
         (["--images", "1"], "--images: 1 is not from 2 to 8"),
     ],
@@ -44,12 +43,18 @@ def test_the_measurements_are_kept_for_the_server(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("gain", "difference", "on_gpu", "words"),
     [
-        (1.4, 0.0, False, "1.40 times as fast, equal bits; used"),
-        (1.0, 0.0, False, "equal bits; not used: 1.05 is the least gain"),
+        (1.4, 0.0, False, "1.40 times as fast in one task, 1.20 times in several, equal bits; used in one task"),
+        (1.0, 0.0, False, "equal bits; used across tasks"),
         (1.4, 1e-6, False, "latents differ by 1e-06; not used: on a CPU not one bit may differ"),
         (1.4, 0.5, True, "latents differ by 0.5; not used: at most 0.02 is allowed"),
-        (1.4, 0.001, True, "latents differ by 0.001; used"),
+        (1.4, 0.001, True, "latents differ by 0.001; used in one task and across tasks"),
     ],
 )
 def test_a_measurement_in_words(gain: float, difference: float, on_gpu: bool, words: str) -> None:
-    assert words in describe(BatchGain("a:1@1", 512, 512, 2, gain, difference), on_gpu=on_gpu)
+    measured = BatchGain("a:1@1", 512, 512, 2, gain, difference, joined=1.2)
+    assert words in describe(measured, on_gpu=on_gpu)
+
+
+def test_what_does_not_pay_is_told() -> None:
+    told = describe(BatchGain("a:1@1", 512, 512, 2, 1.0, 0.0, joined=1.01), on_gpu=False)
+    assert told.endswith("equal bits; not used: 1.05 is the least gain")

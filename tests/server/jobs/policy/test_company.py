@@ -1,8 +1,20 @@
 """Simulations of the policy: which task joins those that a worker has."""
 
+from dataclasses import replace
+
 import pytest
 
-from server.jobs.policy.company import LEAD_SECONDS, Neighbour, choose_beside, ends_soon, shared_end, takes_more
+from pipelines.batching import BatchShape
+from server.jobs.policy.batches import GOES_ALONE, Member
+from server.jobs.policy.company import (
+    LEAD_SECONDS,
+    Neighbour,
+    choose_beside,
+    ends_soon,
+    joins_batch,
+    shared_end,
+    takes_more,
+)
 from server.jobs.policy.fair_share import Waiting
 from server.jobs.policy.priority import PriorityShare
 
@@ -56,6 +68,44 @@ def test_a_task_that_was_lost_waits_for_an_empty_worker_and_nobody_comes_before_
 )
 def test_how_many_a_worker_takes(neighbours: list[Neighbour], most: int, more: bool) -> None:
     assert takes_more(neighbours, most) is more
+
+
+class TestBatches:
+    """Tasks of a shape whose images are faster together."""
+
+    MEMBER = Member(BatchShape("a:1@1", 512, 512, 0, True, ()))
+    LONG = replace(LONG, member=MEMBER)
+
+    def joins(self, task: Waiting, *neighbours: Neighbour) -> bool:
+        return joins_batch(task, replace(self.MEMBER, low=task.low), neighbours, lambda shape: 2)
+
+    def test_the_next_one_joins_whatever_its_length_and_its_key(self) -> None:
+        assert self.joins(Waiting(2, "a", 600), self.LONG)
+        assert self.joins(Waiting(2, "b", 600), self.LONG)
+        assert not self.joins(Waiting(3, "b", 600), self.LONG, self.LONG)
+
+    def test_one_that_was_lost_goes_alone(self) -> None:
+        assert not self.joins(Waiting(2, "a", 600, tried=True), self.LONG)
+        assert not self.joins(Waiting(2, "a", 600), replace(self.LONG, tried=True))
+
+    def test_nobody_joins_what_has_no_steps_left(self) -> None:
+        assert not self.joins(Waiting(2, "a", 600), replace(self.LONG, left=0.0))
+
+    def test_one_of_low_priority_joins_its_own_kind_where_no_other_has_steps(self) -> None:
+        low = replace(self.LONG, low=True, member=replace(self.MEMBER, low=True))
+        assert self.joins(Waiting(2, "a", 600, low=True), low)
+        assert not self.joins(Waiting(2, "a", 600, low=True), low, replace(self.LONG, member=GOES_ALONE))
+        assert not self.joins(Waiting(2, "a", 600), low)
+
+    def test_a_batch_takes_one_place(self) -> None:
+        assert not takes_more([self.LONG, self.LONG], 2)
+        assert takes_more([self.LONG, self.LONG], 2, together=lambda shape: 2)
+        assert not takes_more([self.LONG, self.LONG, LONG], 2, together=lambda shape: 2)
+
+    def test_a_worker_may_take_those_of_one_priority_only(self) -> None:
+        share = PriorityShare(lambda owner: 1.0)
+        assert choose_beside(share, [Waiting(2, "b", 1)], [LONG], takes_normal=False) is None
+        assert choose_beside(share, [Waiting(2, "b", 1)], [], takes_normal=False) == Waiting(2, "b", 1)
 
 
 def test_steps_that_end_soon() -> None:

@@ -4,10 +4,11 @@ from pathlib import Path
 import pytest
 
 from accel.cache.report import CacheReport, Decision
-from pipelines.request import ControlUse, LoraUse, Reference
+from pipelines.request import ControlUse, LoraUse, Reference, RenderRequest
 from server.database import Database
 from server.errors import Failure
 from server.jobs.job import Result, Submission
+from server.jobs.policy.fair_share import Waiting
 from server.jobs.storage.rows import SCHEMA, open_inputs
 from server.jobs.storage.store import ENDS_THE_SERVER, JobStore
 from server.tasks import task_ids
@@ -72,6 +73,20 @@ async def test_a_job_can_fail_before_it_waits(store: JobStore) -> None:
     assert job.finished is not None
     assert await store.claim() is None
     assert (await store.accept(SUBMISSION)).state == "queued"
+
+
+async def test_a_job_that_does_not_fit_keeps_its_place(store: JobStore) -> None:
+    job = await store.accept(submission())
+    asked = list[RenderRequest]()
+
+    def fits(chosen: Waiting, request: RenderRequest) -> bool:
+        asked.append(request)
+        return len(asked) > 1
+
+    assert await store.claim(fits=fits) is None
+    claimed = await store.claim(fits=fits)
+    assert claimed is not None
+    assert (claimed.id, asked) == (job.id, [job.submission.request] * 2)
 
 
 async def test_first_come_first_served(store: JobStore) -> None:

@@ -13,7 +13,7 @@ from server.jobs.policy.admission import QueueBounds
 from server.jobs.queue import DEFAULT_SILENCE
 from server.jobs.recorder import JobRecorder
 from server.jobs.scheduler import Scheduler
-from server.jobs.storage.store import Beside, Choose, JobStore, first_come
+from server.jobs.storage.store import Beside, Choose, Fits, JobStore, first_come
 from server.jobs.supervision.supervisor import Supervisor
 from server.jobs.timing.silence import SilenceLimits
 from server.jobs.timing.step_times import StepTimes
@@ -31,8 +31,13 @@ class WatchedStore(JobStore):
         super().__init__(database, IdClaims("job"))
         self.idle = asyncio.Event()
 
-    async def claim(self, choose: Choose = first_come, beside: Beside = lambda chosen: ()) -> Job | None:
-        job = await super().claim(choose, beside)
+    async def claim(
+        self,
+        choose: Choose = first_come,
+        beside: Beside = lambda chosen: (),
+        fits: Fits = lambda chosen, request: True,
+    ) -> Job | None:
+        job = await super().claim(choose, beside, fits)
         if job is None:
             self.idle.set()
         return job

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from pipelines.batching import BatchGain, BatchGains
 from server.jobs.estimates import Measured
 from server.jobs.job import Job
 from server.jobs.timing.silence import SilenceLimits
@@ -55,6 +56,47 @@ async def test_jobs_of_one_key_wait_for_each_other_unless_one_is_short(
     tasks.append(asyncio.create_task(supervised.render(short)))
     await until(lambda: len(worker.jobs) == 2)
     assert [job.request.steps for job in worker.jobs] == [40, 1]
+    worker.release()
+    assert {(await task).state for task in tasks} == {"done"}
+
+
+def measured(images: int) -> BatchGains:
+    """So many images of the jobs here are faster together."""
+    request = submission().request
+    gain = BatchGain(request.model, 256, 256, images, 1.0, 0.0, joined=2.0, references=1)
+    return BatchGains("fake device", "2.13", (gain,))
+
+
+@pytest.mark.parametrize("sharing", [ALONE, Sharing(overlap=True, renders=2)])
+async def test_as_many_jobs_as_are_faster_together_are_at_the_worker(
+    supervised: Supervised, worker: FakeWorker, sharing: Sharing
+) -> None:
+    worker.sharing, worker.gains = sharing, measured(3)
+    tasks = await begin(supervised, worker, *"aaaa")
+    await until(lambda: len(worker.jobs) == 3)
+    assert [each.job.submission.owner for each in supervised.supervisor.renderings] == ["a"] * 3
+    worker.release()
+    assert {(await task).state for task in tasks} == {"done"}
+    assert len(worker.jobs) == 4
+
+
+async def test_a_job_of_another_shape_joins_no_batch_and_is_not_passed_by(
+    supervised: Supervised, worker: FakeWorker, store: WatchedStore
+) -> None:
+    worker.gains = measured(4)
+    tasks = await begin(supervised, worker, *"aa")
+    await until(lambda: len(worker.jobs) == 2)
+    narrow = replace(submission(8), owner="a")
+    narrow = replace(narrow, request=replace(narrow.request, steps=40, width=64))
+    tasks.append(asyncio.create_task(supervised.render(narrow)))
+    await until(lambda: len(supervised.seen) == 3)
+    store.idle.clear()
+    wide = replace(submission(9), owner="a")
+    wide = replace(wide, request=replace(wide.request, steps=40))
+    tasks.append(asyncio.create_task(supervised.render(wide)))
+    await until(lambda: len(supervised.seen) == 4)
+    await store.idle.wait()
+    assert len(worker.jobs) == 2
     worker.release()
     assert {(await task).state for task in tasks} == {"done"}
 

@@ -14,7 +14,8 @@ from server.jobs.workers.messages import (
     Output,
     RenderJob,
 )
-from server.jobs.workers.render_loop import RenderLoop, Stopped, Writer
+from server.jobs.workers.render_loop import RenderLoop, Stopped
+from server.jobs.workers.writer import Writer
 from server.media.encode import Encoding
 from server.options.sharing import ALONE, Sharing
 from tests.fakes import FakeImage, FakeWriter

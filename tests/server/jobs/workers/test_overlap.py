@@ -9,7 +9,7 @@ import pytest
 
 from pipelines.errors import ResultError
 from server.errors import Failure
-from server.jobs.workers import render_loop
+from server.jobs.workers import open_jobs
 from server.jobs.workers.messages import (
     Cancel,
     Cancelled,
@@ -191,4 +191,4 @@ def test_few_images_wait_to_be_written(tmp_path: Path) -> None:
 
     writer.before = before
     assert serve(job, writer=writer, sharing=OVERLAP)[-1] == Finished(1)
-    assert most <= render_loop.MOST_ENDINGS
+    assert most <= open_jobs.MOST_ENDINGS
