@@ -17,7 +17,7 @@ import structlog
 from pipelines.catalog.catalog import Catalog
 from pipelines.errors import RenderError
 from pipelines.models.residency.options import ModelOptions
-from server.jobs.workers.image_writer import ImageWriter
+from server.jobs.workers.images.image_writer import ImageWriter
 from server.jobs.workers.inbox import ConnectionInbox
 from server.jobs.workers.messages import Ready, StartFailed
 from server.jobs.workers.render_loop import RenderLoop, Stopped

@@ -15,12 +15,12 @@ from pipelines.catalog.catalog import Catalog, load_catalog
 from pipelines.errors import ResultError
 from pipelines.models.residency.options import DEFAULT_OPTIONS
 from pipelines.request import Reference, RenderRequest, Sampler
-from server.jobs.workers.image_writer import ImageWriter
+from server.jobs.workers.images.image_writer import ImageWriter
 from server.jobs.workers.messages import Cancel, Cancelled, Failed, Finished, ImageWritten, Output, Progress, RenderJob
 from server.options.sharing import ALONE, Sharing
 from tests.fakes import FakeImage, FakeWriter, picture
+from tests.server.jobs.workers.images.test_image_writer import PNG, REQUEST
 from tests.server.jobs.workers.loops import OVERLAP, TURNS, Loop, OutOfMemoryError, both, fails, make_job, serve
-from tests.server.jobs.workers.test_image_writer import PNG, REQUEST
 
 
 def jobs(folder: Path, *steps: int, owners: str = "", images: int = 1) -> list[RenderJob]:

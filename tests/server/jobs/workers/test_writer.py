@@ -4,7 +4,7 @@ import inspect
 
 import pytest
 
-from server.jobs.workers.image_writer import ImageWriter
+from server.jobs.workers.images.image_writer import ImageWriter
 from server.jobs.workers.writer import Writer
 from tests.fakes import FakeWriter
 

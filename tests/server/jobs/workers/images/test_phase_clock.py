@@ -2,8 +2,8 @@ import time
 
 import pytest
 
+from server.jobs.workers.images.phase_clock import PhaseClock
 from server.jobs.workers.messages import Phase
-from server.jobs.workers.phase_clock import PhaseClock
 
 
 def test_phases_follow_each_other(monkeypatch: pytest.MonkeyPatch) -> None:

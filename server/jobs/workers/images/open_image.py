@@ -16,8 +16,8 @@ from pipelines.models.engaged import Engaged
 from pipelines.previews.previewer import Previewer
 from pipelines.receipt import make_receipt, with_engaged
 from server.jobs.estimates import Measured
+from server.jobs.workers.images.phase_clock import PhaseClock
 from server.jobs.workers.messages import ImageWritten, Output, RenderJob
-from server.jobs.workers.phase_clock import PhaseClock
 from server.media.encode import Encoding, encode
 from server.media.files import write_file
 from server.media.metadata import fits

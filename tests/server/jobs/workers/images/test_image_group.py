@@ -13,11 +13,11 @@ from pipelines.models.planning.admission import Admission
 from pipelines.models.planning.entries import workload_of
 from pipelines.models.planning.workload import Workload
 from pipelines.models.residency.options import DEFAULT_OPTIONS, ModelOptions
-from server.jobs.workers import image_writer
-from server.jobs.workers.image_group import ImageGroup
-from server.jobs.workers.image_writer import ImageWriter
+from server.jobs.workers.images import image_writer
+from server.jobs.workers.images.image_group import ImageGroup
+from server.jobs.workers.images.image_writer import ImageWriter
 from server.jobs.workers.messages import Output, RenderJob
-from tests.server.jobs.workers.test_image_writer import PNG, REQUEST, write
+from tests.server.jobs.workers.images.test_image_writer import PNG, REQUEST, write
 
 GAIN = BatchGain(REQUEST.model, 64, 64, 3, 2.0, 0.0)
 

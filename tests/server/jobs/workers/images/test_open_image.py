@@ -13,13 +13,13 @@ from accel.cache.plan import CachePlan
 from pipelines.catalog.catalog import Catalog, load_catalog
 from pipelines.errors import UnsafeContent
 from pipelines.models.residency.options import DEFAULT_OPTIONS
-from server.jobs.workers.image_writer import ImageWriter
+from server.jobs.workers.images.image_writer import ImageWriter
+from server.jobs.workers.images.open_image import OpenImage
 from server.jobs.workers.messages import ImageWritten, Output, RenderJob
-from server.jobs.workers.open_image import OpenImage
 from server.media.metadata import embedded_text
 from server.options.sharing import ALONE, Sharing
+from tests.server.jobs.workers.images.test_image_writer import PNG, REQUEST, write
 from tests.server.jobs.workers.loops import serve
-from tests.server.jobs.workers.test_image_writer import PNG, REQUEST, write
 
 
 @pytest.fixture(scope="module")

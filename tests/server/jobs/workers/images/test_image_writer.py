@@ -24,8 +24,8 @@ from pipelines.models.planning.workload import Workload
 from pipelines.models.residency.options import DEFAULT_OPTIONS, ModelOptions
 from pipelines.render.state import RenderState
 from pipelines.request import FaceRefinement, RenderRequest, Sampler
-from server.jobs.workers import image_writer
-from server.jobs.workers.image_writer import ImageWriter
+from server.jobs.workers.images import image_writer
+from server.jobs.workers.images.image_writer import ImageWriter
 from server.jobs.workers.messages import ImageWritten, Output, RenderJob
 from server.media.encode import Encoding
 from tests.accel.kernels.fake_capture import FakeCapture

@@ -16,16 +16,16 @@ from pipelines.batching import MOST_IMAGES, BatchGains, read_gains, shape_of
 from pipelines.catalog.catalog import Catalog, ModelEntry
 from pipelines.models.planning.workload import Workload
 from pipelines.models.residency.options import ModelOptions
+from server.jobs.workers.images.phase_clock import PhaseClock
 from server.jobs.workers.messages import Output, RenderJob
 from server.jobs.workers.open_job import Image
-from server.jobs.workers.phase_clock import PhaseClock
 
 if TYPE_CHECKING:
     from pipelines.catalog.component_files import ComponentFiles
     from pipelines.models.checkpoint import LoadedModel
     from pipelines.models.engaged import Engaged
-    from server.jobs.workers.image_group import ImageGroup
-    from server.jobs.workers.open_image import OpenImage
+    from server.jobs.workers.images.image_group import ImageGroup
+    from server.jobs.workers.images.open_image import OpenImage
 
 log = structlog.get_logger()
 
@@ -98,8 +98,8 @@ class ImageWriter:
         from pipelines.image_render import ImageRender
         from pipelines.previews.latent_rgb import latent_rgb
         from pipelines.previews.previewer import Previewer
-        from server.jobs.workers.image_group import ImageGroup
-        from server.jobs.workers.open_image import OpenImage
+        from server.jobs.workers.images.image_group import ImageGroup
+        from server.jobs.workers.images.open_image import OpenImage
 
         entry = self._catalog.find(job.request.model)
         if entry is None:
@@ -130,7 +130,7 @@ class ImageWriter:
 
     def evaluate(self, images: Sequence[Image]) -> None:
         """Evaluate the next step of several images of `open` in one pass. An error changes none of them."""
-        from server.jobs.workers.image_group import evaluate
+        from server.jobs.workers.images.image_group import evaluate
 
         evaluate(cast("Sequence[OpenImage | ImageGroup]", images))
 

@@ -6,8 +6,8 @@ The loop of the worker takes those of one job for one image. Knows no connection
 from collections.abc import Callable, Hashable, Sequence
 
 from pipelines.image_render import evaluate_together
+from server.jobs.workers.images.open_image import OpenImage
 from server.jobs.workers.messages import ImageWritten
-from server.jobs.workers.open_image import OpenImage
 
 
 class ImageGroup:
