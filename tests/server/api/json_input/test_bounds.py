@@ -79,6 +79,12 @@ def test_a_request_of_very_many_values_is_not_parsed(body: bytes | str, monkeypa
         check_marks(body)
 
 
+def test_300_kilobytes_of_empty_lists_are_too_many() -> None:
+    check_marks(b"[]," * 100_000)
+    with pytest.raises(InvalidRequest, match="more than 200000 commas and opening brackets"):
+        check_marks(b"[]," * 100_001)
+
+
 def test_such_a_request_is_refused_in_the_dialect(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bounds, "MAX_MARKS", 5)
     response = post(client, new_task())
