@@ -70,6 +70,7 @@ from server.media.fetching.fetch import Fetcher
 from server.media.gallery import Gallery
 from server.media.inputs import InputImages
 from server.media.store import MediaStore
+from server.media.thumbnails import Thumbnails
 from server.metrics import Metrics
 from server.settings import Settings
 from server.storage import MILLION
@@ -198,7 +199,7 @@ def create_app(settings: Settings, catalog: Catalog, workers: Sequence[Worker]) 
         surface.add_routes(app)
     GenerationsRoute(services).add(app, [each for each in served if isinstance(each, EvoLinkSurface | OpenAISurface)])
     app.include_router(page_route.router(load_static_files() if settings.page else None))
-    app.include_router(images.router(services.media))
+    app.include_router(images.router(services.media, Thumbnails(services.decoders)))
     app.include_router(receipts.router(services.jobs, services.media))
     app.include_router(gallery.router(services))
     app.include_router(tasks.router(services.tasks, services.keys))

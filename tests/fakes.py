@@ -30,7 +30,7 @@ from server.jobs.workers.messages import (
     RenderJob,
     Reply,
 )
-from server.media.decoding.decode import Picture, check_picture, rewrite_picture
+from server.media.decoding.decode import Picture, check_picture, rewrite_picture, shrink_picture
 from server.media.decoding.decoder_pool import DecoderPool
 from server.media.encode import encode
 from server.options.sharing import ALONE
@@ -315,7 +315,11 @@ class InProcessDecoders(DecoderPool):
 
     async def open(self) -> None: ...
 
-    async def _decode(self, data: bytes, max_pixels: int, path: Path | None, owner: str) -> Picture:
+    async def _decode(
+        self, data: bytes, max_pixels: int, path: Path | None, owner: str, longest: int | None = None
+    ) -> Picture:
         if path is None:
             return await asyncio.to_thread(check_picture, data, max_pixels)
+        if longest is not None:
+            return await asyncio.to_thread(shrink_picture, data, max_pixels, path, longest)
         return await asyncio.to_thread(rewrite_picture, data, max_pixels, path)

@@ -58,6 +58,11 @@ class Media:
     created: float
     expires: float | None
 
+    @property
+    def thumbnail(self) -> Path:
+        """The path of its thumbnail, beside it. The file is there once somebody has asked for it."""
+        return self.path.with_name(f"{self.uuid}.thumbnail.webp")
+
 
 FilesInUse = Callable[[sqlite3.Connection], frozenset[Path]]
 
@@ -193,7 +198,12 @@ class MediaStore:
         return gone
 
     async def _delete_files(self, gone: list[Media]) -> int:
-        await asyncio.to_thread(lambda: [media.path.unlink(missing_ok=True) for media in gone])
+        def work() -> None:
+            for media in gone:
+                media.path.unlink(missing_ok=True)
+                media.thumbnail.unlink(missing_ok=True)
+
+        await asyncio.to_thread(work)
         return len(gone)
 
     def _insert(self, connection: sqlite3.Connection, media: Media) -> None:

@@ -13,7 +13,7 @@ from starlette.requests import Request
 
 from server.api.requests import client_of
 from server.api.services import Services
-from server.api.urls.image_urls import image_url
+from server.api.urls.image_urls import image_url, thumbnail_url
 from server.errors import InvalidParameter, NotFound
 from server.media.gallery import GalleryFilter, GalleryImage
 
@@ -42,6 +42,7 @@ class FinishedImage(BaseModel):
     imageUUID: str
     taskUUID: str
     imageURL: str
+    thumbnailURL: str
     model: str
     prompt: str
     seed: int
@@ -112,6 +113,7 @@ def _item(image: GalleryImage, base: str) -> FinishedImage:
         imageUUID=media.uuid,
         taskUUID=image.task_uuid,
         imageURL=image_url(base, media.uuid, extension),
+        thumbnailURL=thumbnail_url(base, media.uuid),
         model=image.model,
         prompt=image.prompt,
         seed=image.seed,

@@ -6,6 +6,7 @@ Shared by all dialects. Knows no image.
 from pathlib import PurePosixPath
 
 IMAGE_ROUTE = "/image"
+THUMBNAIL_ROUTE = IMAGE_ROUTE + "/{image_uuid}/thumbnail.webp"
 LONGEST = 4096  # characters of a URL of ours: a text of a hundred megabytes takes seconds to take apart
 
 
@@ -14,11 +15,20 @@ def image_url(base_url: str, image_uuid: str, extension: str) -> str:
     return f"{base_url}{IMAGE_ROUTE}/{image_uuid}.{extension}"
 
 
+def thumbnail_url(base_url: str, image_uuid: str) -> str:
+    """The URL of an image's thumbnail."""
+    return base_url + THUMBNAIL_ROUTE.format(image_uuid=image_uuid)
+
+
 def own_image(text: str, base_url: str) -> str | None:
-    """The UUID in a URL of this server, which needs no download. None for any other text."""
-    if len(text) > LONGEST or not text.startswith(f"{base_url}{IMAGE_ROUTE}/"):
+    """The UUID in a URL of this server, which needs no download. None for any other text.
+
+    The URL of a thumbnail names the image.
+    """
+    folder = f"{base_url}{IMAGE_ROUTE}/"
+    if len(text) > LONGEST or not text.startswith(folder):
         return None
-    return PurePosixPath(text).stem
+    return PurePosixPath(text.removeprefix(folder).partition("/")[0]).stem
 
 
 def picture_text(text: str, base_url: str) -> str:

@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from PIL import Image, PngImagePlugin
 
@@ -40,6 +41,7 @@ MAX_SCANS = 100
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL)
 _SCAN, _END = 0xDA, 0xD9
 _ALONE = frozenset({0x01, 0xD8})  # markers without a length: TEM, SOI
+_THUMBNAIL_QUALITY = 80
 _RUN_LENGTHS = 3  # zlib's Z_RLE: two thirds of the time of its other strategies, and about the same size for photos
 # Warning filters belong to the process: of two threads that change them at once, one would leave its own behind.
 # Decoding one image at a time also bounds the memory.
@@ -80,11 +82,36 @@ def rewrite_picture(data: bytes, max_pixels: int, path: Path, prepare: Callable[
     texts = PngImagePlugin.PngInfo()
     if shown.problem is not None:
         texts.add_text(COLOR_PROBLEM, shown.problem)
-    with path.open("wb") as file:
+    with _written_through(path) as file:
         shown.image.save(file, "PNG", compress_level=1, compress_type=_RUN_LENGTHS, pnginfo=texts)
+    return Picture("image/png", "png", *shown.image.size)
+
+
+def shrink_picture(
+    data: bytes, max_pixels: int, path: Path, longest: int, prepare: Callable[[int], None] | None = None
+) -> Picture:
+    """Check and decode as `check_picture` does, then write a WEBP without metadata, whose sides are `longest` at most.
+
+    A picture that is smaller keeps its size. Blocks. Raises `MediaError`, and `OSError` where the file cannot be
+    written.
+    """
+    with _opened(data, max_pixels) as image:
+        _load(image, prepare, least=2 * longest)
+        small = show(image).image
+    small.thumbnail((longest, longest), Image.Resampling.LANCZOS)
+    small.info = {}  # Pillow writes the profile of an image that was read from a file
+    with _written_through(path) as file:
+        small.save(file, "WEBP", quality=_THUMBNAIL_QUALITY)
+    return Picture("image/webp", "webp", *small.size)
+
+
+@contextlib.contextmanager
+def _written_through(path: Path) -> Iterator[BinaryIO]:
+    """A new file, which is on the disk after the block."""
+    with path.open("wb") as file:
+        yield file
         file.flush()
         os.fsync(file.fileno())
-    return Picture("image/png", "png", *shown.image.size)
 
 
 @contextlib.contextmanager
@@ -116,9 +143,12 @@ def _open(data: bytes, max_pixels: int) -> Image.Image:
     return image
 
 
-def _load(image: Image.Image, prepare: Callable[[int], None] | None) -> None:
+def _load(image: Image.Image, prepare: Callable[[int], None] | None, *, least: int | None = None) -> None:
+    """Decode. A JPEG may be decoded at a half, a quarter or an eighth of its size if both sides keep `least` pixels."""
     if prepare is not None:
         prepare(image.size[0] * image.size[1])
+    if least is not None:
+        image.draft(None, (least, least))
     image.load()
 
 

@@ -50,12 +50,17 @@ class DecoderPool:
         return await self._decode(data, max_pixels, None, owner)
 
     @contextlib.asynccontextmanager
-    async def rewrite(self, data: bytes, max_pixels: int, *, owner: str) -> AsyncIterator[Rewritten]:
-        """The picture written anew as `rewrite_picture` does, for this block. Raises `MediaError` and `OSError`."""
-        path = self._folder / f"{uuid.uuid4()}.png"
+    async def rewrite(
+        self, data: bytes, max_pixels: int, *, owner: str, longest: int | None = None
+    ) -> AsyncIterator[Rewritten]:
+        """The picture written anew for this block: by `rewrite_picture`, or by `shrink_picture` with `longest`.
+
+        Raises `MediaError` and `OSError`.
+        """
+        path = self._folder / str(uuid.uuid4())
         try:
             await asyncio.to_thread(self._folder.mkdir, parents=True, exist_ok=True)
-            yield Rewritten(path, await self._decode(data, max_pixels, path, owner))
+            yield Rewritten(path, await self._decode(data, max_pixels, path, owner, longest))
         finally:
             await asyncio.to_thread(path.unlink, missing_ok=True)
 
@@ -67,11 +72,13 @@ class DecoderPool:
         for decoder in self._all:
             decoder.kill()
 
-    async def _decode(self, data: bytes, max_pixels: int, path: Path | None, owner: str) -> Picture:
+    async def _decode(
+        self, data: bytes, max_pixels: int, path: Path | None, owner: str, longest: int | None = None
+    ) -> Picture:
         async with self._slots.take(f"{owner} {caller_address.get()}"):
             decoder = self._idle.pop()
             loop = asyncio.get_running_loop()
-            decoding = loop.run_in_executor(self._threads, decoder.decode, data, max_pixels, path)
+            decoding = loop.run_in_executor(self._threads, decoder.decode, data, max_pixels, path, longest)
             try:
                 return await asyncio.shield(decoding)
             finally:

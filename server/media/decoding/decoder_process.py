@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from server.errors import MediaError
-from server.media.decoding.decode import Picture, check_picture, rewrite_picture
+from server.media.decoding.decode import Picture, check_picture, rewrite_picture, shrink_picture
 
 # Of computing, so that a busy machine refuses nothing. Measured: a noisy photo of 64 megapixels, decoded and written
 # anew. It takes 6.5 s as JPEG, 8.5 s as WEBP or AVIF, and 15 s as a PNG in P3 with transparency. Twice that is allowed.
@@ -66,8 +66,9 @@ class DecoderProcess:
         self._connection = ours
         return self._process, ours
 
-    def decode(self, data: bytes, max_pixels: int, path: Path | None) -> Picture:
-        """Check a picture, and write it anew into a file if a path is given. Blocks.
+    def decode(self, data: bytes, max_pixels: int, path: Path | None, longest: int | None = None) -> Picture:
+        """Check a picture, and write it anew into a file if a path is given: smaller, if `longest` says how long a side
+        may be. Blocks.
 
         Raises `MediaError`, also where the picture takes too long or ends the process. Raises `OSError` where the file
         cannot be written.
@@ -78,7 +79,7 @@ class DecoderProcess:
         timer.daemon = True
         timer.start()
         try:
-            job = {"max_pixels": max_pixels, "path": None if path is None else str(path)}
+            job = {"max_pixels": max_pixels, "path": None if path is None else str(path), "longest": longest}
             connection.send_bytes(json.dumps(job).encode())
             connection.send_bytes(data)
             reply = json.loads(connection.recv_bytes(_MESSAGE_BYTES))
@@ -129,14 +130,16 @@ def main(descriptor: int) -> None:
                 job, data = json.loads(connection.recv_bytes()), connection.recv_bytes()
             except EOFError:
                 return
-            connection.send_bytes(json.dumps(_answer(data, job["max_pixels"], job["path"])).encode())
+            connection.send_bytes(json.dumps(_answer(data, **job)).encode())
 
 
-def _answer(data: bytes, max_pixels: int, path: str | None) -> dict[str, Any]:
+def _answer(data: bytes, max_pixels: int, path: str | None, longest: int | None) -> dict[str, Any]:
     try:
         _limit(0)
         if path is None:
             return asdict(check_picture(data, max_pixels, _limit))
+        if longest is not None:
+            return asdict(shrink_picture(data, max_pixels, Path(path), longest, _limit))
         return asdict(rewrite_picture(data, max_pixels, Path(path), _limit))
     except MediaError as error:
         return {"refused": error.message}

@@ -59,6 +59,9 @@ export const imageFile = (url) => new URL(url, document.baseURI).pathname.split(
 /** The UUID of an image, from its URL or from its file's name. */
 export const imageUUID = (url) => imageFile(url).split(".")[0];
 
+/** The address of the thumbnail of an image, as this page reaches it. */
+export const thumbnailAddress = ({ imageUUID }) => address(`image/${imageUUID}/thumbnail.webp`);
+
 export const newUUID = () => {
   // `crypto.randomUUID` exists on https and localhost only, and a box at home is neither.
   const bytes = crypto.getRandomValues(new Uint8Array(16));

@@ -6,7 +6,7 @@ import { loadInfo } from "./info.js";
 
 const STORED = "ownware.pictures";
 const MOST_KEPT = 200;
-const OWN_PATH = /^image\/([0-9a-f-]{36})\.\w+$/i;
+const OWN_PATH = /^image\/([0-9a-f-]{36})(?:\.\w+|\/thumbnail\.webp)$/i;
 const known = new Map(JSON.parse(sessionStorage.getItem(STORED) ?? "[]"));
 
 /** What can be taken from a drop or a paste: files, else the address of a picture. */

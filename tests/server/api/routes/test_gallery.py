@@ -50,6 +50,7 @@ def test_an_image_is_listed_with_what_made_it(client: TestClient) -> None:
         "imageUUID": item["imageUUID"],
         "taskUUID": task["taskUUID"],
         "imageURL": item["imageURL"],
+        "thumbnailURL": f"http://box:8000/image/{item['imageUUID']}/thumbnail.webp",
         "model": "runware:108@1",
         "prompt": "a red circle",
         "seed": 5,

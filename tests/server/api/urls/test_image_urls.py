@@ -1,6 +1,6 @@
 import pytest
 
-from server.api.urls.image_urls import image_url, own_image, picture_text
+from server.api.urls.image_urls import image_url, own_image, picture_text, thumbnail_url
 
 UUID = "d297400b-aa84-44ea-8b86-85e2c887fce2"
 BASE = "http://box:8000"
@@ -22,3 +22,8 @@ def test_any_other_text_is_not_ours(text: str) -> None:
 
 def test_a_picture_of_this_server_is_named_by_its_uuid() -> None:
     assert picture_text(image_url(BASE, UUID, "png"), BASE) == UUID
+
+
+def test_the_thumbnail_of_a_picture_names_the_picture() -> None:
+    assert thumbnail_url(BASE, UUID) == f"{BASE}/image/{UUID}/thumbnail.webp"
+    assert own_image(thumbnail_url(BASE, UUID), BASE) == UUID

@@ -11,13 +11,20 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image, PngImagePlugin
+from PIL import Image, ImageChops, ImageStat, PngImagePlugin
 
 from pipelines.pictures.image_files import COLOR_PROBLEM
 from pipelines.pictures.reader import PictureReader
 from pipelines.request import Reference
 from server.errors import MediaError
-from server.media.decoding.decode import MAX_SCANS, Picture, check_picture, count_scans, rewrite_picture
+from server.media.decoding.decode import (
+    MAX_SCANS,
+    Picture,
+    check_picture,
+    count_scans,
+    rewrite_picture,
+    shrink_picture,
+)
 from tests.fakes import picture
 from tests.odd_images import SIZE, OddImage, p3_profile, png_16, shows_scene, with_empty_scans
 
@@ -252,3 +259,31 @@ def test_damage_never_gets_out_as_anything_else(data: st.DataObject) -> None:
         damaged[position] = data.draw(st.integers(0, 255))
     with contextlib.suppress(MediaError):
         assert check_picture(bytes(damaged), LIMIT).mime.startswith("image/")
+
+
+@pytest.mark.parametrize("image_format", ["PNG", "JPEG", "WEBP"])
+def test_a_smaller_copy_shows_the_same(tmp_path: Path, image_format: str) -> None:
+    data = picture(900, 600, image_format)
+    assert shrink_picture(data, LIMIT, tmp_path / "small", 90) == Picture("image/webp", "webp", 90, 60)
+    with Image.open(tmp_path / "small") as small, Image.open(io.BytesIO(data)) as whole:
+        expected = whole.convert("RGB").resize((90, 60), Image.Resampling.LANCZOS)
+        difference = ImageChops.difference(small.convert("RGB"), expected)
+        assert sum(ImageStat.Stat(difference).mean) / 3 < 4
+
+
+def test_a_small_picture_is_not_enlarged(tmp_path: Path) -> None:
+    assert shrink_picture(picture(40, 30), LIMIT, tmp_path / "small", 90) == Picture("image/webp", "webp", 40, 30)
+
+
+def test_a_smaller_copy_is_upright(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    with Image.open(io.BytesIO(picture(900, 600))) as image:
+        data = saved(image, "JPEG", exif=exif)
+    assert shrink_picture(data, LIMIT, tmp_path / "small", 90) == Picture("image/webp", "webp", 60, 90)
+
+
+def test_the_limits_of_a_jpeg_are_those_of_its_whole_size(tmp_path: Path) -> None:
+    pixels: list[int] = []
+    shrink_picture(picture(900, 600, "JPEG"), LIMIT, tmp_path / "small", 90, pixels.append)
+    assert pixels == [900 * 600]

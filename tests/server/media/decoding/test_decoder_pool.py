@@ -27,7 +27,7 @@ class FakeDecoder:
 
     def start(self) -> None: ...
 
-    def decode(self, data: bytes, max_pixels: int, path: Path | None) -> Picture:
+    def decode(self, data: bytes, max_pixels: int, path: Path | None, longest: int | None) -> Picture:
         if data == HELD:
             FakeDecoder.running += 1
             self.begun.set()

@@ -39,6 +39,7 @@ def test_one_process_decodes_many_pictures(decoder: DecoderProcess, tmp_path: Pa
     assert written == Picture("image/png", "png", 40, 30)
     with Image.open(tmp_path / "new") as new, Image.open(io.BytesIO(picture(40, 30))) as sent:
         assert new.tobytes() == sent.tobytes()
+    assert decoder.decode(picture(40, 30), LIMIT, tmp_path / "small", 20) == Picture("image/webp", "webp", 20, 15)
     with pytest.raises(MediaError, match="no image"):
         decoder.decode(b"hello", LIMIT, None)
     with pytest.raises(MediaError, match="40×30, the limit"):

@@ -1,11 +1,16 @@
 // The finished pictures of this key in a grid. More of them come as one scrolls, or by a button.
 
-import { describe, listImages, onApi } from "../api.js";
+import { describe, listImages, onApi, thumbnailAddress } from "../api.js";
 import { h, replace } from "../dom.js";
 import { t } from "../i18n.js";
 
 const PAGE = 48;
 const AHEAD = "800px"; // so far below the window the next page is asked for
+
+/** The thumbnail of an image for a tile. It is loaded when it comes near the window, and its size is known before. */
+export function tilePicture(image, alt) {
+  return h("img", { loading: "lazy", decoding: "async", width: image.width, height: image.height, alt, src: thumbnailAddress(image) });
+}
 
 /**
  * A grid of `tile(image)` elements. `snapshot` is what an earlier grid has returned as its own. `root` is the element

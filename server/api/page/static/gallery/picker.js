@@ -1,10 +1,9 @@
 // A dialog with the pictures of the gallery, of which one is chosen.
 
-import { imageAddress } from "../api.js";
 import { h, iconButton, showDialog } from "../dom.js";
 import { t } from "../i18n.js";
 import { imageFilters } from "./filters.js";
-import { imageGrid } from "./grid.js";
+import { imageGrid, tilePicture } from "./grid.js";
 
 /** Let the user choose a picture. Returns it as the server lists it, or null. */
 export function pickImage() {
@@ -12,7 +11,7 @@ export function pickImage() {
     let picked = null;
     const scroll = h("div", { class: "scroll", tabindex: -1 });
     const tile = (image) => {
-      const picture = h("img", { src: imageAddress(image.imageURL), alt: image.prompt || t("gallery.noPrompt"), loading: "lazy", decoding: "async" });
+      const picture = tilePicture(image, image.prompt || t("gallery.noPrompt"));
       return h("li", { class: "tile" }, h("button", { type: "button", onclick: () => ((picked = image), dialog.close()) }, picture), h("p", { class: "prompt small", title: image.prompt }, image.prompt));
     };
     const grid = imageGrid({ tile, filter: {}, root: scroll });

@@ -5,7 +5,7 @@ import { h, icon, pictureLink, replace } from "../dom.js";
 import { addReferences, editPictures } from "../drafts.js";
 import { download } from "../gallery/download.js";
 import { imageFilters } from "../gallery/filters.js";
-import { imageGrid } from "../gallery/grid.js";
+import { imageGrid, tilePicture } from "../gallery/grid.js";
 import { dateTime, duration, number, t } from "../i18n.js";
 import { loadInfo, modelOf, onInfo, titleOf } from "../info.js";
 import { announce, ask, showError, showNote } from "../messages.js";
@@ -47,7 +47,7 @@ export function galleryView(container, parameters) {
 
   function tile(image) {
     const address = imageAddress(image.imageURL);
-    const picture = h("img", { src: address, alt: image.prompt, loading: "lazy", decoding: "async", width: image.width, height: image.height });
+    const picture = tilePicture(image, image.prompt);
     picture.addEventListener("error", () => element.classList.add("gone"));
     const box = h("input", { type: "checkbox", "aria-label": t("gallery.choose", { prompt: image.prompt, seed: image.seed }), checked: chosen.has(image.imageUUID) });
     box.addEventListener("click", (event) => chooseOne(image, box.checked, event.shiftKey));
