@@ -11,7 +11,8 @@ from benchmarks.step_caches.variants import Kind
 
 SETUP = Setup("runware:108@1", "f" * 64, "cpu (1 threads)", "float32", 256, 256)
 PLAN = CachePlan("fbcache", 0.25, 3, 18, 3)
-BASELINE = Run(loop=2.0, request=2.2, peak_mib=None, host_syncs=0)
+LOOP = 2.0  # seconds of the baseline
+BASELINE = Run(loop=LOOP, request=2.2, peak_mib=None, host_syncs=0)
 BRANCHES: tuple[Branch, Branch] = ("cond", "uncond")
 
 
@@ -40,7 +41,7 @@ def measurement(
 ) -> Measurement:
     """One measurement; the whole request takes 0.2 seconds more than its loop. `pattern` is computed to its end."""
     cached = kind == "cache"
-    loop = BASELINE.loop / speedup
+    loop = LOOP / speedup
     made = Measurement(
         case=Case(
             setup,
@@ -65,3 +66,13 @@ def measurement(
         date="2026-01-01T00:00:00+00:00",
     )
     return replace(made, **changes)
+
+
+def by_client(timed: Measurement) -> Measurement:
+    """The same as a client of a server measures it, such as the web page: whole requests alone, and no FLIP."""
+    return replace(
+        timed,
+        runs=tuple(Run(None, run.request, None, None) for run in timed.runs),
+        baselines=tuple(Run(None, run.request, None, None) for run in timed.baselines),
+        similarity=replace(timed.similarity, flip=None),
+    )

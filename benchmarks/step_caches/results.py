@@ -69,25 +69,27 @@ class Run:
     """The cost of one image, in seconds: its denoising loop, and the whole request with encoding and decoding.
 
     `peak_mib` is the device's peak memory with the weights; None on a CPU, which reports none. `host_syncs` counts how
-    often the loop waited for a number from the device.
+    often the loop waited for a number from the device. A client of a server can time the whole request alone: for it,
+    the others are None.
     """
 
-    loop: Annotated[float, _SECONDS]
+    loop: Annotated[float | None, _SECONDS]
     request: Annotated[float, _SECONDS]
     peak_mib: int | None
-    host_syncs: Annotated[int, Field(alias="host_reads", ge=0)]
+    host_syncs: Annotated[int | None, Field(alias="host_reads", ge=0)]
 
 
 @dataclass(frozen=True, slots=True)
 class Similarity:
     """The similarity of an image to its baseline, and the text that OCR read in both; None without OCR.
 
-    `psnr` is in dB, 120 for equal images; `ssim` is at most 1; `flip` is the mean of its map, from 0 (equal) to 1.
+    `psnr` is in dB, 120 for equal images; `ssim` is at most 1; `flip` is the mean of its map, from 0 (equal) to 1. It
+    is None where it was not computed, as in a browser.
     """
 
     psnr: Annotated[float, Field(allow_inf_nan=False)]
     ssim: Annotated[float, Field(ge=-1, le=1)]
-    flip: Annotated[float, Field(ge=0, le=1)]
+    flip: Annotated[float | None, Field(ge=0, le=1)]
     text: Annotated[str | None, Field(alias="read")] = None
     baseline_text: Annotated[str | None, Field(alias="twin_read")] = None
 
@@ -116,14 +118,21 @@ class Measurement:
             raise ValueError("decisions: each step of a cache needs one")
 
     @property
-    def loop_speedup(self) -> float:
-        """Speed-up of the denoising loop: the median over the pairs of run and baseline."""
-        return median(baseline.loop / run.loop for run, baseline in zip(self.runs, self.baselines, strict=True))
+    def loop_speedup(self) -> float | None:
+        """Speed-up of the denoising loop: the median over the pairs of run and baseline. None if it was not timed."""
+        loops = [(run.loop, baseline.loop) for run, baseline in zip(self.runs, self.baselines, strict=True)]
+        ratios = [baseline / run for run, baseline in loops if run is not None and baseline is not None]
+        return median(ratios) if len(ratios) == len(loops) else None
 
     @property
     def request_speedup(self) -> float:
         """Speed-up of the whole request: the median over the pairs of run and baseline."""
         return median(baseline.request / run.request for run, baseline in zip(self.runs, self.baselines, strict=True))
+
+    @property
+    def speedup(self) -> float:
+        """Speed-up of the loop, or of the whole request where only that was timed."""
+        return self.request_speedup if self.loop_speedup is None else self.loop_speedup
 
     @property
     def reused_steps(self) -> int:

@@ -9,10 +9,13 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
+from benchmarks.step_caches.reports.summary import group_measurements
+from benchmarks.step_caches.results import read_results
 from benchmarks.step_caches.similarity import compare
 from tests.browser.conftest import Console
 from tests.browser.forms import PROMPT, render
 from tests.live import LiveServer
+from tests.ownware.commands.bench.common import run_bench
 
 pytestmark = pytest.mark.browser
 
@@ -79,11 +82,23 @@ def test_from_the_plan_to_the_front(bench: Page, server: LiveServer, tmp_path: P
     with bench.expect_download() as download:
         bench.get_by_role("button", name="Save as JSON lines").click()
     lines = [json.loads(line) for line in Path(download.value.path()).read_text().splitlines()]
-    assert [line["case"]["kind"] for line in lines] == ["cache", "fewer_steps"]
-    assert lines[0]["case"]["plan"]["strategy"] == "teacache"
-    assert lines[0]["likeness"]["ssim"] == round(tea["likeness"]["ssim"], 5)
-    assert len(lines[0]["runs"]) == len(lines[0]["twins"]) == 2
-    assert {forward["step"] for forward in lines[0]["decisions"]} == set(range(12))
+    assert [line["case"]["kind"] for line in lines] == ["uncached", "cache", "fewer_steps"]
+    assert [len(line[part]) for line in lines for part in ("runs", "twins")] == [1, 1, 2, 2, 2, 2]
+    assert lines[0]["likeness"]["ssim"] == 1
+    assert lines[1]["case"]["plan"]["strategy"] == "teacache"
+    assert lines[1]["likeness"]["ssim"] == round(tea["likeness"]["ssim"], 5)
+    assert {forward["step"] for forward in lines[1]["decisions"]} == set(range(12))
+
+    # The commands read the file.
+    path = tmp_path / "results.jsonl"
+    download.value.save_as(path)
+    (group,) = group_measurements(read_results(path))
+    assert [row.name for row in group.complete] == ["uncached, once more", "teaCache 0.8", "4 steps"]
+    assert (group.setup.model, group.steps, group.loop_timed) == ("runware:108@1", 12, False)
+    assert run_bench("report", "--out", tmp_path).exit_code == 0
+    assert "teaCache 0.8" in (tmp_path / "report.html").read_text(encoding="utf-8")
+    recommended = run_bench("recommend", "--min-ssim", "0", "--results", path)
+    assert "runware:108@1, 12 steps, 1 images: " in recommended.stderr
 
 
 def picture(page: Page, server: LiveServer, uuid: str, folder: Path) -> Any:

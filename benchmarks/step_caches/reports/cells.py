@@ -2,13 +2,20 @@
 
 from collections.abc import Sequence
 
-from benchmarks.step_caches.reports.summary import Row, Spread
+from benchmarks.step_caches.reports.summary import Percentiles, Row, Spread
 from benchmarks.step_caches.results import PSNR_OF_EQUALS
 
+UNKNOWN = "–"  # not measured
 
-def speedup(spread: Spread) -> str:
+
+def speedup(spread: Spread | None) -> str:
     """Mean and worst speed-up, as `1.82× (1.60)`."""
-    return f"{spread.mean:.2f}× ({spread.worst:.2f})"
+    return UNKNOWN if spread is None else f"{spread.mean:.2f}× ({spread.worst:.2f})"
+
+
+def seconds(percentiles: Percentiles | None) -> tuple[str, str]:
+    """Median and 95th percentile."""
+    return (UNKNOWN, UNKNOWN) if percentiles is None else (f"{percentiles.p50:.2f}", f"{percentiles.p95:.2f}")
 
 
 def ssim(spread: Spread) -> str:
@@ -23,21 +30,21 @@ def psnr(spread: Spread) -> str:
     return f"{_decibels(spread.mean)} ({_decibels(spread.worst)})"
 
 
-def flip(spread: Spread) -> str:
+def flip(spread: Spread | None) -> str:
     """Mean and worst FLIP."""
-    return f"{spread.mean:.3f} ({spread.worst:.3f})"
+    return UNKNOWN if spread is None else f"{spread.mean:.3f} ({spread.worst:.3f})"
 
 
 def reused(row: Row) -> str:
     """Reused steps out of the executed ones."""
     if row.kind != "cache":
-        return "–"
+        return UNKNOWN
     return f"{row.reused_steps:.1f} of {row.executed}".replace(".0 of", " of")
 
 
 def ordered(rows: Sequence[Row]) -> list[Row]:
     """Caches and fewer steps together by speed, so that comparable rows are neighbours; the noise floors come last."""
-    return sorted(rows, key=lambda row: (row.kind in ("uncached", "other_kernel"), row.loop_speedup.mean))
+    return sorted(rows, key=lambda row: (row.kind in ("uncached", "other_kernel"), row.speedup.mean))
 
 
 def _decibels(value: float) -> str:

@@ -38,12 +38,11 @@ def description(group: Group) -> str:
     """Model, size, device and meaning of the columns, in a few sentences."""
     setup = group.setup
     size = f"{setup.width} × {setup.height} pixels"
-    clock = group.noise_advice if group.noisy else f"The timings vary by {100 * group.noise:.0f} %."
     return (
         f"`{setup.model}` (weights {(setup.weights or 'unknown')[:8]}), {group.steps} steps, {size}, {group.cases} "
         f"images a row, {setup.dtype} on {setup.device}. Each value is the mean over the images, with the worst image "
         f"in brackets. Everything is compared with the uncached image of {group.steps} steps. In bold: no other row is "
-        f"both faster and more similar. {clock}"
+        f"both faster and more similar. {group.clock}"
     )
 
 

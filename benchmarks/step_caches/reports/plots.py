@@ -48,7 +48,7 @@ class Curve:
 
 
 def front_figure(group: Group) -> Figure:
-    """Speed-up of the loop against SSIM: the mean over the prompts, and the worst prompt."""
+    """Speed-up against SSIM: the mean over the prompts, and the worst prompt."""
     figure = Figure(figsize=(11, 4.8), layout="constrained")
     left, right = figure.subplots(1, 2, sharex=True)
     for axes, statistic in ((left, "mean"), (right, "worst")):
@@ -136,8 +136,8 @@ def _plot_front(axes: Axes, group: Group, statistic: str) -> None:
             families[row.family].append(row)
     styles = cycle(zip(_COLOURS, _MARKERS, strict=True))
     for family, rows in families.items():
-        rows = sorted(rows, key=lambda row: row.loop_speedup.mean)
-        x = [row.loop_speedup.mean for row in rows]
+        rows = sorted(rows, key=lambda row: row.speedup.mean)
+        x = [row.speedup.mean for row in rows]
         y = [getattr(row.ssim, statistic) for row in rows]
         if family == "fewer steps":
             axes.plot([1.0, *x], [1.0, *y], "k--", marker=".", label=family, linewidth=1, zorder=2)
@@ -146,7 +146,7 @@ def _plot_front(axes: Axes, group: Group, statistic: str) -> None:
             continue
         colour, marker = next(styles)
         axes.scatter(x, y, color=colour, marker=marker, s=28, label=family, zorder=3)
-    axes.set_xlabel("speed-up of the denoising loop")
+    axes.set_xlabel(f"speed-up of the {'denoising loop' if group.loop_timed else 'whole request'}")
     axes.set_ylabel("SSIM to the uncached image")
     axes.set_title({"mean": "mean over the prompts", "worst": "worst prompt"}[statistic], fontsize=10)
     axes.grid(color="#eeeeee", zorder=0)

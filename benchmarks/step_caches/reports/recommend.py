@@ -12,7 +12,10 @@ from benchmarks.step_caches.reports.summary import Group, Row, Spread
 
 @dataclass(frozen=True, slots=True)
 class Constraints:
-    """Bounds on SSIM, PSNR and FLIP for the worst prompt, or with `mean` for the mean over the prompts."""
+    """Bounds on SSIM, PSNR and FLIP for the worst prompt, or with `mean` for the mean over the prompts.
+
+    What was not measured meets no bound.
+    """
 
     min_ssim: float | None = None
     min_psnr: float | None = None
@@ -22,7 +25,7 @@ class Constraints:
     def accept(self, row: Row) -> bool:
         """Whether a row meets every bound."""
         return all(
-            bound is None or meets(_value(spread, self.mean), bound)
+            bound is None or (spread is not None and meets(_value(spread, self.mean), bound))
             for spread, bound, meets in (
                 (row.ssim, self.min_ssim, operator.ge),
                 (row.psnr, self.min_psnr, operator.ge),
@@ -92,7 +95,7 @@ def _faster(one: Row, other: Row, noise: float) -> bool:
 
 
 def _speed(row: Row) -> float:
-    return row.loop_speedup.mean
+    return row.speedup.mean
 
 
 def _value(spread: Spread, mean: bool) -> float:

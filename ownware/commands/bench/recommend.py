@@ -42,6 +42,8 @@ def recommend(
         group = _choose_group(read_groups(results), model, steps, pixels, device)
     except (BenchError, OptionError, ResultsError) as error:
         fail(str(error))
+    if max_flip is not None and all(row.flip is None for row in group.rows):
+        fail("--max-flip: these results have no FLIP; use --min-ssim or --min-psnr")
     if group.noisy:
         print_messages([f"{_describe_group(group)}: no recommendation. {group.noise_advice}"])
         raise typer.Exit(NO_RECOMMENDATION)
@@ -92,7 +94,7 @@ def _report_lines(recommendation: "Recommendation", group: "Group", constraints:
     if winner is not None and runner_up is not None:
         other = "The best cache is" if winner.kind == "fewer_steps" else "Without a cache, fewer steps reach"
         tie = "the clock cannot tell the two apart, and the more similar one is taken"
-        apart = abs(winner.loop_speedup.mean / runner_up.loop_speedup.mean - 1) > group.noise
+        apart = abs(winner.speedup.mean / runner_up.speedup.mean - 1) > group.noise
         yield f"{other} {_speed(runner_up)}{'' if apart else f'; {tie}'}."
     elif winner is not None and winner.kind == "fewer_steps":
         yield "These are fewer steps without a cache; no cache meets the constraints."
@@ -106,4 +108,5 @@ def _describe_group(group: "Group") -> str:
 
 
 def _speed(row: "Row") -> str:
-    return f"{row.name}: {row.loop_speedup.mean:.2f}× in the loop, {row.request_speedup.mean:.2f}× in the whole request"
+    loop = "" if row.loop_speedup is None else f"{row.loop_speedup.mean:.2f}× in the loop, "
+    return f"{row.name}: {loop}{row.request_speedup.mean:.2f}× in the whole request"

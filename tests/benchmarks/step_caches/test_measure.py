@@ -44,6 +44,7 @@ def test_variant_and_baseline_differ_in_the_variant_alone(measurer: Measurer) ->
     assert measured.decisions == ()
     assert image.size == (32, 32)
     for run in (*measured.runs, *measured.baselines):
+        assert run.loop is not None
         assert 0 < run.loop < run.request
     assert (len(measured.runs), len(measured.baselines)) == (2, 2)
 

@@ -7,7 +7,7 @@ import pytest
 
 from accel.cache.plan import CachePlan
 from benchmarks.step_caches.results import ResultsError, ResultsFile, Run, read_results, to_line
-from tests.rows import SETUP, decisions, measurement
+from tests.rows import SETUP, by_client, decisions, measurement
 
 COMMITTED = Path(__file__).parents[3] / "benchmarks" / "results" / "step-caches-cpu.jsonl"
 FIRST, SECOND = measurement("one"), measurement("two", prompt="a blue star")
@@ -78,6 +78,15 @@ def test_a_speed_up_is_the_median_of_neighbours() -> None:
     measured = replace(FIRST, runs=runs, baselines=baselines)
     assert measured.loop_speedup == 2.0
     assert measured.request_speedup == pytest.approx(1.5)
+
+
+def test_a_client_of_a_server_times_whole_requests_alone(tmp_path: Path) -> None:
+    measured = by_client(FIRST)
+    assert measured.loop_speedup is None
+    assert measured.speedup == measured.request_speedup == FIRST.request_speedup
+    assert FIRST.speedup == FIRST.loop_speedup
+    (tmp_path / "results.jsonl").write_text(to_line(measured) + "\n", encoding="utf-8")
+    assert read_results(tmp_path / "results.jsonl") == (measured,)
 
 
 def test_a_step_is_reused_when_both_branches_are() -> None:

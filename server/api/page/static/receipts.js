@@ -34,6 +34,17 @@ export async function readReceipt(file) {
   }
 }
 
+/** The forwards of a cache report with the number of their `evaluation`: some samplers call the model several times in a step. */
+export function withEvaluations(forwards) {
+  const counts = new Map();
+  return forwards.map((forward) => {
+    const name = `${forward.step} ${forward.branch}`;
+    const evaluation = counts.get(name) ?? 0;
+    counts.set(name, evaluation + 1);
+    return { ...forward, evaluation };
+  });
+}
+
 /** The draft of a receipt, and how many input pictures it cannot have: a receipt names them by their hashes only. */
 export function draftOf({ request, encoding }) {
   const { sampler, cache, outpaint, guard } = request;

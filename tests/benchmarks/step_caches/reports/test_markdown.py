@@ -6,7 +6,7 @@ import pytest
 from benchmarks.step_caches.reports.markdown import BEGIN, END, PageError, insert_table, table
 from benchmarks.step_caches.reports.summary import Group, group_measurements
 from benchmarks.step_caches.results import PSNR_OF_EQUALS, Similarity
-from tests.rows import measurement
+from tests.rows import by_client, measurement
 
 
 @pytest.fixture
@@ -27,6 +27,11 @@ def test_the_numbers(group: Group) -> None:
     assert lines[0] == f"<!-- weights: {'f' * 64} -->"
     assert len({line.count("|") for line in lines if line.startswith("|")}) == 1
     assert lines[-1].startswith("`runware:108@1` (weights ffffffff), 20 steps, 256 × 256 pixels, 1 image")
+
+
+def test_what_was_not_measured_is_a_dash() -> None:
+    (group,) = group_measurements([by_client(measurement("fast", speedup=2.345, ssim=0.9876))])
+    assert "| **fast** | – | 2.09× (2.09) | 4 of 20 | 0.988 (0.988) | 40.0 (40.0) | – |" in table(group)
 
 
 def test_only_what_is_between_the_markers_changes(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from benchmarks.step_caches.reports.summary import MIN_NOISE, Spread, WordCounts, group_measurements
 from benchmarks.step_caches.results import Run, Similarity
-from tests.rows import BASELINE, SETUP, measurement
+from tests.rows import BASELINE, SETUP, by_client, measurement
 
 
 def test_a_row_has_the_mean_and_the_worst_prompt() -> None:
@@ -16,6 +16,7 @@ def test_a_row_has_the_mean_and_the_worst_prompt() -> None:
     assert row.loop_speedup == Spread(1.75, 1.5)
     assert (row.ssim.mean, row.ssim.worst) == (pytest.approx(0.94), 0.90)
     assert row.psnr == Spread(35.0, 30.0)
+    assert row.flip is not None
     assert (row.flip.mean, row.flip.worst) == (pytest.approx(0.04), 0.06)  # the greatest is the worst
     assert (row.worst_prompt, row.cases, row.reused_steps, row.host_syncs) == ("b", 2, 4.0, 19.0)
     assert row.peak_mib is None
@@ -24,6 +25,25 @@ def test_a_row_has_the_mean_and_the_worst_prompt() -> None:
 def test_results_of_other_places_and_steps_are_kept_apart() -> None:
     results = [measurement(), measurement(steps=28), measurement(setup=replace(SETUP, device="cuda:0"))]
     assert len(group_measurements(results)) == 3
+
+
+def test_what_is_timed_otherwise_is_kept_apart() -> None:
+    timed, asked = group_measurements([measurement(), by_client(measurement(prompt="b"))])
+    assert (timed.loop_timed, asked.loop_timed) == (True, False)
+    (row,) = asked.rows
+    assert (row.loop_speedup, row.loop, row.flip, row.host_syncs) == (None, None, None, None)
+    assert row.speedup == row.request_speedup
+    assert timed.rows[0].speedup == timed.rows[0].loop_speedup
+
+
+def test_the_clock_is_described() -> None:
+    floor = measurement("again", kind="uncached", speedup=1 / 1.05)
+    descriptions = [group.clock for group in group_measurements([floor, by_client(measurement())])]
+    assert descriptions[0] == "The timings vary by 5 %."
+    assert descriptions[1] == "Equal runs were not compared, so nothing says how far the timings vary."
+    (noisy,) = group_measurements([by_client(measurement("again", kind="uncached", speedup=2))])
+    assert noisy.clock == noisy.noise_advice
+    assert "Measure again with more rounds while the machine is idle." in noisy.clock
 
 
 def test_of_a_model_only_the_weights_drawn_with_last_count() -> None:
@@ -59,6 +79,7 @@ def test_times_are_over_prompts_and_repeats() -> None:
     runs = [Run(loop=float(n), request=n + 1.0, peak_mib=n, host_syncs=0) for n in range(1, 21)]
     results = [measurement(prompt=str(n), runs=tuple(runs[n : n + 10]), baselines=(BASELINE,) * 10) for n in (0, 10)]
     (row,) = group_measurements(results)[0].rows
+    assert row.loop is not None
     assert (row.loop.p50, row.request.p50, row.peak_mib) == (10.5, 11.5, 20)
     assert row.loop.p95 == pytest.approx(19.05)
 

@@ -9,7 +9,7 @@ from typer.testing import Result
 
 from benchmarks.step_caches.results import Measurement, to_line
 from tests.ownware.commands.bench.common import run_bench
-from tests.rows import measurement
+from tests.rows import by_client, measurement
 
 WIRE = {"fbCache": True, "fbCacheThreshold": 0.4}
 MEASURED = [
@@ -69,6 +69,18 @@ def test_it_tells_when_nothing_meets_the_constraints(tmp_path: Path) -> None:
     assert (done.exit_code, done.stdout) == (1, "")
     assert "no setting meets the constraints on average" in done.stderr
     assert "The nearest is fb 0.4, with an SSIM of 0.970." in done.stderr
+
+
+def test_the_results_of_the_web_page_are_read(tmp_path: Path) -> None:
+    path = written(tmp_path, [by_client(each) for each in MEASURED])
+    done = recommend("--min-ssim", "0.95", "--results", path)
+    assert done.exit_code == 0
+    assert json.loads(done.stdout) == {"acceleratorOptions": WIRE}
+    assert "fb 0.4: 1.68× in the whole request, SSIM 0.970" in done.stderr
+    assert "in the loop" not in done.stderr
+    done = recommend("--max-flip", "0.1", "--results", path)
+    assert done.exit_code == 2
+    assert "--max-flip: these results have no FLIP; use --min-ssim or --min-psnr" in done.stderr
 
 
 def test_several_measured_groups_have_to_be_told_apart(tmp_path: Path) -> None:

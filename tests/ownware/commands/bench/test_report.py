@@ -9,7 +9,7 @@ from typer.testing import Result
 from benchmarks.step_caches.reports.markdown import BEGIN, END
 from benchmarks.step_caches.results import to_line
 from tests.ownware.commands.bench.common import run_bench
-from tests.rows import measurement
+from tests.rows import by_client, measurement
 
 
 @pytest.fixture(autouse=True)
@@ -31,6 +31,16 @@ def test_it_writes_the_page_the_table_and_the_plot(tmp_path: Path) -> None:
     assert "| **fb 0.4** | 1.80× (1.80) |" in readme.read_text(encoding="utf-8")
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
     assert (tmp_path / "report.html").stat().st_size > 10_000
+
+
+def test_the_results_of_the_web_page_are_read(tmp_path: Path, results: Path) -> None:
+    results.write_text(to_line(by_client(measurement("fb 0.4", speedup=1.8))) + "\n", encoding="utf-8")
+    done = report("--out", tmp_path)
+    assert done.exit_code == 0
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "<td>fb 0.4<td>–<td>1.68× (1.68)" in page
+    assert "<td>–<td>–<td>1.31<td>1.31" in page
+    assert "the loop was not timed alone" in page
 
 
 def test_a_page_without_markers(tmp_path: Path) -> None:

@@ -116,8 +116,8 @@ async function takeResult(own, task, { response, timings, cache, request: [sent]
     imageURL: item.imageURL,
   });
   const reference = own.tasks.find((one) => one.setting === REFERENCE && one.prompt === task.prompt && one.state === "done");
-  // The rounds of a task give the same picture, so the first one is compared.
-  if (task.kind === "measured" && task.setting !== REFERENCE && task.round === 0) task.likeness = await compare(task, reference);
+  // The rounds of a task give the same picture, so the first one is compared; of the reference, the second with the first.
+  if (task.kind === "measured" && task.round === (task.setting === REFERENCE ? 1 : 0)) task.likeness = await compare(task, reference);
   Object.assign(task, { state: "done", ended: Date.now() });
 }
 

@@ -1,6 +1,5 @@
 // What a benchmark has found: for each setting its speed-up and its likeness over the prompts, and the front of both.
 
-import { getReceipt } from "../api.js";
 import { REFERENCE } from "./plan.js";
 
 const median = (values) => {
@@ -10,8 +9,8 @@ const median = (values) => {
 };
 const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
 
-/** The measured tasks of a setting that are done, by their prompt. */
-function byPrompt(run, name) {
+/** The measured tasks of a setting that are done, by their prompt, in the order of the rounds. */
+export function byPrompt(run, name) {
   const done = run.tasks.filter((task) => task.setting === name && task.state === "done" && task.seconds > 0);
   return run.prompts.map((_, prompt) => done.filter((task) => task.prompt === prompt));
 }
@@ -21,7 +20,7 @@ function byPrompt(run, name) {
  * how much of their median the seconds of the same task differ at most; the `steps` that were computed and all; and
  * `pairs`, one of each prompt. Null while none is done.
  */
-function scoresOf(run, setting) {
+export function scoresOf(run, setting) {
   const references = byPrompt(run, REFERENCE);
   const own = byPrompt(run, setting.name);
   const pairs = run.prompts.flatMap((prompt, place) => {
@@ -54,42 +53,3 @@ export function front(scores) {
     one.speedup.mean >= other.speedup.mean && one.ssim.mean >= other.ssim.mean && (one.speedup.mean > other.speedup.mean || one.ssim.mean > other.ssim.mean);
   return scores.filter((score) => ![reference, ...scores].some((other) => beats(other, score))).sort((one, other) => one.speedup.mean - other.speedup.mean);
 }
-
-/**
- * Lines of JSON as `ownware bench caches` writes them. What a browser cannot know is null: the loop alone, memory, FLIP.
- */
-export async function exportLines(run) {
-  const lines = [];
-  for (const setting of run.settings) {
-    for (const { prompt, task } of scoresOf(run, setting)?.pairs ?? []) {
-      const place = run.prompts.indexOf(prompt);
-      const [runs, twins] = [setting.name, REFERENCE].map((name) => byPrompt(run, name)[place].map(({ seconds }) => ({ loop: null, request: seconds, peak_mib: null, host_reads: null })));
-      lines.push(JSON.stringify(line(run, setting, prompt, task, runs, twins, await getReceipt(task.imageUUID))));
-    }
-  }
-  return lines.map((one) => `${one}\n`).join("");
-}
-
-function line(run, setting, prompt, task, runs, twins, answer) {
-  const { model, width, height, seed, steps } = run.common;
-  const fewer = setting.family === "steps";
-  const receipt = answer?.receipt;
-  const place = { model, weights: receipt?.model.digest ?? null, device: receipt?.device ?? null, dtype: receipt?.dtype ?? null, width, height };
-  const kind = fewer ? "fewer_steps" : "cache";
-  return {
-    case: { place, prompt, references: [], seed, steps, kind, executed: task.steps, plan: receipt?.request.cache ?? null },
-    name: setting.name,
-    family: fewer ? "fewer steps" : setting.family,
-    knobs: setting.change.acceleratorOptions ?? setting.change,
-    on_wire: true,
-    words: [],
-    runs,
-    twins: runs.map((_, round) => twins[Math.min(round, twins.length - 1)]),
-    likeness: { psnr: round(task.likeness.psnr, 3), ssim: round(task.likeness.ssim, 5), flip: null, read: null, twin_read: null },
-    decisions: answer?.cache?.forwards ?? [],
-    versions: receipt?.versions ?? {},
-    date: new Date(task.ended).toISOString(),
-  };
-}
-
-const round = (value, digits) => Number(value.toFixed(digits));

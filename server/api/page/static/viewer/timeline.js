@@ -2,6 +2,7 @@
 
 import { h, svg } from "../dom.js";
 import { duration, number, t } from "../i18n.js";
+import { withEvaluations } from "../receipts.js";
 
 const WIDTH = 360;
 const MARGIN = { left: 58, right: 8, top: 8 };
@@ -13,7 +14,7 @@ const MOST_THRESHOLDS = 4; // higher scores are marked at the upper edge
 export function timeline({ receipt, cache }) {
   if (!cache?.forwards.length) return null;
   const { threshold } = receipt.request.cache;
-  const forwards = numbered(cache.forwards);
+  const forwards = withValues(cache.forwards);
   const summary = t("timeline.summary", { reused: cache.reusedSteps, all: cache.steps, seconds: duration(cache.secondsSaved) });
   return h(
     "section",
@@ -27,18 +28,12 @@ export function timeline({ receipt, cache }) {
 }
 
 /**
- * The forwards with the number of their evaluation, as some samplers call the model several times in a step, and with
- * the `value` to plot: the score, or where this is the distance itself, the distance of one that had to be computed.
+ * The forwards with the `value` to plot: the score, or where this is the distance itself, the distance of one that had
+ * to be computed.
  */
-function numbered(forwards) {
-  const counts = new Map();
+function withValues(forwards) {
   const same = forwards.every(({ score, distance }) => score === null || score === distance);
-  return forwards.map((forward) => {
-    const name = `${forward.step} ${forward.branch}`;
-    const evaluation = counts.get(name) ?? 0;
-    counts.set(name, evaluation + 1);
-    return { ...forward, evaluation, value: forward.score ?? (same ? forward.distance : null) };
-  });
+  return withEvaluations(forwards).map((forward) => ({ ...forward, value: forward.score ?? (same ? forward.distance : null) }));
 }
 
 const isForced = ({ reused, score }) => !reused && score === null;

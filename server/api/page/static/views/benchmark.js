@@ -2,15 +2,16 @@
 
 import { imageAddress } from "../api.js";
 import { chart } from "../benchmark/chart.js";
+import { exportLines } from "../benchmark/export.js";
 import { planForm } from "../benchmark/form.js";
 import { REFERENCE, titleOfSetting } from "../benchmark/plan.js";
 import { discard, getRun, onRun, proceed, runsElsewhere, start, stop } from "../benchmark/runner.js";
-import { allScores, exportLines, front } from "../benchmark/scores.js";
+import { allScores, front } from "../benchmark/scores.js";
 import { h, keepFocus, replace } from "../dom.js";
 import { saveBlob } from "../gallery/download.js";
 import { duration, fixed, number, t } from "../i18n.js";
 import { loadInfo, onInfo } from "../info.js";
-import { announce, showError } from "../messages.js";
+import { announce, showError, showNote } from "../messages.js";
 import { getDraft, replaceDraft, showForm } from "../state.js";
 
 /** Show the view. Returns a close function. */
@@ -201,6 +202,8 @@ function take({ change }) {
 }
 
 async function download() {
-  const lines = await exportLines(getRun());
+  const { lines, missing } = await exportLines(getRun());
+  if (!lines) throw new Error(t("benchmark.noReceipts"));
+  if (missing) showNote(t("benchmark.missing", { count: number(missing) }));
   saveBlob(new Blob([lines], { type: "application/x-ndjson" }), "benchmark.jsonl");
 }
