@@ -137,7 +137,7 @@ function showFound(container, scores, chosen, choose) {
       h(
         "tr",
         { "aria-selected": score.setting.name === chosen ? "true" : null, class: score.setting.name === chosen ? "chosen" : null },
-        h("th", { scope: "row" }, titleOfSetting(score.setting), best.includes(score) ? h("span", { class: "badge", dataset: { state: "done" } }, t("benchmark.best")) : null),
+        h("th", { scope: "row" }, titleOfSetting(score.setting), " ", best.includes(score) ? h("span", { class: "badge", dataset: { state: "done" } }, t("benchmark.best")) : null),
         two(score.speedup, 2, "×"),
         two(score.ssim, 4),
         cell(`${number(score.computed, 1)}/${score.steps}`),

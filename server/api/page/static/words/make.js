@@ -1,7 +1,7 @@
 export const words = {
   en: {
     "form.model": "Model",
-    "form.embedded": "The small demonstration model: it draws flat shapes and short words only.",
+    "form.embedded": "The small demonstration model: it renders flat shapes and short words only.",
     "form.prompt": "Prompt",
     "form.promptHint": "a large red circle at the center on a white background",
     "form.editHint": "make the large red circle blue",
