@@ -119,8 +119,8 @@ function logPanel() {
   let offset = 0;
   let asked = 0;
   const body = h("div", { class: "scroll log", tabindex: 0, role: "region", "aria-label": t("server.log") });
-  const earlier = h("button", { type: "button", onclick: () => turn(PAGE) }, t("server.earlier"));
-  const later = h("button", { type: "button", onclick: () => turn(-PAGE) }, t("server.later"));
+  const earlier = h("button", { type: "button", hidden: true, onclick: () => turn(PAGE) }, t("server.earlier"));
+  const later = h("button", { type: "button", hidden: true, onclick: () => turn(-PAGE) }, t("server.later"));
   const element = h("section", { class: "panel stack" }, h("h2", {}, t("server.log")), body, h("div", { class: "row end" }, later, earlier));
   const turn = (by) => {
     offset = Math.max(0, offset + by);
