@@ -1,7 +1,8 @@
 """The files of the web page: their bytes, types and hashes, read once at the start. Knows no HTTP.
 
 `index.html` names the other files under a folder that is called after a hash of them all. So browsers may keep them
-for ever, and a new version is loaded at once. Browsers get scripts and styles without the lines that are comments.
+for ever, and a new version is loaded at once. Browsers get scripts and styles without the lines that are comments,
+and all styles as one file: nothing is painted before the last one has come.
 """
 
 import gzip
@@ -23,6 +24,7 @@ TYPES = {
 _COMMENTS = re.compile(rb"^[ \t]*(?://[^\n]*|/\*(?:[^*]|\*(?!/))*\*/)[ \t]*\n", re.MULTILINE)
 # In `index.html`: the folder of the other files, and a hint for each module to load it at once.
 RELEASE_MARK, MODULES_MARK = "{release}", "<!-- modules -->"
+_STYLE = re.compile(r'<link rel="stylesheet" href="page/{release}/(.+)">\n')
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +52,19 @@ def load_static_files(folder: Path = FOLDER) -> StaticFiles:
     files = {name: _file(name, _without_comments(name, (folder / name).read_bytes())) for name in names}
     whole = hashlib.sha256("".join(f"{name}{file.etag}" for name, file in files.items()).encode())
     release = whole.hexdigest()[:12]
-    template = files.pop(INDEX).content.decode()
+    template = _with_one_style(files.pop(INDEX).content.decode(), files)
     modules = [name for name in files if name.endswith(".js")]
     hints = "\n".join(f'<link rel="modulepreload" href="page/{release}/{name}">' for name in modules)
     document = template.replace(MODULES_MARK, hints).replace(RELEASE_MARK, release)
     return StaticFiles(release, _file(INDEX, document.encode()), files)
+
+
+def _with_one_style(template: str, files: dict[str, StaticFile]) -> str:
+    """The document with the first of its styles alone, to which the others are added."""
+    names = _STYLE.findall(template)
+    if names:
+        files[names[0]] = _file(names[0], b"".join(files.pop(name).content for name in names))
+    return _STYLE.sub(lambda link: link[0] if link[1] == names[0] else "", template)
 
 
 def _without_comments(name: str, content: bytes) -> bytes:

@@ -28,6 +28,20 @@ def test_the_document_names_the_folder_of_its_release_and_all_modules(folder: Pa
     assert gzip.decompress(page.files["main.js"].zipped) == page.files["main.js"].content
 
 
+def test_styles_come_as_one_file_in_their_order(folder: Path) -> None:
+    links = "".join(f'<link rel="stylesheet" href="page/{{release}}/{name}.css">\n' for name in ("style", "a"))
+    (folder / "index.html").write_text(f"{links}<!-- modules -->")
+    (folder / "a.css").write_text("a { b: c; }\n")
+    (folder / "style.css").write_text(":root { d: e; }\n")
+    page = load_static_files(folder)
+    assert page.files["style.css"].content == b":root { d: e; }\na { b: c; }\n"
+    assert "a.css" not in page.files
+    document = page.index.content.decode()
+    assert document.startswith(
+        f'<link rel="stylesheet" href="page/{page.release}/style.css">\n<link rel="modulepreload"'
+    )
+
+
 def test_a_changed_file_makes_another_release(folder: Path) -> None:
     before = load_static_files(folder)
     assert load_static_files(folder) == before
