@@ -52,7 +52,7 @@ def check(committed: Sequence[Line], new: Sequence[Line]) -> str | int:
     for change in changes:
         print(change)
     lost = sum(change.lost for change in changes)
-    return f"{lost} of {len(changes)} rows are slower by more than {TOLERANCE:.0%}" if lost else 0
+    return f"{lost} of {len(changes)} rows failed or are slower by more than {TOLERANCE:.0%}" if lost else 0
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Compares new lines of the GPU benchmark with the committed ones of the same card. Knows lines; measures nothing."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,11 +16,15 @@ class NothingToCompare(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A row's seconds a step, or seconds where it has no steps, in the committed line and now."""
+    """A row's seconds a step, or seconds where it has no steps, in the committed line and now.
+
+    A row that failed now has no seconds, but a `failure`.
+    """
 
     row: str
     before: float
-    now: float
+    now: float = math.inf
+    failure: str = ""
 
     @property
     def ratio(self) -> float:
@@ -28,21 +33,24 @@ class Change:
 
     @property
     def lost(self) -> bool:
-        """Whether the row is slower by more than the tolerance."""
+        """Whether the row failed, or is slower by more than the tolerance."""
         return self.ratio > 1 + TOLERANCE
 
     def __str__(self) -> str:
-        return f"{self.row}: {self.before:.4g} s, now {self.now:.4g} s ({self.ratio - 1:+.1%})"
+        now = f"failed: {self.failure}" if self.failure else f"{self.now:.4g} s ({self.ratio - 1:+.1%})"
+        return f"{self.row}: {self.before:.4g} s, now {now}"
 
 
 def compare_lines(committed: Sequence[Line], new: Sequence[Line]) -> list[Change]:
     """The change of each row that both have, for the same card. Raises `NothingToCompare`."""
     before = {(line["card"], line["row"]): seconds for line in committed if (seconds := _seconds(line))}
-    changes = [
-        Change(line["row"], before[key], seconds)
-        for line in new
-        if (seconds := _seconds(line)) and (key := (line["card"], line["row"])) in before
-    ]
+    changes = []
+    for line in new:
+        key = line["card"], line["row"]
+        if key in before and "failed" in line:
+            changes.append(Change(line["row"], before[key], failure=line["failed"]))
+        elif key in before and (seconds := _seconds(line)):
+            changes.append(Change(line["row"], before[key], seconds))
     if not changes:
         cards = ", ".join(sorted({line["card"] for line in new})) or "any card"
         raise NothingToCompare(f"there is no committed line of {cards} to compare with")

@@ -23,6 +23,14 @@ def test_a_single_call_is_too_unsteady_to_compare(row: str) -> None:
     assert compare_lines(committed, new) == [Change("ours", 1.0, 1.0)]
 
 
+def test_a_row_that_fails_now_is_a_loss() -> None:
+    committed = [line("ours", seconds=1.0), line("edit", seconds=2.0)]
+    new = [line("ours", seconds=1.0), line("edit", failed="RuntimeError: no kernel"), line("new", failed="why")]
+    same, failed = compare_lines(committed, new)
+    assert (same.lost, failed.lost) == (False, True)
+    assert str(failed) == "edit: 2 s, now failed: RuntimeError: no kernel"
+
+
 @pytest.mark.parametrize(("now", "lost"), [(0.19, False), (0.2, False), (0.209, False), (0.211, True)])
 def test_more_than_five_percent_is_a_loss(now: float, lost: bool) -> None:
     assert Change("ours", 0.2, now).lost == lost
