@@ -4,8 +4,9 @@ Every library gets the same loop around its transformer. The schedule forces the
 signal, measures its distance and waits for it, and only its answer is ignored.
 """
 
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
@@ -20,14 +21,17 @@ from accel.cache.plan import CacheName
 from accel.cache.report import Branch
 from accel.cache.session import CacheSession
 from accel.cache.strategies.base import Strategy
+from accel.cache.strategies.dbcache import DBCache
 from benchmarks.random_models import TRUE_CFG_SCALE, RandomModels
 from pipelines.latents import grid
 from pipelines.sampling.guidance import apply_cfg
+from server.tasks.plain.cache_choice import default_window
 
 SCHEDULE = "CCCRRCRRCRCC"  # computed and reused steps: about what the wire's defaults make of a good image
 STEPS = len(SCHEDULE)
 COMPUTED = frozenset(step for step, letter in enumerate(SCHEDULE) if letter == "C")
 # So near to each other that the distances of random weights stay below 1, above which cache-dit reuses nothing.
+FORCED_RUN = 3  # reused steps in a row
 SIGMAS = [0.5 - 1e-4 * step for step in range(STEPS + 1)]
 
 # The velocity of a sample at a sigma, in a step.
@@ -154,6 +158,13 @@ def scheduled_session(name: CacheName, strategy: Strategy, *, reuse: bool = True
     """A session that reuses the steps of the schedule, or none."""
     gate = Gate(STEPS, 0, STEPS if reuse else 0, STEPS, COMPUTED if reuse else frozenset())
     return CacheSession(name, strategy, gate, SIGMAS)
+
+
+def forced_session(sigmas: Sequence[float]) -> CacheSession:
+    """A first block cache that reuses whatever the gate allows: three steps of four, but for both ends of a render."""
+    steps = len(sigmas) - 1
+    start, end = default_window(steps)
+    return CacheSession("fbcache", DBCache(math.inf, front=1), Gate(steps, start, end, FORCED_RUN), sigmas)
 
 
 def expect_schedule(patterns: dict[str, str]) -> None:

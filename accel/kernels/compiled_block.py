@@ -102,6 +102,11 @@ def compiled_graphs() -> int:
     return int(torch._dynamo.utils.counters["stats"]["unique_graphs"])
 
 
+def read_graphs() -> int:
+    """The number of graphs whose code this process has read from the compiler's files instead of making it."""
+    return int(torch._dynamo.utils.counters["inductor"]["fxgraph_cache_hit"])
+
+
 def forward_with_real_rotary(
     block: QwenImageTransformerBlock,
     image: torch.Tensor,

@@ -15,7 +15,8 @@ from pathlib import Path
 
 from benchmarks.gpu.bench import Bench
 from benchmarks.gpu.check import TOLERANCE, NothingToCompare, compare_lines
-from benchmarks.gpu.report import load_lines, write_plots, write_report
+from benchmarks.gpu.compiler_files import compiler_files
+from benchmarks.gpu.report import load_lines, write_plots, write_readme, write_report
 from benchmarks.gpu.rows import rows
 from benchmarks.gpu.waterfall import Line
 from benchmarks.random_models import ModelSize
@@ -24,6 +25,8 @@ from pipelines.models.devices import default_dtype
 
 RESULTS = Path(__file__).parents[1] / "results" / "gpu.jsonl"
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "gpu-results.md"
+README = PAGE.parents[2] / "README.md"
+COMPILED = README.with_name("build") / "gpu-compiled"
 FIGURES = PAGE.parents[1] / "figures"
 
 
@@ -33,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if arguments[:1] == ["report"]:
         lines = load_lines(Path(arguments[1]) if arguments[1:] else RESULTS)
         write_report(lines, PAGE)
+        write_readme(lines, README)
         write_plots(lines, FIGURES)
         return
     if arguments[:1] == ["check"]:
@@ -40,7 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command = RowCommand.parse("gpu", __doc__, arguments, steps=50, steps_help="steps of the long renders", out=RESULTS)
     bench = Bench(ModelSize.load("small" if command.tiny else "full"), command.device)
     dtype = str(default_dtype(command.device)).removeprefix("torch.")
-    command.run(rows(bench, command.steps), {"side": bench.size.side, "dtype": dtype}, bench.forget)
+    with compiler_files(COMPILED, keep=command.continues):
+        command.run(rows(bench, command.steps), {"side": bench.size.side, "dtype": dtype}, bench.recover)
 
 
 def check(committed: Sequence[Line], new: Sequence[Line]) -> str | int:

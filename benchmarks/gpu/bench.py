@@ -12,15 +12,17 @@ from functools import cached_property, partial
 from typing import Literal, cast
 
 import torch
+from torch._inductor.async_compile import shutdown_compile_workers
 from torch.nn.functional import scaled_dot_product_attention
 
 from accel.kernels.attention import AUTO, attention_kernel, choose_attention
 from accel.kernels.block_graphs import BlockGraphs
-from accel.kernels.compiled_block import CompiledBlocks, Kernels
+from accel.kernels.compiled_block import CompiledBlocks, Kernels, read_graphs
 from accel.kernels.cuda_capture import CudaCapture
 from accel.kernels.low_rank import LAYERS
 from accel.weights.placement import EVERYTHING_RESIDENT, HostShare, place_transformer
 from accel.weights.quantized.quantize import quantize
+from benchmarks.cache_harness import forced_session
 from benchmarks.gpu.arithmetic import Work, forward_work
 from benchmarks.gpu.ceilings import Ceilings, Shapes, measure
 from benchmarks.gpu.profile import profile_by_class
@@ -45,6 +47,8 @@ WARM_UP_STEPS = 2
 _NEW_LENGTHS = {False: range(201, 206), True: range(211, 216)}
 LORA_STRENGTH = 0.02  # a small part of what the layer itself gives
 
+PIXELS_OF_A_TOKEN = 16 * 16
+
 Precision = Literal["unquantized", "fp8", "int8", "nf4"]
 
 
@@ -54,7 +58,7 @@ class Case:
 
     `kernels` are those of compiled blocks; None compiles none. `rank` is that of a LoRA on every layer of the blocks.
     `batched` runs both branches as one batch, and `graphs` replays captured graphs. `share` waits in host memory.
-    `attention` is a kernel, or `auto` for the fastest.
+    `attention` is a kernel, or `auto` for the fastest. `cached` reuses a forced schedule of steps.
     """
 
     side: int
@@ -67,11 +71,14 @@ class Case:
     graphs: bool = False
     share: HostShare = EVERYTHING_RESIDENT
     attention: str = AUTO
+    cached: bool = False
 
     @property
     def plain(self) -> "Case":
         """The same render without a switch that changes how it is computed."""
-        return replace(self, kernels=None, batched=False, graphs=False, share=EVERYTHING_RESIDENT, attention=AUTO)
+        return replace(
+            self, kernels=None, batched=False, graphs=False, share=EVERYTHING_RESIDENT, attention=AUTO, cached=False
+        )
 
 
 class Bench:
@@ -118,6 +125,13 @@ class Bench:
         self._models = self._graphs = None
         free_memory()
 
+    def recover(self) -> None:
+        """Free what a failed row has left behind. What it was compiling is begun anew, in new processes."""
+        self._compiled.clear()
+        torch.compiler.reset()
+        shutdown_compile_workers()
+        self.forget()
+
     def render(self, case: Case, precision: Precision = "unquantized") -> Figures:
         """Render a case once, after some steps that warm up. Returns its figures."""
         models = self.models(precision, case.share)
@@ -126,9 +140,11 @@ class Bench:
             state = self._begin(models, replace(case, steps=WARM_UP_STEPS))
             self._run(state)
             first = time.perf_counter() - started
-            self._reset_peak()
+            self.reset_peak()
             started = time.perf_counter()
             state = self._begin(models, case)
+            if case.cached:
+                state.cache = forced_session(state.sigmas.tolist())
             self._run(state)
             if case.picture:
                 finish(state)
@@ -137,6 +153,8 @@ class Bench:
         self._latents[case, precision] = state.latents
         work = self.work(case.side, case.guidance) * case.steps
         found = {"first_seconds": round(first, 2), "finite": bool(torch.isfinite(state.latents).all())}
+        if state.cache is not None:
+            found["reused_steps"] = state.cache.report().patterns["cond"].count("R")
         if case.graphs and self._graphs is not None:
             found |= {"graphs": self._graphs.count, "graphs_gib": round(self._graphs.bytes / 2**30, 2)}
         return self.figures(seconds, case.steps, work) | found | self._difference(case, precision)
@@ -169,12 +187,25 @@ class Bench:
                 advance([state])
             return profile_by_class(lambda: advance([state]), self.device)
 
-    def work(self, side: int, guidance: bool, reference_tokens: int = 0) -> Work:
-        """The work of one step."""
+    def work(self, side: int, guidance: bool, references: int = 0, control_blocks: int = 0) -> Work:
+        """The work of one step. References have the area of `ModelSize`. `control_blocks` are those of a ControlNet."""
         _, rows, columns = grid(side, side, self.models(*self._built).checkpoint.vae)
-        tokens = rows * columns + reference_tokens
-        work = forward_work(self.size.transformer, tokens, PROMPT_TOKENS)
-        return work + forward_work(self.size.transformer, tokens, NEGATIVE_TOKENS) if guidance else work
+        tokens = rows * columns + references * self.size.reference_area // PIXELS_OF_A_TOKEN
+        prompts = (PROMPT_TOKENS, NEGATIVE_TOKENS) if guidance else (PROMPT_TOKENS,)
+        depth = len(self.models(*self._built).checkpoint.transformer.transformer_blocks) + control_blocks
+        works = [forward_work(self.size.transformer | {"num_layers": depth}, tokens, words) for words in prompts]
+        return sum(works[1:], start=works[0])
+
+    def compile_again(self, case: Case) -> Figures:
+        """Seconds until blocks run compiled that another process has compiled before: its files are there."""
+        models = self.models("unquantized", case.share)
+        torch.compiler.reset()
+        self._compiled.clear()
+        before = read_graphs()
+        started = time.perf_counter()
+        with self.kernels(case.attention):
+            self._run(self._begin(models, replace(case, steps=WARM_UP_STEPS)))
+        return {"first_seconds": round(time.perf_counter() - started, 2), "read_graphs": read_graphs() - before}
 
     def figures(self, seconds: float, steps: int, work: Work) -> Figures:
         """The figures of a timed render: seconds, and the shares of the work's least time."""
@@ -186,7 +217,7 @@ class Bench:
             "share_of_790": round(work.total / seconds / SUSTAINED_RATE, 3),
             "floor_seconds": round(self.ceilings.least_seconds(work), 4),
             "share_of_ceilings": round(self.ceilings.least_seconds(work) / seconds, 3),
-            "peak_gib": self._peak_gib(),
+            "peak_gib": self.peak_gib(),
         }
 
     @contextmanager
@@ -248,11 +279,13 @@ class Bench:
         difference = (plain.float() - found.float()).norm() / plain.float().norm()
         return {"latents_relative_difference": round(difference.item(), 5)}
 
-    def _reset_peak(self) -> None:
+    def reset_peak(self) -> None:
+        """Forget the largest amount of memory so far."""
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
 
-    def _peak_gib(self) -> float | None:
+    def peak_gib(self) -> float | None:
+        """The most memory since then; None on a CPU."""
         if self.device.type != "cuda":
             return None
         return round(torch.cuda.max_memory_allocated(self.device) / 2**30, 2)

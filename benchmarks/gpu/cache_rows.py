@@ -64,6 +64,7 @@ def _measure(bench: Bench, loop: Loop, *, compiled: bool) -> Figures:
     weights = WeightAccess(run=bench.blocks(SEPARATE)) if compiled else RESIDENT
     with bench.kernels():
         loop(harness, weights)  # warms up
+        bench.reset_peak()
         taken = loop(harness, weights)
     by_letter = {letter: [taken[step] for step in range(STEPS) if SCHEDULE[step] == letter] for letter in "CR"}
     return {
@@ -72,6 +73,7 @@ def _measure(bench: Bench, loop: Loop, *, compiled: bool) -> Figures:
         "schedule": SCHEDULE,
         "computed_step": round(statistics.median(by_letter["C"]), 5),
         "reused_step": round(statistics.median(by_letter["R"]), 5),
+        "peak_gib": bench.peak_gib(),
     }
 
 

@@ -9,8 +9,20 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.gpu.switches import SWITCHES
-from benchmarks.gpu.waterfall import Line, bars, plot_waterfall
+from benchmarks.gpu.waterfall import EVERY_KERNEL, Line, bars, plot_waterfall
+from benchmarks.page_tables import replace_between
 
+README_BEGIN, README_END = "<!-- gpu -->", "<!-- end -->"
+# The README's columns, and the rows of their seconds.
+_README = {
+    "diffusers": "diffusers",
+    "exact": "ours, compiled, tables",
+    "every kernel": EVERY_KERNEL,
+    "FP8": "ours, fp8, compiled",
+    "step cache": "ours, compiled, cached",
+    "8 steps, decoded": "ours, 8 steps without guidance, decoded, compiled",
+    "512², 20 steps, decoded": "ours, half the side, 20 steps, decoded, compiled",
+}
 _HEAD = """# Speed on a GPU
 
 Written by `python -m benchmarks.gpu report` from the lines of `benchmarks/results/gpu.jsonl`.
@@ -19,7 +31,14 @@ Weights are random, with the dimensions of the 20B model. The text encoder is no
 _NOTHING = """
 Nothing has been measured yet. `python -m benchmarks.gpu` measures a card in eight minutes.
 """
-_RENDERS = ("seconds", "seconds_per_step", "share_of_790", "share_of_ceilings", "peak_gib")
+_RENDERS = (
+    "seconds",
+    "seconds_per_step",
+    "share_of_790",
+    "share_of_ceilings",
+    "peak_gib",
+    "latents_relative_difference",
+)
 _TITLES = {
     "seconds": "seconds",
     "steps": "steps",
@@ -27,6 +46,9 @@ _TITLES = {
     "share_of_790": "share of 790 TFLOP/s",
     "share_of_ceilings": "share of the ceilings",
     "peak_gib": "peak GiB",
+    "latents_relative_difference": "relative difference of the latents",
+    "first_seconds": "seconds until two steps are done",
+    "read_graphs": "graphs read from files",
     "computed_step": "computed step",
     "reused_step": "reused step",
     "decision": "a decision",
@@ -54,6 +76,23 @@ def load_lines(path: Path) -> list[Line]:
 def write_report(lines: Sequence[Line], page: Path) -> None:
     """Write the page of some lines."""
     page.write_text(report(lines), encoding="utf-8")
+
+
+def write_readme(lines: Sequence[Line], readme: Path) -> None:
+    """Write the table of a README. Raises `ValueError` for one without its marks."""
+    page = readme.read_text(encoding="utf-8")
+    readme.write_text(replace_between(page, README_BEGIN, README_END, readme_table(lines)), encoding="utf-8")
+
+
+def readme_table(lines: Sequence[Line]) -> str:
+    """Seconds of each card, or a sentence where none was measured."""
+    if not lines:
+        return "No GPU has been measured yet."
+    found = {
+        card: [next((line.get("seconds") for line in of_card if line["row"] == row), None) for row in _README.values()]
+        for card, of_card in _by_card(lines).items()
+    }
+    return _rows(["seconds, 1024², 50 steps", *_README], found)
 
 
 def write_plots(lines: Sequence[Line], folder: Path) -> list[Path]:
@@ -94,13 +133,14 @@ def _card(card: str, lines: Sequence[Line]) -> str:
     if ceilings := next((line for line in lines if "product_per_second" in line), None):
         parts.append(_ceilings(ceilings))
     parts.append(_table("Renders", lines, ("steps", *_RENDERS), lambda line: "seconds_per_step" in line))
+    parts.append(_table("Start", lines, ("first_seconds", "read_graphs"), lambda line: "first_seconds" in line))
     parts.append(_switches(lines))
     parts.append(_profiles(lines))
     parts.append(
         _table(
             "Step caches",
             lines,
-            ("computed_step", "reused_step", "decision"),
+            ("computed_step", "reused_step", "decision", "peak_gib"),
             lambda line: line["row"].startswith("step cache: ") and "computed_step" in line,
         )
     )
@@ -152,9 +192,13 @@ def _markdown(title: str, heads: Sequence[str], rows: Mapping[str, Sequence[obje
     """A table with the name of each row in the first column, which `heads` title too; nothing without rows."""
     if not rows:
         return ""
+    return f"\n### {title}\n\n{_rows(heads, rows)}\n"
+
+
+def _rows(heads: Sequence[str], rows: Mapping[str, Sequence[object]]) -> str:
     head = "|" + "".join(f" {name} |" if name else " |" for name in heads) + "\n|" + "---|" * len(heads)
     lines = (f"| {name} |" + "".join(f" {_number(cell)} |" for cell in cells) for name, cells in rows.items())
-    return f"\n### {title}\n\n" + "\n".join((head, *lines)) + "\n"
+    return "\n".join((head, *lines))
 
 
 def _number(value: object) -> str:

@@ -14,6 +14,7 @@ from benchmarks.gpu.bench import Bench, Case, Precision
 from benchmarks.gpu.cache_rows import compiled_cache_rows, plain_cache_rows
 from benchmarks.gpu.profile import profile_by_class
 from benchmarks.gpu.switches import FIRST_LENGTH, KNOWN_LENGTH
+from benchmarks.gpu.waterfall import EVERY_KERNEL
 from benchmarks.pipeline import Comparison, difference, seconds
 from benchmarks.records import installed_version
 from benchmarks.runs.budget import Figures, Row
@@ -25,6 +26,7 @@ COMPILE_SECONDS = 75
 BATCH_SECONDS = 40  # one graph more
 LORA_RANK = 64  # of the Lightning LoRAs
 STREAMED_BLOCKS = 30  # half of them
+COMPILED_AGAIN = "compiling again from the files"
 DIFFERENCE_STEPS = 2  # enough to see a wrong loop, and short
 
 
@@ -38,12 +40,15 @@ def rows(bench: Bench, steps: int) -> list[Row]:
     share = steps / 50
     small = Case(side // 2, 20, picture=True, kernels=SEPARATE)
     few = replace(small, steps=8, guidance=False)
+    tables = replace(compiled, share=HostShare(tables=True))
+    every = replace(tables, kernels=Kernels(gelu_in_product=True, fused_heads=True))
     return [
         Row("ceilings of the device", partial(_ceilings, bench), 10),
         Row("ours", partial(bench.render, long), 15 + 20 * share),
         Row("profile of one step", partial(_profile, bench, "unquantized"), 5),
         Row("diffusers", partial(_diffusers, bench, long), 5 + 22 * share),
         Row("ours, compiled", partial(bench.render, compiled), COMPILE_SECONDS + 16 * share),
+        Row("ours, compiled, cached", partial(bench.render, replace(compiled, cached=True)), 10 + 6 * share),
         Row("ours, 8 steps without guidance, decoded", partial(bench.render, short), 6),
         Row(
             "ours, 8 steps without guidance, decoded, compiled",
@@ -57,6 +62,9 @@ def rows(bench: Bench, steps: int) -> list[Row]:
         *compiled_cache_rows(bench),
         Row("ours, fp8", partial(bench.render, long, "fp8"), 15 + 16 * share),
         Row("ours, fp8, compiled", partial(bench.render, compiled, "fp8"), COMPILE_SECONDS + 12 * share),
+        Row(
+            "ours, fp8, compiled, cached", partial(bench.render, replace(compiled, cached=True), "fp8"), 10 + 4 * share
+        ),
         Row("profile of one step, fp8, compiled", partial(bench.profile, compiled, "fp8"), 5),
         Row("profile of one step, fp8", partial(_profile, bench, "fp8"), 5),
         Row("profile of one step, compiled", partial(bench.profile, compiled), 15),
@@ -74,9 +82,10 @@ def rows(bench: Bench, steps: int) -> list[Row]:
         Row("ours, half the side, compiled, one batch", partial(bench.render, replace(small, batched=True)), 5),
         Row(
             "ours, compiled, tables",
-            partial(bench.render, replace(compiled, share=HostShare(tables=True))),
+            partial(bench.render, tables),
             20 + 16 * share,
         ),
+        Row(EVERY_KERNEL, partial(bench.render, every), COMPILE_SECONDS + 16 * share),
         Row(
             f"ours, compiled, {STREAMED_BLOCKS} blocks streamed",
             partial(bench.render, replace(compiled, share=HostShare(STREAMED_BLOCKS))),
@@ -84,6 +93,7 @@ def rows(bench: Bench, steps: int) -> list[Row]:
         ),
         Row("ours, compiled, relaxed", partial(bench.render, relaxed), COMPILE_SECONDS + 16 * share),
         Row("ours, compiled, fused heads", partial(bench.render, fused), COMPILE_SECONDS + 16 * share),
+        Row(COMPILED_AGAIN, partial(bench.compile_again, compiled), 30),
         Row(
             "ours, attention of torch's choice", partial(bench.render, replace(long, attention=TORCH)), 15 + 20 * share
         ),
@@ -153,13 +163,15 @@ def _comparison_rows(bench: Bench) -> list[Row]:
         comparison = Comparison(bench.models())
         with bench.kernels():
             apart = difference(comparison, scenario)
+            bench.reset_peak()
             ours = seconds(comparison, comparison.ours, scenario)
+        net = len(comparison.models.controlnet.transformer_blocks) if scenario.start == "control image" else 0
+        work = bench.work(side, guidance=True, references=scenario.references, control_blocks=net) * scenario.steps
+        found = bench.figures(ours, scenario.steps, work)
         theirs = seconds(comparison, comparison.diffusers, scenario)
-        return {
-            "seconds": round(ours, 4),
+        return found | {
             "diffusers_seconds": round(theirs, 4),
             "ratio": round(ours / theirs, 3),
-            "steps": scenario.steps,
             "picture_largest_difference": apart,
         }
 

@@ -6,6 +6,7 @@ Knows names of rows and options; measures nothing.
 from dataclasses import dataclass
 
 from benchmarks.gpu.cache_rows import COMPILED, NAME
+from benchmarks.gpu.waterfall import EVERY_KERNEL
 
 _OURS, _COMPILED, _FP8 = "ours", "ours, compiled", "ours, fp8"
 _SMALL = "ours, half the side, 20 steps, decoded, compiled"
@@ -52,6 +53,14 @@ SWITCHES = (
     Switch("`--open-tasks 2`", _SAME),
     Switch("`--batching auto`", _CLOSE),
     Switch("a LoRA inside compiled blocks", _CLOSE, *(f"{_LORA}{end}" for end in ("", COMPILED))),
+    Switch("`--modulation-tables on --exactness relaxed --fused-heads on`, compiled", _CLOSE, _COMPILED, EVERY_KERNEL),
+    Switch("`fbCache`, three steps of four reused, compiled", _LOSSY, _COMPILED, f"{_COMPILED}, cached"),
+    Switch(
+        "`fbCache`, three steps of four reused, `fp8`, compiled",
+        _LOSSY,
+        f"{_FP8}, compiled",
+        f"{_FP8}, compiled, cached",
+    ),
     *(
         Switch(f"`{option}`, 5 of 12 steps reused{end}", _LOSSY, f"{NAME}uncached{end}", f"{NAME}ours, {cache}{end}")
         for option, cache in (("fbCache", "first block cache"), ("dbCache", "DBCache"), ("teaCache", "TeaCache"))

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
-from pipelines.errors import first_line
-
 Figures = dict[str, Any]
 
 # A row that takes this many times its seconds is ended, so that it cannot take the time of all others.
@@ -64,13 +62,24 @@ def run_rows(
                 figures = row.measure()
         # Kernels and compilers raise errors of any kind, and a harness may end the program.
         except (Exception, SystemExit) as error:  # noqa: BLE001  the line says it
-            failure = f"{type(error).__name__}: {first_line(error)}"
+            failure = describe_failure(error)
         if failure is None:
             yield row.name, figures
         else:
             with suppress(RuntimeError):  # a device that has failed refuses this too
                 recover()  # the error is gone, and with it the tensors of its frames
             yield row.name, {"failed": failure}
+
+
+def describe_failure(error: BaseException) -> str:
+    """The type and the message of an error. A compiler wraps errors of any kind, also that a row was ended."""
+    inner: BaseException | None = error
+    while inner is not None:
+        if isinstance(inner, RowTooSlow):
+            return f"{RowTooSlow.__name__}: {inner}"
+        inner = inner.__cause__ or inner.__context__
+    head, *rest = str(error).strip().splitlines() or [type(error).__name__]
+    return f"{type(error).__name__}: {' '.join((head, *rest[:1])) if head.endswith(':') else head}"
 
 
 @contextmanager

@@ -78,6 +78,11 @@ class RowCommand:
             parser,
         )
 
+    @property
+    def continues(self) -> bool:
+        """Whether it begins behind a row that was measured before."""
+        return self._after is not None
+
     def refuse(self, message: str) -> NoReturn:
         """End the program with a message about its options."""
         self._parser.error(message)

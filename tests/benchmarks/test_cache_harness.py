@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from accel.cache.strategies.dbcache import DBCache
-from benchmarks.cache_harness import SCHEDULE, STEPS, Harness, expect_schedule, scheduled_session
+from benchmarks.cache_harness import SCHEDULE, STEPS, Harness, expect_schedule, forced_session, scheduled_session
 from benchmarks.random_models import ModelSize, RandomModels
 
 
@@ -29,6 +29,12 @@ def test_a_session_that_reuses_nothing_has_the_transformers_own_velocity(harness
     _, plain = harness.time_step(harness.velocity, harness.noise(), 0)
     _, cached = harness.time_step(harness.cached_velocity(session), harness.noise(), 0)
     assert torch.equal(plain, cached)
+
+
+def test_a_whole_render_reuses_three_steps_of_four(harness: Harness) -> None:
+    session = forced_session([0.9 - 0.01 * step for step in range(13)])
+    harness.time_loop(harness.cached_velocity(session))
+    assert set(session.report().patterns.values()) == {"CCCRRRCRRRCC"}
 
 
 def test_another_pattern_ends_the_program() -> None:

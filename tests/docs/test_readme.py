@@ -14,7 +14,8 @@ LONGEST, LONGEST_TABLE = 150, 10  # lines, rows
 
 
 def test_it_is_short_and_in_order() -> None:
-    lines = text_of(README).splitlines()
+    # The table of what was measured grows with the cards.
+    lines = re.sub(r"(?s)<!-- gpu -->.*?<!-- end -->\n\n", "", text_of(README)).splitlines()
     assert len(lines) <= LONGEST
     assert [line.removeprefix("## ") for line in lines if line.startswith("## ")] == ORDER
 

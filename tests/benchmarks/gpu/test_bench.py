@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from accel.kernels.compiled_block import SEPARATE, CompiledBlocks
+from accel.kernels.compiled_block import SEPARATE, CompiledBlocks, compiled_graphs
 from accel.weights.placement import HostShare
 from accel.weights.quantized.quantize import describe_linears
 from benchmarks.gpu import bench as gpu_bench
@@ -73,6 +73,32 @@ def test_a_switch_changes_the_latents_by_rounding_at_most(
     bench: Bench, figures: dict[str, Any], switched: Case, largest: float
 ) -> None:
     assert bench.render(switched)["latents_relative_difference"] <= largest
+
+
+def test_a_cached_render_says_how_many_steps_it_reused(bench: Bench) -> None:
+    cached = bench.render(Case(64, 12, cached=True))
+    assert cached["reused_steps"] == 6  # of steps 3 to 9; every fourth one is computed
+    assert cached["finite"]
+
+
+def test_compiling_again_forgets_what_was_compiled(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu_bench, "CompiledBlocks", lambda kernels: CompiledBlocks("eager", kernels))
+    monkeypatch.setattr(bench, "_compiled", {})
+    bench.render(replace(CASE, kernels=SEPARATE))
+    graphs = compiled_graphs()
+    figures = bench.compile_again(replace(CASE, kernels=SEPARATE))
+    assert compiled_graphs() > graphs
+    assert figures["first_seconds"] > 0
+    assert figures["read_graphs"] == 0  # this backend writes no files
+
+
+def test_a_failed_row_leaves_nothing_that_was_compiled(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = CompiledBlocks("eager")
+    monkeypatch.setattr(bench, "_compiled", {SEPARATE: broken})
+    bench.models()
+    bench.recover()
+    assert bench._models is None
+    assert bench.blocks(SEPARATE) is not broken
 
 
 def test_models_that_failed_on_their_way_are_not_taken_for_others(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,13 +32,16 @@ def test_options_that_cannot_be_carried_out(
     assert message in capsys.readouterr().err
 
 
-def test_the_committed_page_is_that_of_the_committed_lines(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    page = tmp_path / "page.md"
-    committed = command.PAGE.read_text(encoding="utf-8")
+def test_the_committed_pages_are_those_of_the_committed_lines(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    page, readme = tmp_path / "page.md", tmp_path / "README.md"
+    committed, readme_text = (each.read_text(encoding="utf-8") for each in (command.PAGE, command.README))
+    readme.write_text(readme_text, encoding="utf-8")
     monkeypatch.setattr(command, "PAGE", page)
+    monkeypatch.setattr(command, "README", readme)
     monkeypatch.setattr(command, "FIGURES", tmp_path)
     command.main(["report"])
     assert page.read_text(encoding="utf-8") == committed
+    assert readme.read_text(encoding="utf-8") == readme_text
 
 
 def test_a_loss_fails_the_check(

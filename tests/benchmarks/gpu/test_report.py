@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.gpu.report import load_lines, report, write_plots
+from benchmarks.gpu.report import load_lines, readme_table, report, write_plots
 from benchmarks.gpu.switches import SWITCHES
 
 SETUP = {"full_size": True, "card": "NVIDIA H100", "driver": "580.1", "torch": "2.13.0", "diffusers": "0.42.1"}
@@ -71,10 +71,10 @@ def test_the_page_has_each_kind_of_figure(tmp_path: Path) -> None:
     assert "The largest product runs at 672 TFLOP/s" in page
     assert "with cudnn" in page
     assert "An FP8 product runs at 1100 TFLOP/s." in page
-    assert "| ours | 50 | 18.5 | 0.37 | 0.474 | 0.56 | not measured |" in page
+    assert "| ours | 50 | 18.5 | 0.37 | 0.474 | 0.56 | not measured | not measured |" in page
     assert "| copies | 0.01 |" in page
-    assert "| step cache: ours | 0.3 | 0.03 | not measured |" in page
-    assert "| step cache: the cost of a decision | 0.3 | not measured | 0.002 |" in page
+    assert "| step cache: ours | 0.3 | 0.03 | not measured | not measured |" in page
+    assert "| step cache: the cost of a decision | 0.3 | not measured | 0.002 | not measured |" in page
     assert "| edit | 8 | 1 | 2 | 0.5 |" in page
     assert "| `--compile auto` | close: rounding | 18.5 | not measured | not measured | not measured |" in page
     assert "- ours, fp8: RuntimeError: no kernel" in page
@@ -84,6 +84,22 @@ def test_a_switch_has_its_gain_and_its_difference(tmp_path: Path) -> None:
     compiled = {"row": "ours, compiled", **RENDER, "seconds": 12.5, "latents_relative_difference": 0.002}
     page = report(load_lines(written(tmp_path / "gpu.jsonl", {"row": "ours", **RENDER}, compiled)))
     assert "| `--compile auto` | close: rounding | 18.5 | 12.5 | 1.48 | 0.002 |" in page
+
+
+def test_the_readme_says_which_columns_have_no_line(tmp_path: Path) -> None:
+    lines = load_lines(written(tmp_path / "gpu.jsonl", {"row": "diffusers", **RENDER}, {"row": "ours, fp8", **RENDER}))
+    head, _, row = readme_table(lines).splitlines()
+    assert head.startswith("| seconds, 1024², 50 steps | diffusers | exact |")
+    assert row == "| NVIDIA H100 | 18.5 |" + " not measured |" * 6
+    assert readme_table([]) == "No GPU has been measured yet."
+
+
+def test_the_start_says_what_the_files_of_the_compiler_save(tmp_path: Path) -> None:
+    again = {"row": "compiling again from the files", "first_seconds": 9.5, "read_graphs": 2}
+    lines = load_lines(written(tmp_path / "gpu.jsonl", {"row": "ours", **RENDER, "first_seconds": 80.0}, again))
+    page = report(lines)
+    assert "| ours | 80 | not measured |" in page
+    assert "| compiling again from the files | 9.5 | 2 |" in page
 
 
 def test_a_card_with_its_rows_has_a_plot(tmp_path: Path) -> None:

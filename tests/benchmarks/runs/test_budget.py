@@ -49,6 +49,10 @@ def test_a_row_is_given_before_the_next_one_starts(clock: Clock) -> None:
         (ResultError("not finite"), "ResultError: not finite"),
         (AssertionError(), "AssertionError: AssertionError"),
         (SystemExit("another schedule"), "SystemExit: another schedule"),
+        (
+            RuntimeError("backend='inductor' raised:\nno compiler\nat length"),
+            "RuntimeError: backend='inductor' raised: no compiler",
+        ),
     ],
 )
 def test_a_row_that_fails_does_not_stop_the_others(clock: Clock, error: BaseException, said: str) -> None:
@@ -79,6 +83,17 @@ def test_an_interrupt_ends_the_run(clock: Clock) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         list(run_rows([Row("a", interrupted)], Budget(1, clock)))
+
+
+def test_a_row_that_is_ended_in_the_compiler_says_so(clock: Clock) -> None:
+    def never() -> Figures:
+        try:
+            signal.raise_signal(signal.SIGALRM)
+        except RowTooSlow as error:
+            raise RuntimeError("backend='inductor' raised:") from error
+        return {"seconds": 1}
+
+    assert dict(run_rows([Row("a", never)], Budget(1, clock))) == {"a": {"failed": "RowTooSlow: ended after 60 s"}}
 
 
 def test_a_row_that_takes_too_long_is_ended(clock: Clock) -> None:
