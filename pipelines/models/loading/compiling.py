@@ -17,7 +17,7 @@ from accel.block_batch import run_together
 from accel.block_forward import BlockForward
 from accel.block_runner import BlockRunner, WeightAccess
 from accel.kernels.attention import attention_kernel
-from accel.kernels.compiled_block import CompiledBlocks, compiled_graphs
+from accel.kernels.compiled_block import CompiledBlocks, compiled_graphs, read_graphs
 from accel.kernels.low_rank import LAYERS, BlockLowRank, zero_low_rank
 from accel.weights.modulation_tables import StepModulation
 from pipelines.errors import first_line
@@ -49,7 +49,7 @@ def compile_blocks(
     """
     os.environ.setdefault(_FOLDER_VARIABLE, str(folder))
     compiled, transformer = make(), checkpoint.transformer
-    started = time.monotonic()
+    started, graphs, read = time.monotonic(), compiled_graphs(), read_graphs()
     log.info("compiling the blocks", device=str(checkpoint.device))
     new = partial(torch.ones, device=checkpoint.device, dtype=checkpoint.dtype)
     stream = None if checkpoint.placed is None else checkpoint.placed.blocks
@@ -87,7 +87,8 @@ def compile_blocks(
     except (RuntimeError, ImportError, OSError) as error:  # torch's own errors of compilation are RuntimeErrors
         log.warning("blocks are not compiled", reason=first_line(error))
         return checkpoint
-    log.info("blocks are compiled", seconds=round(time.monotonic() - started, 1))
+    counts = {"graphs": compiled_graphs() - graphs, "read_from_files": read_graphs() - read}
+    log.info("blocks are compiled", seconds=round(time.monotonic() - started, 1), **counts)
     return replace(checkpoint, compiled=compiled)
 
 
