@@ -6,6 +6,8 @@ Weights are random, as in `benchmarks.pipeline`. Only the embeddings are of the 
 text encoder. Prints a table and appends one JSON line for each figure.
 """
 
+import copy
+import os
 import statistics
 import tempfile
 import time
@@ -36,6 +38,7 @@ from pipelines.request import LoraUse, Reference, RenderRequest, Sampler
 STEPS = 8
 RANK = 16  # of a LoRA on every linear layer of the attention, as most style LoRAs have it
 DECODED_SIDE = 1024  # pixels
+TIMED_SIDE = 512
 BATCH_PRECISIONS: tuple[QuantizedPrecision | None, ...] = (None, "fp8", "nf4")
 _ATTENTION = ("to_q", "to_k", "to_v", "to_out.0", "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out")
 
@@ -78,6 +81,58 @@ def batch_costs(size: ModelSize, device: torch.device, precision: QuantizedPreci
     pairs = [(run_loop(alone), run_loop(batch)) for _ in range(repeats)]
     difference = (latents[0].float() - latents[1].float()).abs().max().item()
     return ratios(pairs) | {"side": size.side, "largest_difference": difference}
+
+
+def thread_costs(models: RandomModels, repeats: int) -> Figures:
+    """Seconds of steps with two threads of the CPU relative to one: those of the clock, and those of the cores.
+
+    `load` is the number of other programs that wanted a core: two threads spin while they wait for each other.
+    """
+    before, load = torch.get_num_threads(), os.getloadavg()[0]
+    found: list[tuple[tuple[float, float], tuple[float, float]]] = []
+    try:
+        for _ in range(repeats + 1):  # the first one warms up
+            found.append((_with_threads(1, models), _with_threads(2, models)))
+    finally:
+        torch.set_num_threads(before)
+    clock, cores = ([(one[kind], two[kind]) for one, two in found[1:]] for kind in (0, 1))
+    of_clock = {f"clock_{name}": value for name, value in ratios(clock).items()}
+    return ratios(cores) | of_clock | {"load": round(load, 1)}
+
+
+def _with_threads(count: int, models: RandomModels) -> tuple[float, float]:
+    """Seconds of the clock and of the cores that a loop takes with some threads."""
+    torch.set_num_threads(count)
+    clock, cores = time.perf_counter(), time.process_time()
+    run_loop(models)
+    return time.perf_counter() - clock, time.process_time() - cores
+
+
+@torch.inference_mode()
+def decoding_costs(models: RandomModels, side: int, repeats: int) -> Figures:
+    """Seconds of decoding relative to those of diffusers, and relative to weights that are not channels-last."""
+    checkpoint = models.checkpoint
+    latents = torch.randn(1, 16, 1, side // 8, side // 8, dtype=checkpoint.dtype, device=checkpoint.device)
+    contiguous = copy.deepcopy(checkpoint.vae).to(memory_format=torch.contiguous_format)  # pyright: ignore[reportCallIssue]
+
+    def decode(vae: Any) -> float:
+        clock = time.perf_counter if models.device.type == "cuda" else time.process_time
+        started = clock()
+        vae.decode(latents)
+        models.synchronize()
+        return clock() - started
+
+    vaes: tuple[Any, ...] = (models.video_vae, contiguous, checkpoint.vae)
+    for vae in vaes:
+        decode(vae)  # warms up
+    taken = [[decode(vae) for vae in vaes] for _ in range(repeats)]
+    apart = (contiguous.decode(latents) - checkpoint.vae.decode(latents)).abs().max().item()
+    channels = ratios([(other, ours) for _, other, ours in taken])
+    return ratios([(theirs, ours) for theirs, _, ours in taken]) | {
+        "channels_last_ratio": channels["ratio"],
+        "channels_last_difference": apart,
+        "side": side,
+    }
 
 
 def embedding_costs(device: str, repeats: int) -> Figures:
@@ -182,10 +237,13 @@ def main() -> None:
     models = RandomModels.build(ModelSize.load(command.size), command.device)
     figures: dict[str, Callable[[], Figures]] = {
         "decoding 1024², peak MiB": lambda: decoding_memory(models, DECODED_SIDE),
+        "decoding 512², over diffusers": lambda: decoding_costs(models, TIMED_SIDE, command.repeats),
         "a LoRA, over plain steps": lambda: lora_costs(models, command.repeats),
         "a ControlNet, over plain steps": lambda: controlnet_costs(models, command.repeats),
         "preparing an edit, seconds": lambda: embedding_costs(str(command.device), command.repeats),
     }
+    if command.device.type == "cpu":
+        figures["two threads, over one"] = lambda: thread_costs(models, command.repeats)
     size = models.size
     for side in (size.side // 4, size.side // 2, size.side, 2 * size.side):
         for precision in BATCH_PRECISIONS:

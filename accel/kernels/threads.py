@@ -6,9 +6,8 @@ from contextlib import contextmanager
 
 import torch
 
-# Products of a model below this size take microseconds. A second thread saves less than its waiting costs.
-# Two cores, embedded model (9 M), 256 x 256, 20 steps: one thread 0.45 s, two 0.38 s; beside another busy process
-# one thread 0.43 s, two 1.7 s, because the threads spin for each other.
+# Products of a model below this size take microseconds. A second thread saves less than its waiting costs: threads spin
+# for each other, and beside other busy programs they do so for long. `benchmarks.costs` measures it.
 SMALL_MODEL = 100_000_000
 # Whoever sets one of these has chosen the number of threads.
 VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")

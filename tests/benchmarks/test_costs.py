@@ -4,7 +4,15 @@ import pytest
 import torch
 
 from accel.weights.quantized.quantize import QuantizedPrecision
-from benchmarks.costs import batch_costs, controlnet_costs, decoding_memory, embedding_costs, lora_costs
+from benchmarks.costs import (
+    batch_costs,
+    controlnet_costs,
+    decoding_costs,
+    decoding_memory,
+    embedding_costs,
+    lora_costs,
+    thread_costs,
+)
 from benchmarks.random_models import ModelSize, RandomModels
 
 SMALL = replace(ModelSize.load("small"), side=64)
@@ -32,6 +40,21 @@ def test_both_branches_as_one_batch(precision: QuantizedPrecision | None) -> Non
     figures = batch_costs(SMALL, torch.device("cpu"), precision, repeats=2)
     assert 0 < figures["min"] <= figures["ratio"] <= figures["max"]
     assert (figures["side"], figures["largest_difference"] < 1e-4) == (64, True)
+
+
+def test_threads(models: RandomModels) -> None:
+    before = torch.get_num_threads()
+    figures = thread_costs(models, repeats=2)
+    assert 0 < figures["min"] <= figures["ratio"] <= figures["max"]
+    assert 0 < figures["clock_min"] <= figures["clock_ratio"] <= figures["clock_max"]
+    assert torch.get_num_threads() == before
+
+
+def test_decoding(models: RandomModels) -> None:
+    figures = decoding_costs(models, 64, repeats=2)
+    assert 0 < figures["min"] <= figures["ratio"] <= figures["max"]
+    assert figures["channels_last_ratio"] > 0
+    assert figures["channels_last_difference"] < 1e-5
 
 
 def test_embeddings() -> None:
