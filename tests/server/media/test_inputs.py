@@ -2,20 +2,23 @@ import asyncio
 import base64
 import hashlib
 import io
+import shutil
 import time
 import uuid
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from server.database import Database
-from server.errors import MediaError
+from server.errors import InsufficientStorage, MediaError
 from server.media.decoding.decode import Picture
 from server.media.fetching.fetch import Fetcher
 from server.media.inputs import InputImages
 from server.media.store import SCHEMA, Kind, Media, MediaStore
+from server.storage import DiskSpace
 from tests.fakes import InProcessDecoders, picture
 
 PNG = picture()
@@ -115,6 +118,16 @@ async def test_what_names_no_picture(inputs: InputImages, value: str) -> None:
     with pytest.raises(MediaError) as caught:
         await inputs.resolve(value, owner="me")
     assert "secret" not in caught.value.message
+
+
+async def test_on_a_full_disk_nothing_is_read(inputs: InputImages, store: MediaStore, tmp_path: Path) -> None:
+    """What would be refused for itself is refused for the disk: nobody has looked at it."""
+    store.space = DiskSpace(tmp_path, 1000 * shutil.disk_usage(tmp_path).free)
+    texts = [partial(take, "no picture") for take in (inputs.resolve, inputs.upload)]
+    files = [partial(take, b"no picture") for take in (inputs.add, inputs.add_upload)]
+    for call in (*texts, *files):
+        with pytest.raises(InsufficientStorage):
+            await call(owner="me")
 
 
 async def test_private_urls_are_refused(inputs: InputImages) -> None:
