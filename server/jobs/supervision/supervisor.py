@@ -65,7 +65,8 @@ class Supervisor:
         self._wake_up = asyncio.Event()  # there may be a job to claim, or the worker has ended
         self._stopping = False
         self._running: dict[Rendering, asyncio.Task[None]] = {}
-        self._ends_soon = False, False  # for a job of normal and of low priority
+        # Whether another job may join: a normal one and a low one because steps end soon, and one of a batch.
+        self._openings: tuple[bool, ...] = False, False, False
         self._heard = asyncio.Event()  # the worker has answered
         self._silence: str | None = None  # why a worker was ended that did not answer
         self.ready = False
@@ -256,10 +257,10 @@ class Supervisor:
     def _hear(self) -> None:
         """The worker has answered, or has something new to answer to."""
         self._heard.set()
-        soon = tuple(ends_soon(waits_for(self._neighbours, low=low)) for low in (False, True))
-        if any(now and not before for now, before in zip(soon, self._ends_soon, strict=True)):
+        openings = (*(ends_soon(waits_for(self._neighbours, low=low)) for low in (False, True)), self._batch_has_room())
+        if any(now and not before for now, before in zip(openings, self._openings, strict=True)):
             self.wake()
-        self._ends_soon = soon
+        self._openings = openings
 
     @property
     def _neighbours(self) -> tuple[Neighbour, ...]:

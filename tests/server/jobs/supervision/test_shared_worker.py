@@ -10,6 +10,7 @@ from server.jobs.estimates import Measured
 from server.jobs.job import Job
 from server.jobs.timing.silence import SilenceLimits
 from server.jobs.timing.step_times import StepTimes
+from server.jobs.workers.messages import Progress
 from server.media.store import MediaStore
 from server.options.sharing import ALONE, Sharing
 from tests.fakes import FakeWorker
@@ -78,6 +79,22 @@ async def test_as_many_jobs_as_are_faster_together_are_at_the_worker(
     worker.release()
     assert {(await task).state for task in tasks} == {"done"}
     assert len(worker.jobs) == 4
+
+
+async def test_a_job_joins_as_soon_as_another_one_has_its_last_step(supervised: Supervised, worker: FakeWorker) -> None:
+    worker.gains = measured(2)
+    tasks = await begin(supervised, worker, *"aa")
+    await until(lambda: len(worker.jobs) == 2)
+    work = replace(submission(9), owner="a")
+    work = replace(work, request=replace(work.request, steps=40))
+    tasks.append(asyncio.create_task(supervised.render(work)))
+    await until(lambda: len(supervised.seen) == 3)
+    first = supervised.supervisor.renderings[0]
+    first.progress = Progress(first.job.id, 1, 40, 40)  # it is decoded now
+    supervised.supervisor._hear()
+    await until(lambda: len(worker.jobs) == 3)
+    worker.release()
+    assert {(await task).state for task in tasks} == {"done"}
 
 
 async def test_a_job_of_another_shape_joins_no_batch_and_is_not_passed_by(

@@ -13,7 +13,9 @@ import torch
 from pipelines.batching import BatchGain, BatchGains, write_gains
 from pipelines.catalog.catalog import Catalog, load_catalog
 from pipelines.errors import ResultError
+from pipelines.image_render import ImageRender
 from pipelines.models.residency.options import DEFAULT_OPTIONS
+from pipelines.receipt import read_receipt
 from pipelines.request import Reference, RenderRequest, Sampler
 from server.jobs.workers.images.image_writer import ImageWriter
 from server.jobs.workers.messages import Cancel, Cancelled, Failed, Finished, ImageWritten, Output, Progress, RenderJob
@@ -180,6 +182,22 @@ def measured(catalog: Catalog, tmp_path_factory: pytest.TempPathFactory) -> Iter
     write_gains(path, BatchGains(device, str(torch.__version__), tuple(gains)))
     with contextlib.closing(ImageWriter("cpu", catalog, DEFAULT_OPTIONS, path)) as writer:
         yield writer
+
+
+def test_the_receipt_says_so_where_the_rounding_may_differ(
+    measured: ImageWriter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ImageRender, "rounds_batches", True)
+
+    def batched(*seeds: int) -> list[int | None]:
+        made = [
+            RenderJob(seed, replace(REQUEST, seed=seed), PNG, (Output(0, tmp_path / f"{seed}.png"),)) for seed in seeds
+        ]
+        replies = serve(*made, writer=measured)
+        return [read_receipt(reply.receipt).batched for reply in replies if isinstance(reply, ImageWritten)]
+
+    assert batched(1) == [None]
+    assert batched(1, 2, 3) == [3, 3, 3]
 
 
 @pytest.mark.parametrize("sharing", [ALONE, OVERLAP], ids=["one after the other", "overlap"])

@@ -19,7 +19,7 @@ from server.jobs.workers.images.image_writer import ImageWriter
 from server.jobs.workers.messages import Output, RenderJob
 from tests.server.jobs.workers.images.test_image_writer import PNG, REQUEST, write
 
-GAIN = BatchGain(REQUEST.model, 64, 64, 3, 2.0, 0.0)
+GAIN = BatchGain(REQUEST.model, 64, 64, 3, 2.0, 0.0, joined=1.5)
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +73,8 @@ def test_a_writer_uses_what_was_measured_on_its_device(
     write_gains(path, BatchGains(device or resident.description, str(torch.__version__), (GAIN,)))
     with contextlib.closing(ImageWriter("cpu", catalog, DEFAULT_OPTIONS, path)) as measured:
         assert measured.images_together(RenderJob(1, REQUEST, PNG, ())) == images
+        assert measured.tasks_together(RenderJob(1, REQUEST, PNG, ())) == images
+        assert measured.tasks_together(RenderJob(1, REQUEST, PNG, ()), 2) == 1
     assert resident.images_together(RenderJob(1, REQUEST, PNG, ())) == 1
 
 
@@ -88,6 +90,7 @@ def test_a_batch_is_as_large_as_the_memory(
         admission = Admission(plan, Workload(), two)
         monkeypatch.setattr(small, "_model", replace(small._model, admission=admission))
         assert small.images_together(RenderJob(1, REQUEST, PNG, ())) == 2
+        assert small.tasks_together(RenderJob(1, REQUEST, PNG, ())) == 1  # two of several tasks were not measured
 
 
 def test_a_broken_file_is_told_and_not_used(catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
