@@ -54,7 +54,10 @@ def load_static_files(folder: Path = FOLDER) -> StaticFiles:
     release = whole.hexdigest()[:12]
     template = _with_one_style(files.pop(INDEX).content.decode(), files)
     modules = [name for name in files if name.endswith(".js")]
-    hints = "\n".join(f'<link rel="modulepreload" href="page/{release}/{name}">' for name in modules)
+    # Of low priority, so that the style that the first paint waits for comes before them.
+    hints = "\n".join(
+        f'<link rel="modulepreload" fetchpriority="low" href="page/{release}/{name}">' for name in modules
+    )
     document = template.replace(MODULES_MARK, hints).replace(RELEASE_MARK, release)
     return StaticFiles(release, _file(INDEX, document.encode()), files)
 

@@ -22,7 +22,7 @@ def test_the_document_names_the_folder_of_its_release_and_all_modules(folder: Pa
     page = load_static_files(folder)
     document = page.index.content.decode()
     assert f'src="page/{page.release}/main.js"' in document
-    assert f'<link rel="modulepreload" href="page/{page.release}/views/make.js">' in document
+    assert f'<link rel="modulepreload" fetchpriority="low" href="page/{page.release}/views/make.js">' in document
     assert set(page.files) == {"main.js", "views/make.js"}
     assert page.files["main.js"].mime == TYPES[".js"]
     assert gzip.decompress(page.files["main.js"].zipped) == page.files["main.js"].content
