@@ -133,7 +133,7 @@ def test_a_gpu_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(module, "_measured", measure)
     monkeypatch.setattr(module, "_cudnn_problem", lambda device: None)
-    monkeypatch.setattr(torch, "randn", lambda *shape, **options: SimpleNamespace())
+    monkeypatch.setattr(torch, "randn", lambda *shape, **options: SimpleNamespace(transpose=lambda *axes: None))
     choose_attention.cache_clear()
     device = torch.device("cuda:0")
     assert choose_attention(device, torch.bfloat16) is choose_attention(device, torch.bfloat16)
