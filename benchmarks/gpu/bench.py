@@ -137,12 +137,12 @@ class Bench:
         models = self.models(precision, case.share)
         started = time.perf_counter()
         with self.kernels(case.attention):
-            state = self._begin(models, replace(case, steps=WARM_UP_STEPS))
+            state = self.begin(models, replace(case, steps=WARM_UP_STEPS))
             self._run(state)
             first = time.perf_counter() - started
             self.reset_peak()
             started = time.perf_counter()
-            state = self._begin(models, case)
+            state = self.begin(models, case)
             if case.cached:
                 state.cache = forced_session(state.sigmas.tolist())
             self._run(state)
@@ -181,7 +181,7 @@ class Bench:
 
     def profile(self, case: Case, precision: Precision = "unquantized") -> Figures:
         """Device seconds of one step by class of kernel, after some steps that warm up."""
-        state = self._begin(self.models(precision, case.share), replace(case, steps=WARM_UP_STEPS + 1))
+        state = self.begin(self.models(precision, case.share), replace(case, steps=WARM_UP_STEPS + 1))
         with self.kernels(case.attention):
             for _ in range(WARM_UP_STEPS):
                 advance([state])
@@ -204,7 +204,7 @@ class Bench:
         before = read_graphs()
         started = time.perf_counter()
         with self.kernels(case.attention):
-            self._run(self._begin(models, replace(case, steps=WARM_UP_STEPS)))
+            self._run(self.begin(models, replace(case, steps=WARM_UP_STEPS)))
         return {"first_seconds": round(time.perf_counter() - started, 2), "read_graphs": read_graphs() - before}
 
     def figures(self, seconds: float, steps: int, work: Work) -> Figures:
@@ -226,7 +226,8 @@ class Bench:
         with attention_kernel(choose_attention(self.device, default_dtype(self.device), attention).kernel):
             yield
 
-    def _begin(self, models: RandomModels, case: Case) -> RenderState:
+    def begin(self, models: RandomModels, case: Case) -> RenderState:
+        """The state of a case before its first step."""
         scale = TRUE_CFG_SCALE if case.guidance else 1.0
         checkpoint = replace(
             models.checkpoint,

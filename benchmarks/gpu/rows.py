@@ -13,6 +13,7 @@ from benchmarks.cache_harness import Harness
 from benchmarks.gpu.bench import Bench, Case, Precision
 from benchmarks.gpu.cache_rows import compiled_cache_rows, plain_cache_rows
 from benchmarks.gpu.profile import profile_by_class
+from benchmarks.gpu.queue_rows import queue_rows
 from benchmarks.gpu.switches import FIRST_LENGTH, KNOWN_LENGTH
 from benchmarks.gpu.waterfall import EVERY_KERNEL
 from benchmarks.pipeline import Comparison, difference, seconds
@@ -55,6 +56,7 @@ def rows(bench: Bench, steps: int) -> list[Row]:
             partial(bench.render, replace(short, kernels=SEPARATE)),
             6,
         ),
+        *queue_rows(bench, replace(short, kernels=SEPARATE)),
         Row("ours, half the side, 20 steps, decoded", partial(bench.render, small.plain), 6),
         Row("ours, half the side, 20 steps, decoded, compiled", partial(bench.render, small), 6),
         Row("ours, half the side, 8 steps without guidance, compiled", partial(bench.render, few), 3),

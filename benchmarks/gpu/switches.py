@@ -16,6 +16,8 @@ _SAME, _CLOSE, _LOSSY = "the same bits", "close: rounding", "lossy"
 _COMPARED = "the same bits, compared at the capture"
 FIRST_LENGTH, KNOWN_LENGTH = "attention at a new length", "attention at a known length"
 
+ONE_BY_ONE, OVERLAPPED = (f"pictures of 8 steps, decoded {how}" for how in ("one by one", "beside the next steps"))
+
 
 @dataclass(frozen=True, slots=True)
 class Switch:
@@ -49,7 +51,7 @@ SWITCHES = (
     Switch("`--encoder-precision fp8`", _LOSSY),
     Switch("`--exact-factor 1`", "lossy where another precision is faster"),
     Switch("`--vram 16`", "as the precision of the plan"),
-    Switch("`--overlap auto`", _SAME),
+    Switch("`--overlap auto`, pictures of 8 steps", _SAME, ONE_BY_ONE, OVERLAPPED),
     Switch("`--open-tasks 2`", _SAME),
     Switch("`--batching auto`", _CLOSE),
     Switch("a LoRA inside compiled blocks", _CLOSE, *(f"{_LORA}{end}" for end in ("", COMPILED))),
