@@ -58,19 +58,6 @@ def test_a_render_that_compiles_is_in_the_log(checkpoint: Checkpoint) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # of torch's own compiler
-def test_a_second_start_reads_what_the_first_one_has_compiled(checkpoint: Checkpoint, tmp_path: Path) -> None:
-    found = []
-    for _ in range(2):
-        torch.compiler.reset()  # a new process would know nothing either
-        with capture_logs() as lines:
-            compiled = compile_blocks(checkpoint, tmp_path)
-        assert compiled.compiled is not None
-        found.append((lines[-1]["graphs"], lines[-1]["read_from_files"]))
-    assert found == [(2, 0), (2, 2)]  # with additions of LoRAs, and without
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize("batched", [False, True])
 def test_heads_of_real_width_do_not_fix_the_number_of_tokens(
     checkpoint: Checkpoint, tmp_path: Path, batched: bool
