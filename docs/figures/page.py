@@ -22,7 +22,7 @@ from PIL.PngImagePlugin import PngInfo
 from playwright.sync_api import Page, expect, sync_playwright
 
 WIDE, NARROW = {"width": 1280, "height": 860}, {"width": 380, "height": 780}
-PATIENCE = 60_000  # milliseconds
+PATIENCE = 240_000  # milliseconds; the machine may be busy
 SMALL = {"width": "256", "height": "256", "acceleratorOptions": '{"teaCache":true}'}
 DONE = (
     "a small blue square at the left on a yellow background",
@@ -98,7 +98,8 @@ def draw_gallery(page: Page, url: str, path: Path, weights: str) -> None:
     expect(page.locator(".tile").nth(2)).to_be_visible()
     page.locator(".tile input").nth(0).check()
     page.locator(".tile input").nth(2).click(modifiers=["Shift"])
-    page.wait_for_load_state("networkidle")
+    for image in page.locator(".tile img").all():
+        expect(image).not_to_have_js_property("naturalWidth", 0, timeout=PATIENCE)
     save(page, path, weights)
 
 
