@@ -36,6 +36,10 @@ UNCOMPILED = (
 )
 
 
+# As many timesteps and more share a graph: the compiler takes one row of the modulation, and two, for constants.
+_SYMBOLIC = 3
+
+
 @dataclass(frozen=True, slots=True)
 class GeneratedImage:
     """A finished image with its seed, warnings for the sender, and the report of its step cache.
@@ -177,6 +181,17 @@ def evaluate_together(renders: Sequence[ImageRender]) -> None:
         graphs = parts.enter_context(count_graphs(renders[0]._model.checkpoint))
         evaluate_next([render.state for render in renders])
         renders[0]._recompiled += graphs()
+
+
+def graph_together(renders: Sequence[ImageRender]) -> Hashable | None:
+    """What the compiled graph of these images together depends on. None where they run through that of each alone."""
+    states = [render.state for render in renders]
+    first = states[0]
+    if first.compiled is None or not first.checkpoint.batch_branches:
+        return None
+    forwards = sum(1 if state.uncond is None else 2 for state in states)
+    timesteps = len({state.host_sigmas[state.step] for state in states})
+    return id(first.checkpoint.compiled), forwards, min(timesteps, _SYMBOLIC), bool(first.loras.hooks)
 
 
 def _cache_warnings(cache: CacheReport | None) -> Iterator[str]:

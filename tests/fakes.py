@@ -230,6 +230,7 @@ class FakeWriter:
         self.room = 8  # jobs that fit beside another one
         self.together = 1  # images of a job
         self.joined = 1  # images of several jobs
+        self.compiles_once = False  # for the first batch
         self.batches: list[list[int]] = []  # the jobs of each batch that was evaluated
         self.log: list[tuple[str, int, int]] = []
         self.before: Callable[[str, FakeImage], None] = lambda word, image: None
@@ -247,6 +248,9 @@ class FakeWriter:
 
     def tasks_together(self, job: RenderJob, images: int = MOST_IMAGES) -> int:
         return max(1, min(self.joined, images))
+
+    def compiles(self, images: Sequence[Any]) -> bool:
+        return self.compiles_once and not self.batches
 
     def evaluate(self, images: Sequence[Any]) -> None:
         self.do("evaluate", images[0])

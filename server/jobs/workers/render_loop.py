@@ -130,10 +130,14 @@ class RenderLoop:
 
     def _evaluated(self, members: list[OpenJob]) -> list[OpenJob]:
         """Evaluate the next step of a batch. Returns the jobs that are to be advanced: one of them if that fails."""
+        images = [job.current.image for job in members if job.current is not None and not job.current.image.ready]
+        if images and self._writer.compiles(images):
+            for job in members:  # the worker is not heard of for a while
+                self._send(Loading(job.job.job_id))
         if len(members) == 1:
             return members
         try:
-            self._writer.evaluate([job.current.image for job in members if job.current is not None])
+            self._writer.evaluate(images)
         except Exception as error:  # noqa: BLE001  whichever is to blame fails in a step of its own
             self._jobs.batches.give_up(members, ran_out=ran_out_of_memory(error))
             tasks = [job.job.task_uuid for job in members]

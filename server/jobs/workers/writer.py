@@ -59,6 +59,10 @@ class Writer(Room, Protocol):
         """Evaluate the next step of several images in one pass. An error changes none of them."""
         ...
 
+    def compiles(self, images: Sequence[Image]) -> bool:
+        """Whether the blocks are compiled for the next step of these images together, which may take a minute."""
+        ...
+
     def encodes_beside(self) -> bool:
         """Whether a prompt can be encoded beside the steps of another image."""
         ...

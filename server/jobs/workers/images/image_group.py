@@ -5,7 +5,7 @@ The loop of the worker takes those of one job for one image. Knows no connection
 
 from collections.abc import Callable, Hashable, Sequence
 
-from pipelines.image_render import evaluate_together
+from pipelines.image_render import evaluate_together, graph_together
 from server.jobs.workers.images.open_image import OpenImage
 from server.jobs.workers.messages import ImageWritten
 
@@ -79,7 +79,16 @@ def evaluate(images: Sequence[OpenImage | ImageGroup]) -> None:
 
     An error changes none of them.
     """
-    each = [one for image in images for one in (image.images if isinstance(image, ImageGroup) else [image])]
+    each = _flat(images)
     for image in each:
         image.begin_step(len(each))
     evaluate_together([image.render for image in each])
+
+
+def graph_of(images: Sequence[OpenImage | ImageGroup]) -> Hashable | None:
+    """What the compiled graph of images together depends on. None where none is compiled for them."""
+    return graph_together([image.render for image in _flat(images)])
+
+
+def _flat(images: Sequence[OpenImage | ImageGroup]) -> list[OpenImage]:
+    return [one for image in images for one in (image.images if isinstance(image, ImageGroup) else [image])]

@@ -4,7 +4,7 @@ Runs in a worker process. Imports torch only where it loads and renders. Knows n
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -63,6 +63,7 @@ class ImageWriter:
         self.engaged: Engaged | None = None
         self._use(catalog.entries[0], self._models.get(catalog.entries[0]))
         self._ran_out = False  # since the last image
+        self._graphs = set[Hashable]()  # that were compiled for images together
         gains = None if batching is None else _read_gains(batching, self.description, torch.__version__)
         self.gains = None if gains is None else gains.allowed(on_gpu=self.on_gpu)
 
@@ -133,6 +134,16 @@ class ImageWriter:
         from server.jobs.workers.images.image_group import evaluate
 
         evaluate(cast("Sequence[OpenImage | ImageGroup]", images))
+
+    def compiles(self, images: Sequence[Image]) -> bool:
+        """Whether the blocks are compiled for the next step of these images together, which may take a minute."""
+        from server.jobs.workers.images.image_group import graph_of
+
+        graph = graph_of(cast("Sequence[OpenImage | ImageGroup]", images))
+        if graph is None or graph in self._graphs:
+            return False
+        self._graphs.add(graph)
+        return True
 
     def encodes_beside(self) -> bool:
         """Whether a prompt can be encoded beside the steps of another image.

@@ -18,7 +18,17 @@ from pipelines.models.residency.options import DEFAULT_OPTIONS
 from pipelines.receipt import read_receipt
 from pipelines.request import Reference, RenderRequest, Sampler
 from server.jobs.workers.images.image_writer import ImageWriter
-from server.jobs.workers.messages import Cancel, Cancelled, Failed, Finished, ImageWritten, Output, Progress, RenderJob
+from server.jobs.workers.messages import (
+    Cancel,
+    Cancelled,
+    Failed,
+    Finished,
+    ImageWritten,
+    Loading,
+    Output,
+    Progress,
+    RenderJob,
+)
 from server.options.sharing import ALONE, Sharing
 from tests.fakes import FakeImage, FakeWriter, picture
 from tests.server.jobs.workers.images.test_image_writer import PNG, REQUEST
@@ -157,6 +167,15 @@ def test_a_batch_that_fails_is_split_and_the_log_says_so(
     assert finished(replies) == {1, 2, 3}
     assert max(map(len, fake.batches), default=0) == max(map(len, batches), default=0)
     assert sorted(steps(replies)) == sorted(expected)
+
+
+def test_blocks_that_are_compiled_for_a_batch_are_told_as_loading(tmp_path: Path) -> None:
+    fake = writer(4)
+    fake.compiles_once = True
+    replies = serve(*jobs(tmp_path, 2, 2), writer=fake)
+    assert replies[:4] == [Loading(1), Loading(2), Progress(1, 0, 1, 2), Progress(2, 0, 1, 2)]
+    assert finished(replies) == {1, 2}
+    assert sum(isinstance(reply, Loading) for reply in replies) == 2
 
 
 @pytest.fixture(scope="module")

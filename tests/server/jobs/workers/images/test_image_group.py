@@ -2,10 +2,12 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from accel.kernels.compiled_block import CompiledBlocks
 from pipelines.batching import BatchGain, BatchGains, write_gains
 from pipelines.catalog.catalog import Catalog, load_catalog
 from pipelines.models.plan import resident_plan
@@ -63,6 +65,34 @@ def test_images_together_have_the_bytes_of_each_alone(writer: ImageWriter, tmp_p
     assert [image.sha256 for image in written] == alone
     assert [(image.index, image.seed) for image in written] == [(0, 7), (1, 8), (2, 9)]
     assert all(image.measured is not None and image.measured.step > 0 for image in written)
+
+
+def test_images_together_have_a_compiled_graph_where_their_tokens_are_one_batch(
+    resident: ImageWriter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outputs = tuple(Output(index, tmp_path / f"{index}.png") for index in range(2))
+    job = RenderJob(1, replace(REQUEST, true_cfg_scale=3.0), PNG, outputs)
+
+    model = resident._model
+    assert model is not None
+    monkeypatch.setattr(resident, "_model", model)  # it is put back at the end
+
+    def opened(**changes: Any) -> ImageGroup:
+        changed = replace(model, checkpoint=replace(model.checkpoint, **changes))
+        monkeypatch.setattr(resident._models, "get", lambda entry: changed)
+        group = resident.open(job, outputs)
+        assert isinstance(group, ImageGroup)
+        group.prepare()
+        return group
+
+    blocks = CompiledBlocks("eager")
+    assert not resident.compiles([opened()])
+    assert not resident.compiles([opened(compiled=blocks)])  # each branch of each image runs through the same graph
+    group = opened(compiled=blocks, batch_branches=True)
+    assert [resident.compiles([group]) for _ in range(2)] == [True, False]
+    assert resident.compiles([group, opened(compiled=blocks, batch_branches=True)])
+    group.images[0].render.state.step = 1
+    assert resident.compiles([group])  # at two steps
 
 
 @pytest.mark.parametrize(("device", "images"), [(None, 3), ("another device", 1)])
