@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
 
 from tests.live import LiveServer, live_server
 
@@ -65,16 +65,32 @@ def console() -> Iterator[Console]:
     assert console.unexpected == []
 
 
-@pytest.fixture
-def page(browser: Browser, console: Console) -> Iterator[Page]:
-    """An empty page of a new visitor, who reads English."""
-    context = browser.new_context(locale="en-US", viewport={"width": 1280, "height": 900})
+def open_page(context: BrowserContext, console: Console) -> Page:
+    """An empty page whose errors are noted."""
     page = context.new_page()
     page.set_default_timeout(PATIENCE_MILLISECONDS)
     page.on("console", console.note)
     page.on("pageerror", lambda error: console.errors.append(str(error)))
+    return page
+
+
+@pytest.fixture(scope="session")
+def visitors(browser: Browser) -> Iterator[BrowserContext]:
+    """A browser that reads English. Its cache has the files of the page, so only the first visitor loads them."""
+    with browser.new_context(locale="en-US", viewport={"width": 1280, "height": 900}) as context:
+        yield context
+
+
+@pytest.fixture
+def page(visitors: BrowserContext, server: LiveServer, console: Console) -> Iterator[Page]:
+    """An empty page of a new visitor: nothing of the one before is stored."""
+    page = open_page(visitors, console)
+    session = visitors.new_cdp_session(page)
+    session.send("Storage.clearDataForOrigin", {"origin": server.url, "storageTypes": "all"})
+    session.detach()
     yield page
-    context.close()
+    for opened in visitors.pages:
+        opened.close()
 
 
 @pytest.fixture

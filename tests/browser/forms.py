@@ -10,6 +10,19 @@ from playwright.sync_api import Locator, Page, expect
 from tests.live import LiveServer
 
 PROMPT = "a large red circle at the center on a white background"
+# What is there in each view, in any language, once the server has answered.
+FILLED = {
+    "make": "form option[value^='runware:']",
+    "gallery": ".image-grid[aria-busy=false]",
+    "benchmark": "form option[value^='runware:']",
+    "server": ".server-grid td:text('torch')",
+}
+
+
+def visit(page: Page, server: LiveServer, view: str) -> None:
+    """Open a view by its address, and wait for what the server tells it."""
+    page.goto(f"{server.url}/#/{view}")
+    expect(page.locator(FILLED[view.partition("?")[0]]).first).to_be_attached()
 
 
 def fill_small(page: Page, *, steps: int = 4) -> None:

@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import Console
-from tests.browser.forms import module, post, render
+from tests.browser.forms import module, render
 from tests.live import LiveServer
 
 pytestmark = pytest.mark.browser
@@ -73,29 +73,23 @@ def test_filters_are_in_the_address(page: Page, server: LiveServer, words: str) 
 
 
 def test_more_pictures_come_by_scrolling_and_by_a_button(page: Page, server: LiveServer, words: str) -> None:
-    for seed in (1, 21, 41):
-        post(
-            server,
-            taskType="imageInference",
-            model="runware:108@1",
-            positivePrompt=words,
-            width=128,
-            height=128,
-            steps=1,
-            CFGScale=1,
-            numberResults=20,
-            seed=seed,
-        )
-    show(page, server, words, 48)
+    render(server, positivePrompt=words, steps=1, CFGScale=1, numberResults=14)
+    # Short pages and a small window, so that few pictures are enough.
+    page.route(
+        "**/v1/images?*limit=48*",
+        lambda route: route.continue_(url=route.request.url.replace("limit=48", "limit=12")),
+    )
+    page.set_viewport_size({"width": 380, "height": 300})
+    show(page, server, words, 12)
     page.get_by_role("button", name="Show more").press("Enter")
-    expect(page.locator(".tile")).to_have_count(60)
-    expect(page.locator(".tile a").nth(48)).to_be_focused()
+    expect(page.locator(".tile")).to_have_count(14)
+    expect(page.locator(".tile a").nth(12)).to_be_focused()
     expect(page.get_by_role("button", name="Show more")).to_be_hidden()
     page.reload()
-    expect(page.locator(".tile")).to_have_count(48)
-    page.mouse.move(600, 500)
+    expect(page.locator(".tile")).to_have_count(12)
+    page.mouse.move(200, 200)
     page.mouse.wheel(0, 20_000)
-    expect(page.locator(".tile")).to_have_count(60)
+    expect(page.locator(".tile")).to_have_count(14)
 
 
 def test_pictures_are_deleted_after_one_question(page: Page, server: LiveServer, words: str) -> None:

@@ -1,18 +1,27 @@
 """The server view over time: answers that overtake each other, tabs that nobody sees, and tasks of low priority."""
 
 import json
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
+from tests.browser.conftest import Console, open_page
 from tests.live import LiveServer
 
 pytestmark = pytest.mark.browser
 PAGE = 25
 HIDDEN = "Object.defineProperty(document, 'hidden', { get: () => window.seenByNobody === true })"
 TURN = "hidden => { window.seenByNobody = hidden; document.dispatchEvent(new Event('visibilitychange')); }"
+
+
+@pytest.fixture
+def page(browser: Browser, console: Console) -> Iterator[Page]:
+    """A page with a browser of its own, whose clock a test may set."""
+    with browser.new_context(locale="en-US", viewport={"width": 1280, "height": 900}) as context:
+        yield open_page(context, console)
 
 
 def logged(number: int, **members: Any) -> dict[str, Any]:

@@ -65,7 +65,7 @@ def test_a_restart_of_the_server_in_the_middle(page: Page, console: Console, tmp
         port = server.url.rpartition(":")[2]
         page.goto(f"{server.url}/#/make")
         expect(page.get_by_label("Model", exact=True)).not_to_have_value("")
-        fill_small(page, steps=50)
+        fill_small(page, steps=24)
         page.get_by_label("Width").fill("512")
         page.get_by_label("Height").fill("512")
         card = run(page)
