@@ -35,9 +35,9 @@ LOG = "timed-log.jsonl"  # the losses over time, one line for each save
 SNAPSHOTS = "snapshots"  # a checkpoint for each fifth of the time, to draw curves of scores
 CURVE = "curve.json"  # their scores
 _AVERAGED = 500  # steps of the tail
-# Steps after the start: the optimisers know no gradients yet. The layout head is new too, so it learns alone: its first
-# loss would undo what the blocks have learnt.
-_WARM_UP = 100
+_WARM_UP = 100  # steps, after the start: the optimisers know no gradients yet
+# Steps in which the new layout head learns alone. After 100 its loss was 6, and undid what the blocks had learnt.
+_HEAD_ALONE = 500
 _MUON_RATE, _ADAM_RATE = 0.012, 1.5e-3
 _MEMORY = 0.7  # share of the free memory that a batch may fill
 _PROBE = DraftOrder(0, "edit", (16, 16), 8)  # the batch that memory is measured by
@@ -146,7 +146,7 @@ class TimedRun:
     def _backward(self, draft: Draft) -> torch.Tensor:
         batch = self._encoder.encode(draft)  # in full precision: it is what is learnt
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._device.type == "cuda"):
-            flow, layout = batch_losses(self.model, batch, head_alone=self.step < _WARM_UP)
+            flow, layout = batch_losses(self.model, batch, head_alone=self.step < _HEAD_ALONE)
         (flow + LAYOUT_WEIGHT * layout).backward()
         return torch.stack((flow.detach(), layout.detach()))
 
