@@ -25,7 +25,7 @@ from accel.weights.quantized.quantize import QuantizedPrecision, quantize
 from benchmarks.command import Command
 from benchmarks.peak_memory import peak_mib
 from benchmarks.random_models import SEED, TRUE_CFG_SCALE, ModelSize, RandomModels
-from pipelines.catalog.catalog import load_catalog
+from pipelines.catalog.models_file import load_catalog
 from pipelines.controlnet.residuals import Control
 from pipelines.lora.apply import NO_LORAS, LoraSet, select_loras
 from pipelines.models.checkpoint import LoadedModel

@@ -32,7 +32,8 @@ from benchmarks.command import Command
 from benchmarks.peak_memory import peak_mib
 from benchmarks.random_models import NEGATIVE_TOKENS, PROMPT_TOKENS, SEED, TRUE_CFG_SCALE, ModelSize, RandomModels
 from benchmarks.scenarios import Scenario, load_scenarios
-from pipelines.catalog.catalog import ModelEntry, load_catalog
+from pipelines.catalog.catalog import ModelEntry
+from pipelines.catalog.models_file import load_catalog
 from pipelines.conditioning import encode_picture, encode_references
 from pipelines.controlnet.residuals import Control
 from pipelines.editing.canvas import Canvas

@@ -18,7 +18,8 @@ import uvicorn
 from uvicorn.config import LOGGING_CONFIG
 
 from accel.cache.profile import ProfileError
-from pipelines.catalog.catalog import Catalog, CatalogError
+from pipelines.catalog.catalog import Catalog
+from pipelines.catalog.models_file import CatalogError
 from pipelines.models.planning.cards import CPU
 from server.api.access.auth import ApiKeys
 from server.api.bodies.body import STRANGER_LIMIT

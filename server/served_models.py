@@ -3,7 +3,8 @@
 import functools
 from dataclasses import replace
 
-from pipelines.catalog.catalog import BUILT_IN, Catalog, CatalogError, load_catalog
+from pipelines.catalog.catalog import BUILT_IN, Catalog
+from pipelines.catalog.models_file import CatalogError, load_catalog
 from pipelines.catalog.sources import missing_sources
 from pipelines.models.planning.entries import PlanOptions
 from pipelines.models.weights_check import check_weights

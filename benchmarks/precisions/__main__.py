@@ -25,7 +25,8 @@ from benchmarks.precisions.report import PAGE, RESULTS, with_tables
 from benchmarks.records import append_line, installed_version
 from benchmarks.step_caches.prompts import default_prompts
 from benchmarks.step_caches.similarity import compare
-from pipelines.catalog.catalog import ModelEntry, load_catalog
+from pipelines.catalog.catalog import ModelEntry
+from pipelines.catalog.models_file import load_catalog
 from pipelines.generate import generate
 from pipelines.models.checkpoint import LoadedModel
 from pipelines.models.loading.loader import in_a_block

@@ -19,7 +19,8 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
-from pipelines.catalog.catalog import EMBEDDED, EMBEDDED_FOLDER, ModelEntry, load_catalog
+from pipelines.catalog.catalog import EMBEDDED, EMBEDDED_FOLDER, ModelEntry
+from pipelines.catalog.models_file import load_catalog
 from pipelines.models.checkpoint import LoadedModel
 from pipelines.models.devices import default_dtype
 from pipelines.models.loading.loader import load

@@ -66,7 +66,7 @@ def calibrate_teacache(
     from ownware.calibration import find_gaps, fit_profile, load_prompts, record_traces
     from ownware.local_models import LocalModels
     from ownware.options import OptionError
-    from pipelines.catalog.catalog import CatalogError
+    from pipelines.catalog.models_file import CatalogError
     from pipelines.catalog.profiles import profile_file
 
     try:

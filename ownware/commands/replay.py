@@ -40,7 +40,7 @@ def replay_receipt(source: str, out: Path | None, pictures: list[Path], settings
     from ownware.local_models import LocalModels
     from ownware.options import OptionError
     from ownware.receipt_files import ReplayError, locate_files, read_source
-    from pipelines.catalog.catalog import CatalogError
+    from pipelines.catalog.models_file import CatalogError
     from pipelines.errors import RenderError
     from pipelines.receipt import ReceiptError
     from server.media.encode import Encoding

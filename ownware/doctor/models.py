@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from accel.cache.profile import ProfileError
 from ownware.doctor.finding import Finding, State
 from ownware.models.check import check_row
-from pipelines.catalog.catalog import Catalog, CatalogError
+from pipelines.catalog.catalog import Catalog
+from pipelines.catalog.models_file import CatalogError
 from pipelines.catalog.profiles import Profiles
 from server.machine.capacity import plan_capacity
 from server.machine.devices import DeviceError, TorchBuild, find_cards, find_devices

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from pipelines.catalog.catalog import CatalogError, load_catalog
+from pipelines.catalog.models_file import CatalogError, load_catalog
 from pipelines.models.weights_check import check_weights
 
 Value = str | int | float | tuple[str, ...]

@@ -4,8 +4,9 @@ import difflib
 from pathlib import Path
 
 from ownware.server_options import read_settings
-from pipelines.catalog.catalog import BUILT_IN, Catalog, load_catalog
+from pipelines.catalog.catalog import BUILT_IN, Catalog
 from pipelines.catalog.hub.cache import is_repository, split_file
+from pipelines.catalog.models_file import load_catalog
 from pipelines.catalog.sources import Row, Source, rows, sources
 
 

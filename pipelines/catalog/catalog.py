@@ -1,25 +1,23 @@
 """The catalogue: the AIR identifiers that are served, their weights and their defaults.
 
-Reads `models.toml` and nothing else. The API process validates model names with it; the worker loads the weights that
-it names. Knows no weights format, and imports no torch.
+`models_file` reads it. The API process validates model names with it; the worker loads the weights that it names. Knows
+no weights format, and imports no torch.
 """
 
-import difflib
 import json
 import re
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field
 
 from pipelines.catalog.component_files import COMPONENTS, ComponentFiles
 from pipelines.catalog.own_lora import OwnLora, made_for
-from pipelines.catalog.schedules import UNCHANGED, LoraSchedule, ScheduleConflict, SigmaSchedule, file_schedule
-from pipelines.catalog.vocabulary import Vocabulary, VocabularyError, load_vocabulary
+from pipelines.catalog.schedules import UNCHANGED, LoraSchedule, SigmaSchedule
+from pipelines.catalog.vocabulary import Vocabulary, load_vocabulary
 from pipelines.limits import MAX_ADAPTER_WEIGHT, MAX_STEPS, MAX_TRUE_CFG_SCALE
 from pipelines.request import LoraUse, Sampler
 
@@ -39,16 +37,12 @@ VOCABULARY, TRAINING = Path("vocabulary.toml"), Path("training.json")
 # Qwen-Image and Qwen-Image-Edit share one transformer class and its sizes, so a LoRA of one fits the other.
 LORA_ARCHITECTURES: tuple[str, ...] = get_args(Architecture)
 # The keys of a model that name files of its own.
-_OWN_FILES = (*COMPONENTS, "text_encoder_mmproj")
+OWN_FILES = (*COMPONENTS, "text_encoder_mmproj")
 _FIRST_AREA = 128 * 128  # pixels of the training images of embedded weights that do not say
 
 # The fewest and the most reference images of each mode. Qwen-Image-Edit-2509 was trained with up to three.
 REFERENCES: dict[Mode, tuple[int, int]] = {"text_to_image": (0, 0), "edit": (1, 1), "edit_plus": (1, 3)}
-_IN_CONTEXT_LORA = re.compile(r"in-context-control|union_diffsynth_lora", re.IGNORECASE)
-
-
-class CatalogError(ValueError):
-    """The models file cannot be used; the message names the file, the row and the key."""
+IN_CONTEXT_LORA = re.compile(r"in-context-control|union_diffsynth_lora", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,14 +172,14 @@ class Catalog:
     def with_embedded_weights(self) -> "Catalog":
         """This catalogue with the embedded checkpoint for every identifier, and with its LoRA and ControlNet."""
         embedded: dict[str, Any] = {"weights": EMBEDDED, "profile": None, "schedule": UNCHANGED, "loras": ()}
-        embedded |= dict.fromkeys(_OWN_FILES)
+        embedded |= dict.fromkeys(OWN_FILES)
         entries = tuple(replace(entry, **embedded) for entry in self.entries)
-        return _with_embedded_abilities(replace(self, entries=entries))
+        return with_embedded_abilities(replace(self, entries=entries))
 
 
 def reference_limits(entry: ModelEntry, loras: Iterable[Adapter]) -> tuple[int, int]:
     """The fewest and the most reference images of a model with these LoRAs."""
-    own = any(_IN_CONTEXT_LORA.search(lora.weights) for lora in entry.loras)
+    own = any(IN_CONTEXT_LORA.search(lora.weights) for lora in entry.loras)
     if entry.mode == "text_to_image" and (own or any(lora.in_context for lora in loras)):
         return 1, 1
     return REFERENCES[entry.mode]
@@ -200,6 +194,7 @@ def choose_by_references(entries: Sequence[ModelEntry], references: int) -> Mode
     return entries[0]
 
 
+Row = TypeVar("Row", ModelEntry, Adapter)
 # Distilled, as those of lightx2v are: training/trainers/lightning.py.
 FOUR_STEPS = LoraSchedule(shift=3.0, terminal=0.0, steps=4, true_cfg_scale=1.0)
 _EMBEDDED_LORAS = tuple(
@@ -218,145 +213,8 @@ _EMBEDDED_LORAS = tuple(
 )
 _EMBEDDED_CONTROLNETS = (Adapter("ownware:2@1", "Edges", str(EMBEDDED_FOLDER / EDGES), slugs=("edges",)),)
 
-_MODELS = TypeAdapter(Annotated[tuple[ModelEntry, ...], Field(min_length=1)])
-_ADAPTERS = TypeAdapter(tuple[Adapter, ...])
-_TABLES = ("models", "loras", "controlnets")
-Row = TypeVar("Row", ModelEntry, Adapter)
-# The keys of a model that take one of a few names.
-_CHOICES: dict[object, tuple[str, ...]] = {"mode": get_args(Mode), "architecture": LORA_ARCHITECTURES}
 
-
-def load_catalog(path: Path = BUILT_IN) -> Catalog:
-    """Read a models file.
-
-    Raises `CatalogError` when it is missing, is not TOML, a row lacks a key or has an unknown one, or an
-    identifier is used twice.
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-        document = tomllib.loads(text)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise CatalogError(f"{path}: {error}") from error
-    for name in document.keys() - set(_TABLES):
-        raise CatalogError(f"{path}: {name}{_line(text, name)}: there is no such table{_nearest(name, _TABLES)}")
-    models = _rows(path, text, document, "models", _MODELS)
-    loras, controlnets = (_rows(path, text, document, kind, _ADAPTERS) for kind in ("loras", "controlnets"))
-    if with_schedule := [row.air for row in controlnets if row.schedule is not None]:
-        raise CatalogError(f"{path}: controlnets: {with_schedule[0]}: a ControlNet has no schedule")
-    if in_context := [row.air for row in controlnets if row.in_context]:
-        raise CatalogError(f"{path}: controlnets: {in_context[0]}: in_context is a key of LoRAs")
-    for row in (*loras, *controlnets):
-        if near := _misspelt(row.architecture):
-            raise CatalogError(f"{path}: {row.air}: architecture: '{row.architecture}'; the nearest is '{near}'")
-    if alone := [row.air for row in models if row.text_encoder_mmproj is not None and row.text_encoder is None]:
-        raise CatalogError(f"{path}: models: {alone[0]}: text_encoder_mmproj: name the GGUF as text_encoder too")
-    for row in models:
-        try:
-            _ = row.known_words
-        except VocabularyError as error:
-            raise CatalogError(f"{path}: models: {row.air}: vocabulary: {error}") from error
-    models = tuple(_own_schedule(row, path) for row in models)
-    loras = tuple(_recognize(row) for row in loras)
-    names = [name for row in (*models, *loras, *controlnets) for name in _names(row)]
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
-        raise CatalogError(f"{path}: named more than once: {', '.join(repeated)}")
-    return _with_embedded_abilities(Catalog(models, loras, controlnets))
-
-
-def _rows(
-    path: Path, text: str, document: dict[str, Any], kind: str, rows: TypeAdapter[tuple[Row, ...]]
-) -> tuple[Row, ...]:
-    if isinstance(document.get(kind), dict):
-        raise CatalogError(f"{path}: {kind}{_line(text, kind)}: write [[{kind}]], in double brackets")
-    try:
-        found = rows.validate_python(document.get(kind, ()))
-    except ValidationError as error:
-        raise CatalogError(f"{path}: {_describe(error, text, document, kind)}") from error
-    return tuple(_resolve_path(row, path.parent) for row in found)
-
-
-def _describe(error: ValidationError, text: str, document: dict[str, Any], kind: str) -> str:
-    """The first error with its row and line. A wrong name goes before the right one that is missing for it."""
-    errors = error.errors()
-    unknown = next((each for each in errors if each["type"] == "unexpected_keyword_argument"), None)
-    first = unknown or errors[0]
-    place = list(first["loc"])
-    path = ".".join(str(part) for part in (kind, *place))
-    if not place:
-        return f"{path}: {first['msg']}"
-    row = document[kind][place[0]]
-    air = f" of {row['air']}" if isinstance(row, dict) and "air" in row else ""
-    message = first["msg"]
-    if unknown is not None:
-        row_keys = ModelEntry if kind == "models" else Adapter
-        keys = row_keys if len(place) < 3 else OwnLora if place[1] == "loras" else LoraSchedule
-        message = f"there is no such key{_nearest(str(place[-1]), [field.name for field in fields(keys)])}"
-    elif place[-1] in _CHOICES and first["type"] == "literal_error":
-        message = f"'{first['input']}' is none of them{_nearest(str(first['input']), _CHOICES[place[-1]])}"
-    return f"{path}{air}{_line(text, kind, int(place[0]))}: {message}"
-
-
-def _line(text: str, table: str, number: int = 0) -> str:
-    """The line of a table's header, or nothing where it is written in another way."""
-    headers = list(re.finditer(rf"^[ \t]*\[+[ \t]*{re.escape(table)}[ \t]*\]", text, re.MULTILINE))
-    return f" (line {text.count(chr(10), 0, headers[number].start()) + 1})" if number < len(headers) else ""
-
-
-def _nearest(name: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
-    return f"; the nearest is '{near[0]}'" if near else f"; there are {', '.join(known)}"
-
-
-def _misspelt(architecture: str) -> str | None:
-    """What an architecture was meant to be. One that is far from all may be listed, and is refused in a task."""
-    near = difflib.get_close_matches(architecture, LORA_ARCHITECTURES, n=1)
-    return near[0] if near and architecture not in LORA_ARCHITECTURES else None
-
-
-def _recognize(row: Adapter) -> Adapter:
-    """A LoRA with its schedule, if it is known and the row has none, and with its kind."""
-    in_context = row.in_context or _IN_CONTEXT_LORA.search(row.weights) is not None
-    return replace(row, schedule=row.schedule or file_schedule(row.weights), in_context=in_context)
-
-
-def _own_schedule(row: ModelEntry, path: Path) -> ModelEntry:
-    """A model with the schedule that its own LoRAs were made for, if the row has none."""
-    try:
-        known = row.made_for
-    except ScheduleConflict as error:
-        raise CatalogError(f"{path}: models: {row.air}: loras: {error}") from error
-    return row if row.schedule != UNCHANGED else replace(row, schedule=SigmaSchedule(known.shift, known.terminal))
-
-
-def _resolve_path(row: Row, folder: Path) -> Row:
-    """A row with absolute paths to the files and folders that lie beside the catalogue; other names are the hub's."""
-    row = replace(row, slugs=tuple(slug.lower() for slug in row.slugs), weights=_absolute(row.weights, folder))
-    if not isinstance(row, ModelEntry):
-        return row
-    own = {each: _absolute(name, folder) for each in _OWN_FILES if (name := getattr(row, each)) is not None}
-    if row.vocabulary is not None:
-        own["vocabulary"] = str((folder / Path(row.vocabulary).expanduser()).resolve())
-    loras = tuple(replace(lora, weights=_absolute(lora.weights, folder)) for lora in row.loras)
-    return replace(row, loras=loras, **own)
-
-
-def _absolute(name: str, folder: Path) -> str:
-    """A path that is there, or that can be nothing else, as an absolute one; the name of a hub repository as it is."""
-    path = folder / Path(name).expanduser()
-    if name == EMBEDDED or not (path.exists() or is_path(name)):
-        return name
-    found = path.resolve()
-    return EMBEDDED if found == EMBEDDED_FOLDER.resolve() else str(found)
-
-
-def is_path(name: str) -> bool:
-    """Whether a name is written as a path. A name of the hub has an owner and a repository."""
-    path = Path(name)
-    return path.is_absolute() or name[:1] in (".", "~") or len(path.parts) < 2
-
-
-def _with_embedded_abilities(catalog: Catalog) -> Catalog:
+def with_embedded_abilities(catalog: Catalog) -> Catalog:
     """The catalogue with all that the embedded checkpoint has: its size, its words, its LoRA and its ControlNet.
 
     They belong to the weights, so rows of the built-in and of any other models file have them alike.
@@ -384,11 +242,12 @@ def trained_area(folder: Path) -> int:
 
 def _without_taken(rows: tuple[Adapter, ...], catalog: Catalog) -> Iterator[Adapter]:
     """The rows whose names the models file does not use."""
-    taken = {name for row in (*catalog.entries, *catalog.loras, *catalog.controlnets) for name in _names(row)}
-    return (row for row in rows if taken.isdisjoint(_names(row)))
+    taken = {name for row in (*catalog.entries, *catalog.loras, *catalog.controlnets) for name in names_of(row)}
+    return (row for row in rows if taken.isdisjoint(names_of(row)))
 
 
-def _names(row: ModelEntry | Adapter) -> tuple[str, ...]:
+def names_of(row: ModelEntry | Adapter) -> tuple[str, ...]:
+    """The names of a row that may not be used twice."""
     return (row.air.lower(), *row.slugs)
 
 

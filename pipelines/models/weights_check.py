@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from pipelines.catalog.catalog import EMBEDDED, Catalog, CatalogError, ModelEntry, is_path
+from pipelines.catalog.catalog import EMBEDDED, Catalog, ModelEntry
 from pipelines.catalog.component_files import SINGLE_FILE, Component
 from pipelines.catalog.hub.cache import local_folder
+from pipelines.catalog.models_file import CatalogError, is_path
 from pipelines.models.formats.components.controlnet import check_controlnet
 from pipelines.models.formats.components.text_encoder import NO_VISION, open_text_encoder
 from pipelines.models.formats.components.transformer import open_transformer

@@ -10,8 +10,9 @@ from PIL import Image
 from accel.cache.profile import load_profile
 from accel.calibration.traces import read_traces
 from benchmarks.step_caches.results import read_results
-from pipelines.catalog.catalog import EMBEDDED, EMBEDDED_FOLDER, load_catalog
+from pipelines.catalog.catalog import EMBEDDED, EMBEDDED_FOLDER
 from pipelines.catalog.fingerprint import same_weights
+from pipelines.catalog.models_file import load_catalog
 from pipelines.catalog.profiles import recipe_of
 from pipelines.catalog.weights_fingerprint import fingerprint
 from tests.docs.pages import ROOT, text_of

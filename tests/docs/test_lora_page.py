@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from pipelines.catalog.catalog import BUILT_IN, load_catalog
+from pipelines.catalog.catalog import BUILT_IN
+from pipelines.catalog.models_file import load_catalog
 from pipelines.sampling.sigmas import flow_sigmas, scheduler_config
 from server.api.access.client import Client
 from server.api.runware.schema.tasks import ImageInference

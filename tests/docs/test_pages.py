@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from docs.figures.parameters import PAIRS
-from pipelines.catalog.catalog import BUILT_IN, Adapter, ModelEntry, load_catalog
+from pipelines.catalog.catalog import BUILT_IN, Adapter, ModelEntry
+from pipelines.catalog.models_file import load_catalog
 from server import errors
 from server.api.runware.check.validation import task_model, validate
 from server.api.runware.schema.objects import AcceleratorOptions

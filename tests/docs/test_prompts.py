@@ -11,7 +11,7 @@ import httpx2
 import pytest
 from PIL import Image
 
-from pipelines.catalog.catalog import load_catalog
+from pipelines.catalog.models_file import load_catalog
 from server.api.runware.openapi import EXAMPLES
 from server.process.greeting import example_task
 from tests.docs.pages import PAGES, ROOT, blocks, name_of, text_of

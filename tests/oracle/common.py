@@ -8,7 +8,8 @@ import torch
 from diffusers.models.autoencoders.autoencoder_kl_qwenimage import AutoencoderKLQwenImage
 from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
 
-from pipelines.catalog.catalog import Mode, ModelEntry, load_catalog
+from pipelines.catalog.catalog import Mode, ModelEntry
+from pipelines.catalog.models_file import load_catalog
 from pipelines.latents import grid, noise
 from pipelines.models.checkpoint import Checkpoint
 from pipelines.render.prepare import begin

@@ -12,7 +12,8 @@ from diffusers.pipelines.qwenimage.pipeline_qwenimage_edit import QwenImageEditP
 from diffusers.pipelines.qwenimage.pipeline_qwenimage_edit_plus import QwenImageEditPlusPipeline
 from PIL import Image
 
-from pipelines.catalog.catalog import Mode, load_catalog
+from pipelines.catalog.catalog import Mode
+from pipelines.catalog.models_file import load_catalog
 from pipelines.catalog.templates import TEMPLATES
 from pipelines.conditioning import EncodedReferences, encode_prompt, encode_references
 from pipelines.latents import decode_tokens, grid

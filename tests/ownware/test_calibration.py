@@ -9,7 +9,7 @@ from accel.cache.profile import Measured, Recipe, load_profile
 from accel.calibration.fit import CalibrationError
 from ownware.calibration import CalibrationOptions, compare_with, find_gaps, load_prompts
 from ownware.options import OptionError
-from pipelines.catalog.catalog import load_catalog
+from pipelines.catalog.models_file import load_catalog
 from pipelines.catalog.profiles import recipe_of
 
 PLAIN, EDIT = load_catalog().entries[:2]

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ownware.options import OptionError, default_side, parse_integers, parse_numbers, parse_size
-from pipelines.catalog.catalog import load_catalog
+from pipelines.catalog.models_file import load_catalog
 
 
 @given(st.lists(st.integers(0, 2**63 - 1), min_size=1, unique=True))

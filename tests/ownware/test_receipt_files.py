@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from ownware.receipt_files import ReplayError, locate_files, read_source
-from pipelines.catalog.catalog import load_catalog
 from pipelines.catalog.fingerprint import file_digest
+from pipelines.catalog.models_file import load_catalog
 from pipelines.receipt import Receipt, ReceiptError, WeightsRef, make_receipt
 from pipelines.request import ControlUse, LoraUse, Reference, RenderRequest, Sampler
 from server.media.encode import Encoding, encode

@@ -8,7 +8,8 @@ from accel.cache.profile import ProfileError, Recipe, load_profile, write_profil
 from accel.calibration.traces import Header, Trace, read_traces
 from ownware.options import OptionError
 from ownware.simulation import Simulation, make_simulations
-from pipelines.catalog.catalog import EMBEDDED, load_catalog
+from pipelines.catalog.catalog import EMBEDDED
+from pipelines.catalog.models_file import load_catalog
 from pipelines.catalog.profiles import BORROWED, recipe_of
 
 TRACES = Path(__file__).parents[2] / "docs" / "embedded.traces.jsonl"

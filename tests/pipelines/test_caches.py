@@ -13,7 +13,8 @@ from accel.cache.curves import Polynomial
 from accel.cache.plan import CacheName, CachePlan
 from accel.cache.report import CacheReport
 from accel.cache.strategies.table import STRATEGIES
-from pipelines.catalog.catalog import ModelEntry, load_catalog
+from pipelines.catalog.catalog import ModelEntry
+from pipelines.catalog.models_file import load_catalog
 from pipelines.generate import generate
 from pipelines.models.checkpoint import Checkpoint, LoadedModel
 from pipelines.receipt import make_receipt, read_receipt

@@ -6,7 +6,8 @@ import pytest
 import torch
 from PIL import Image
 
-from pipelines.catalog.catalog import Mode, ModelEntry, load_catalog
+from pipelines.catalog.catalog import Mode, ModelEntry
+from pipelines.catalog.models_file import load_catalog
 from pipelines.catalog.templates import CONTROL_TOKENS, TEMPLATES
 from pipelines.conditioning import MAX_PROMPT_TOKENS, encode_prompt, encode_references
 from pipelines.errors import LoadError, PromptError

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from accel.weights.quantized.quantize import QuantizedPrecision, quantize
-from pipelines.catalog.catalog import load_catalog
+from pipelines.catalog.models_file import load_catalog
 from pipelines.models.checkpoint import Checkpoint, LoadedModel
 from pipelines.models.loading.loader import in_a_block
 from pipelines.render.prepare import prepare

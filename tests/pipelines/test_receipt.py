@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.catalog.catalog import load_catalog
+from pipelines.catalog.models_file import load_catalog
 from pipelines.catalog.own_lora import OwnLora
 from pipelines.catalog.weights_fingerprint import fingerprint
 from pipelines.editing.drift.found_drift import FoundDrift

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.catalog.catalog import load_catalog
+from pipelines.catalog.models_file import load_catalog
 from pipelines.catalog.profiles import CalibrationKey
 from pipelines.catalog.schedules import LoraSchedule, ScheduleConflict, SigmaSchedule
 from pipelines.request import ControlUse, Outpaint, Reference, RenderRequest, Sampler

@@ -6,7 +6,8 @@ from diffusers.pipelines.qwenimage.pipeline_qwenimage_edit import calculate_dime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.catalog.catalog import Mode, load_catalog
+from pipelines.catalog.catalog import Mode
+from pipelines.catalog.models_file import load_catalog
 from pipelines.limits import MAX_SIDE, MIN_SIDE, SIDE_MULTIPLE, is_side
 from pipelines.sizes import (
     edit_size,

@@ -14,7 +14,8 @@ from accel.cache.plan import CachePlan
 from accel.cache.strategies.table import STRATEGIES
 from accel.weights.placement import HostShare, place_transformer
 from benchmarks.step_caches.host_syncs import HostSyncCounter
-from pipelines.catalog.catalog import EMBEDDED_FOLDER, ModelEntry, load_catalog
+from pipelines.catalog.catalog import EMBEDDED_FOLDER, ModelEntry
+from pipelines.catalog.models_file import load_catalog
 from pipelines.models.checkpoint import LoadedModel
 from pipelines.models.loading.loader import load
 from pipelines.models.plan import ComponentPlan, Precision, WeightsPlan, resident_plan

@@ -12,7 +12,8 @@ import pytest
 from fastapi.utils import create_model_field
 from starlette.testclient import TestClient
 
-from pipelines.catalog.catalog import Catalog, load_catalog
+from pipelines.catalog.catalog import Catalog
+from pipelines.catalog.models_file import load_catalog
 from server.api.page.static_files import load_static_files
 from server.app import SURFACES, TABLES, create_app
 from server.database import Database

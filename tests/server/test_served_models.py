@@ -3,7 +3,8 @@ from typing import Any
 
 import pytest
 
-from pipelines.catalog.catalog import BUILT_IN, CatalogError, load_catalog
+from pipelines.catalog.catalog import BUILT_IN
+from pipelines.catalog.models_file import CatalogError, load_catalog
 from pipelines.catalog.sources import sources
 from pipelines.models.planning.cards import GIB, find_card
 from server import served_models

@@ -2,7 +2,7 @@ import tomllib
 
 import torch
 
-from pipelines.catalog.catalog import load_catalog
+from pipelines.catalog.models_file import load_catalog
 from pipelines.models.checkpoint import Checkpoint
 from pipelines.previews.latent_rgb import LatentRgb, latent_rgb
 from training.latent_rgb import fit, samples, table

@@ -18,7 +18,8 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from pipelines.catalog.catalog import Mode, ModelEntry, load_catalog
+from pipelines.catalog.catalog import Mode, ModelEntry
+from pipelines.catalog.models_file import load_catalog
 from pipelines.generate import generate
 from pipelines.models.checkpoint import Checkpoint, LoadedModel
 from pipelines.request import ControlUse, LoraUse, Reference, RenderRequest, Sampler

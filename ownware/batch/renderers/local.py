@@ -15,8 +15,9 @@ from ownware.batch.renderers.base import OnStep, Rendered
 from ownware.batch.renderers.defaults import complete_task
 from ownware.local_models import LocalModels
 from ownware.options import OptionError, default_side
-from pipelines.catalog.catalog import Catalog, CatalogError
+from pipelines.catalog.catalog import Catalog
 from pipelines.catalog.fingerprint import file_digest
+from pipelines.catalog.models_file import CatalogError
 from pipelines.catalog.profiles import Profiles
 from pipelines.errors import RenderError, UnsafeContent, first_line
 from pipelines.request import RenderRequest

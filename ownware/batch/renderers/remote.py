@@ -19,7 +19,7 @@ from ownware.batch.item import BatchError, Interrupted, ItemError, WireTask
 from ownware.batch.renderers.base import OnStep, Rendered
 from ownware.batch.renderers.defaults import complete_task
 from ownware.batch.tasks.pictures import map_pictures
-from pipelines.catalog.catalog import load_catalog
+from pipelines.catalog.models_file import load_catalog
 from pipelines.limits import PROPOSED_SIDE
 from pipelines.receipt import ReceiptError, read_receipt
 from server.api.runware.check.normalize import normalize

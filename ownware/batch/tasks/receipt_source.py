@@ -7,7 +7,8 @@ from ownware.batch.item import BatchError, WireTask
 from ownware.batch.manifest import Manifest
 from ownware.batch.tasks.receipt_task import task_of_receipt
 from ownware.receipt_files import ReplayError, locate_images, read_source
-from pipelines.catalog.catalog import BUILT_IN, CatalogError, load_catalog
+from pipelines.catalog.catalog import BUILT_IN
+from pipelines.catalog.models_file import CatalogError, load_catalog
 from pipelines.receipt import ReceiptError
 from server.settings import Settings
 

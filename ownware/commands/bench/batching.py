@@ -26,7 +26,7 @@ def batching(
     from ownware.local_models import LocalModels
     from ownware.options import OptionError, parse_integers, parse_size
     from pipelines.batching import MOST_IMAGES, BatchGains, merge_gains, read_gains, write_gains
-    from pipelines.catalog.catalog import CatalogError
+    from pipelines.catalog.models_file import CatalogError
     from pipelines.errors import RenderError
 
     path = settings.batching_file

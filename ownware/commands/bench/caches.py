@@ -36,7 +36,7 @@ def caches(
     from benchmarks.step_caches.variants import SettingsError
     from ownware.cache_benchmark import BenchError, BenchmarkOptions, check_packages, plan_benchmark, run_benchmark
     from ownware.options import OptionError
-    from pipelines.catalog.catalog import CatalogError
+    from pipelines.catalog.models_file import CatalogError
     from pipelines.errors import RenderError
 
     options = BenchmarkOptions(model, prompts, settings, steps, seeds, size)

@@ -31,7 +31,7 @@ def add(
     """Add a model, a LoRA or a ControlNet to your models file; comments and rows in it stay as they are."""
     from ownware.models.add import add_row, path_in_row
     from ownware.models.rows import models_file
-    from pipelines.catalog.catalog import CatalogError
+    from pipelines.catalog.models_file import CatalogError
 
     file = models_file(models)
     if file is None:

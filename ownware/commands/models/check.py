@@ -27,7 +27,8 @@ def check(
     """
     from ownware.models.check import check_row
     from ownware.models.rows import UnknownModel, require_row
-    from pipelines.catalog.catalog import BUILT_IN, CatalogError, ModelEntry, load_catalog
+    from pipelines.catalog.catalog import BUILT_IN, ModelEntry
+    from pipelines.catalog.models_file import CatalogError, load_catalog
     from pipelines.catalog.sources import rows
 
     settings = read_settings([] if models is None else ["--models", str(models)])

@@ -20,7 +20,7 @@ def list_models(
     from rich.filesize import decimal
 
     from ownware.models.rows import read_catalog
-    from pipelines.catalog.catalog import CatalogError
+    from pipelines.catalog.models_file import CatalogError
 
     try:
         catalog = read_catalog(models)

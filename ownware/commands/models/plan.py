@@ -36,7 +36,8 @@ def plan(
     Takes the options of `serve` too: --vram, --precision, --encoder-precision, --exact-factor and --models.
     """
     from ownware.options import OptionError, parse_size
-    from pipelines.catalog.catalog import BUILT_IN, CatalogError, load_catalog
+    from pipelines.catalog.catalog import BUILT_IN
+    from pipelines.catalog.models_file import CatalogError, load_catalog
     from pipelines.models.planning.cards import GIB, Host
     from pipelines.models.planning.entries import plan_entry, usual_workload
     from pipelines.models.planning.host_memory import free_host_memory

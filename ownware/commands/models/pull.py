@@ -25,8 +25,8 @@ def pull(
     """
     from ownware.models.pull import pull_source
     from ownware.models.rows import UnknownModel, find_sources, read_catalog
-    from pipelines.catalog.catalog import CatalogError
     from pipelines.catalog.hub.errors import HubError
+    from pipelines.catalog.models_file import CatalogError
     from server.options.log_options import LogOptions
     from server.process.logs import configure_logs
 

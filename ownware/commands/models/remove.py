@@ -22,7 +22,7 @@ def remove(
 
     from ownware.models.remove import carry_out, plan_removal
     from ownware.models.rows import UnknownModel, read_catalog
-    from pipelines.catalog.catalog import CatalogError
+    from pipelines.catalog.models_file import CatalogError
 
     try:
         removals = plan_removal(read_catalog(models), names)

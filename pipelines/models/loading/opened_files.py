@@ -12,11 +12,11 @@ from typing import Any, cast
 
 from safetensors import SafetensorError
 
-from pipelines.catalog.catalog import is_path
 from pipelines.catalog.component_files import SINGLE_FILE, Component, ComponentFiles
 from pipelines.catalog.hub.cache import is_repository
 from pipelines.catalog.hub.download import fetch_file, fetch_folder
 from pipelines.catalog.hub.errors import HubError
+from pipelines.catalog.models_file import is_path
 from pipelines.errors import LoadError, first_line
 from pipelines.models.formats.components.text_encoder import TextEncoderFile, open_text_encoder
 from pipelines.models.formats.components.transformer import TransformerFile, open_transformer

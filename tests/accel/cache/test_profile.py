@@ -17,7 +17,7 @@ from accel.cache.profile import (
     read_profile,
     write_profile,
 )
-from pipelines.catalog.catalog import load_catalog
+from pipelines.catalog.models_file import load_catalog
 from pipelines.catalog.profiles import recipe_of
 
 RECIPE = Recipe("a" * 64, "b" * 64)

@@ -8,7 +8,7 @@ from accel.cache.plan import CachePlan
 from accel.cache.report import Decision
 from accel.calibration.recorder import Recorder
 from accel.calibration.traces import Trace
-from pipelines.catalog.catalog import load_catalog
+from pipelines.catalog.models_file import load_catalog
 from pipelines.models.checkpoint import Checkpoint, LoadedModel
 from pipelines.render.prepare import prepare
 from pipelines.render.state import RenderState

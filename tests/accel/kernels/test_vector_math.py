@@ -8,7 +8,8 @@ from PIL import Image
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from accel.kernels.vector_math import FUNCTIONS
-from pipelines.catalog.catalog import Mode, load_catalog
+from pipelines.catalog.catalog import Mode
+from pipelines.catalog.models_file import load_catalog
 from pipelines.generate import generate
 from pipelines.models.checkpoint import LoadedModel
 from pipelines.models.loading.loader import load

@@ -7,7 +7,7 @@ from accel.cache.plan import CachePlan
 from benchmarks.step_caches.host_syncs import HostSyncCounter
 from benchmarks.step_caches.measure import Measurer
 from benchmarks.step_caches.prompts import Prompt
-from pipelines.catalog.catalog import load_catalog
+from pipelines.catalog.models_file import load_catalog
 from pipelines.models.checkpoint import Checkpoint
 from tests.control import deeper
 

@@ -1,5 +1,6 @@
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from PIL import Image
@@ -8,10 +9,13 @@ from accel.cache.plan import CachePlan
 from benchmarks.step_caches.measure import Measurer
 from benchmarks.step_caches.prompts import Prompt
 from benchmarks.step_caches.variants import Variant
-from pipelines.catalog.catalog import ModelEntry, load_catalog
+from pipelines.catalog.models_file import load_catalog
 from pipelines.models.checkpoint import Checkpoint
 from pipelines.request import Reference
 from tests.fakes import picture
+
+if TYPE_CHECKING:
+    from pipelines.catalog.catalog import ModelEntry
 
 STEPS = 10
 EAGER = Variant("cache", "eager", "fbCache", STEPS, CachePlan("fbcache", 1e9, 1, STEPS - 1, 2), {})

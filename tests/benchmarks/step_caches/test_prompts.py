@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.step_caches.prompts import Prompt, PromptsError, default_prompts, load_prompts
-from pipelines.catalog.catalog import load_catalog
+from pipelines.catalog.models_file import load_catalog
 from tests.fakes import picture
 from training.data.texts import WORDS
 

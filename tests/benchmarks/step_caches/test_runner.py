@@ -16,7 +16,7 @@ from benchmarks.step_caches.reports.summary import group_measurements
 from benchmarks.step_caches.results import PSNR_OF_EQUALS, ResultsFile, read_results
 from benchmarks.step_caches.runner import Sample, image_path, make_samples, run
 from benchmarks.step_caches.variants import Variant, make_variants
-from pipelines.catalog.catalog import load_catalog
+from pipelines.catalog.models_file import load_catalog
 from pipelines.models.checkpoint import Checkpoint
 from tests.control import deeper
 

@@ -6,7 +6,7 @@ import pytest
 
 from accel.cache.plan import CacheName, CachePlan
 from benchmarks.step_caches.variants import DEFAULT, SettingsError, load_settings, make_variants
-from pipelines.catalog.catalog import load_catalog
+from pipelines.catalog.models_file import load_catalog
 from server.api.runware.schema.objects import AcceleratorOptions
 from server.api.runware.translate.caches import CACHES, cache_plan
 

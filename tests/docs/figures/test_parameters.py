@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from docs.figures.parameters import COLUMNS, FRAME, LABEL, PAIRS, THUMB, Pair, contact_sheet, render, weights_of
-from pipelines.catalog.catalog import load_catalog
+from pipelines.catalog.models_file import load_catalog
 from pipelines.receipt import WeightsRef, make_receipt
 from pipelines.request import RenderRequest
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from docs.figures.schedulers import FRAME, LABEL, Subject, contact_sheet, describe
-from pipelines.catalog.catalog import load_catalog
+from pipelines.catalog.models_file import load_catalog
 from pipelines.models.checkpoint import Checkpoint, LoadedModel
 from server.api.runware.schema.schedulers import SAMPLERS
 

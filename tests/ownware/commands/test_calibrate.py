@@ -11,7 +11,8 @@ from accel.cache.profile import FOLDER, Measured, read_profile
 from accel.calibration.traces import read_traces
 from ownware import calibration
 from ownware.cli import app
-from pipelines.catalog.catalog import EMBEDDED_FOLDER, load_catalog
+from pipelines.catalog.catalog import EMBEDDED_FOLDER
+from pipelines.catalog.models_file import load_catalog
 from pipelines.catalog.profiles import CalibrationKey, Profiles, recipe_of
 
 MODEL = ["--model", "runware:108@1", "--weights", "embedded", "--devices", "cpu"]

@@ -10,7 +10,7 @@ import pytest
 
 from ownware.commands.replay import DIFFERENT, SAME, replay_receipt
 from ownware.console import IMPOSSIBLE
-from pipelines.catalog.catalog import load_catalog
+from pipelines.catalog.models_file import load_catalog
 from pipelines.receipt import make_receipt
 from pipelines.request import LoraUse, RenderRequest, Sampler
 from server.settings import Settings

@@ -11,7 +11,8 @@ from PIL import Image
 import ownware
 from ownware.commands.replay import SAME, replay_receipt
 from ownware.images import api
-from pipelines.catalog.catalog import EMBEDDED_FOLDER, OUTLINES, CatalogError
+from pipelines.catalog.catalog import EMBEDDED_FOLDER, OUTLINES
+from pipelines.catalog.models_file import CatalogError
 from pipelines.errors import LoadError, ResultError
 from server.settings import Settings
 from tests.docs.pages import ROOT, blocks

@@ -12,7 +12,8 @@ from ownware.images.options import Control, ImageOptions
 from ownware.images.request_builder import build_request
 from ownware.local_models import LocalModels
 from ownware.options import OptionError
-from pipelines.catalog.catalog import Adapter, load_catalog
+from pipelines.catalog.catalog import Adapter
+from pipelines.catalog.models_file import load_catalog
 from pipelines.catalog.schedules import LoraSchedule
 from pipelines.request import LoraUse, Outpaint, RenderRequest, Sampler
 from server.settings import Settings

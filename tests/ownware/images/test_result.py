@@ -7,7 +7,7 @@ from PIL import Image
 from ownware.images.result import ImageResult
 from ownware.options import OptionError
 from ownware.receipt_files import read_source
-from pipelines.catalog.catalog import load_catalog
+from pipelines.catalog.models_file import load_catalog
 from pipelines.receipt import make_receipt
 from pipelines.request import RenderRequest, Sampler
 from server.media.encode import Encoding, encode

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from ownware.models.add import add_row, path_in_row
-from pipelines.catalog.catalog import CatalogError, load_catalog
+from pipelines.catalog.models_file import CatalogError, load_catalog
 
 ROW = {
     "air": "my:1@1",

@@ -7,7 +7,8 @@ import pytest
 from huggingface_hub import constants
 
 from ownware.models.check import check_row
-from pipelines.catalog.catalog import EMBEDDED_FOLDER, Adapter, Catalog, load_catalog
+from pipelines.catalog.catalog import EMBEDDED_FOLDER, Adapter, Catalog
+from pipelines.catalog.models_file import load_catalog
 from pipelines.catalog.own_lora import OwnLora
 
 TEXT, EDIT = load_catalog().entries[:2]

@@ -5,9 +5,10 @@ import pytest
 
 from ownware.models.remove import carry_out, plan_removal
 from ownware.models.rows import UnknownModel
-from pipelines.catalog.catalog import Adapter, Catalog, load_catalog
+from pipelines.catalog.catalog import Adapter, Catalog
 from pipelines.catalog.hub.cache import local_file, local_folder, repository_folder
 from pipelines.catalog.hub.download import fetch_file, fetch_folder
+from pipelines.catalog.models_file import load_catalog
 from tests.hub import FakeHub
 from tests.pipelines.catalog.hub.conftest import hub
 from tests.pipelines.catalog.hub.sample import NAME

@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 
 from ownware.models.rows import UnknownModel, find_row, find_sources, models_file, read_catalog, require_row
-from pipelines.catalog.catalog import BUILT_IN, load_catalog
+from pipelines.catalog.catalog import BUILT_IN
+from pipelines.catalog.models_file import load_catalog
 from pipelines.catalog.sources import Source
 
 CATALOG = load_catalog()

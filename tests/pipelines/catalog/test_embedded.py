@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from diffusers.pipelines.qwenimage.pipeline_qwenimage import QwenImagePipeline
 
-from pipelines.catalog.catalog import EMBEDDED_FOLDER, Adapter, load_catalog
+from pipelines.catalog.catalog import EMBEDDED_FOLDER, Adapter
+from pipelines.catalog.models_file import load_catalog
 from pipelines.generate import generate
 from pipelines.latents import grid, noise
 from pipelines.models.checkpoint import Checkpoint, LoadedModel

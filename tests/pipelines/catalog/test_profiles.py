@@ -9,7 +9,8 @@ from structlog.testing import capture_logs
 
 from accel.cache.curves import Table
 from accel.cache.profile import FORMAT, Fit, Profile, ProfileError, load_profile, write_profile
-from pipelines.catalog.catalog import BUILT_IN, EMBEDDED, EMBEDDED_FOLDER, Catalog, load_catalog
+from pipelines.catalog.catalog import BUILT_IN, EMBEDDED, EMBEDDED_FOLDER, Catalog
+from pipelines.catalog.models_file import load_catalog
 from pipelines.catalog.own_lora import OwnLora
 from pipelines.catalog.profiles import CalibrationKey, Profiles, profile_file, recipe_of
 

@@ -4,8 +4,9 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 
-from pipelines.catalog.catalog import EMBEDDED_FOLDER, Adapter, Catalog, load_catalog
+from pipelines.catalog.catalog import EMBEDDED_FOLDER, Adapter, Catalog
 from pipelines.catalog.hub.cache import repository_folder
+from pipelines.catalog.models_file import load_catalog
 from pipelines.catalog.own_lora import OwnLora
 from pipelines.catalog.sources import Source, disk_bytes, missing_sources, rows, sources
 

@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.catalog.catalog import BUILT_IN, EMBEDDED_FOLDER, CatalogError, load_catalog
+from pipelines.catalog.catalog import BUILT_IN, EMBEDDED_FOLDER
+from pipelines.catalog.models_file import CatalogError, load_catalog
 from pipelines.catalog.vocabulary import Vocabulary, VocabularyError, load_vocabulary
 
 OWN = load_vocabulary(EMBEDDED_FOLDER / "vocabulary.toml")

@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from PIL import Image
 
-from pipelines.catalog.catalog import Mode, ModelEntry, load_catalog
+from pipelines.catalog.catalog import Mode, ModelEntry
+from pipelines.catalog.models_file import load_catalog
 from pipelines.models.checkpoint import LoadedModel
 from pipelines.render.prepare import prepare
 from pipelines.render.state import RenderState

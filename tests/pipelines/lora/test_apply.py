@@ -12,7 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.catalog.catalog import load_catalog
+from pipelines.catalog.models_file import load_catalog
 from pipelines.errors import LoraError
 from pipelines.lora.apply import NO_LORAS, LoraSet, apply_loras, load_lora, select_loras
 from pipelines.models.checkpoint import Checkpoint, LoadedModel

@@ -8,7 +8,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from pipelines.catalog.catalog import EMBEDDED_FOLDER, load_catalog
+from pipelines.catalog.catalog import EMBEDDED_FOLDER
+from pipelines.catalog.models_file import load_catalog
 from pipelines.errors import LoraError
 from pipelines.lora.keys import check_file
 from pipelines.lora.model_shapes import TransformerShapes, check_fits_one, served_shapes

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.catalog.catalog import BUILT_IN, EMBEDDED, Adapter, Catalog, CatalogError, load_catalog
+from pipelines.catalog.catalog import BUILT_IN, EMBEDDED, Adapter, Catalog
+from pipelines.catalog.models_file import CatalogError, load_catalog
 from pipelines.catalog.own_lora import OwnLora
 from pipelines.models import weights_check
 from pipelines.models.weights_check import check_weights

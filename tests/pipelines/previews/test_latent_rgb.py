@@ -1,6 +1,6 @@
 from dataclasses import replace
 
-from pipelines.catalog.catalog import load_catalog
+from pipelines.catalog.models_file import load_catalog
 from pipelines.previews.latent_rgb import latent_rgb
 
 

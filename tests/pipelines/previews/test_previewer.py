@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from pipelines.catalog.catalog import load_catalog
+from pipelines.catalog.models_file import load_catalog
 from pipelines.generate import generate
 from pipelines.models.checkpoint import Checkpoint, LoadedModel
 from pipelines.previews.latent_rgb import latent_rgb

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from pipelines.catalog.catalog import Mode, ModelEntry, load_catalog
+from pipelines.catalog.catalog import Mode, ModelEntry
+from pipelines.catalog.models_file import load_catalog
 from pipelines.models.checkpoint import Checkpoint, LoadedModel
 from pipelines.render.prepare import prepare
 from pipelines.render.state import RenderState

@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.catalog.catalog import ModelEntry, load_catalog
+from pipelines.catalog.catalog import ModelEntry
+from pipelines.catalog.models_file import load_catalog
 from pipelines.models.planning.cards import CPU, GIB, Card, find_card
 from pipelines.models.planning.entries import PlanOptions
 from pipelines.models.planning.planner import Wishes

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from pipelines.catalog.catalog import Catalog, load_catalog
+from pipelines.catalog.catalog import Catalog
+from pipelines.catalog.models_file import load_catalog
 from server.process.greeting import greeting, local_url
 from server.settings import Settings
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pipelines.catalog.catalog import load_catalog
+from pipelines.catalog.models_file import load_catalog
 from pipelines.request import Sampler
 from server.media.encode import Encoding
 from server.media.store import Media

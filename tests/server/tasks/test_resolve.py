@@ -4,7 +4,7 @@ import pytest
 
 from accel.cache.plan import CachePlan
 from accel.cache.profile import load_profile
-from pipelines.catalog.catalog import load_catalog
+from pipelines.catalog.models_file import load_catalog
 from pipelines.catalog.profiles import Profiles
 from pipelines.request import Outpaint, Reference, RenderRequest
 from server.media.store import Media

@@ -5,7 +5,8 @@ import pytest
 import torch
 from PIL import Image
 
-from pipelines.catalog.catalog import Mode, load_catalog
+from pipelines.catalog.catalog import Mode
+from pipelines.catalog.models_file import load_catalog
 from pipelines.conditioning import EncodedReferences, encode_prompt
 from pipelines.models.checkpoint import Checkpoint, LoadedModel
 from training.data.scenes import Scene, Thing, draw_scene

@@ -5,7 +5,7 @@ import pytest
 
 from ownware.batch.item import ItemError
 from ownware.batch.renderers.defaults import complete_task
-from pipelines.catalog.catalog import load_catalog
+from pipelines.catalog.models_file import load_catalog
 from pipelines.sizes import edit_size
 from tests.ownware.batch.fakes import write_pictures
 

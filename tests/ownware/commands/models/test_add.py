@@ -4,7 +4,7 @@ import pytest
 from typer.testing import CliRunner
 
 from ownware.cli import app
-from pipelines.catalog.catalog import load_catalog
+from pipelines.catalog.models_file import load_catalog
 
 
 def add(*arguments: str) -> tuple[int, str]:

@@ -5,7 +5,8 @@ import pytest
 import torch
 from PIL import Image
 
-from pipelines.catalog.catalog import Mode, ModelEntry, load_catalog
+from pipelines.catalog.catalog import Mode, ModelEntry
+from pipelines.catalog.models_file import load_catalog
 from pipelines.conditioning import encode_prompt, encode_references
 from pipelines.models.checkpoint import Checkpoint, LoadedModel
 from pipelines.models.encoder.waiting_encoder import WaitingEncoder

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipelines.catalog.catalog import EMBEDDED, load_catalog
+from pipelines.catalog.catalog import EMBEDDED
 from pipelines.catalog.component_files import ComponentFiles
+from pipelines.catalog.models_file import load_catalog
 from pipelines.generate import generate
 from pipelines.models.residency.model_cache import ModelCache
 from pipelines.request import RenderRequest, Sampler

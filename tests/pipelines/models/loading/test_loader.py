@@ -8,9 +8,10 @@ import torch
 from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 
-from pipelines.catalog.catalog import EMBEDDED, load_catalog
+from pipelines.catalog.catalog import EMBEDDED
 from pipelines.catalog.component_files import ComponentFiles
 from pipelines.catalog.hub.download import fetch_folder
+from pipelines.catalog.models_file import load_catalog
 from pipelines.errors import LoadError
 from pipelines.generate import generate
 from pipelines.models.checkpoint import Checkpoint, LoadedModel

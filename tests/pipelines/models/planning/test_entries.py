@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.catalog.catalog import EMBEDDED, ModelEntry, load_catalog
+from pipelines.catalog.catalog import EMBEDDED, ModelEntry
+from pipelines.catalog.models_file import load_catalog
 from pipelines.models.planning import entries
 from pipelines.models.planning.cards import CPU, GIB, Card, Host, find_card
 from pipelines.models.planning.entries import (

@@ -11,7 +11,8 @@ from structlog.testing import capture_logs
 from accel.kernels.block_graphs import BlockGraphs
 from accel.kernels.compiled_block import CompiledBlocks, Kernels
 from accel.weights.quantized.quantize import describe_linears
-from pipelines.catalog.catalog import Mode, ModelEntry, load_catalog
+from pipelines.catalog.catalog import Mode, ModelEntry
+from pipelines.catalog.models_file import load_catalog
 from pipelines.conditioning import encode_prompt
 from pipelines.errors import LoadError, SizeError
 from pipelines.generate import generate

@@ -1,6 +1,6 @@
 import pytest
 
-from pipelines.catalog.catalog import load_catalog
+from pipelines.catalog.models_file import load_catalog
 from server.api.openai_images.dialect import NAME, OpenAIDialect, status_of
 from server.errors import (
     ApiError,

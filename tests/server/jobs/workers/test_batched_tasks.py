@@ -11,7 +11,8 @@ import structlog
 import torch
 
 from pipelines.batching import BatchGain, BatchGains, write_gains
-from pipelines.catalog.catalog import Catalog, load_catalog
+from pipelines.catalog.catalog import Catalog
+from pipelines.catalog.models_file import load_catalog
 from pipelines.errors import ResultError
 from pipelines.image_render import ImageRender
 from pipelines.models.residency.options import DEFAULT_OPTIONS

@@ -4,11 +4,11 @@ import gc
 import multiprocessing
 import os
 import signal
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from pipelines.catalog.catalog import Catalog, load_catalog
+from pipelines.catalog.models_file import load_catalog
 from pipelines.errors import LoadError
 from pipelines.models.residency.options import DEFAULT_OPTIONS
 from server.jobs.workers import worker
@@ -16,6 +16,9 @@ from server.jobs.workers.messages import Ready, StartFailed, Stop
 from server.options.log_options import LogOptions
 from server.options.sharing import ALONE, Sharing
 from tests.fakes import FakeWriter
+
+if TYPE_CHECKING:
+    from pipelines.catalog.catalog import Catalog
 
 
 class ClosedConnection:

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.catalog.catalog import load_catalog
+from pipelines.catalog.models_file import load_catalog
 from pipelines.limits import MAX_SEED
 from server.api.runware.check.normalize import PRINTED_MAX_SEED, normalize, plain
 

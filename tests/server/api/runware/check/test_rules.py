@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from pipelines.catalog.catalog import Adapter, Catalog, load_catalog
+from pipelines.catalog.catalog import Adapter, Catalog
+from pipelines.catalog.models_file import load_catalog
 from server.api.runware.check.rules import check
 from server.api.runware.schema.tasks import ImageInference
 from server.app import create_app

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
-from pipelines.catalog.catalog import Adapter, Catalog, load_catalog
+from pipelines.catalog.catalog import Adapter, Catalog
+from pipelines.catalog.models_file import load_catalog
 from pipelines.request import ControlUse
 from server.api.runware.schema.objects import ControlNet
 from server.api.runware.translate.spec import control_window

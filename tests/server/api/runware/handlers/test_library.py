@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from pipelines.catalog.catalog import load_catalog
+from pipelines.catalog.models_file import load_catalog
 from tests.server.conftest import error_of, post
 
 MODELS = len(load_catalog().entries)

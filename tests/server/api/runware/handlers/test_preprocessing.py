@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
-from pipelines.catalog.catalog import Adapter, Catalog, load_catalog
+from pipelines.catalog.catalog import Adapter, Catalog
+from pipelines.catalog.models_file import load_catalog
 from pipelines.controlnet.preprocessors import NEED_A_NETWORK, preprocess
 from server.app import create_app
 from server.settings import Settings

@@ -7,7 +7,7 @@ import pytest
 import torch
 from starlette.testclient import TestClient
 
-from pipelines.catalog.catalog import load_catalog
+from pipelines.catalog.models_file import load_catalog
 from pipelines.latents import step_noise
 from pipelines.models.checkpoint import Checkpoint, LoadedModel
 from pipelines.render.prepare import prepare

@@ -13,7 +13,7 @@ from accel.cache.gate import Gate
 from accel.calibration.predict import predict_decisions
 from accel.calibration.recorder import Recorder
 from accel.calibration.traces import Trace
-from pipelines.catalog.catalog import load_catalog
+from pipelines.catalog.models_file import load_catalog
 from pipelines.latents import grid, noise
 from pipelines.models.checkpoint import Checkpoint
 from pipelines.render.prepare import begin

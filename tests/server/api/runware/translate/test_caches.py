@@ -14,7 +14,8 @@ from accel.cache.gate import Gate
 from accel.cache.plan import CachePlan
 from accel.cache.profile import Recipe, load_profile, write_profile
 from accel.cache.report import CacheReport, Decision
-from pipelines.catalog.catalog import Catalog, load_catalog
+from pipelines.catalog.catalog import Catalog
+from pipelines.catalog.models_file import load_catalog
 from server.api.cache_reports import cache_json
 from server.api.runware.schema.objects import AcceleratorOptions
 from server.api.runware.translate.caches import (

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from pipelines.catalog.catalog import Adapter, load_catalog
+from pipelines.catalog.catalog import Adapter
+from pipelines.catalog.models_file import load_catalog
 from pipelines.catalog.schedules import LoraSchedule, ScheduleConflict, SigmaSchedule
 from pipelines.request import Sampler
 from pipelines.resolver import ResolvedSchedule

@@ -3,7 +3,8 @@ from typing import Any
 
 import pytest
 
-from pipelines.catalog.catalog import Adapter, Catalog, load_catalog
+from pipelines.catalog.catalog import Adapter, Catalog
+from pipelines.catalog.models_file import load_catalog
 from pipelines.request import Sampler
 from server.api.access.client import Client
 from server.api.runware.schema.schedulers import NEAREST, SAMPLERS, SCHEDULERS

@@ -9,7 +9,8 @@ import torch
 
 from accel.kernels.compiled_block import CompiledBlocks
 from pipelines.batching import BatchGain, BatchGains, write_gains
-from pipelines.catalog.catalog import Catalog, load_catalog
+from pipelines.catalog.catalog import Catalog
+from pipelines.catalog.models_file import load_catalog
 from pipelines.models.plan import resident_plan
 from pipelines.models.planning.admission import Admission
 from pipelines.models.planning.entries import workload_of

@@ -14,7 +14,8 @@ from accel.kernels.attention import AttentionChoice
 from accel.kernels.block_graphs import BlockGraphs
 from accel.kernels.compiled_block import CompiledBlocks
 from pipelines import image_render
-from pipelines.catalog.catalog import Catalog, load_catalog
+from pipelines.catalog.catalog import Catalog
+from pipelines.catalog.models_file import load_catalog
 from pipelines.errors import LoadError
 from pipelines.models import checkpoint
 from pipelines.models.plan import resident_plan

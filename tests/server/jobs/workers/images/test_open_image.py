@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from accel.cache.plan import CachePlan
-from pipelines.catalog.catalog import Catalog, load_catalog
+from pipelines.catalog.catalog import Catalog
+from pipelines.catalog.models_file import load_catalog
 from pipelines.errors import UnsafeContent
 from pipelines.models.residency.options import DEFAULT_OPTIONS
 from server.jobs.workers.images.image_writer import ImageWriter
