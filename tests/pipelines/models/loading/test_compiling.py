@@ -72,11 +72,12 @@ def test_heads_of_real_width_do_not_fix_the_number_of_tokens(
     weights = WeightAccess(run=compiled.compiled or block_forward, batch_branches=batched)
     with torch.inference_mode():
         for side, lengths in ((8, (20, 6)), (10, (6, 7)), (16, (33, 33)), (16, (128, 64))):
+            timestep = torch.ones(1)  # the branches of an image share it
             runners = [
                 BlockRunner(
                     wide,
                     torch.ones(1, side**2, 64),
-                    torch.ones(1),
+                    timestep,
                     torch.ones(1, words, 32),
                     [(1, side, side)],
                     weights=weights,
