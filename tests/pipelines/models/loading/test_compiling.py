@@ -58,33 +58,25 @@ def test_a_render_that_compiles_is_in_the_log(checkpoint: Checkpoint) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("batched", [False, True])
-def test_heads_of_real_width_do_not_fix_the_number_of_tokens(
-    checkpoint: Checkpoint, tmp_path: Path, batched: bool
-) -> None:
+def test_heads_of_real_width_do_not_fix_the_number_of_tokens(checkpoint: Checkpoint, tmp_path: Path) -> None:
     """Half a head is 64 numbers. An image of as many tokens made the compiler take the two for one size."""
     torch.compiler.reset()
     wide = QwenImageTransformer2DModel(
         num_layers=1, attention_head_dim=128, num_attention_heads=2, joint_attention_dim=32, axes_dims_rope=(16, 56, 56)
     )
-    used = replace(checkpoint, transformer=wide.eval(), batch_branches=batched)
+    used = replace(checkpoint, transformer=wide.eval(), batch_branches=True)
     compiled, graphs = compile_blocks(used, tmp_path, eager), compiled_graphs()
-    weights = WeightAccess(run=compiled.compiled or block_forward, batch_branches=batched)
+    timestep = torch.ones(1)  # the branches of an image share it
+
+    def runner(side: int, words: int, weights: WeightAccess) -> BlockRunner:
+        image, text = torch.ones(1, side**2, 64), torch.ones(1, words, 32)
+        return BlockRunner(wide, image, timestep, text, [(1, side, side)], weights=weights)
+
     with torch.inference_mode():
-        for side, lengths in ((8, (20, 6)), (10, (6, 7)), (16, (33, 33)), (16, (128, 64))):
-            timestep = torch.ones(1)  # the branches of an image share it
-            runners = [
-                BlockRunner(
-                    wide,
-                    torch.ones(1, side**2, 64),
-                    timestep,
-                    torch.ones(1, words, 32),
-                    [(1, side, side)],
-                    weights=weights,
-                )
-                for words in lengths
-            ]
-            run_together(runners, 1)
+        for batched in (False, True):  # a branch may also run alone
+            weights = WeightAccess(run=compiled.compiled or block_forward, batch_branches=batched)
+            for side, lengths in ((8, (20, 6)), (10, (6, 7)), (16, (33, 33)), (16, (128, 64))):
+                run_together([runner(side, words, weights) for words in lengths], 1)
     assert (compiled.compiled is None, compiled_graphs()) == (False, graphs)
 
 
@@ -99,8 +91,8 @@ def test_a_device_that_cannot_compile_renders_as_before(checkpoint: Checkpoint, 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("share", [HostShare(2, tables=False), HostShare(0, tables=True), HostShare(2, tables=True)])
-def test_weights_in_host_memory_can_be_compiled_too(checkpoint: Checkpoint, share: HostShare, tmp_path: Path) -> None:
+def test_tables_in_host_memory_can_be_compiled_too(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    """Requests through streamed blocks, with tables and without, are in tests/pipelines/test_compiled_requests.py."""
     used = deeper(checkpoint, 2)
-    placed = place_transformer(used.transformer, torch.device("cpu"), share)
+    placed = place_transformer(used.transformer, torch.device("cpu"), HostShare(0, tables=True))
     assert compile_blocks(replace(used, placed=placed), tmp_path, eager).compiled is not None
