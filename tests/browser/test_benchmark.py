@@ -194,7 +194,10 @@ def test_a_tab_beside_sees_it_and_sends_nothing(bench: Page, server: LiveServer)
     other.goto(f"{server.url}/#/benchmark")
     expect(other.get_by_role("heading", name="Another tab runs it")).to_be_visible()
     expect(other.get_by_role("button", name="Stop")).to_be_hidden()
+    bar = bench.get_by_role("progressbar", name="Progress")
+    done = bar.evaluate("bar => bar.value")
     bench.get_by_role("button", name="Discard").click()
+    expect(bar).not_to_have_js_property("value", done)  # a result has come
     bench.get_by_role("button", name="Discard all results?").click()
     expect(bench.get_by_role("heading", name="No benchmark yet")).to_be_visible()
     assert bench.evaluate("localStorage.getItem('ownware.benchmark')") is None

@@ -60,10 +60,10 @@ export function benchmarkView(container) {
   };
 }
 
-/** The first press asks, and the second one discards. */
+/** The first press asks, and the second one discards. A result that comes between them changes nothing. */
 function askToDiscard(button) {
   if (button.dataset.asked) discard().catch(showError);
-  else Object.assign(button, { textContent: t("benchmark.discardAll") }).dataset.asked = "true";
+  else Object.assign(button, { textContent: t("benchmark.discardAll") }).dataset.asked = getRun().state;
 }
 
 /** How far the benchmark is, and what can be done with it. */
@@ -82,7 +82,7 @@ function statusPanel() {
   const element = h("section", { class: "panel stack", "aria-label": t("benchmark.progress") }, title, bar, line, error, h("div", { class: "row" }, Object.values(buttons)));
   const update = (progress = null) => {
     const run = getRun();
-    if (!progress) {
+    if (buttons.discard.dataset.asked !== run?.state) {
       delete buttons.discard.dataset.asked;
       buttons.discard.textContent = t("benchmark.discard");
     }
