@@ -36,17 +36,13 @@ class RenderModulation:
         values = iter(torch.cat(self._timesteps).tolist())
         self._values = [[next(values) for _ in step] for step in timesteps]
         self._table: ModulationTable | None = None
-        self._step, self._evaluation = -1, 0
 
-    def next_evaluation(self, step: int, timestep: torch.Tensor) -> Callable[[], StepModulation]:
-        """What looks up the modulation of all blocks for the next evaluation of a step, at a timestep [1].
+    def lookup(self, step: int, number: int, timestep: torch.Tensor) -> Callable[[], StepModulation]:
+        """What looks up the modulation of all blocks for an evaluation of a step, counted from 0, at a timestep [1].
 
         The host waits for the timestep only where the step has more evaluations than expected.
         """
-        if step != self._step:
-            self._step, self._evaluation = step, 0
-        number, values = self._evaluation, self._values[step] if step < len(self._values) else ()
-        self._evaluation += 1
+        values = self._values[step] if step < len(self._values) else ()
         return cache(partial(self._at, timestep, values[number] if number < len(values) else None))
 
     def _at(self, timestep: torch.Tensor, value: float | None) -> StepModulation:

@@ -1,6 +1,7 @@
 """The steps of an image, and its picture after the last one. Knows latents; knows no request."""
 
 from collections.abc import Callable, Sequence
+from itertools import count
 
 import torch
 from PIL import Image
@@ -53,11 +54,12 @@ def _evaluator(
     state: RenderState, velocity: torch.Tensor | None
 ) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
     """What evaluates the model for a solver. The velocity of the latents may be known already."""
-    latents = state.latents
+    latents, numbers = state.latents, count()
 
     def evaluate(sample: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+        number = next(numbers)
         if velocity is not None and sample is latents:
             return velocity
-        return evaluate_velocity(state, sample, sigma)
+        return evaluate_velocity(state, sample, sigma, number)
 
     return evaluate

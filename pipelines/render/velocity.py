@@ -21,9 +21,9 @@ from pipelines.sampling.evaluations import timestep_of
 from pipelines.sampling.guidance import apply_cfg
 
 
-def evaluate_velocity(state: RenderState, sample: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
-    """The velocity of a sample at a sigma, with true CFG where it is on."""
-    evaluation = _evaluation(state, sample, timestep_of(sample, sigma))
+def evaluate_velocity(state: RenderState, sample: torch.Tensor, sigma: torch.Tensor, number: int) -> torch.Tensor:
+    """The velocity of a sample at a sigma, with true CFG where it is on. `number` counts the step's evaluations."""
+    evaluation = _evaluation(state, sample, timestep_of(sample, sigma), number)
     with apply_loras(state.loras):
         if (watching := state.recorder or state.cache) is not None:
             return _apply_cfg(state, watching.evaluate(evaluation))
@@ -38,9 +38,10 @@ def evaluate_together(states: Sequence[RenderState]) -> list[torch.Tensor]:
     timesteps: dict[float, torch.Tensor] = {}
     evaluations = []
     for state in states:
-        own = timestep_of(state.latents, state.sigmas[state.step])
-        timestep = timesteps.setdefault(state.host_sigmas[state.step], own)
-        evaluations.append(_evaluation(state, state.latents, timestep))
+        value = state.host_sigmas[state.step]
+        if value not in timesteps:
+            timesteps[value] = timestep_of(state.latents, state.sigmas[state.step])
+        evaluations.append(_evaluation(state, state.latents, timesteps[value], 0))
     with apply_loras(states[0].loras):
         velocities = _run_blocks(evaluations)
     return [_apply_cfg(*each) for each in zip(states, velocities, strict=True)]
@@ -51,7 +52,7 @@ def _apply_cfg(state: RenderState, velocities: Sequence[torch.Tensor]) -> torch.
     return apply_cfg(velocity, negative[0], state.true_cfg_scale) if negative else velocity
 
 
-def _evaluation(state: RenderState, sample: torch.Tensor, timestep: torch.Tensor) -> Evaluation:
+def _evaluation(state: RenderState, sample: torch.Tensor, timestep: torch.Tensor, number: int) -> Evaluation:
     """What the transformer is to predict for each branch of guidance."""
 
     @cache  # runs once for both branches, and never where a step cache skips all blocks
@@ -85,7 +86,7 @@ def _evaluation(state: RenderState, sample: torch.Tensor, timestep: torch.Tensor
         forwards,
         state.step,
         controls=tuple(control.start <= state.step < control.end for control in state.controls),
-        weights=weight_access(state, timestep),
+        weights=weight_access(state, timestep, number),
     )
 
 
@@ -115,12 +116,12 @@ def _run_blocks(evaluations: Sequence[Evaluation]) -> list[list[torch.Tensor]]:
     return [[runner.output() for runner in own] for own in runners]
 
 
-def weight_access(state: RenderState, timestep: torch.Tensor) -> WeightAccess:
-    """Where the blocks have their weights from in the next evaluation, at a timestep [1], and what runs them."""
+def weight_access(state: RenderState, timestep: torch.Tensor, number: int) -> WeightAccess:
+    """Where the blocks have their weights from in an evaluation of the step, at a timestep [1], and what runs them."""
     checkpoint, placed = state.checkpoint, state.checkpoint.placed
     return WeightAccess(
         stream=None if placed is None else placed.blocks,
-        modulation=None if state.modulation is None else state.modulation.next_evaluation(state.step, timestep),
+        modulation=None if state.modulation is None else state.modulation.lookup(state.step, number, timestep),
         run=state.compiled or block_forward,
         batch_branches=checkpoint.batch_branches,
         run_range=None if checkpoint.graphs is None else partial(_run_range, checkpoint.graphs, state),

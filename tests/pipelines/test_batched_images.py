@@ -140,3 +140,20 @@ def test_an_error_changes_none_of_them(plain: Checkpoint) -> None:
         advance(states)
     expected = alone(model, [asked(seed=number) for number in range(2)], "text_to_image")
     assert all(torch.equal(state.latents, latents) for state, latents in zip(states, expected, strict=True))
+
+
+def test_after_an_error_each_goes_on_alone_with_the_modulation_of_its_step(
+    plain: Checkpoint, streamed: Checkpoint
+) -> None:
+    """Heun evaluates twice a step. The first evaluation after the error had the modulation of the second one."""
+    requests = [asked(seed=number, steps=3, sampler=Sampler("heun")) for number in range(2)]
+    expected = alone(LoadedModel(plain), requests, "text_to_image")
+    states = [prepare(request, 0, LoadedModel(streamed), entry("text_to_image")) for request in requests]
+    right = states[1].cond
+    states[1].cond = right[..., :3]
+    with pytest.raises(RuntimeError):
+        evaluate_next(states)
+    states[1].cond = right
+    while states[0].step < states[0].total:
+        advance(states)
+    assert all(torch.equal(state.latents, latents) for state, latents in zip(states, expected, strict=True))

@@ -58,7 +58,7 @@ def test_one_table_serves_all_steps_and_the_next_render(placed: Checkpoint, made
         render = opened(placed, memory)
         for step, time in enumerate(TIMES):
             timestep = torch.tensor([time])
-            looked_up = render.next_evaluation(step, timestep)
+            looked_up = render.lookup(step, 0, timestep)
             embedding = time_embedding(placed.transformer, timestep)
             blocks: Any = placed.transformer.transformer_blocks
             for number, block in enumerate(blocks):
@@ -73,8 +73,8 @@ def test_one_table_serves_all_steps_and_the_next_render(placed: Checkpoint, made
 def test_other_loras_and_other_timesteps_have_their_own(placed: Checkpoint, made: list[int]) -> None:
     memory = ByteBudgetCache()
     for loras in ((), (("a", 1.0),), (("a", 0.5),), ()):
-        opened(placed, memory, loras=loras).next_evaluation(1, torch.tensor([0.6]))()
-    opened(placed, memory, times=TIMES[:2]).next_evaluation(1, torch.tensor([0.6]))()
+        opened(placed, memory, loras=loras).lookup(1, 0, torch.tensor([0.6]))()
+    opened(placed, memory, times=TIMES[:2]).lookup(1, 0, torch.tensor([0.6]))()
     assert len(made) == 4
 
 
@@ -82,12 +82,16 @@ def test_other_loras_and_other_timesteps_have_their_own(placed: Checkpoint, made
 def test_an_unexpected_timestep_is_computed_once(placed: Checkpoint, made: list[int]) -> None:
     memory = ByteBudgetCache()
     render = opened(placed, memory)
-    render.next_evaluation(0, torch.tensor([1.0]))()
-    for step in (0, 0, len(TIMES)):  # more evaluations than expected, and a step that nobody expects
-        render.next_evaluation(step, torch.tensor([0.7]))()
-    found = render.next_evaluation(0, torch.tensor([1.0])), render.next_evaluation(0, torch.tensor([0.7]))
+    render.lookup(0, 0, torch.tensor([1.0]))()
+    for step, number in (
+        (0, 1),
+        (0, 2),
+        (len(TIMES), 0),
+    ):  # more evaluations than expected, and a step that nobody expects
+        render.lookup(step, number, torch.tensor([0.7]))()
+    found = render.lookup(0, 3, torch.tensor([1.0])), render.lookup(0, 4, torch.tensor([0.7]))
     assert made == [len(TIMES), 1]
-    expected = opened(placed, ByteBudgetCache(), times=(0.7,)).next_evaluation(0, torch.tensor([0.7]))()
+    expected = opened(placed, ByteBudgetCache(), times=(0.7,)).lookup(0, 0, torch.tensor([0.7]))()
     assert torch.equal(found[1]().image, expected.image)
 
 
@@ -101,13 +105,13 @@ def test_no_step_waits_for_its_timestep(placed: Checkpoint) -> None:
         [[torch.tensor([time]) for time in times] for times in ((1.0, 0.8), (0.6, 0.4), (0.2,))],
         (),
     )
-    render.next_evaluation(0, torch.tensor([1.0]))()  # the table is made
+    render.lookup(0, 0, torch.tensor([1.0]))()  # the table is made
     with HostSyncCounter() as syncs:
-        skipped, second = (render.next_evaluation(1, torch.tensor([time])) for time in (0.6, 0.4))
-        found = second(), render.next_evaluation(2, torch.tensor([0.2]))()
+        skipped, second = (render.lookup(1, number, torch.tensor([time])) for number, time in enumerate((0.6, 0.4)))
+        found = second(), render.lookup(2, 0, torch.tensor([0.2]))()
     assert syncs.count == 0
     for each, time in zip(found, (0.4, 0.2), strict=True):
-        expected = opened(placed, ByteBudgetCache(), times=(time,)).next_evaluation(0, torch.tensor([time]))()
+        expected = opened(placed, ByteBudgetCache(), times=(time,)).lookup(0, 0, torch.tensor([time]))()
         assert torch.equal(each.image, expected.image)
     assert torch.equal(skipped().image, skipped().image)
 
@@ -116,5 +120,5 @@ def test_no_step_waits_for_its_timestep(placed: Checkpoint) -> None:
 def test_a_table_beyond_the_budget_serves_its_own_render(placed: Checkpoint, made: list[int]) -> None:
     render = opened(placed, ByteBudgetCache({**BUDGETS, "modulation": Budget(bytes=1)}))
     for step, time in enumerate(TIMES):
-        render.next_evaluation(step, torch.tensor([time]))()
+        render.lookup(step, 0, torch.tensor([time]))()
     assert len(made) == 1

@@ -71,6 +71,6 @@ def test_requests_with_hooks_in_blocks_run_without_the_graph(checkpoint: Checkpo
     noise = torch.zeros(1, 64, checkpoint.transformer.config["in_channels"])
     request = replace(asked(), width=128, height=128)
     state = begin(request, compiled, noise=noise, cond=words, uncond=None)
-    assert weight_access(state, torch.ones(1)).run is compiled.compiled
+    assert weight_access(state, torch.ones(1), 0).run is compiled.compiled
     state.loras = LoraSet(hooks=((checkpoint.transformer.proj_out, lambda module, inputs, output: output),))
-    assert weight_access(state, torch.ones(1)).run is not compiled.compiled
+    assert weight_access(state, torch.ones(1), 0).run is not compiled.compiled
