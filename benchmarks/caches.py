@@ -28,9 +28,9 @@ from benchmarks.cache_harness import (
     expect_schedule,
     scheduled_session,
 )
-from benchmarks.command import Command
 from benchmarks.random_models import ModelSize, RandomModels
-from benchmarks.records import installed_version
+from benchmarks.runs.command import Command
+from benchmarks.runs.records import installed_version
 
 Figures = dict[str, Any]
 OVERHEAD = "nothing reused, over no session"

@@ -22,9 +22,9 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from accel.weights.quantized.quantize import QuantizedPrecision, quantize
-from benchmarks.command import Command
-from benchmarks.peak_memory import peak_mib
 from benchmarks.random_models import SEED, TRUE_CFG_SCALE, ModelSize, RandomModels
+from benchmarks.runs.command import Command
+from benchmarks.runs.peak_memory import peak_mib
 from pipelines.catalog.models_file import load_catalog
 from pipelines.controlnet.residuals import Control
 from pipelines.lora.apply import NO_LORAS, LoraSet, select_loras

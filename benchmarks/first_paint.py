@@ -20,7 +20,7 @@ from typing import Any
 from playwright.sync_api import Browser, sync_playwright
 
 from benchmarks.page_tables import replace_between, rewrite_page
-from benchmarks.records import append_line, installed_version
+from benchmarks.runs.records import append_line, installed_version
 from benchmarks.server import run_server
 
 VIEWS = ("make", "gallery", "benchmark", "server")

@@ -23,7 +23,7 @@ from benchmarks.hostile.attacks import ATTACKS, HEADERS, KEY, Attack
 from benchmarks.hostile.bodies import MB, small_picture, upload
 from benchmarks.hostile.watch import memory, probe, watch_decoders
 from benchmarks.page_tables import replace_between, rewrite_page
-from benchmarks.records import append_line
+from benchmarks.runs.records import append_line
 from benchmarks.server import run_server
 
 BEGIN, END = "<!-- hostile inputs: begin -->", "<!-- hostile inputs: end -->"

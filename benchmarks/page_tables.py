@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.records import read_lines
+from benchmarks.runs.records import read_lines
 
 # The page with the table of some lines. Raises `ValueError` for a page without a place for it.
 WithTable = Callable[[str, list[dict[str, Any]]], str]

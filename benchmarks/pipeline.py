@@ -28,9 +28,9 @@ from diffusers.pipelines.qwenimage import (
 from diffusers.pipelines.qwenimage.pipeline_qwenimage import QwenImagePipeline
 from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
 
-from benchmarks.command import Command
-from benchmarks.peak_memory import peak_mib
 from benchmarks.random_models import NEGATIVE_TOKENS, PROMPT_TOKENS, SEED, TRUE_CFG_SCALE, ModelSize, RandomModels
+from benchmarks.runs.command import Command
+from benchmarks.runs.peak_memory import peak_mib
 from benchmarks.scenarios import Scenario, load_scenarios
 from pipelines.catalog.catalog import ModelEntry
 from pipelines.catalog.models_file import load_catalog

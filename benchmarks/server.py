@@ -26,7 +26,7 @@ from typing import Any, get_args
 
 import httpx2
 
-from benchmarks.records import append_line
+from benchmarks.runs.records import append_line
 from benchmarks.serving.deliveries import Kind, delivery_delays
 from benchmarks.serving.held_lines import measure_held_lines
 from benchmarks.serving.restarts import measure_restarts

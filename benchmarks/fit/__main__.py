@@ -18,8 +18,8 @@ from pathlib import Path
 from benchmarks.fit.bench import Bench
 from benchmarks.fit.cards import Case, Precision
 from benchmarks.random_models import ModelSize
-from benchmarks.records import installed_version
 from benchmarks.runs.budget import Row
+from benchmarks.runs.records import installed_version
 from benchmarks.runs.row_command import RowCommand
 
 RESULTS = Path(__file__).parents[1] / "results" / "fit.jsonl"

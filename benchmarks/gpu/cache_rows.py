@@ -14,8 +14,8 @@ from accel.kernels.compiled_block import SEPARATE
 from benchmarks.cache_harness import SCHEDULE, STEPS, Harness, scheduled_session
 from benchmarks.caches import eager_strategy, run_cache_dit, run_diffusers, run_ours
 from benchmarks.gpu.bench import Bench
-from benchmarks.records import installed_version
 from benchmarks.runs.budget import Figures, Row
+from benchmarks.runs.records import installed_version
 
 NAME = "step cache: "
 COMPILED = ", compiled"

@@ -17,8 +17,8 @@ from benchmarks.gpu.queue_rows import queue_rows
 from benchmarks.gpu.switches import FIRST_LENGTH, KNOWN_LENGTH
 from benchmarks.gpu.waterfall import EVERY_KERNEL
 from benchmarks.pipeline import Comparison, difference, seconds
-from benchmarks.records import installed_version
 from benchmarks.runs.budget import Figures, Row
+from benchmarks.runs.records import installed_version
 from benchmarks.scenarios import Scenario
 from pipelines.models.devices import default_dtype
 

@@ -22,7 +22,7 @@ from accel.weights.quantized.quantize import QuantizedPrecision, quantize
 from benchmarks.page_tables import rewrite_page
 from benchmarks.precisions.layer_errors import LayerErrors, watch_layers
 from benchmarks.precisions.report import PAGE, RESULTS, with_tables
-from benchmarks.records import append_line, installed_version
+from benchmarks.runs.records import append_line, installed_version
 from benchmarks.step_caches.prompts import default_prompts
 from benchmarks.step_caches.similarity import compare
 from pipelines.catalog.catalog import ModelEntry

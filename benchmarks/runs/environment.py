@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.records import installed_version
+from benchmarks.runs.records import installed_version
 
 
 def environment(device: torch.device) -> dict[str, Any]:

@@ -11,9 +11,9 @@ from typing import Any, NoReturn
 
 import torch
 
-from benchmarks.records import append_line
 from benchmarks.runs.budget import Budget, Row, rows_after, run_rows, select_rows
 from benchmarks.runs.environment import environment
+from benchmarks.runs.records import append_line
 from benchmarks.runs.synchronize import synchronize
 
 

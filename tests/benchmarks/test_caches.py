@@ -17,7 +17,7 @@ from benchmarks.caches import (
     session_overhead,
 )
 from benchmarks.random_models import ModelSize, RandomModels
-from benchmarks.records import installed_version
+from benchmarks.runs.records import installed_version
 
 
 @pytest.fixture(scope="module")

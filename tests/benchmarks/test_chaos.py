@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.chaos import BEGIN, END, main, with_table
-from benchmarks.records import read_lines
+from benchmarks.runs.records import read_lines
 from tests.benchmarks.committed_pages import RELIABILITY, rewritten_reliability
 from tests.sources import ROOT
 

@@ -3,7 +3,7 @@ import pytest
 from benchmarks.hostile.attacks import ATTACKS, post
 from benchmarks.hostile.bodies import task
 from benchmarks.hostile_inputs import BEGIN, END, measure, with_table
-from benchmarks.records import read_lines
+from benchmarks.runs.records import read_lines
 from tests.docs.pages import ROOT
 
 LINE = {"input": "a", "stall_ms": 1, "peak_mb": 2, "decoders_mb": 3}

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.page_tables import replace_between, rewrite_page
-from benchmarks.records import append_line
+from benchmarks.runs.records import append_line
 
 
 def test_only_what_is_between_the_marks_changes() -> None:

@@ -7,7 +7,7 @@
 import os
 from pathlib import Path
 
-from benchmarks.records import append_line
+from benchmarks.runs.records import append_line
 
 SCALE = float(os.environ.get("OWNWARE_CHAOS_SCALE", "1"))
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.records import read_lines
+from benchmarks.runs.records import read_lines
 from tests.docs.pages import PAGES, ROOT, name_of, text_of
 
 CLAIM = re.compile(

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from benchmarks.precisions.report import PAGE, RESULTS, with_tables
-from benchmarks.records import read_lines
+from benchmarks.runs.records import read_lines
 
 MARKED = "above\n<!-- begin: measured -->\nold\n<!-- end: measured -->\nbelow\n"
 

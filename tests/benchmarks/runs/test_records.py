@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.records import append_line, installed_version, read_lines
+from benchmarks.runs.records import append_line, installed_version, read_lines
 
-RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
+RESULTS = Path(__file__).parents[3] / "benchmarks" / "results"
 
 
 def test_lines_are_appended_with_their_date(tmp_path: Path) -> None:

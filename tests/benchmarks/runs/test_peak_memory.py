@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from benchmarks.peak_memory import peak_mib
+from benchmarks.runs.peak_memory import peak_mib
 
 
 def test_the_peak_counts_and_not_what_is_kept() -> None:

@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
-from benchmarks.records import append_line, installed_version
 from benchmarks.runs.budget import Budget, select_names
+from benchmarks.runs.records import append_line, installed_version
 from pipelines.models.devices import default_dtype, device_name
 
 

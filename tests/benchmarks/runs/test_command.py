@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import command as module
-from benchmarks.command import Command
+from benchmarks.runs import command as module
 from benchmarks.runs.budget import Budget
+from benchmarks.runs.command import Command
 
 
 def test_the_options_and_the_line_that_names_the_setup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
