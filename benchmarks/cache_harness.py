@@ -30,8 +30,8 @@ from server.tasks.plain.cache_choice import default_window
 SCHEDULE = "CCCRRCRRCRCC"  # computed and reused steps: about what the wire's defaults make of a good image
 STEPS = len(SCHEDULE)
 COMPUTED = frozenset(step for step, letter in enumerate(SCHEDULE) if letter == "C")
-# So near to each other that the distances of random weights stay below 1, above which cache-dit reuses nothing.
 FORCED_RUN = 3  # reused steps in a row
+# So near to each other that the distances of random weights stay below 1, above which cache-dit reuses nothing.
 SIGMAS = [0.5 - 1e-4 * step for step in range(STEPS + 1)]
 
 # The velocity of a sample at a sigma, in a step.

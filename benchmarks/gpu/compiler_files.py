@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
+from pipelines.models.loading.compiling import FOLDER_VARIABLE
 
 
 @contextmanager
@@ -18,14 +18,14 @@ def compiler_files(folder: Path, *, keep: bool = False) -> Iterator[None]:
 
     `keep` leaves what is there: a run that goes on in a new process has compiled already.
     """
-    if VARIABLE in os.environ and os.environ[VARIABLE] != str(folder):
+    if FOLDER_VARIABLE in os.environ and os.environ[FOLDER_VARIABLE] != str(folder):
         yield
         return
     if not keep:
         shutil.rmtree(folder, ignore_errors=True)
-    os.environ[VARIABLE] = str(folder)
+    os.environ[FOLDER_VARIABLE] = str(folder)
     try:
         yield
     finally:
-        os.environ.pop(VARIABLE, None)
+        os.environ.pop(FOLDER_VARIABLE, None)
         shutil.rmtree(folder, ignore_errors=True)

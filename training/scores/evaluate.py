@@ -46,7 +46,7 @@ ONE_WORD = Level((1.0, 0.0, 0.0), 1.0)
 BLURRY = "blurry, low quality"
 _SIDE = 256
 _STEPS, _TRUE_CFG_SCALE = 20, 4.0
-_SEED = 20_000  # of the held-out scenes; the seeds of the renders count up from here
+SEED = 20_000  # of the held-out scenes; the seeds of the renders count up from here
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,15 +231,15 @@ def held_out_scenes(level: Level, count: int) -> Iterable[tuple[int, Scene]]:
     """Yield seeds and scenes that were never trained on."""
     things = (round(100 * share) for share in level.things)
     texts = [] if level.texts == "capitals" else [zlib.crc32(level.texts.encode())]
-    rng = np.random.default_rng([_SEED, *things, round(100 * level.words), *texts])
+    rng = np.random.default_rng([SEED, *things, round(100 * level.words), *texts])
     for number in tqdm(range(count), leave=False):
-        yield _SEED + number, random_scene(rng, level, of_held_out=True)
+        yield SEED + number, random_scene(rng, level, of_held_out=True)
 
 
 def _held_out_edits(kind: Kind, count: int, level: Level) -> Iterable[tuple[int, Edit]]:
-    rng = np.random.default_rng([_SEED, KINDS.index(kind)])
+    rng = np.random.default_rng([SEED, KINDS.index(kind)])
     for number in tqdm(range(count), desc=kind, leave=False):
-        yield _SEED + number, random_edit(rng, kind, level, of_held_out=True)
+        yield SEED + number, random_edit(rng, kind, level, of_held_out=True)
 
 
 def _coloured(detection: Detection, asked: Thing) -> bool:

@@ -17,14 +17,13 @@ from training.data.captions import exact_caption
 from training.data.edits import KINDS, random_edit
 from training.data.random_scenes import Level
 from training.data.scenes import draw_scene
-from training.scores.evaluate import ONE_THING, ONE_WORD, TWO_THINGS, Renderer, RenderOptions, held_out_scenes
+from training.scores.evaluate import ONE_THING, ONE_WORD, SEED, TWO_THINGS, Renderer, RenderOptions, held_out_scenes
 from training.scores.measure import likeness, matches_scene
 from training.scores.scoring import Scoring
 
 _LEVELS = {"one thing": ONE_THING, "two things": TWO_THINGS, "a word": ONE_WORD}
 _EACH = 4  # best and typical samples of a kind
 _TILE, _CAPTION, _HEADING, _GAP = 128, 66, 20, 8  # pixels
-_SEED = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +55,7 @@ def edit_samples(renderer: Renderer, count: int) -> Iterator[Sample]:
     """Render held-out edits, of each kind in turn."""
     options = RenderOptions(width=_TILE, height=_TILE)
     for number in range(count):
-        edit = random_edit(np.random.default_rng([_SEED, 8, number]), KINDS[number % len(KINDS)], of_held_out=True)
+        edit = random_edit(np.random.default_rng([SEED, 8, number]), KINDS[number % len(KINDS)], of_held_out=True)
         sources = [draw_scene(source, _TILE // len(edit.sources), _TILE) for source in edit.sources]
         picture = renderer.edit(edit, number, options)
         rank = matches_scene(picture, edit.target), likeness(picture, edit.target)

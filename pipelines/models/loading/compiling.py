@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-_FOLDER_VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
+FOLDER_VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
 
 # Sizes that are neither 0 nor 1, which the compiler would take for constants. They are no size of a layer or of half a
 # head either, because it takes equal sizes for the same size. The image is a square of tokens.
@@ -47,7 +47,7 @@ def compile_blocks(
     The compiler keeps its files in `folder`. It takes minutes without the files, and seconds with them. One graph has
     additions of LoRAs, and one has none.
     """
-    os.environ.setdefault(_FOLDER_VARIABLE, str(folder))
+    os.environ.setdefault(FOLDER_VARIABLE, str(folder))
     compiled, transformer = make(), checkpoint.transformer
     started, graphs, read = time.monotonic(), compiled_graphs(), read_graphs()
     log.info("compiling the blocks", device=str(checkpoint.device))
