@@ -1,4 +1,5 @@
 import gc
+import logging
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +10,9 @@ from hypothesis import HealthCheck, settings
 
 # Read when torch is loaded. The suite runs a process per core, whose threads would only wait for each other.
 os.environ["OMP_NUM_THREADS"] = "1"
+
+# pytest listens to every logger, also to the one to which torch then writes each graph: a fifth of the time to compile.
+logging.getLogger("torch.__trace").addHandler = lambda hdlr: None
 
 # Nearly all that is imported stays: scanning it for garbage takes a quarter of the imports and a tenth of the tests.
 gc.disable()
