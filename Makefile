@@ -1,7 +1,7 @@
 # Two commands do everything on a fresh machine with Python >= 3.11, venv and make:
 #   make serve   install into .venv, start the server on http://127.0.0.1:8000
 #   make test    install into .venv with the test tools, run the fast tests
-# `make test-all` adds the slow tests and draws more examples.
+# `make test-all` adds the slow tests and the other cases, and draws more examples.
 # `make embedded` trains the embedded checkpoint anew, and goes on where it was interrupted.
 # `make test-chaos` mistreats real server processes: closed logs, full disks, kills.
 # `make profile` measures the embedded checkpoint's TeaCache profile, and has to follow whenever its weights change.
@@ -26,8 +26,9 @@ test test-all durations test-chaos coverage test-clients test-browser: export PY
 serve: $(VENV)/.serve
 	@exec $(BIN)/ownware serve $(ARGS)
 
+# Of a test with many cases, four. With ARGS, all.
 test: $(VENV)/.test
-	$(PYTEST) $(ARGS)
+	$(PYTEST) $(or $(ARGS),--cases 4)
 
 test-all: $(VENV)/.test
 	$(PYTEST) -m "not clients and not chaos and not browser" --hypothesis-profile thorough $(ARGS)

@@ -8,6 +8,8 @@ import pytest
 import structlog
 from hypothesis import HealthCheck, settings
 
+from tests.cases import choose_cases
+
 # Read when torch is loaded. The suite runs a process per core, whose threads would only wait for each other.
 os.environ["OMP_NUM_THREADS"] = "1"
 
@@ -26,9 +28,20 @@ structlog.configure(
 )
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--cases", type=int, metavar="N", help="run N cases of each test that has more, evenly spread")
+
+
 @pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the modules with slow tests first. At the end, one process would work on one while the others wait."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Choose the cases, and run the modules with slow tests first.
+
+    At the end, one process would work on a slow one while the others wait.
+    """
+    if (most := config.getoption("cases")) is not None:
+        chosen = set(choose_cases([item.nodeid.partition("[")[0] for item in items], most))
+        config.hook.pytest_deselected(items=[item for number, item in enumerate(items) if number not in chosen])
+        items[:] = [item for number, item in enumerate(items) if number in chosen]
     long = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in long)
 

@@ -53,6 +53,7 @@ def run(*command: str | Path, **options: Any) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_it_holds_the_packages_that_the_command_imports_and_their_data(wheel: Path) -> None:
     files = {Path(name) for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     packages = packages_needed("ownware")

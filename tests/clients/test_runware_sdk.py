@@ -27,7 +27,7 @@ TASK: dict[str, Any] = {
 Connect = Callable[..., AbstractAsyncContextManager[Runware]]
 
 
-@pytest.fixture(params=["websocket", "rest"])
+@pytest.fixture(params=["websocket", pytest.param("rest", marks=pytest.mark.slow)])
 def connect(request: pytest.FixtureRequest, live: LiveServer) -> Connect:
     @asynccontextmanager
     async def connected(key: str = API_KEY) -> AsyncIterator[Runware]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import pytest
 
 from tests.contract.test_examples import HEADERS
 from tests.fakes import picture
@@ -39,6 +40,7 @@ def check_shape(found: Any, published: Any) -> None:
         assert type(found) is type(published)
 
 
+@pytest.mark.slow
 def test_runpod(live: LiveServer) -> None:
     page = example("runpod")
     asked = page["request"]["input"]
@@ -51,6 +53,7 @@ def test_runpod(live: LiveServer) -> None:
     assert httpx2.get(answer.json()["output"]["image_url"]).headers["content-type"] == "image/png"
 
 
+@pytest.mark.slow
 def test_evolink(live: LiveServer) -> None:
     page = example("evolink")
     request = {**page["request"], "image_urls": [LARGE_PICTURE, "no picture"]}
@@ -83,6 +86,7 @@ def test_openai(live: LiveServer) -> None:
     assert base64.b64decode(answer.json()["data"][0]["b64_json"]).startswith(b"\xff\xd8\xff")
 
 
+@pytest.mark.slow
 def test_wavespeed(live: LiveServer) -> None:
     page = example("wavespeed")
     incomplete = post(live, page["path"], page["request"])  # the page's own example leaves out what its table requires

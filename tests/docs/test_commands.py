@@ -45,6 +45,7 @@ def test_every_command_and_option_exists(page: Path) -> None:
         assert {word for word in words if word.startswith("--")} <= known, line
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", SENDING)
 def test_the_commands_that_send_tasks(page: Path, live: LiveServer) -> None:
     last = ""

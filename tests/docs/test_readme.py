@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.docs.pages import ROOT, blocks, text_of
 from tests.live import API_KEY, LiveServer
 
@@ -25,6 +27,7 @@ def test_long_tables_are_elsewhere() -> None:
     assert all(len(table.splitlines()) - 2 <= LONGEST_TABLE for table in tables)
 
 
+@pytest.mark.slow
 def test_the_python_example(live: LiveServer, tmp_path: Path) -> None:
     (code,) = blocks(README, "python")
     code = code.replace("127.0.0.1:8000", live.url.removeprefix("http://"))

@@ -55,6 +55,7 @@ def test_text_to_image(live: LiveServer) -> None:
     assert shows(picture, 0.05, 0.05, WHITE)
 
 
+@pytest.mark.slow
 def test_a_picture_is_watched(live: LiveServer) -> None:
     printed = run(live, sys.executable, EXAMPLES / "watch.py")
     names = [line.split()[0] for line in printed.splitlines()]
@@ -71,6 +72,7 @@ def test_a_watched_picture_is_stopped_half_way(live: LiveServer) -> None:
     assert 25 <= steps[-1] < 50
 
 
+@pytest.mark.slow
 def test_edit(live: LiveServer) -> None:
     drawn, edited = pictures(run(live, sys.executable, EXAMPLES / "edit.py"))
     assert shows(drawn, 0.5, 0.5, RED)

@@ -7,6 +7,7 @@ from pipelines.models.checkpoint import Checkpoint, LoadedModel
 from tests.pipelines.render.renders import entry
 
 
+@pytest.mark.slow
 def test_sizes_and_numbers_are_measured_and_a_cpu_has_equal_bits(checkpoint: Checkpoint) -> None:
     model, served = LoadedModel(checkpoint), entry("text_to_image")
     gains = list(measure_gains(served, model, [(64, 64), (64, 128)], [2, 3], steps=2, rounds=1))

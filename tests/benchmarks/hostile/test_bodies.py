@@ -8,6 +8,7 @@ from pipelines.pictures.image_files import open_image
 from server.media.decoding.decode import count_scans
 
 
+@pytest.mark.slow
 def test_the_pictures_are_what_they_are_called(monkeypatch: pytest.MonkeyPatch) -> None:
     assert count_scans(jpeg_of_scans(200)) > 200
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)

@@ -8,6 +8,7 @@ from benchmarks.precisions.__main__ import main
 from benchmarks.step_caches.prompts import Prompt
 
 
+@pytest.mark.slow
 def test_the_errors_of_layers_and_pictures(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

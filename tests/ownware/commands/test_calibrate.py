@@ -39,6 +39,7 @@ def prompts(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_it_writes_a_profile_that_the_model_then_runs_with(prompts: Path, tmp_path: Path) -> None:
     data, traces = tmp_path / "data", tmp_path / "traces.jsonl"
     options = ["--prompts", str(prompts), "--steps", "10,12", "--guidance", "1", "--size", "160x128"]

@@ -47,7 +47,11 @@ def test_the_settings_print_their_own_help() -> None:
     ("arguments", "message"),
     [
         (["--models", "/nowhere/models.toml"], "ownware: /nowhere/models.toml: "),
-        (["--data-dir", "/dev/null/x"], "ownware: the data folder /dev/null/x cannot be used: "),
+        pytest.param(
+            ["--data-dir", "/dev/null/x"],
+            "ownware: the data folder /dev/null/x cannot be used: ",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_mistakes_end_with_a_plain_message(arguments: list[str], message: str) -> None:
@@ -57,6 +61,7 @@ def test_mistakes_end_with_a_plain_message(arguments: list[str], message: str) -
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_a_corrupt_profile_ends_the_start_naming_file_and_field(tmp_path: Path) -> None:
     (tmp_path / "embedded.toml").write_text("format = 1\nfactor = 'much'\n")
     done = serve("--data-dir", str(tmp_path / "data"), "--weights", "embedded", "--profile-dir", str(tmp_path))

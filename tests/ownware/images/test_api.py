@@ -58,6 +58,7 @@ class TestSameBytes:
         )
         assert result.save(tmp_path / "image.webp").read_bytes() == rendered_by(live, task)
 
+    @pytest.mark.slow
     def test_everything_at_once(self, live: LiveServer, photo: Path, tmp_path: Path) -> None:
         result = ownware.generate(
             PROMPT,

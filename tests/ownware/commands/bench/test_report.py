@@ -23,6 +23,7 @@ def report(*arguments: str | Path) -> Result:
     return run_bench("report", *arguments)
 
 
+@pytest.mark.slow
 def test_it_writes_the_page_the_table_and_the_plot(tmp_path: Path) -> None:
     readme = tmp_path / "README.md"
     readme.write_text(f"{BEGIN}\n{END}\n", encoding="utf-8")

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.hub import serve_hub
 from tests.pipelines.catalog.hub.sample import FILES, FIRST, NAME
 
@@ -15,6 +17,7 @@ def pull(url: str, cache: Path, *arguments: str) -> "subprocess.CompletedProcess
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
 
 
+@pytest.mark.slow
 def test_a_pull_survives_a_broken_connection_and_a_second_one_finds_all(tmp_path: Path) -> None:
     with serve_hub({NAME: dict(FILES)}) as hub:
         hub.breaks, hub.break_after = {FIRST: 1}, 2**20

@@ -47,6 +47,7 @@ def test_a_job_is_acknowledged_and_polled(client: TestClient, worker: FakeWorker
     assert end_of(client, job_id)["status"] == "COMPLETED"
 
 
+@pytest.mark.slow
 def test_a_wait_that_is_over_says_where_the_job_is(client: TestClient, worker: FakeWorker) -> None:
     worker.hold()
     job = client.post(f"{DRAW}/runsync?wait=1000", json={"input": {"prompt": "a", "size": "128*128"}}).json()

@@ -53,6 +53,7 @@ async def pool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
     pool.close()
 
 
+@pytest.mark.slow
 async def test_one_clients_pictures_do_not_hold_up_anothers(pool: DecoderPool) -> None:
     held = [asyncio.create_task(pool.check(HELD, LIMIT, owner="greedy")) for _ in range(4)]
     assert (await pool.check(b"a", LIMIT, owner="other")).width == LIMIT

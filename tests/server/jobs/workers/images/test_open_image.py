@@ -156,6 +156,7 @@ def test_images_in_turns_have_their_own_seconds_and_bytes(writer: ImageWriter, t
     assert found[0].busy < found[0].seconds
 
 
+@pytest.mark.slow
 def test_the_embedded_model_writes_the_same_bytes_with_overlap(tmp_path: Path) -> None:
     catalog = load_catalog().with_embedded_weights()
     cached = replace(REQUEST, prompt="a red circle", steps=4, cache=CachePlan("fbcache", 0.5, 0, 4, 2))
