@@ -190,7 +190,7 @@ def graph_together(renders: Sequence[ImageRender]) -> Hashable | None:
     if first.compiled is None or not first.checkpoint.batch_branches:
         return None
     forwards = sum(1 if state.uncond is None else 2 for state in states)
-    timesteps = len({state.host_sigmas[state.step] for state in states})
+    timesteps = len({state.sigmas[state.step].number for state in states})
     return id(first.checkpoint.compiled), forwards, min(timesteps, _SYMBOLIC), bool(first.loras.hooks)
 
 

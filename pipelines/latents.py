@@ -41,7 +41,13 @@ def step_noise(seed: int) -> Callable[[torch.Tensor], torch.Tensor]:
     All calls sample from one CPU stream, which differs from the stream of `noise` for the same seed.
     """
     generator = _generator(seed ^ STEP_SEED)
-    return lambda like: torch.randn(like.shape, generator=generator, dtype=torch.float32).to(like.device)
+
+    def draw(like: torch.Tensor) -> torch.Tensor:
+        to_gpu = like.device.type == "cuda"  # from pinned memory, so that the host does not wait for the steps before
+        drawn = torch.randn(like.shape, generator=generator, dtype=torch.float32, pin_memory=to_gpu)
+        return drawn.to(like.device, non_blocking=to_gpu)
+
+    return draw
 
 
 def pack(latents: torch.Tensor) -> torch.Tensor:

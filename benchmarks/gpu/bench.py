@@ -144,7 +144,7 @@ class Bench:
             started = time.perf_counter()
             state = self.begin(models, case)
             if case.cached:
-                state.cache = forced_session(state.sigmas.tolist())
+                state.cache = forced_session([sigma.number for sigma in state.sigmas])
             self._run(state)
             if case.picture:
                 finish(state)

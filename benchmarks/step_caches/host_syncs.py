@@ -1,7 +1,8 @@
-"""Counts how often the host waits for a number from the device.
+"""Counts how often the host waits for the device because of a number.
 
-Each wait stops the host from queueing work ahead. The counter watches the tensor methods that return Python values. It
-counts on every device: a CPU never waits, but the same code waits on a GPU.
+Each wait stops the host from queueing work ahead. The counter watches the tensor methods that return Python values,
+and the one that copies such a value to the device. It counts on every device: a CPU never waits, but the same code
+waits on a GPU.
 """
 
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from typing import Any
 
 import torch
 
-_SYNCING_METHODS = ("item", "tolist", "cpu", "__bool__", "__int__", "__float__", "__index__")
+_SYNCING_METHODS = ("item", "tolist", "cpu", "__bool__", "__int__", "__float__", "__index__", "new_tensor")
 
 
 class HostSyncCounter:

@@ -45,7 +45,8 @@ class Previewer:
         state = self._state
         if state is None or not state.step:
             return None
-        return partial(_draw, self._rgb, state.shape, self._before, self._after, *state.sigmas[state.step - 1 :][:2])
+        sigmas = [sigma.tensor for sigma in state.sigmas[state.step - 1 :][:2]]
+        return partial(_draw, self._rgb, state.shape, self._before, self._after, *sigmas)
 
 
 @torch.inference_mode()

@@ -36,7 +36,7 @@ from pipelines.pictures.reader import PictureReader
 from pipelines.render.state import RenderState
 from pipelines.request import Reference, RenderRequest
 from pipelines.sampling.evaluations import expected_timesteps
-from pipelines.sampling.sigmas import flow_sigmas, scheduler_config
+from pipelines.sampling.sigmas import flow_sigmas, scheduler_config, sigmas_on
 from pipelines.sampling.solvers.registry import make_solver
 from pipelines.sizes import edit_size, keeps_aspect, native_size, same_aspect
 
@@ -131,17 +131,18 @@ def begin(
     config = scheduler_config(checkpoint.scheduler, request.sampler)
     sigmas = flow_sigmas(request.steps, tokens, config, request.sampler.schedule)
     sigmas = sigmas[request.steps - request.executed_steps :]
-    host_sigmas = sigmas.tolist()
+    # On the device, like diffusers' own, so that products with the sample round alike.
+    sigmas = sigmas_on(checkpoint.device, sigmas)
     session = None
     if request.cache is not None:
         depth = checkpoint.transformer.config["num_layers"]
-        session = open_session(request.cache, steps=request.steps, sigmas=host_sigmas, depth=depth)
-    # On the device, like diffusers' own, so that products with the sample round alike.
-    sigmas = sigmas.to(checkpoint.device)
+        session = open_session(
+            request.cache, steps=request.steps, sigmas=[sigma.number for sigma in sigmas], depth=depth
+        )
     latents = noise = noise.to(checkpoint.device, checkpoint.dtype)
     inpainting = None
     if clean is not None:
-        latents = add_noise(clean, noise, sigmas[0])
+        latents = add_noise(clean, noise, sigmas[0].tensor)
         if mask is not None:
             inpainting = Inpainting(clean, noise, pack_mask(mask, _channels(checkpoint)).to(checkpoint.device))
     modulation = None
@@ -154,7 +155,6 @@ def begin(
         shape=shape,
         latents=latents,
         sigmas=sigmas,
-        host_sigmas=tuple(host_sigmas),
         solver=make_solver(request.sampler, step_noise(seed)),
         cond=cond,
         uncond=uncond,

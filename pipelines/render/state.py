@@ -15,6 +15,7 @@ from pipelines.editing.inpainting import Inpainting
 from pipelines.lora.apply import NO_LORAS, LoraSet
 from pipelines.models.checkpoint import Checkpoint
 from pipelines.models.modulation import RenderModulation
+from pipelines.sampling.sigmas import Sigma
 from pipelines.sampling.solvers.base import Solver
 
 
@@ -27,16 +28,15 @@ class RenderState:
     are clean tokens that follow the image's own in the sequence. `canvas` is the seed image with its mask, and
     `inpainting` keeps masked latents equal to it. `controls` are ControlNets. `cache` decides which steps are computed
     in full; without one, all are. A `recorder` replaces it for calibration. `modulation` replaces the layers that
-    compute the modulation, where these are not on the device. `host_sigmas` are the `sigmas` as numbers, for which
-    nobody waits. `velocity` is that of the latents, where it was evaluated with those of other images.
+    compute the modulation, where these are not on the device. `velocity` is that of the latents, where it was evaluated
+    with those of other images.
     """
 
     checkpoint: Checkpoint
     size: tuple[int, int]
     shape: tuple[int, int, int]
     latents: torch.Tensor
-    sigmas: torch.Tensor
-    host_sigmas: tuple[float, ...]
+    sigmas: tuple[Sigma, ...]
     solver: Solver
     cond: torch.Tensor
     uncond: torch.Tensor | None

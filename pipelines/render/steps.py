@@ -20,7 +20,7 @@ def advance(states: Sequence[RenderState]) -> None:
         state.latents = state.solver.step(_evaluator(state, velocity), state.latents, sigma, sigma_next)
         state.step += 1
         if state.inpainting is not None:
-            state.latents = state.inpainting.blend(state.latents, sigma_next, state.step / state.total)
+            state.latents = state.inpainting.blend(state.latents, sigma_next.tensor, state.step / state.total)
 
 
 @torch.inference_mode()

@@ -38,10 +38,10 @@ def evaluate_together(states: Sequence[RenderState]) -> list[torch.Tensor]:
     timesteps: dict[float, torch.Tensor] = {}
     evaluations = []
     for state in states:
-        value = state.host_sigmas[state.step]
-        if value not in timesteps:
-            timesteps[value] = timestep_of(state.latents, state.sigmas[state.step])
-        evaluations.append(_evaluation(state, state.latents, timesteps[value], 0))
+        sigma = state.sigmas[state.step]
+        if sigma.number not in timesteps:
+            timesteps[sigma.number] = timestep_of(state.latents, sigma.tensor)
+        evaluations.append(_evaluation(state, state.latents, timesteps[sigma.number], 0))
     with apply_loras(states[0].loras):
         velocities = _run_blocks(evaluations)
     return [_apply_cfg(*each) for each in zip(states, velocities, strict=True)]
@@ -92,8 +92,10 @@ def _evaluation(state: RenderState, sample: torch.Tensor, timestep: torch.Tensor
 
 def _predict(evaluation: Evaluation) -> list[torch.Tensor]:
     """The transformer's outputs for all branches, with every block computed."""
-    # The transformer's own forward has no place for blockwise ControlNets, and needs all weights on the device.
-    if evaluation.weights != RESIDENT or any(forward.after_block is not None for forward in evaluation.forwards):
+    # The transformer's own forward has no place for blockwise ControlNets, and needs all weights on the device. With
+    # `zero_cond_t` it copies the rows of the modulation there, and waits for all that the device has to do.
+    blockwise = any(forward.after_block is not None for forward in evaluation.forwards)
+    if blockwise or evaluation.weights != RESIDENT or evaluation.transformer.config.get("zero_cond_t"):
         return _run_blocks([evaluation])[0]
     return [
         evaluation.transformer(

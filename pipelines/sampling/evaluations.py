@@ -10,6 +10,7 @@ from itertools import pairwise
 import torch
 
 from pipelines.request import Sampler
+from pipelines.sampling.sigmas import Sigma
 from pipelines.sampling.solvers.registry import make_solver
 
 
@@ -20,8 +21,10 @@ def timestep_of(sample: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
 
 
 @torch.inference_mode()
-def expected_timesteps(sampler: Sampler, sigmas: torch.Tensor, dtype: torch.dtype) -> Sequence[Sequence[torch.Tensor]]:
-    """The timesteps [1] of the evaluations of each step, in order. `sigmas` are on the device of the render."""
+def expected_timesteps(
+    sampler: Sampler, sigmas: Sequence[Sigma], dtype: torch.dtype
+) -> Sequence[Sequence[torch.Tensor]]:
+    """The timesteps [1] of the evaluations of each step, in order, on the device of the sigmas."""
     steps: list[list[torch.Tensor]] = []
 
     def velocity(sample: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
@@ -29,7 +32,7 @@ def expected_timesteps(sampler: Sampler, sigmas: torch.Tensor, dtype: torch.dtyp
         return torch.zeros_like(sample)
 
     solver = make_solver(sampler, torch.zeros_like)
-    sample = torch.zeros(1, 1, 1, dtype=dtype, device=sigmas.device)
+    sample = torch.zeros(1, 1, 1, dtype=dtype, device=sigmas[0].tensor.device)
     for sigma, sigma_next in pairwise(sigmas):
         steps.append([])
         sample = solver.step(velocity, sample, sigma, sigma_next)

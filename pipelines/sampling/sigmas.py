@@ -5,6 +5,7 @@ Knows numbers only: no model and no sample. The solvers are in `pipelines/sampli
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,26 @@ from pipelines.request import Sampler, ScheduleName
 
 KARRAS_RHO = 7.0  # Karras et al. 2022, the value used in the paper
 BETA = 0.6  # both parameters of the beta distribution: Lee et al. 2024, "Beta Sampling is All You Need"
+
+
+@dataclass(frozen=True, slots=True)
+class Sigma:
+    """A sigma twice: as a `number` for the host, and as a 0-dimensional float32 `tensor` beside the sample.
+
+    Reading the tensor would wait for the device. The number in its place would round some products otherwise.
+    """
+
+    number: float
+    tensor: torch.Tensor
+
+    def at(self, number: float) -> "Sigma":
+        """Another sigma, rounded to float32, on the device of this one."""
+        return Sigma(float(np.float32(number)), self.tensor.new_full((), number))
+
+
+def sigmas_on(device: torch.device, sigmas: torch.Tensor) -> tuple[Sigma, ...]:
+    """The sigmas of a CPU tensor for a render on a device."""
+    return tuple(map(Sigma, sigmas.tolist(), sigmas.to(device)))
 
 
 def flow_sigmas(steps: int, tokens: int, config: Mapping[str, Any], schedule: ScheduleName) -> torch.Tensor:

@@ -1,4 +1,6 @@
 from itertools import combinations
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -52,6 +54,16 @@ def test_the_noise_between_steps_is_a_stream_of_its_own() -> None:
     values = [torch.sort(drawn.flatten()).values for drawn in (initial, first, second, step_noise(6)(like))]
     assert all(not torch.equal(a, b) for a, b in combinations(values, 2))
     assert torch.equal(noise((1, 4, 6), 16, 5), initial)
+
+
+def test_the_noise_between_steps_reaches_a_gpu_from_pinned_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A copy from other memory waits for all steps before."""
+    options: dict[str, Any] = {}
+    drawn = SimpleNamespace(to=lambda device, **copied: options.update(copied, device=device))
+    monkeypatch.setattr(torch, "randn", lambda shape, **made: options.update(made) or drawn)
+    gpu: Any = SimpleNamespace(shape=(1, 24, 64), device=torch.device("cuda"))
+    step_noise(5)(gpu)
+    assert (options["pin_memory"], options["non_blocking"], options["device"]) == (True, True, gpu.device)
 
 
 def test_encoded_pixels_are_normalised_tokens(checkpoint: Checkpoint) -> None:

@@ -22,7 +22,8 @@ from pipelines.models.plan import ComponentPlan, Precision, WeightsPlan, residen
 from pipelines.models.residency.options import ModelOptions
 from pipelines.render.prepare import prepare
 from pipelines.render.steps import advance
-from pipelines.request import ControlUse, LoraUse, Reference, RenderRequest, Sampler
+from pipelines.request import ControlUse, LoraUse, Reference, RenderRequest, Sampler, SolverName
+from pipelines.sampling.solvers.registry import SOLVERS
 from tests.adapters import named, random_adapter, write
 from tests.control import deeper, save_controlnet
 from tests.fakes import picture
@@ -73,9 +74,13 @@ def rendered(model: LoadedModel, mode: str = "text_to_image", **changes: Any) ->
     return state.latents
 
 
-def test_no_step_but_the_first_waits_for_the_device(models: tuple[LoadedModel, LoadedModel]) -> None:
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_no_step_but_the_first_waits_for_the_device(
+    models: tuple[LoadedModel, LoadedModel], reference: Reference, solver: SolverName
+) -> None:
     """The first one makes the table."""
-    request = RenderRequest("", "a red circle", None, 64, 48, 6, Sampler(), 4.0, 7)
+    request = RenderRequest("", "a red circle", None, 64, 48, 5, Sampler(solver), 4.0, 7)
+    request = replace(request, seed_image=reference, mask=reference, strength=0.9)
     state = prepare(request, 0, models[1], entry("text_to_image"))
     advance([state])
     with HostSyncCounter() as syncs:

@@ -8,6 +8,7 @@ from collections import deque
 import numpy as np
 import torch
 
+from pipelines.sampling.sigmas import Sigma
 from pipelines.sampling.solvers.base import Velocity
 
 ORDER = 4
@@ -21,12 +22,10 @@ class Lms:
     def __init__(self) -> None:
         self._history: deque[tuple[float, torch.Tensor]] = deque(maxlen=ORDER)  # sigma and velocity, latest first
 
-    def step(
-        self, velocity: Velocity, sample: torch.Tensor, sigma: torch.Tensor, sigma_next: torch.Tensor
-    ) -> torch.Tensor:
+    def step(self, velocity: Velocity, sample: torch.Tensor, sigma: Sigma, sigma_next: Sigma) -> torch.Tensor:
         """Take one step, summed in float32."""
-        self._history.appendleft((float(sigma), velocity(sample, sigma).to(torch.float32)))
-        weights = _lagrange_integrals([node for node, _ in self._history], float(sigma), float(sigma_next))
+        self._history.appendleft((sigma.number, velocity(sample, sigma.tensor).to(torch.float32)))
+        weights = _lagrange_integrals([node for node, _ in self._history], sigma.number, sigma_next.number)
         sample_next = sample.to(torch.float32)
         for weight, (_, v) in zip(weights, self._history, strict=True):
             sample_next = sample_next + weight * v
@@ -40,15 +39,13 @@ class Pndm:
         self._heun_start = heun_start
         self._history: deque[torch.Tensor] = deque(maxlen=ORDER)  # velocities, latest first
 
-    def step(
-        self, velocity: Velocity, sample: torch.Tensor, sigma: torch.Tensor, sigma_next: torch.Tensor
-    ) -> torch.Tensor:
+    def step(self, velocity: Velocity, sample: torch.Tensor, sigma: Sigma, sigma_next: Sigma) -> torch.Tensor:
         """Take one step, summed in float32. The first step of PLMS takes two forwards."""
-        self._history.appendleft(v := velocity(sample, sigma).to(torch.float32))
-        start, step = sample.to(torch.float32), sigma_next - sigma
-        if len(self._history) == 1 and self._heun_start and float(sigma_next) > 0.0:
+        self._history.appendleft(v := velocity(sample, sigma.tensor).to(torch.float32))
+        start, step = sample.to(torch.float32), sigma_next.tensor - sigma.tensor
+        if len(self._history) == 1 and self._heun_start and sigma_next.number > 0.0:
             predicted = (start + step * v).to(sample.dtype)
-            return (start + step / 2 * (v + velocity(predicted, sigma_next).to(torch.float32))).to(sample.dtype)
+            return (start + step / 2 * (v + velocity(predicted, sigma_next.tensor).to(torch.float32))).to(sample.dtype)
         weights = EQUAL_STEPS[len(self._history) - 1]
         sample_next = start
         for weight, past in zip(weights, self._history, strict=True):

@@ -10,24 +10,24 @@ from typing import Protocol
 
 import torch
 
+from pipelines.sampling.sigmas import Sigma
+
 # A parabola is extrapolated only over a step of λ that is at most this many times the last one. The last step of the
 # model's own schedule is 2 to 3 times as long. Third order was 3 to 4 times further off than Euler there, measured at
 # 20 and 8 steps on a mixture of two Gaussians, whose flow is known.
 MAX_STEP_GROWTH = 1.25
 
-Velocity = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # of a sample at a sigma
+Velocity = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # of a sample at a sigma, a 0-dimensional tensor
 Noise = Callable[[torch.Tensor], torch.Tensor]  # standard normal in float32, of a sample's shape, on its device
 
 
 class Solver(Protocol):
     """Moves a sample from one sigma to the next along a predicted velocity. It holds the history of one image."""
 
-    def step(
-        self, velocity: Velocity, sample: torch.Tensor, sigma: torch.Tensor, sigma_next: torch.Tensor
-    ) -> torch.Tensor:
+    def step(self, velocity: Velocity, sample: torch.Tensor, sigma: Sigma, sigma_next: Sigma) -> torch.Tensor:
         """Return the sample at `sigma_next`, in the sample's dtype.
 
-        Sample and velocity are [B, tokens, channels], both sigmas 0-dimensional float32.
+        Sample and velocity are [B, tokens, channels]. The host waits for no tensor.
         """
         ...
 
@@ -39,11 +39,11 @@ def half_log_snr(sigma: float) -> float:
     return math.log((1 - sigma) / sigma) if sigma < 1.0 else -math.inf
 
 
-def predict_x0(velocity: Velocity, sample: torch.Tensor, sigma: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def predict_x0(velocity: Velocity, sample: torch.Tensor, sigma: Sigma) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the sample and the x0 predicted from it, both in float32. Takes one forward."""
-    v = velocity(sample, sigma).to(torch.float32)
+    v = velocity(sample, sigma.tensor).to(torch.float32)
     sample = sample.to(torch.float32)
-    return sample, sample - float(sigma) * v
+    return sample, sample - sigma.number * v
 
 
 def first_order_update(sample: torch.Tensor, x0: torch.Tensor, sigma: float, sigma_next: float) -> torch.Tensor:

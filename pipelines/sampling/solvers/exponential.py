@@ -10,6 +10,7 @@ from collections import deque
 
 import torch
 
+from pipelines.sampling.sigmas import Sigma
 from pipelines.sampling.solvers.base import (
     MAX_STEP_GROWTH,
     Noise,
@@ -35,11 +36,9 @@ class DpmMultistep:
         self._noise, self._max_extrapolation = noise, max_extrapolation
         self._history: deque[tuple[torch.Tensor, float]] = deque(maxlen=order - 1)  # x0, and the step h that followed
 
-    def step(
-        self, velocity: Velocity, sample: torch.Tensor, sigma: torch.Tensor, sigma_next: torch.Tensor
-    ) -> torch.Tensor:
+    def step(self, velocity: Velocity, sample: torch.Tensor, sigma: Sigma, sigma_next: Sigma) -> torch.Tensor:
         """Take one step, computed in float32."""
-        start, end, dtype = float(sigma), float(sigma_next), sample.dtype
+        start, end, dtype = sigma.number, sigma_next.number, sample.dtype
         sample, x0 = predict_x0(velocity, sample, sigma)
         h = half_log_snr(end) - half_log_snr(start)
         mean_x0 = x0
@@ -78,11 +77,9 @@ class DpmSinglestep:
     def __init__(self) -> None:
         self._pair_start: tuple[torch.Tensor, torch.Tensor, float] | None = None  # sample, x0, sigma
 
-    def step(
-        self, velocity: Velocity, sample: torch.Tensor, sigma: torch.Tensor, sigma_next: torch.Tensor
-    ) -> torch.Tensor:
+    def step(self, velocity: Velocity, sample: torch.Tensor, sigma: Sigma, sigma_next: Sigma) -> torch.Tensor:
         """Take one step, computed in float32."""
-        mid, end, dtype = float(sigma), float(sigma_next), sample.dtype
+        mid, end, dtype = sigma.number, sigma_next.number, sample.dtype
         sample, x0 = predict_x0(velocity, sample, sigma)
         if self._pair_start is None or end == 0.0:
             self._pair_start = (sample, x0, mid) if mid < 1.0 else None
@@ -101,12 +98,10 @@ class Deis:
     def __init__(self) -> None:
         self._last: tuple[torch.Tensor, float] | None = None  # the predicted noise, and −λ = log ρ of its sigma
 
-    def step(
-        self, velocity: Velocity, sample: torch.Tensor, sigma: torch.Tensor, sigma_next: torch.Tensor
-    ) -> torch.Tensor:
+    def step(self, velocity: Velocity, sample: torch.Tensor, sigma: Sigma, sigma_next: Sigma) -> torch.Tensor:
         """Take one step, computed in float32."""
-        start, end = float(sigma), float(sigma_next)
-        v = velocity(sample, sigma).to(torch.float32)
+        start, end = sigma.number, sigma_next.number
+        v = velocity(sample, sigma.tensor).to(torch.float32)
         noise = sample.to(torch.float32) + (1 - start) * v
         sample_next = sample.to(torch.float32) + (end - start) * v
         log_rho = -half_log_snr(start)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import torch
 
+from pipelines.sampling.sigmas import Sigma
 from pipelines.sampling.solvers.base import Noise, Velocity, half_log_snr, predict_x0, sde_first_order_update
 from pipelines.sampling.solvers.singlestep import Update
 
@@ -25,13 +26,11 @@ class Ancestral:
     def __init__(self, update: Update, sigma_down: SigmaDown, noise: Noise) -> None:
         self._update, self._sigma_down, self._noise = update, sigma_down, noise
 
-    def step(
-        self, velocity: Velocity, sample: torch.Tensor, sigma: torch.Tensor, sigma_next: torch.Tensor
-    ) -> torch.Tensor:
+    def step(self, velocity: Velocity, sample: torch.Tensor, sigma: Sigma, sigma_next: Sigma) -> torch.Tensor:
         """Take one step, computed in float32."""
-        end = float(sigma_next)
-        down = self._sigma_down(float(sigma), end)
-        sample_next = self._update(velocity, sample, sigma, sigma.new_tensor(down))
+        end = sigma_next.number
+        down = self._sigma_down(sigma.number, end)
+        sample_next = self._update(velocity, sample, sigma, sigma.at(down))
         if end > 0.0:
             scale = (1 - end) / (1 - down)
             sigma_up = math.sqrt(end**2 - (scale * down) ** 2)
@@ -63,18 +62,16 @@ class DpmSde:
     def __init__(self, noise: Noise) -> None:
         self._noise = noise
 
-    def step(
-        self, velocity: Velocity, sample: torch.Tensor, sigma: torch.Tensor, sigma_next: torch.Tensor
-    ) -> torch.Tensor:
+    def step(self, velocity: Velocity, sample: torch.Tensor, sigma: Sigma, sigma_next: Sigma) -> torch.Tensor:
         """Take one step, computed in float32."""
-        start, end, dtype = float(sigma), float(sigma_next), sample.dtype
+        start, end, dtype = sigma.number, sigma_next.number, sample.dtype
         sample, x0 = predict_x0(velocity, sample, sigma)
         if end == 0.0:
             return x0.to(dtype)
         mid = _midpoint(start, end)
         noise = self._noise(sample)
         sample_mid = sde_first_order_update(sample, x0, start, mid, noise)
-        _, x0 = predict_x0(velocity, sample_mid.to(dtype), sigma.new_tensor(mid))
+        _, x0 = predict_x0(velocity, sample_mid.to(dtype), sigma.at(mid))
         # The noise of a step is the decayed noise of its first half plus that of its second, at unit variance.
         first, second = (half_log_snr(mid) - half_log_snr(start)), (half_log_snr(end) - half_log_snr(mid))
         kept = math.exp(-second) * math.sqrt(-math.expm1(-2 * first))

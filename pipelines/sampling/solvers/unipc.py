@@ -6,6 +6,7 @@ from collections import deque
 import numpy as np
 import torch
 
+from pipelines.sampling.sigmas import Sigma
 from pipelines.sampling.solvers.base import MAX_STEP_GROWTH, Velocity, first_order_update, half_log_snr, predict_x0
 
 Point = tuple[float, torch.Tensor]  # half log-SNR, and the x0 predicted there
@@ -23,11 +24,9 @@ class UniPC:
         self._history: deque[Point] = deque(maxlen=order - 1)
         self._last: tuple[torch.Tensor, torch.Tensor, float, list[Point]] | None = None  # sample, x0, sigma, points
 
-    def step(
-        self, velocity: Velocity, sample: torch.Tensor, sigma: torch.Tensor, sigma_next: torch.Tensor
-    ) -> torch.Tensor:
+    def step(self, velocity: Velocity, sample: torch.Tensor, sigma: Sigma, sigma_next: Sigma) -> torch.Tensor:
         """Take one step, computed in float32."""
-        start, end, dtype = float(sigma), float(sigma_next), sample.dtype
+        start, end, dtype = sigma.number, sigma_next.number, sample.dtype
         sample, x0 = predict_x0(velocity, sample, sigma)
         lambda_start = half_log_snr(start)
         if self._last is not None:

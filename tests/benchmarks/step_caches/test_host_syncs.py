@@ -14,13 +14,14 @@ from tests.control import deeper
 STEPS = 12
 
 
-def test_each_way_to_read_a_tensor_counts_once() -> None:
+def test_each_way_to_read_or_write_a_number_counts_once() -> None:
     value = torch.tensor(2.0)
     with HostSyncCounter() as counter:
         assert (value.item(), value.tolist(), float(value), int(value), bool(value)) == (2.0, 2.0, 2.0, 2, True)
         assert value.cpu() is value
-        assert (value + 1).shape == ()
-    assert counter.count == 6
+        assert value.new_tensor(3.0) == 3.0
+        assert (value + 1).shape == value.new_full((), 3.0).shape == ()
+    assert counter.count == 8
 
 
 def test_nothing_stays_behind() -> None:

@@ -13,6 +13,7 @@ from pipelines.models.checkpoint import Checkpoint, LoadedModel
 from pipelines.previews.latent_rgb import latent_rgb
 from pipelines.previews.previewer import Previewer
 from pipelines.render.state import RenderState
+from pipelines.sampling.sigmas import Sigma
 from tests.pipelines.render.renders import asked
 
 ENTRY = load_catalog().with_embedded_weights().entries[0]
@@ -64,7 +65,7 @@ def preview_of(latents: torch.Tensor, shape: tuple[int, int, int]) -> Image.Imag
     """The preview after one of two steps."""
 
     class State:
-        sigmas = torch.tensor([1.0, 0.5, 0.0])
+        sigmas = tuple(Sigma(sigma, torch.tensor(sigma)) for sigma in (1.0, 0.5, 0.0))
         step = 0
         cache = None
 

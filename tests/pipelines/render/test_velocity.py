@@ -12,8 +12,10 @@ from pipelines.catalog.catalog import Mode
 from pipelines.lora.apply import LoraSet
 from pipelines.models.checkpoint import Checkpoint
 from pipelines.render.prepare import begin
+from pipelines.render.steps import advance
 from pipelines.render.velocity import weight_access
 from pipelines.request import Reference
+from tests.control import deeper
 from tests.pipelines.render.renders import Counting, asked, begun, drawn
 
 
@@ -74,3 +76,13 @@ def test_requests_with_hooks_in_blocks_run_without_the_graph(checkpoint: Checkpo
     assert weight_access(state, torch.ones(1), 0).run is compiled.compiled
     state.loras = LoraSet(hooks=((checkpoint.transformer.proj_out, lambda module, inputs, output: output),))
     assert weight_access(state, torch.ones(1), 0).run is not compiled.compiled
+
+
+def test_no_row_of_the_modulation_is_copied_to_the_device(
+    checkpoint: Checkpoint, reference: Reference, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The library's own forward makes the rows on the host, and waits for the device to copy them."""
+    state = begun(deeper(checkpoint, 1, zero_cond_t=True), asked(references=(reference,)), mode="edit_plus")
+    monkeypatch.setattr(torch, "tensor", None)
+    advance([state])
+    assert state.latents.isfinite().all()

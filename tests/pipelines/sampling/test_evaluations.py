@@ -8,9 +8,10 @@ import torch
 
 from pipelines.request import Sampler, SolverName
 from pipelines.sampling.evaluations import expected_timesteps, timestep_of
+from pipelines.sampling.sigmas import sigmas_on
 from pipelines.sampling.solvers.registry import make_solver
 
-SIGMAS = torch.tensor([1.0, 0.93, 0.8, 0.61, 0.33, 0.02, 0.0])
+SIGMAS = sigmas_on(torch.device("cpu"), torch.tensor([1.0, 0.93, 0.8, 0.61, 0.33, 0.02, 0.0]))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])

@@ -12,7 +12,7 @@ from diffusers.schedulers import scheduling_flow_match_euler_discrete as stock
 from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
 
 from pipelines.request import Sampler, ScheduleName
-from pipelines.sampling.sigmas import flow_sigmas, scheduler_config
+from pipelines.sampling.sigmas import Sigma, flow_sigmas, scheduler_config, sigmas_on
 
 QWEN = {
     "use_dynamic_shifting": True,
@@ -125,3 +125,17 @@ def test_a_shift_of_the_sampler_is_exact_at_every_size(steps: int, tokens: int, 
 def test_without_them_the_configuration_is_the_checkpoints() -> None:
     assert scheduler_config(QWEN, Sampler()) == QWEN
     assert scheduler_config(QWEN, Sampler(terminal=0.1)) == QWEN | {"shift_terminal": 0.1}
+
+
+def test_the_number_of_a_sigma_is_that_of_its_tensor() -> None:
+    expected = flow_sigmas(7, 64, QWEN, "shifted")
+    sigmas = sigmas_on(torch.device("cpu"), expected)
+    assert torch.equal(torch.stack([sigma.tensor for sigma in sigmas]), expected)
+    for sigma in (*sigmas, sigmas[0].at(1 / 3), sigmas[0].at(0.0)):
+        assert sigma.number == sigma.tensor.item()
+        assert (sigma.tensor.shape, sigma.tensor.dtype) == ((), torch.float32)
+
+
+def test_a_sigma_between_two_is_what_torch_makes_of_the_number() -> None:
+    for number in np.random.default_rng(0).random(100).tolist():
+        assert torch.equal(Sigma(1.0, torch.ones(())).at(number).tensor, torch.ones(()).new_tensor(number))

@@ -9,6 +9,7 @@ import torch
 
 from pipelines.request import FaceRefinement, Reference, Sampler, SolverName
 from pipelines.sampling.evaluations import expected_timesteps
+from pipelines.sampling.sigmas import sigmas_on
 from server.jobs.estimates import ASSUMED_TOKEN_SECONDS, TWO_EVALUATIONS, Estimates, Measured, group_of, step_tokens
 from tests.server.jobs.common import REQUEST
 
@@ -113,6 +114,6 @@ def test_the_face_that_may_be_refined_counts() -> None:
 @pytest.mark.parametrize("solver", get_args(SolverName))
 def test_the_solvers_that_evaluate_twice(solver: SolverName) -> None:
     """PNDM evaluates twice in its first steps only."""
-    sigmas = torch.linspace(1, 0, 21)
+    sigmas = sigmas_on(torch.device("cpu"), torch.linspace(1, 0, 21))
     evaluations = sum(map(len, expected_timesteps(Sampler(solver), sigmas, torch.float32))) / 20
     assert (evaluations > 1.5) == (solver in TWO_EVALUATIONS)

@@ -2,14 +2,14 @@
 
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
 import torch
 
 from pipelines.request import Sampler, SolverName
-from pipelines.sampling.sigmas import flow_sigmas
+from pipelines.sampling.sigmas import Sigma, flow_sigmas, sigmas_on
 from pipelines.sampling.solvers.base import Noise, Solver, Velocity, half_log_snr
 from pipelines.sampling.solvers.registry import make_solver
 
@@ -28,10 +28,18 @@ def _no_noise(like: torch.Tensor) -> torch.Tensor:
     raise AssertionError("a deterministic solver asked for noise")
 
 
+def at(sigma: float) -> Sigma:
+    return Sigma(sigma, torch.tensor(sigma))
+
+
+def steps_of(sigmas: torch.Tensor) -> Iterator[tuple[Sigma, Sigma]]:
+    return pairwise(sigmas_on(torch.device("cpu"), sigmas))
+
+
 def solve(solver: Solver, velocity: Velocity, sample: torch.Tensor, sigmas: torch.Tensor) -> list[torch.Tensor]:
     """The sample after each step."""
     samples = []
-    for sigma, sigma_next in pairwise(sigmas):
+    for sigma, sigma_next in steps_of(sigmas):
         sample = solver.step(velocity, sample, sigma, sigma_next)
         samples.append(sample)
     return samples
@@ -78,10 +86,10 @@ def observed_orders(name: SolverName, steps: Sequence[int], primed: int = 0) -> 
     flow, quantiles, errors = Gaussian(), torch.tensor([-2.0, -0.5, 0.3, 1.5]), []
     for count in steps:
         sigmas, solver, sample = torch.linspace(0.95, 0.05, count + 1), new_solver(name), flow.at(0.95, quantiles)
-        for number, (sigma, sigma_next) in enumerate(pairwise(sigmas)):
+        for number, (sigma, sigma_next) in enumerate(steps_of(sigmas)):
             sample = solver.step(flow.velocity, sample, sigma, sigma_next)
             if number < primed:
-                sample = flow.at(sigma_next.item(), quantiles)
+                sample = flow.at(sigma_next.number, quantiles)
         errors.append((sample - flow.at(0.05, quantiles)).abs().max().item())
     return [
         math.log(coarse / fine) / math.log(more / few)

@@ -7,7 +7,7 @@ import torch
 
 from pipelines.request import SolverName
 from pipelines.sampling.solvers.base import Velocity
-from tests.pipelines.sampling.solvers.flows import OWN, new_solver, observed_orders, solve
+from tests.pipelines.sampling.solvers.flows import OWN, at, new_solver, observed_orders, solve
 
 CUBIC = np.polynomial.Polynomial([0.3, -1.2, 2.0, -0.7])
 
@@ -34,7 +34,7 @@ def test_once_under_way_cubic_velocities_are_exact(name: SolverName, sigmas: tor
 
 @pytest.mark.parametrize(("name", "first"), [("pndm", "heun"), ("ipndm", "euler"), ("lms", "euler")])
 def test_the_first_step(name: SolverName, first: SolverName) -> None:
-    sample, start, end = torch.randn(1, 4, 8), torch.tensor(1.0), torch.tensor(0.9)
+    sample, start, end = torch.randn(1, 4, 8), at(1.0), at(0.9)
 
     def decay(x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
         return -x * sigma

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from pipelines.sampling.solvers.base import first_order_update, half_log_snr, predict_x0, sde_first_order_update
+from tests.pipelines.sampling.solvers.flows import at
 
 X0, NOISE = torch.linspace(-1, 1, 32).view(1, 4, 8), torch.linspace(2, -2, 32).view(1, 4, 8)
 
@@ -20,8 +21,7 @@ def test_half_log_snr() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_x0_is_predicted_in_float32(dtype: torch.dtype) -> None:
-    sigma = torch.tensor(0.75)
-    sample, x0 = predict_x0(lambda *_: (NOISE - X0).to(dtype), sample_at(0.75).to(dtype), sigma)
+    sample, x0 = predict_x0(lambda *_: (NOISE - X0).to(dtype), sample_at(0.75).to(dtype), at(0.75))
     assert sample.dtype == x0.dtype == torch.float32
     torch.testing.assert_close(x0, X0, atol=1e-6 if dtype == torch.float32 else 0.05, rtol=1e-2)
 

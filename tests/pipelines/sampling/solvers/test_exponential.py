@@ -15,6 +15,7 @@ from tests.pipelines.sampling.solvers.flows import (
     EVEN,
     OWN,
     Gaussian,
+    at,
     constant_velocity,
     new_solver,
     observed_orders,
@@ -91,8 +92,10 @@ def test_a_long_step_is_extrapolated_over_no_more_than_the_last(name: SolverName
     """x0 is a line in λ, and one step is three times as long: the line is followed for one step only."""
     sigmas = torch.sigmoid(-torch.tensor([-2.0, -1.5, -1.0, 0.5]))
     solver = new_solver(name, torch.zeros_like)
-    solve(solver, velocity_to_x0(lambda at: at), torch.zeros(1, 1, 1), sigmas[:3])
-    sample_next = solver.step(velocity_to_x0(lambda at: at), torch.zeros(1, 1, 1), sigmas[2], sigmas[3])
+    solve(solver, velocity_to_x0(lambda log_snr: log_snr), torch.zeros(1, 1, 1), sigmas[:3])
+    sample_next = solver.step(
+        velocity_to_x0(lambda log_snr: log_snr), torch.zeros(1, 1, 1), at(sigmas[2].item()), at(sigmas[3].item())
+    )
     decay = 1.5 if name == "dpmpp_3m" else 3.0
     expected = (1 - sigmas[3].item()) * -math.expm1(-decay) * (-1.0 + 0.5 / 2)
     assert sample_next.item() == pytest.approx(expected, rel=1e-4)
@@ -101,15 +104,15 @@ def test_a_long_step_is_extrapolated_over_no_more_than_the_last(name: SolverName
 @pytest.mark.parametrize("name", [*EXPONENTIAL, "unipc_2", "unipc_3"])
 def test_the_step_to_zero_is_the_predicted_x0(name: SolverName) -> None:
     solver, sample, velocity = new_solver(name), torch.randn(1, 4, 8), torch.randn(1, 4, 8)
-    solver.step(constant_velocity(velocity), sample, torch.tensor(0.5), torch.tensor(0.25))
-    sample_next = solver.step(constant_velocity(velocity), sample, torch.tensor(0.25), torch.tensor(0.0))
+    solver.step(constant_velocity(velocity), sample, at(0.5), at(0.25))
+    sample_next = solver.step(constant_velocity(velocity), sample, at(0.25), at(0.0))
     torch.testing.assert_close(sample_next, sample - 0.25 * velocity)
 
 
 @pytest.mark.parametrize("name", [*EXPONENTIAL, "unipc_2", "unipc_3"])
 def test_the_first_step_from_pure_noise_is_eulers(name: SolverName) -> None:
     sample, velocity = torch.randn(1, 4, 8), torch.randn(1, 4, 8)
-    start, end = torch.tensor(1.0), torch.tensor(0.9)
+    start, end = at(1.0), at(0.9)
     both = [new_solver(each).step(constant_velocity(velocity), sample, start, end) for each in ("euler", name)]
     torch.testing.assert_close(both[1], both[0])
 
@@ -119,6 +122,6 @@ def test_ddpm_draws_from_the_exact_posterior() -> None:
     x0, noise = 0.6, step_noise(1)
     sample = 0.2 * x0 + 0.8 * noise(torch.zeros(1, 100_000, 1))
     solver = new_solver("ddpm", noise)
-    sample_next = solver.step(velocity_to_x0(lambda _: x0), sample, torch.tensor(0.8), torch.tensor(0.3))
+    sample_next = solver.step(velocity_to_x0(lambda _: x0), sample, at(0.8), at(0.3))
     assert sample_next.mean().item() == pytest.approx(0.7 * x0, abs=0.01)
     assert sample_next.std().item() == pytest.approx(0.3, abs=0.01)

@@ -1,17 +1,18 @@
 """Properties of every solver on every schedule."""
 
 from collections.abc import Iterator
-from itertools import combinations, pairwise, product
+from itertools import combinations, product
 from typing import get_args
 
 import pytest
 import torch
 
+from benchmarks.step_caches.host_syncs import HostSyncCounter
 from pipelines.latents import step_noise
 from pipelines.request import Sampler, ScheduleName, SolverName
 from pipelines.sampling.sigmas import flow_sigmas
 from pipelines.sampling.solvers.registry import SOLVERS, make_solver
-from tests.pipelines.sampling.solvers.flows import OWN, Gaussian, solve
+from tests.pipelines.sampling.solvers.flows import OWN, Gaussian, solve, steps_of
 from tests.pipelines.sampling.test_sigmas import QWEN
 
 NAMES: tuple[SolverName, ...] = get_args(SolverName)
@@ -54,7 +55,7 @@ def test_two_images_share_no_memory(name: SolverName) -> None:
 
     alone = [solved_alone(0), solved_alone(1)]
     solvers, samples = [make_solver(Sampler(name), step_noise(number)) for number in range(2)], list(starts)
-    for steps in zip(*(pairwise(each) for each in sigmas), strict=True):
+    for steps in zip(*(steps_of(each) for each in sigmas), strict=True):
         for number, (sigma, sigma_next) in enumerate(steps):
             samples[number] = solvers[number].step(FLOW.velocity, samples[number], sigma, sigma_next)
     assert torch.equal(samples[0], alone[0])
@@ -66,6 +67,16 @@ def test_only_stochastic_ones_draw_noise(name: SolverName) -> None:
     sampler, start = Sampler(name), torch.randn(1, 4, 8)
     first, other = (solve(make_solver(sampler, step_noise(seed)), FLOW.velocity, start, OWN)[-1] for seed in (1, 2))
     assert torch.equal(first, other) != sampler.stochastic
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_step_waits_for_the_device(name: SolverName) -> None:
+    sample, solver = torch.randn(1, 4, 8), make_solver(Sampler(name), step_noise(1))
+    steps = list(steps_of(flow_sigmas(7, 64, QWEN, "shifted")))
+    with HostSyncCounter() as syncs:
+        for sigma, sigma_next in steps:
+            sample = solver.step(lambda sample, sigma: sample * sigma, sample, sigma, sigma_next)
+    assert syncs.count == 0
 
 
 def test_no_two_names_are_one_method() -> None:

@@ -9,6 +9,7 @@ from pipelines.request import SolverName
 from tests.pipelines.sampling.solvers.flows import (
     OWN,
     Gaussian,
+    at,
     new_solver,
     observed_orders,
     solve,
@@ -34,7 +35,7 @@ def test_euler_equals_diffusers_bit_for_bit(dtype: torch.dtype) -> None:
 def test_euler_is_deterministic_ddim() -> None:
     sample, velocity = torch.randn(1, 4, 8), torch.randn(1, 4, 8)
     x0, noise = sample - 0.7 * velocity, sample + 0.3 * velocity
-    sample_next = new_solver("euler").step(lambda *_: velocity, sample, torch.tensor(0.7), torch.tensor(0.4))
+    sample_next = new_solver("euler").step(lambda *_: velocity, sample, at(0.7), at(0.4))
     torch.testing.assert_close(sample_next, 0.6 * x0 + 0.4 * noise)
 
 

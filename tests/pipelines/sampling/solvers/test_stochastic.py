@@ -9,16 +9,16 @@ from diffusers.schedulers.scheduling_ltx_euler_ancestral_rf import LTXEulerAnces
 from pipelines.latents import step_noise
 from pipelines.request import SolverName, Stochastic
 from pipelines.sampling.sigmas import flow_sigmas
-from tests.pipelines.sampling.solvers.flows import OWN, Gaussian, new_solver, solve, solve_with_diffusers
+from tests.pipelines.sampling.solvers.flows import OWN, Gaussian, at, new_solver, solve, solve_with_diffusers
 
 FLOW = Gaussian()
 STOCHASTIC: tuple[SolverName, ...] = get_args(Stochastic)
 FIRST_ORDER: tuple[SolverName, ...] = ("euler_a", "ddpm")
 
 
-def distilled(sample: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
+def distilled(sample: torch.Tensor, sigma_at: torch.Tensor) -> torch.Tensor:
     """The velocity of a model that predicts the end of the flow, as models for LCM do."""
-    sigma = at.item()
+    sigma = sigma_at.item()
     quantile = (sample - (1 - sigma) * FLOW.mean) / FLOW.scale(sigma)
     return (sample - FLOW.at(0.0, quantile)) / sigma
 
@@ -60,9 +60,7 @@ def test_the_noise_comes_from_the_seed(name: SolverName) -> None:
 @pytest.mark.parametrize("name", STOCHASTIC)
 def test_the_step_to_zero_adds_none(name: SolverName) -> None:
     sample, velocity = torch.randn(1, 4, 8), torch.randn(1, 4, 8)
-    sample_next = new_solver(name, step_noise(1)).step(
-        lambda *_: velocity, sample, torch.tensor(0.3), torch.tensor(0.0)
-    )
+    sample_next = new_solver(name, step_noise(1)).step(lambda *_: velocity, sample, at(0.3), at(0.0))
     torch.testing.assert_close(sample_next, sample - 0.3 * velocity)
 
 
@@ -81,10 +79,8 @@ def test_it_equals_diffusers_given_the_same_noise(name: SolverName, scheduler: C
 def test_tcd_goes_seven_tenths_of_the_way_without_noise() -> None:
     """Zheng et al. 2024, algorithm 4: solve down to s = (1 − γ) t, then add the noise of the flow up to t."""
     sample, velocity, noise = torch.randn(1, 4, 8), torch.randn(1, 4, 8), torch.randn(1, 4, 8)
-    sample_next = new_solver("tcd", lambda _: noise).step(
-        lambda *_: velocity, sample, torch.tensor(0.8), torch.tensor(0.5)
-    )
-    at_s = new_solver("euler").step(lambda *_: velocity, sample, torch.tensor(0.8), torch.tensor(0.35))
+    sample_next = new_solver("tcd", lambda _: noise).step(lambda *_: velocity, sample, at(0.8), at(0.5))
+    at_s = new_solver("euler").step(lambda *_: velocity, sample, at(0.8), at(0.35))
     scale = 0.5 / 0.65
     torch.testing.assert_close(sample_next, scale * at_s + (0.5**2 - (scale * 0.35) ** 2) ** 0.5 * noise)
 
