@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 import torch
 from PIL import Image
 
+from benchmarks.runs.relative_difference import relative_difference
 from benchmarks.runs.synchronize import synchronize
 from pipelines.batching import BatchGain
 from pipelines.catalog.catalog import REFERENCES, ModelEntry
@@ -86,7 +87,7 @@ def _measure(entry: ModelEntry, model: LoadedModel, request: RenderRequest, imag
         request.height,
         images,
         round(alone / together, 4),
-        max(_difference(*pair) for pair in pairs),
+        max(relative_difference(found, expected) for expected, found in pairs),
         round(alone_apart / joined, 4),
         len(request.references),
     )
@@ -95,10 +96,3 @@ def _measure(entry: ModelEntry, model: LoadedModel, request: RenderRequest, imag
 def _together(states: Sequence[RenderState]) -> None:
     evaluate_next(states)
     advance(states)
-
-
-def _difference(expected: torch.Tensor, found: torch.Tensor) -> float:
-    """How far two latents differ, relative to the norm of the first ones. 0 if no bit differs."""
-    if torch.equal(expected, found):
-        return 0.0
-    return float((expected.float() - found.float()).norm() / expected.float().norm())

@@ -20,6 +20,7 @@ from accel.weights.quantized.quantize import quantize
 from benchmarks.fit.cards import CONTEXT_BYTES, LINK, STEP_SECONDS, Case, Precision, StepTimes, plan
 from benchmarks.random_models import SEED, TRUE_CFG_SCALE, ModelSize, RandomModels
 from benchmarks.runs.budget import Figures
+from benchmarks.runs.relative_difference import relative_difference
 from benchmarks.runs.synchronize import synchronize
 from pipelines.conditioning import EncodedReferences
 from pipelines.latents import grid
@@ -121,6 +122,7 @@ class Bench:
             "ratio_at_4090_step_time": round(times.ratio_on_slower_card(compute, link), 3),
             "ratio_at_4090_step_time_and_link": round(times.ratio_on_slower_card(compute, LINK), 3),
             "bit_equal": torch.equal(latents, expected),
+            "latents_relative_difference": relative_difference(latents, expected),
             "finite": bool(latents.isfinite().all()),
             "resident_gib": round(report.resident_gib, 2),
             "streamed_gib": round(report.streamed_gib, 2),

@@ -1,7 +1,3 @@
-import pytest
-import torch
-
-from ownware import batching_benchmark as module
 from ownware.batching_benchmark import measure_gains
 from pipelines.models.checkpoint import Checkpoint, LoadedModel
 from tests.pipelines.render.renders import entry
@@ -23,9 +19,3 @@ def test_sizes_and_numbers_are_measured_and_a_cpu_has_equal_bits(checkpoint: Che
 def test_an_edit_is_measured_with_a_reference(checkpoint: Checkpoint) -> None:
     (gain,) = measure_gains(entry("edit"), LoadedModel(checkpoint), [(64, 64)], [2], steps=1, rounds=1)
     assert (gain.references, gain.difference) == (1, 0.0)
-
-
-def test_what_differs_is_told_relative_to_the_norm() -> None:
-    ones = torch.ones(4)
-    assert module._difference(ones, ones.clone()) == 0.0
-    assert module._difference(ones, ones * 1.5) == pytest.approx(0.5)

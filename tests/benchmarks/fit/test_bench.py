@@ -28,6 +28,7 @@ def bench() -> Bench:
 def test_an_emulated_card_draws_what_resident_weights_do(bench: Bench, case: Case) -> None:
     figures = bench.measure(case)
     assert figures["bit_equal"]
+    assert figures["latents_relative_difference"] == 0
     assert figures["finite"]
     assert figures["tables"]
     assert (figures["streamed_blocks"] > 0) == (case.gib != 48)
