@@ -44,6 +44,7 @@ _SHARED = (
 class ModelSize:
     """The dimensions of the models. Areas are pixels of a reference image, `side` pixels of a usual image."""
 
+    encoder: dict[str, Any]
     transformer: dict[str, Any]
     vae: dict[str, Any]
     reference_area: int

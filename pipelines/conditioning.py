@@ -104,7 +104,6 @@ def encode_prompt(
     """Encode a prompt together with what the vision tower sees. Raises `PromptError` on a control token."""
     if token := find_control_token(text):
         raise PromptError(f"the prompt contains the control token {token}")
-    key = ("prompt", entry.mode, text, references.key if references else None)
 
     def encode() -> EncodedPrompt:
         return _encode_prompt(text, references, model.checkpoint, entry)
@@ -114,7 +113,12 @@ def encode_prompt(
             return encode()
         return model.prompts.get(_contents(text, references, entry), model.checkpoint.device, encode)
 
-    return model.memory.get("embedding", key, make)
+    return model.memory.get("embedding", prompt_key(text, references, entry), make)
+
+
+def prompt_key(text: str, references: EncodedReferences | None, entry: ModelEntry) -> Hashable:
+    """The key of a prompt's encoding in the memory of a model."""
+    return ("prompt", entry.mode, text, references.key if references else None)
 
 
 def pixel_hash(picture: Image.Image) -> Hashable:

@@ -15,7 +15,6 @@ from PIL import Image
 from accel.cache.report import CacheReport
 from pipelines.catalog.catalog import ModelEntry
 from pipelines.editing.drift.found_drift import FoundDrift
-from pipelines.editing.drift.guard import guard_image
 from pipelines.editing.faces import face_request, find_faces
 from pipelines.errors import PromptError
 from pipelines.models.checkpoint import LoadedModel
@@ -140,6 +139,8 @@ class ImageRender:
             else:
                 image = refined
         if request.guard is not None:
+            from pipelines.editing.drift.guard import guard_image  # with OpenCV, which few renders need
+
             guarded = guard_image(image, request.guard, request)
             image, drift = guarded.image, guarded.drift
             warnings += guarded.warnings

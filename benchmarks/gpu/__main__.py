@@ -24,6 +24,7 @@ from benchmarks.runs.row_command import RowCommand
 from pipelines.models.devices import default_dtype
 
 RESULTS = Path(__file__).parents[1] / "results" / "gpu.jsonl"
+FIT = RESULTS.with_name("fit.jsonl")  # of `benchmarks.fit`
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "gpu-results.md"
 README = PAGE.parents[2] / "README.md"
 COMPILED = README.with_name("build") / "gpu-compiled"
@@ -35,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     if arguments[:1] == ["report"]:
         lines = load_lines(Path(arguments[1]) if arguments[1:] else RESULTS)
-        write_report(lines, PAGE)
+        write_report(lines, load_lines(FIT), PAGE)
         write_readme(lines, README)
         write_plots(lines, FIGURES)
         return

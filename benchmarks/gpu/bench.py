@@ -28,6 +28,7 @@ from benchmarks.gpu.ceilings import Ceilings, Shapes, measure
 from benchmarks.gpu.profile import profile_by_class
 from benchmarks.random_models import NEGATIVE_TOKENS, PROMPT_TOKENS, SEED, TRUE_CFG_SCALE, ModelSize, RandomModels
 from benchmarks.runs.budget import Figures
+from benchmarks.runs.relative_difference import relative_difference
 from benchmarks.runs.synchronize import synchronize
 from pipelines.latents import grid
 from pipelines.lora.apply import NO_LORAS, LoraSet, make_lora_set
@@ -229,12 +230,7 @@ class Bench:
     def begin(self, models: RandomModels, case: Case) -> RenderState:
         """The state of a case before its first step."""
         scale = TRUE_CFG_SCALE if case.guidance else 1.0
-        checkpoint = replace(
-            models.checkpoint,
-            compiled=None if case.kernels is None else self.blocks(case.kernels),
-            batch_branches=case.batched,
-            graphs=self._block_graphs() if case.graphs else None,
-        )
+        checkpoint = self.checkpoint(models, case)
         return begin(
             RenderRequest("", "", None, case.side, case.side, case.steps, Sampler(), scale, SEED),
             checkpoint,
@@ -242,6 +238,15 @@ class Bench:
             cond=models.prompt(),
             uncond=models.negative_prompt() if case.guidance else None,
             loras=self._loras(checkpoint, case.rank) if case.rank else NO_LORAS,
+        )
+
+    def checkpoint(self, models: RandomModels, case: Case) -> Checkpoint:
+        """The checkpoint of the models, with the switches of a case."""
+        return replace(
+            models.checkpoint,
+            compiled=None if case.kernels is None else self.blocks(case.kernels),
+            batch_branches=case.batched,
+            graphs=self._block_graphs() if case.graphs else None,
         )
 
     def blocks(self, kernels: Kernels) -> CompiledBlocks:
@@ -277,8 +282,7 @@ class Bench:
         found = self._latents[case, precision]
         if plain is None or plain is found:
             return {}
-        difference = (plain.float() - found.float()).norm() / plain.float().norm()
-        return {"latents_relative_difference": round(difference.item(), 5)}
+        return {"latents_relative_difference": relative_difference(found, plain)}
 
     def reset_peak(self) -> None:
         """Forget the largest amount of memory so far."""

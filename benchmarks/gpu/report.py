@@ -26,7 +26,9 @@ _README = {
 _HEAD = """# Speed on a GPU
 
 Written by `python -m benchmarks.gpu report` from the lines of `benchmarks/results/gpu.jsonl`.
-Weights are random, with the dimensions of the 20B model. The text encoder is not measured.
+`--vram` is shown from those of `benchmarks/results/fit.jsonl`, which `python -m benchmarks.fit` writes.
+Weights are random, with the dimensions of the 20B model. A render has random embeddings of a prompt: its seconds are
+without the text encoder, which has a table of its own.
 """
 _NOTHING = """
 Nothing has been measured yet. `python -m benchmarks.gpu` measures a card in eight minutes.
@@ -54,6 +56,9 @@ _TITLES = {
     "decision": "a decision",
     "diffusers_seconds": "diffusers, seconds",
     "ratio": "ours / diffusers",
+    "tokens": "tokens",
+    "encoder_gib": "GiB",
+    "embeddings_relative_difference": "relative difference of the embeddings",
 }
 
 
@@ -73,9 +78,9 @@ def load_lines(path: Path) -> list[Line]:
     return list(latest.values())
 
 
-def write_report(lines: Sequence[Line], page: Path) -> None:
-    """Write the page of some lines."""
-    page.write_text(report(lines), encoding="utf-8")
+def write_report(lines: Sequence[Line], fit: Sequence[Line], page: Path) -> None:
+    """Write the page of some lines, and of those of the benchmark of smaller cards."""
+    page.write_text(report(lines, fit), encoding="utf-8")
 
 
 def write_readme(lines: Sequence[Line], readme: Path) -> None:
@@ -106,11 +111,15 @@ def write_plots(lines: Sequence[Line], folder: Path) -> list[Path]:
     return written
 
 
-def report(lines: Sequence[Line]) -> str:
-    """The text of the page: for each card its ceilings, its renders, its step caches and its comparisons."""
-    if not lines:
-        return _HEAD + _NOTHING + _switches([]).replace("\n### ", "\n## ", 1)
-    return _HEAD + "".join(_card(card, of_card) for card, of_card in _by_card(lines).items())
+def report(lines: Sequence[Line], fit: Sequence[Line] = ()) -> str:
+    """The text of the page: for each card its ceilings, its renders, its step caches and its comparisons.
+
+    `fit` has the lines of smaller cards that the table of switches shows too.
+    """
+    if not (lines or fit):
+        return _HEAD + _NOTHING + _switches([], []).replace("\n### ", "\n## ", 1)
+    ours, smaller = _by_card(lines), _by_card(fit)
+    return _HEAD + "".join(_card(card, ours.get(card, []), smaller.get(card, [])) for card in ours | smaller)
 
 
 def _by_card(lines: Sequence[Line]) -> dict[str, list[Line]]:
@@ -124,8 +133,8 @@ def _plot_name(card: str) -> str:
     return "gpu-" + re.sub(r"[^a-z0-9]+", "-", card.lower()).strip("-") + ".png"
 
 
-def _card(card: str, lines: Sequence[Line]) -> str:
-    first = lines[0]
+def _card(card: str, lines: Sequence[Line], fit: Sequence[Line]) -> str:
+    first = (*lines, *fit)[0]
     versions = f"driver {first.get('driver')}, torch {first['torch']}, diffusers {first['diffusers']}"
     parts = [f"\n## {card}\n\n{versions}.\n"]
     if bars(lines):
@@ -134,7 +143,7 @@ def _card(card: str, lines: Sequence[Line]) -> str:
         parts.append(_ceilings(ceilings))
     parts.append(_table("Renders", lines, ("steps", *_RENDERS), lambda line: "seconds_per_step" in line))
     parts.append(_table("Start", lines, ("first_seconds", "read_graphs"), lambda line: "first_seconds" in line))
-    parts.append(_switches(lines))
+    parts.append(_switches(lines, fit))
     parts.append(_profiles(lines))
     parts.append(
         _table(
@@ -149,6 +158,8 @@ def _card(card: str, lines: Sequence[Line]) -> str:
             "Beside diffusers", lines, ("steps", "seconds", "diffusers_seconds", "ratio"), lambda line: "ratio" in line
         )
     )
+    columns = ("tokens", "seconds", "encoder_gib", "embeddings_relative_difference")
+    parts.append(_table("Text encoder", lines, columns, lambda line: "encoder_gib" in line))
     failed = [f"- {line['row']}: {line['failed']}\n" for line in lines if "failed" in line]
     return "".join(parts) + ("\nThese rows failed:\n\n" + "".join(failed) if failed else "")
 
@@ -163,17 +174,23 @@ def _ceilings(line: Line) -> str:
     return text + (f" An FP8 product runs at {fp8 / 1e12:.0f} TFLOP/s.\n" if fp8 else "\n")
 
 
-def _switches(lines: Sequence[Line]) -> str:
+def _switches(lines: Sequence[Line], fit: Sequence[Line]) -> str:
     """The gain of each switch. A switch without a line says so."""
-    found = {line["row"]: line for line in lines}
+    found = {"gpu": {line["row"]: line for line in lines}, "fit": {line["row"]: line for line in fit}}
     rows: dict[str, Sequence[object]] = {}
     for switch in SWITCHES:
-        off, on = (found.get(row or "", {}) for row in (switch.off, switch.on))
-        seconds = off.get("seconds"), on.get("seconds")
+        off, on = (found[switch.benchmark].get(row, {}) for row in (switch.off, switch.on))
+        figure = "seconds_per_step" if switch.benchmark == "fit" else "seconds"
+        seconds = off.get(figure), on.get(figure)
         gain = f"{seconds[0] / seconds[1]:.2f}" if seconds[0] and seconds[1] else None
-        rows[switch.name] = switch.exactness, *seconds, gain, on.get("latents_relative_difference")
-    titles = ("switch", "result", "off, seconds", "on, seconds", "gain", "relative difference of the latents")
+        rows[switch.name] = switch.exactness, *seconds, gain, _difference(on)
+    titles = ("switch", "result", "off, seconds", "on, seconds", "gain", "relative difference")
     return _markdown("Switches", titles, rows)
+
+
+def _difference(line: Line) -> float | None:
+    """How far the latents of a row are from the exact ones, or the embeddings where it has none."""
+    return line.get("latents_relative_difference", line.get("embeddings_relative_difference"))
 
 
 def _profiles(lines: Sequence[Line]) -> str:

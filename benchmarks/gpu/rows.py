@@ -11,9 +11,11 @@ from accel.kernels.compiled_block import SEPARATE, Kernels
 from accel.weights.placement import HostShare
 from benchmarks.cache_harness import Harness
 from benchmarks.gpu.bench import Bench, Case, Precision
-from benchmarks.gpu.cache_rows import compiled_cache_rows, plain_cache_rows
 from benchmarks.gpu.profile import profile_by_class
-from benchmarks.gpu.queue_rows import queue_rows
+from benchmarks.gpu.row_groups.cache_rows import compiled_cache_rows, plain_cache_rows
+from benchmarks.gpu.row_groups.encoder_rows import encoder_rows
+from benchmarks.gpu.row_groups.queue_rows import queue_rows
+from benchmarks.gpu.row_groups.task_rows import task_rows
 from benchmarks.gpu.switches import FIRST_LENGTH, KNOWN_LENGTH
 from benchmarks.gpu.waterfall import EVERY_KERNEL
 from benchmarks.pipeline import Comparison, difference, seconds
@@ -95,11 +97,13 @@ def rows(bench: Bench, steps: int) -> list[Row]:
         ),
         Row("ours, compiled, relaxed", partial(bench.render, relaxed), COMPILE_SECONDS + 16 * share),
         Row("ours, compiled, fused heads", partial(bench.render, fused), COMPILE_SECONDS + 16 * share),
+        *task_rows(bench, few),
         Row(COMPILED_AGAIN, partial(bench.compile_again, compiled), 30),
         Row(
             "ours, attention of torch's choice", partial(bench.render, replace(long, attention=TORCH)), 15 + 20 * share
         ),
         *plain_cache_rows(bench),
+        *encoder_rows(bench),
         Row(FIRST_LENGTH, partial(bench.attention_seconds, known=False), 2),
         Row(KNOWN_LENGTH, partial(bench.attention_seconds, known=True), 2),
         Row("ours, 1.3 times the side", partial(bench.render, Case(_larger(side), steps)), 35 * share + 5),

@@ -4,8 +4,13 @@ Knows names of rows and options; measures nothing.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
-from benchmarks.gpu.cache_rows import COMPILED, NAME
+from benchmarks.fit.cards import Case, Precision
+from benchmarks.gpu.row_groups.cache_rows import COMPILED, NAME
+from benchmarks.gpu.row_groups.encoder_rows import ENCODED, ENCODED_FP8
+from benchmarks.gpu.row_groups.queue_rows import ONE_BY_ONE, OVERLAPPED
+from benchmarks.gpu.row_groups.task_rows import ALONE, IN_ONE_BATCH, IN_ONE_PASS, IN_TURNS, TASKS
 from benchmarks.gpu.waterfall import EVERY_KERNEL
 
 _OURS, _COMPILED, _FP8 = "ours", "ours, compiled", "ours, fp8"
@@ -16,20 +21,22 @@ _SAME, _CLOSE, _LOSSY = "the same bits", "close: rounding", "lossy"
 _COMPARED = "the same bits, compared at the capture"
 FIRST_LENGTH, KNOWN_LENGTH = "attention at a new length", "attention at a known length"
 
-ONE_BY_ONE, OVERLAPPED = (f"pictures of 8 steps, decoded {how}" for how in ("one by one", "beside the next steps"))
+# What the plan of a smaller card chooses on a slower card, and on a faster one.
+_PLANNED: tuple[Precision, ...] = "bf16", "fp8"
 
 
 @dataclass(frozen=True, slots=True)
 class Switch:
-    """A switch as a user sets it, what it does to the result, and the rows without it and with it.
+    """A switch as a user sets it, what it does to the result, and the rows of a benchmark without it and with it.
 
-    A switch that no row measures has none.
+    `fit` emulates smaller cards, and its rows tell the seconds of a step.
     """
 
     name: str
     exactness: str
-    off: str | None = None
-    on: str | None = None
+    off: str
+    on: str
+    benchmark: Literal["gpu", "fit"] = "gpu"
 
 
 SWITCHES = (
@@ -48,13 +55,24 @@ SWITCHES = (
     Switch("`--precision fp8`, compiled", _LOSSY, _COMPILED, f"{_FP8}, compiled"),
     Switch("`--precision int8`", _LOSSY, _OURS, "ours, int8"),
     Switch("`--precision nf4`", _LOSSY, _OURS, "ours, nf4"),
-    Switch("`--encoder-precision fp8`", _LOSSY),
-    Switch("`--exact-factor 1`", "lossy where another precision is faster"),
-    Switch("`--vram 16`", "as the precision of the plan"),
+    Switch("`--encoder-precision fp8`, one prompt", _LOSSY, ENCODED, ENCODED_FP8),
+    # On a card that has room for all, the default plan is bf16, and this one is FP8.
+    Switch("`--exact-factor 1`, compiled", _LOSSY, _COMPILED, f"{_FP8}, compiled"),
+    *(
+        Switch(
+            f"`--vram 16 --precision {precision}`, one step",
+            f"{_SAME} as on a larger card",
+            Case(precision, None).name,
+            Case(precision, 16).name,
+            "fit",
+        )
+        for precision in _PLANNED
+    ),
     Switch("`--overlap auto`, pictures of 8 steps", _SAME, ONE_BY_ONE, OVERLAPPED),
-    Switch("`--open-tasks 2`", _SAME),
-    Switch("`--batching auto`", _CLOSE),
-    Switch("a LoRA inside compiled blocks", _CLOSE, *(f"{_LORA}{end}" for end in ("", COMPILED))),
+    Switch(f"`--open-tasks 2`, {TASKS} tasks", _SAME, ALONE, IN_TURNS),
+    Switch(f"`--batching auto`, {TASKS} tasks", _CLOSE, ALONE, IN_ONE_PASS),
+    Switch(f"`--batching auto --batched-cfg on`, {TASKS} tasks", _CLOSE, ALONE, IN_ONE_BATCH),
+    Switch("a LoRA inside compiled blocks", _CLOSE, _LORA, f"{_LORA}{COMPILED}"),
     Switch("`--modulation-tables on --exactness relaxed --fused-heads on`, compiled", _CLOSE, _COMPILED, EVERY_KERNEL),
     Switch("`fbCache`, three steps of four reused, compiled", _LOSSY, _COMPILED, f"{_COMPILED}, cached"),
     Switch(

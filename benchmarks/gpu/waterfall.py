@@ -4,9 +4,10 @@ Knows lines and matplotlib; measures nothing.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from matplotlib.figure import Figure
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart.
 _OTHERS, _EXACT, _ROUNDED, _LOSSY, _FLOOR = "#8c8c8c", "#0072b2", "#56b4e9", "#e69f00", "#d9d9d9"
@@ -36,11 +37,13 @@ def bars(lines: Sequence[Line]) -> dict[str, float | None]:
     return {row: measured.get(row, {}).get("seconds") for row in BARS} | {FLOOR: floor}
 
 
-def plot_waterfall(card: str, lines: Sequence[Line]) -> Figure | None:
+def plot_waterfall(card: str, lines: Sequence[Line]) -> "Figure | None":
     """The figure of one card; None where nothing of it was measured."""
     found = bars(lines)
     if not found:
         return None
+    from matplotlib.figure import Figure  # a card is measured without it
+
     figure = Figure(figsize=(8, 0.6 * len(found) + 1.2), layout="constrained")
     axes = figure.subplots()
     colours = [BARS.get(row, _FLOOR) for row in found]

@@ -85,7 +85,7 @@ def load(
         lambda: load_text_encoder(files, encoding, with_vision=with_vision, waits=waits, opened=opened.text_encoder),
     )
     with naming_part(files.weights, "tokenizer") as part:
-        tokenizer = _tokenizer(folder, part)
+        tokenizer = load_tokenizer(folder, part)
     with naming_part(files.weights, "processor") as part:
         image_processor = _image_processor(folder, part, required=with_vision)
     with naming_part(files.weights, "scheduler") as part:
@@ -174,7 +174,7 @@ def load_text_encoder(
             raise ValueError(f"`weights` has no {part}/config.json, which a single file needs beside it")
         if with_vision and not found.sees:
             raise ValueError(NO_VISION)
-        network = build_empty(lambda: _text_encoder(found.config, with_vision=found.sees))
+        network = build_empty(lambda: make_text_encoder(found.config, with_vision=found.sees))
         size = sum(entry.size for entry in found.weights.values())
         check_names(network, found.weights)
         depth = len(network.model.language_model.layers)
@@ -205,7 +205,8 @@ def in_a_layer(name: str) -> bool:
     return name.startswith("model.language_model.layers.")
 
 
-def _text_encoder(config: Mapping[str, Any], *, with_vision: bool) -> Qwen2_5_VLForConditionalGeneration:
+def make_text_encoder(config: Mapping[str, Any], *, with_vision: bool) -> Qwen2_5_VLForConditionalGeneration:
+    """A text encoder of this configuration, without what computes logits."""
     network = Qwen2_5_VLForConditionalGeneration(Qwen2_5_VLConfig.from_dict(dict(config)))
     network.lm_head = cast("Any", torch.nn.Identity())  # logits are never computed
     if not with_vision:
@@ -217,7 +218,8 @@ def _to_device(network: N, device: torch.device) -> N:
     return network.to(device).eval().requires_grad_(False)
 
 
-def _tokenizer(weights: str, part: str) -> Qwen2Tokenizer:
+def load_tokenizer(weights: str, part: str = "tokenizer") -> Qwen2Tokenizer:
+    """The tokenizer in a folder of weights. Raises `ValueError` for one that lacks a control token."""
     tokenizer = Qwen2Tokenizer.from_pretrained(weights, subfolder=part)
     if missing := set(CONTROL_TOKENS) - tokenizer.get_vocab().keys():  # without files, the class makes an empty one
         raise ValueError(f"its vocabulary lacks {min(missing)}")

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from benchmarks.gpu.report import load_lines, readme_table, report, write_plots
+from benchmarks.gpu.row_groups.encoder_rows import ENCODED, ENCODED_FP8
 from benchmarks.gpu.switches import SWITCHES
 
 SETUP = {"full_size": True, "card": "NVIDIA H100", "driver": "580.1", "torch": "2.13.0", "diffusers": "0.42.1"}
@@ -84,6 +85,31 @@ def test_a_switch_has_its_gain_and_its_difference(tmp_path: Path) -> None:
     compiled = {"row": "ours, compiled", **RENDER, "seconds": 12.5, "latents_relative_difference": 0.002}
     page = report(load_lines(written(tmp_path / "gpu.jsonl", {"row": "ours", **RENDER}, compiled)))
     assert "| `--compile auto` | close: rounding | 18.5 | 12.5 | 1.48 | 0.002 |" in page
+
+
+def test_a_smaller_card_has_the_seconds_of_its_steps(tmp_path: Path) -> None:
+    names = [f"bf16, {card}, text to image" for card in ("resident", "16 GB")]
+    resident, limited = (
+        {"row": name, "seconds_per_step": seconds, "latents_relative_difference": 0.0}
+        for name, seconds in zip(names, (0.25, 0.5), strict=True)
+    )
+    fit = load_lines(written(tmp_path / "fit.jsonl", resident, limited))
+    for lines in ([], load_lines(written(tmp_path / "gpu.jsonl", {"row": "ours", **RENDER}))):
+        page = report(lines, fit)
+        assert "## NVIDIA H100" in page
+        assert (
+            "| `--vram 16 --precision bf16`, one step | the same bits as on a larger card | 0.25 | 0.5 | 0.50 | 0 |"
+            in page
+        )
+        assert "| bf16, 16 GB" not in page
+
+
+def test_the_text_encoder_has_a_table(tmp_path: Path) -> None:
+    exact = {"row": ENCODED, "seconds": 0.04, "tokens": 30, "encoder_gib": 13.2}
+    fp8 = exact | {"row": ENCODED_FP8, "seconds": 0.02, "encoder_gib": 7.1, "embeddings_relative_difference": 0.03}
+    page = report(load_lines(written(tmp_path / "gpu.jsonl", exact, fp8)))
+    assert f"| {ENCODED_FP8} | 30 | 0.02 | 7.1 | 0.03 |" in page
+    assert "| `--encoder-precision fp8`, one prompt | lossy | 0.04 | 0.02 | 2.00 | 0.03 |" in page
 
 
 def test_the_readme_says_which_columns_have_no_line(tmp_path: Path) -> None:

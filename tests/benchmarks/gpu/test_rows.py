@@ -4,8 +4,8 @@ import torch
 from accel.kernels.compiled_block import CompiledBlocks, compiled_graphs
 from benchmarks.gpu import bench as gpu_bench
 from benchmarks.gpu.bench import Bench
+from benchmarks.gpu.row_groups.queue_rows import ONE_BY_ONE, OVERLAPPED
 from benchmarks.gpu.rows import rows
-from benchmarks.gpu.switches import ONE_BY_ONE, OVERLAPPED
 from benchmarks.random_models import ModelSize
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 import structlog
 
@@ -36,14 +36,36 @@ def _ignore() -> None:
     """Do nothing before a load."""
 
 
+class Models(Protocol):
+    """The models of one device."""
+
+    def get(self, entry: ModelEntry) -> "LoadedModel":
+        """The model of an entry, loaded if need be. Raises `LoadError`."""
+        ...
+
+    def free_memory(self, *, models: bool) -> None:
+        """Drop what the models keep beside their weights, or the `models` too."""
+        ...
+
+
 class ImageWriter:
     """The models of one device, which is set for the loaded one until `close`.
 
     The first model of the catalogue is loaded at once. Raises `RenderError`.
     """
 
-    def __init__(self, device: str, catalog: Catalog, options: ModelOptions, batching: Path | None = None) -> None:
-        """`batching` is the file of what was measured about images that are advanced together."""
+    def __init__(
+        self,
+        device: str,
+        catalog: Catalog,
+        options: ModelOptions,
+        batching: Path | None = None,
+        models: Models | None = None,
+    ) -> None:
+        """`batching` is the file of what was measured about images that are advanced together.
+
+        `models` has the models of the catalogue; by default they are loaded with the `options`.
+        """
         log.info("loading", device=device, model=catalog.entries[0].air, weights=str(catalog.entries[0].files))
         import torch
 
@@ -53,7 +75,7 @@ class ImageWriter:
         from pipelines.models.running.step_timer import StepPace
 
         self._catalog = catalog
-        self._models = ModelCache(device, options)
+        self._models: Models = models or ModelCache(device, options)
         self.on_gpu = torch.device(device).type == "cuda"
         self._streams, self._pace = SideStreams(torch.device(device)), StepPace(torch.device(device))
         self._setting = ExitStack()  # of the loaded model

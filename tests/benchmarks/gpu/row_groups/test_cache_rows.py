@@ -7,7 +7,7 @@ from accel.block_runner import RESIDENT
 from accel.kernels.compiled_block import SEPARATE, CompiledBlocks
 from benchmarks.cache_harness import SCHEDULE, STEPS, Harness
 from benchmarks.gpu.bench import Bench
-from benchmarks.gpu.cache_rows import DECISION, NAME, compiled_cache_rows, plain_cache_rows
+from benchmarks.gpu.row_groups.cache_rows import DECISION, NAME, compiled_cache_rows, plain_cache_rows
 from benchmarks.random_models import ModelSize
 from benchmarks.runs.budget import Figures
 

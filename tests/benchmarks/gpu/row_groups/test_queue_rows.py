@@ -1,8 +1,7 @@
 import torch
 
 from benchmarks.gpu.bench import Bench, Case
-from benchmarks.gpu.queue_rows import PICTURES, queue_rows
-from benchmarks.gpu.switches import ONE_BY_ONE, OVERLAPPED
+from benchmarks.gpu.row_groups.queue_rows import ONE_BY_ONE, OVERLAPPED, PICTURES, queue_rows
 from benchmarks.random_models import ModelSize
 
 

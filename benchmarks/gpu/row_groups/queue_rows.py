@@ -9,13 +9,13 @@ from dataclasses import replace
 from functools import partial
 
 from benchmarks.gpu.bench import WARM_UP_STEPS, Bench, Case
-from benchmarks.gpu.switches import ONE_BY_ONE, OVERLAPPED
 from benchmarks.runs.budget import Figures, Row
 from pipelines.models.running.side_streams import SideStreams
 from pipelines.models.running.step_timer import StepPace
 from pipelines.render.state import RenderState
 from pipelines.render.steps import advance, finish
 
+ONE_BY_ONE, OVERLAPPED = (f"pictures of 8 steps, decoded {how}" for how in ("one by one", "beside the next steps"))
 PICTURES = 3
 _SECONDS = 8
 
