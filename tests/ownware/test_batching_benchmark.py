@@ -1,3 +1,5 @@
+import pytest
+
 from ownware.batching_benchmark import measure_gains
 from pipelines.models.checkpoint import Checkpoint, LoadedModel
 from tests.pipelines.render.renders import entry
