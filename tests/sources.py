@@ -1,7 +1,8 @@
 """The source tree as text: its packages, and what they import. Imports none of them."""
 
 import ast
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -9,7 +10,33 @@ ROOT = Path(__file__).parents[1]
 
 def imports(path: Path) -> Iterator[str]:
     """The modules that a file imports, wherever in it; `from a import b` may mean the module a.b."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    yield from _imported(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+
+
+def imports_at_start(path: Path) -> Iterator[str]:
+    """The modules that a file imports when it is imported itself: neither in functions nor for types only."""
+    yield from _imported(ast.parse(path.read_text(encoding="utf-8")).body)
+
+
+def packages_at_start(module: str) -> set[str]:
+    """The packages outside of the tree that are imported with a module, as its files say, those of Python left out."""
+    found, waiting = set[str](), {module}
+    seen = set[str]()
+    while waiting:
+        seen.add(name := waiting.pop())
+        parts = name.split(".")
+        if not (ROOT / parts[0] / "__init__.py").is_file():
+            found.add(parts[0])
+            continue
+        waiting |= {".".join(parts[:depth]) for depth in range(1, len(parts))} - seen
+        path = ROOT.joinpath(*parts)
+        files = [file for file in (path / "__init__.py", path.with_suffix(".py")) if file.is_file()]
+        waiting |= {each for file in files for each in imports_at_start(file)} - seen
+    return found - set(sys.stdlib_module_names)
+
+
+def _imported(nodes: Iterable[ast.AST]) -> Iterator[str]:
+    for node in nodes:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:

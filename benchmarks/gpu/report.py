@@ -57,6 +57,8 @@ _TITLES = {
     "diffusers_seconds": "diffusers, seconds",
     "ratio": "ours / diffusers",
     "tokens": "tokens",
+    "read_gib": "GiB",
+    "read_gb_per_second": "GB a second",
     "encoder_gib": "GiB",
     "embeddings_relative_difference": "relative difference of the embeddings",
 }
@@ -160,6 +162,9 @@ def _card(card: str, lines: Sequence[Line], fit: Sequence[Line]) -> str:
     )
     columns = ("tokens", "seconds", "encoder_gib", "embeddings_relative_difference")
     parts.append(_table("Text encoder", lines, columns, lambda line: "encoder_gib" in line))
+    parts.append(
+        _table("Loading", lines, ("seconds", "read_gib", "read_gb_per_second"), lambda line: "read_gib" in line)
+    )
     failed = [f"- {line['row']}: {line['failed']}\n" for line in lines if "failed" in line]
     return "".join(parts) + ("\nThese rows failed:\n\n" + "".join(failed) if failed else "")
 

@@ -14,6 +14,7 @@ from benchmarks.gpu.bench import Bench, Case, Precision
 from benchmarks.gpu.profile import profile_by_class
 from benchmarks.gpu.row_groups.cache_rows import compiled_cache_rows, plain_cache_rows
 from benchmarks.gpu.row_groups.encoder_rows import encoder_rows
+from benchmarks.gpu.row_groups.loading_rows import loading_rows
 from benchmarks.gpu.row_groups.queue_rows import queue_rows
 from benchmarks.gpu.row_groups.task_rows import task_rows
 from benchmarks.gpu.switches import FIRST_LENGTH, KNOWN_LENGTH
@@ -104,6 +105,7 @@ def rows(bench: Bench, steps: int) -> list[Row]:
         ),
         *plain_cache_rows(bench),
         *encoder_rows(bench),
+        *loading_rows(bench),
         Row(FIRST_LENGTH, partial(bench.attention_seconds, known=False), 2),
         Row(KNOWN_LENGTH, partial(bench.attention_seconds, known=True), 2),
         Row("ours, 1.3 times the side", partial(bench.render, Case(_larger(side), steps)), 35 * share + 5),

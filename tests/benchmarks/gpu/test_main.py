@@ -4,6 +4,10 @@ from pathlib import Path
 import pytest
 
 from benchmarks.gpu import __main__ as command
+from tests.sources import packages_at_start
+
+# A card may be lent for minutes, without a registry: the fewer packages a measurement needs, the better.
+FEW = {"torch", "diffusers", "transformers", "accelerate", "numpy", "safetensors", "PIL", "pydantic", "structlog"}
 
 
 def test_each_row_is_printed_and_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -61,3 +65,8 @@ def test_a_loss_fails_the_check(
 
 def test_a_card_without_a_committed_line_fails_the_check() -> None:
     assert command.check([], [{"card": "H100", "row": "ours"}]) == "there is no committed line of H100 to compare with"
+
+
+@pytest.mark.parametrize("benchmark", ["gpu", "fit"])
+def test_a_card_is_measured_with_few_packages(benchmark: str) -> None:
+    assert packages_at_start(f"benchmarks.{benchmark}.__main__") <= FEW | {"pillow_heif"}

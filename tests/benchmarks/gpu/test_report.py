@@ -104,6 +104,11 @@ def test_a_smaller_card_has_the_seconds_of_its_steps(tmp_path: Path) -> None:
         assert "| bf16, 16 GB" not in page
 
 
+def test_the_rate_of_loading_has_a_table(tmp_path: Path) -> None:
+    loaded = {"row": "blocks loaded from files", "seconds": 2.0, "read_gib": 4.0, "read_gb_per_second": 2.15}
+    assert "| blocks loaded from files | 2 | 4 | 2.15 |" in report(load_lines(written(tmp_path / "gpu.jsonl", loaded)))
+
+
 def test_the_text_encoder_has_a_table(tmp_path: Path) -> None:
     exact = {"row": ENCODED, "seconds": 0.04, "tokens": 30, "encoder_gib": 13.2}
     fp8 = exact | {"row": ENCODED_FP8, "seconds": 0.02, "encoder_gib": 7.1, "embeddings_relative_difference": 0.03}
