@@ -46,7 +46,7 @@ def test_a_batch_of_both_branches_computes_what_each_alone_does(
 ) -> None:
     inputs = make_inputs(references=references)
     alone, batch = (
-        both(transformer, inputs, WeightAccess(batch_branches=batched, run=run)) for batched in (False, True)
+        both(transformer, inputs, access) for access in (WeightAccess(), WeightAccess(batch_branches=True, run=run))
     )
     for end in (2, DEPTH):
         run_together(alone, end)
@@ -58,9 +58,8 @@ def test_a_batch_of_both_branches_computes_what_each_alone_does(
 
 
 @torch.inference_mode()
-@RUNS
 @pytest.mark.parametrize("references", [False, True])
-def test_each_forward_of_a_batch_has_its_own_timestep(transformer: Any, references: bool, run: BlockForward) -> None:
+def test_each_forward_of_a_batch_has_its_own_timestep(transformer: Any, references: bool) -> None:
     keys: list[Hashable] = []
 
     def run_range(key: Hashable, function: RangeFunction, inputs: Sequence[torch.Tensor], held: object) -> Any:
@@ -72,21 +71,42 @@ def test_each_forward_of_a_batch_has_its_own_timestep(transformer: Any, referenc
         return [runner for each in several for runner in both(transformer, each, access)]
 
     for times in ((0.5, 0.1), (0.5, 0.1, 0.9)):
-        alone = runners(WeightAccess(run=run), *times)
+        alone = runners(WeightAccess(), *times)
         for access in (
-            WeightAccess(batch_branches=True, run=run),
-            WeightAccess(batch_branches=True, run=run, run_range=run_range),
+            WeightAccess(batch_branches=True),
+            WeightAccess(batch_branches=True, run_range=run_range),
         ):
             batch = runners(access, *times)
             for each in (alone, batch):
                 run_together(each, DEPTH)
             for one, other in zip(alone, batch, strict=True):
                 torch.testing.assert_close(other.output(), one.output(), atol=1e-5, rtol=1e-5)
-    at_one_time = runners(WeightAccess(batch_branches=True, run=run, run_range=run_range), 0.5, 0.5)
+    at_one_time = runners(WeightAccess(batch_branches=True, run_range=run_range), 0.5, 0.5)
     for runner in at_one_time:
         runner.timestep = at_one_time[0].timestep
     run_together(at_one_time, DEPTH)
     assert len(set(keys)) == 3  # the last one has the shapes of the first, and other rows of the modulation
+
+
+@pytest.mark.slow
+@torch.inference_mode()
+@pytest.mark.parametrize("times", [(0.5, 0.1), (0.5, 0.1, 0.9)])
+def test_a_compiled_batch_has_timesteps_too(transformer: Any, times: Sequence[float]) -> None:
+    """Two rows of the modulation are taken in another way than more. References make no other graph."""
+    alone, batch = (
+        [
+            BlockRunner(
+                transformer, each.tokens, torch.tensor([time]), each.embeds("cond"), each.shapes, weights=access
+            )
+            for time in times
+            for each in [make_inputs(time, moved=time)]
+        ]
+        for access in (WeightAccess(), WeightAccess(batch_branches=True, run=CompiledBlocks("eager")))
+    )
+    for each in (alone, batch):
+        run_together(each, DEPTH)
+    for one, other in zip(alone, batch, strict=True):
+        torch.testing.assert_close(other.output(), one.output(), atol=1e-5, rtol=1e-5)
 
 
 @torch.inference_mode()

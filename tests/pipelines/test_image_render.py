@@ -10,7 +10,6 @@ from PIL import Image
 from accel.cache import session
 from accel.cache.plan import CachePlan
 from accel.kernels.attention import AttentionChoice
-from accel.kernels.compiled_block import CompiledBlocks
 from pipelines import image_render as module
 from pipelines.errors import PromptError, ResultError
 from pipelines.generate import generate
@@ -25,6 +24,7 @@ from pipelines.render.prepare import prepare
 from pipelines.render.steps import advance, finish
 from pipelines.request import FaceRefinement, LoraUse, RenderRequest
 from tests.adapters import named, random_adapter, write
+from tests.compiled import UntracedBlocks
 from tests.pipelines.render.renders import asked, entry
 
 FACES = FaceRefinement("a face", None, true_cfg_scale=1.0, steps=2, strength=1.0, mask_blur=0)
@@ -69,7 +69,7 @@ def test_loras_that_compiled_blocks_have_no_place_for_are_told(
         state["transformer_blocks.0.attn.norm_q.diff"] = torch.ones(16)
     path = write(tmp_path / "lora.safetensors", state)
     served, request = entry("text_to_image"), asked(steps=1, loras=(LoraUse("one", path, 1.0),))
-    plain, compiled = LoadedModel(checkpoint), LoadedModel(replace(checkpoint, compiled=CompiledBlocks("eager")))
+    plain, compiled = LoadedModel(checkpoint), LoadedModel(replace(checkpoint, compiled=UntracedBlocks()))
     expected, found = (generate(request, 0, each, served, ignore) for each in (plain, compiled))
     assert found.warnings == warnings
     assert found.recompiled == (0 if warnings else 1)  # the model was not compiled when it was loaded

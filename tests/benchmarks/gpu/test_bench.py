@@ -12,6 +12,7 @@ from benchmarks.gpu import bench as gpu_bench
 from benchmarks.gpu.bench import Bench, Case
 from benchmarks.gpu.ceilings import Ceilings
 from benchmarks.random_models import ModelSize
+from tests.compiled import UntracedBlocks
 
 CASE = Case(64, 2)
 
@@ -45,7 +46,7 @@ def test_quantized_latents_are_compared_with_the_exact_ones(bench: Bench, figure
 def test_a_lora_is_the_same_inside_and_outside_the_compiled_blocks(
     bench: Bench, figures: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(bench._compiled, SEPARATE, CompiledBlocks("eager"))
+    monkeypatch.setitem(bench._compiled, SEPARATE, UntracedBlocks())
     adapted = replace(CASE, rank=4)
     bench.render(adapted)
     compiled = bench.render(replace(adapted, kernels=SEPARATE))
@@ -82,7 +83,7 @@ def test_a_cached_render_says_how_many_steps_it_reused(bench: Bench) -> None:
 
 
 def test_compiling_again_forgets_what_was_compiled(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gpu_bench, "CompiledBlocks", lambda kernels: CompiledBlocks("eager", kernels))
+    monkeypatch.setattr(gpu_bench, "CompiledBlocks", lambda kernels: UntracedBlocks(kernels=kernels))
     monkeypatch.setattr(bench, "_compiled", {})
     bench.render(replace(CASE, kernels=SEPARATE))
     graphs = compiled_graphs()
@@ -115,6 +116,7 @@ def test_models_that_failed_on_their_way_are_not_taken_for_others(monkeypatch: p
     assert set(describe_linears(bench.models().checkpoint.transformer).layers) == {"float32"}
 
 
+@pytest.mark.slow
 def test_models_leave_before_others_are_built(monkeypatch: pytest.MonkeyPatch) -> None:
     bench = Bench(ModelSize.load("small"), torch.device("cpu"))
     bench.__dict__["ceilings"] = Ceilings(1e12, 1e12, 1e9, None)

@@ -16,6 +16,7 @@ from pipelines.render.prepare import begin
 from pipelines.render.steps import advance
 from pipelines.request import LoraUse, RenderRequest, Sampler
 from tests.adapters import named, random_adapter, write
+from tests.compiled import UntracedBlocks
 
 RANKS = ((1, 4), (2, 8))  # a seed and a rank for each file
 REQUEST = RenderRequest("a", "", None, 48, 32, 2, Sampler(), 1.0, 7)
@@ -39,9 +40,18 @@ def rendered(checkpoint: Checkpoint, loras: LoraSet) -> torch.Tensor:
     return state.latents
 
 
-@pytest.mark.parametrize("number", [pytest.param(slice(1, 2), marks=pytest.mark.slow), slice(2)])
-def test_they_do_what_the_hooks_do(checkpoint: Checkpoint, uses: list[LoraUse], number: slice) -> None:
-    compiled = replace(checkpoint, compiled=CompiledBlocks("eager"))
+@pytest.mark.parametrize(
+    ("blocks", "number"),
+    [
+        (UntracedBlocks(), slice(1, 2)),
+        (UntracedBlocks(), slice(2)),
+        pytest.param(CompiledBlocks("eager"), slice(2), marks=pytest.mark.slow),
+    ],
+)
+def test_they_do_what_the_hooks_do(
+    checkpoint: Checkpoint, uses: list[LoraUse], blocks: CompiledBlocks, number: slice
+) -> None:
+    compiled = replace(checkpoint, compiled=blocks)
     hooks, added = (select_loras(uses[number], LoadedModel(each)) for each in (checkpoint, compiled))
     assert (hooks.low_rank, added.low_rank is None) == (None, False)
     plain = rendered(checkpoint, LoraSet())

@@ -4,12 +4,13 @@ import pytest
 import torch
 
 from accel.block_runner import RESIDENT
-from accel.kernels.compiled_block import SEPARATE, CompiledBlocks
+from accel.kernels.compiled_block import SEPARATE
 from benchmarks.cache_harness import SCHEDULE, STEPS, Harness
 from benchmarks.gpu.bench import Bench
 from benchmarks.gpu.row_groups.cache_rows import DECISION, NAME, compiled_cache_rows, plain_cache_rows
 from benchmarks.random_models import ModelSize
 from benchmarks.runs.budget import Figures
+from tests.compiled import UntracedBlocks
 
 
 @pytest.fixture(scope="module")
@@ -35,8 +36,7 @@ def test_our_caches_are_measured_with_compiled_blocks_and_without() -> None:
 def test_every_cache_of_ours_follows_the_schedule_on_compiled_blocks(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, cache: str
 ) -> None:
-    compiled = CompiledBlocks("eager")
-    monkeypatch.setitem(bench._compiled, SEPARATE, compiled)
+    monkeypatch.setitem(bench._compiled, SEPARATE, UntracedBlocks())
     figures = measured(bench, f"{NAME}ours, {cache}, compiled")
     assert figures["schedule"] == SCHEDULE
     assert figures["steps"] == STEPS
@@ -45,7 +45,7 @@ def test_every_cache_of_ours_follows_the_schedule_on_compiled_blocks(
 
 @torch.inference_mode()
 def test_a_decision_is_what_a_session_adds_to_a_computed_step(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(bench._compiled, SEPARATE, CompiledBlocks("eager"))
+    monkeypatch.setitem(bench._compiled, SEPARATE, UntracedBlocks())
     figures = measured(bench, DECISION)
     assert figures["steps"] == STEPS - 1
     assert figures["decision"] < figures["computed_step"]

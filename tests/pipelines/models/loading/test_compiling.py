@@ -1,4 +1,5 @@
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,21 +8,32 @@ import pytest
 import torch
 from diffusers.models.transformers.transformer_qwenimage import QwenImageTransformer2DModel
 from structlog.testing import capture_logs
+from torch import nn
 
 from accel.block_batch import run_together
-from accel.block_forward import block_forward
+from accel.block_forward import BlockForward, block_forward
 from accel.block_runner import BlockRunner, WeightAccess
 from accel.kernels.compiled_block import CompiledBlocks, compiled_graphs
+from accel.kernels.low_rank import BlockLowRank
 from accel.weights.placement import HostShare, place_transformer
+from accel.weights.quantized.quantize import quantize
 from pipelines.generate import generate
 from pipelines.models.checkpoint import Checkpoint, LoadedModel
 from pipelines.models.loading.compiling import compile_blocks, count_graphs
+from tests.compiled import UntracedBlocks
 from tests.control import deeper
 from tests.pipelines.render.renders import asked, entry
 
 
 def eager() -> CompiledBlocks:
     return CompiledBlocks("eager")
+
+
+class WithoutLoras(CompiledBlocks):
+    """Has no graph with additions, which no render of these tests needs."""
+
+    def with_low_rank(self, added: Mapping[nn.Module, BlockLowRank]) -> BlockForward:
+        return self
 
 
 @pytest.fixture(autouse=True)
@@ -37,7 +49,7 @@ def unused(step: int, total: int) -> None:
 @pytest.mark.slow
 def test_a_picture_of_compiled_blocks_is_the_same_within_a_level(checkpoint: Checkpoint, tmp_path: Path) -> None:
     torch.compiler.reset()
-    compiled = compile_blocks(checkpoint, tmp_path, eager)
+    compiled = compile_blocks(checkpoint, tmp_path, lambda: WithoutLoras("eager"))
     graphs = compiled_graphs()
     plain = generate(asked(steps=4), 0, LoadedModel(checkpoint), entry("text_to_image"), unused)
     found = generate(asked(steps=4), 0, LoadedModel(compiled), entry("text_to_image"), unused)
@@ -58,14 +70,18 @@ def test_a_render_that_compiles_is_in_the_log(checkpoint: Checkpoint) -> None:
 
 
 @pytest.mark.slow
-def test_heads_of_real_width_do_not_fix_the_number_of_tokens(checkpoint: Checkpoint, tmp_path: Path) -> None:
-    """Half a head is 64 numbers. An image of as many tokens made the compiler take the two for one size."""
+def test_heads_of_real_width_do_not_fix_the_number_of_tokens_or_words(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    """Half a head is 64 numbers. An image of as many tokens made the compiler take the two for one size.
+
+    int8 has graphs of its own for few words, alone and in a batch.
+    """
     torch.compiler.reset()
     wide = QwenImageTransformer2DModel(
         num_layers=1, attention_head_dim=128, num_attention_heads=2, joint_attention_dim=32, axes_dims_rope=(16, 56, 56)
     )
     used = replace(checkpoint, transformer=wide.eval(), batch_branches=True)
-    compiled, graphs = compile_blocks(used, tmp_path, eager), compiled_graphs()
+    quantize(wide.transformer_blocks[0].get_submodule("txt_mlp"), "int8")
+    compiled, graphs = compile_blocks(used, tmp_path, lambda: WithoutLoras("eager")), compiled_graphs()
     timestep = torch.ones(1)  # the branches of an image share it
 
     def runner(side: int, words: int, weights: WeightAccess) -> BlockRunner:
@@ -90,9 +106,8 @@ def test_a_device_that_cannot_compile_renders_as_before(checkpoint: Checkpoint, 
     assert lines[-1] == {"event": "blocks are not compiled", "reason": "no compiler", "log_level": "warning"}
 
 
-@pytest.mark.slow
 def test_tables_in_host_memory_can_be_compiled_too(checkpoint: Checkpoint, tmp_path: Path) -> None:
     """Requests through streamed blocks, with tables and without, are in tests/pipelines/test_compiled_requests.py."""
     used = deeper(checkpoint, 2)
     placed = place_transformer(used.transformer, torch.device("cpu"), HostShare(0, tables=True))
-    assert compile_blocks(replace(used, placed=placed), tmp_path, eager).compiled is not None
+    assert compile_blocks(replace(used, placed=placed), tmp_path, UntracedBlocks).compiled is not None
