@@ -26,7 +26,7 @@ _README = {
 _HEAD = """# Speed on a GPU
 
 Written by `python -m benchmarks.gpu report` from the lines of `benchmarks/results/gpu.jsonl`.
-`--vram` is shown from those of `benchmarks/results/fit.jsonl`, which `python -m benchmarks.fit` writes.
+`--vram` is shown from those that `python -m benchmarks.fit` writes.
 Weights are random, with the dimensions of the 20B model. A render has random embeddings of a prompt: its seconds are
 without the text encoder, which has a table of its own.
 """
