@@ -1,24 +1,26 @@
-"""Measures what quantized weights change: the error of each layer, and of each picture.
+"""Measures what the precision of the transformer or of the text encoder changes: each picture, and each layer.
 
-    python -m benchmarks.precisions [--precision fp8] [--steps 20] [--size 256] [--out FILE]
+    python -m benchmarks.precisions [--component text_encoder] [--precision fp8] [--steps 20] [--size 256] [--out FILE]
     python -m benchmarks.precisions report
 
-Renders the built-in prompts with the embedded checkpoint, exact and quantized, with the same seeds. The layers' errors
-are those of one step of the first prompt, on the inputs of the exact render. Prints tables and appends a JSON line for
-each precision. `report` writes docs/reference/precisions.md from the committed lines. Needs the extra `benchmark`, and
-`nf4` needs bitsandbytes.
+Renders the built-in prompts with the embedded checkpoint, exact and in each precision, with the same seeds. The layers'
+errors are those of the quantized transformer in one step of the first prompt, on the inputs of the exact render. Prints
+tables and appends a JSON line for each precision. `report` writes docs/reference/precisions.md from the committed
+lines. Needs the extra `benchmark`, and `nf4` needs bitsandbytes.
 """
 
 import argparse
-import copy
 import statistics
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
-from accel.weights.quantized.quantize import QuantizedPrecision, quantize
+from PIL import Image
+
+from accel.weights.quantized.quantize import QuantizedPrecision
 from benchmarks.page_tables import rewrite_page
 from benchmarks.precisions.layer_errors import LayerErrors, watch_layers
 from benchmarks.precisions.report import PAGE, RESULTS, with_tables
@@ -29,32 +31,55 @@ from pipelines.catalog.catalog import ModelEntry
 from pipelines.catalog.models_file import load_catalog
 from pipelines.generate import generate
 from pipelines.models.checkpoint import LoadedModel
-from pipelines.models.loading.loader import in_a_block
+from pipelines.models.planning.entries import PlanOptions
+from pipelines.models.planning.planner import Wishes
 from pipelines.models.residency.model_cache import ModelCache
+from pipelines.models.residency.options import ModelOptions
 from pipelines.request import RenderRequest, Sampler
 
 GUIDANCE, SEED = 4.0, 7
+Component = Literal["transformer", "text_encoder"]
+Precision = Literal["bf16", QuantizedPrecision]
+PRECISIONS: tuple[Precision, ...] = ("bf16", *get_args(QuantizedPrecision))
+Requests = Sequence[RenderRequest]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """The precision of one component. The other one is exact: float32 on a CPU."""
+
+    component: Component
+    precision: Precision
+
+    def load(self, entry: ModelEntry) -> LoadedModel:
+        """The model, as a server loads it with the option of this component."""
+        of_encoder = self.component == "text_encoder"
+        wishes = Wishes(encoder_precision=self.precision) if of_encoder else Wishes(precision=self.precision)
+        return ModelCache("cpu", ModelOptions(PlanOptions(wishes=wishes))).get(entry)
 
 
 def measure(
-    model: LoadedModel, entry: ModelEntry, precision: QuantizedPrecision, requests: Sequence[RenderRequest]
+    exact: LoadedModel, pictures: Sequence[Image.Image], entry: ModelEntry, setting: Setting, requests: Requests
 ) -> dict[str, Any]:
-    """The errors of the layers by kind, and the similarity of each picture to the exact one."""
-    errors = layer_errors(model, entry, precision, requests[0])
-    quantized = copy.deepcopy(model.checkpoint.transformer)
-    quantize(quantized, precision, skip=lambda name: not in_a_block(name))
-    other = replace(model, checkpoint=replace(model.checkpoint, transformer=quantized))
-    pictures = []
-    for request in requests:
-        found, exact = (generate(request, 0, each, entry, _ignore).image for each in (other, model))
-        pictures.append(compare(found, exact))
-    psnr = [picture.psnr for picture in pictures]
-    return {
-        "layers": errors.by_kind,
+    """The similarity of each picture to the exact one, and the errors of the transformer's layers by kind."""
+    found: dict[str, Any] = {"component": setting.component, "precision": setting.precision}
+    if setting.component == "transformer" and setting.precision != "bf16":
+        found["layers"] = layer_errors(exact, entry, setting.precision, requests[0]).by_kind
+    alike = [
+        compare(picture, expected)
+        for picture, expected in zip(render(setting.load(entry), entry, requests), pictures, strict=True)
+    ]
+    psnr = [each.psnr for each in alike]
+    return found | {
         "psnr": {"median": round(statistics.median(psnr), 1), "least": round(min(psnr), 1)},
-        "ssim": {"mean": round(statistics.fmean(picture.ssim for picture in pictures), 3)},
-        "pictures": len(pictures),
+        "ssim": {"mean": round(statistics.fmean(each.ssim for each in alike), 3)},
+        "pictures": len(alike),
     }
+
+
+def render(model: LoadedModel, entry: ModelEntry, requests: Requests) -> list[Image.Image]:
+    """The picture of each request."""
+    return [generate(request, 0, model, entry, _ignore).image for request in requests]
 
 
 def layer_errors(
@@ -77,7 +102,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--precision", action="append", choices=get_args(QuantizedPrecision), help="repeatable")
+    parser.add_argument("--component", action="append", choices=get_args(Component), help="repeatable")
+    parser.add_argument("--precision", action="append", choices=PRECISIONS, help="repeatable")
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--size", type=int, default=256, help="pixels of a side")
     parser.add_argument("--out", type=Path, help="file to append the JSON lines to")
@@ -91,12 +117,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for prompt in default_prompts(entry)
     ]
     setup = {"model": entry.air, "weights": "embedded", "steps": options.steps, "size": options.size, "device": "cpu"}
-    for precision in options.precision or get_args(QuantizedPrecision):
-        found = measure(model, entry, precision, requests)
-        print(f"{precision}: PSNR {found['psnr']}, SSIM {found['ssim']}, {found['pictures']} pictures")
-        print("".join(f"  {kind:<24}{error}\n" for kind, error in found["layers"].items()), flush=True)
-        line = {"benchmark": "precisions", "precision": precision, **setup, **found}
-        append_line(options.out, line | {"torch": installed_version("torch")})
+    pictures = render(model, entry, requests)
+    for component, precision in product(options.component or get_args(Component), options.precision or PRECISIONS):
+        found = measure(model, pictures, entry, Setting(component, precision), requests)
+        print(f"{component}, {precision}: PSNR {found['psnr']}, SSIM {found['ssim']}, {found['pictures']} pictures")
+        layers = found.get("layers", {})
+        print("".join(f"  {kind:<24}{error}\n" for kind, error in layers.items()), flush=True)
+        append_line(options.out, {"benchmark": "precisions", **setup, **found, "torch": installed_version("torch")})
 
 
 def _ignore(step: int, total: int) -> None:

@@ -10,13 +10,24 @@ Line = Mapping[str, Any]
 
 RESULTS = Path(__file__).parents[1] / "results" / "precisions-cpu.jsonl"
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "precisions.md"
+_COMPONENTS = {
+    "transformer": "The transformer, beside a text encoder in float32:",
+    "text_encoder": "The text encoder, beside a transformer in float32:",
+}
 _BEGIN, _END = "<!-- begin: measured -->", "<!-- end: measured -->"
 
 
 def with_tables(page: str, lines: Sequence[Line]) -> str:
     """The page with the tables of some lines, the latest of each precision. Raises `ValueError` without the marks."""
-    latest = list({line["precision"]: line for line in lines}.values())
-    return replace_between(page, _BEGIN, _END, f"\n{_pictures(latest)}\n\n{_layers(latest)}\n")
+    latest = {(line["component"], line["precision"]): line for line in lines}
+    parts = []
+    for component, title in _COMPONENTS.items():
+        of_component = [line for line in latest.values() if line["component"] == component]
+        parts.append(f"{title}\n\n{_pictures(of_component)}" if of_component else f"{title} not measured.")
+    layers = [line for line in latest.values() if "layers" in line]
+    if layers:
+        parts.append(f"The layers of the transformer:\n\n{_layers(layers)}")
+    return replace_between(page, _BEGIN, _END, "\n" + "\n\n".join(parts) + "\n")
 
 
 def _pictures(lines: Sequence[Line]) -> str:

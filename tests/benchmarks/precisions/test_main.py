@@ -14,7 +14,10 @@ def test_the_errors_of_layers_and_pictures(
 ) -> None:
     monkeypatch.setattr(module, "default_prompts", lambda entry: (Prompt("a red circle"),))
     main(["--precision", "fp8", "--steps", "1", "--size", "128", "--out", str(tmp_path / "out.jsonl")])
-    line = json.loads((tmp_path / "out.jsonl").read_text())
+    line, encoder = [json.loads(text) for text in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert (line["component"], encoder["component"]) == ("transformer", "text_encoder")
+    assert "layers" not in encoder
+    assert encoder["psnr"]["least"] > line["psnr"]["least"]
     assert (line["precision"], line["pictures"], line["steps"]) == ("fp8", 1, 1)
     assert len(line["layers"]) == 12  # query, key, value and output of two streams, and two layers of two MLPs
     assert all(0.001 < kind["median"] <= kind["worst"] < 0.1 for kind in line["layers"].values())

@@ -8,10 +8,12 @@ from benchmarks.runs.records import read_lines
 MARKED = "above\n<!-- begin: measured -->\nold\n<!-- end: measured -->\nbelow\n"
 
 
-def line(precision: str, median: float) -> dict[str, Any]:
+def line(precision: str, median: float, component: str = "transformer") -> dict[str, Any]:
     layers = {"attn.to_q": {"median": 0.024, "worst": 0.0316, "worst_layer": "transformer_blocks.4.attn.to_q"}}
     figures = {"psnr": {"median": median, "least": 26.5}, "ssim": {"mean": 0.99}, "layers": layers}
-    return {"precision": precision, **figures}
+    if component == "text_encoder":
+        del figures["layers"]
+    return {"component": component, "precision": precision, **figures}
 
 
 def test_the_latest_line_of_each_precision_is_shown() -> None:
@@ -22,6 +24,16 @@ def test_the_latest_line_of_each_precision_is_shown() -> None:
     assert page.startswith("above\n")
     assert page.endswith("below\n")
     assert "old" not in page
+
+
+def test_each_component_has_its_pictures() -> None:
+    lines = [line("fp8", 30.0), line("bf16", 62.7, "text_encoder")]
+    page = with_tables(MARKED, lines)
+    transformer, encoder = page.split("The text encoder, beside a transformer in float32:")
+    assert "| `fp8` | 30.0 dB |" in transformer
+    assert "| `bf16` | 62.7 dB |" in encoder
+    assert "| layers | `fp8` |" in encoder
+    assert "text encoder in float32: not measured." in with_tables(MARKED, lines[1:])
 
 
 def test_a_page_without_marks_is_refused() -> None:
