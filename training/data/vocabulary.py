@@ -5,6 +5,7 @@ Knows captions and edits; knows no tokenizer and no network.
 
 import re
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -59,8 +60,13 @@ def vocabulary_file(texts: Iterable[str], written: Iterable[str], digits: int = 
 
 def save_vocabulary(path: Path, texts: Kind = "capitals", seed: int = 0) -> None:
     """Write the file of weights that were trained on scenes with such texts."""
+    path.write_text(_vocabulary(texts, seed), encoding="utf-8")
+
+
+@cache  # a training saves it every minute
+def _vocabulary(texts: Kind, seed: int) -> str:
     written, digits = (WORDS, 0) if texts == "capitals" else (all_texts(), DIGITS)
-    path.write_text(vocabulary_file(training_texts(seed), written, digits), encoding="utf-8")
+    return vocabulary_file(training_texts(seed), written, digits)
 
 
 def _rows(values: Iterable[str]) -> str:

@@ -66,33 +66,31 @@ def test_a_grown_checkpoint_renders_as_before(trained: Checkpoint, folder: Path)
     assert torch.equal(one, other)
 
 
+@pytest.mark.slow
 def test_a_run_that_is_resumed_is_the_same_run(folder: Path, tmp_path: Path) -> None:
     shutil.copytree(folder, tmp_path / "whole")
-    whole = TimedBudget(1.0, layers=7, save_every=20.0)  # six steps of ten seconds
+    whole = TimedBudget(2 / 3, layers=7, save_every=20.0)  # four steps of ten seconds
     train_timed(CPU, tmp_path / "whole", whole, 0, ticking())
-    run = TimedRun(CPU, folder, whole, 0)
     reads = iter([0.0, 10.0, 20.0])  # then it is interrupted
 
     with pytest.raises(StopIteration):
         train_timed(CPU, folder, whole, 0, lambda: next(reads))
     assert torch.load(folder / RUN)["step"] == 2
     train_timed(CPU, folder, whole, 0, ticking())
-    assert run.step == 0
     one, other = weights(folder), weights(tmp_path / "whole")
     assert all(torch.equal(one[name], other[name]) for name in other)
-    assert torch.load(folder / RUN)["step"] == 6
+    assert torch.load(folder / RUN)["step"] == 4
     lines = [json.loads(line) for line in (tmp_path / "whole" / LOG).read_text().splitlines()]
-    assert [line["step"] for line in lines] == [2, 4, 6]
+    assert [line["step"] for line in lines] == [2, 4]
     done = load(str(folder), CPU, torch.float32, with_vision=True)
     assert done.transformer.config["num_layers"] == 7
     facts = json.loads((folder / "training.json").read_text())
-    assert facts == {"steps": 8356, "samples": facts["samples"], "area": 65536}
+    assert facts == {"steps": 8354, "samples": facts["samples"], "area": 65536}
     assert load_vocabulary(folder / "vocabulary.toml").unknown('the word "hello" and "日月" and "2026"') == ()
     assert {path.name for path in (folder / SNAPSHOTS).iterdir()} <= {"1", "2", "3", "4", "5"}
     assert (folder / SNAPSHOTS / "5" / "transformer").is_dir()
-    before = weights(folder)
     train_timed(CPU, folder, whole, 0, ticking())  # its time is over
-    assert all(torch.equal(before[name], value) for name, value in weights(folder).items())
+    assert all(torch.equal(one[name], value) for name, value in weights(folder).items())
 
 
 def test_a_run_in_the_first_world_says_so(folder: Path) -> None:
@@ -132,7 +130,7 @@ def test_the_loss_falls(folder: Path, trained: Checkpoint) -> None:
     run = TimedRun(CPU, folder, TimedBudget(1.0, layers=6), 0)
     draft = timed.make_draft(timed.DraftOrder(0, "letters", (8, 8), 4), 0, trained.tokenizer)
     losses = []
-    for _ in range(12):
+    for _ in range(6):
         run.step = 100  # the same noise each time, and the whole learning rate
         run.train(draft, 0.0)
         losses.append(run._losses[-1].sum().item())
