@@ -40,7 +40,7 @@ from server.media.encode import Encoding
 from server.options.sharing import Sharing
 
 TASKS = 4
-ALONE, IN_TURNS, IN_ONE_PASS, IN_ONE_BATCH = (
+WAYS = ALONE, IN_TURNS, IN_ONE_PASS, IN_ONE_BATCH = tuple(
     f"{TASKS} tasks, half the side, 8 steps without guidance, compiled, {how}"
     for how in ("one after the other", "two in turns", "in one pass", "in one batch")
 )
@@ -67,7 +67,6 @@ def tasks(bench: Bench, case: Case, *, renders: int = 1, together: bool = False)
     """
     expected = _run(bench, replace(case, batched=False), Sharing(), together=False)
     _run(bench, case, Sharing(renders=renders), together=together)  # warms up
-    bench.reset_peak()
     found = _run(bench, case, Sharing(renders=renders), together=together)
     pairs = zip(found.latents, expected.latents, strict=True)
     return {
@@ -75,7 +74,6 @@ def tasks(bench: Bench, case: Case, *, renders: int = 1, together: bool = False)
         "tasks": TASKS,
         "together": max(image.together for image in found.images),
         "changes_of_task": sum(one != other for one, other in pairwise(found.stepped)),
-        "peak_gib": bench.peak_gib(),
         "latents_relative_difference": max(relative_difference(*pair) for pair in pairs),
     }
 
