@@ -68,6 +68,9 @@ class CompiledBlocks:
 
     def __post_init__(self) -> None:
         torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, GRAPHS)
+        # The floats of a block are the epsilons of its norms. As inputs of the graph they would be traced, found to be
+        # constants, and the whole graph traced once more.
+        torch._dynamo.config.specialize_float = True
         options = OPTIONS if self.backend == "inductor" else None
         self._compiled = torch.compile(
             forward_with_real_rotary, fullgraph=True, dynamic=True, backend=self.backend, options=options
