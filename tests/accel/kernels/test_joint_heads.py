@@ -7,12 +7,14 @@ from accel.rotary_embedding import RotaryEmbedding
 WORDS, TOKENS, HEADS, HEAD = 5, 7, 3, 8
 
 
-def inputs(dtype: torch.dtype) -> tuple[torch.Tensor, ...]:
+def inputs(
+    dtype: torch.dtype, words: int = WORDS, tokens: int = TOKENS, heads: int = HEADS, head: int = HEAD
+) -> tuple[torch.Tensor, ...]:
     """What the operator takes: text, image, the weights of their norms, and the angles of their positions."""
     generator = torch.Generator().manual_seed(0)
-    text, image = (torch.randn(1, count, HEADS * HEAD, generator=generator).to(dtype) for count in (WORDS, TOKENS))
-    weights = [torch.rand(HEAD, generator=generator).add(0.5).to(dtype) for _ in range(2)]
-    angles = [torch.rand(count, HEAD // 2, generator=generator) * 6 for count in (WORDS, TOKENS)]
+    text, image = (torch.randn(1, count, heads * head, generator=generator).to(dtype) for count in (words, tokens))
+    weights = [torch.rand(head, generator=generator).add(0.5).to(dtype) for _ in range(2)]
+    angles = [torch.rand(count, head // 2, generator=generator) * 6 for count in (words, tokens)]
     return text, image, *weights, *(part for angle in angles for part in (angle.cos(), angle.sin()))
 
 
