@@ -31,7 +31,8 @@ Weights are random, with the dimensions of the 20B model. A render has random em
 without the text encoder, which has a table of its own.
 """
 _NOTHING = """
-Nothing has been measured yet. `python -m benchmarks.gpu` measures a card in eight minutes.
+Nothing has been measured yet. `python -m benchmarks.gpu` measures the most valuable rows of a card in eight minutes.
+`--minutes 30` should be enough for all of them, and `python -m benchmarks.fit` measures `--vram`.
 """
 _RENDERS = (
     "seconds",
