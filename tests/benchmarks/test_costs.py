@@ -62,6 +62,7 @@ def test_embeddings() -> None:
     assert 0 < figures["kept"] < figures["anew"]
 
 
+@pytest.mark.slow
 def test_decoding_takes_memory(models: RandomModels) -> None:
     figures = decoding_memory(models, 512)
     pixels = 512 * 512 * 4 / 2**20

@@ -94,7 +94,9 @@ def ungated(warm_up: int = 1, max_run: int = STEPS) -> Ungated:
 
 
 @pytest.mark.parametrize("scale", [1.0, 4.0])
-@pytest.mark.parametrize("threshold", [0.05, 0.2, 0.3])
+@pytest.mark.parametrize(
+    "threshold", [pytest.param(0.05, marks=pytest.mark.slow), 0.2, pytest.param(0.3, marks=pytest.mark.slow)]
+)
 def test_fbcache_is_diffusers(trained: Checkpoint, threshold: float, scale: float) -> None:
     latents, report = ours(trained, DBCache(threshold, front=1), ungated(), scale)
     transformer: Any = trained.transformer
@@ -117,7 +119,9 @@ def test_fbcache_is_diffusers(trained: Checkpoint, threshold: float, scale: floa
 
 
 @pytest.mark.parametrize(("front", "back"), [(1, 0), (4, 0), (2, 2)])
-@pytest.mark.parametrize(("threshold", "warm_up", "max_run"), [(0.2, 3, 2), (0.3, 2, 3)])
+@pytest.mark.parametrize(
+    ("threshold", "warm_up", "max_run"), [(0.2, 3, 2), pytest.param(0.3, 2, 3, marks=pytest.mark.slow)]
+)
 def test_dbcache_is_cache_dit(
     trained: Checkpoint, front: int, back: int, threshold: float, warm_up: int, max_run: int
 ) -> None:

@@ -53,7 +53,7 @@ def one_step_works(checkpoint: Checkpoint) -> Checkpoint:
 
 
 @pytest.mark.parametrize("scale", [1.0, 4.0])
-@pytest.mark.parametrize("steps", [1, 2, 8])
+@pytest.mark.parametrize("steps", [1, 2, pytest.param(8, marks=pytest.mark.slow)])
 class TestLatents:
     def test_text_to_image(
         self, precise: Checkpoint, video_vae: AutoencoderKLQwenImage, steps: int, scale: float

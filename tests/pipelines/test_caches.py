@@ -321,10 +321,10 @@ def full(trained: Checkpoint) -> np.ndarray:
 class TestTrainedCheckpoint:
     """The embedded checkpoint's steps resemble each other as those of real weights do."""
 
-    @pytest.mark.parametrize("name", PLANS)
-    def test_images_of_a_batch_are_as_each_alone(self, trained: Checkpoint, name: CacheName) -> None:
+    @TWO_FAST
+    def test_images_of_a_batch_are_as_each_alone(self, trained: Checkpoint, plan: CachePlan) -> None:
         native = load_catalog().with_embedded_weights().entries[0]
-        request = RenderRequest(native.air, "a red circle", None, 64, 64, 8, Sampler(), 4.0, 5, 2, cache=PLANS[name])
+        request = RenderRequest(native.air, "a red circle", None, 64, 64, 8, Sampler(), 4.0, 5, 2, cache=plan)
         batch = [prepare(request, index, LoadedModel(trained), native) for index in range(2)]
         while batch[0].step < batch[0].total:
             advance(batch)
@@ -337,7 +337,7 @@ class TestTrainedCheckpoint:
         ("name", "thresholds"),
         [
             ("fbcache", (0.11, 0.25, 9)),
-            ("teacache", (0.11, 0.25, 9)),
+            pytest.param("teacache", (0.11, 0.25, 9), marks=pytest.mark.slow),
             pytest.param("dbcache", (0.11, 0.25, 9), marks=pytest.mark.slow),
             pytest.param("easycache", (0.04, 0.08, 9), marks=pytest.mark.slow),
             pytest.param("dicache", (0.11, 0.25, 9), marks=pytest.mark.slow),

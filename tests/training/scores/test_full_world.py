@@ -1,6 +1,7 @@
 from typing import Any, cast
 
 import numpy as np
+import pytest
 
 from training.data.captions import exact_caption
 from training.data.edits import Edit
@@ -45,6 +46,7 @@ def test_ideal_pictures_have_all_points(monkeypatch: Any) -> None:
     assert {"three things", "word of 120", "word in small letters", "number", "Chinese word"} <= set(found)
 
 
+@pytest.mark.slow
 def test_empty_pictures_have_none(monkeypatch: Any) -> None:
     found = scores(monkeypatch, lambda scene: Scene(scene.background))
     assert found.pop("edges")["mean IoU"] == 0
