@@ -5,13 +5,13 @@ Attention runs for each forward alone, so no mask is needed and the lengths may 
 cache and no request.
 """
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from functools import partial
 
 import torch
 
 from accel.block_forward import BlockModulation
-from accel.block_runner import BlockRunner, RunRange
+from accel.block_runner import BlockRunner, RunRange, WeightAccess
 from accel.rotary_embedding import JoinedRotary, Rotary
 
 
@@ -120,7 +120,7 @@ def run_together(runners: Sequence[BlockRunner], end: int) -> None:
         return
     weights = waiting[0].weights
     run_range = None if weights.stream is not None else weights.run_range
-    batches = _batches(waiting, together=weights.batch_branches, ranged=run_range is not None)
+    batches = _batches(waiting, weights, ranged=run_range is not None)
     if batches and run_range is not None:
         for batch in batches:
             batch.run_range(run_range, end)
@@ -135,9 +135,13 @@ def run_together(runners: Sequence[BlockRunner], end: int) -> None:
         batch.split()
 
 
-def _batches(runners: Sequence[BlockRunner], *, together: bool, ranged: bool) -> list[BlockBatch]:
+def _batches(runners: Sequence[BlockRunner], weights: WeightAccess, *, ranged: bool) -> list[BlockBatch]:
     """The batches that run instead of the forwards; none where ControlNets act between the blocks."""
-    together = together and len(runners) > 1 and len({runner.position for runner in runners}) == 1
+    groups: dict[Hashable, list[BlockRunner]] = {}
+    for number, runner in enumerate(runners):
+        image = runner.image_key if weights.images_apart else None
+        groups.setdefault(image if weights.batch_branches else number, []).append(runner)
+    together = len(groups) < len(runners) and all(len({each.position for each in own}) == 1 for own in groups.values())
     if not (together or ranged) or any(runner.controlled for runner in runners):
         return []
-    return [BlockBatch(runners)] if together else [BlockBatch([runner]) for runner in runners]
+    return [BlockBatch(own) for own in (groups.values() if together else ([runner] for runner in runners))]

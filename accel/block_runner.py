@@ -44,14 +44,15 @@ class WeightAccess:
 
     `stream` copies the weights to the device. `modulation` returns the modulation of all blocks, in place of their
     modulation layers; it is called when the first block needs it. `run` runs one block. With `batch_branches` the
-    branches of guidance run as one batch along the tokens. `run_range` runs several blocks at once, where nothing
-    between them comes from outside.
+    branches of guidance run as one batch along the tokens: those of all images, or with `images_apart` those of each
+    image. `run_range` runs several blocks at once, where nothing between them comes from outside.
     """
 
     stream: WeightStream | None = None
     modulation: Callable[[], StepModulation] | None = None
     run: BlockForward = block_forward
     batch_branches: bool = False
+    images_apart: bool = False
     run_range: RunRange | None = None
 
 
@@ -98,6 +99,11 @@ class BlockRunner:
     def layout(self) -> Hashable:
         """The grids and the number of words. Hidden states fit another forward only where its layout is equal."""
         return tuple(self._shapes), self._embeds.shape[1]
+
+    @property
+    def image_key(self) -> Hashable:
+        """What the branches of one image share, and no other image."""
+        return id(self._tokens)
 
     @property
     def latents(self) -> torch.Tensor:

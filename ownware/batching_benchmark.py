@@ -1,6 +1,7 @@
 """Measures whether images are faster together than one after the other, and whether their latents then differ.
 
 The images of one task are at the same step. Those of several tasks are at steps of their own, so both are measured.
+The two branches of guidance of one image are measured likewise.
 Knows loaded models and the clock; knows no command and no file.
 """
 
@@ -15,7 +16,7 @@ from PIL import Image
 
 from benchmarks.runs.relative_difference import relative_difference
 from benchmarks.runs.synchronize import synchronize
-from pipelines.batching import BatchGain
+from pipelines.batching import BatchGain, BranchGain
 from pipelines.catalog.catalog import REFERENCES, ModelEntry
 from pipelines.models.checkpoint import LoadedModel
 from pipelines.models.running.device_setting import device_setting
@@ -39,15 +40,35 @@ def measure_gains(
 
     The fastest of `rounds` counts. A model that edits gets as many references as it needs. Raises `RenderError`.
     """
+    for request in _requests(entry, sizes, steps):
+        for images in counts:
+            yield _measure(entry, model, request, images, rounds)
+
+
+def measure_branches(
+    entry: ModelEntry, model: LoadedModel, sizes: Sequence[tuple[int, int]], steps: int, rounds: int
+) -> Iterator[BranchGain]:
+    """Measure both branches of guidance as one batch at each size, against one after the other by turns.
+
+    Nothing is measured of a model without guidance. Raises `RenderError`.
+    """
+    if entry.true_cfg_scale <= 1:
+        return
+    # Whatever the model was loaded with, each state says how its branches run.
+    model = replace(model, checkpoint=replace(model.checkpoint, batch_branches=False))
+    for request in _requests(entry, sizes, steps):
+        yield _measure_branches(entry, model, request, rounds)
+
+
+def _requests(entry: ModelEntry, sizes: Sequence[tuple[int, int]], steps: int) -> Iterator[RenderRequest]:
+    """A request of each size, whose pictures exist until the next one."""
     with TemporaryDirectory() as folder:
         for width, height in sizes:
             references = _references(entry, width, height, Path(folder))
             sampler, scale = Sampler(), entry.true_cfg_scale
-            request = RenderRequest(
+            yield RenderRequest(
                 entry.air, PROMPT, None, width, height, steps, sampler, scale, seed=0, references=references
             )
-            for images in counts:
-                yield _measure(entry, model, request, images, rounds)
 
 
 def _references(entry: ModelEntry, width: int, height: int, folder: Path) -> tuple[Reference, ...]:
@@ -89,6 +110,33 @@ def _measure(entry: ModelEntry, model: LoadedModel, request: RenderRequest, imag
         round(alone / together, 4),
         max(relative_difference(found, expected) for expected, found in pairs),
         round(alone_apart / joined, 4),
+        len(request.references),
+    )
+
+
+def _measure_branches(entry: ModelEntry, model: LoadedModel, request: RenderRequest, rounds: int) -> BranchGain:
+    def run(*, batched: bool) -> tuple[float, torch.Tensor]:
+        state = prepare(request, 0, model, entry)
+        state.batch_branches = batched
+        synchronize(model.checkpoint.device)
+        started = time.perf_counter()
+        for _ in range(request.steps):
+            advance([state])
+        synchronize(model.checkpoint.device)
+        return time.perf_counter() - started, state.latents
+
+    with device_setting(model.checkpoint):
+        for batched in (False, True):  # both ways warm up
+            run(batched=batched)
+        all_rounds = [[run(batched=batched) for batched in (False, True)] for _ in range(rounds)]
+    alone, together = (min(seconds for seconds, _ in way) for way in zip(*all_rounds, strict=True))
+    (_, expected), (_, found) = all_rounds[0]
+    return BranchGain(
+        entry.air,
+        request.width,
+        request.height,
+        round(alone / together, 4),
+        relative_difference(found, expected),
         len(request.references),
     )
 

@@ -1,17 +1,17 @@
-"""Which images are advanced in one pass over the blocks, and how many: as many as a measurement on this device allows.
+"""Which images are advanced in one pass over the blocks, and where both branches of guidance are one batch.
 
-`ownware bench batching` measures and writes the file. Without it images are advanced one after the other. Knows
+`ownware bench batching` measures on a device and writes the file. Without it all run one after the other. Knows
 requests and numbers; imports no torch.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from pipelines.models.planning.workload import Workload
 from pipelines.request import RenderRequest
 
 FORMAT = 1
@@ -69,40 +69,85 @@ class BatchGain:
 
     def allowed(self, *, on_gpu: bool) -> bool:
         """Whether the latents are near enough. On a CPU not one bit may differ."""
-        return self.difference <= (GPU_TOLERANCE if on_gpu else 0.0)
+        return _near_enough(self.difference, on_gpu=on_gpu)
+
+
+@dataclass(frozen=True, slots=True)
+class BranchGain:
+    """A measurement: how many times as fast one image of a size is with both branches of guidance as one batch.
+
+    `difference` is how far its latents then differ, relative to their norm.
+    """
+
+    model: str
+    width: int
+    height: int
+    gain: float
+    difference: float
+    references: int = 0
+
+    def allowed(self, *, on_gpu: bool) -> bool:
+        """Whether the latents are near enough. On a CPU not one bit may differ."""
+        return _near_enough(self.difference, on_gpu=on_gpu)
+
+
+def _near_enough(difference: float, *, on_gpu: bool) -> bool:
+    return difference <= (GPU_TOLERANCE if on_gpu else 0.0)
+
+
+Measured = TypeVar("Measured", BatchGain, BranchGain)
 
 
 @dataclass(frozen=True, slots=True)
 class BatchGains:
-    """The measurements of one device, with one version of torch."""
+    """The measurements of one device, with one version of torch. Older files have no `branches`."""
 
     device: str
     torch: str
     gains: tuple[BatchGain, ...]
     format: int = FORMAT
+    branches: tuple[BranchGain, ...] = ()
 
     def allowed(self, *, on_gpu: bool) -> "BatchGains":
         """Those measurements whose latents are near enough."""
-        return replace(self, gains=tuple(each for each in self.gains if each.allowed(on_gpu=on_gpu)))
+        return replace(
+            self,
+            gains=tuple(each for each in self.gains if each.allowed(on_gpu=on_gpu)),
+            branches=tuple(each for each in self.branches if each.allowed(on_gpu=on_gpu)),
+        )
+
+    @property
+    def branches_gain(self) -> bool:
+        """Whether both branches of guidance are faster as one batch for any shape."""
+        return any(each.gain >= LEAST_GAIN for each in self.branches)
+
+    def branches_together(self, request: RenderRequest) -> bool:
+        """Whether both branches of guidance of a request are faster as one batch."""
+        shape = shape_of(request)
+        if shape is None or not shape.guided:
+            return False
+        return any(each.gain >= LEAST_GAIN for each in _about(self.branches, shape))
 
     def images_together(self, request: RenderRequest) -> int:
         """The most images of a request that are faster together."""
-        return max((each.images for each in self._about(shape_of(request)) if each.gain >= LEAST_GAIN), default=1)
+        return max(
+            (each.images for each in _about(self.gains, shape_of(request)) if each.gain >= LEAST_GAIN), default=1
+        )
 
     def tasks_together(self, shape: BatchShape | None, images: int = MOST_IMAGES) -> int:
         """The largest number of images of several tasks, up to `images`, that are faster together."""
-        joined = (each.images for each in self._about(shape) if each.joined >= LEAST_GAIN)
+        joined = (each.images for each in _about(self.gains, shape) if each.joined >= LEAST_GAIN)
         return max((count for count in joined if count <= images), default=1)
 
-    def _about(self, shape: BatchShape | None) -> Iterator[BatchGain]:
-        """The measurements that hold for a shape. A larger size than the measured ones gains less."""
-        if shape is None:
-            return
-        tokens = Workload(shape.width, shape.height).tokens
-        for each in self.gains:
-            measured = each.model.lower(), each.references
-            if measured == (shape.model, shape.references) and Workload(each.width, each.height).tokens >= tokens:
-                yield each
+
+def _about(gains: Iterable[Measured], shape: BatchShape | None) -> Iterator[Measured]:
+    """The measurements that hold for a shape. A larger size than the measured ones gains less."""
+    if shape is None:
+        return
+    for each in gains:
+        measured = each.model.lower(), each.references
+        if measured == (shape.model, shape.references) and each.width * each.height >= shape.width * shape.height:
+            yield each
 
 
 _GAINS = TypeAdapter(BatchGains)
@@ -127,6 +172,9 @@ def read_gains(path: Path, device: str, torch: str) -> BatchGains | None:
 
 def merge_gains(old: BatchGains | None, new: BatchGains) -> BatchGains:
     """The new measurements, and the old ones of other models."""
+    if old is None:
+        return new
     models = {each.model for each in new.gains}
-    kept = [] if old is None else [each for each in old.gains if each.model not in models]
-    return BatchGains(new.device, new.torch, (*kept, *new.gains))
+    kept = (each for each in old.gains if each.model not in models)
+    branches = (each for each in old.branches if each.model not in models)
+    return replace(new, gains=(*kept, *new.gains), branches=(*branches, *new.branches))

@@ -20,6 +20,7 @@ from pipelines.errors import PromptError
 from pipelines.models.checkpoint import LoadedModel
 from pipelines.models.loading.compiling import count_graphs
 from pipelines.models.planning.entries import workload_of
+from pipelines.models.planning.workload import Workload
 from pipelines.models.running.memory_meter import MemoryMeter
 from pipelines.models.running.step_timer import StepTimer
 from pipelines.pictures.result_checks import explain_failure, flat_warning
@@ -44,6 +45,7 @@ class GeneratedImage:
     """A finished image with its seed, warnings for the sender, and the report of its step cache.
 
     `recompiled` counts the graphs that were compiled during the render. `drift` is what its guard has found.
+    `batched_branches` says whether both branches of guidance ran as one batch.
     """
 
     image: Image.Image
@@ -52,6 +54,7 @@ class GeneratedImage:
     cache: CacheReport | None
     recompiled: int = 0
     drift: FoundDrift | None = None
+    batched_branches: bool = False
 
 
 class ImageRender:
@@ -60,7 +63,10 @@ class ImageRender:
     def __init__(self, request: RenderRequest, index: int, model: LoadedModel, entry: ModelEntry) -> None:
         """Raise `SizeError` for a request that cannot fit the device."""
         self._request, self._index, self._model, self._entry = request, index, model, entry
-        self._memory = MemoryMeter(model.admission, workload_of(request, entry), model.checkpoint.device)
+        work = workload_of(request, entry)
+        self._memory = MemoryMeter(model.admission, work, model.checkpoint.device)
+        self._batches_branches = _batches_branches(request, model, work)
+        self._memory.shared = self._batches_branches  # the memory of both branches tells nothing about one
         self._state: RenderState | None = None
         self._timer = StepTimer(model.checkpoint.device)
         self._recompiled = 0
@@ -80,7 +86,7 @@ class ImageRender:
     @property
     def weights(self) -> Hashable:
         """What the blocks run with. Images of equal weights can be evaluated together."""
-        return id(self._model.checkpoint), self.state.loras.identity
+        return id(self._model.checkpoint), self.state.loras.identity, self._batches_branches
 
     @property
     def rounds_batches(self) -> bool:
@@ -95,6 +101,7 @@ class ImageRender:
         """Encode the prompt and the pictures. Raises `RenderError`, with the part of the request at fault."""
         with self._memory.running():
             self._state = prepare(self._request, self._index, self._model, self._entry)
+        self._state.batch_branches = self._batches_branches
 
     def advance(self) -> None:
         """Advance the image by one step."""
@@ -119,7 +126,8 @@ class ImageRender:
         slow = () if attention.warning is None else (attention.warning,)
         cache = None if state.cache is None else state.cache.report()
         told = (*state.warnings, *_cache_warnings(cache), *warnings, *slow)
-        return GeneratedImage(image, state.seed, told, cache, self._recompiled + graphs(), drift)
+        batched = self._batches_branches or self._model.checkpoint.batch_branches
+        return GeneratedImage(image, state.seed, told, cache, self._recompiled + graphs(), drift, batched)
 
     def _finish(self, after_step: Callable[[], None]) -> tuple[Image.Image, list[str], FoundDrift | None]:
         """The finished image, the warnings about it, and its drift."""
@@ -193,6 +201,14 @@ def graph_together(renders: Sequence[ImageRender]) -> Hashable | None:
     forwards = sum(1 if state.uncond is None else 2 for state in states)
     timesteps = len({state.sigmas[state.step].number for state in states})
     return id(first.checkpoint.compiled), forwards, min(timesteps, _SYMBOLIC), bool(first.loras.hooks)
+
+
+def _batches_branches(request: RenderRequest, model: LoadedModel, work: Workload) -> bool:
+    """Whether a measurement says that both branches of guidance gain as one batch, and there is the memory for it."""
+    gains = model.checkpoint.branch_gains
+    if gains is None or not gains.branches_together(request):
+        return False
+    return model.admission is None or model.admission.fits_beside(work, work.denoise_bytes)
 
 
 def _cache_warnings(cache: CacheReport | None) -> Iterator[str]:

@@ -113,9 +113,15 @@ def make_receipt(
     )
 
 
-def with_engaged(receipt: Receipt, engaged: Engaged | None) -> Receipt:
-    """The receipt with what the weights ran with, unless that is nothing special."""
-    return receipt if engaged is None or engaged.plain else replace(receipt, engaged=engaged)
+def with_engaged(receipt: Receipt, engaged: Engaged | None, *, batched_cfg: bool) -> Receipt:
+    """The receipt with what the weights ran with, unless that is nothing special.
+
+    `batched_cfg` says whether both branches of guidance of this image ran as one batch.
+    """
+    if engaged is None:
+        return receipt
+    engaged = replace(engaged, batched_cfg=batched_cfg)
+    return receipt if engaged.plain else replace(receipt, engaged=engaged)
 
 
 def read_receipt(text: str) -> Receipt:

@@ -43,6 +43,9 @@ class Metrics:
             "overlapped_images", "Images that were decoded or written beside the steps of another.", "model"
         )
         self._batched = counter("batched_images", "Images that had steps in one pass with others.", "model")
+        self._branches = counter(
+            "batched_branches_images", "Images whose branches of guidance ran as one batch.", "model"
+        )
         self._steps = counter("steps", "Denoising steps, computed or reused.", "model", "cache", "outcome")
         self._forwards = counter(
             "cache_forwards", "Forwards under a step cache, by what decided.", "model", "cache", "reason"
@@ -67,6 +70,7 @@ class Metrics:
         self._recompiled.labels(request.model).inc(result.recompiled)
         self._overlapped.labels(request.model).inc(result.overlapped)
         self._batched.labels(request.model).inc(result.together > 1)
+        self._branches.labels(request.model).inc(result.batched_branches)
         if report is None:
             self._steps.labels(request.model, NO_CACHE, "computed").inc(request.executed_steps)
             return

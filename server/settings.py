@@ -96,6 +96,7 @@ class Settings(LimitSettings, TaskSettings, RenderingSettings, AccessSettings):
             attention=self.attention if self.attention not in _PACKAGES else f"flash {self.attention.upper()}",
             warm_words=self.warm_words,
             batched_cfg=self.batched_cfg == "on",
+            branch_gains=self.batching_file if self.batched_cfg == "auto" else None,
             graphs=self.graphs == "auto",
         )
 

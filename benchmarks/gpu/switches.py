@@ -45,7 +45,7 @@ SWITCHES = (
     Switch("`--fused-heads on`", _CLOSE, _COMPILED, "ours, compiled, fused heads"),
     Switch("`--graphs auto`, half the side, 20 steps", _COMPARED, _SMALL, f"{_SMALL}, graphs"),
     Switch("`--graphs auto`, half the side, 8 steps", _COMPARED, _FEW, f"{_FEW}, graphs"),
-    Switch("`--batched-cfg on`", _CLOSE, _COMPILED, "ours, compiled, one batch"),
+    Switch("`--batched-cfg on`, or `auto` where it pays", _CLOSE, _COMPILED, "ours, compiled, one batch"),
     Switch("`--batched-cfg on`, half the side", _CLOSE, _SMALL, "ours, half the side, compiled, one batch"),
     Switch("`--modulation-tables on`", _SAME, _COMPILED, "ours, compiled, tables"),
     Switch("`--streamed-blocks 30`", _SAME, _COMPILED, "ours, compiled, 30 blocks streamed"),

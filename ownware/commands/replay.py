@@ -5,6 +5,7 @@ Runs in the command's own process, with the models and the data folder of the se
 
 import hashlib
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -50,7 +51,7 @@ def replay_receipt(source: str, out: Path | None, pictures: list[Path], settings
         found = read_source(source)
         models = LocalModels.find(settings)
         request, entry = locate_files(found.receipt, models.catalog, pictures, settings)
-        data = _render(found.receipt, request, entry, models)
+        data = _render(found.receipt, request, entry, _as_then(found.receipt, models))
     except (ReplayError, ReceiptError, CatalogError, OptionError, RenderError, OSError) as error:
         print_message(str(error))
         return IMPOSSIBLE
@@ -62,6 +63,12 @@ def replay_receipt(source: str, out: Path | None, pictures: list[Path], settings
         return SAME
     typer.echo(f"{path}: {'the same bytes' if digest == found.sha256 else 'other bytes than the receipt says'}")
     return SAME if digest == found.sha256 else DIFFERENT
+
+
+def _as_then(receipt: "Receipt", models: "LocalModels") -> "LocalModels":
+    """The models with the branches of guidance run as the receipt says, whatever the option and measurements say."""
+    batched = receipt.engaged is not None and receipt.engaged.batched_cfg is True
+    return replace(models, options=replace(models.options, batched_cfg=batched, branch_gains=None))
 
 
 def _render(receipt: "Receipt", request: "RenderRequest", entry: "ModelEntry", models: "LocalModels") -> bytes:

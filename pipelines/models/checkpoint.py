@@ -19,6 +19,7 @@ from accel.kernels.compiled_block import SEPARATE, CompiledBlocks
 from accel.weights.placement import PlacedWeights
 from accel.weights.quantized.quantize import describe_linears
 from accel.weights.single_frame import SingleFrameVae
+from pipelines.batching import BatchGains
 from pipelines.models.encoder.prompt_store import ModelPrompts
 from pipelines.models.encoder.waiting_encoder import WaitingEncoder
 from pipelines.models.engaged import Engaged
@@ -35,7 +36,8 @@ class Checkpoint:
     weights are; None means on the device. `waiting` has the text encoder on the device while it encodes; None means
     that it is always there. `compiled` runs the transformer's blocks; None means that they are not compiled.
     `formats` are those of the components' files. `wanted_attention` is a kernel, or `auto` for the fastest.
-    With `batch_branches` both branches of guidance run as one batch. `graphs` replays the blocks of usual shapes; None
+    With `batch_branches` both branches of guidance run as one batch. Without it `branch_gains` says for which renders
+    they do; None for none. `graphs` replays the blocks of usual shapes; None
     replays none. `compiling` means that blocks are being compiled for later requests.
     """
 
@@ -53,6 +55,7 @@ class Checkpoint:
     formats: Mapping[str, str] = field(default_factory=dict)
     wanted_attention: str = AUTO
     batch_branches: bool = False
+    branch_gains: BatchGains | None = field(default=None, repr=False)
     graphs: BlockGraphs | None = None
     compiling: bool = False
 
@@ -119,6 +122,6 @@ class LoadedModel:
             relaxed=kernels.gelu_in_product,
             fused_heads=kernels.fused_heads,
             compiling=checkpoint.compiling,
-            batched_cfg=checkpoint.batch_branches,
+            batched_cfg=checkpoint.batch_branches or (checkpoint.branch_gains is not None and "auto"),
             graphs=None if checkpoint.graphs is None else checkpoint.graphs.count,
         )

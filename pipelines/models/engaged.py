@@ -19,7 +19,8 @@ class Engaged:
     `attention` is the kernel that was chosen; `torch` means that torch chooses. `attention_warning` says why it may be
     slow. `compiled` is for the blocks; requests with adapters that are not of low rank run without. With `relaxed` the
     compiled blocks round less often. While they are `compiling`, requests run without. With `batched_cfg` both
-    branches of guidance run as one batch. `graphs` counts the captured graphs of blocks; None where none is captured.
+    branches of guidance run as one batch; `auto` means those of the renders where it was measured as a gain, and is in
+    no receipt. `graphs` counts the captured graphs of blocks; None where none is captured.
     `formats` are those of the files, by component, such as `safetensors F8_E4M3 with scales`.
     """
 
@@ -39,7 +40,7 @@ class Engaged:
     relaxed: bool = False
     fused_heads: bool = False
     compiling: bool = False
-    batched_cfg: bool = False
+    batched_cfg: bool | Literal["auto"] = False
     graphs: int | None = None
 
     @property
@@ -63,7 +64,8 @@ class Engaged:
             *(["blocks are being compiled"] if self.compiling else []),
             *(["relaxed"] if self.relaxed else []),
             *(["fused heads"] if self.fused_heads else []),
-            *(["branches as one batch"] if self.batched_cfg else []),
+            *(["branches as one batch"] if self.batched_cfg is True else []),
+            *(["branches as one batch where it gains"] if self.batched_cfg == "auto" else []),
             *(["graphs of small images"] if self.graphs is not None else []),
         ]
         return ", ".join(parts)

@@ -29,7 +29,7 @@ class RenderState:
     `inpainting` keeps masked latents equal to it. `controls` are ControlNets. `cache` decides which steps are computed
     in full; without one, all are. A `recorder` replaces it for calibration. `modulation` replaces the layers that
     compute the modulation, where these are not on the device. `velocity` is that of the latents, where it was evaluated
-    with those of other images.
+    with those of other images. With `batch_branches` both branches of guidance run as one batch.
     """
 
     checkpoint: Checkpoint
@@ -52,6 +52,7 @@ class RenderState:
     recorder: Recorder | None = None
     modulation: RenderModulation | None = None
     velocity: torch.Tensor | None = None
+    batch_branches: bool = False
     step: int = 0
 
     @property

@@ -125,7 +125,9 @@ def weight_access(state: RenderState, timestep: torch.Tensor, number: int) -> We
         stream=None if placed is None else placed.blocks,
         modulation=None if state.modulation is None else state.modulation.lookup(state.step, number, timestep),
         run=state.compiled or block_forward,
-        batch_branches=checkpoint.batch_branches,
+        batch_branches=checkpoint.batch_branches or state.batch_branches,
+        # A measurement holds for one image. So its bits do not depend on the images beside it.
+        images_apart=state.batch_branches and not checkpoint.batch_branches,
         run_range=None if checkpoint.graphs is None else partial(_run_range, checkpoint.graphs, state),
     )
 

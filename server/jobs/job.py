@@ -69,7 +69,8 @@ class Result:
     `failure` says why the image could not be uploaded as its task asks. `unsafe` says whether it is not safe for work,
     None if it was not checked. `busy` are the seconds without the parts of other images, None where they are the same.
     `overlapped` says whether steps of another image ran while it was written, and `together` how many images at most
-    had a step with it in one pass, with itself; they are not stored.
+    had a step with it in one pass, with itself. `batched_branches` says whether both branches of guidance ran as one
+    batch. These three are not stored.
     """
 
     index: int
@@ -84,6 +85,7 @@ class Result:
     busy: float | None = None
     overlapped: bool = False
     together: int = 1
+    batched_branches: bool = False
 
 
 CANCELLED = Failure("taskCancelled", "The task was cancelled.", TaskCancelled.status)

@@ -107,6 +107,7 @@ class JobRecorder:
             busy=image.busy,
             overlapped=image.overlapped,
             together=image.together,
+            batched_branches=image.batched_branches,
         )
         updated = await self._store.add_result(job.id, result, image.warnings)
         record_image(self._tracer, updated, image)

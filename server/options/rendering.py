@@ -65,9 +65,10 @@ class RenderingSettings(BaseSettings):
         description="Advance images of a task, and of several tasks, together. auto: where `ownware bench batching` "
         "has measured that it pays on this device; off: never.",
     )
-    batched_cfg: Literal["off", "on"] = Field(
+    batched_cfg: Literal["off", "auto", "on"] = Field(
         default="off",
-        description="Run both branches of guidance as one batch. It reads weights once for both; latents differ by "
+        description="Run both branches of guidance as one batch. It reads weights once for both. auto: where `ownware "
+        "bench batching` has measured that it pays on this device; off by default, because latents may differ by "
         "rounding.",
     )
     graphs: Literal["auto", "off"] = Field(

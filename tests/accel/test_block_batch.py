@@ -148,3 +148,24 @@ def test_a_range_runs_at_once_with_all_that_it_depends_on_in_its_key(transformer
     assert not set(seen[6:]) & set(seen[:6])  # other weights
     run_together(both(transformer, make_inputs(controls=1), WeightAccess(run_range=run)), 2)
     assert len(seen) == 8  # ControlNets come from outside
+
+
+@torch.inference_mode()
+def test_each_image_is_a_batch_of_its_own_where_images_are_apart(transformer: Any) -> None:
+    tokens: list[int] = []
+
+    def run(block: Any, image: torch.Tensor, *others: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        tokens.append(image.shape[1])
+        return block_forward(block, image, *others)
+
+    weights = WeightAccess(batch_branches=True, images_apart=True, run=run)
+    inputs = [make_inputs(time, moved=time) for time in (0.5, 0.1)]
+    alone, together = ([both(transformer, each, weights) for each in inputs] for _ in range(2))
+    for each in alone:
+        run_together(each, DEPTH)
+    tokens.clear()
+    run_together([runner for each in together for runner in each], DEPTH)
+    assert tokens == [2 * NOISE_TOKENS] * 2 * DEPTH
+    for pair in zip(alone, together, strict=True):
+        for one, other in zip(*pair, strict=True):
+            assert torch.equal(one.output(), other.output())

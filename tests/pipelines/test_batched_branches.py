@@ -9,9 +9,15 @@ import torch
 
 from accel.cache.plan import CachePlan
 from accel.weights.placement import HostShare, place_transformer
+from pipelines.batching import BatchGains, BranchGain
+from pipelines.image_render import ImageRender
 from pipelines.models.checkpoint import Checkpoint, LoadedModel
+from pipelines.models.plan import resident_plan
+from pipelines.models.planning.admission import Admission, LearntPeaks
+from pipelines.models.planning.entries import workload_of
 from pipelines.render.prepare import prepare
-from pipelines.render.steps import advance
+from pipelines.render.state import RenderState
+from pipelines.render.steps import advance, evaluate_next
 from pipelines.request import LoraUse, Reference
 from tests.adapters import named, random_adapter, write
 from tests.control import deeper
@@ -67,3 +73,63 @@ def test_streamed_weights_are_read_once_for_both(checkpoint: Checkpoint) -> None
     placed = place_transformer(streamed.transformer, torch.device("cpu"), HostShare(2, tables=True))
     found = drawn(LoadedModel(replace(streamed, placed=placed, batch_branches=True)))
     torch.testing.assert_close(found, expected, atol=2e-4, rtol=2e-4)
+
+
+def measured(gain: float = 1.4, side: int = 64) -> BatchGains:
+    return BatchGains("cpu", "2.13", (), branches=(BranchGain(asked().model, side, side, gain, 0.0),))
+
+
+@pytest.mark.parametrize(
+    ("gains", "changes", "batched"),
+    [
+        (measured(), {}, True),
+        (measured(1.0), {}, False),
+        (measured(side=32), {}, False),
+        (measured(), {"true_cfg_scale": 1.0}, False),
+        (measured(), {"cache": CachePlan("fbcache", 0.1, 1, 50, 1)}, False),
+    ],
+    ids=["gains", "does not gain", "too large", "without guidance", "a step cache"],
+)
+def test_a_measurement_decides_for_each_render(
+    models: tuple[LoadedModel, LoadedModel], gains: BatchGains, changes: dict[str, Any], batched: bool
+) -> None:
+    model = replace(models[0], checkpoint=replace(models[0].checkpoint, branch_gains=gains))
+    render = ImageRender(asked(**changes), 0, model, entry("text_to_image"))
+    render.prepare()
+    while not render.ready:
+        render.advance()
+    assert torch.equal(render.state.latents, drawn(models[batched], **changes))
+    assert render.decode(lambda: None).batched_branches is batched
+    assert model.engaged("a").batched_cfg == "auto"
+
+
+def test_two_branches_need_the_memory_for_both(checkpoint: Checkpoint) -> None:
+    plan, work, learnt = resident_plan("fp32"), workload_of(asked(), entry("text_to_image")), LearntPeaks()
+    memory = Admission(plan, work, 0).expected_peak(work) + work.denoise_bytes
+    admission = Admission(plan, work, memory, learnt)
+    model = LoadedModel(replace(checkpoint, branch_gains=measured()), admission=admission)
+    renders = []
+    for factor in (1.0, 1.1):
+        learnt.factor = factor
+        renders.append(ImageRender(asked(), 0, model, entry("text_to_image")))
+        renders[-1].prepare()
+    assert [render.state.batch_branches for render in renders] == [True, False]
+    assert renders[0].weights != renders[1].weights  # they have no step together
+
+
+@torch.inference_mode()
+def test_the_images_beside_change_no_bit_of_measured_branches(models: tuple[LoadedModel, LoadedModel]) -> None:
+    def prepared() -> list[RenderState]:
+        states = [prepare(asked(seed=seed), 0, models[0], entry("text_to_image")) for seed in range(3)]
+        for state in states:
+            state.batch_branches = True
+        return states
+
+    alone, together = prepared(), prepared()
+    advance(together[:1])  # they are at different steps
+    advance(alone[:1])
+    for _ in range(2):
+        advance(alone)
+        evaluate_next(together)
+        advance(together)
+    assert all(torch.equal(one.latents, other.latents) for one, other in zip(alone, together, strict=True))

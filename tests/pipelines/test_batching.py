@@ -5,15 +5,31 @@ from pathlib import Path
 import pytest
 
 from accel.cache.plan import CachePlan
-from pipelines.batching import GPU_TOLERANCE, BatchGain, BatchGains, merge_gains, read_gains, shape_of, write_gains
-from pipelines.request import LoraUse, Reference, RenderRequest, Sampler
+from pipelines.batching import (
+    GPU_TOLERANCE,
+    LEAST_GAIN,
+    BatchGain,
+    BatchGains,
+    BranchGain,
+    merge_gains,
+    read_gains,
+    shape_of,
+    write_gains,
+)
+from pipelines.request import ControlUse, FaceRefinement, LoraUse, Reference, RenderRequest, Sampler
 
 REQUEST = RenderRequest("a:1@1", "a", None, 512, 512, 4, Sampler(), 4.0, 7, 4)
 GAIN = BatchGain("A:1@1", 512, 512, 2, 1.4, 0.0)
+BRANCH = BranchGain("A:1@1", 512, 512, 1.4, 0.0)
+PICTURE = Reference(Path("one"), "", 512, 512)
 
 
 def gains(*measured: BatchGain) -> BatchGains:
     return BatchGains("card", "2.13", measured)
+
+
+def branches(*measured: BranchGain) -> BatchGains:
+    return BatchGains("card", "2.13", (), branches=measured)
 
 
 def test_the_most_images_that_pay() -> None:
@@ -77,6 +93,7 @@ def test_a_file_without_measurements_of_several_tasks_can_still_be_read(tmp_path
     old = json.loads((tmp_path / "batching.json").read_text())
     for each in old["gains"]:
         del each["joined"], each["references"]
+    del old["branches"]
     (tmp_path / "batching.json").write_text(json.dumps(old))
     assert read_gains(tmp_path / "batching.json", "card", "2.13") == gains(GAIN)
 
@@ -98,3 +115,48 @@ def test_new_measurements_replace_those_of_their_models() -> None:
     new = replace(GAIN, gain=2.0)
     assert merge_gains(gains(GAIN, other), gains(new)) == gains(other, new)
     assert merge_gains(None, gains(new)) == gains(new)
+    old = replace(gains(GAIN, other), branches=(BRANCH, replace(BRANCH, model="b:1@1")))
+    merged = merge_gains(old, replace(gains(new), branches=(replace(BRANCH, gain=2.0),)))
+    assert merged.branches == (replace(BRANCH, model="b:1@1"), replace(BRANCH, gain=2.0))
+
+
+@pytest.mark.parametrize(
+    ("changed", "together"),
+    [
+        ({}, True),
+        ({"width": 256, "count": 1, "loras": (LoraUse("one", Path("one"), 1.0),)}, True),
+        ({"width": 528}, False),
+        ({"model": "a:2@1"}, False),
+        ({"true_cfg_scale": 1.0}, False),
+        ({"references": (PICTURE,)}, False),
+        ({"cache": CachePlan("fbcache", 0.1, 0, 4, 2)}, False),
+        ({"controls": (ControlUse("one", "one", PICTURE),)}, False),
+        ({"faces": FaceRefinement("a face", None)}, False),
+    ],
+    ids=str,
+)
+def test_the_requests_whose_branches_are_faster_as_one_batch(changed: dict[str, object], together: bool) -> None:
+    assert branches(BRANCH).branches_together(replace(REQUEST, **changed)) is together
+
+
+@pytest.mark.parametrize(
+    ("gain", "difference", "on_gpu", "together"),
+    [
+        (LEAST_GAIN, 0.0, False, True),
+        (LEAST_GAIN - 0.01, 0.0, False, False),
+        (2.0, 1e-9, False, False),
+        (2.0, GPU_TOLERANCE, True, True),
+        (2.0, 2 * GPU_TOLERANCE, True, False),
+    ],
+)
+def test_branches_need_the_same_gain_and_the_same_likeness(
+    gain: float, difference: float, on_gpu: bool, together: bool
+) -> None:
+    allowed = branches(replace(BRANCH, gain=gain, difference=difference)).allowed(on_gpu=on_gpu)
+    assert (allowed.branches_gain, allowed.branches_together(REQUEST)) == (together, together)
+
+
+def test_measurements_of_branches_are_kept_in_the_file(tmp_path: Path) -> None:
+    measured = replace(gains(GAIN), branches=(BRANCH,))
+    write_gains(tmp_path / "batching.json", measured)
+    assert read_gains(tmp_path / "batching.json", "card", "2.13") == measured

@@ -82,6 +82,12 @@ def test_images_that_had_steps_with_others(metrics: Metrics) -> None:
         assert value(metrics, "ownware_batched_images_total", model="m") == total
 
 
+def test_images_whose_branches_ran_as_one_batch(metrics: Metrics) -> None:
+    for batched, total in ((False, 0), (True, 1), (True, 2)):
+        metrics.record_image(JOB, replace(RESULT, batched_branches=batched))
+        assert value(metrics, "ownware_batched_branches_images_total", model="m") == total
+
+
 @pytest.mark.parametrize(("state", "times"), [("done", 1), ("failed", 2), ("cancelled", 0)])
 def test_ends_are_counted_by_their_state(metrics: Metrics, state: State, times: int) -> None:
     for _ in range(times):

@@ -76,7 +76,7 @@ def test_each_option_is_a_flag_and_a_variable(monkeypatch: pytest.MonkeyPatch) -
         "open_tasks": ("1", "8"),
         "batching": ("off", "auto"),
         "attention": ("math", "fa3"),
-        "batched_cfg": ("on", "off"),
+        "batched_cfg": ("auto", "on"),
         "graphs": ("auto", "off"),
         "warm_words": ("6,16-18", ""),
         "threshold_direction": ("library", "documented"),
@@ -139,5 +139,11 @@ def test_what_waits_in_host_memory_is_the_plans_unless_it_is_said() -> None:
 
 def test_how_a_device_is_shared() -> None:
     file = Settings().data_dir / "batching.json"
+    for options, batched, measured in (
+        (Settings(), False, None),
+        (Settings(batched_cfg="on"), True, None),
+        (Settings(batched_cfg="auto"), False, file),
+    ):
+        assert (options.model_options.batched_cfg, options.model_options.branch_gains) == (batched, measured)
     assert Settings().sharing == Sharing(overlap=True, renders=2, batching=file)
     assert Settings(overlap="off", open_tasks=1, batching="off").sharing == ALONE

@@ -130,7 +130,8 @@ class LocalRenderer:
         made = make_receipt(
             request, generated.seed, encoding, entry, device, model.precision, generated.cache, generated.drift
         )
-        return Rendered(generated.image, generated.seed, with_engaged(made, model.engaged(entry.air)), notes)
+        receipt = with_engaged(made, model.engaged(entry.air), batched_cfg=generated.batched_branches)
+        return Rendered(generated.image, generated.seed, receipt, notes)
 
     def _content_notes(self, spec: TaskSpec, generated: "GeneratedImage") -> tuple[str, ...]:
         """A note about a picture that is not safe for work. Raises `UnsafeContent` where those are blocked."""

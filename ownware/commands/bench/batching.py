@@ -1,4 +1,4 @@
-"""`ownware bench batching`: measure whether images are faster together, for the server of the data folder."""
+"""`ownware bench batching`: measure what is faster as a batch, for the server of the data folder."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,7 +8,7 @@ from ownware.console import fail, print_message
 from ownware.server_options import read_settings
 
 if TYPE_CHECKING:
-    from pipelines.batching import BatchGain
+    from pipelines.batching import BatchGain, BranchGain
 
 
 def batching(
@@ -21,7 +21,10 @@ def batching(
     steps: Annotated[int, typer.Option(min=1, max=50, help="Steps of each image.")] = 4,
     rounds: Annotated[int, typer.Option(min=1, help="Measurements of each way; the fastest counts.")] = 3,
 ) -> None:
-    """Measure images together and one after the other; a server uses what pays. Takes the options of `serve` too."""
+    """Measure images, and both branches of guidance, together and one after the other; a server uses what pays.
+
+    Takes the options of `serve` too.
+    """
     settings = read_settings(context.args)
     from ownware.local_models import LocalModels
     from ownware.options import OptionError, parse_integers, parse_size
@@ -41,15 +44,19 @@ def batching(
         loaded = models.load(entry)
         import torch
 
-        from ownware.batching_benchmark import measure_gains
+        from ownware.batching_benchmark import measure_branches, measure_gains
         from pipelines.models.devices import device_name
 
         device, on_gpu = device_name(models.device), loaded.checkpoint.device.type == "cuda"
+        branches = []
+        for branch in measure_branches(entry, loaded, pixels, steps, rounds):
+            branches.append(branch)
+            print_message(describe_branches(branch, on_gpu=on_gpu))
         gains = []
         for gain in measure_gains(entry, loaded, pixels, counts, steps, rounds):
             gains.append(gain)
             print_message(describe(gain, on_gpu=on_gpu))
-        measured = BatchGains(device, str(torch.__version__), tuple(gains))
+        measured = BatchGains(device, str(torch.__version__), tuple(gains), branches=tuple(branches))
         write_gains(path, merge_gains(read_gains(path, device, measured.torch), measured))
     except (CatalogError, OptionError, RenderError, OSError, ValueError) as error:
         fail(str(error))
@@ -58,15 +65,37 @@ def batching(
 
 def describe(gain: "BatchGain", *, on_gpu: bool) -> str:
     """A measurement in words, and what a server makes of it."""
-    from pipelines.batching import GPU_TOLERANCE, LEAST_GAIN
+    from pipelines.batching import LEAST_GAIN
 
-    bits = "equal bits" if not gain.difference else f"latents differ by {gain.difference:.2g}"
     told = f"{gain.width}x{gain.height}, {gain.images} images together: {gain.gain:.2f} times as fast in one task"
-    told = f"{told}, {gain.joined:.2f} times in several, {bits}"
+    told = f"{told}, {gain.joined:.2f} times in several, {_bits(gain)}"
     if not gain.allowed(on_gpu=on_gpu):
-        allowed = f"at most {GPU_TOLERANCE} is allowed" if on_gpu else "on a CPU not one bit may differ"
-        return f"{told}; not used: {allowed}"
+        return f"{told}; {_too_far(on_gpu=on_gpu)}"
     used = [
         where for where, times in (("in one task", gain.gain), ("across tasks", gain.joined)) if times >= LEAST_GAIN
     ]
     return f"{told}; used {' and '.join(used)}" if used else f"{told}; not used: {LEAST_GAIN} is the least gain"
+
+
+def describe_branches(gain: "BranchGain", *, on_gpu: bool) -> str:
+    """A measurement of both branches of guidance in words, and what a server makes of it."""
+    from pipelines.batching import LEAST_GAIN
+
+    told = f"{gain.width}x{gain.height}, both branches of guidance together: {gain.gain:.2f} times as fast"
+    told = f"{told}, {_bits(gain)}"
+    if not gain.allowed(on_gpu=on_gpu):
+        return f"{told}; {_too_far(on_gpu=on_gpu)}"
+    if gain.gain < LEAST_GAIN:
+        return f"{told}; not used: {LEAST_GAIN} is the least gain"
+    return f"{told}; used with --batched-cfg auto"
+
+
+def _bits(gain: "BatchGain | BranchGain") -> str:
+    return "equal bits" if not gain.difference else f"latents differ by {gain.difference:.2g}"
+
+
+def _too_far(*, on_gpu: bool) -> str:
+    from pipelines.batching import GPU_TOLERANCE
+
+    allowed = f"at most {GPU_TOLERANCE} is allowed" if on_gpu else "on a CPU not one bit may differ"
+    return f"not used: {allowed}"

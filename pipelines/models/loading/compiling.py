@@ -77,7 +77,8 @@ def compile_blocks(
 
     runs = (compiled, compiled.with_low_rank(added))
     together = [[runner for run in runs for runner in runners(run, WORDS, batched=False)]]
-    if checkpoint.batch_branches:  # a branch may also run alone: without guidance, or under a ControlNet
+    # A branch may also run alone: without guidance, or under a ControlNet.
+    if checkpoint.batch_branches or checkpoint.branch_gains is not None:
         together += [runners(run, lengths, batched=True) for run in runs for lengths in (WORDS, FEW_WORDS)]
     try:
         # The compiler fixes the attention kernel, so it must see the one that renders prefer.

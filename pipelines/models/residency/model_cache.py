@@ -14,11 +14,12 @@ from accel.kernels.block_graphs import BlockGraphs
 from accel.kernels.compiled_block import CompiledBlocks, Kernels
 from accel.kernels.cuda_capture import CudaCapture
 from accel.kernels.joint_heads import has_triton
+from pipelines.batching import BatchGains, read_gains
 from pipelines.catalog.catalog import ModelEntry
 from pipelines.catalog.component_files import ComponentFiles
 from pipelines.errors import LoadError
 from pipelines.models.checkpoint import Checkpoint, LoadedModel
-from pipelines.models.devices import check_device, compute_dtype, device_card, free_memory, limit_memory
+from pipelines.models.devices import check_device, compute_dtype, device_card, device_name, free_memory, limit_memory
 from pipelines.models.encoder.prompt_store import ModelPrompts, PromptStore
 from pipelines.models.formats.components.text_encoder import NO_VISION
 from pipelines.models.loading.attention_plans import build_plans
@@ -56,6 +57,7 @@ class ModelCache:
         self._kept = KeptComponents()
         self._learnt = defaultdict[ComponentFiles, LearntPeaks](LearntPeaks)
         self._compilation: tuple[ComponentFiles, BackgroundCompilation] | None = None
+        self._branch_gains = self._read_branch_gains()
 
     def get(self, entry: ModelEntry) -> LoadedModel:
         """The model of an entry, loaded if need be. Raises `LoadError`."""
@@ -80,6 +82,7 @@ class ModelCache:
             checkpoint,
             wanted_attention=self._options.attention,
             batch_branches=self._options.batched_cfg,
+            branch_gains=self._branch_gains,
             graphs=self._graphs(plan, checkpoint),
         )
         try:
@@ -123,6 +126,23 @@ class ModelCache:
             for model in (model for model in self._models.models if model.checkpoint.compiling):
                 checkpoint = compiled or replace(model.checkpoint, compiling=False)
                 self._models.replace(key, replace(model, checkpoint=checkpoint))
+
+    def _read_branch_gains(self) -> BatchGains | None:
+        """What was measured about both branches as one batch on this device. None where nothing gains."""
+        if (path := self._options.branch_gains) is None:
+            return None
+        try:
+            gains = read_gains(path, device_name(str(self._device)), str(torch.__version__))
+        except ValueError as error:
+            log.warning("--batched-cfg auto has no effect", reason=str(error))
+            return None
+        gains = None if gains is None else gains.allowed(on_gpu=self._device.type == "cuda")
+        if gains is None or not gains.branches_gain:
+            reason = "`ownware bench batching` has measured no gain on this device with this torch"
+            log.warning("--batched-cfg auto has no effect", reason=reason)
+            return None
+        log.info("branches run as one batch where it pays", measurements=len(gains.branches))
+        return gains
 
     def _graphs(self, plan: WeightsPlan, checkpoint: Checkpoint) -> BlockGraphs | None:
         """What captures graphs; None where they are not wanted, or the weights are not at one place."""

@@ -27,8 +27,8 @@ class ModelOptions:
     compiler keeps its files; None compiles nothing. Only a GPU compiles. `relaxed` lets compiled blocks round less
     often, and `fused_heads` gives them a kernel of their own for queries and keys. `attention` is a kernel, or `auto`
     for the fastest by measurement. `warm_words` are the lengths of prompts whose attention is planned at the load.
-    `batched_cfg` runs both branches of guidance as one batch. `graphs` replays captured graphs on a GPU
-    where they gain.
+    `batched_cfg` runs both branches of guidance as one batch; `branch_gains` is the file of what was
+    measured about them, and does so where it gains. `graphs` replays captured graphs on a GPU where they gain.
     """
 
     plan: PlanOptions = field(default_factory=PlanOptions)
@@ -41,6 +41,7 @@ class ModelOptions:
     attention: str = "auto"
     warm_words: tuple[int, ...] = ()
     batched_cfg: bool = False
+    branch_gains: Path | None = None
     graphs: bool = False
 
     def adjust(self, plan: WeightsPlan) -> WeightsPlan:

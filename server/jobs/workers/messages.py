@@ -145,7 +145,7 @@ class ImageWritten:
     `engaged` is what the model ran with. `recompiled` counts the graphs that were compiled during the render.
     `measured` are the seconds of its parts, None where they tell nothing. `overlapped` says whether steps of another
     image ran while it was decoded or written. `phases` are in order. `together` images at most had a step in one pass,
-    1 if it went alone.
+    1 if it went alone. `batched_branches` says whether both branches of guidance ran as one batch.
     """
 
     job_id: int
@@ -166,6 +166,7 @@ class ImageWritten:
     busy: float | None = None
     phases: tuple[Phase, ...] = ()
     together: int = 1
+    batched_branches: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,20 +2,23 @@
 
 import base64
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 
-from ownware.commands.replay import DIFFERENT, SAME, replay_receipt
+from ownware.commands.replay import DIFFERENT, SAME, _as_then, replay_receipt
 from ownware.console import IMPOSSIBLE
+from ownware.local_models import LocalModels
 from pipelines.catalog.models_file import load_catalog
 from pipelines.receipt import make_receipt
 from pipelines.request import LoraUse, RenderRequest, Sampler
 from server.settings import Settings
 from tests.fakes import picture
 from tests.live import API_KEY, LiveServer
+from tests.pipelines.models.test_engaged import ENGAGED
 from tests.server.conftest import new_task
 
 PICTURE = picture(160, 128)
@@ -132,3 +135,11 @@ def test_a_lora_that_cannot_be_used(tmp_path: Path, capsys: pytest.CaptureFixtur
     settings = Settings(data_dir=tmp_path / "data", devices=("cpu",))
     assert replay_receipt(str(tmp_path / "receipt.json"), tmp_path / "again", [], settings) == IMPOSSIBLE
     assert "LoRA 'style' cannot be used" in capsys.readouterr().err
+
+
+def test_the_branches_of_guidance_run_as_the_receipt_says(settings: Settings) -> None:
+    plain = make_receipt(RenderRequest("", "a", None, 128, 128, 1, Sampler(), 4.0, 7), 7, ("PNG", 95), ENTRY, "", "")
+    models = LocalModels.find(settings.model_copy(update={"batched_cfg": "auto"}))
+    for engaged in (None, replace(ENGAGED, batched_cfg=False), replace(ENGAGED, batched_cfg=True)):
+        options = _as_then(replace(plain, engaged=engaged), models).options
+        assert (options.batched_cfg, options.branch_gains) == (engaged is not None and engaged.batched_cfg, None)

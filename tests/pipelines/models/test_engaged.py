@@ -32,6 +32,10 @@ def test_in_words() -> None:
     )
 
 
+def test_branches_that_a_measurement_decides_about() -> None:
+    assert str(replace(PLAIN, batched_cfg="auto")).endswith("attention cudnn, branches as one batch where it gains")
+
+
 def test_files_are_told_unless_they_are_folders() -> None:
     formats = {"transformer": "safetensors F8_E4M3", "text_encoder": "folder BF16", "vae": "safetensors F32"}
     assert str(replace(PLAIN, formats=formats)) == (

@@ -143,7 +143,7 @@ class OpenImage:
             # On a CPU not one bit may differ, so that the receipt does not either.
             batched=self._together if self.render.rounds_batches and self._together > 1 else None,
         )
-        receipt = with_engaged(made, self._engaged).to_json()
+        receipt = with_engaged(made, self._engaged, batched_cfg=generated.batched_branches).to_json()
         in_file = fits(receipt, job.encoding.format)
         if not in_file:
             warnings += (LONG_RECEIPT,)
@@ -168,6 +168,7 @@ class OpenImage:
             busy=self.render.step_seconds() + self._rest,
             phases=self._phases.end(),
             together=self._together,
+            batched_branches=generated.batched_branches,
         )
         return (written,)
 

@@ -2,6 +2,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,8 +18,10 @@ from accel.kernels.compiled_block import CompiledBlocks, compiled_graphs
 from accel.kernels.low_rank import BlockLowRank
 from accel.weights.placement import HostShare, place_transformer
 from accel.weights.quantized.quantize import quantize
+from pipelines.batching import BatchGains
 from pipelines.generate import generate
 from pipelines.models.checkpoint import Checkpoint, LoadedModel
+from pipelines.models.loading import compiling as module
 from pipelines.models.loading.compiling import compile_blocks, count_graphs
 from tests.compiled import UntracedBlocks
 from tests.control import deeper
@@ -94,6 +97,24 @@ def test_heads_of_real_width_do_not_fix_the_number_of_tokens_or_words(checkpoint
             for side, lengths in ((8, (20, 6)), (10, (6, 7)), (16, (33, 33)), (16, (128, 64))):
                 run_together([runner(side, words, weights) for words in lengths], 1)
     assert (compiled.compiled is None, compiled_graphs()) == (False, graphs)
+
+
+@pytest.mark.parametrize(
+    ("changes", "batched"),
+    [
+        ({}, {False}),
+        ({"batch_branches": True}, {False, True}),
+        ({"branch_gains": BatchGains("", "", ())}, {False, True}),
+    ],
+    ids=str,
+)
+def test_both_ways_of_the_branches_are_compiled_where_both_may_run(
+    checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], batched: set[bool]
+) -> None:
+    found = set[bool]()
+    monkeypatch.setattr(module, "run_together", lambda runners, _: found.add(runners[0].weights.batch_branches))
+    compile_blocks(replace(checkpoint, **changes), tmp_path, eager)
+    assert found == batched
 
 
 def test_a_device_that_cannot_compile_renders_as_before(checkpoint: Checkpoint, tmp_path: Path) -> None:

@@ -11,12 +11,14 @@ from structlog.testing import capture_logs
 from accel.kernels.block_graphs import BlockGraphs
 from accel.kernels.compiled_block import CompiledBlocks, Kernels
 from accel.weights.quantized.quantize import describe_linears
+from pipelines.batching import BatchGains, BranchGain, write_gains
 from pipelines.catalog.catalog import Mode, ModelEntry
 from pipelines.catalog.models_file import load_catalog
 from pipelines.conditioning import encode_prompt
 from pipelines.errors import LoadError, SizeError
 from pipelines.generate import generate
 from pipelines.models.checkpoint import Checkpoint, LoadedModel
+from pipelines.models.devices import device_name
 from pipelines.models.loading.loader import load
 from pipelines.models.memory import storage_bytes
 from pipelines.models.plan import ComponentPlan, Precision, WeightsPlan, resident_plan
@@ -169,6 +171,31 @@ def test_branches_run_as_one_batch_where_that_is_wanted(folder: Path) -> None:
     assert model.checkpoint.batch_branches
     assert model.engaged("a").batched_cfg
     assert not model.engaged("a").plain  # its latents round in another way, so receipts say so
+
+
+@pytest.mark.parametrize(
+    ("gain", "device", "batched"), [(1.4, None, "auto"), (1.0, None, False), (1.4, "another device", False)]
+)
+def test_branches_run_as_one_batch_where_a_measurement_says_so(
+    folder: Path, tmp_path: Path, gain: float, device: str | None, batched: str | bool
+) -> None:
+    path, asked_for = tmp_path / "batching.json", entry("text_to_image", folder)
+    measured = (BranchGain(asked_for.air, 512, 512, gain, 0.0),)
+    write_gains(path, BatchGains(device or device_name("cpu"), str(torch.__version__), (), branches=measured))
+    with capture_logs() as lines:
+        model = ModelCache("cpu", ModelOptions(branch_gains=path)).get(asked_for)
+    assert (model.checkpoint.batch_branches, model.engaged("a").batched_cfg) == (False, batched)
+    events = [line["event"] for line in lines if "batch" in line["event"]]
+    expected = "branches run as one batch where it pays" if batched else "--batched-cfg auto has no effect"
+    assert events == [expected]
+
+
+def test_measurements_that_cannot_be_read_are_told(tmp_path: Path) -> None:
+    (tmp_path / "batching.json").write_text("{")
+    with capture_logs() as lines:
+        ModelCache("cpu", ModelOptions(branch_gains=tmp_path / "batching.json"))
+    assert lines[0]["event"] == "--batched-cfg auto has no effect"
+    assert "cannot be read" in lines[0]["reason"]
 
 
 def test_a_share_of_the_host_memory_is_kept(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:

@@ -14,10 +14,12 @@ from accel.kernels.attention import AttentionChoice
 from accel.kernels.block_graphs import BlockGraphs
 from accel.kernels.compiled_block import CompiledBlocks
 from pipelines import image_render
+from pipelines.batching import BatchGains, BranchGain, write_gains
 from pipelines.catalog.catalog import Catalog
 from pipelines.catalog.models_file import load_catalog
 from pipelines.errors import LoadError
 from pipelines.models import checkpoint
+from pipelines.models.devices import device_name
 from pipelines.models.plan import resident_plan
 from pipelines.models.planning.admission import Admission
 from pipelines.models.planning.entries import workload_of
@@ -128,6 +130,18 @@ def test_the_receipt_of_plain_weights_says_nothing_more(writer: ImageWriter, tmp
     assert written.engaged is not None
     assert written.engaged.plain
     assert "engaged" not in json.loads(written.receipt)
+
+
+def test_branches_as_one_batch_are_in_the_receipt_of_each_image_where_they_engaged(
+    make_writer: MakeWriter, catalog: Catalog, tmp_path: Path
+) -> None:
+    path, measured = tmp_path / "batching.json", (BranchGain(REQUEST.model, REQUEST.width, REQUEST.height, 1.4, 0.0),)
+    write_gains(path, BatchGains(device_name("cpu"), str(torch.__version__), (), branches=measured))
+    writer, output = make_writer("cpu", catalog, ModelOptions(branch_gains=path)), Output(0, tmp_path / "0.png")
+    for changes, batched in (({"true_cfg_scale": 4.0}, True), ({"true_cfg_scale": 1.0}, False)):
+        written = write(writer, RenderJob(1, replace(REQUEST, **changes), PNG, (output,)), output)
+        engaged = json.loads(written.receipt).get("engaged")
+        assert (written.batched_branches, engaged is not None and engaged["batched_cfg"]) == (batched, batched)
 
 
 def test_slow_attention_is_in_the_log(
