@@ -45,12 +45,13 @@ class LocalModels:
     def load(self, entry: ModelEntry) -> "LoadedModel":
         """Load a model as the settings say, and say so first: it takes seconds, and minutes for the 20B.
 
-        Prompt encodings are not kept. Raises `LoadError`.
+        Prompt encodings are not kept. Waits for the compiler, which would else work beside what is measured. Raises
+        `LoadError`.
         """
         print_message(f"loading {entry.name} ({entry.files}) on {self.device} …")
         from pipelines.models.residency.model_cache import ModelCache
 
-        return ModelCache(self.device, replace(self.options, prompts=None)).get(entry)
+        return ModelCache(self.device, replace(self.options, prompts=None)).get_compiled(entry)
 
     def load_once(self, entry: ModelEntry) -> "LoadedModel":
         """Load a model without a message, unless this process has it already. It stays loaded. Raises `LoadError`."""

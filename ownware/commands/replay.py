@@ -66,9 +66,11 @@ def replay_receipt(source: str, out: Path | None, pictures: list[Path], settings
 
 
 def _as_then(receipt: "Receipt", models: "LocalModels") -> "LocalModels":
-    """The models with the branches of guidance run as the receipt says, whatever the option and measurements say."""
-    batched = receipt.engaged is not None and receipt.engaged.batched_cfg is True
-    return replace(models, options=replace(models.options, batched_cfg=batched, branch_gains=None))
+    """The models with branches of guidance and compiled blocks as the receipt says, whatever the options say."""
+    engaged, options = receipt.engaged, models.options
+    batched = engaged is not None and engaged.batched_cfg is True
+    compiled = options.compiled if engaged is not None and engaged.compiled else None
+    return replace(models, options=replace(options, batched_cfg=batched, branch_gains=None, compiled=compiled))
 
 
 def _render(receipt: "Receipt", request: "RenderRequest", entry: "ModelEntry", models: "LocalModels") -> bytes:

@@ -71,6 +71,12 @@ class ModelCache:
             raise LoadError(f"Weights '{entry.files.text_encoder}': {NO_VISION}.")
         return model
 
+    def get_compiled(self, entry: ModelEntry) -> LoadedModel:
+        """The model of an entry, once its blocks are compiled if they are to be. Raises `LoadError`."""
+        self.get(entry)
+        self._take_compiled(wait=True)
+        return self.get(entry)
+
     def _load(self, entry: ModelEntry, *, with_vision: bool) -> LoadedModel:
         self._take_compiled(wait=True)  # weights move now
         plan, card = self._plan(entry)

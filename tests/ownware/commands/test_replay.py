@@ -137,9 +137,14 @@ def test_a_lora_that_cannot_be_used(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "LoRA 'style' cannot be used" in capsys.readouterr().err
 
 
-def test_the_branches_of_guidance_run_as_the_receipt_says(settings: Settings) -> None:
+def test_branches_and_blocks_run_as_the_receipt_says(settings: Settings) -> None:
     plain = make_receipt(RenderRequest("", "a", None, 128, 128, 1, Sampler(), 4.0, 7), 7, ("PNG", 95), ENTRY, "", "")
     models = LocalModels.find(settings.model_copy(update={"batched_cfg": "auto"}))
-    for engaged in (None, replace(ENGAGED, batched_cfg=False), replace(ENGAGED, batched_cfg=True)):
+    assert models.options.compiled is not None
+    for engaged, batched, compiled in (
+        (None, False, None),
+        (replace(ENGAGED, batched_cfg=True), True, None),
+        (replace(ENGAGED, compiled=True), False, models.options.compiled),
+    ):
         options = _as_then(replace(plain, engaged=engaged), models).options
-        assert (options.batched_cfg, options.branch_gains) == (engaged is not None and engaged.batched_cfg, None)
+        assert (options.batched_cfg, options.branch_gains, options.compiled) == (batched, None, compiled)

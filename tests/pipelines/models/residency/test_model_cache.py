@@ -141,6 +141,15 @@ def test_requests_run_without_compilation_until_it_has_ended(
     assert early.checkpoint.compiled is None  # a request that has begun keeps what it began with
 
 
+def test_who_measures_waits_for_the_compiler(monkeypatch: pytest.MonkeyPatch, folder: Path, tmp_path: Path) -> None:
+    compiled, asked_for, models = CompiledBlocks("eager"), entry("text_to_image", folder), ModelCache("cpu")
+    monkeypatch.setattr(model_cache, "compile_blocks", lambda checkpoint, *_: replace(checkpoint, compiled=compiled))
+    model = models.get(asked_for)
+    compiling = models._compile(asked_for, model.checkpoint, tmp_path)
+    models._models.replace(asked_for.files, replace(model, checkpoint=compiling))
+    assert models.get_compiled(asked_for).checkpoint.compiled is compiled
+
+
 def test_streamed_weights_are_compiled_before_the_first_request(
     monkeypatch: pytest.MonkeyPatch, folder: Path, tmp_path: Path
 ) -> None:
