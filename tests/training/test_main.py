@@ -26,7 +26,7 @@ TINY = [
     "--batch",
     "2",
     "--share",
-    "0.002",
+    "0.0005",
     "--processes",
     "1",
     "--lora-steps",
