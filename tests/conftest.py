@@ -117,7 +117,7 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[LiveServer]":
 
 @pytest.fixture
 def plain_servers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Servers that the code under test starts have the packages of a plain installation, as those of `live` have."""
+    """Processes that the code under test starts have the packages of a plain installation, as those of `live` have."""
     from tests.live import server_environment
 
     monkeypatch.setenv("PYTHONPATH", server_environment()["PYTHONPATH"])

@@ -126,6 +126,7 @@ def test_the_curve_of_a_run_is_installed_with_it_and_no_other(tmp_path: Path, mo
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("plain_servers")
 def test_processes_train_one_model(train: Callable[..., str], tmp_path: Path) -> None:
     steps = trained_steps(EMBEDDED_FOLDER) + 1
     train(steps, "--go-on", "--processes", "2", "--lora-steps", "0", "--controlnet-steps", "0")

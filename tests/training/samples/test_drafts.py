@@ -37,6 +37,7 @@ def test_texts_are_of_the_kind_that_is_ordered(trained: Checkpoint, task: Task) 
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("plain_servers")
 def test_processes_make_the_same_drafts(trained: Checkpoint) -> None:
     workers = DraftWorkers(EMBEDDED_FOLDER, 7, processes=1)
     try:

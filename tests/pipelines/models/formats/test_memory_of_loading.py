@@ -13,6 +13,7 @@ from pipelines.catalog.component_files import ComponentFiles
 from pipelines.models.formats import stored_tensors
 from pipelines.models.formats.place import Placement
 from pipelines.models.loading.loader import load_transformer
+from tests.live import server_environment
 from tests.pipelines.models.formats.layouts import tiny_transformer
 
 # Freed pieces that malloc does not give back: 6 to 16 MB of the same load were seen in all. The file has 56 MB.
@@ -84,7 +85,7 @@ def test_a_process_takes_no_more_than_one_shard_beyond_what_stays(tmp_path: Path
     shards = [path.stat().st_size for path in (large / "transformer").glob("*.safetensors")]
     assert len(shards) >= 4
     command = [sys.executable, "-c", MEASURE, str(small), str(large), "meta", "cpu"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=server_environment())
     lines = [line.split()[1:] for line in done.stdout.splitlines() if line.startswith("measured")]
     measured = {device: (int(peak), int(stays)) for device, peak, stays in lines}
     assert measured["meta"][1] == 0
