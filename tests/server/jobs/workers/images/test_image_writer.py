@@ -24,6 +24,7 @@ from pipelines.models.plan import resident_plan
 from pipelines.models.planning.admission import Admission
 from pipelines.models.planning.entries import workload_of
 from pipelines.models.planning.workload import Workload
+from pipelines.models.residency.model_cache import ModelCache
 from pipelines.models.residency.options import DEFAULT_OPTIONS, ModelOptions
 from pipelines.render.state import RenderState
 from pipelines.request import FaceRefinement, RenderRequest, Sampler
@@ -198,7 +199,9 @@ def test_after_the_device_ran_out_of_memory_the_next_job_runs(
     outputs = [Output(0, tmp_path / f"{number}.png") for number in range(4)]
     jobs = [RenderJob(1, REQUEST, PNG, (output,)) for output in outputs]
     before = write(writer, jobs[0], outputs[0]).sha256
-    real, weights = image_render.advance, writer._models.usage()["checkpoint"]
+    models = writer._models
+    assert isinstance(models, ModelCache)
+    real, weights = image_render.advance, models.usage()["checkpoint"]
 
     def run_out(states: Sequence[RenderState]) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
@@ -209,8 +212,8 @@ def test_after_the_device_ran_out_of_memory_the_next_job_runs(
         with pytest.raises(torch.OutOfMemoryError):
             write(writer, jobs[1], outputs[1])
         writer.free_memory()
-        kept.append(writer._models.usage()["checkpoint"])
-        assert not writer._models.usage()["embedding"]
+        kept.append(models.usage()["checkpoint"])
+        assert not models.usage()["embedding"]
     monkeypatch.setattr(image_render, "advance", real)
     assert kept == [weights, 0]  # the second time in a row the weights go too
     assert [write(writer, jobs[n], outputs[n]).sha256 for n in (2, 3)] == [before, before]
