@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.docs.pages import ROOT, text_of
+from tests.live import PLAIN_INSTALL, server_environment
 
 PAGE = ROOT / "CONTRIBUTING.md"
 RECIPES = {
@@ -74,7 +75,7 @@ def test_the_recipe_for_a_step_cache(tmp_path: Path, weights: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", DRAW, str(weights)],
         cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        env=server_environment(PYTHONPATH=os.pathsep.join((str(tmp_path), str(PLAIN_INSTALL)))),
         capture_output=True,
         text=True,
         check=False,

@@ -132,6 +132,7 @@ def test_an_uploaded_picture_can_be_edited(live: LiveServer, tmp_path: Path) -> 
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("plain_servers")
 def test_python_api(live: LiveServer, tmp_path: Path) -> None:
     run(live, sys.executable, EXAMPLES / "python_api.py", cwd=tmp_path)
     names = ("circle", "blue", "outlined")
