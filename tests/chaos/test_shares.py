@@ -16,12 +16,12 @@ from server.keys.api_key import KeyLimits
 from server.keys.key_table import DATABASE_NAME, KeyTable
 from tests.live import live_server
 
-pytestmark = pytest.mark.chaos
+pytestmark = [pytest.mark.chaos, pytest.mark.slow]
 
 # Of each key: the weight, the steps of its tasks and their images.
 KEYS = {"a": (1, 2, 3), "b": (2, 4, 1), "c": (3, 4, 2), "d": (4, 8, 1)}
 CLIENTS = 16  # of each key
-IMAGES = 120  # that count: 25 and more of each key
+IMAGES = 100  # that count: 20 and more of each key
 TOLERANCE = 0.1
 # The device is handed out by the image. A busy machine makes some long, and one of those is much of a share.
 LONGEST_IMAGES = 2
