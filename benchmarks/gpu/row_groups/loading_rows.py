@@ -4,21 +4,21 @@ The system still keeps in memory what was just written. So the rate is that of o
 and no disk's. Knows files and the loader; knows no render.
 """
 
-import json
 import shutil
 import tempfile
 import time
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 import torch
 from diffusers.models.transformers.transformer_qwenimage import QwenImageTransformer2DModel
-from safetensors.torch import save_file
 
 from benchmarks.gpu.bench import Bench
 from benchmarks.runs.budget import Figures, Row
 from benchmarks.runs.synchronize import synchronize
 from pipelines.catalog.component_files import ComponentFiles
+from pipelines.models.formats.fill import build_empty
 from pipelines.models.formats.place import Placement
 from pipelines.models.loading.loader import load_transformer
 
@@ -68,17 +68,11 @@ def blocks_within(transformer: QwenImageTransformer2DModel, size: int) -> int:
 
 def write_blocks(transformer: QwenImageTransformer2DModel, blocks: int, folder: Path) -> int:
     """Write a transformer of the first blocks, in shards with an index. Returns the bytes of its weights."""
-    folder.mkdir()
-    left_out = tuple(f"transformer_blocks.{number}." for number in range(blocks, len(transformer.transformer_blocks)))
-    weights = {name: weight for name, weight in transformer.state_dict().items() if not name.startswith(left_out)}
-    places: dict[str, str] = {}
-    names_of_all, each = list(weights), -(-len(weights) // SHARDS)
-    for number in range(SHARDS):
-        names = names_of_all[number * each : (number + 1) * each]
-        file = f"diffusion_pytorch_model-{number + 1:05}-of-{SHARDS:05}.safetensors"
-        save_file({name: weights[name].contiguous().cpu() for name in names}, folder / file)
-        places |= dict.fromkeys(names, file)
-    index = {"metadata": {}, "weight_map": places}
-    (folder / "diffusion_pytorch_model.safetensors.index.json").write_text(json.dumps(index))
-    (folder / "config.json").write_text(json.dumps(dict(transformer.config) | {"num_layers": blocks}))
-    return sum(weight.nbytes for weight in weights.values())
+    config = dict(transformer.config) | {"num_layers": blocks}
+    fewer = build_empty(lambda: cast("QwenImageTransformer2DModel", QwenImageTransformer2DModel.from_config(config)))
+    weights = transformer.state_dict()
+    fewer.load_state_dict({name: weights[name] for name in fewer.state_dict()}, assign=True)
+    sizes = [weight.nbytes for weight in fewer.state_dict().values()]
+    # A shard ends at the first weight that it has no room for, so each but the last has more than its share.
+    fewer.save_pretrained(folder, max_shard_size=sum(sizes) // SHARDS + max(sizes))
+    return sum(sizes)
