@@ -26,6 +26,7 @@ from pipelines.render.steps import advance, evaluate_next
 from pipelines.request import Reference, RenderRequest, Sampler
 
 PROMPT = "a red circle on a white background"
+Step = Callable[[Sequence[RenderState]], None]  # of all images
 
 
 def measure_gains(
@@ -79,20 +80,14 @@ def _references(entry: ModelEntry, width: int, height: int, folder: Path) -> tup
 
 
 def _measure(entry: ModelEntry, model: LoadedModel, request: RenderRequest, images: int, rounds: int) -> BatchGain:
-    steps = request.steps
-    longer = replace(request, steps=steps + images - 1)
+    longer = replace(request, steps=request.steps + images - 1)
 
-    def run(step: Callable[[Sequence[RenderState]], None], *, apart: bool) -> tuple[float, list[torch.Tensor]]:
+    def run(step: Step, *, apart: bool) -> tuple[float, list[torch.Tensor]]:
         states = [prepare(longer, index, model, entry) for index in range(images)]
         for ahead, state in enumerate(states if apart else ()):
             for _ in range(ahead):
                 advance([state])
-        synchronize(model.checkpoint.device)
-        started = time.perf_counter()
-        for _ in range(steps):
-            step(states)
-        synchronize(model.checkpoint.device)
-        return time.perf_counter() - started, [state.latents for state in states]
+        return _time_steps(states, step, request.steps)
 
     ways = [(step, apart) for apart in (False, True) for step in (advance, _together)]
     with device_setting(model.checkpoint):
@@ -115,22 +110,17 @@ def _measure(entry: ModelEntry, model: LoadedModel, request: RenderRequest, imag
 
 
 def _measure_branches(entry: ModelEntry, model: LoadedModel, request: RenderRequest, rounds: int) -> BranchGain:
-    def run(*, batched: bool) -> tuple[float, torch.Tensor]:
+    def run(*, batched: bool) -> tuple[float, list[torch.Tensor]]:
         state = prepare(request, 0, model, entry)
         state.batch_branches = batched
-        synchronize(model.checkpoint.device)
-        started = time.perf_counter()
-        for _ in range(request.steps):
-            advance([state])
-        synchronize(model.checkpoint.device)
-        return time.perf_counter() - started, state.latents
+        return _time_steps([state], advance, request.steps)
 
     with device_setting(model.checkpoint):
         for batched in (False, True):  # both ways warm up
             run(batched=batched)
         all_rounds = [[run(batched=batched) for batched in (False, True)] for _ in range(rounds)]
     alone, together = (min(seconds for seconds, _ in way) for way in zip(*all_rounds, strict=True))
-    (_, expected), (_, found) = all_rounds[0]
+    (_, (expected,)), (_, (found,)) = all_rounds[0]
     return BranchGain(
         entry.air,
         request.width,
@@ -139,6 +129,17 @@ def _measure_branches(entry: ModelEntry, model: LoadedModel, request: RenderRequ
         relative_difference(found, expected),
         len(request.references),
     )
+
+
+def _time_steps(states: Sequence[RenderState], step: Step, steps: int) -> tuple[float, list[torch.Tensor]]:
+    """The seconds of some steps, and the latents after them."""
+    device = states[0].checkpoint.device
+    synchronize(device)
+    started = time.perf_counter()
+    for _ in range(steps):
+        step(states)
+    synchronize(device)
+    return time.perf_counter() - started, [state.latents for state in states]
 
 
 def _together(states: Sequence[RenderState]) -> None:

@@ -67,10 +67,6 @@ class BatchGain:
     joined: float = 0.0
     references: int = 0
 
-    def allowed(self, *, on_gpu: bool) -> bool:
-        """Whether the latents are near enough. On a CPU not one bit may differ."""
-        return _near_enough(self.difference, on_gpu=on_gpu)
-
 
 @dataclass(frozen=True, slots=True)
 class BranchGain:
@@ -86,13 +82,10 @@ class BranchGain:
     difference: float
     references: int = 0
 
-    def allowed(self, *, on_gpu: bool) -> bool:
-        """Whether the latents are near enough. On a CPU not one bit may differ."""
-        return _near_enough(self.difference, on_gpu=on_gpu)
 
-
-def _near_enough(difference: float, *, on_gpu: bool) -> bool:
-    return difference <= (GPU_TOLERANCE if on_gpu else 0.0)
+def near_enough(gain: BatchGain | BranchGain, *, on_gpu: bool) -> bool:
+    """Whether the latents of a measurement are near enough. On a CPU not one bit may differ."""
+    return gain.difference <= (GPU_TOLERANCE if on_gpu else 0.0)
 
 
 Measured = TypeVar("Measured", BatchGain, BranchGain)
@@ -112,8 +105,8 @@ class BatchGains:
         """Those measurements whose latents are near enough."""
         return replace(
             self,
-            gains=tuple(each for each in self.gains if each.allowed(on_gpu=on_gpu)),
-            branches=tuple(each for each in self.branches if each.allowed(on_gpu=on_gpu)),
+            gains=tuple(each for each in self.gains if near_enough(each, on_gpu=on_gpu)),
+            branches=tuple(each for each in self.branches if near_enough(each, on_gpu=on_gpu)),
         )
 
     @property

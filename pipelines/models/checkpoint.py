@@ -37,8 +37,8 @@ class Checkpoint:
     that it is always there. `compiled` runs the transformer's blocks; None means that they are not compiled.
     `formats` are those of the components' files. `wanted_attention` is a kernel, or `auto` for the fastest.
     With `batch_branches` both branches of guidance run as one batch. Without it `branch_gains` says for which renders
-    they do; None for none. `graphs` replays the blocks of usual shapes; None
-    replays none. `compiling` means that blocks are being compiled for later requests.
+    they do; None for none. `graphs` replays the blocks of usual shapes; None replays none. `compiling` means that
+    blocks are being compiled for later requests.
     """
 
     transformer: QwenImageTransformer2DModel

@@ -65,11 +65,11 @@ def batching(
 
 def describe(gain: "BatchGain", *, on_gpu: bool) -> str:
     """A measurement in words, and what a server makes of it."""
-    from pipelines.batching import LEAST_GAIN
+    from pipelines.batching import LEAST_GAIN, near_enough
 
     told = f"{gain.width}x{gain.height}, {gain.images} images together: {gain.gain:.2f} times as fast in one task"
     told = f"{told}, {gain.joined:.2f} times in several, {_bits(gain)}"
-    if not gain.allowed(on_gpu=on_gpu):
+    if not near_enough(gain, on_gpu=on_gpu):
         return f"{told}; {_too_far(on_gpu=on_gpu)}"
     used = [
         where for where, times in (("in one task", gain.gain), ("across tasks", gain.joined)) if times >= LEAST_GAIN
@@ -79,11 +79,11 @@ def describe(gain: "BatchGain", *, on_gpu: bool) -> str:
 
 def describe_branches(gain: "BranchGain", *, on_gpu: bool) -> str:
     """A measurement of both branches of guidance in words, and what a server makes of it."""
-    from pipelines.batching import LEAST_GAIN
+    from pipelines.batching import LEAST_GAIN, near_enough
 
     told = f"{gain.width}x{gain.height}, both branches of guidance together: {gain.gain:.2f} times as fast"
     told = f"{told}, {_bits(gain)}"
-    if not gain.allowed(on_gpu=on_gpu):
+    if not near_enough(gain, on_gpu=on_gpu):
         return f"{told}; {_too_far(on_gpu=on_gpu)}"
     if gain.gain < LEAST_GAIN:
         return f"{told}; not used: {LEAST_GAIN} is the least gain"

@@ -215,7 +215,7 @@ class ImageWriter:
         self._setting.close()
 
     def _has_memory(self, job: RenderJob, images: int) -> bool:
-        """Whether so many images of a job can have their step together. One is always tried."""
+        """Whether this number of images of a job can have their step together. One is always tried."""
         admission = None if self._model is None else self._model.admission
         if images == 1 or admission is None:
             return True
