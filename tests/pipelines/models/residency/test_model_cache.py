@@ -21,7 +21,6 @@ from pipelines.models.checkpoint import Checkpoint, LoadedModel
 from pipelines.models.devices import device_name
 from pipelines.models.loading.loader import load
 from pipelines.models.memory import storage_bytes
-from pipelines.models.plan import ComponentPlan, Precision, WeightsPlan, resident_plan
 from pipelines.models.planning.cards import GIB, make_card
 from pipelines.models.planning.entries import PlanOptions
 from pipelines.models.planning.planner import Wish, Wishes
@@ -31,7 +30,6 @@ from pipelines.models.residency.loaded_models import RESERVE_BYTES
 from pipelines.models.residency.model_cache import ModelCache
 from pipelines.models.residency.options import ModelOptions, PromptFolder
 from tests.accel.kernels.fake_capture import FakeCapture
-from tests.accel.weights.quantized.linears import relative_error
 from tests.pipelines.models.formats.encoders import save_language_gguf
 from tests.pipelines.render.renders import asked
 
@@ -361,50 +359,3 @@ def test_a_size_that_ran_out_is_remembered_when_the_weights_are_loaded_anew(
     assert again is not first
     with pytest.raises(SizeError, match="just run out"):
         again.check(Workload(128, 128))
-
-
-def waiting_plan(precision: Precision) -> WeightsPlan:
-    """All resident but the text encoder."""
-    encoder = ComponentPlan(precision, streamed_bytes=1)
-    return replace(resident_plan("fp32"), text_encoder=encoder)
-
-
-@torch.inference_mode()
-def test_an_encoder_that_waits_is_read_for_the_first_new_prompt(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, trained: Checkpoint
-) -> None:
-    monkeypatch.setattr(model_cache, "plan_entry", lambda *_: waiting_plan("fp32"))
-    options, row = ModelOptions(prompts=PromptFolder(tmp_path / "prompts", 10**6)), entry("text_to_image")
-    expected = encode_prompt("a red circle", None, LoadedModel(trained), row).embeds
-
-    def has_read(model: LoadedModel) -> bool:
-        return not any(weight.is_meta for weight in model.checkpoint.text_encoder.parameters())
-
-    first, second = (ModelCache("cpu", options).get(row) for _ in range(2))
-    assert not has_read(first)
-    assert (first.engaged("a").encoder_layers, first.engaged("a").encoder_place) == ({"fp32": 21}, "host")
-    assert torch.equal(encode_prompt("a red circle", None, first, row).embeds, expected)
-    assert has_read(first)
-    assert torch.equal(encode_prompt("a red circle", None, second, row).embeds, expected)
-    assert not has_read(second)  # it finds the prompt on disk
-    encode_prompt("another", None, second, row)
-    assert has_read(second)
-
-
-@torch.inference_mode()
-def test_an_encoder_that_waits_can_be_quantized(monkeypatch: pytest.MonkeyPatch, trained: Checkpoint) -> None:
-    monkeypatch.setattr(model_cache, "plan_entry", lambda *_: waiting_plan("int8"))
-    row = entry("text_to_image")
-    model = ModelCache("cpu").get(row)
-    found = encode_prompt("a red circle", None, model, row).embeds
-    exact = encode_prompt("a red circle", None, LoadedModel(trained), row).embeds
-    assert "int8/int_mm" in describe_linears(model.checkpoint.text_encoder).layers
-    assert 0 < relative_error(found, exact) < 0.05
-
-
-def test_the_files_of_an_encoder_that_waits_are_checked_at_once(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
-    monkeypatch.setattr(model_cache, "plan_entry", lambda *_: waiting_plan("fp32"))
-    (file,) = (folder / "text_encoder").glob("*.safetensors")
-    file.write_bytes(file.read_bytes()[:1000])
-    with pytest.raises(LoadError, match="text_encoder cannot be loaded"):
-        ModelCache("cpu").get(entry("text_to_image", folder))
