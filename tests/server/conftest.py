@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 from fastapi.utils import create_model_field
 from starlette.testclient import TestClient
 
 from pipelines.catalog.catalog import Catalog
 from pipelines.catalog.models_file import load_catalog
+from server import run, web_server
 from server.api.page.static_files import load_static_files
 from server.app import SURFACES, TABLES, create_app
 from server.database import Database
@@ -23,6 +25,7 @@ from server.settings import Settings
 from server.tasks.task_ids import IdClaims
 from tests.fakes import PAUSE_SECONDS, FakeWorker, InProcessDecoders, picture
 from tests.receivers import Receiver, receiver
+from tests.server.terminal import Terminal
 
 TEST_HOSTS = ("box", "testserver")
 
@@ -204,3 +207,19 @@ def error_of(response: Any) -> dict[str, Any]:
     assert body["data"] == []
     assert body["error"] == body["errors"][0]
     return body["error"]
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    """The terminal of a server that runs in this process."""
+    terminal = Terminal()
+    monkeypatch.setattr(typer, "echo", terminal.echo)
+    return terminal
+
+
+@pytest.fixture
+def fake_processes(monkeypatch: pytest.MonkeyPatch, worker: FakeWorker) -> None:
+    """Let a server that runs in this process start no other one."""
+    monkeypatch.setattr(run, "configure_logs", lambda level: None)
+    monkeypatch.setattr(web_server, "tune_interpreter", lambda: None)  # the tests are no garbage
+    monkeypatch.setattr(web_server, "WorkerProcess", lambda *arguments, sharing: worker)

@@ -1,13 +1,8 @@
-"""The server from start to end in this process, with a fake worker and nothing but the loopback address."""
+"""The start of a server: what is printed, and what ends it before anything is loaded."""
 
-import asyncio
 import contextlib
 import os
-import re
-import signal
 import socket
-import struct
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,105 +17,16 @@ from server.machine import capacity
 from server.process.data_lock import lock_data_folder
 from server.process.listen import listen
 from server.run import serve
-from server.settings import Settings
 from tests.fakes import FakeWorker
+from tests.server.terminal import Terminal, settings
 
-
-class Terminal:
-    """What is printed. The user presses Ctrl-C twice when the greeting appears."""
-
-    def __init__(self) -> None:
-        self.printed: list[str] = []
-
-    def echo(self, text: str, *, err: bool = False) -> None:
-        self.printed.append(text)
-        if "Try it:" in text:
-            for _ in range(2):
-                os.kill(os.getpid(), signal.SIGINT)
-
-    @property
-    def text(self) -> str:
-        return "\n".join(self.printed)
-
-
-@pytest.fixture
-def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
-    terminal = Terminal()
-    monkeypatch.setattr(run.typer, "echo", terminal.echo)
-    return terminal
-
-
-@pytest.fixture(autouse=True)
-def fakes(monkeypatch: pytest.MonkeyPatch, worker: FakeWorker) -> None:
-    monkeypatch.setattr(run, "configure_logs", lambda level: None)
-    monkeypatch.setattr(run, "tune_interpreter", lambda: None)  # the tests are no garbage
-    monkeypatch.setattr(run, "WorkerProcess", lambda *arguments, sharing: worker)
-
-
-def settings(tmp_path: Path, **changes: Any) -> Settings:
-    return Settings(**{"data_dir": tmp_path / "data", "port": 0, "devices": ("cpu",)} | changes)
-
-
-def test_it_greets_when_a_worker_is_ready_and_ends_at_an_interrupt(tmp_path: Path, terminal: Terminal) -> None:
-    assert serve(settings(tmp_path)) == 0
-    greeting, *after = terminal.printed
-    for words in ("runware:108@1 ", "embedded demonstration model", "Device: fake device.", "any key is accepted"):
-        assert words in greeting
-    assert str(tmp_path / "data") in greeting
-    assert re.search(r"curl -s http://127\.0\.0\.1:\d+/v1 -H 'Content-Type", greeting)
-    assert after == ["\nStopping. Unfinished tasks continue at the next start."]
-
-
-@pytest.mark.skipif(not hasattr(socket, "TCP_INFO"), reason="only Linux tells how many may wait")
-def test_more_clients_may_wait_than_are_taken_at_a_time(
-    tmp_path: Path, terminal: Terminal, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    opened: list[socket.socket] = []
-    most: list[int] = []
-
-    def open_sockets(host: str, port: int) -> list[socket.socket]:
-        opened.extend(listen(host, port))
-        return opened
-
-    def look(text: str, *, err: bool = False) -> None:
-        if "Try it:" in text:
-            most.extend(most_waiting(sock) for sock in opened)
-        terminal.echo(text, err=err)
-
-    monkeypatch.setattr(run, "listen", open_sockets)
-    monkeypatch.setattr(run.typer, "echo", look)
-    assert serve(settings(tmp_path)) == 0
-    assert most
-    assert min(most) > run.ACCEPTED_AT_ONCE
-
-
-def most_waiting(sock: socket.socket) -> int:
-    """How many clients may wait at a listening socket: `tcpi_sacked` of the kernel's `tcp_info`."""
-    return struct.unpack_from("I", sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104), 28)[0]
-
-
-def test_an_interrupt_while_the_models_load_ends_it_too(
-    tmp_path: Path, terminal: Terminal, worker: FakeWorker, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def load_for_ever(on_end: Callable[[], None]) -> None:
-        os.kill(os.getpid(), signal.SIGINT)
-        await asyncio.Event().wait()
-
-    monkeypatch.setattr(worker, "start", load_for_ever)
-    assert serve(settings(tmp_path)) == 0
-    assert terminal.printed == ["\nStopping. Unfinished tasks continue at the next start."]
+pytestmark = pytest.mark.usefixtures("fake_processes")
 
 
 def test_the_greeting_names_the_weights_of_each_model(tmp_path: Path, terminal: Terminal) -> None:
     assert serve(settings(tmp_path, weights="catalog")) == 0
     assert "Qwen/Qwen-Image" in terminal.printed[0]
     assert "embedded" not in terminal.printed[0]
-
-
-def test_it_ends_when_no_worker_can_start(tmp_path: Path, terminal: Terminal, worker: FakeWorker) -> None:
-    worker.start_failure = "no weights"
-    assert serve(settings(tmp_path)) == 1
-    assert terminal.printed == ["ownware: no worker can start: no weights"]
 
 
 def test_mistakes_end_the_start_with_a_message(tmp_path: Path, terminal: Terminal) -> None:
@@ -196,7 +102,6 @@ def test_a_stored_key_lets_it_listen_and_a_revoked_one_too(tmp_path: Path, monke
         keys.revoke("alice")
     hosts: list[str] = []
     monkeypatch.setattr(run, "listen", lambda host, port: hosts.append(host))
-    monkeypatch.setattr(run, "_serve", lambda *arguments: 0)
     with pytest.raises(TypeError):  # no sockets
         serve(settings(tmp_path, host="0.0.0.0"))
     assert hosts == ["0.0.0.0"]
