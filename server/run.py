@@ -17,6 +17,7 @@ from pipelines.catalog.models_file import CatalogError
 from pipelines.models.planning.cards import CPU
 from server.api.access.auth import ApiKeys
 from server.extras import DETECTOR, TRACING, install_command, is_installed
+from server.jobs.workers.fork_server import begun_imports
 from server.keys.key_table import KeyTable
 from server.machine.capacity import plan_capacity
 from server.machine.devices import DeviceError, find_cards, find_devices
@@ -86,7 +87,8 @@ def serve(settings: Settings) -> int:
                 sockets += [held.enter_context(sock) for sock in listen(settings.host, port)]
             except OSError as error:
                 return _cannot_listen(settings.host, port, flag, error)
-        # The import takes more than a second: after what may end the start.
+        held.enter_context(begun_imports(devices))
+        # The import takes more than a second, beside those of the workers.
         from server.web_server import open_web_server
 
         try:

@@ -1,5 +1,6 @@
 """How long a server is without its worker after a kill, and what the start of the next worker costs."""
 
+import contextlib
 import os
 import signal
 import time
@@ -12,7 +13,7 @@ import httpx2
 
 from benchmarks.runs.process_status import children_of, cpu_seconds
 
-WORKER = "spawn_main"  # in the command line of a worker
+SPAWNED, FORKED = "spawn_main", "forkserver"  # in the command line of a worker, by how it was started
 _PAUSE = 0.01
 
 
@@ -29,10 +30,11 @@ def measure_restarts(web: httpx2.Client, pid: int, kills: int, task: Mapping[str
     found = Restarts()
     for _ in range(kills):
         web.post("/v1", json=[{**task, "taskUUID": str(uuid.uuid4())}]).raise_for_status()
-        os.kill(worker_of(pid), signal.SIGKILL)
+        worker = worker_of(pid)
+        os.kill(worker, signal.SIGKILL)
         killed = time.perf_counter()
-        _wait_for(web, 503)
-        _wait_for(web, 200)
+        _wait_for_another(pid, worker)
+        _wait_until_ready(web)
         found.wall.append(1000 * (time.perf_counter() - killed))
         found.cpu.append(1000 * cpu_seconds(worker_of(pid)))
     return found
@@ -40,11 +42,23 @@ def measure_restarts(web: httpx2.Client, pid: int, kills: int, task: Mapping[str
 
 def worker_of(pid: int) -> int:
     """The id of a server's only worker. Raises `LookupError` without one."""
-    for child in children_of(pid, WORKER):
+    for child in children_of(pid, SPAWNED):
         return child
+    for parent in children_of(pid, FORKED):
+        for child in children_of(parent, FORKED):
+            return child
     raise LookupError(f"process {pid} has no worker")
 
 
-def _wait_for(web: httpx2.Client, status: int) -> None:
-    while web.get("/readyz").status_code != status:
+def _wait_for_another(pid: int, worker: int) -> None:
+    """Wait until a server has another worker. It is ready again too soon for a client to see that it was not."""
+    while True:
+        with contextlib.suppress(LookupError):
+            if worker_of(pid) != worker:
+                return
+        time.sleep(_PAUSE)
+
+
+def _wait_until_ready(web: httpx2.Client) -> None:
+    while web.get("/readyz").status_code != 200:
         time.sleep(_PAUSE)

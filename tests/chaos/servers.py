@@ -15,6 +15,7 @@ from typing import IO, Any
 import httpx2
 
 from benchmarks.runs.process_status import status_bytes
+from benchmarks.serving.restarts import worker_of
 from tests.live import COMMAND, server_environment
 
 KEY = {"Authorization": "Bearer any"}
@@ -80,14 +81,17 @@ class ChaosServer:
 
     def worker(self) -> int:
         """The id of the worker process, as soon as there is one."""
-        command = ["ps", "--ppid", str(self.process.pid), "-o", "pid=,args=", "-ww"]
         end = time.monotonic() + START_SECONDS
         while time.monotonic() < end:
-            for line in subprocess.run(command, capture_output=True, text=True).stdout.splitlines():
-                if "spawn_main" in line:
-                    return int(line.split()[0])
+            with contextlib.suppress(LookupError):
+                return worker_of(self.process.pid)
             time.sleep(0.02)
         raise AssertionError("the server has no worker")
+
+    def wait_for_next_worker(self, before: int) -> None:
+        """Wait until another worker than the one with an id takes tasks."""
+        self._until(lambda: self.worker() != before, START_SECONDS, f"process {before} is still the worker")
+        self.wait_ready()
 
     def peak_memory(self) -> int:
         """The most bytes that the process of the API has had in memory."""

@@ -47,10 +47,10 @@ def test_a_worker_that_is_killed_again_and_again_under_load(tmp_path: Path) -> N
                 for _ in range(kills):
                     before = len(answers)
                     wait_until(lambda before=before: len(answers) > before + 1)  # it works
-                    os.kill(server.worker(), signal.SIGKILL)
+                    worker = server.worker()
+                    os.kill(worker, signal.SIGKILL)
                     killed = time.monotonic()
-                    server.wait_ready(503)
-                    server.wait_ready()
+                    server.wait_for_next_worker(worker)
                     recovered.append(round(time.monotonic() - killed, 2))
             finally:
                 over.set()

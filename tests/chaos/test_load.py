@@ -97,9 +97,9 @@ def test_after_a_soak_of_all_modes_with_aborts_a_picture_is_that_of_a_fresh_serv
         assert drawn(server) == expected
         renderer_mb.append(status_bytes(server.worker(), "VmHWM") // 10**6)
         assert renderer_mb[-1] - renderer_mb[len(renderer_mb) // 2] < MOST_GROWTH_MB  # each mode was drawn before
-        os.kill(server.worker(), signal.SIGKILL)
-        server.wait_ready(503)
-        server.wait_ready()
+        worker = server.worker()
+        os.kill(worker, signal.SIGKILL)
+        server.wait_for_next_worker(worker)
         assert drawn(server) == expected
         assert server.terminate() == 0
     figures = {"answered": answered, "refused": refused, "given_up": given_up, "renderer_mb": renderer_mb}

@@ -221,5 +221,6 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
 def fake_processes(monkeypatch: pytest.MonkeyPatch, worker: FakeWorker) -> None:
     """Let a server that runs in this process start no other one."""
     monkeypatch.setattr(run, "configure_logs", lambda level: None)
+    monkeypatch.setattr(run, "begun_imports", contextlib.nullcontext)
     monkeypatch.setattr(web_server, "tune_interpreter", lambda: None)  # the tests are no garbage
     monkeypatch.setattr(web_server, "WorkerProcess", lambda *arguments, sharing: worker)

@@ -51,9 +51,15 @@ def main(
     configure_logs(logs)
     if device == "cpu" and hasattr(os, "nice"):
         os.nice(NICENESS_ON_CPU)
-    if all(entry.embedded for entry in catalog.entries):
-        os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"  # loading takes a moment: bars are for the real weights
-    serve(connection, device, functools.partial(ImageWriter, device, catalog, options, sharing.batching), sharing)
+    serve(connection, device, functools.partial(_load, device, catalog, options, sharing), sharing)
+
+
+def _load(device: str, catalog: Catalog, options: ModelOptions, sharing: Sharing) -> ImageWriter:
+    if all(entry.embedded for entry in catalog.entries):  # loading takes a moment: bars are for the real weights
+        from pipelines.models.loading.progress_bars import hide_progress_bars
+
+        hide_progress_bars()
+    return ImageWriter(device, catalog, options, sharing.batching)
 
 
 def _end_later(*_: object) -> None:

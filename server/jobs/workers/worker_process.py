@@ -11,6 +11,7 @@ import signal
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from multiprocessing.connection import Connection
+from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ import structlog
 
 from pipelines.catalog.catalog import Catalog
 from pipelines.models.residency.options import ModelOptions
-from server.jobs.workers import worker
+from server.jobs.workers import fork_server, worker
 from server.jobs.workers.backend import WorkerDied, WorkerStartFailed
 from server.jobs.workers.messages import (
     Cancel,
@@ -85,21 +86,14 @@ class WorkerProcess:
         return self._process.pid if self._process else None
 
     async def start(self, on_end: Callable[[], None] = lambda: None) -> None:
-        """Spawn the process and wait until its first model is loaded.
+        """Start the process and wait until its first model is loaded.
 
         Calls `on_end` in the event loop when the process has ended, busy or idle. Raises `WorkerStartFailed` when
         the process reports that it cannot start, and `WorkerDied` when it ends without a report.
         """
-        context = multiprocessing.get_context("spawn")
-        ours, theirs = context.Pipe()
+        ours, theirs = multiprocessing.Pipe()
         self._errors, self._loaded = StderrTail(), False
-        process = context.Process(
-            target=_main_with_stderr,
-            args=(self._errors.writer, self._main, theirs, *self._arguments),
-            name=f"ownware-worker-{self.device}",
-            daemon=True,
-        )
-        await asyncio.to_thread(process.start)
+        process = await self._start_process(theirs)
         theirs.close()
         self._errors.forward()
         replies = _Replies()
@@ -176,6 +170,28 @@ class WorkerProcess:
         await asyncio.to_thread(process.join, _LAST_OUTPUT_SECONDS)
         lines = await asyncio.to_thread(self._errors.last_lines, _LAST_OUTPUT_SECONDS)
         return "; ".join((describe_exit(process.exitcode), *lines))
+
+    async def _start_process(self, connection: Connection) -> BaseProcess:
+        context = fork_server.context_of(self.device)
+        try:
+            return await asyncio.to_thread(self._start_in, context, connection)
+        except asyncio.CancelledError:
+            if context.get_start_method() == "forkserver":
+                fork_server.end()  # the thread waits for its imports, and the end of the server for the thread
+            raise
+        except (EOFError, ConnectionError):
+            log.warning("the process that workers are forked from has ended: this one is spawned", device=self.device)
+            return await asyncio.to_thread(self._start_in, multiprocessing.get_context("spawn"), connection)
+
+    def _start_in(self, context: BaseContext, connection: Connection) -> BaseProcess:
+        process = context.Process(  # pyright: ignore[reportAttributeAccessIssue]  each context has one
+            target=_main_with_stderr,
+            args=(self._errors.writer, self._main, connection, *self._arguments),
+            name=f"ownware-worker-{self.device}",
+            daemon=True,
+        )
+        process.start()
+        return process
 
     def _send(self, message: RenderJob | Cancel | Watch | Ping) -> None:
         if self._connection is None:

@@ -1,44 +1,56 @@
 import os
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
-from contextlib import ExitStack
 
 import httpx2
 import pytest
 
-from benchmarks.serving.restarts import WORKER, measure_restarts, worker_of
+from benchmarks.serving.restarts import FORKED, SPAWNED, measure_restarts, worker_of
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 
+WAITS = "import sys; print(flush=True); sys.stdin.read()"
+FORKS = "import os, time; child = os.fork(); child and print(child, flush=True); time.sleep(3600)"
+
+
 class FakeServer:
-    """Starts a worker, and the next one when it is asked whether it is ready after the one before has gone."""
+    """Starts a worker, and the next one when that has ended."""
 
     def __init__(self) -> None:
-        self._workers = ExitStack()
         self.tasks = 0
-        self.start()
+        self._closed = False
+        self._worker, _ = start(WAITS, SPAWNED)
+        self._thread = threading.Thread(target=self._start_again)
+        self._thread.start()
 
-    def start(self) -> None:
-        command = [sys.executable, "-c", "import sys; print(flush=True); sys.stdin.read()", WORKER]
-        worker = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        self._worker = self._workers.enter_context(worker)
-        assert worker.stdout is not None
-        worker.stdout.readline()  # it has its command line
+    def _start_again(self) -> None:
+        while not self._closed:
+            with self._worker:
+                self._worker.wait()
+            self._worker, _ = start(WAITS, SPAWNED)
 
     def close(self) -> None:
+        self._closed = True
         self._worker.kill()
-        self._workers.close()
+        self._thread.join()
+        with self._worker:
+            self._worker.kill()
 
     def __call__(self, request: httpx2.Request) -> httpx2.Response:
-        if request.url.path == "/v1":
-            self.tasks += 1
-            return httpx2.Response(200)
-        if self._worker.poll() is None:
-            return httpx2.Response(200)
-        self.start()
-        return httpx2.Response(503)
+        self.tasks += request.url.path == "/v1"
+        return httpx2.Response(200)
+
+
+def start(code: str, word: str) -> tuple["subprocess.Popen[bytes]", bytes]:
+    """A process with a word in its command line, and the line that it has written."""
+    command = [sys.executable, "-c", code, word]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
+    assert process.stdout is not None
+    return process, process.stdout.readline()
 
 
 @pytest.fixture
@@ -60,3 +72,10 @@ def test_each_kill_is_timed_until_the_server_is_ready(server: FakeServer) -> Non
 def test_a_process_without_a_worker() -> None:
     with pytest.raises(LookupError, match="has no worker"):
         worker_of(2**30)
+
+
+def test_a_worker_that_is_forked() -> None:
+    parent, child = start(FORKS, FORKED)
+    with parent:
+        assert worker_of(os.getpid()) == int(child)
+        os.killpg(parent.pid, signal.SIGKILL)

@@ -1,7 +1,9 @@
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from server.jobs.workers import fork_server
 from server.jobs.workers.messages import RenderJob
 from tests.server.jobs.workers.loops import make_job
 
@@ -9,3 +11,13 @@ from tests.server.jobs.workers.loops import make_job
 @pytest.fixture
 def job(tmp_path: Path) -> RenderJob:
     return make_job(tmp_path, 1)
+
+
+@pytest.fixture(scope="module")
+def light_forks() -> Iterator[None]:
+    """Fork the workers of a module's tests from a process that has imported the fakes, and no torch."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fork_server, "PRELOADED", "tests.server.jobs.fake_mains")
+        fork_server.end()
+        yield
+        fork_server.end()

@@ -20,6 +20,8 @@ from tests.fakes import FakeWorker
 from tests.server.jobs import fake_mains
 from tests.server.jobs.common import REQUEST
 
+pytestmark = pytest.mark.usefixtures("light_forks")
+
 
 def fake() -> FakeWorker:
     return FakeWorker()

@@ -95,6 +95,7 @@ def test_the_process_yields_to_the_server_and_leaves_interrupts_to_it(
 ) -> None:
     loaded: list[Any] = []
     nice: list[int] = []
+    hidden: list[bool] = []
     handlers: dict[int, Any] = {}
 
     def load(*arguments: Any) -> FakeWriter:
@@ -105,7 +106,7 @@ def test_the_process_yields_to_the_server_and_leaves_interrupts_to_it(
     monkeypatch.setattr(worker, "configure_logs", lambda level: None)
     monkeypatch.setattr(os, "nice", nice.append)
     monkeypatch.setattr(signal, "signal", handlers.__setitem__)
-    monkeypatch.delenv("HF_HUB_DISABLE_PROGRESS_BARS", raising=False)
+    monkeypatch.setattr("pipelines.models.loading.progress_bars.hide_progress_bars", lambda: hidden.append(True))
     catalog: Catalog = load_catalog().with_embedded_weights() if embedded else load_catalog()
     connection: Any = ClosedConnection(Stop())
     worker.main(connection, device, catalog, DEFAULT_OPTIONS, LogOptions("info"), ALONE)
@@ -113,7 +114,7 @@ def test_the_process_yields_to_the_server_and_leaves_interrupts_to_it(
     assert loaded == [(device, catalog, DEFAULT_OPTIONS, None)]
     assert nice == niceness
     assert handlers == {signal.SIGINT: signal.SIG_IGN, signal.SIGTERM: worker._end_later}
-    assert os.environ.pop("HF_HUB_DISABLE_PROGRESS_BARS", None) == ("1" if embedded else None)
+    assert hidden == [True] * embedded
 
 
 def test_a_sigterm_ends_the_process_only_when_the_server_does_not(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,15 +4,17 @@ import asyncio
 import multiprocessing
 import os
 import signal
-from collections.abc import AsyncIterator, Callable
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import structlog
 
 from pipelines.catalog.catalog import Catalog
 from pipelines.models.residency.options import DEFAULT_OPTIONS
-from server.jobs.workers import worker_process
+from server.jobs.workers import fork_server, worker_process
 from server.jobs.workers.backend import WorkerDied
 from server.jobs.workers.messages import Finished, Output, RenderJob
 from server.jobs.workers.worker_process import WorkerMain, WorkerProcess
@@ -20,6 +22,8 @@ from server.media.encode import Encoding
 from server.options.log_options import LogOptions
 from tests.server.jobs import fake_mains
 from tests.server.jobs.common import REQUEST, until
+
+pytestmark = pytest.mark.usefixtures("light_forks")
 
 ENDLESS = 10**9
 
@@ -76,6 +80,42 @@ async def test_a_process_that_is_killed_while_it_renders(process: WorkerProcess,
 
     with pytest.raises(WorkerDied):
         await kill_at_the_first_step()
+
+
+@pytest.fixture
+def preloaded(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+    """Let another module be imported before a fork."""
+
+    def choose(name: str) -> None:
+        monkeypatch.setattr(fork_server, "PRELOADED", f"tests.server.jobs.{name}")
+        fork_server.end()
+
+    yield choose
+    fork_server.end()
+
+
+async def test_a_process_is_spawned_when_the_one_to_fork_from_ends(
+    preloaded: Callable[[str], None], job: Callable[..., RenderJob]
+) -> None:
+    preloaded("broken_preload")
+    process = process_of(fake_mains.render)
+    with structlog.testing.capture_logs() as logs:
+        await process.start()
+    assert "is spawned" in logs[0]["event"]
+    assert [reply async for reply in process.render(job(1))][-1] == Finished(1)
+    await process.stop()
+
+
+async def test_a_start_that_is_cancelled_waits_for_no_import(preloaded: Callable[[str], None]) -> None:
+    preloaded("endless_preload")
+    threads, before = threading.active_count(), fork_server.process_id()
+    starting = asyncio.create_task(process_of(fake_mains.render).start())
+    await until(lambda: fork_server.process_id() not in (None, before))
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    await asyncio.get_running_loop().shutdown_default_executor()
+    assert threading.active_count() == threads
 
 
 async def test_a_process_that_ends_while_it_starts() -> None:

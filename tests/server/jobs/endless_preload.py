@@ -1,0 +1,5 @@
+"""Imports for ever."""
+
+import time
+
+time.sleep(3600)
