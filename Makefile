@@ -38,10 +38,10 @@ durations: $(VENV)/.test
 	$(PYTEST) -m "not clients and not chaos and not browser" --hypothesis-profile thorough --junitxml build/tests.xml $(ARGS)
 	$(BIN)/python -m tests.durations --junit build/tests.xml --page docs/explanation/testing.md
 
-# Two servers at a time. Each waits for a bounded time, so a server that hangs fails its test. Slow tests come first, one
-# by one: a process with several of them would work on when the other has ended.
+# Three servers at a time, because they wait a lot. Each waits for a bounded time, so a server that hangs fails its test.
+# Slow tests come first, one by one: a process with several of them would work on when the others have ended.
 test-chaos: $(VENV)/.test
-	$(BIN)/python -m pytest tests/chaos -m chaos --numprocesses 2 --dist load --maxschedchunk 1 $(ARGS)
+	$(BIN)/python -m pytest tests/chaos -m chaos --numprocesses 3 --dist load --maxschedchunk 1 $(ARGS)
 
 # Of lines and branches, in all processes.
 coverage: $(VENV)/.test
