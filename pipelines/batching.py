@@ -50,6 +50,11 @@ def shape_of(request: RenderRequest) -> BatchShape | None:
     return BatchShape(request.model.lower(), request.width, request.height, references, guided, loras)
 
 
+def branches_can_batch(request: RenderRequest) -> bool:
+    """Whether an image has two branches of guidance, and no ControlNet that acts between their blocks."""
+    return request.true_cfg_scale > 1 and not request.controls
+
+
 @dataclass(frozen=True, slots=True)
 class BatchGain:
     """A measurement: how many times as fast `images` of a size are together, and how far their latents then differ.

@@ -13,6 +13,7 @@ from pathlib import Path
 from PIL import Image
 
 from accel.cache.report import CacheReport
+from pipelines.batching import branches_can_batch
 from pipelines.catalog.catalog import ModelEntry
 from pipelines.editing.drift.found_drift import FoundDrift
 from pipelines.editing.faces import face_request, find_faces
@@ -126,7 +127,8 @@ class ImageRender:
         slow = () if attention.warning is None else (attention.warning,)
         cache = None if state.cache is None else state.cache.report()
         told = (*state.warnings, *_cache_warnings(cache), *warnings, *slow)
-        batched = self._batches_branches or self._model.checkpoint.batch_branches
+        always = self._model.checkpoint.batch_branches and branches_can_batch(self._request)
+        batched = self._batches_branches or always
         return GeneratedImage(image, state.seed, told, cache, self._recompiled + graphs(), drift, batched)
 
     def _finish(self, after_step: Callable[[], None]) -> tuple[Image.Image, list[str], FoundDrift | None]:

@@ -103,6 +103,17 @@ def test_a_measurement_decides_for_each_render(
     assert model.engaged("a").batched_cfg == "auto"
 
 
+@pytest.mark.parametrize(("scale", "batched"), [(4.0, True), (1.0, False)])
+def test_an_image_without_guidance_has_no_branches_to_batch(
+    models: tuple[LoadedModel, LoadedModel], scale: float, batched: bool
+) -> None:
+    render = ImageRender(asked(true_cfg_scale=scale), 0, models[1], entry("text_to_image"))
+    render.prepare()
+    while not render.ready:
+        render.advance()
+    assert render.decode(lambda: None).batched_branches is batched
+
+
 def test_two_branches_need_the_memory_for_both(checkpoint: Checkpoint) -> None:
     plan, work, learnt = resident_plan("fp32"), workload_of(asked(), entry("text_to_image")), LearntPeaks()
     memory = Admission(plan, work, 0).expected_peak(work) + work.denoise_bytes

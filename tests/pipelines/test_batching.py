@@ -11,6 +11,7 @@ from pipelines.batching import (
     BatchGain,
     BatchGains,
     BranchGain,
+    branches_can_batch,
     merge_gains,
     read_gains,
     shape_of,
@@ -45,6 +46,13 @@ def test_several_tasks_are_measured_apart() -> None:
     assert measured.tasks_together(shape) == 4
     assert gains(replace(GAIN, images=4)).tasks_together(shape) == 1
     assert measured.tasks_together(None) == 1
+
+
+def test_branches_can_be_one_batch_with_guidance_and_without_controlnets() -> None:
+    control = ControlUse("one", "one", PICTURE)
+    assert branches_can_batch(REQUEST)
+    assert not branches_can_batch(replace(REQUEST, true_cfg_scale=1.0))
+    assert not branches_can_batch(replace(REQUEST, controls=(control,)))
 
 
 def test_a_cpu_allows_no_other_bit_and_a_gpu_what_rounding_explains() -> None:
