@@ -17,7 +17,7 @@ from pipelines.catalog.models_file import CatalogError
 from pipelines.models.planning.cards import CPU
 from server.api.access.auth import ApiKeys
 from server.extras import DETECTOR, TRACING, install_command, is_installed
-from server.jobs.workers.fork_server import begun_imports
+from server.jobs.workers.process.fork_server import begun_imports
 from server.keys.key_table import KeyTable
 from server.machine.capacity import plan_capacity
 from server.machine.devices import DeviceError, find_cards, find_devices

@@ -22,7 +22,7 @@ from server.connections.guard import ConnectionGuard, raise_file_limit
 from server.connections.guarded_http import GuardedHttp
 from server.connections.guarded_socket import GuardedSocket
 from server.jobs.queue import JobQueue
-from server.jobs.workers.worker_process import WorkerProcess
+from server.jobs.workers.process.worker_process import WorkerProcess
 from server.process.greeting import greeting, local_url
 from server.process.interpreter import tune_interpreter
 from server.process.listen import BACKLOG

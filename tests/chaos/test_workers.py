@@ -65,7 +65,7 @@ def test_a_worker_that_dies_at_each_start_is_explained(tmp_path: Path) -> None:
 BROKEN_WORKER = """
 import os, pathlib, sys
 if "multiprocessing.forkserver" in " ".join(sys.orig_argv):
-    import server.jobs.workers.worker as worker
+    import server.jobs.workers.process.worker as worker
     real = worker.main
     def main(*arguments):
         if pathlib.Path("{flag}").exists():

@@ -9,7 +9,7 @@ from pipelines.catalog.catalog import Catalog
 from pipelines.errors import LoadError
 from pipelines.models.residency.options import ModelOptions
 from server.jobs.workers.messages import Ready
-from server.jobs.workers.worker import serve
+from server.jobs.workers.process.worker import serve
 from server.options.log_options import LogOptions
 from server.options.sharing import Sharing
 from tests.fakes import FakeWriter

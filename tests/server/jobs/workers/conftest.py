@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from server.jobs.workers import fork_server
 from server.jobs.workers.messages import RenderJob
+from server.jobs.workers.process import fork_server
 from tests.server.jobs.workers.loops import make_job
 
 

@@ -13,7 +13,7 @@ from pipelines.catalog.catalog import Catalog
 from pipelines.models.residency.options import DEFAULT_OPTIONS
 from server.jobs.workers.backend import Worker, WorkerDied, WorkerStartFailed
 from server.jobs.workers.messages import Cancelled, Finished, ImageWritten, Output, Preview, Progress, RenderJob
-from server.jobs.workers.worker_process import WorkerProcess
+from server.jobs.workers.process.worker_process import WorkerProcess
 from server.media.encode import Encoding
 from server.options.log_options import LogOptions
 from tests.fakes import FakeWorker

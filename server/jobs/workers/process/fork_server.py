@@ -16,7 +16,7 @@ import structlog
 
 log = structlog.get_logger()
 
-PRELOADED = "server.jobs.workers.preload"
+PRELOADED = "server.jobs.workers.process.preload"
 
 
 def context_of(device: str) -> BaseContext:

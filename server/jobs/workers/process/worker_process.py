@@ -19,7 +19,6 @@ import structlog
 
 from pipelines.catalog.catalog import Catalog
 from pipelines.models.residency.options import ModelOptions
-from server.jobs.workers import fork_server, worker
 from server.jobs.workers.backend import WorkerDied, WorkerStartFailed
 from server.jobs.workers.messages import (
     Cancel,
@@ -33,6 +32,7 @@ from server.jobs.workers.messages import (
     Stop,
     Watch,
 )
+from server.jobs.workers.process import fork_server, worker
 from server.options.log_options import LogOptions
 from server.options.sharing import ALONE, Sharing
 from server.process.stderr_tail import StderrTail

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from server.jobs.workers import fork_server
-from server.jobs.workers.fork_server import begun_imports, context_of
+from server.jobs.workers.process import fork_server
+from server.jobs.workers.process.fork_server import begun_imports, context_of
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="workers are forked on Linux only")
 

@@ -14,10 +14,10 @@ import structlog
 
 from pipelines.catalog.catalog import Catalog
 from pipelines.models.residency.options import DEFAULT_OPTIONS
-from server.jobs.workers import fork_server, worker_process
 from server.jobs.workers.backend import WorkerDied
 from server.jobs.workers.messages import Finished, Output, RenderJob
-from server.jobs.workers.worker_process import WorkerMain, WorkerProcess
+from server.jobs.workers.process import fork_server, worker_process
+from server.jobs.workers.process.worker_process import WorkerMain, WorkerProcess
 from server.media.encode import Encoding
 from server.options.log_options import LogOptions
 from tests.server.jobs import fake_mains

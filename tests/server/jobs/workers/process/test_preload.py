@@ -7,7 +7,7 @@ from tests.live import server_environment
 
 CODE = """
 import gc, signal, sys
-import server.jobs.workers.preload
+import server.jobs.workers.process.preload
 assert {"torch", "diffusers", "transformers"} <= sys.modules.keys()
 assert signal.getsignal(signal.SIGINT) == signal.getsignal(signal.SIGTERM) == signal.SIG_IGN
 assert gc.isenabled() and gc.get_freeze_count() > 100_000

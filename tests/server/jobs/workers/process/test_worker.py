@@ -11,8 +11,8 @@ import pytest
 from pipelines.catalog.models_file import load_catalog
 from pipelines.errors import LoadError
 from pipelines.models.residency.options import DEFAULT_OPTIONS
-from server.jobs.workers import worker
 from server.jobs.workers.messages import Ready, StartFailed, Stop
+from server.jobs.workers.process import worker
 from server.options.log_options import LogOptions
 from server.options.sharing import ALONE, Sharing
 from tests.fakes import FakeWriter

@@ -17,7 +17,7 @@ with contextlib.suppress(Exception):
     import pipelines.models.residency.model_cache  # noqa: F401
     import server.jobs.workers.images.image_group
     import server.jobs.workers.images.open_image
-    import server.jobs.workers.worker  # noqa: F401
+    import server.jobs.workers.process.worker  # noqa: F401
 
 gc.freeze()  # a collection in a fork would write to the memory that it shares
 gc.enable()
