@@ -2,7 +2,6 @@
 
 import json
 import time
-import uuid
 from collections import defaultdict
 from collections.abc import Set
 from pathlib import Path
@@ -15,6 +14,7 @@ from server.database import read_only
 from server.keys.key_table import DATABASE_NAME
 from tests.chaos.figures import record, repeats
 from tests.chaos.servers import KEY, TASK_SECONDS, ChaosServer, chaos_server
+from tests.chaos.test_tasks import enqueue
 from tests.receivers import Receiver, receiver
 
 pytestmark = [pytest.mark.chaos, pytest.mark.slow]
@@ -22,13 +22,6 @@ pytestmark = [pytest.mark.chaos, pytest.mark.slow]
 KILLS = 3
 TASKS_A_KILL = 5
 FLAGS = ("--allow-private-urls", "--webhook-delays", "0.1,0.1,0.1,0.1", "--webhook-timeout", "2")
-
-
-def enqueue(server: ChaosServer, **changes: Any) -> str:
-    """Queue a task and return its UUID."""
-    task_uuid = str(uuid.uuid4())
-    server.send(taskUUID=task_uuid, deliveryMethod="async", **changes)
-    return task_uuid
 
 
 def told(there: Receiver) -> set[str]:

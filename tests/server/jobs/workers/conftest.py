@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 from server.jobs.workers.messages import RenderJob
-from server.jobs.workers.process import fork_server
 from tests.server.jobs.workers.loops import make_job
+from tests.server.jobs.workers.process.forks import preloading
 
 
 @pytest.fixture
@@ -16,8 +16,5 @@ def job(tmp_path: Path) -> RenderJob:
 @pytest.fixture(scope="module")
 def light_forks() -> Iterator[None]:
     """Fork the workers of a module's tests from a process that has imported the fakes, and no torch."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fork_server, "PRELOADED", "tests.server.jobs.fake_mains")
-        fork_server.end()
+    with preloading("fake_mains"):
         yield
-        fork_server.end()

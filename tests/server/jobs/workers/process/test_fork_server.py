@@ -1,22 +1,13 @@
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from server.jobs.workers.process import fork_server
 from server.jobs.workers.process.fork_server import begun_imports, context_of
+from tests.server.jobs.workers.process.forks import preloading
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="workers are forked on Linux only")
-
-
-@pytest.fixture
-def endless(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Imports that never end."""
-    monkeypatch.setattr(fork_server, "PRELOADED", "tests.server.jobs.endless_preload")
-    fork_server.end()
-    yield
-    fork_server.end()
 
 
 def running() -> bool:
@@ -35,11 +26,11 @@ def test_only_workers_of_the_cpu_of_linux_are_forked(monkeypatch: pytest.MonkeyP
     assert context_of("cpu").get_start_method() == "spawn"
 
 
-@pytest.mark.usefixtures("endless")
 def test_the_imports_run_beside_the_block_and_end_with_it() -> None:
-    with begun_imports(["cuda:0"]):
+    with preloading("endless_preload"):
+        with begun_imports(["cuda:0"]):
+            assert not running()
+        with begun_imports(["cpu"]):
+            assert running()
         assert not running()
-    with begun_imports(["cpu"]):
-        assert running()
-    assert not running()
-    fork_server.end()  # nothing is left to end
+        fork_server.end()  # nothing is left to end

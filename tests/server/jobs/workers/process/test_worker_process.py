@@ -5,7 +5,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from server.media.encode import Encoding
 from server.options.log_options import LogOptions
 from tests.server.jobs import fake_mains
 from tests.server.jobs.common import REQUEST, until
+from tests.server.jobs.workers.process.forks import preloading
 
 pytestmark = pytest.mark.usefixtures("light_forks")
 
@@ -82,40 +83,25 @@ async def test_a_process_that_is_killed_while_it_renders(process: WorkerProcess,
         await kill_at_the_first_step()
 
 
-@pytest.fixture
-def preloaded(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
-    """Let another module be imported before a fork."""
-
-    def choose(name: str) -> None:
-        monkeypatch.setattr(fork_server, "PRELOADED", f"tests.server.jobs.{name}")
-        fork_server.end()
-
-    yield choose
-    fork_server.end()
-
-
-async def test_a_process_is_spawned_when_the_one_to_fork_from_ends(
-    preloaded: Callable[[str], None], job: Callable[..., RenderJob]
-) -> None:
-    preloaded("broken_preload")
+async def test_a_process_is_spawned_when_the_one_to_fork_from_ends(job: Callable[..., RenderJob]) -> None:
     process = process_of(fake_mains.render)
-    with structlog.testing.capture_logs() as logs:
+    with preloading("broken_preload"), structlog.testing.capture_logs() as logs:
         await process.start()
     assert "is spawned" in logs[0]["event"]
     assert [reply async for reply in process.render(job(1))][-1] == Finished(1)
     await process.stop()
 
 
-async def test_a_start_that_is_cancelled_waits_for_no_import(preloaded: Callable[[str], None]) -> None:
-    preloaded("endless_preload")
-    threads, before = threading.active_count(), fork_server.process_id()
-    starting = asyncio.create_task(process_of(fake_mains.render).start())
-    await until(lambda: fork_server.process_id() not in (None, before))
-    starting.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await starting
-    await asyncio.get_running_loop().shutdown_default_executor()
-    assert threading.active_count() == threads
+async def test_a_start_that_is_cancelled_waits_for_no_import() -> None:
+    with preloading("endless_preload"):
+        threads, before = threading.active_count(), fork_server.process_id()
+        starting = asyncio.create_task(process_of(fake_mains.render).start())
+        await until(lambda: fork_server.process_id() not in (None, before))
+        starting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await starting
+        await asyncio.get_running_loop().shutdown_default_executor()
+        assert threading.active_count() == threads
 
 
 async def test_a_process_that_ends_while_it_starts() -> None:
