@@ -1,5 +1,4 @@
 import gc
-import logging
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,9 +14,6 @@ os.environ["OMP_NUM_THREADS"] = "1"
 # With symbolic sizes, which all graphs have, looking a result up takes longer than computing it: a fifth of the time to
 # compile.
 os.environ["TORCH_FAKE_TENSOR_DISPATCH_CACHE"] = "0"
-
-# pytest listens to every logger, also to the one to which torch then writes each graph: a fifth of the time to compile.
-logging.getLogger("torch.__trace").addHandler = lambda hdlr: None
 
 # Nearly all that is imported stays: scanning it for garbage takes a quarter of the imports and a tenth of the tests.
 gc.disable()
@@ -37,16 +33,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Choose the cases, and run the modules with slow tests first.
+    """Choose the cases, and run the modules first that use the running server, then those with slow tests.
 
-    At the end, one process would work on a slow one while the others wait.
+    What stands together runs in one process, so a second one starts no server. At the end, one process would work on a
+    slow test while the others wait.
     """
     if (most := config.getoption("cases")) is not None:
         chosen = set(choose_cases([item.nodeid.partition("[")[0] for item in items], most))
         config.hook.pytest_deselected(items=[item for number, item in enumerate(items) if number not in chosen])
         items[:] = [item for number, item in enumerate(items) if number in chosen]
+    live = {item.path for item in items if "live" in getattr(item, "fixturenames", ())}
     long = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in long)
+    items.sort(key=lambda item: (item.path not in live, item.path not in long))
 
 
 def pytest_collection_finish() -> None:
