@@ -24,7 +24,7 @@ from benchmarks.hostile.bodies import MB, small_picture, upload
 from benchmarks.hostile.watch import memory, probe, watch_decoders
 from benchmarks.page_tables import replace_between, rewrite_page
 from benchmarks.runs.records import append_line
-from benchmarks.server import run_server
+from benchmarks.server import RunningServer, run_server
 
 BEGIN, END = "<!-- hostile inputs: begin -->", "<!-- hostile inputs: end -->"
 
@@ -47,20 +47,25 @@ def main() -> None:
 
 
 def measure(attack: Attack) -> dict[str, float]:
-    """What one input costs a fresh server: `stall_ms`, `peak_mb` of the API process, `decoders_mb` of its decoders."""
+    """What one input costs a fresh server."""
     with tempfile.TemporaryDirectory() as folder, run_server(folder, "--api-keys", KEY) as server:
-        httpx2.post(f"{server.url}/v1", json=[upload(small_picture())], headers=HEADERS).raise_for_status()
-        before = memory(server.pid)
-        ours, theirs = multiprocessing.get_context("spawn").Pipe()
-        prober = multiprocessing.get_context("spawn").Process(target=probe, args=(server.url, theirs), daemon=True)
-        prober.start()
-        ours.recv()  # it has begun
-        with watch_decoders(server.pid) as decoders, contextlib.suppress(httpx2.HTTPError):
-            attack(server.url)
-        ours.send(None)
-        stall = ours.recv()
-        prober.join()
-        peak = memory(server.pid) - before
+        return measure_cost(server, attack)
+
+
+def measure_cost(server: RunningServer, attack: Attack) -> dict[str, float]:
+    """What one input costs a server: `stall_ms`, `peak_mb` of the API process, `decoders_mb` of its decoders."""
+    httpx2.post(f"{server.url}/v1", json=[upload(small_picture())], headers=HEADERS).raise_for_status()
+    before = memory(server.pid)
+    ours, theirs = multiprocessing.get_context("spawn").Pipe()
+    prober = multiprocessing.get_context("spawn").Process(target=probe, args=(server.url, theirs), daemon=True)
+    prober.start()
+    ours.recv()  # it has begun
+    with watch_decoders(server.pid) as decoders, contextlib.suppress(httpx2.HTTPError):
+        attack(server.url)
+    ours.send(None)
+    stall = ours.recv()
+    prober.join()
+    peak = memory(server.pid) - before
     return {"stall_ms": round(1000 * stall), "peak_mb": round(peak / MB), "decoders_mb": round(max(decoders) / MB)}
 
 

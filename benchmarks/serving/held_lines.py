@@ -26,9 +26,10 @@ PROMPT = {
 TASK = {"taskType": "imageInference", "model": "runware:108@1", "width": 128, "height": 128, "steps": 4}
 DRAW = "/v2/qwen-image-t2i"
 SYNC_MODE = "/api/v3/wavespeed-ai/qwen-image/text-to-image"
-SETTLE_SECONDS = 5.0  # until all are accepted
+PATIENCE_SECONDS = 60.0  # until all are accepted
 KEPT_SECONDS = 20.0  # between the two looks at the memory
 PROBES, PROBE_PAUSE_SECONDS = 200, 0.02
+_PAUSE = 0.1
 
 
 async def hold_runsync(web: httpx2.AsyncClient) -> None:
@@ -72,7 +73,9 @@ async def held_lines(web: httpx2.AsyncClient, clients: int) -> AsyncIterator[Non
     """Hold the lines of a number of clients within this block. Each way gets the same share of them."""
     tasks = [asyncio.create_task(way(web)) for way in WAYS for _ in range(clients // len(WAYS))]
     try:
-        await asyncio.sleep(SETTLE_SECONDS)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while await _waiting(web) < len(tasks) and not any(task.done() for task in tasks):  # noqa: ASYNC110  of a server
+                await asyncio.sleep(_PAUSE)
         yield
     finally:
         ended = [task for task in tasks if task.done()]
@@ -81,6 +84,11 @@ async def held_lines(web: httpx2.AsyncClient, clients: int) -> AsyncIterator[Non
         await asyncio.gather(*tasks, return_exceptions=True)
         if ended:
             raise RuntimeError(f"{len(ended)} of {len(tasks)} clients did not wait: {ended[0]}")
+
+
+async def _waiting(web: httpx2.AsyncClient) -> int:
+    """The number of tasks that wait in the server."""
+    return (await web.get("/v1/server")).raise_for_status().json()["queue"]["waiting"]
 
 
 async def probe_health(web: httpx2.AsyncClient) -> list[float]:

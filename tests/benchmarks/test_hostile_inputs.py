@@ -1,8 +1,5 @@
-import pytest
-
-from benchmarks.hostile.attacks import ATTACKS, post
-from benchmarks.hostile.bodies import task
-from benchmarks.hostile_inputs import BEGIN, END, measure, with_table
+from benchmarks.hostile.attacks import ATTACKS
+from benchmarks.hostile_inputs import BEGIN, END, with_table
 from benchmarks.runs.records import read_lines
 from tests.docs.pages import ROOT
 
@@ -24,11 +21,3 @@ def test_the_page_has_the_committed_figures() -> None:
     lines = read_lines(ROOT / "benchmarks" / "results" / "hostile-cpu.jsonl")
     assert with_table(page, lines) == page, "run python -m benchmarks.hostile_inputs with --page"
     assert {line["input"] for line in lines} == set(ATTACKS)
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("plain_servers")
-def test_a_real_server() -> None:
-    figures = measure(post(lambda: task(lora=[1] * 1000)))
-    assert figures.keys() == {"stall_ms", "peak_mb", "decoders_mb"}
-    assert figures["decoders_mb"] > 0

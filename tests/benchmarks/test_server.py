@@ -4,7 +4,22 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from benchmarks.server import acknowledgements, percentiles, request_overheads, run_server
+from benchmarks.hostile.attacks import post
+from benchmarks.hostile.bodies import task
+from benchmarks.hostile_inputs import measure_cost
+from benchmarks.server import (
+    LONG_TASK,
+    NO_TURNS,
+    TASK,
+    acknowledgements,
+    percentiles,
+    request_overheads,
+    run_server,
+)
+from benchmarks.serving import held_lines
+from benchmarks.serving.deliveries import delivery_delays
+from benchmarks.serving.held_lines import WAYS, measure_held_lines
+from server.keys.key_table import DATABASE_NAME
 
 
 def test_percentiles() -> None:
@@ -59,11 +74,23 @@ async def test_acknowledgements_are_timed_behind_a_long_task(
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("plain_servers")
-async def test_a_real_server(tmp_path: Path) -> None:
-    with run_server(str(tmp_path)) as server:
-        async with httpx2.AsyncClient(base_url=server.url, timeout=120) as client:
-            (request,) = await request_overheads(client, 1, 1)
-            (acknowledged,) = await acknowledgements(client, 1)
-    assert 0 < request["render"] < request["wall"]
-    assert acknowledged > 0
+async def test_a_real_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything that is measured with a server. The long task, which the others would wait for, comes last."""
+    monkeypatch.setattr(held_lines, "PROBES", 5)
+    monkeypatch.setattr(held_lines, "KEPT_SECONDS", 0.1)
+    with run_server(str(tmp_path), *NO_TURNS, "--allow-private-urls") as server:
+        async with httpx2.AsyncClient(base_url=server.url, timeout=120) as web:
+            (request,) = await request_overheads(web, 1, 1)
+            (delay,) = await delivery_delays(web, tmp_path / DATABASE_NAME, TASK, "webhook", clients=1, requests=1)
+            hostile = measure_cost(server, post(lambda: task(lora=[1] * 1000)))
+            lines = await measure_held_lines(web, server.pid, len(WAYS), LONG_TASK)
+            (acknowledged,) = await acknowledgements(web, 1)
     assert server.seconds_to_ready > 0
+    assert 0 < request["render"] < request["wall"]
+    assert delay > 0
+    assert hostile.keys() == {"stall_ms", "peak_mb", "decoders_mb"}
+    assert hostile["decoders_mb"] > 0
+    assert len(lines.alone) == len(lines.waiting) == 5
+    assert lines.memory.keys() == {"before", "held", "later"}
+    assert lines.cpu.keys() == {"alone", "waiting", "held"}
+    assert acknowledged > 0

@@ -7,9 +7,8 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from benchmarks.server import TASK, run_server
+from benchmarks.server import TASK
 from benchmarks.serving.deliveries import PARAMETERS, Kind, delivery_delays, open_receiver
-from server.keys.key_table import DATABASE_NAME
 
 
 async def test_the_first_byte_of_each_path_is_noted() -> None:
@@ -45,12 +44,3 @@ async def test_delays_count_from_the_end_of_the_render(tmp_path: Path, kind: Kin
             found = await delivery_delays(web, tmp_path / "db.sqlite", TASK, kind, clients=2, requests=3)
     assert len(found) == 3
     assert all(delay >= 1000 for delay in found)
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("plain_servers")
-async def test_a_real_server(tmp_path: Path) -> None:
-    with run_server(str(tmp_path), "--allow-private-urls") as server:
-        async with httpx2.AsyncClient(base_url=server.url, timeout=120) as web:
-            (found,) = await delivery_delays(web, tmp_path / DATABASE_NAME, TASK, "webhook", clients=1, requests=1)
-    assert found > 0
