@@ -31,7 +31,7 @@ def test_the_greeting_names_the_weights_of_each_model(tmp_path: Path, terminal: 
 
 def test_mistakes_end_the_start_with_a_message(tmp_path: Path, terminal: Terminal) -> None:
     (tmp_path / "file").touch()
-    (tmp_path / "embedded.toml").write_text("format = 1\n")
+    (tmp_path / "embedded.toml").write_text("format = 1\nfactor = 'much'\n")
     for changes in (
         {"models": tmp_path / "nowhere.toml"},
         {"data_dir": tmp_path / "file" / "data"},
@@ -41,7 +41,28 @@ def test_mistakes_end_the_start_with_a_message(tmp_path: Path, terminal: Termina
     models, data, profile = terminal.printed
     assert models.startswith(f"ownware: {tmp_path / 'nowhere.toml'}: ")
     assert data.startswith(f"ownware: the data folder {tmp_path / 'file' / 'data'} cannot be used: ")
-    assert profile.startswith(f"ownware: {tmp_path / 'embedded.toml'}: ")
+    assert profile.startswith(f"ownware: {tmp_path / 'embedded.toml'}: source: ")
+    assert "; factor: " in profile
+
+
+@pytest.mark.parametrize(
+    ("parts", "said"),
+    [
+        ((), "there is no folder"),
+        (("transformer", "vae", "text_encoder", "tokenizer", "scheduler"), "there is no config.json"),
+    ],
+)
+def test_weights_that_are_not_there_end_the_start(
+    tmp_path: Path, terminal: Terminal, parts: tuple[str, ...], said: str
+) -> None:
+    for part in parts:
+        (tmp_path / "nothing" / part).mkdir(parents=True)
+    row = {"air": "runware:108@1", "name": "a", "version": "1", "architecture": "qwen_image", "mode": "text_to_image"}
+    lines = [f'{key} = "{value}"' for key, value in {**row, "weights": str(tmp_path / "nothing")}.items()]
+    (tmp_path / "models.toml").write_text("\n".join(["[[models]]", *lines, "steps = 20", "true_cfg_scale = 4.0"]))
+    assert serve(settings(tmp_path, models=tmp_path / "models.toml")) == 2
+    assert said in terminal.text
+    assert "nothing" in terminal.text
 
 
 def test_two_servers_share_no_data_folder(tmp_path: Path, terminal: Terminal) -> None:
