@@ -1,6 +1,7 @@
 """The source tree as text: its packages, and what they import. Imports none of them."""
 
 import ast
+import functools
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -44,7 +45,8 @@ def _imported(nodes: Iterable[ast.AST]) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def packages_needed(package: str) -> set[str]:
+@functools.cache
+def packages_needed(package: str) -> frozenset[str]:
     """A package of the tree and all others there that it needs, directly or through another."""
     needed: set[str] = set()
     found = {package}
@@ -53,4 +55,4 @@ def packages_needed(package: str) -> set[str]:
         files = [path for name in found for path in (ROOT / name).rglob("*.py")]
         tops = {module.split(".")[0] for path in files for module in imports(path)}
         found = {name for name in tops if (ROOT / name / "__init__.py").is_file()} - needed
-    return needed
+    return frozenset(needed)

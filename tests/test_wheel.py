@@ -1,7 +1,10 @@
 """The wheel holds all that the command needs: it is built, installed apart from the checkout, and used there."""
 
+import contextlib
 import os
+import re
 import shutil
+import signal
 import subprocess
 import sys
 import sysconfig
@@ -17,7 +20,25 @@ from tests.server.conftest import new_task
 from tests.sources import ROOT, packages_needed
 
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
-BENCH = ["bench", "caches", "--weights", "embedded", "--devices", "cpu", "--size", "128", "--steps", "2"]
+COMMANDS = (
+    "generate circle -o image.png --width 128 --height 128 --steps 2 --weights embedded --devices cpu",
+    "replay image.png --out again.png --devices cpu",
+    "bench caches --weights embedded --devices cpu --size 128 --steps 2 --prompts prompts.txt --settings settings.toml"
+    " --out measured",
+)
+ONE_PROCESS = """
+import sys
+from ownware import cli
+
+del sys.modules["scipy"]  # which a plain installation lacks, and which measuring needs
+print(cli.__file__)
+for command in sys.argv[1:]:
+    sys.argv = ["ownware", *command.split()]
+    try:
+        cli.main()
+    except SystemExit as end:
+        assert not end.code, command
+"""
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +59,7 @@ def place(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, An
     folder = tmp_path_factory.mktemp("installed")
     python = folder / "environment" / "bin" / "python"
     run(sys.executable, "-m", "venv", "--without-pip", folder / "environment")
-    run(sys.executable, "-m", "pip", "--python", python, "install", "--no-deps", "--no-index", wheel)
+    run(sys.executable, "-m", "pip", "--python", python, "install", "--no-deps", "--no-index", "--no-compile", wheel)
     # A path that a .pth file adds is searched last, and the .pth file of an editable install in there is not read.
     (site,) = folder.glob("environment/lib/python*/site-packages")
     (site / "dependencies.pth").write_text(sysconfig.get_path("purelib"))
@@ -64,19 +85,37 @@ def test_it_holds_the_packages_that_the_command_imports_and_their_data(wheel: Pa
 
 
 @pytest.mark.slow
-def test_the_command_runs_from_it(place: dict[str, Any]) -> None:
+def test_the_server_from_its_greeting_to_ctrl_c_in_the_middle_of_a_render(place: dict[str, Any]) -> None:
     home = run("python", "-c", "import ownware; print(ownware.__file__)", **place)
     assert Path(home).is_relative_to(place["cwd"].parent)
-    with live_server(place["cwd"] / "data", "--devices", "cpu", command=["ownware"], **place) as server:
-        task = new_task(outputFormat="PNG", steps=2)
-        (item,) = httpx2.post(server.api, json=[task], timeout=120).json()["data"]
-        (place["cwd"] / "image.png").write_bytes(httpx2.get(item["imageURL"]).content)
-    assert "the same bytes" in run("ownware", "replay", "image.png", "--out", "again.png", "--devices", "cpu", **place)
+    with live_server(place["cwd"] / "data", command=["ownware"], **place) as server:
+        for told in ("runware:108@1", "runware:108@20", "runware:108@22", "embedded", "cpu", "any key is accepted"):
+            assert told in server.greeting
+        found = re.search(r"curl -s.*", server.greeting)
+        assert found is not None
+        assert '"imageURL"' in run("sh", "-c", found.group(), **place)
 
+        task = new_task(width=512, height=512, steps=50, numberResults=20, deliveryMethod="async")
+        assert httpx2.post(server.api, json=[task]).status_code == 200
+        asking = {"taskType": "getResponse", "taskUUID": task["taskUUID"]}
+        while not httpx2.post(server.api, json=[asking]).json()["data"][0].get("progress"):
+            pass
+        server.process.send_signal(signal.SIGINT)
+        with contextlib.suppress(httpx2.TransportError):
+            while True:  # until it takes no more connections
+                httpx2.get(server.url)
+        server.process.send_signal(signal.SIGINT)  # people press it twice
+        assert server.process.wait(60) == 0  # the whole task would take minutes
+        assert "Traceback" not in server.errors()
+        assert "any API key is accepted" in server.errors()
+
+
+@pytest.mark.slow
+def test_commands_that_render_run_from_it(place: dict[str, Any]) -> None:
+    """One after the other in one process, because the libraries of the models take seconds to import."""
     (place["cwd"] / "prompts.txt").write_text("a large red circle at the center on a white background")
     (place["cwd"] / "settings.toml").write_text("[[settings]]\nacceleratorOptions = { fbCache = true }\n")
-    with_extras = place | {"env": {name: value for name, value in place["env"].items() if name != "PYTHONPATH"}}
-    run(
-        "ownware", *BENCH, "--prompts", "prompts.txt", "--settings", "settings.toml", "--out", "measured", **with_extras
-    )
+    printed = run("python", "-c", ONE_PROCESS, *COMMANDS, **place)
+    assert Path(printed.splitlines()[0]).is_relative_to(place["cwd"].parent)
+    assert "the same bytes" in printed
     assert (place["cwd"] / "measured" / "report.html").is_file()
