@@ -1,14 +1,16 @@
 """The prompts that the project shows, and what their pictures must show. Reads pictures as the training does."""
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from tests.docs.pages import PAGES, ROOT, text_of
+from tests.docs.pages import PAGES, ROOT, blocks, name_of, text_of
 from training.scores.measure import detect_background, detect_things
 
 SIZE, COLOUR = "small|medium|large", "red|orange|yellow|green|blue|purple|pink|black|gray|white"
@@ -21,6 +23,10 @@ FILES = (
     *(ROOT / name for name in ("ownware/__init__.py", "ownware/images/api.py", "server/process/greeting.py")),
     ROOT / "server" / "api" / "runware" / "openapi.py",
 )
+
+REQUESTS = sorted((ROOT / "examples" / "requests").glob("*.json"))
+SENDS = re.compile(r"^(?:curl -s http://127\.0\.0\.1:8000/v1 |examples/\w+\.sh )", re.MULTILINE)
+UUID = "7b1f6f0e-2c3b-4a55-9d43-0a4a0f3e7b10"  # in place of a fresh one
 
 
 @dataclass(frozen=True)
@@ -59,6 +65,37 @@ def expected(prompt: str) -> Seen:
         size, colour, shape, place, background = found.groups()
         return Seen(background, ((shape, colour, size, place),))
     return (CHINESE | EDITS)[prompt]
+
+
+def tasks_in(code: str) -> list[dict[str, Any]]:
+    """The tasks in a command or in JSON; none where there is no array of them."""
+    found = re.search(r"\[\s*\{.*\}\s*\]", code, re.DOTALL)
+    return json.loads(re.sub(r"'\$\([^)]*\)'", UUID, found[0])) if found else []
+
+
+def sending_commands(page: Path) -> list[str]:
+    """The commands of a page that send tasks: a curl with its many lines, or a script of the examples."""
+    sending = [code for code in blocks(page, "sh") if SENDS.search(code)]
+    return [command for code in sending for command in ([code] if "curl" in code else code.splitlines())]
+
+
+def sent_by(command: str) -> dict[str, Any]:
+    """The task in a curl or in the request file of a script. Without one, a picture is uploaded."""
+    text = "".join(text_of(file) for file in REQUESTS if name_of(file) in command) or command
+    return (tasks_in(text) or [{}])[0]
+
+
+def seen_and_wanted(picture: Image.Image, task: dict[str, Any]) -> tuple[Seen, Seen]:
+    """What the picture of a task shows, and what it must show."""
+    seen, wanted = Seen.read(picture), expected(task["positivePrompt"])
+    if task.get("lora"):  # an outline is no shape that the training knows
+        return _without_shape(seen), _without_shape(wanted)
+    return seen, wanted
+
+
+def _without_shape(seen: Seen) -> Seen:
+    ((_, colour, _, place),) = seen.things
+    return Seen(seen.background, ((None, colour, "", place),))
 
 
 _STRING = r"\"([^\"\n]+)\""

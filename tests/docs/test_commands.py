@@ -1,5 +1,6 @@
 """The commands that pages show: their options exist, and those that send tasks run as they are printed."""
 
+import io
 import json
 import re
 import subprocess
@@ -7,21 +8,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 import typer
+from PIL import Image
 
 from ownware.cli import app
 from server.settings import Settings
 from tests.docs.pages import PAGES, ROOT, blocks, name_of, text_of
+from tests.docs.prompts import REQUESTS, seen_and_wanted, sending_commands, sent_by
 from tests.live import API_KEY, LiveServer
 
 SERVED = {f"--{name.replace('_', '-')}" for name in Settings.model_fields}
-SENDS = re.compile(r"^(?:curl -s http://127\.0\.0\.1:8000/v1 |examples/\w+\.sh )", re.MULTILINE)
-SENDING = [
-    pytest.param(page, marks=() if page.name == "edit-a-picture.md" else pytest.mark.slow, id=name_of(page))
-    for page in PAGES
-    if any(SENDS.search(code) for code in blocks(page, "sh"))
-]
 
 
 def command_lines(page: Path) -> list[str]:
@@ -45,28 +43,52 @@ def test_every_command_and_option_exists(page: Path) -> None:
         assert {word for word in words if word.startswith("--")} <= known, line
 
 
+def pages_that_send() -> dict[str, list[str]]:
+    """The commands by page; those of a page of which each is on an earlier page are left out."""
+    found: dict[str, list[str]] = {}
+    for page in PAGES:
+        commands = sending_commands(page)
+        if set(commands) - {command for earlier in found.values() for command in earlier}:
+            found[name_of(page)] = commands
+    return found
+
+
+SENDING = pages_that_send()
+
+
+def test_the_commands_are_found() -> None:
+    """A pattern that matches nothing would test nothing."""
+    assert SENDING.keys() >= {"README.md", "docs/how-to/clients.md", "docs/tutorials/edit-a-picture.md"}
+    sent = "".join(command for commands in SENDING.values() for command in commands)
+    assert all(name_of(file) in sent for file in REQUESTS)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("page", SENDING)
-def test_the_commands_that_send_tasks(page: Path, live: LiveServer) -> None:
+def test_the_commands_that_send_tasks(page: str, live: LiveServer) -> None:
+    """They run as they are printed, and their pictures show what is asked for."""
     last = ""
-    for code in blocks(page, "sh"):
-        if not SENDS.search(code):
-            continue
-        code = code.replace("http://127.0.0.1:8000", live.url)
-        code = code.replace("curl -s", f"curl -s -H 'Authorization: Bearer {API_KEY}'")
-        for command in [code] if "curl" in code else code.splitlines():
-            last = answered(command.replace("IMAGE_UUID", last), live)
+    for command in SENDING[page]:
+        item = answered(command.replace("IMAGE_UUID", last), live)
+        last = item.get("guideImageUUID") or item["imageUUID"]
+        task = sent_by(command)
+        if "positivePrompt" in task:
+            picture = Image.open(io.BytesIO(httpx2.get(item["imageURL"]).content))
+            seen, wanted = seen_and_wanted(picture, task)
+            assert seen == wanted
 
 
-def answered(command: str, live: LiveServer) -> str:
-    """Run a command, and return the UUID of the picture that it made."""
+def answered(command: str, live: LiveServer) -> dict[str, Any]:
+    """Run a command against a server, and return the result that it prints."""
+    command = command.replace("http://127.0.0.1:8000", live.url)
+    command = command.replace("curl -s", f"curl -s -H 'Authorization: Bearer {API_KEY}'")
     variables = {"BASE_URL": live.url, "RUNWARE_API_KEY": API_KEY, "PATH": "/usr/bin:/bin"}
     done = subprocess.run(
         ["sh", "-c", command], cwd=ROOT, env=variables, capture_output=True, text=True, timeout=120, check=False
     )
     assert done.returncode == 0, done.stderr
     (item,) = json.loads(done.stdout)["data"]
-    return item.get("guideImageUUID") or item["imageUUID"]
+    return item
 
 
 def test_every_command_is_in_the_table() -> None:
