@@ -27,15 +27,22 @@ SOLVERS = cast("tuple[SolverName, ...]", ("euler", "heun", "dpmpp_2m", "unipc_3"
 
 
 def solvers(reference: Reference) -> list[RenderRequest]:
-    return [asked(seed=number, steps=3 + number % 2, sampler=Sampler(name)) for number, name in enumerate(SOLVERS)]
+    return [
+        asked(seed=number, steps=3 + number % 2, sampler=Sampler(name), true_cfg_scale=1.0)
+        for number, name in enumerate(SOLVERS)
+    ]
 
 
 def guidance(reference: Reference) -> list[RenderRequest]:
-    return [asked(true_cfg_scale=1.0), asked(prompt="a long green square", true_cfg_scale=2.0), asked(steps=5)]
+    return [asked(true_cfg_scale=1.0), asked(prompt="a long green square", true_cfg_scale=2.0), asked(steps=4)]
 
 
 def sources(reference: Reference) -> list[RenderRequest]:
-    return [asked(seed_image=reference, strength=0.7, steps=5), asked(seed=8), asked(seed_image=reference, seed=9)]
+    return [
+        asked(seed_image=reference, strength=0.7, steps=5, true_cfg_scale=1.0),
+        asked(seed=8),
+        asked(seed_image=reference, seed=9),
+    ]
 
 
 def edits(reference: Reference) -> list[RenderRequest]:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
+from itertools import pairwise
 from typing import Any, get_args
 
 import numpy as np
@@ -41,6 +42,9 @@ TWO_FAST = pytest.mark.parametrize(
     "plan", [pytest.param(plan, id=name, marks=[pytest.mark.slow] * (name not in TWO)) for name, plan in PLANS.items()]
 )
 
+STEPS = 6
+PATTERN = "CRRCRC"  # of a plan that reuses whatever it may
+
 Uncached = Callable[..., torch.Tensor]
 
 
@@ -73,7 +77,7 @@ def entry(mode: str = "text_to_image") -> ModelEntry:
 
 
 def begun(model: LoadedModel, cache: CachePlan | None, mode: str = "text_to_image", **changes: Any) -> RenderState:
-    request = RenderRequest("", "a red circle", None, 64, 48, 12, Sampler(), 4.0, 7, cache=cache)
+    request = RenderRequest("", "a red circle", None, 64, 48, STEPS, Sampler(), 4.0, 7, cache=cache)
     return prepare(replace(request, **changes), 0, model, entry(mode))
 
 
@@ -101,7 +105,7 @@ def test_a_threshold_of_zero_is_no_cache_bit_for_bit(
     state = begun(model, replace(plan, threshold=0.0), true_cfg_scale=scale)
     assert torch.equal(ended(state), uncached(true_cfg_scale=scale))
     assert report(state).reused_forwards == 0
-    assert len(report(state).decisions) == 12 * (2 if scale > 1 else 1)
+    assert len(report(state).decisions) == STEPS * (2 if scale > 1 else 1)
 
 
 @pytest.mark.parametrize("plan", [PLANS["fbcache"], PLANS["dbcache"]], ids=["fbcache", "dbcache"])
@@ -112,7 +116,7 @@ def test_reuse_changes_the_picture_a_little(
     pictures = () if mode == "text_to_image" else (reference,)
     state = begun(model, wide(plan), mode, references=pictures)
     cached, full = ended(state), uncached(mode, references=pictures)
-    assert report(state).patterns == {"cond": "CRRCRRCRRCRC", "uncond": "CRRCRRCRRCRC"}
+    assert report(state).patterns == {"cond": PATTERN, "uncond": PATTERN}
     assert not torch.equal(cached, full)
     assert cached.isfinite().all()
 
@@ -122,9 +126,9 @@ def test_every_sampler_runs_on_a_cache(model: LoadedModel, name: SolverName) -> 
     state = begun(model, wide(FB), sampler=Sampler(name), true_cfg_scale=1.0)
     assert ended(state).isfinite().all()
     decisions = report(state).decisions
-    assert {decision.step for decision in decisions} == set(range(12))
+    assert {decision.step for decision in decisions} == set(range(STEPS))
     assert any(decision.reused for decision in decisions)
-    assert all(decision.reason in ("first", "last") for decision in decisions if decision.step in (0, 11))
+    assert all(decision.reason in ("first", "last") for decision in decisions if decision.step in (0, STEPS - 1))
 
 
 def test_the_two_forwards_of_a_heun_step_have_each_a_memory(model: LoadedModel) -> None:
@@ -133,18 +137,18 @@ def test_the_two_forwards_of_a_heun_step_have_each_a_memory(model: LoadedModel) 
     for evaluation in (0, 1):
         decided = [d for d in report(state).decisions if d.evaluation == evaluation]
         pattern = "".join("R" if decision.reused else "C" for decision in decided)
-        assert pattern == "CRRCRRCRRCRC"[: len(pattern)]
-        assert len(pattern) == (12, 11)[evaluation]
+        assert pattern == PATTERN[: len(pattern)]
+        assert len(pattern) == STEPS - evaluation
 
 
 @TWO_FAST
 def test_others_do_not_show(model: LoadedModel, plan: CachePlan) -> None:
     alone = [ended(begun(model, wide(plan), seed=seed, true_cfg_scale=1.0)) for seed in (1, 2)]
     together = [begun(model, wide(plan), seed=seed, true_cfg_scale=1.0) for seed in (1, 2)]
-    for _ in range(12):
+    for _ in range(STEPS):
         advance(together)
     turns = [begun(model, wide(plan), seed=seed, true_cfg_scale=1.0) for seed in (1, 2)]
-    for step in range(12):
+    for step in range(STEPS):
         for state in turns if step % 2 else turns[::-1]:
             advance([state])
     for number, expected in enumerate(alone):
@@ -152,14 +156,14 @@ def test_others_do_not_show(model: LoadedModel, plan: CachePlan) -> None:
         assert torch.equal(turns[number].latents, expected)
 
 
-@pytest.mark.parametrize("steps", [1, 4, 11])
-def test_an_aborted_request_leaves_no_trace(model: LoadedModel, steps: int) -> None:
+def test_an_aborted_request_leaves_no_trace(model: LoadedModel) -> None:
     expected = ended(begun(model, wide(FB)))
-    aborted = begun(model, wide(FB), seed=9)
-    for _ in range(steps):
-        advance([aborted])
-    del aborted
-    assert torch.equal(ended(begun(model, wide(FB))), expected)
+    for steps in (1, 2, STEPS - 1):
+        aborted = begun(model, wide(FB), seed=9)
+        for _ in range(steps):
+            advance([aborted])
+        del aborted
+        assert torch.equal(ended(begun(model, wide(FB))), expected)
     blocks = model.checkpoint.transformer.modules()
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in blocks)
 
@@ -186,17 +190,17 @@ class TestControlNets:
     def test_a_threshold_of_zero_is_no_cache(
         self, model: LoadedModel, uncached: Uncached, two: tuple[ControlUse, ControlUse], plan: CachePlan
     ) -> None:
-        cached = ended(begun(model, replace(plan, threshold=0.0), controls=two))
-        assert torch.equal(cached, uncached(controls=two))
+        cached = ended(begun(model, replace(plan, threshold=0.0), controls=two, true_cfg_scale=1.0))
+        assert torch.equal(cached, uncached(controls=two, true_cfg_scale=1.0))
 
     @TWO_FAST
     def test_a_threshold_of_zero_is_no_cache_for_blockwise_nets(
         self, model: LoadedModel, uncached: Uncached, use: ControlUse, blockwise: ControlUse, plan: CachePlan
     ) -> None:
         both = (replace(blockwise, mode="controlnet"), use)
-        cached = ended(begun(model, replace(plan, threshold=0.0), controls=both))
-        assert torch.equal(cached, uncached(controls=both))
-        assert not torch.equal(cached, uncached(controls=(use,)))
+        cached = ended(begun(model, replace(plan, threshold=0.0), controls=both, true_cfg_scale=1.0))
+        assert torch.equal(cached, uncached(controls=both, true_cfg_scale=1.0))
+        assert not torch.equal(cached, uncached(controls=(use,), true_cfg_scale=1.0))
 
     @TWO_FAST
     def test_a_blockwise_net_runs_behind_the_blocks_that_run(
@@ -223,19 +227,19 @@ class TestControlNets:
         ended(state)
         handle.remove()
         blocks = {decision.step for decision in report(state).decisions if not decision.reused}
-        if STRATEGIES[plan.strategy](plan, 12, 4).front:
-            blocks = set(range(12))
+        if STRATEGIES[plan.strategy](plan, STEPS, 4).front:
+            blocks = set(range(STEPS))
         assert runs == sorted(blocks)
 
     @TWO_FAST
     def test_the_first_step_after_a_change_is_computed(
         self, model: LoadedModel, use: ControlUse, plan: CachePlan
     ) -> None:
-        use = replace(use, start=2, end=7)
+        use = replace(use, start=2, end=4)
         state = begun(model, wide(plan), controls=(use,), true_cfg_scale=1.0)
         ended(state)
         reasons = {decision.step: decision.reason for decision in report(state).decisions}
-        assert {reasons.pop(2), reasons.pop(7)} <= {"controls", "timetable"}
+        assert {reasons.pop(2), reasons.pop(4)} <= {"controls", "timetable"}
         assert "controls" not in reasons.values()
 
 
@@ -261,11 +265,11 @@ def test_with_a_seed_image_the_executed_steps_count(
     model: LoadedModel, uncached: Uncached, reference: Reference, plan: CachePlan, masked: bool
 ) -> None:
     mask = reference if masked else None
-    given: dict[str, Any] = {"seed_image": reference, "mask": mask, "strength": 0.75, "true_cfg_scale": 1.0}
+    given: dict[str, Any] = {"seed_image": reference, "mask": mask, "steps": 8, "strength": 0.75, "true_cfg_scale": 1.0}
     state = begun(model, wide(plan), **given)
     ended(state)
     letters = report(state).patterns["cond"]
-    assert len(letters) == state.total == 9
+    assert len(letters) == state.total == 6
     assert letters[0] == letters[-1] == "C"
     assert "R" in letters
     cached = ended(begun(model, replace(plan, threshold=0.0), **given))
@@ -284,7 +288,7 @@ def test_blocks_compiled_one_by_one_are_one_graph_each(model: LoadedModel) -> No
 
 
 def test_the_receipt_holds_the_plan_and_the_decisions_and_no_time(model: LoadedModel) -> None:
-    request = RenderRequest("runware:108@1", "a", None, 64, 48, 12, Sampler(), 1.0, 7, cache=wide(FB))
+    request = RenderRequest("runware:108@1", "a", None, 64, 48, STEPS, Sampler(), 1.0, 7, cache=wide(FB))
     texts = []
     for _ in range(2):
         generated = generate(request, 0, model, entry(), lambda step, total: None)
@@ -295,7 +299,7 @@ def test_the_receipt_holds_the_plan_and_the_decisions_and_no_time(model: LoadedM
     assert texts[0] == texts[1]
     found = read_receipt(texts[0])
     assert found.request.cache == wide(FB)
-    assert found.cache == {"cond": "CRRCRRCRRCRC"}
+    assert found.cache == {"cond": PATTERN}
 
 
 def test_a_cache_that_never_acted_says_so(model: LoadedModel) -> None:
@@ -308,7 +312,7 @@ def test_a_cache_that_never_acted_says_so(model: LoadedModel) -> None:
 def drawn(trained: Checkpoint, cache: CachePlan | None) -> tuple[np.ndarray, CacheReport | None]:
     native = load_catalog().with_embedded_weights().entries[0]
     prompt = "a large red circle at the top left on a blue background"
-    request = RenderRequest(native.air, prompt, None, 128, 128, 20, Sampler(), 4.0, 3, cache=cache)
+    request = RenderRequest(native.air, prompt, None, 128, 128, 20, Sampler(), 1.0, 3, cache=cache)
     generated = generate(request, 0, LoadedModel(trained), native, lambda step, total: None)
     return np.asarray(generated.image, dtype=np.float64), generated.cache
 
@@ -324,7 +328,8 @@ class TestTrainedCheckpoint:
     @TWO_FAST
     def test_images_of_a_batch_are_as_each_alone(self, trained: Checkpoint, plan: CachePlan) -> None:
         native = load_catalog().with_embedded_weights().entries[0]
-        request = RenderRequest(native.air, "a red circle", None, 64, 64, 8, Sampler(), 4.0, 5, 2, cache=plan)
+        scale = 4.0 if plan.strategy in TWO else 1.0  # each branch has a memory, whatever the strategy
+        request = RenderRequest(native.air, "a red circle", None, 64, 64, 5, Sampler(), scale, 5, 2, cache=plan)
         batch = [prepare(request, index, LoadedModel(trained), native) for index in range(2)]
         while batch[0].step < batch[0].total:
             advance(batch)
@@ -337,19 +342,19 @@ class TestTrainedCheckpoint:
         ("name", "thresholds"),
         [
             ("fbcache", (0.11, 0.25, 9)),
-            pytest.param("teacache", (0.11, 0.25, 9), marks=pytest.mark.slow),
-            pytest.param("dbcache", (0.11, 0.25, 9), marks=pytest.mark.slow),
-            pytest.param("easycache", (0.04, 0.08, 9), marks=pytest.mark.slow),
-            pytest.param("dicache", (0.11, 0.25, 9), marks=pytest.mark.slow),
+            pytest.param("teacache", (0.11, 0.25), marks=pytest.mark.slow),
+            pytest.param("dbcache", (0.11, 0.25), marks=pytest.mark.slow),
+            pytest.param("easycache", (0.04, 0.08), marks=pytest.mark.slow),
+            pytest.param("dicache", (0.11, 0.25), marks=pytest.mark.slow),
         ],
     )
     def test_the_more_reuse_the_further_from_the_full_picture(
-        self, trained: Checkpoint, full: np.ndarray, name: CacheName, thresholds: tuple[float, float, float]
+        self, trained: Checkpoint, full: np.ndarray, name: CacheName, thresholds: tuple[float, ...]
     ) -> None:
         profile = "embedded" if name == "teacache" else None
         plans = [
             CachePlan(name, threshold, 3, 18, run, profile)
-            for threshold, run in zip(thresholds, (1, 3, 5), strict=True)
+            for threshold, run in zip(thresholds, (1, 3, 5), strict=False)
         ]
         reused, psnr = [], []
         for plan in plans:
@@ -357,7 +362,7 @@ class TestTrainedCheckpoint:
             assert told is not None
             reused.append(told.reused_forwards)
             psnr.append(10 * np.log10(255**2 / ((cached - full) ** 2).mean()))
-        assert 0 < reused[0] < reused[1] < reused[2], (reused, psnr)
-        assert psnr[0] > psnr[1] > psnr[2], (reused, psnr)
-        assert reused[1] >= 10, "of 40 forwards, at the wire's default"
+        assert all(less < more for less, more in pairwise([0, *reused])), (reused, psnr)
+        assert all(near > far for near, far in pairwise(psnr)), (reused, psnr)
+        assert reused[1] >= 5, "of 20 forwards, at the wire's default"
         assert psnr[1] > 20

@@ -17,7 +17,7 @@ from tests.accel.weights.quantized.linears import relative_error
 
 ENTRY = load_catalog().with_embedded_weights().entries[0]
 PROMPT = "a large red circle at the center on a white background"
-REQUEST = RenderRequest(ENTRY.air, PROMPT, None, 256, 256, 6, Sampler(), 4.0, 7)
+REQUEST = RenderRequest(ENTRY.air, PROMPT, None, 128, 128, 4, Sampler(), 4.0, 7)
 
 
 def drawn(checkpoint: Checkpoint) -> torch.Tensor:

@@ -67,7 +67,7 @@ def entry(mode: str) -> ModelEntry:
 
 
 def rendered(model: LoadedModel, mode: str = "text_to_image", **changes: Any) -> torch.Tensor:
-    request = RenderRequest("", "a red circle", None, 64, 48, 6, Sampler(), 4.0, 7)
+    request = RenderRequest("", "a red circle", None, 64, 48, 4, Sampler(), 1.0, 7)
     state = prepare(replace(request, **changes), 0, model, entry(mode))
     while state.step < state.total:
         advance([state])
@@ -79,7 +79,7 @@ def test_no_step_but_the_first_waits_for_the_device(
     models: tuple[LoadedModel, LoadedModel], reference: Reference, solver: SolverName
 ) -> None:
     """The first one makes the table."""
-    request = RenderRequest("", "a red circle", None, 64, 48, 5, Sampler(solver), 4.0, 7)
+    request = RenderRequest("", "a red circle", None, 64, 48, 5, Sampler(solver), 1.0, 7)
     request = replace(request, seed_image=reference, mask=reference, strength=0.9)
     state = prepare(request, 0, models[1], entry("text_to_image"))
     advance([state])
@@ -87,6 +87,10 @@ def test_no_step_but_the_first_waits_for_the_device(
         while state.step < state.total:
             advance([state])
     assert syncs.count == 0
+
+
+def test_both_branches(models: tuple[LoadedModel, LoadedModel], resident: Render) -> None:
+    assert torch.equal(rendered(models[1], true_cfg_scale=4.0), resident(true_cfg_scale=4.0))
 
 
 @pytest.mark.parametrize("name", [None, *STRATEGIES])
@@ -133,8 +137,13 @@ def test_a_controlnet_with_an_edit(
     models: tuple[LoadedModel, LoadedModel], resident: Render, reference: Reference, tmp_path: Path
 ) -> None:
     net = save_controlnet(models[0].checkpoint, tmp_path / "net", layers=2, seed=3)
-    controls = (ControlUse("c", net, reference, start=1, end=5),)
-    changes: dict[str, Any] = {"controls": controls, "references": (reference,), "cache": TEACACHE}
+    controls = (ControlUse("c", net, reference, start=1, end=3),)
+    changes: dict[str, Any] = {
+        "controls": controls,
+        "references": (reference,),
+        "cache": TEACACHE,
+        "true_cfg_scale": 4.0,
+    }
     expected = resident("edit", **changes)
     assert torch.equal(rendered(models[1], "edit", **changes), expected)
 
@@ -167,7 +176,7 @@ def test_the_embedded_model_as_a_plan_says(dtype: torch.dtype) -> None:
     report = streamed.placed.report
     assert report.streamed_blocks == len(streamed.transformer.transformer_blocks)
     assert report.tables
-    images = [rendered(LoadedModel(each), steps=3) for each in (expected, streamed)]
+    images = [rendered(LoadedModel(each), steps=2) for each in (expected, streamed)]
     assert torch.equal(*images)
 
 
