@@ -66,6 +66,7 @@ def model(checkpoint: Checkpoint) -> LoadedModel:
     return LoadedModel(checkpoint)
 
 
+EXAMPLES = settings.default.max_examples if settings.default else 0  # of the profile: 10 or 60
 STARTS = ("nothing", "seed image", "mask", "margin", "outpaint")
 
 
@@ -126,7 +127,7 @@ def finished(state: RenderState) -> np.ndarray:
     return np.asarray(finish(state))
 
 
-@settings(max_examples=40)
+@settings(max_examples=EXAMPLES // 2)
 @given(mix=mixes())
 def test_any_mix_draws_a_picture_and_keeps_what_it_must(model: LoadedModel, parts: Parts, mix: dict[str, Any]) -> None:
     picture = drawn(model, mix, parts)
@@ -142,7 +143,7 @@ def test_any_mix_draws_a_picture_and_keeps_what_it_must(model: LoadedModel, part
         assert np.array_equal(picture, before)
 
 
-@settings(max_examples=20)
+@settings(max_examples=EXAMPLES // 4)
 @given(first=mixes(), second=mixes())
 def test_any_two_in_turns_equal_each_alone(
     model: LoadedModel, parts: Parts, first: dict[str, Any], second: dict[str, Any]
@@ -155,7 +156,7 @@ def test_any_two_in_turns_equal_each_alone(
         assert np.array_equal(np.asarray(finish(state)), expected)
 
 
-@settings(max_examples=12)
+@settings(max_examples=EXAMPLES // 5)
 @given(mix=mixes())
 def test_any_mix_is_as_without_what_has_weight_zero(model: LoadedModel, parts: Parts, mix: dict[str, Any]) -> None:
     loras, controls = ([(n, 0.0, *how) for n, _, *how in mix[name]] for name in ("loras", "controls"))
@@ -164,7 +165,7 @@ def test_any_mix_is_as_without_what_has_weight_zero(model: LoadedModel, parts: P
     assert np.array_equal(drawn(model, weightless, parts), drawn(model, plain, parts))
 
 
-@settings(max_examples=12)
+@settings(max_examples=EXAMPLES // 5)
 @given(mix=mixes(), index=st.integers(1, 19))
 def test_any_result_of_several_is_the_single_one_with_its_seed(
     model: LoadedModel, parts: Parts, mix: dict[str, Any], index: int
@@ -175,7 +176,7 @@ def test_any_result_of_several_is_the_single_one_with_its_seed(
     assert np.array_equal(one_of_several, single)
 
 
-@settings(max_examples=8)
+@settings(max_examples=EXAMPLES // 8)
 @given(mix=mixes(), steps=st.integers(0, 2))
 def test_any_abandoned_one_leaves_nothing(model: LoadedModel, parts: Parts, mix: dict[str, Any], steps: int) -> None:
     plain = {**mix, "start": "nothing", "mode": "text_to_image", "references": 0, "loras": [], "controls": []}
