@@ -9,10 +9,10 @@ from accel.weights.single_frame import SingleFrameVae
 
 @pytest.fixture(scope="module")
 def video_vae() -> AutoencoderKLQwenImage:
-    """The real geometry: the class's defaults are Qwen-Image's VAE. Its weights are random."""
+    """The real geometry: the class's defaults are Qwen-Image's VAE, but a quarter as wide. Its weights are random."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return AutoencoderKLQwenImage().requires_grad_(False)
+        return AutoencoderKLQwenImage(base_dim=24).requires_grad_(False)
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def random_tensor(*shape: int) -> torch.Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(1))
 
 
-@pytest.mark.parametrize(("height", "width"), [(32, 48), pytest.param(48, 80, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("height", "width"), [(32, 48), (48, 16)])
 def test_encoding_equals_the_video_vae(
     video_vae: AutoencoderKLQwenImage, image_vae: SingleFrameVae, height: int, width: int
 ) -> None:
@@ -34,7 +34,7 @@ def test_encoding_equals_the_video_vae(
     torch.testing.assert_close(image_vae.encode(pixels), expected, atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize(("height", "width"), [(4, 6), pytest.param(6, 10, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("height", "width"), [(4, 6), (6, 2)])
 def test_decoding_equals_the_video_vae(
     video_vae: AutoencoderKLQwenImage, image_vae: SingleFrameVae, height: int, width: int
 ) -> None:
@@ -63,7 +63,7 @@ def test_bfloat16_stays_bfloat16(image_vae: SingleFrameVae) -> None:
     latents = random_tensor(1, 16, 1, 4, 4)
     decoded = half.decode(latents.to(torch.bfloat16))
     assert decoded.dtype == torch.bfloat16
-    torch.testing.assert_close(decoded.float(), image_vae.decode(latents), atol=0.02, rtol=0)
+    torch.testing.assert_close(decoded.float(), image_vae.decode(latents), atol=0.03, rtol=0)
 
 
 def test_a_third_of_the_weights_is_left(video_vae: AutoencoderKLQwenImage, image_vae: SingleFrameVae) -> None:
