@@ -53,7 +53,7 @@ def one_step_works(checkpoint: Checkpoint) -> Checkpoint:
 
 
 @pytest.mark.parametrize("scale", [1.0, 4.0])
-@pytest.mark.parametrize("steps", [1, 2, pytest.param(8, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("steps", [1, 2, pytest.param(4, marks=pytest.mark.slow)])
 class TestLatents:
     def test_text_to_image(
         self, precise: Checkpoint, video_vae: AutoencoderKLQwenImage, steps: int, scale: float
@@ -104,7 +104,7 @@ class _SizesKnown(Exception):
     """The pipeline has chosen its sizes; nothing more of it is needed."""
 
 
-@pytest.mark.parametrize("shape", [(400, 300), (1920, 1080), (2560, 1080), (1080, 1920), (1000, 1000), (777, 500)])
+@pytest.mark.parametrize("shape", [(400, 300), (2560, 1080), (1080, 1920), (777, 500)])
 @pytest.mark.parametrize(("mode", "kind"), [("edit", QwenImageEditPipeline), ("edit_plus", QwenImageEditPlusPipeline)])
 def test_the_sizes_of_an_edit_at_a_megapixel(
     checkpoint: Checkpoint,

@@ -23,7 +23,7 @@ from tests.oracle.common import HEIGHT, WIDTH, denoised, drawn_noise, embeddings
 
 SIZE = (WIDTH, HEIGHT)
 SEED_IMAGE = Image.radial_gradient("L").resize(SIZE).convert("RGB")
-STEPS = 8
+STEPS = 4
 
 
 def holed_mask() -> Image.Image:
@@ -83,7 +83,7 @@ def clean(precise: Checkpoint) -> torch.Tensor:
         return encode_picture(SEED_IMAGE, LoadedModel(precise))
 
 
-@pytest.mark.parametrize("strength", [0.13, 0.29, 0.6, 1.0])
+@pytest.mark.parametrize("strength", [0.29, 0.6, 1.0])
 class TestLatents:
     def test_image_to_image(
         self, precise: Checkpoint, video_vae: AutoencoderKLQwenImage, clean: torch.Tensor, strength: float

@@ -73,7 +73,7 @@ def stock_sigmas(steps: int, tokens: int, config: dict[str, Any], schedule: Sche
 @pytest.mark.usefixtures("beta_without_scipy")
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS.keys())
 @pytest.mark.parametrize("schedule", SCHEDULES)
-@pytest.mark.parametrize("steps", [2, 20, *(pytest.param(steps, marks=pytest.mark.slow) for steps in (8, 50))])
+@pytest.mark.parametrize("steps", [2, 20, pytest.param(8, marks=pytest.mark.slow)])
 def test_they_equal_diffusers(steps: int, config: dict[str, Any], schedule: ScheduleName) -> None:
     for tokens in (16, 4096, 6144):
         assert torch.equal(flow_sigmas(steps, tokens, config, schedule), stock_sigmas(steps, tokens, config, schedule))
