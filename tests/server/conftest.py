@@ -2,15 +2,21 @@ import asyncio
 import base64
 import contextlib
 import functools
+import shutil
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from types import CodeType, FunctionType
 from typing import Any
 
 import pytest
 import typer
+from fastapi.dependencies.models import Dependant
+from fastapi.dependencies.utils import get_dependant
 from fastapi.utils import create_model_field
+from starlette.routing import compile_path
 from starlette.testclient import TestClient
 
 from pipelines.catalog.catalog import Catalog
@@ -20,8 +26,10 @@ from server.api.page.static_files import load_static_files
 from server.app import SURFACES, TABLES, create_app
 from server.database import Database
 from server.jobs.storage.store import JobStore
+from server.keys.key_table import DATABASE_NAME
 from server.media.fetching.fetch import Fetcher
 from server.settings import Settings
+from server.tasks.migrations import MIGRATIONS
 from server.tasks.task_ids import IdClaims
 from tests.fakes import PAUSE_SECONDS, FakeWorker, InProcessDecoders, picture
 from tests.receivers import Receiver, receiver
@@ -40,10 +48,29 @@ def _fast_servers() -> Iterator[None]:
         patch.setattr("server.database.SYNCHRONOUS", "OFF")
         # Starting a process for each test's pictures would take most of the time of the tests.
         patch.setattr("server.app.DecoderPool", InProcessDecoders)
-        # The page and the fields of answers are the same in all of them, and take half of making an application.
+        # The page and the analysis of routes are the same in all of them, and take half of making an application.
         patch.setattr("server.app.load_static_files", functools.cache(load_static_files))
         patch.setattr("fastapi.routing.create_model_field", functools.cache(create_model_field))
+        patch.setattr("fastapi.routing.get_dependant", _get_dependant_once())
+        for module in ("fastapi.routing", "starlette.routing"):
+            patch.setattr(f"{module}.compile_path", functools.cache(compile_path))
         yield
+
+
+def _get_dependant_once() -> Callable[..., Dependant]:
+    """FastAPI's analysis of a handler, made once for the handlers that differ in their application only."""
+    analyzed: dict[tuple[str, CodeType], Dependant] = {}
+
+    def get(*, path: str, call: FunctionType, **options: Any) -> Dependant:
+        key = path, call.__code__
+        if key not in analyzed:
+            found = get_dependant(path=path, call=call, **options)
+            if found.dependencies:  # they may be of this application
+                return found
+            analyzed[key] = found
+        return replace(analyzed[key], call=call, dependencies=[])
+
+    return get
 
 
 @pytest.fixture(scope="session")
@@ -68,10 +95,18 @@ def worker() -> FakeWorker:
     return FakeWorker()
 
 
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file with all tables of the server. Making them takes three times as long as copying it."""
+    path = tmp_path_factory.mktemp("database") / DATABASE_NAME
+    Database(path, [*TABLES, *(surface.schema for surface in SURFACES)], MIGRATIONS).close()
+    return path
+
+
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
+def database(empty_database: Path, tmp_path: Path) -> Iterator[Database]:
     """A database with all tables of the server."""
-    database = Database(tmp_path / "db.sqlite", [*TABLES, *(surface.schema for surface in SURFACES)])
+    database = Database(Path(shutil.copy(empty_database, tmp_path)), [])
     yield database
     database.close()
 
@@ -82,8 +117,11 @@ def store(database: Database) -> JobStore:
 
 
 @pytest.fixture
-def settings(default_settings: Settings, tmp_path: Path) -> Settings:
-    return default_settings.model_copy(update={"data_dir": tmp_path / "data"})
+def settings(default_settings: Settings, empty_database: Path, tmp_path: Path) -> Settings:
+    data = tmp_path / "data"
+    data.mkdir()
+    shutil.copy(empty_database, data)
+    return default_settings.model_copy(update={"data_dir": data})
 
 
 @contextlib.contextmanager
@@ -109,8 +147,12 @@ def shared_worker() -> FakeWorker:
 
 
 @pytest.fixture(scope="module")
-def shared_settings(default_settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    return default_settings.model_copy(update={"data_dir": tmp_path_factory.mktemp("shared")})
+def shared_settings(
+    default_settings: Settings, empty_database: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Settings:
+    data = tmp_path_factory.mktemp("shared")
+    shutil.copy(empty_database, data)
+    return default_settings.model_copy(update={"data_dir": data})
 
 
 @pytest.fixture(scope="module")
