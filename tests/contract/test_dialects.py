@@ -15,7 +15,7 @@ from server.options.access import DIALECTS
 from tests.fakes import picture
 from tests.live import API_KEY, LiveServer
 
-PROMPT, SEED, STEPS = "make the red rectangle blue", 7, 4
+PROMPT, SEED, STEPS = "make the red rectangle blue", 7, 2
 PHOTO = "data:image/png;base64," + base64.b64encode(picture(480, 400)).decode()
 Json = dict[str, Any]
 Post = Callable[[str, Any], Any]

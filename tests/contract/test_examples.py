@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import os
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -45,14 +46,22 @@ def photo() -> bytes:
     ids=lambda path: path.stem,
 )
 def test_example(live: LiveServer, path: Path) -> None:
+    """It is accepted as it is, and drawn in two steps."""
     (task,) = json.loads(path.read_text(encoding="utf-8"))
     if "referenceImages" in task:
         task["referenceImages"] = ["data:image/jpeg;base64," + base64.b64encode(photo()).decode()]
-    response = httpx2.post(live.api, json=[task], headers=HEADERS, timeout=180)
-    assert response.status_code == 200, response.text
-    (item,) = response.json()["data"]
+    plain = {name: value for name, value in task.items() if name != "referenceImages"}
+    named = {"taskUUID": task["taskUUID"]}
+    assert post(live, task | {"deliveryMethod": "async"}) == {"taskType": "imageInference"} | named
+    post(live, {"taskType": "cancelTask"} | named)
+    (given,) = post(live, {"taskType": "getTaskDetails"} | named)["request"]
+    assert {name: given[name] for name in plain} == plain
+
+    # To be looked at, a picture needs all its steps.
+    drawn = task | {"taskUUID": str(uuid.uuid4()), "steps": task["steps"] if KEEP else 2}
+    item = post(live, drawn)
     assert set(item) == {"taskType", "taskUUID", "imageUUID", "imageURL", "seed"}
-    assert (item["taskUUID"], item["seed"]) == (task["taskUUID"], task["seed"])
+    assert (item["taskUUID"], item["seed"]) == (drawn["taskUUID"], task["seed"])
     image = httpx2.get(item["imageURL"])
     assert image.headers["content-type"] == "image/jpeg"
     picture = Image.open(io.BytesIO(image.content))
@@ -60,7 +69,12 @@ def test_example(live: LiveServer, path: Path) -> None:
     assert np.asarray(picture).std() > 5
     if KEEP:
         Path(KEEP, f"{path.stem}.jpg").write_bytes(image.content)
-    details: dict[str, Any] = {"taskType": "getTaskDetails", "taskUUID": task["taskUUID"]}
-    (told,) = httpx2.post(live.api, json=[details], headers=HEADERS).json()["data"]
-    assert told["state"] == "done"
-    assert told["request"][0]["positivePrompt"] == task["positivePrompt"]
+    assert post(live, {"taskType": "getTaskDetails", "taskUUID": drawn["taskUUID"]})["state"] == "done"
+
+
+def post(live: LiveServer, task: dict[str, Any]) -> dict[str, Any]:
+    """The only item of the answer to a task."""
+    response = httpx2.post(live.api, json=[task], headers=HEADERS, timeout=180)
+    assert response.status_code == 200, response.text
+    (item,) = response.json()["data"]
+    return item
