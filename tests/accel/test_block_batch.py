@@ -12,6 +12,7 @@ from accel.block_forward import BlockForward, block_forward
 from accel.block_runner import BlockRunner, RangeFunction, WeightAccess
 from accel.kernels.compiled_block import CompiledBlocks
 from tests.accel.inputs import DEPTH, NOISE_TOKENS, WORDS, Inputs, make_inputs
+from tests.compiled import UntracedBlocks
 
 
 def both(transformer: Any, inputs: Inputs, weights: WeightAccess) -> list[BlockRunner]:
@@ -27,15 +28,9 @@ RUNS = pytest.mark.parametrize(
     "run",
     [
         pytest.param(block_forward, id="library"),
-        pytest.param(CompiledBlocks("eager"), id="compiled", marks=pytest.mark.slow),
+        pytest.param(UntracedBlocks(), id="compiled"),
     ],
 )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _fresh_compiler() -> None:
-    """Graphs of other modules count towards the compiler's limit."""
-    torch.compiler.reset()
 
 
 @torch.inference_mode()
@@ -88,11 +83,24 @@ def test_each_forward_of_a_batch_has_its_own_timestep(transformer: Any, referenc
     assert len(set(keys)) == 3  # the last one has the shapes of the first, and other rows of the modulation
 
 
-@pytest.mark.slow
 @torch.inference_mode()
 @pytest.mark.parametrize("times", [(0.5, 0.1), (0.5, 0.1, 0.9)])
 def test_a_compiled_batch_has_timesteps_too(transformer: Any, times: Sequence[float]) -> None:
-    """Two rows of the modulation are taken in another way than more. References make no other graph."""
+    """Two rows of the modulation are taken in another way than more."""
+    compare_at_times(transformer, times, UntracedBlocks())
+
+
+@pytest.mark.slow
+@torch.inference_mode()
+@pytest.mark.parametrize("transformer", [True], ids=["zero_cond_t"], indirect=True)
+def test_the_compiler_knows_both_ways_to_take_rows(transformer: Any) -> None:
+    """Clean references double the rows of the image, so they are four. Those of the text are two."""
+    torch.compiler.reset()  # graphs of other modules count towards the compiler's limit
+    compare_at_times(transformer, (0.5, 0.1), CompiledBlocks("eager"))
+
+
+def compare_at_times(transformer: Any, times: Sequence[float], run: BlockForward) -> None:
+    """Compare forwards at some timesteps in one batch with each alone."""
     alone, batch = (
         [
             BlockRunner(
@@ -101,7 +109,7 @@ def test_a_compiled_batch_has_timesteps_too(transformer: Any, times: Sequence[fl
             for time in times
             for each in [make_inputs(time, moved=time)]
         ]
-        for access in (WeightAccess(), WeightAccess(batch_branches=True, run=CompiledBlocks("eager")))
+        for access in (WeightAccess(), WeightAccess(batch_branches=True, run=run))
     )
     for each in (alone, batch):
         run_together(each, DEPTH)

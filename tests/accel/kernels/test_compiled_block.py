@@ -1,5 +1,5 @@
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, cast, get_args
 
 import pytest
 import torch
@@ -13,6 +13,7 @@ from torch._inductor.virtualized import V
 from accel.block_forward import BlockForward, block_forward, compute_modulation, time_embedding
 from accel.kernels.compiled_block import (
     OPTIONS,
+    SEPARATE,
     CompiledBlocks,
     Kernels,
     compiled_graphs,
@@ -22,6 +23,7 @@ from accel.kernels.compiled_block import (
 from accel.kernels.low_rank import LAYERS, BlockLowRank, zero_low_rank
 from accel.rotary_embedding import RotaryEmbedding
 from accel.weights.quantized.quantize import QuantizedPrecision, quantize
+from tests.compiled import UntracedBlocks
 
 if TYPE_CHECKING:
     from torch._inductor.scheduler import BaseSchedulerNode
@@ -33,6 +35,7 @@ WIDTH = 32
 NORM, MODULATION, GELU = "aten.var_mean.correction", "aten.split.Tensor", "aten.tanh.default"
 LARGEST, FP8 = "aten.amax.default", "torch.float8_e4m3fn"
 OUTPUT = "output"  # of the graph
+OTHERS = Kernels(gelu_in_product=True, fused_heads=True)
 SHAPES = (((8, 8), 5), ((8, 12), 9), ((6, 6), 20), ((16, 16), 7))  # grids of tokens, and words
 
 
@@ -81,38 +84,45 @@ def differences(transformer: QwenImageTransformer2DModel, blocks: BlockForward) 
     return largest(outputs(transformer, blocks), outputs(transformer, block_forward))
 
 
-@pytest.mark.slow
-def test_references_that_count_as_clean() -> None:
-    assert differences(transformer_of(zero_cond_t=True), CompiledBlocks("eager")) < 2e-6
+@pytest.mark.parametrize(
+    ("zero_cond_t", "dtype", "precision", "kernels", "rounding"),
+    [
+        (False, torch.float32, None, SEPARATE, 2e-6),
+        (False, torch.float32, None, OTHERS, 2e-6),
+        (True, torch.float32, None, SEPARATE, 2e-6),
+        (False, torch.bfloat16, None, SEPARATE, 0.05),
+        *((False, torch.float32, precision, SEPARATE, 2e-6) for precision in get_args(QuantizedPrecision)),
+    ],
+    ids=str,
+)
+def test_the_function_of_the_graph_computes_what_the_separate_kernels_do(
+    zero_cond_t: bool, dtype: torch.dtype, precision: QuantizedPrecision | None, kernels: Kernels, rounding: float
+) -> None:
+    transformer = transformer_of(zero_cond_t=zero_cond_t, dtype=dtype)
+    if precision is not None:
+        quantize(transformer.transformer_blocks, precision)
+    assert differences(transformer, UntracedBlocks(kernels=kernels)) < rounding
 
 
-def test_other_kernels_compute_the_same_where_none_rounds_less() -> None:
-    kernels = Kernels(gelu_in_product=True, fused_heads=True)
-    assert differences(transformer_of(), CompiledBlocks("eager", kernels)) < 2e-6
-
-
-@pytest.mark.slow
-def test_bfloat16_differs_by_its_rounding_only() -> None:
-    assert differences(transformer_of(dtype=torch.bfloat16), CompiledBlocks("eager")) < 0.05
-
-
-def test_one_graph_computes_what_the_separate_kernels_do_for_all_blocks_and_shapes() -> None:
+def test_one_graph_computes_it_for_all_blocks_and_shapes() -> None:
+    """With the compiler's own kernels, it is one graph in the last test of the compiler."""
     torch.compiler.reset()
     before = compiled_graphs()
-    assert differences(transformer_of(), CompiledBlocks("eager")) < 2e-6
+    assert differences(transformer_of(), CompiledBlocks("eager", OTHERS)) < 2e-6
     assert compiled_graphs() == before + 1
 
 
-@pytest.mark.parametrize(
-    ("precision", "graphs"),
-    [("fp8", 1), ("int8", 2), ("nf4", 1)],
-)
+@pytest.mark.parametrize(("precision", "graphs"), [("int8", 2), ("nf4", 1)])
 @pytest.mark.slow
 def test_quantized_blocks_are_compiled_too(precision: QuantizedPrecision, graphs: int) -> None:
-    """int8 has a graph for few rows, which it pads."""
+    """int8 has a graph for few rows, which it pads.
+
+    Further layers would make the graph larger, in the same way: these are multiplied together and have few rows. FP8 is
+    in the graph of the test below.
+    """
     torch.compiler.reset()
     transformer = transformer_of()
-    quantize(transformer.transformer_blocks, precision)
+    quantize(transformer.transformer_blocks, precision, skip=lambda name: "attn.add_" not in name)
     before = compiled_graphs()
     assert differences(transformer, CompiledBlocks("eager")) < 2e-6
     assert compiled_graphs() == before + graphs
