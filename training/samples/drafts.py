@@ -4,6 +4,7 @@ A draft depends on the seed and its number alone, so a run that is resumed sees 
 tokenizer; knows no device.
 """
 
+import multiprocessing
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -12,7 +13,6 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import torch.multiprocessing as mp
 from transformers import Qwen2Tokenizer
 
 from pipelines.catalog.catalog import Mode
@@ -23,6 +23,7 @@ from training.data.scenes import Scene
 from training.data.texts import Kind as Texts
 from training.samples.scene_arrays import SceneArrays, scene_arrays
 from training.trainers.architecture import MERGED, TOKEN, vision_grid
+from training.trainers.parallel import start_method
 from training.trainers.text import PromptTokens, prompt_tokens
 
 VISION_TOKENS = 4  # of each reference at most: the vision tower sees 56 × 56 pixels
@@ -93,7 +94,7 @@ class DraftWorkers:
     def __init__(self, folder: Path, seed: int, processes: int) -> None:
         self._seed, self._processes = seed, processes
         self._tokenizer = Qwen2Tokenizer.from_pretrained(folder, subfolder="tokenizer")
-        context = mp.get_context("spawn")
+        context = multiprocessing.get_context(start_method(__name__))
         self._workers, self._pipes = [], []
         for _ in range(processes):
             here, there = context.Pipe()

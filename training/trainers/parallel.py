@@ -4,10 +4,12 @@ Threads synchronise after every operation, so on a busy machine they wait for ea
 step and hardly wait. Knows processes and gradients; knows no model.
 """
 
+import multiprocessing
 import os
 import socket
+import sys
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.distributed as dist
@@ -26,7 +28,20 @@ def launch(work: Callable[..., None], *args: Any, processes: int = 0) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    mp.spawn(_start, (work, args, count, port), nprocs=count)  # pyright: ignore[reportPrivateImportUsage]
+    method = start_method(work.__module__)
+    mp.start_processes(_start, (work, args, count, port), count, start_method=method)  # pyright: ignore[reportPrivateImportUsage]
+
+
+def start_method(module: str) -> Literal["forkserver", "spawn"]:
+    """Return how processes are started that work with a module: on Linux, forked from one that has imported it.
+
+    The imports take seconds of a core, and the forks share their memory. The libraries of other systems run threads,
+    which no fork survives.
+    """
+    if sys.platform != "linux":
+        return "spawn"
+    multiprocessing.set_forkserver_preload([module])
+    return "forkserver"
 
 
 def rank() -> int:

@@ -1,11 +1,13 @@
 """Processes on the CPU; `test_main.py` trains with several."""
 
+import multiprocessing
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-from training.trainers.parallel import average_gradients, launch, rank, world
+from training.trainers.parallel import average_gradients, launch, rank, start_method, world
 
 
 def record(device: torch.device, folder: Path) -> None:
@@ -26,6 +28,16 @@ def written(folder: Path) -> list[str]:
 def test_one_process_runs_in_place(tmp_path: Path) -> None:
     launch(record, tmp_path, processes=1)
     assert written(tmp_path) == ["cpu 1 [[0.0, 0.0], None]"]
+
+
+def test_processes_are_forked_from_one_that_has_imported_their_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    imported: list[list[str]] = []
+    monkeypatch.setattr(multiprocessing, "set_forkserver_preload", imported.append)
+    methods = []
+    for system in ("linux", "darwin"):
+        monkeypatch.setattr(sys, "platform", system)
+        methods.append(start_method("training.trainers.joint"))
+    assert (methods, imported) == (["forkserver", "spawn"], [["training.trainers.joint"]])
 
 
 @pytest.mark.slow
