@@ -24,14 +24,15 @@ _NOUNS, _PARTICLES = ("背景", "文字", "图"), ("的", "把", "在")
 _WIDTH = 110  # columns of the file
 
 
-def training_texts(seed: int, texts: int = _TEXTS) -> list[str]:
+@cache
+def training_texts(seed: int, texts: int = _TEXTS) -> tuple[str, ...]:
     """Return captions and instructions as in training."""
     rng = np.random.default_rng(seed)
     lines = list(LOW_QUALITY.values())
     lines += [random_caption(random_scene(rng), rng) for _ in range(texts * 2 // 3)]
     kinds = ("keep", *KINDS)
     lines += [random_edit(rng, kind).instruction(rng) for kind in kinds for _ in range(texts // 3 // len(kinds))]
-    return lines
+    return tuple(lines)
 
 
 def vocabulary_file(texts: Iterable[str], written: Iterable[str], digits: int = 0) -> str:

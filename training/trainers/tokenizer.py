@@ -34,7 +34,7 @@ def tokenizer_corpus(seed: int, texts: int = 6000) -> list[str]:
         template.prefix + "".join(template.picture.format(number) for number in (1, 2, 3)) + template.tail
         for template in TEMPLATES.values()
     ]
-    return templates + training_texts(seed, texts)
+    return [*templates, *training_texts(seed, texts)]
 
 
 def prune_tokenizer(ranks: dict[bytes, int], texts: Iterable[str]) -> Qwen2Tokenizer:
