@@ -11,14 +11,14 @@ from training.trainers.vae import to_pixels
 
 RNG = np.random.default_rng(0)
 SCENES = [
-    *(random_scene(RNG, LITERATE) for _ in range(40)),
+    *(random_scene(RNG, LITERATE) for _ in range(15)),
     Scene("white"),
     Scene("red", (Thing("star", "blue", "small", "top left", 0.02, -0.01),), Word("日月山", "black", "bottom")),
     Scene("red", (), Word("hello", "black", "top")),
 ]
 
 
-@pytest.mark.parametrize(("rows", "columns"), [(8, 8), (16, 16), (12, 20), (20, 12)])
+@pytest.mark.parametrize(("rows", "columns"), [(8, 8), (12, 20), (20, 12)])
 def test_a_device_draws_what_numpy_draws(rows: int, columns: int) -> None:
     width, height = 16 * columns, 16 * rows
     scenes = DeviceScenes(scene_arrays(SCENES, width, height), torch.device("cpu"))

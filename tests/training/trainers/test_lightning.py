@@ -7,6 +7,7 @@ from pipelines.catalog.catalog import EMBEDDED_FOLDER, FOUR_STEPS, LIGHTNING
 from pipelines.lora.files import read_lora
 from pipelines.models.checkpoint import Checkpoint
 from training.__main__ import copy_checkpoint
+from training.trainers import lightning
 from training.trainers.lightning import LightningBudget, four_sigmas, guided_points, train_lightning
 
 CPU = torch.device("cpu")
@@ -27,7 +28,8 @@ def test_the_way_of_the_checkpoint_leads_from_noise_to_a_picture(trained: Checkp
     assert (latents[:8] - latents[:8].mean(dim=0)).std() < 0.3 * latents.std()
 
 
-def test_the_file_fits_the_transformer(trained: Checkpoint, tmp_path: Path) -> None:
+def test_the_file_fits_the_transformer(trained: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lightning, "_SUBSTEPS", 1)
     copy_checkpoint(EMBEDDED_FOLDER, tmp_path)
     train_lightning(CPU, tmp_path, LightningBudget(steps=2, batch=2, scenes=2), 0)
     assert read_lora(tmp_path / LIGHTNING, trained.transformer, CPU, torch.float32).deltas

@@ -48,4 +48,4 @@ def test_what_was_trained_in_two_dimensions_is_the_same_as_video() -> None:
 @pytest.mark.parametrize(("side", "least"), [(128, 32.0), (256, 32.0)])
 def test_the_embedded_vae_keeps_pictures(side: int, least: float) -> None:
     vae = AutoencoderKLQwenImage.from_pretrained(EMBEDDED_FOLDER, subfolder="vae", torch_dtype=torch.float32)
-    assert psnr(SingleFrameVae(vae), side, scenes=4) > least
+    assert psnr(SingleFrameVae(vae), side, scenes=2) > least
