@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.errors import Unsatisfiable
 from starlette.testclient import TestClient
 
-CALLS = 10  # of each path, good ones and bad ones
+CALLS = 4  # of each path, good ones and bad ones
 ONLY_NEW = settings(
     max_examples=CALLS,
     deadline=None,
