@@ -67,7 +67,7 @@ def test_64_clients_of_4_keys_share_by_weight(weights: dict[str, float], workers
     clients = [(owner, lambda owner=owner: dice.uniform(1, longest[owner])) for owner in WEIGHTS for _ in range(16)]
     error = (lambda: 1.0) if exact else (lambda: dice.uniform(0.4, 2.5))
     simulation = Simulation(share_of(weights), workers, clients, error)
-    simulation.run(50_000)
+    simulation.run(20_000)
     for owner, weight in weights.items():
         assert simulation.part(owner) == pytest.approx(weight / sum(weights.values()), rel=0.1), owner
 

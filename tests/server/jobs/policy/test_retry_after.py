@@ -61,7 +61,7 @@ def retry_after(task: Waiting, key: KeyLimits, queue: QueueBounds, state: QueueS
     return None
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(seconds, limits, bounds, states())
 def test_there_is_room_then_and_not_before(asked: float, key: KeyLimits, queue: QueueBounds, state: QueueState) -> None:
     task = Waiting(99, "me", asked)
