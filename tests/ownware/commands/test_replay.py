@@ -36,12 +36,16 @@ def draw(live: LiveServer, task: dict[str, Any], path: Path) -> Path:
     return path
 
 
-@pytest.fixture(scope="module", params=["PNG", "JPG", "WEBP"])
-def drawn(request: pytest.FixtureRequest, live: LiveServer, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def edit(live: LiveServer, file_format: str, folder: Path) -> Path:
     """An edit with a seed image."""
     inputs = {"referenceImages": [TEXT], "seedImage": TEXT}
-    task = new_task(model="runware:108@20", steps=2, outputFormat=request.param, inputs=inputs)
-    return draw(live, task, tmp_path_factory.mktemp("drawn") / f"image.{request.param.lower()}")
+    task = new_task(model="runware:108@20", steps=2, outputFormat=file_format, inputs=inputs)
+    return draw(live, task, folder / f"image.{file_format.lower()}")
+
+
+@pytest.fixture(scope="module")
+def drawn(live: LiveServer, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return edit(live, "PNG", tmp_path_factory.mktemp("drawn"))
 
 
 @pytest.fixture
@@ -57,11 +61,17 @@ def settings(tmp_path: Path) -> Settings:
 
 
 class TestSame:
-    @pytest.mark.parametrize("suffix", ["", ".json"])
-    def test_bytes(self, drawn: Path, reference: Path, settings: Settings, suffix: str, tmp_path: Path) -> None:
-        source = drawn.with_suffix(suffix) if suffix else drawn
+    @pytest.mark.parametrize("file_format", ["PNG", "JPG", "WEBP"])
+    def test_bytes(
+        self, live: LiveServer, reference: Path, settings: Settings, file_format: str, tmp_path: Path
+    ) -> None:
+        image, out = edit(live, file_format, tmp_path), tmp_path / "again"
+        assert replay_receipt(str(image), out, [reference], settings) == SAME
+        assert out.read_bytes() == image.read_bytes()
+
+    def test_from_the_receipt_alone(self, drawn: Path, reference: Path, settings: Settings, tmp_path: Path) -> None:
         out = tmp_path / "again"
-        assert replay_receipt(str(source), out, [reference], settings) == SAME
+        assert replay_receipt(str(drawn.with_suffix(".json")), out, [reference], settings) == SAME
         assert out.read_bytes() == drawn.read_bytes()
 
     def test_with_the_pictures_of_the_data_folder(
