@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from transformers import Qwen2Tokenizer
@@ -94,7 +94,7 @@ class DraftWorkers:
     def __init__(self, folder: Path, seed: int, processes: int) -> None:
         self._seed, self._processes = seed, processes
         self._tokenizer = Qwen2Tokenizer.from_pretrained(folder, subfolder="tokenizer")
-        context = multiprocessing.get_context(start_method(__name__))
+        context: Any = multiprocessing.get_context(start_method(__name__))  # the stubs give it no `Process`
         self._workers, self._pipes = [], []
         for _ in range(processes):
             here, there = context.Pipe()

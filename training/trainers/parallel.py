@@ -9,7 +9,7 @@ import os
 import socket
 import sys
 from collections.abc import Callable, Iterable
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -32,7 +32,7 @@ def launch(work: Callable[..., None], *args: Any, processes: int = 0) -> None:
     mp.start_processes(_start, (work, args, count, port), count, start_method=method)  # pyright: ignore[reportPrivateImportUsage]
 
 
-def start_method(module: str) -> Literal["forkserver", "spawn"]:
+def start_method(module: str) -> str:
     """Return how processes are started that work with a module: on Linux, forked from one that has imported it.
 
     The imports take seconds of a core, and the forks share their memory. The libraries of other systems run threads,
