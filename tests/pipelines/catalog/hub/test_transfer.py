@@ -1,4 +1,4 @@
-import contextlib
+import hashlib
 import os
 import subprocess
 import sys
@@ -39,23 +39,14 @@ def test_a_connection_that_stays_broken_ends_and_the_next_call_goes_on(
     assert contents(fetch_folder(NAME))[FIRST] == FILES[FIRST]
 
 
-def largest(drafts: Path) -> int:
-    """The bytes of the largest draft. A draft of a small file may be renamed while it is looked at."""
-    sizes = [0]
-    for draft in drafts.glob("*.incomplete"):
-        with contextlib.suppress(FileNotFoundError):
-            sizes.append(draft.stat().st_size)
-    return max(sizes)
-
-
 def test_a_killed_download_goes_on_inside_the_file_in_another_process(hub: FakeHub, tmp_path: Path) -> None:
     hub.stalls = {FIRST: 2**20 + 1}
     code = f"from pipelines.catalog.hub.download import fetch_folder; fetch_folder({NAME!r})"
     environment = os.environ | {"HF_ENDPOINT": hub.url, "HF_HUB_CACHE": str(tmp_path / "hub")}
-    drafts = repository_folder(NAME) / "blobs"
+    draft = repository_folder(NAME) / "blobs" / f"{hashlib.sha256(FILES[FIRST]).hexdigest()}.incomplete"
     with subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=subprocess.DEVNULL) as process:
         try:
-            while largest(drafts) < 2**20:
+            while not draft.is_file() or draft.stat().st_size < 2**20:
                 assert process.poll() is None
                 time.sleep(0.01)
         finally:
