@@ -38,19 +38,39 @@ def prepared(
     return cast("tuple[Control, ...]", prepare_controls(uses, WIDTH, HEIGHT, 3, model, PictureReader(), box, mask))
 
 
+@pytest.fixture(scope="module")
+def uncontrolled(model: LoadedModel) -> torch.Tensor:
+    return drawn(model)
+
+
+@pytest.fixture(scope="module")
+def controlled(model: LoadedModel, folder: Path) -> torch.Tensor:
+    """Drawn with the net of two layers."""
+    return drawn(model, use(folder))
+
+
 class TestEffect:
     @pytest.mark.parametrize("change", CHANGES, ids=str)
-    def test_every_part_of_a_use_shows(self, model: LoadedModel, folder: Path, change: dict[str, Any]) -> None:
-        plain, changed = drawn(model, use(folder)), drawn(model, use(folder, **change))
+    def test_every_part_of_a_use_shows(
+        self,
+        model: LoadedModel,
+        folder: Path,
+        uncontrolled: torch.Tensor,
+        controlled: torch.Tensor,
+        change: dict[str, Any],
+    ) -> None:
+        changed = drawn(model, use(folder, **change))
         assert changed.isfinite().all()
-        assert not torch.equal(plain, changed)
-        assert not torch.equal(drawn(model), changed)
+        assert not torch.equal(controlled, changed)
+        assert not torch.equal(uncontrolled, changed)
 
     @pytest.mark.parametrize("change", [{"weight": 0.0}, {"start": 3}, {"start": 2, "end": 2}], ids=str)
-    def test_what_cannot_act_is_not_even_loaded(self, model: LoadedModel, folder: Path, change: dict[str, Any]) -> None:
+    def test_what_cannot_act_is_not_even_loaded(
+        self, model: LoadedModel, folder: Path, uncontrolled: torch.Tensor, change: dict[str, Any]
+    ) -> None:
         missing = replace(use(folder, **change), weights=str(folder / "missing"))
         assert begun(model, missing).controls == ()
-        assert torch.equal(drawn(model, missing), drawn(model))
+        assert torch.equal(drawn(model, missing), uncontrolled)
 
     def test_the_part_that_is_drawn_uses_its_part_of_the_control_image(self, model: LoadedModel, folder: Path) -> None:
         with Image.open(folder / "rings.png") as rings:
@@ -77,15 +97,16 @@ class TestEffect:
         assert isinstance(control, Control)
         assert torch.equal(control.control_latents, expected.control_latents)
 
-    def test_different_nets_at_once(self, model: LoadedModel, folder: Path) -> None:
-        two, three = use(folder, 2), use(folder, 3, "slope", weight=0.7)
-        both = drawn(model, two, three)
-        for alone in ((two,), (three,), ()):
-            assert not torch.equal(both, drawn(model, *alone))
+    def test_different_nets_at_once(
+        self, model: LoadedModel, folder: Path, uncontrolled: torch.Tensor, controlled: torch.Tensor
+    ) -> None:
+        three = use(folder, 3, "slope", weight=0.7)
+        both = drawn(model, use(folder), three)
+        for alone in (controlled, drawn(model, three), uncontrolled):
+            assert not torch.equal(both, alone)
 
-    def test_one_net_with_two_control_images(self, model: LoadedModel, folder: Path) -> None:
-        one, other = use(folder), use(folder, image="slope")
-        assert not torch.equal(drawn(model, one, other), drawn(model, one))
+    def test_one_net_with_two_control_images(self, model: LoadedModel, folder: Path, controlled: torch.Tensor) -> None:
+        assert not torch.equal(drawn(model, use(folder), use(folder, image="slope")), controlled)
 
     @pytest.mark.parametrize(("mode", "count"), [("text_to_image", 0), ("edit", 1), ("edit_plus", 2)])
     def test_every_kind_of_model(self, any_model: LoadedModel, folder: Path, mode: Mode, count: int) -> None:
@@ -203,13 +224,16 @@ class TestSharing:
         for state, latents in zip(states, alone, strict=True):
             assert torch.equal(state.latents, latents)
 
-    def test_an_abandoned_render_leaves_nothing(self, model: LoadedModel, folder: Path) -> None:
-        before = drawn(model)
+    def test_an_abandoned_render_leaves_nothing(
+        self, model: LoadedModel, folder: Path, uncontrolled: torch.Tensor
+    ) -> None:
         advance([begun(model, use(folder, 3))])
-        assert torch.equal(drawn(model), before)
+        assert torch.equal(drawn(model), uncontrolled)
 
-    def test_it_draws_without_changing_the_net(self, model: LoadedModel, folder: Path) -> None:
-        assert torch.equal(drawn(model, use(folder)), drawn(model, use(folder)))
+    def test_it_draws_without_changing_the_net(
+        self, model: LoadedModel, folder: Path, controlled: torch.Tensor
+    ) -> None:
+        assert torch.equal(drawn(model, use(folder)), controlled)
 
 
 class TestLoading:
