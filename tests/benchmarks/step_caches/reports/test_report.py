@@ -39,7 +39,7 @@ class Links(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory) -> str:
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tmp_path = tmp_path_factory.mktemp("page")
     for each in RESULTS[:2]:
         (tmp_path / "pictures").mkdir(exist_ok=True)
@@ -51,7 +51,12 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> str:
         "timelines.png",
         "options.png",
     }
-    return path.read_text(encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def page(report: Path) -> str:
+    return report.read_text(encoding="utf-8")
 
 
 def test_the_page_needs_nothing_else(page: str) -> None:
@@ -97,10 +102,11 @@ def test_every_setting_has_its_row(page: str) -> None:
         assert f"<td>{each.name}<" in table
 
 
-def test_every_plot_carries_the_fingerprint_of_its_weights(tmp_path: Path) -> None:
+def test_every_plot_carries_the_fingerprint_of_its_weights(report: Path, tmp_path: Path) -> None:
     groups = group_measurements(RESULTS)
-    write_report(groups, tmp_path, tmp_path)
     save_front(groups[0], tmp_path / "alone.png")
-    for plot in tmp_path.glob("*.png"):
+    plots = [*report.parent.glob("*.png"), tmp_path / "alone.png"]
+    assert len(plots) == 4
+    for plot in plots:
         with Image.open(plot) as picture:
             assert picture.info["weights"] == groups[0].setup.weights
