@@ -129,6 +129,7 @@ def test_a_snapshot_is_taken_once_for_each_fifth(folder: Path) -> None:
     load(str(folder / SNAPSHOTS / "1"), CPU, torch.float32, with_vision=True)
 
 
+@pytest.mark.slow
 def test_the_loss_falls(folder: Path, trained: Checkpoint) -> None:
     """On one batch again and again: the new layout head learns, and the flow loss falls too."""
     run = TimedRun(CPU, folder, TimedBudget(1.0, layers=6), 0)
