@@ -45,10 +45,10 @@ def send(client: TestClient, name: str, picture: str) -> None:
 
 
 @pytest.mark.parametrize("name", DIALECTS)
-def test_where_a_body_is_checked(client: TestClient, threads: set[str], name: str) -> None:
-    send(client, name, "A" * LARGE_BODY)
+def test_where_a_body_is_checked(shared_client: TestClient, threads: set[str], name: str) -> None:
+    send(shared_client, name, "A" * LARGE_BODY)
     assert threads == {"body"}
     threads.clear()
-    send(client, name, "A" * 100)
+    send(shared_client, name, "A" * 100)
     assert threads
     assert "body" not in threads

@@ -120,8 +120,8 @@ def test_filters(client: TestClient, reference: str) -> None:
         ("promt=red", "unknownParameter", "promt"),
     ],
 )
-def test_what_cannot_be_meant_is_refused(client: TestClient, query: str, code: str, parameter: str) -> None:
-    response = client.get(f"/v1/images?{query}")
+def test_what_cannot_be_meant_is_refused(shared_client: TestClient, query: str, code: str, parameter: str) -> None:
+    response = shared_client.get(f"/v1/images?{query}")
     assert response.status_code == 400
     error = error_of(response)
     assert (error["code"], error["parameter"]) == (code, parameter)
@@ -181,9 +181,9 @@ def test_only_finished_images_are_deleted_here(client: TestClient, reference: st
     ],
 )
 def test_other_calls_are_answered_in_our_words(
-    client: TestClient, method: str, path: str, status: int, code: str
+    shared_client: TestClient, method: str, path: str, status: int, code: str
 ) -> None:
-    response = client.request(method, path)
+    response = shared_client.request(method, path)
     assert (response.status_code, error_of(response)["code"]) == (status, code)
 
 

@@ -96,12 +96,14 @@ def test_a_failure_has_a_code_and_a_text_that_asks_for_nothing(
 
 
 @pytest.mark.parametrize("image", ["https://localhost/a.png", "/a.png", "data:image/png;base64,AAAA", BOMB])
-def test_an_unusable_picture_is_a_failed_prediction(client: TestClient, worker: FakeWorker, image: str) -> None:
+def test_an_unusable_picture_is_a_failed_prediction(
+    shared_client: TestClient, shared_worker: FakeWorker, image: str
+) -> None:
     for sync in (False, True):
-        failed = end_of(client, data_of(submit(client, EDIT, image=image, enable_sync_mode=sync)))
+        failed = end_of(shared_client, data_of(submit(shared_client, EDIT, image=image, enable_sync_mode=sync)))
         assert (failed["status"], failed["code"]) == ("failed", 1402)
         assert "'image'" in failed["error"]
-    assert worker.jobs == []
+    assert shared_worker.jobs == []
 
 
 def history(client: TestClient, **query: Any) -> tuple[list[str], int]:

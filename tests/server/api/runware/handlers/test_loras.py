@@ -32,8 +32,8 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def client(tmp_path: Path, catalog: Catalog, worker: FakeWorker, folder: Path) -> Iterator[TestClient]:
-    settings = Settings(data_dir=tmp_path / "data", lora_dir=folder)
+def client(settings: Settings, catalog: Catalog, worker: FakeWorker, folder: Path) -> Iterator[TestClient]:
+    settings = settings.model_copy(update={"lora_dir": folder})
     app = create_app(settings, replace(catalog, loras=(LIGHTNING, FLUX, EDIT), controlnets=()), [worker])
     with TestClient(app, base_url="http://box:8000") as client:
         yield client

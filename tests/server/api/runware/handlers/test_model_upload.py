@@ -62,11 +62,11 @@ def web() -> Iterator[str]:
 
 
 @pytest.fixture
-def start(tmp_path: Path, catalog: Catalog, worker: FakeWorker) -> Start:
+def start(settings: Settings, catalog: Catalog, worker: FakeWorker) -> Start:
     @contextmanager
     def started() -> Iterator[TestClient]:
         limits = {"max_lora_mb": 1, "allow_private_urls": True, "api_keys": ("one", "two")}
-        app = create_app(Settings(data_dir=tmp_path / "data", **limits), catalog, [worker])
+        app = create_app(settings.model_copy(update=limits), catalog, [worker])
         with TestClient(app, base_url="http://box:8000", headers={"Authorization": "Bearer one"}) as client:
             yield client
 

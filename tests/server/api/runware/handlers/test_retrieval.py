@@ -63,40 +63,42 @@ def ask(client: TestClient, task: dict[str, Any]) -> Any:
 
 
 @pytest.mark.parametrize("task_type", KINDS)
-def test_get_response_finds_the_result_of_every_kind(client: TestClient, make: Make, task_type: str) -> None:
+def test_get_response_finds_the_result_of_every_kind(shared_client: TestClient, make: Make, task_type: str) -> None:
     task = make(task_type)
-    answered = post(client, task).json()["data"]
-    found = ask(client, task)["data"]
+    answered = post(shared_client, task).json()["data"]
+    found = ask(shared_client, task)["data"]
     told = [{key: value for key, value in item.items() if key != "status"} for item in (*answered, *found)]
     assert told[: len(answered)] == told[len(answered) :]
     assert found[-1]["status"] == ("ready" if task_type == "modelUpload" else "success")
 
 
 @pytest.mark.parametrize(("first", "second"), [*permutations(KINDS, 2), *zip(KINDS, KINDS, strict=True)])
-def test_an_id_is_used_once_whatever_the_kinds(client: TestClient, make: Make, first: str, second: str) -> None:
+def test_an_id_is_used_once_whatever_the_kinds(shared_client: TestClient, make: Make, first: str, second: str) -> None:
     one, other = make(first), make(second)
-    assert post(client, one).status_code == 200
-    response = post(client, other | {"taskUUID": one["taskUUID"].upper()})
+    assert post(shared_client, one).status_code == 200
+    response = post(shared_client, other | {"taskUUID": one["taskUUID"].upper()})
     assert response.status_code == 400
     assert (error_of(response)["code"], error_of(response)["parameter"]) == ("conflictTaskUUID", "taskUUID")
-    assert {item["taskType"] for item in ask(client, one)["data"]} == {first}
+    assert {item["taskType"] for item in ask(shared_client, one)["data"]} == {first}
 
 
-def test_one_id_for_all_kinds_in_one_array_gives_one_result(client: TestClient, make: Make) -> None:
+def test_one_id_for_all_kinds_in_one_array_gives_one_result(shared_client: TestClient, make: Make) -> None:
     task_uuid = str(uuid.uuid4())
-    body = post(client, *(make(kind) | {"taskUUID": task_uuid} for kind in KINDS)).json()
+    body = post(shared_client, *(make(kind) | {"taskUUID": task_uuid} for kind in KINDS)).json()
     (answered,) = {item["taskType"] for item in body["data"]}
     assert [error["code"] for error in body["errors"]] == ["conflictTaskUUID"] * (len(KINDS) - 1)
-    assert {item["taskType"] for item in ask(client, {"taskUUID": task_uuid})["data"]} == {answered}
+    assert {item["taskType"] for item in ask(shared_client, {"taskUUID": task_uuid})["data"]} == {answered}
 
 
 @pytest.mark.parametrize("task_type", ["controlNetPreprocess", "imageUpload", "mediaStorage"])
-def test_a_refused_task_may_be_sent_again_also_as_another_kind(client: TestClient, make: Make, task_type: str) -> None:
+def test_a_refused_task_may_be_sent_again_also_as_another_kind(
+    shared_client: TestClient, make: Make, task_type: str
+) -> None:
     task = make(task_type)
     name = next(name for name in ("inputImage", "image", "media") if name in task)
-    assert post(client, task | {name: "bm90IGFuIGltYWdl"}).status_code == 400
-    assert "taskNotFound" in json.dumps(ask(client, task))
-    assert post(client, task).status_code == 200
+    assert post(shared_client, task | {name: "bm90IGFuIGltYWdl"}).status_code == 400
+    assert "taskNotFound" in json.dumps(ask(shared_client, task))
+    assert post(shared_client, task).status_code == 200
 
 
 def test_a_failed_job_is_found_until_its_id_is_used_for_something_else(

@@ -36,9 +36,9 @@ def threads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 @pytest.mark.parametrize("task", TASKS, ids=lambda task: task["taskType"])
 @pytest.mark.parametrize("large", [False, True])
 def test_a_task_of_a_large_request_is_checked_beside_the_event_loop(
-    client: TestClient, threads: list[str], task: dict[str, Any], large: bool
+    shared_client: TestClient, threads: list[str], task: dict[str, Any], large: bool
 ) -> None:
     """A thousand tasks with mistakes took their time on the event loop, one after the other."""
-    post(client, task, *([{"taskType": "none", "padding": "a" * LARGE_BODY}] if large else []))
+    post(shared_client, task, *([{"taskType": "none", "padding": "a" * LARGE_BODY}] if large else []))
     assert len(threads) == 1
     assert (threads == ["body"]) is large
