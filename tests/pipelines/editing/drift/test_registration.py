@@ -56,13 +56,13 @@ def test_a_large_picture_is_registered_at_half_its_size() -> None:
     assert corner_error(found, Drift(-9.0, 5.5, 1.015), 900, 1000) < 0.3
 
 
-@pytest.mark.parametrize("seed", [0, 1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (2, 3, 4))])
+@pytest.mark.parametrize("seed", [0, 1, pytest.param(2, marks=pytest.mark.slow)])
 def test_another_picture_does_not_match(seed: int) -> None:
     assert register(texture(*SIZE, seed=seed), texture(*SIZE, seed=seed + 100)) is None
 
 
-@pytest.mark.parametrize("other", [np.zeros((*SIZE, 3), np.uint8), np.full((*SIZE, 3), 255, np.uint8)])
-def test_a_flat_picture_does_not_match(other: np.ndarray) -> None:
+def test_a_flat_picture_does_not_match() -> None:
+    other = np.full((*SIZE, 3), 255, np.uint8)
     assert register(texture(*SIZE, seed=4), other) is None
     assert register(other, texture(*SIZE, seed=4)) is None
     assert register(other, other) is None
