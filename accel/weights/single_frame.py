@@ -55,8 +55,7 @@ class _FrameConv(nn.Module):
         left, _, top, *_ = (int(side) for side in conv._padding)  # two values for each of width, height, time
         kernel = (conv.kernel_size[1], conv.kernel_size[2])
         stride = (conv.stride[1], conv.stride[2])
-        with torch.device("meta"):
-            self.conv = nn.Conv2d(conv.in_channels, conv.out_channels, kernel, stride, (top, left))
+        self.conv = nn.Conv2d(conv.in_channels, conv.out_channels, kernel, stride, (top, left), device="meta")
         self.conv.weight = nn.Parameter(conv.weight[:, :, -1].detach().clone(), requires_grad=False)
         self.conv.bias = None if conv.bias is None else nn.Parameter(conv.bias.detach(), requires_grad=False)
 

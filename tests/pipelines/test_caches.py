@@ -341,9 +341,9 @@ class TestTrainedCheckpoint:
     @pytest.mark.parametrize(
         ("name", "thresholds"),
         [
-            ("fbcache", (0.11, 0.25, 9)),
+            ("dbcache", (0.11, 0.25)),
+            pytest.param("fbcache", (0.11, 0.25, 9), marks=pytest.mark.slow),
             pytest.param("teacache", (0.11, 0.25), marks=pytest.mark.slow),
-            pytest.param("dbcache", (0.11, 0.25), marks=pytest.mark.slow),
             pytest.param("easycache", (0.04, 0.08), marks=pytest.mark.slow),
             pytest.param("dicache", (0.11, 0.25), marks=pytest.mark.slow),
         ],
