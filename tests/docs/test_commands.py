@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +31,17 @@ def command_lines(page: Path) -> list[str]:
     return [match[1] for match in found if match is not None]
 
 
+@cache
+def tree() -> Any:
+    """The commands as typer has them. Making them takes longer than a test."""
+    return typer.main.get_command(app)
+
+
 @pytest.mark.parametrize("page", [page for page in PAGES if command_lines(page)], ids=name_of)
 def test_every_command_and_option_exists(page: Path) -> None:
     for line in command_lines(page):
         words = line.split()[1:]
-        command: Any = typer.main.get_command(app)
+        command = tree()
         while hasattr(command, "commands") and words and not words[0].startswith("-"):
             command = command.commands[words.pop(0)]
         known = {option for parameter in command.params for option in parameter.opts} | {"--help"}
@@ -93,7 +100,7 @@ def answered(command: str, live: LiveServer) -> dict[str, Any]:
 
 def test_every_command_is_in_the_table() -> None:
     page = text_of(ROOT / "docs" / "reference" / "commands.md")
-    assert {name for name in commands(typer.main.get_command(app), "ownware") if f"`{name}" not in page} == set()
+    assert {name for name in commands(tree(), "ownware") if f"`{name}" not in page} == set()
 
 
 def commands(command: Any, name: str) -> Iterator[str]:
