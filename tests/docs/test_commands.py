@@ -79,7 +79,7 @@ def test_the_commands_that_send_tasks(page: str, live: LiveServer) -> None:
         item = answered(command.replace("IMAGE_UUID", last), live)
         last = item.get("guideImageUUID") or item["imageUUID"]
         task = sent_by(command)
-        if "positivePrompt" in task:
+        if "positivePrompt" in task and "controlNet" not in task:  # whose control image is of another prompt here
             picture = Image.open(io.BytesIO(httpx2.get(item["imageURL"]).content))
             seen, wanted = seen_and_wanted(picture, task)
             assert seen == wanted

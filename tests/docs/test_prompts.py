@@ -24,6 +24,7 @@ from tests.docs.prompts import (
     DRAW,
     EDITS,
     FILES,
+    REQUESTS,
     UUID,
     Seen,
     expected,
@@ -50,6 +51,7 @@ def shown_tasks() -> Iterator[tuple[str, dict[str, Any]]]:
         for code in (*blocks(page, "sh"), *blocks(page, "json")):
             if "imageInference" in code:
                 found += [(name_of(page), task) for task in tasks_in(code)]
+    found += [(name_of(file), task) for file in REQUESTS for task in json.loads(text_of(file))]
     for place, task in found:
         adapters = [*task.get("lora", ()), *task.get("controlNet", ())]
         served = all(CATALOG.find_lora(each["model"]) or CATALOG.find_controlnet(each["model"]) for each in adapters)
@@ -62,8 +64,9 @@ def as_text(task: dict[str, Any]) -> str:
 
 
 SENT = {as_text(sent_by(command)) for page in PAGES for command in sending_commands(page)}
-# The same task in several places is sent once.
-TASKS = {as_text(task): place for place, task in shown_tasks() if as_text(task) not in SENT}
+# The same task in several places is sent once. With a ControlNet, a command shows no more than that it runs: the page
+# takes the edges of another picture.
+TASKS = {as_text(task): place for place, task in shown_tasks() if as_text(task) not in SENT or task.get("controlNet")}
 
 
 def send(live: LiveServer, task: dict[str, Any]) -> dict[str, Any]:
@@ -96,11 +99,23 @@ def test_the_first_picture(circle: tuple[Image.Image, str]) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("text", TASKS, ids=list(TASKS.values()))
 def test_a_task_as_it_is_shown(live: LiveServer, circle: tuple[Image.Image, str], text: str) -> None:
-    task = json.loads(re.sub(r"IMAGE_UUID|<UUID, [^\"]*>", circle[1], text))
+    task = json.loads(text)
     assert task["seed"] == 7
+    input_uuid = edges_of(live, task["positivePrompt"]) if task.get("controlNet") else circle[1]
+    task = json.loads(re.sub(r"IMAGE_UUID|<UUID, [^\"]*>", input_uuid, text))
     shown, _ = picture_of(live, task["positivePrompt"], **without(task, "positivePrompt", "taskUUID"))
     seen, wanted = seen_and_wanted(shown, task)
     assert seen == wanted
+
+
+def edges_of(live: LiveServer, prompt: str) -> str:
+    """The UUID of the control image of a prompt's picture."""
+    control = {
+        "taskType": "controlNetPreprocess",
+        "inputImage": picture_of(live, prompt)[1],
+        "preProcessorType": "canny",
+    }
+    return send(live, dict.fromkeys(("model", "positivePrompt", "width", "height", "seed")) | control)["guideImageUUID"]
 
 
 def without(task: dict[str, Any], *names: str) -> dict[str, Any]:
@@ -139,6 +154,7 @@ def test_every_prompt_is_one_of_those(file: Path) -> None:
 
 def test_the_places_are_found() -> None:
     """A pattern that matches nothing would test nothing."""
-    assert {place for place, _ in shown_tasks()} >= {"/docs", "docs/how-to/drift.md", "docs/how-to/webhooks.md"}
+    places = {"/docs", "docs/how-to/drift.md", "docs/how-to/webhooks.md", "examples/requests/controlnet.json"}
+    assert {place for place, _ in shown_tasks()} >= places
     shown = {prompt for file in FILES for prompt in shown_prompts(file)}
     assert shown >= {CIRCLE, *EDITS, *CHINESE}
