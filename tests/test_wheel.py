@@ -88,7 +88,7 @@ def test_it_holds_the_packages_that_the_command_imports_and_their_data(wheel: Pa
 def test_the_server_from_its_greeting_to_ctrl_c_in_the_middle_of_a_render(place: dict[str, Any]) -> None:
     home = run("python", "-c", "import ownware; print(ownware.__file__)", **place)
     assert Path(home).is_relative_to(place["cwd"].parent)
-    with live_server(place["cwd"] / "data", command=["ownware"], **place) as server:
+    with live_server(place["cwd"] / "data", "--devices", "cpu", command=["ownware"], **place) as server:
         for told in ("runware:108@1", "runware:108@20", "runware:108@22", "embedded", "cpu", "any key is accepted"):
             assert told in server.greeting
         found = re.search(r"curl -s.*", server.greeting)
