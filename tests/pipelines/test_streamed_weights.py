@@ -13,6 +13,7 @@ from accel.cache.curves import Polynomial
 from accel.cache.plan import CachePlan
 from accel.cache.strategies.table import STRATEGIES
 from accel.weights.placement import HostShare, place_transformer
+from accel.weights.quantized.quantize import describe_linears
 from benchmarks.step_caches.host_syncs import HostSyncCounter
 from pipelines.catalog.catalog import EMBEDDED_FOLDER, ModelEntry
 from pipelines.catalog.models_file import load_catalog
@@ -181,13 +182,14 @@ def test_the_embedded_model_as_a_plan_says(dtype: torch.dtype) -> None:
 
 
 @pytest.mark.parametrize("precision", ["fp8", "nf4"])
-def test_quantized_layers_are_streamed_as_they_are(precision: Precision) -> None:
+def test_quantized_layers_are_streamed_as_they_are(weights: Path, precision: Precision) -> None:
     part = ComponentPlan("fp32")
     resident = WeightsPlan(ComponentPlan(precision), part, part, tables=True)
     streamed = replace(resident, transformer=ComponentPlan(precision, streamed_blocks=99))
-    both = [
-        load(str(EMBEDDED_FOLDER), CPU, torch.float32, with_vision=False, plan=plan) for plan in (resident, streamed)
-    ]
+    both = [load(str(weights), CPU, torch.float32, with_vision=False, plan=plan) for plan in (resident, streamed)]
+    for each in both:
+        forms = describe_linears(each.transformer.transformer_blocks).layers
+        assert precision in {form.split("/")[0] for form in forms}
     assert both[1].placed is not None
     assert both[1].placed.report.streamed_blocks == len(both[1].transformer.transformer_blocks)
     images = [rendered(LoadedModel(each), steps=2) for each in both]

@@ -103,7 +103,9 @@ class TestMask:
         left, top, width, height = box
         picture = Image.new("L", SIZE)
         picture.paste(200, (left, top, min(64, left + width), min(48, top + height)))
-        request = asked(seed_image=seed_image, mask=saved(picture), strength=strength, mask_margin=margin)
+        request = asked(
+            seed_image=seed_image, mask=saved(picture), strength=strength, mask_margin=margin, true_cfg_scale=1.0
+        )
         model = replace(entry("text_to_image"), native_area=32 * 32) if native else entry("text_to_image")
         result = finished(prepare(request, 0, LoadedModel(checkpoint), model))
         free = np.asarray(picture) > 0
