@@ -28,9 +28,17 @@ def preprocessing(reference: str, **changes: Any) -> dict[str, Any]:
     return task | {"preProcessorType": "canny"} | changes
 
 
-@pytest.mark.parametrize("output", ["URL", "base64Data", "dataURI"])
-@pytest.mark.parametrize("delivery", ["sync", "async"])
-@pytest.mark.parametrize("name", ["controlNetPreprocess", "imageControlNetPreProcess"])
+@pytest.mark.parametrize(
+    ("name", "delivery", "output"),
+    [
+        ("controlNetPreprocess", "sync", "URL"),
+        ("controlNetPreprocess", "sync", "base64Data"),
+        ("imageControlNetPreProcess", "sync", "dataURI"),
+        ("imageControlNetPreProcess", "async", "URL"),
+        ("imageControlNetPreProcess", "async", "base64Data"),
+        ("controlNetPreprocess", "async", "dataURI"),
+    ],
+)
 def test_they_go_with_every_answer(
     client: TestClient, there: Receiver, reference: str, name: str, delivery: str, output: str
 ) -> None:
