@@ -3,7 +3,6 @@
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -37,9 +36,9 @@ FILES = [path for package in BELOW for path in (ROOT / package).rglob("*.py") if
 
 
 @cache
-def modules() -> dict[tuple[str, ...], set[str]]:
+def modules() -> dict[tuple[str, ...], frozenset[str]]:
     """What each module imports. Read by the tests: a process that runs none of them has no use for it."""
-    return {name_of(path): set(imports(path)) for path in FILES}
+    return {name_of(path): imports(path) for path in FILES}
 
 
 @pytest.mark.parametrize("package", BELOW)
@@ -48,12 +47,11 @@ def test_no_back_edge(package: str) -> None:
     assert imported & PACKAGES - {package} <= BELOW[package]
 
 
-def edges() -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:
+@cache
+def edges() -> set[tuple[tuple[str, ...], tuple[str, ...]]]:
     """Each import between two of our modules, as names in parts."""
-    for name, found in modules().items():
-        for module in found:
-            if (target := tuple(module.split("."))) in modules():
-                yield name, target
+    dotted = {".".join(name): name for name in modules()}
+    return {(name, dotted[module]) for name, found in modules().items() for module in found & dotted.keys()}
 
 
 def siblings(folder: tuple[str, ...]) -> dict[str, set[str]]:
