@@ -65,7 +65,7 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
 # `make test-all` takes the thorough profile. Deadlines and slowness would tell how busy the machine is.
 relaxed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 settings.register_profile("fast", relaxed, max_examples=10)
-settings.register_profile("thorough", relaxed, max_examples=60)
+settings.register_profile("thorough", relaxed, max_examples=40)
 settings.load_profile("fast")
 
 if TYPE_CHECKING:

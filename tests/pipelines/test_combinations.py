@@ -66,7 +66,7 @@ def model(checkpoint: Checkpoint) -> LoadedModel:
     return LoadedModel(checkpoint)
 
 
-EXAMPLES = settings.default.max_examples if settings.default else 0  # of the profile: 10 or 60
+EXAMPLES = settings.default.max_examples if settings.default else 0  # of the profile: 10 or 40
 STARTS = ("nothing", "seed image", "mask", "margin", "outpaint")
 
 
