@@ -1,12 +1,13 @@
 import pytest
 import torch
 
-from accel.kernels.compiled_block import CompiledBlocks, compiled_graphs
+from accel.kernels.compiled_block import compiled_graphs
 from benchmarks.gpu import bench as gpu_bench
 from benchmarks.gpu.bench import Bench
 from benchmarks.gpu.row_groups.queue_rows import ONE_BY_ONE, OVERLAPPED
 from benchmarks.gpu.rows import rows
 from benchmarks.random_models import ModelSize
+from tests.compiled import UntracedBlocks
 
 
 @pytest.fixture(scope="module")
@@ -28,9 +29,7 @@ def test_long_renders_take_the_longer_the_more_steps(bench: Bench) -> None:
 
 @pytest.mark.slow
 def test_every_row_can_be_measured(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Further compiled rows take the compiler's time only. The tests of compiled blocks have run the real one.
-    torch.compiler.reset()  # another test may have compiled the same graph
-    monkeypatch.setattr(gpu_bench, "CompiledBlocks", lambda kernels: CompiledBlocks("eager", kernels))
+    monkeypatch.setattr(gpu_bench, "CompiledBlocks", lambda kernels: UntracedBlocks(kernels=kernels))
     graphs = compiled_graphs()
     found = {
         row.name: row.measure() for row in rows(bench, 2) if "compiled" not in row.name or row.name == "ours, compiled"

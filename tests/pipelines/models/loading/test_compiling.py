@@ -28,10 +28,6 @@ from tests.control import deeper
 from tests.pipelines.render.renders import asked, entry
 
 
-def eager() -> CompiledBlocks:
-    return CompiledBlocks("eager")
-
-
 class WithoutLoras(CompiledBlocks):
     """Has no graph with additions, which no render of these tests needs."""
 
@@ -49,10 +45,9 @@ def unused(step: int, total: int) -> None:
     """Nothing is reported."""
 
 
-@pytest.mark.slow
 def test_a_picture_of_compiled_blocks_is_the_same_within_a_level(checkpoint: Checkpoint, tmp_path: Path) -> None:
     torch.compiler.reset()
-    compiled = compile_blocks(checkpoint, tmp_path, lambda: WithoutLoras("eager"))
+    compiled = compile_blocks(checkpoint, tmp_path, UntracedBlocks)
     graphs = compiled_graphs()
     plain = generate(asked(steps=4), 0, LoadedModel(checkpoint), entry("text_to_image"), unused)
     found = generate(asked(steps=4), 0, LoadedModel(compiled), entry("text_to_image"), unused)
@@ -63,7 +58,7 @@ def test_a_picture_of_compiled_blocks_is_the_same_within_a_level(checkpoint: Che
 
 
 def test_a_render_that_compiles_is_in_the_log(checkpoint: Checkpoint) -> None:
-    compiled = replace(checkpoint, compiled=eager())
+    compiled = replace(checkpoint, compiled=UntracedBlocks())
     torch.compiler.reset()
     with capture_logs() as lines, count_graphs(compiled) as graphs:
         generate(asked(steps=1), 0, LoadedModel(compiled), entry("text_to_image"), unused)
@@ -113,7 +108,7 @@ def test_both_ways_of_the_branches_are_compiled_where_both_may_run(
 ) -> None:
     found = set[bool]()
     monkeypatch.setattr(module, "run_together", lambda runners, _: found.add(runners[0].weights.batch_branches))
-    compile_blocks(replace(checkpoint, **changes), tmp_path, eager)
+    compile_blocks(replace(checkpoint, **changes), tmp_path, UntracedBlocks)
     assert found == batched
 
 
