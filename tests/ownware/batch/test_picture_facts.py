@@ -9,6 +9,7 @@ from PIL import Image
 
 from ownware.batch.item import ItemError
 from ownware.batch.picture_facts import read_facts
+from tests.bombs import BOMB
 from tests.fakes import picture
 from tests.odd_images import png_16, save, scene, shows_scene
 
@@ -62,17 +63,13 @@ def test_transparency_of_every_kind_is_alpha(tmp_path: Path) -> None:
         assert read_facts(path).has_alpha == has_alpha
 
 
-def _bomb() -> bytes:
-    return save(Image.new("1", (20_000, 20_000)), "PNG")
-
-
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
         (b"", "the file is empty"),
         (b"hello", "the file is no picture: it must be PNG, JPG"),
         (picture(64, 48)[:30], "the file is damaged|the file is no picture"),
-        (_bomb(), "the picture is too large"),
+        (BOMB, "the picture is too large"),
     ],
 )
 def test_files_that_are_no_pictures(tmp_path: Path, data: bytes, reason: str) -> None:

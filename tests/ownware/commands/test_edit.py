@@ -10,6 +10,7 @@ from typer.testing import CliRunner, Result
 from ownware.batch.manifest import NAME
 from ownware.cli import app
 from ownware.receipt_files import read_source
+from tests.bombs import BOMB
 from tests.fakes import picture
 from tests.odd_images import save, scene, shows_scene
 from tests.ownware.batch.fakes import write_pictures
@@ -63,7 +64,7 @@ def test_files_that_are_wrong_leave_the_others(tmp_path: Path) -> None:
         "empty.png": b"",
         "text.jpg": b"hello",
         "truncated.jpg": picture(400, 300, "JPEG")[:3000],
-        "huge.png": save(Image.new("1", (20_000, 20_000)), "PNG"),
+        "huge.png": BOMB,
         "animated.gif": odd["GIF of two frames"],
         "cmyk.jpg": odd["JPEG CMYK"],
         "deep.png": odd["PNG RGB of 16 bits"],

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
 from server.settings import Settings
-from tests.bombs import BOMB
+from tests.bombs import BOMB_URI
 from tests.fakes import FakeWorker
 from tests.server.api.runpod.common import DRAW, EDIT, body_of
 
@@ -94,7 +94,7 @@ class TestFullQueue:
     [
         {"image": "https://localhost/a.png"},
         {"image": "data:image/png;base64,AAAA"},
-        {"image": BOMB},
+        {"image": BOMB_URI},
         {"image": "no base64!"},
         {"image": ["data:,"]},
         {"image": None},

@@ -8,7 +8,7 @@ from starlette.testclient import TestClient
 
 from server.api.wavespeed import operations
 from server.errors import Failure
-from tests.bombs import BOMB
+from tests.bombs import BOMB_URI
 from tests.fakes import FakeWorker
 from tests.server.api.wavespeed.common import DRAW, EDIT, ROOT, TWO, data_of, end_of, submit
 from tests.server.conftest import Downloads
@@ -95,7 +95,7 @@ def test_a_failure_has_a_code_and_a_text_that_asks_for_nothing(
     assert failed["error"] == "The hub answered status 503: link time limit."
 
 
-@pytest.mark.parametrize("image", ["https://localhost/a.png", "/a.png", "data:image/png;base64,AAAA", BOMB])
+@pytest.mark.parametrize("image", ["https://localhost/a.png", "/a.png", "data:image/png;base64,AAAA", BOMB_URI])
 def test_an_unusable_picture_is_a_failed_prediction(
     shared_client: TestClient, shared_worker: FakeWorker, image: str
 ) -> None:
