@@ -108,27 +108,32 @@ def ours(model: Checkpoint, controls: tuple[Control, ...], scale: float) -> torc
     return denoised(request, model, controls=controls)
 
 
-CASES: list[list[dict[str, Any]]] = [
-    [{}],
-    [{"weight": 0.7}],
-    [{"weight": -1.5, "start": 1}],
-    [{"start": 1, "end": 2}],
-    [{"weight": 0.7, "end": 2}, {"weight": 1.2, "end": 2}],
-    [{"end": 2}, {"weight": 0.4, "start": 1}],
+CASES: list[tuple[list[dict[str, Any]], float]] = [
+    ([{}], 1.0),
+    ([{}], 4.0),
+    ([{"weight": 0.7}], 4.0),
+    ([{"weight": -1.5, "start": 1}], 1.0),
+    ([{"start": 1, "end": 2}], 4.0),
+    ([{"weight": 0.7, "end": 2}, {"weight": 1.2, "end": 2}], 1.0),
+    ([{"end": 2}, {"weight": 0.4, "start": 1}], 4.0),
 ]
 
 
-@pytest.mark.parametrize("scale", [1.0, 4.0])
-@pytest.mark.parametrize("changes", CASES, ids=str)
+@pytest.fixture(scope="module")
+def deep(checkpoint: Checkpoint) -> Checkpoint:
+    return deeper(checkpoint, 5)
+
+
+@pytest.mark.parametrize(("changes", "scale"), CASES, ids=str)
 def test_latents(
-    checkpoint: Checkpoint,
+    deep: Checkpoint,
     weights: Path,
     uses: list[ControlUse],
     monkeypatch: pytest.MonkeyPatch,
     changes: list[dict[str, Any]],
     scale: float,
 ) -> None:
-    check(deeper(checkpoint, 5), weights, uses, monkeypatch, changes, scale)
+    check(deep, weights, uses, monkeypatch, changes, scale)
 
 
 def test_latents_in_bfloat16(weights: Path, uses: list[ControlUse], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,7 +170,7 @@ def check(
 
 @pytest.mark.parametrize("scale", [1.0, 4.0])
 def test_inpainting(
-    checkpoint: Checkpoint,
+    deep: Checkpoint,
     weights: Path,
     uses: list[ControlUse],
     tmp_path: Path,
@@ -173,7 +178,7 @@ def test_inpainting(
     scale: float,
 ) -> None:
     """The mask reaches the net as in diffusers' pipeline. From its control latents, our loop gives the same bits."""
-    model = deeper(checkpoint, 5)
+    model = deep
     folder = save_controlnet(model, tmp_path / "net", 2, seed=1, extra_condition_channels=4)
     mask = Image.new("L", (WIDTH, HEIGHT))
     mask.paste(255, (24, 8, 72, 40))

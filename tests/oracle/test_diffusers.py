@@ -82,23 +82,26 @@ class TestLatents:
         references, expected = recorded(pipe, checkpoint, "edit", PICTURES[0], steps, scale)
         assert torch.equal(ours(checkpoint, "edit", steps, scale, references), expected)
 
-    @pytest.mark.parametrize("count", [1, 2])
-    def test_edit_plus(
-        self,
-        precise: Checkpoint,
-        video_vae: AutoencoderKLQwenImage,
-        monkeypatch: pytest.MonkeyPatch,
-        steps: int,
-        scale: float,
-        count: int,
-    ) -> None:
-        checkpoint = one_step_works(precise) if steps == 1 else precise
-        monkeypatch.setattr(
-            pipeline_qwenimage_edit_plus, "calculate_dimensions", lambda area, ratio: scaled_size_of_ratio(ratio)
-        )
-        pipe = pipeline(QwenImageEditPlusPipeline, checkpoint, video_vae)
-        references, expected = recorded(pipe, checkpoint, "edit_plus", PICTURES[:count], steps, scale)
-        assert torch.equal(ours(checkpoint, "edit_plus", steps, scale, references), expected)
+
+@pytest.mark.parametrize(
+    ("steps", "scale", "count"),
+    [(1, 1.0, 1), (1, 4.0, 2), (2, 1.0, 2), (2, 4.0, 1), pytest.param(4, 4.0, 2, marks=pytest.mark.slow)],
+)
+def test_edit_plus_latents(
+    precise: Checkpoint,
+    video_vae: AutoencoderKLQwenImage,
+    monkeypatch: pytest.MonkeyPatch,
+    steps: int,
+    scale: float,
+    count: int,
+) -> None:
+    checkpoint = one_step_works(precise) if steps == 1 else precise
+    monkeypatch.setattr(
+        pipeline_qwenimage_edit_plus, "calculate_dimensions", lambda area, ratio: scaled_size_of_ratio(ratio)
+    )
+    pipe = pipeline(QwenImageEditPlusPipeline, checkpoint, video_vae)
+    references, expected = recorded(pipe, checkpoint, "edit_plus", PICTURES[:count], steps, scale)
+    assert torch.equal(ours(checkpoint, "edit_plus", steps, scale, references), expected)
 
 
 class _SizesKnown(Exception):

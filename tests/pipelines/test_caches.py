@@ -42,7 +42,7 @@ TWO_FAST = pytest.mark.parametrize(
     "plan", [pytest.param(plan, id=name, marks=[pytest.mark.slow] * (name not in TWO)) for name, plan in PLANS.items()]
 )
 
-STEPS = 6
+STEPS, DEPTH = 6, 3
 PATTERN = "CRRCRC"  # of a plan that reuses whatever it may
 
 Uncached = Callable[..., torch.Tensor]
@@ -50,7 +50,7 @@ Uncached = Callable[..., torch.Tensor]
 
 @pytest.fixture(scope="module")
 def model(checkpoint: Checkpoint) -> LoadedModel:
-    return LoadedModel(deeper(checkpoint, 4))
+    return LoadedModel(deeper(checkpoint, DEPTH))
 
 
 @pytest.fixture(scope="module")
@@ -227,7 +227,7 @@ class TestControlNets:
         ended(state)
         handle.remove()
         blocks = {decision.step for decision in report(state).decisions if not decision.reused}
-        if STRATEGIES[plan.strategy](plan, STEPS, 4).front:
+        if STRATEGIES[plan.strategy](plan, STEPS, DEPTH).front:
             blocks = set(range(STEPS))
         assert runs == sorted(blocks)
 
@@ -279,7 +279,7 @@ def test_with_a_seed_image_the_executed_steps_count(
 def test_blocks_compiled_one_by_one_are_one_graph_each(model: LoadedModel) -> None:
     """Compiled whole without a break; with a backend that changes no number, so that nothing else may change any."""
     expected = ended(begun(model, wide(FB), true_cfg_scale=1.0))
-    compiled: Any = deeper(model.checkpoint, 4).transformer
+    compiled: Any = deeper(model.checkpoint, DEPTH).transformer
     for block in compiled.transformer_blocks:
         block.compile(backend="eager", fullgraph=True)
     of_blocks = LoadedModel(replace(model.checkpoint, transformer=compiled))

@@ -1,5 +1,6 @@
 """The whole training in miniature: from nothing to a checkpoint that loads, and resumed."""
 
+import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -59,12 +60,12 @@ def test_training_goes_on_and_ends_in_a_checkpoint(
     first = load(str(tmp_path), torch.device("cpu"), torch.float32, with_vision=True)
     pipe = QwenImagePipeline.from_pretrained(tmp_path)
     assert {pipe.transformer.dtype, pipe.text_encoder.dtype, pipe.vae.dtype} == {torch.float32}
-    assert "VAE" not in train(2, *bare)
+    bars = train(2)
+    assert "VAE" not in bars
+    assert re.search(r"transformer: 100%[^\r\n]* 2/2", bars)
     second = load(str(tmp_path), torch.device("cpu"), torch.float32, with_vision=True)
     assert torch.load(tmp_path / "joint-run.pt")["step"] == 2
-    (tmp_path / "joint-run.pt").unlink()
-    assert "3/3" in train(3)
-    assert (tmp_path / "training.json").read_text() == '{"steps": 3}\n'
+    assert (tmp_path / "training.json").read_text() == '{"steps": 2}\n'
     for part in ("transformer", "text_encoder"):
         before, after = (torch.cat([p.flatten() for p in getattr(c, part).parameters()]) for c in (first, second))
         assert not torch.equal(before, after)
