@@ -17,15 +17,15 @@ from accel.block_runner import BlockRunner, WeightAccess
 from accel.kernels.compiled_block import CompiledBlocks, compiled_graphs
 from accel.kernels.low_rank import BlockLowRank
 from accel.weights.placement import HostShare, place_transformer
-from accel.weights.quantized.quantize import quantize
 from pipelines.batching import BatchGains
 from pipelines.generate import generate
 from pipelines.models.checkpoint import Checkpoint, LoadedModel
-from pipelines.models.loading import compiling as module
-from pipelines.models.loading.compiling import compile_blocks, count_graphs
+from pipelines.models.loading.compiling import SIDE, compile_blocks, count_graphs
 from tests.compiled import UntracedBlocks
 from tests.control import deeper
 from tests.pipelines.render.renders import asked, entry
+
+FEW = 17  # int8 pads fewer rows
 
 
 class WithoutLoras(CompiledBlocks):
@@ -69,16 +69,12 @@ def test_a_render_that_compiles_is_in_the_log(checkpoint: Checkpoint) -> None:
 
 @pytest.mark.slow
 def test_heads_of_real_width_do_not_fix_the_number_of_tokens_or_words(checkpoint: Checkpoint, tmp_path: Path) -> None:
-    """Half a head is 64 numbers. An image of as many tokens made the compiler take the two for one size.
-
-    int8 has graphs of its own for few words, alone and in a batch.
-    """
+    """Half a head is 64 numbers. An image of as many tokens made the compiler take the two for one size."""
     torch.compiler.reset()
     wide = QwenImageTransformer2DModel(
         num_layers=1, attention_head_dim=128, num_attention_heads=2, joint_attention_dim=32, axes_dims_rope=(16, 56, 56)
     )
     used = replace(checkpoint, transformer=wide.eval(), batch_branches=True)
-    quantize(wide.transformer_blocks[0].get_submodule("txt_mlp"), "int8")
     compiled, graphs = compile_blocks(used, tmp_path, lambda: WithoutLoras("eager")), compiled_graphs()
     timestep = torch.ones(1)  # the branches of an image share it
 
@@ -104,12 +100,18 @@ def test_heads_of_real_width_do_not_fix_the_number_of_tokens_or_words(checkpoint
     ids=str,
 )
 def test_both_ways_of_the_branches_are_compiled_where_both_may_run(
-    checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], batched: set[bool]
+    checkpoint: Checkpoint, tmp_path: Path, changes: dict[str, Any], batched: set[bool]
 ) -> None:
-    found = set[bool]()
-    monkeypatch.setattr(module, "run_together", lambda runners, _: found.add(runners[0].weights.batch_branches))
-    compile_blocks(replace(checkpoint, **changes), tmp_path, UntracedBlocks)
-    assert found == batched
+    """With few words too: int8 has graphs of its own for them, alone and in a batch."""
+    seen = set[tuple[bool, bool]]()
+
+    class SeenBlocks(UntracedBlocks):
+        def __call__(self, block: Any, image: torch.Tensor, text: torch.Tensor, *others: Any, **added: Any) -> Any:
+            seen.add((image.shape[1] > SIDE * SIDE, text.shape[1] < FEW))
+            return super().__call__(block, image, text, *others, **added)
+
+    compile_blocks(replace(checkpoint, **changes), tmp_path, SeenBlocks)
+    assert seen == {(each, few) for each in batched for few in (False, True)}
 
 
 def test_a_device_that_cannot_compile_renders_as_before(checkpoint: Checkpoint, tmp_path: Path) -> None:
