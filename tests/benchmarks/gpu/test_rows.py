@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -12,7 +14,9 @@ from tests.compiled import UntracedBlocks
 
 @pytest.fixture(scope="module")
 def bench() -> Bench:
-    return Bench(ModelSize.load("small"), torch.device("cpu"))
+    # Small pictures, because a picture without the kernels of a GPU takes seconds.
+    size = replace(ModelSize.load("small"), side=64, reference_area=64 * 64, condition_area=64 * 64)
+    return Bench(size, torch.device("cpu"))
 
 
 def test_the_most_valuable_rows_come_first(bench: Bench) -> None:
