@@ -88,7 +88,8 @@ class LoadedModels:
             log.warning("models are dropped, because host memory cannot be pinned", reason=str(error))
             while self._drop(staying):
                 pass
-        free_memory()
+        if self._models:  # before the first load there is nothing to give back, and looking for it takes a while
+            free_memory()
 
     def _drop(self, staying: Collection[nn.Module]) -> bool:
         """Drop the least recently used model that does not stay. False if there is none."""

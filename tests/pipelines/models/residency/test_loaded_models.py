@@ -147,3 +147,13 @@ def test_a_model_that_leaves_a_gpu_gives_back_what_it_kept_there(monkeypatch: py
     monkeypatch.setattr(loaded_models, "free_memory", lambda: freed.append(1))
     models.get("a")
     assert freed
+
+
+def test_before_the_first_load_there_is_nothing_to_give_back(monkeypatch: pytest.MonkeyPatch, shared: Any) -> None:
+    freed: list[int] = []
+    monkeypatch.setattr(loaded_models, "free_memory", lambda: freed.append(1))
+    models = make(Host(10**9))
+    load(models, "a", other(shared))
+    assert freed == []
+    load(models, "b", other(shared))
+    assert freed
