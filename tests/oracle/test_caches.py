@@ -118,7 +118,12 @@ def test_fbcache_is_diffusers(trained: Checkpoint, threshold: float, scale: floa
 
 @pytest.mark.parametrize(
     ("front", "back", "threshold", "warm_up", "max_run"),
-    [(1, 0, 0.2, 3, 2), (4, 0, 0.2, 3, 2), (2, 2, 0.2, 3, 2), pytest.param(2, 2, 0.3, 2, 3, marks=pytest.mark.slow)],
+    [
+        (1, 0, 0.2, 3, 2),
+        (2, 2, 0.2, 3, 2),
+        pytest.param(4, 0, 0.2, 3, 2, marks=pytest.mark.slow),
+        pytest.param(2, 2, 0.3, 2, 3, marks=pytest.mark.slow),
+    ],
 )
 def test_dbcache_is_cache_dit(
     trained: Checkpoint, front: int, back: int, threshold: float, warm_up: int, max_run: int

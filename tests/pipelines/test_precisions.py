@@ -33,7 +33,14 @@ def expected(trained: Checkpoint) -> torch.Tensor:
     return drawn(trained)
 
 
-@pytest.mark.parametrize(("precision", "most"), [("int8", 0.05), ("fp8", 0.12), ("nf4", 0.25)])
+@pytest.mark.parametrize(
+    ("precision", "most"),
+    [
+        ("fp8", 0.12),
+        pytest.param("int8", 0.05, marks=pytest.mark.slow),
+        pytest.param("nf4", 0.25, marks=pytest.mark.slow),
+    ],
+)
 def test_the_error_of_the_latents(
     trained: Checkpoint, expected: torch.Tensor, precision: QuantizedPrecision, most: float
 ) -> None:
