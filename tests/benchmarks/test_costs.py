@@ -42,6 +42,7 @@ def test_both_branches_as_one_batch(precision: QuantizedPrecision | None) -> Non
     assert (figures["side"], figures["largest_difference"] < 1e-4) == (64, True)
 
 
+@pytest.mark.slow
 def test_threads(models: RandomModels) -> None:
     before = torch.get_num_threads()
     figures = thread_costs(models, repeats=1)
