@@ -220,8 +220,11 @@ def test_the_receipt_says_so_where_the_rounding_may_differ(
     assert batched(1, 2, 3) == [3, 3, 3]
 
 
-@pytest.mark.parametrize("sharing", [ALONE, OVERLAP], ids=["one after the other", "overlap"])
-@pytest.mark.parametrize("edits", [False, True], ids=["text to image", "edits"])
+@pytest.mark.parametrize(
+    ("edits", "sharing"),
+    [(False, OVERLAP), (True, OVERLAP), (True, ALONE)],
+    ids=["text to image, overlap", "edits, overlap", "edits, one after the other"],
+)
 def test_the_bytes_are_those_of_each_task_alone(
     measured: ImageWriter, catalog: Catalog, tmp_path: Path, edits: bool, sharing: Sharing
 ) -> None:
