@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import hashlib
 import io
 import threading
@@ -32,7 +33,7 @@ from server.jobs.workers.messages import (
 )
 from server.media.decoding.decode import Picture, check_picture, rewrite_picture, shrink_picture
 from server.media.decoding.decoder_pool import DecoderPool
-from server.media.encode import encode
+from server.media.encode import Encoding, encode
 from server.options.sharing import ALONE
 
 if TYPE_CHECKING:
@@ -290,18 +291,23 @@ class FakeWriter:
         self.closed = True
 
 
+@functools.lru_cache(64)
+def _flat_image(size: tuple[int, int], red: int, encoding: Encoding) -> bytes:
+    """Most tests draw the same ones. Encoding a large one takes as long as the rest of a task."""
+    return encode(Image.new("RGB", size, (red, 128, 200)), encoding)
+
+
 def write_flat_image(job: RenderJob, output: Output) -> ImageWritten:
     """A picture of one colour, which is the seed, in its file."""
     request = job.request
     seed = request.seed + output.index
-    image = Image.new("RGB", (request.width, request.height), (seed % 256, 128, 200))
-    data = encode(image, job.encoding)
+    size = request.width, request.height
+    data = _flat_image(size, seed % 256, job.encoding)
     output.path.parent.mkdir(parents=True, exist_ok=True)
     output.path.write_bytes(data)
     digest = hashlib.sha256(data).hexdigest()
     now = time.time()
     phases = Phase("steps", now - 0.01, now), Phase("encode", now, now)
-    size = image.size
     return ImageWritten(job.job_id, output.index, *size, digest, seed, 0.01, "{}", (), phases=phases)
 
 
