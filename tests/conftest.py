@@ -14,8 +14,6 @@ os.environ["OMP_NUM_THREADS"] = "1"
 # With symbolic sizes, which all graphs have, looking a result up takes longer than computing it: a fifth of the time to
 # compile.
 os.environ["TORCH_FAKE_TENSOR_DISPATCH_CACHE"] = "0"
-# SymPy keeps 1,000 results of each function. A graph has more expressions of sizes: a tenth of the time to compile.
-os.environ["SYMPY_CACHE_SIZE"] = "None"
 
 # Nearly all that is imported stays: scanning it for garbage takes a quarter of the imports and a tenth of the tests.
 gc.disable()
