@@ -191,17 +191,17 @@ class TestBadInput:
         ],
     )
     def test_parameters(
-        self, client: TestClient, worker: FakeWorker, changes: dict[str, Any], code: str, parameter: str
+        self, shared_client: TestClient, shared_worker: FakeWorker, changes: dict[str, Any], code: str, parameter: str
     ) -> None:
-        task = new_task(**changes)
-        response = post(client, task)
-        assert not worker.jobs
+        task, before = new_task(**changes), len(shared_worker.jobs)
+        response = post(shared_client, task)
+        assert len(shared_worker.jobs) == before
         assert response.status_code == 400
         error = error_of(response)
         assert (error["code"], error["parameter"]) == (code, parameter)
         assert error["taskType"] == "imageInference"
         assert error.get("taskUUID") == task.get("taskUUID")
-        assert post(client, new_task()).status_code == 200
+        assert post(shared_client, new_task()).status_code == 200
 
     def test_an_error_tells_the_range(self, client: TestClient) -> None:
         error = error_of(post(client, new_task(width=1000)))
