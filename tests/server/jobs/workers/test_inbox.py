@@ -1,3 +1,4 @@
+import contextlib
 import multiprocessing
 from collections.abc import Iterator
 from concurrent.futures import Future
@@ -13,8 +14,13 @@ from server.jobs.workers.messages import Cancel, Stop
 @pytest.fixture
 def connection() -> Iterator[tuple[Connection, ConnectionInbox]]:
     ours, theirs = multiprocessing.Pipe()
-    yield ours, ConnectionInbox(theirs)
+    inbox = ConnectionInbox(theirs)
+    yield ours, inbox
     ours.close()
+    # Its thread reads no more then. Otherwise it might read what the next test opens with the same number.
+    with contextlib.suppress(EOFError):
+        while inbox.take(wait=True):
+            pass
     theirs.close()
 
 
