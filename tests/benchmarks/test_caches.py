@@ -45,6 +45,7 @@ def test_each_other_strategy_of_ours_follows_the_schedule(harness: Harness, name
     assert len(run_ours(harness, name, eager_strategy(name, harness.depth))) == STEPS
 
 
+@pytest.mark.slow
 def test_the_overhead_of_a_session_is_a_ratio_of_steps(harness: Harness) -> None:
     figures = session_overhead(harness, 2)
     assert 0 < figures["lower quartile"] <= figures["median"] <= figures["upper quartile"]

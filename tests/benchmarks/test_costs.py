@@ -23,19 +23,21 @@ def models() -> RandomModels:
     return RandomModels.build(SMALL, torch.device("cpu"))
 
 
+@pytest.mark.slow
 def test_a_lora(models: RandomModels) -> None:
     figures = lora_costs(models, repeats=2)
     assert 0 < figures["min"] <= figures["ratio"] <= figures["max"]
     assert 0 < figures["switch_in_steps"] < figures["first_use_in_steps"]
 
 
+@pytest.mark.slow
 def test_a_controlnet(models: RandomModels) -> None:
     figures = controlnet_costs(models, repeats=2)
     assert 0 < figures["min"] <= figures["ratio"] <= figures["max"]
     assert (figures["layers"], figures["blocks"]) == (1, 2)
 
 
-@pytest.mark.parametrize("precision", [None, "fp8"])
+@pytest.mark.parametrize("precision", [None, pytest.param("fp8", marks=pytest.mark.slow)])
 def test_both_branches_as_one_batch(precision: QuantizedPrecision | None) -> None:
     figures = batch_costs(SMALL, torch.device("cpu"), precision, repeats=2)
     assert 0 < figures["min"] <= figures["ratio"] <= figures["max"]

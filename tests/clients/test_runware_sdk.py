@@ -60,6 +60,7 @@ async def test_edit_from_a_local_file(connect: Connect, tmp_path: Path) -> None:
     assert result["imageURL"]
 
 
+@pytest.mark.slow
 async def test_two_results_async_as_is_its_default(connect: Connect) -> None:
     async with connect() as client:
         results = await client.run({**TASK, "numberResults": 2})
@@ -73,12 +74,14 @@ async def test_two_results_sync(connect: Connect) -> None:
     assert sorted(result["seed"] for result in results) == [3, 4]
 
 
+@pytest.mark.slow
 async def test_base64(connect: Connect) -> None:
     async with connect() as client:
         (result,) = await client.run({**TASK, "outputType": "base64Data", "outputFormat": "WEBP"})
     assert result["imageBase64Data"].startswith("UklGR")
 
 
+@pytest.mark.slow
 async def test_several_at_once(connect: Connect) -> None:
     async with connect() as client:
         found = await asyncio.gather(*(client.run({**TASK, "seed": seed}) for seed in (10, 20, 30)))

@@ -76,6 +76,7 @@ def test_a_picture_is_watched(run: Run) -> None:
     assert shows(picture, 0.5, 0.5, RED)
 
 
+@pytest.mark.slow
 def test_a_watched_picture_is_stopped_half_way(run: Run) -> None:
     printed = run("watch.py", "--cancel")
     assert printed.splitlines()[-1].startswith('end {"state": "cancelled"')

@@ -10,6 +10,7 @@ from training.__main__ import copy_checkpoint
 from training.adapter import main
 
 
+@pytest.mark.slow
 def test_one_adapter_is_trained(trained: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     copy_checkpoint(EMBEDDED_FOLDER, tmp_path)
     before = (tmp_path / OUTLINES).read_bytes()

@@ -46,6 +46,7 @@ def test_a_folder(tmp_path: Path) -> None:
     assert made[0].seed != made[1].seed
 
 
+@pytest.mark.slow
 def test_a_second_run_makes_what_is_missing(tmp_path: Path) -> None:
     write_pictures(tmp_path / "in", "a.png", "b.png")
     assert run("in", "-p", "make it red", "-o", "out").exit_code == 0
@@ -57,6 +58,7 @@ def test_a_second_run_makes_what_is_missing(tmp_path: Path) -> None:
     assert Path("out/a.png").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_files_that_are_wrong_leave_the_others(tmp_path: Path) -> None:
     odd = {each.name: each.data for each in shows_scene()}
     write_pictures(tmp_path / "in", "good.png")

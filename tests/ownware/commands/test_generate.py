@@ -34,6 +34,7 @@ def test_a_file_is_what_the_python_api_saves(tmp_path: Path) -> None:
     assert result.stdout == "circle.png\n"
 
 
+@pytest.mark.slow
 def test_without_a_name_it_is_called_like_its_prompt(tmp_path: Path) -> None:
     for _ in range(2):
         assert run(PROMPT, *SMALL, *LOCAL).exit_code == 0
@@ -56,6 +57,7 @@ def test_a_receipt_is_repeated_with_changes(tmp_path: Path) -> None:
     assert (other.steps, other.seed, other.prompt) == (3, one.seed, one.prompt)
 
 
+@pytest.mark.slow
 def test_a_table_can_be_resumed(tmp_path: Path) -> None:
     Path("rows.csv").write_text(f"prompt;seed;name\n{PROMPT};1;one\n{PROMPT};x;two\n{PROMPT};3;three\n")
     arguments = ["--table", "rows.csv", "-o", "out", *SMALL[:6], *LOCAL]

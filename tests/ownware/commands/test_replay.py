@@ -61,7 +61,9 @@ def settings(tmp_path: Path) -> Settings:
 
 
 class TestSame:
-    @pytest.mark.parametrize("file_format", ["PNG", "JPG", "WEBP"])
+    @pytest.mark.parametrize(
+        "file_format", ["PNG", *(pytest.param(each, marks=pytest.mark.slow) for each in ("JPG", "WEBP"))]
+    )
     def test_bytes(
         self, live: LiveServer, reference: Path, settings: Settings, file_format: str, tmp_path: Path
     ) -> None:

@@ -97,6 +97,7 @@ class TestSameBytes:
         assert result.save(tmp_path / "image.jpg", quality=80).read_bytes() == rendered_by(live, task)
 
 
+@pytest.mark.slow
 def test_the_receipt_replays(photo: Path, tmp_path: Path) -> None:
     path = ownware.edit(photo, "make it red", **SMALL).save(tmp_path / "image.png")
     settings = Settings(data_dir=tmp_path, devices=("cpu",))
@@ -217,6 +218,7 @@ schedule = {{ shift = 3.0, terminal = 0.0 }}
 """
 
 
+@pytest.mark.slow
 def test_one_name_is_a_model_with_a_lora_steps_and_schedule(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     models = tmp_path / "models.toml"
     models.write_text(OWN_LORA + OWN_LORA.replace("my:outlined@2", "my:plain@2").replace("loras =", "# loras ="))

@@ -18,7 +18,7 @@ SCENES = [
 ]
 
 
-@pytest.mark.parametrize(("rows", "columns"), [(8, 8), (12, 20), (20, 12)])
+@pytest.mark.parametrize(("rows", "columns"), [(8, 8), (12, 20), pytest.param(20, 12, marks=pytest.mark.slow)])
 def test_a_device_draws_what_numpy_draws(rows: int, columns: int) -> None:
     width, height = 16 * columns, 16 * rows
     scenes = DeviceScenes(scene_arrays(SCENES, width, height), torch.device("cpu"))

@@ -42,6 +42,7 @@ def test_a_draft_becomes_a_batch(trained: Checkpoint, task: Task, pictures: int,
     assert len(batch.prompts.ids) == 2
 
 
+@pytest.mark.slow
 def test_every_grid_has_as_many_tokens_in_its_prompts_as_the_vision_tower_makes(trained: Checkpoint) -> None:
     encoder = DraftEncoder(trained.vae, trained.text_encoder, CPU)
     for grid in {grid for stage in STAGES for grid in stage.grids}:

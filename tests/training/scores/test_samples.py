@@ -1,6 +1,7 @@
 from typing import Any, cast
 
 import numpy as np
+import pytest
 
 from tests.training.renderers import known_renderer
 from training.data.edits import Edit
@@ -37,6 +38,7 @@ def test_a_sample_is_ranked_by_its_picture() -> None:
     assert found == [(False, 0.0), (True, 1.0)] * 2
 
 
+@pytest.mark.slow
 def test_the_sheet_has_a_row_for_each_kind_and_two_for_edits() -> None:
     sheet = sample_sheet(cast("Renderer", Blank()), 12)
     assert sheet.size == (8 * 136, 5 * 214)

@@ -30,6 +30,7 @@ def test_what_an_edit_changes_counts_most(trained: Checkpoint) -> None:
     assert not (weights[~changed] == 6).any()
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_half_precision_changes_little(trained: Checkpoint) -> None:
     model = load_grown(EMBEDDED_FOLDER, trained.tokenizer, 6)

@@ -97,6 +97,7 @@ def test_a_run_that_is_resumed_is_the_same_run(folder: Path, tmp_path: Path) -> 
     assert all(torch.equal(one[name], value) for name, value in saved(folder)["model"].items())
 
 
+@pytest.mark.slow
 def test_a_run_in_the_first_world_says_so(folder: Path) -> None:
     budget = TimedBudget(1 / 6, layers=6, world=World("capitals", 128), rate=0.3)
     train_timed(CPU, folder, budget, 0, ticking())
@@ -105,6 +106,7 @@ def test_a_run_in_the_first_world_says_so(folder: Path) -> None:
     assert load_vocabulary(folder / "vocabulary.toml").unknown('the word "日月"')
 
 
+@pytest.mark.slow
 def test_without_a_compiler_the_run_says_so_and_goes_on(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -28,6 +28,7 @@ def test_the_way_of_the_checkpoint_leads_from_noise_to_a_picture(trained: Checkp
     assert (latents[:8] - latents[:8].mean(dim=0)).std() < 0.3 * latents.std()
 
 
+@pytest.mark.slow
 def test_the_file_fits_the_transformer(trained: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lightning, "_SUBSTEPS", 1)
     copy_checkpoint(EMBEDDED_FOLDER, tmp_path)

@@ -28,6 +28,7 @@ def found(bench: Bench) -> dict[str, Figures]:
     return {row.name: row.measure() for row in task_rows(bench, CASE)}
 
 
+@pytest.mark.slow
 def test_every_way_gives_the_same_latents(found: dict[str, Figures]) -> None:
     assert list(found) == [ALONE, IN_TURNS, IN_ONE_PASS, IN_ONE_BATCH]
     exact = {name: figures["latents_relative_difference"] for name, figures in found.items()}

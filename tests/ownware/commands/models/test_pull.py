@@ -32,6 +32,7 @@ def test_a_pull_survives_a_broken_connection_and_a_second_one_finds_all(tmp_path
         assert sum("resolve" in request for request in hub.requests) == transferred
 
 
+@pytest.mark.slow
 def test_mistakes_are_one_line(tmp_path: Path) -> None:
     done = pull("http://127.0.0.1:9", tmp_path, "owner/model")
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)

@@ -39,6 +39,7 @@ def test_a_connection_that_stays_broken_ends_and_the_next_call_goes_on(
     assert contents(fetch_folder(NAME))[FIRST] == FILES[FIRST]
 
 
+@pytest.mark.slow
 def test_a_killed_download_goes_on_inside_the_file_in_another_process(hub: FakeHub, tmp_path: Path) -> None:
     hub.stalls = {FIRST: 2**20 + 1}
     code = f"from pipelines.catalog.hub.download import fetch_folder; fetch_folder({NAME!r})"

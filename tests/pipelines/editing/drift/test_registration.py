@@ -49,6 +49,7 @@ def test_a_change_of_tone_is_no_drift() -> None:
     assert corner_error(found, Drift(4.0, -3.0, 1.01), *SIZE) < 0.3
 
 
+@pytest.mark.slow
 def test_a_large_picture_is_registered_at_half_its_size() -> None:
     source = texture(900, 1000, seed=3)
     found = register(source, drifted(source, Drift(-9.0, 5.5, 1.015)))

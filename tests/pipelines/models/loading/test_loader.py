@@ -151,6 +151,7 @@ def test_saved_buffers_that_the_model_calculates_are_no_surplus(folder: Path, pa
     load(str(folder), CPU, torch.float32, with_vision=True)
 
 
+@pytest.mark.slow
 def test_a_sharded_repository_is_downloaded_and_then_loads_without_the_hub(
     checkpoint: Checkpoint, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -74,6 +74,7 @@ def test_a_model_that_waits_is_not_loaded_again(
     assert torch.equal(other.checkpoint.transformer.proj_out.weight, trained.transformer.proj_out.weight)
 
 
+@pytest.mark.slow
 def test_the_old_model_is_dropped_before_the_new_one_is_loaded_when_host_memory_is_short(
     monkeypatch: pytest.MonkeyPatch, folder: Path
 ) -> None:
@@ -235,6 +236,7 @@ def test_a_text_encoder_without_a_vision_tower_draws_but_does_not_edit(folder: P
         models.get(editing)
 
 
+@pytest.mark.slow
 def test_models_of_equal_encoders_and_vaes_share_them(folder: Path, tmp_path: Path) -> None:
     """As Qwen-Image and Qwen-Image-Edit, whose repositories hold the same files."""
     other = Path(shutil.copytree(folder, tmp_path / "other"))

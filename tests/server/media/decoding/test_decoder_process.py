@@ -98,6 +98,7 @@ def test_the_limits_grow_with_the_picture(monkeypatch: pytest.MonkeyPatch) -> No
         assert large[decoder_process.resource.RLIMIT_AS] > small[decoder_process.resource.RLIMIT_AS] + 1_900_000_000
 
 
+@pytest.mark.slow
 @LINUX
 def test_a_picture_that_computes_for_too_long_ends_its_process() -> None:
     lines = [
