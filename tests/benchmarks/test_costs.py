@@ -23,7 +23,6 @@ def models() -> RandomModels:
     return RandomModels.build(SMALL, torch.device("cpu"))
 
 
-@pytest.mark.slow
 def test_a_lora(models: RandomModels) -> None:
     figures = lora_costs(models, repeats=2)
     assert 0 < figures["min"] <= figures["ratio"] <= figures["max"]
