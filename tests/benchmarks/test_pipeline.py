@@ -31,6 +31,7 @@ def test_both_sides_render_the_same(comparison: Comparison, scenario: Scenario) 
     assert difference(comparison, scenario) <= (2 if scenario.picture else 0)
 
 
+@pytest.mark.slow
 def test_a_comparison_has_times_and_memory(comparison: Comparison) -> None:
     found = compare(comparison, SCENARIOS[0], repeats=2)
     assert found["difference"] == 0

@@ -136,6 +136,7 @@ def test_latents(
     check(deep, weights, uses, monkeypatch, changes, scale)
 
 
+@pytest.mark.slow
 def test_latents_in_bfloat16(weights: Path, uses: list[ControlUse], monkeypatch: pytest.MonkeyPatch) -> None:
     model = deeper(load(str(weights), torch.device("cpu"), torch.bfloat16, with_vision=False), 5)
     check(model, weights, uses, monkeypatch, [{"weight": 0.7, "start": 1}], 4.0)

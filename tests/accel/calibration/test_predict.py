@@ -37,6 +37,7 @@ def predict(trace: Trace, strategy: TracedStrategy, threshold: float, max_run: i
     return predict_decisions(trace, strategy, threshold, gate, CURVE if strategy == "teacache" else None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_where_nothing_is_reused_a_prediction_is_exact(
     trained: Checkpoint, trace: Trace, strategy: TracedStrategy

@@ -102,6 +102,7 @@ def test_a_failed_row_leaves_nothing_that_was_compiled(bench: Bench, monkeypatch
     assert bench.blocks(SEPARATE) is not broken
 
 
+@pytest.mark.slow
 def test_models_that_failed_on_their_way_are_not_taken_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
     bench = Bench(ModelSize.load("small"), torch.device("cpu"))
 
@@ -133,6 +134,7 @@ def test_an_attention_at_some_lengths_is_timed(bench: Bench, known: bool) -> Non
     assert bench.attention_seconds(known=known)["seconds"] > 0
 
 
+@pytest.mark.slow
 def test_a_profile_of_one_step_has_the_products(bench: Bench) -> None:
     assert bench.profile(CASE, "fp8")["by_class"]["products"] > 0
 

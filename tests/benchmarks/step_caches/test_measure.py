@@ -41,6 +41,7 @@ def test_the_setup_names_the_weights_by_content(measurer: Measurer) -> None:
     assert str(measurer.entry.weights) not in measurer.setup.weights
 
 
+@pytest.mark.slow
 def test_variant_and_baseline_differ_in_the_variant_alone(measurer: Measurer) -> None:
     measured, image = measurer.measure(UNCACHED, PROMPT, 1, STEPS, 2)
     assert measured.case == measurer.case(UNCACHED, PROMPT, 1, STEPS)

@@ -11,6 +11,7 @@ def test_a_table_is_what_the_plan_says(table: Table, shown: str) -> None:
     assert shown == table.text(), "run `python -m docs.figures.cards`"
 
 
+@pytest.mark.slow
 def test_a_page_is_written_anew_from_any_state() -> None:
     page = text_of(PAGE)
     empty = "".join(f"<!-- plan: {table.name} -->\n\n<!-- end -->\n" for table in TABLES)

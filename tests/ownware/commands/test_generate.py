@@ -43,6 +43,7 @@ def test_without_a_name_it_is_called_like_its_prompt(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*.jsonl"))
 
 
+@pytest.mark.slow
 def test_several_results_in_a_format(tmp_path: Path) -> None:
     assert run(PROMPT, "-o", "c{x}.jpeg", "--number-results", "2", *SMALL, *LOCAL).exit_code == 0
     assert {path.name for path in tmp_path.glob("*.jpeg")} == {"c{x}-7.jpeg", "c{x}-8.jpeg"}
@@ -100,6 +101,7 @@ def test_what_the_schema_refuses_is_a_failure() -> None:
     assert "between 1 and 50" in " ".join(result.output.split())
 
 
+@pytest.mark.slow
 def test_through_a_server(live: LiveServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OWNWARE_API_KEY", API_KEY)
     assert run(PROMPT, "-o", "there.webp", "--server", live.url, *SMALL).exit_code == 0

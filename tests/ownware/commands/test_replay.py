@@ -71,6 +71,7 @@ class TestSame:
         assert replay_receipt(str(image), out, [reference], settings) == SAME
         assert out.read_bytes() == image.read_bytes()
 
+    @pytest.mark.slow
     def test_from_the_receipt_alone(self, drawn: Path, reference: Path, settings: Settings, tmp_path: Path) -> None:
         out = tmp_path / "again"
         assert replay_receipt(str(drawn.with_suffix(".json")), out, [reference], settings) == SAME

@@ -110,6 +110,7 @@ def test_an_image_in_memory_is_edited_like_its_file(photo: Path) -> None:
     assert results[0].tobytes() == results[1].tobytes()
 
 
+@pytest.mark.slow
 def test_the_model_stays_loaded(monkeypatch: pytest.MonkeyPatch, photo: Path) -> None:
     ownware.generate(PROMPT, **SMALL)
 

@@ -19,6 +19,7 @@ def test_the_four_sigmas_are_those_of_its_schedule() -> None:
     assert sigmas.tolist() == pytest.approx([1.0, 0.9, 0.75, 0.5, 0.0])
 
 
+@pytest.mark.slow
 def test_the_way_of_the_checkpoint_leads_from_noise_to_a_picture(trained: Checkpoint) -> None:
     torch.manual_seed(0)
     points = guided_points(trained, ["a large red circle at the center on a white background"], (8, 8), four_sigmas(64))

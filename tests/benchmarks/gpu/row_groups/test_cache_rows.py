@@ -43,6 +43,7 @@ def test_every_cache_of_ours_follows_the_schedule_on_compiled_blocks(
     assert 0 < figures["reused_step"] < figures["seconds"]
 
 
+@pytest.mark.slow
 @torch.inference_mode()
 def test_a_decision_is_what_a_session_adds_to_a_computed_step(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(bench._compiled, SEPARATE, UntracedBlocks())

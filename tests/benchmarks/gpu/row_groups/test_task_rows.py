@@ -37,6 +37,7 @@ def test_every_way_gives_the_same_latents(found: dict[str, Figures]) -> None:
     assert all(figures["seconds"] > 0 and figures["tasks"] == TASKS for figures in found.values())
 
 
+@pytest.mark.slow
 def test_tasks_take_turns_or_share_their_steps(found: dict[str, Figures]) -> None:
     assert [found[name]["together"] for name in (ALONE, IN_TURNS)] == [1, 1]
     assert [found[name]["together"] for name in (IN_ONE_PASS, IN_ONE_BATCH)] == [TASKS, TASKS]

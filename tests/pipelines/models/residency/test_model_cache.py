@@ -62,6 +62,7 @@ def counting(monkeypatch: pytest.MonkeyPatch, models: ModelCache) -> list[int]:
     return counts
 
 
+@pytest.mark.slow
 def test_a_model_that_waits_is_not_loaded_again(
     monkeypatch: pytest.MonkeyPatch, folder: Path, trained: Checkpoint
 ) -> None:

@@ -115,6 +115,7 @@ async def test_a_worker_that_dies_fails_its_job_and_can_be_started_again(started
     assert [reply async for reply in started.render(job(tmp_path, 2))][-1] == Finished(2)
 
 
+@pytest.mark.slow
 async def test_a_process_that_is_killed_while_idle_is_noticed() -> None:
     ended, worker = asyncio.Event(), process()
     await worker.start(ended.set)

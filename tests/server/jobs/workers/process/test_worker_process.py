@@ -55,6 +55,7 @@ def kill(process: WorkerProcess) -> None:
     os.kill(process.pid, signal.SIGKILL)
 
 
+@pytest.mark.slow
 async def test_a_cancel_that_comes_too_late_stops_no_other_job(
     process: WorkerProcess, job: Callable[..., RenderJob]
 ) -> None:
@@ -64,6 +65,7 @@ async def test_a_cancel_that_comes_too_late_stops_no_other_job(
     assert [reply async for reply in process.render(job(2))][-1] == Finished(2)
 
 
+@pytest.mark.slow
 async def test_a_process_that_is_stopped_in_the_middle_of_an_image_ends_at_its_next_step(
     process: WorkerProcess, job: Callable[..., RenderJob]
 ) -> None:
