@@ -62,7 +62,8 @@ def test_a_start_long_afterwards_draws_what_waits(tmp_path: Path) -> None:
     """
     database = tmp_path / "ownware.sqlite"
     picture = "data:image/png;base64," + base64.b64encode(tests.fakes.picture()).decode()
-    with chaos_server(tmp_path) as server:
+    # Small tasks would take turns with the large one, and could be done before the kill.
+    with chaos_server(tmp_path, "--open-tasks", "1") as server:
         first = enqueue(server, steps=50, width=1024, height=1024, numberResults=4)
         broken, behind = enqueue(server), enqueue(server)
         edit = enqueue(server, model="runware:108@20", inputs={"referenceImages": [picture]})
