@@ -26,9 +26,9 @@ test test-all durations test-chaos coverage test-clients test-browser: export PY
 serve: $(VENV)/.serve
 	@exec $(BIN)/ownware serve $(ARGS)
 
-# Of a test with many cases, two. With ARGS, all.
+# Of a test with many cases, one. With ARGS, all.
 test: $(VENV)/.test
-	$(PYTEST) $(or $(ARGS),--cases 2)
+	$(PYTEST) $(or $(ARGS),--cases 1)
 
 test-all: $(VENV)/.test
 	$(PYTEST) -m "not clients and not chaos and not browser" --hypothesis-profile thorough $(ARGS)
