@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.runs.process_status import children_of
+from benchmarks.serving.restarts import FORKED
 from tests.live import LiveServer
 
 
@@ -26,15 +28,7 @@ def test_the_imports_leave_one_thread(live: LiveServer) -> None:
     """A fork has none of the others, and whatever they had locked stays locked in it. OpenBLAS ends its own before."""
     if "Device: cpu" not in live.greeting:
         pytest.skip("the worker of a GPU is not forked")
-    (forker,) = (child for child in children(live.process.pid) if b"forkserver" in (child / "cmdline").read_bytes())
-    status = dict(line.split(":\t") for line in (forker / "status").read_text().splitlines())
+    (forker,) = children_of(live.process.pid, FORKED)
+    status = dict(line.split(":\t") for line in Path(f"/proc/{forker}/status").read_text().splitlines())
     assert status["Threads"] == "1"
-    assert "libtorch" in (forker / "maps").read_text()
-
-
-def children(pid: int) -> list[Path]:
-    """The processes that a process has started, in the folder of the system."""
-    started = [
-        child for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()
-    ]
-    return [Path("/proc", child) for child in started]
+    assert "libtorch" in Path(f"/proc/{forker}/maps").read_text()
