@@ -6,17 +6,15 @@ import json
 import os
 import uuid
 from pathlib import Path
-from typing import Any
 
 import httpx2
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from tests.live import API_KEY, LiveServer
+from tests.live import LiveServer
 
 EXAMPLES = sorted(Path(__file__).with_name("examples").glob("*.json"))
-HEADERS = {"Authorization": f"Bearer {API_KEY}"}
 # Where to keep the pictures, for looking at them.
 KEEP = os.environ.get("KEEP_PICTURES")
 
@@ -52,14 +50,14 @@ def test_example(live: LiveServer, path: Path) -> None:
         task["referenceImages"] = ["data:image/jpeg;base64," + base64.b64encode(photo()).decode()]
     plain = {name: value for name, value in task.items() if name != "referenceImages"}
     named = {"taskUUID": task["taskUUID"]}
-    assert post(live, task | {"deliveryMethod": "async"}) == {"taskType": "imageInference"} | named
-    post(live, {"taskType": "cancelTask"} | named)
-    (given,) = post(live, {"taskType": "getTaskDetails"} | named)["request"]
+    assert live.send(task | {"deliveryMethod": "async"}) == {"taskType": "imageInference"} | named
+    live.send({"taskType": "cancelTask"} | named)
+    (given,) = live.send({"taskType": "getTaskDetails"} | named)["request"]
     assert {name: given[name] for name in plain} == plain
 
     # To be looked at, a picture needs all its steps.
     drawn = task | {"taskUUID": str(uuid.uuid4()), "steps": task["steps"] if KEEP else 2}
-    item = post(live, drawn)
+    item = live.send(drawn)
     assert set(item) == {"taskType", "taskUUID", "imageUUID", "imageURL", "seed"}
     assert (item["taskUUID"], item["seed"]) == (drawn["taskUUID"], task["seed"])
     image = httpx2.get(item["imageURL"])
@@ -69,12 +67,4 @@ def test_example(live: LiveServer, path: Path) -> None:
     assert np.asarray(picture).std() > 5
     if KEEP:
         Path(KEEP, f"{path.stem}.jpg").write_bytes(image.content)
-    assert post(live, {"taskType": "getTaskDetails", "taskUUID": drawn["taskUUID"]})["state"] == "done"
-
-
-def post(live: LiveServer, task: dict[str, Any]) -> dict[str, Any]:
-    """The only item of the answer to a task."""
-    response = httpx2.post(live.api, json=[task], headers=HEADERS, timeout=180)
-    assert response.status_code == 200, response.text
-    (item,) = response.json()["data"]
-    return item
+    assert live.send({"taskType": "getTaskDetails", "taskUUID": drawn["taskUUID"]})["state"] == "done"

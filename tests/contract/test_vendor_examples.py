@@ -8,10 +8,10 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.contract.test_examples import HEADERS
 from tests.fakes import picture
-from tests.live import LiveServer
+from tests.live import API_KEY, LiveServer
 
+HEADERS = {"Authorization": f"Bearer {API_KEY}"}
 VENDORS = Path(__file__).with_name("vendors")
 PICTURE, LARGE_PICTURE = (
     "data:image/png;base64," + base64.b64encode(picture(*size)).decode() for size in ((64, 48), (480, 400))

@@ -34,7 +34,7 @@ from tests.docs.prompts import (
     shown_prompts,
     tasks_in,
 )
-from tests.live import API_KEY, LiveServer
+from tests.live import LiveServer
 from tests.server.conftest import new_task
 
 CATALOG = load_catalog().with_embedded_weights()
@@ -69,17 +69,9 @@ SENT = {as_text(sent_by(command)) for page in PAGES for command in sending_comma
 TASKS = {as_text(task): place for place, task in shown_tasks() if as_text(task) not in SENT or task.get("controlNet")}
 
 
-def send(live: LiveServer, task: dict[str, Any]) -> dict[str, Any]:
-    """The result item of a task."""
-    header = {"Authorization": f"Bearer {API_KEY}"}
-    response = httpx2.post(live.api, json=[new_task(**task)], headers=header, timeout=60).json()
-    assert "errors" not in response, response["errors"]
-    return response["data"][0]
-
-
 def picture_of(live: LiveServer, prompt: str, **settings: Any) -> tuple[Image.Image, str]:
     """The picture of a task, and its UUID."""
-    item = send(live, {"positivePrompt": prompt, "width": 512, "height": 512, "seed": 7} | settings)
+    item = live.send(new_task(**{"positivePrompt": prompt, "width": 512, "height": 512, "seed": 7} | settings))
     data = httpx2.get(f"{live.url}/image/{item['imageUUID']}.jpg").content
     return Image.open(io.BytesIO(data)), item["imageUUID"]
 
@@ -115,7 +107,8 @@ def edges_of(live: LiveServer, prompt: str) -> str:
         "inputImage": picture_of(live, prompt)[1],
         "preProcessorType": "canny",
     }
-    return send(live, dict.fromkeys(("model", "positivePrompt", "width", "height", "seed")) | control)["guideImageUUID"]
+    cleared = dict.fromkeys(("model", "positivePrompt", "width", "height", "seed"))
+    return live.send(new_task(**cleared | control))["guideImageUUID"]
 
 
 def without(task: dict[str, Any], *names: str) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from pipelines.receipt import make_receipt
 from pipelines.request import LoraUse, RenderRequest, Sampler
 from server.settings import Settings
 from tests.fakes import picture
-from tests.live import API_KEY, LiveServer
+from tests.live import LiveServer
 from tests.pipelines.models.test_engaged import ENGAGED
 from tests.server.conftest import new_task
 
@@ -28,9 +28,7 @@ TEXT = "data:image/png;base64," + base64.b64encode(PICTURE).decode()
 
 def draw(live: LiveServer, task: dict[str, Any], path: Path) -> Path:
     """Have the server draw an image, and keep it beside its receipt."""
-    header = {"Authorization": f"Bearer {API_KEY}"}
-    response = httpx2.post(f"{live.url}/v1", json=[task], headers=header, timeout=60)
-    (item,) = response.json()["data"]
+    item = live.send(task)
     path.write_bytes(httpx2.get(item["imageURL"]).content)
     path.with_suffix(".json").write_text(httpx2.get(f"{live.url}/v1/receipts/{item['imageUUID']}").text)
     return path

@@ -18,7 +18,7 @@ from server.settings import Settings
 from tests.docs.pages import ROOT, blocks
 from tests.docs.prompts import CIRCLE, Seen, expected
 from tests.fakes import picture
-from tests.live import API_KEY, LiveServer
+from tests.live import LiveServer
 from tests.server.conftest import new_task
 
 PROMPT = "a large red circle at the center on a white background"
@@ -33,9 +33,7 @@ def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def rendered_by(live: LiveServer, task: dict[str, Any]) -> bytes:
-    header = {"Authorization": f"Bearer {API_KEY}"}
-    response = httpx2.post(live.api, json=[task], headers=header, timeout=60).json()
-    return httpx2.get(response["data"][0]["imageURL"]).content
+    return httpx2.get(live.send(task)["imageURL"]).content
 
 
 class TestSameBytes:
