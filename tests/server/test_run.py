@@ -18,6 +18,7 @@ from server.process.data_lock import lock_data_folder
 from server.process.listen import listen
 from server.run import serve
 from tests.fakes import FakeWorker
+from tests.pipelines.catalog.models_files import row, written
 from tests.server.terminal import Terminal, settings
 
 pytestmark = pytest.mark.usefixtures("fake_processes")
@@ -57,10 +58,8 @@ def test_weights_that_are_not_there_end_the_start(
 ) -> None:
     for part in parts:
         (tmp_path / "nothing" / part).mkdir(parents=True)
-    row = {"air": "runware:108@1", "name": "a", "version": "1", "architecture": "qwen_image", "mode": "text_to_image"}
-    lines = [f'{key} = "{value}"' for key, value in {**row, "weights": str(tmp_path / "nothing")}.items()]
-    (tmp_path / "models.toml").write_text("\n".join(["[[models]]", *lines, "steps = 20", "true_cfg_scale = 4.0"]))
-    assert serve(settings(tmp_path, models=tmp_path / "models.toml")) == 2
+    models = written(tmp_path, row(weights=str(tmp_path / "nothing")))
+    assert serve(settings(tmp_path, models=models)) == 2
     assert said in terminal.text
     assert "nothing" in terminal.text
 

@@ -14,6 +14,7 @@ from ownware.cli import app
 from pipelines.catalog.catalog import EMBEDDED_FOLDER
 from pipelines.catalog.models_file import load_catalog
 from pipelines.catalog.profiles import CalibrationKey, Profiles, recipe_of
+from tests.pipelines.catalog.models_files import row, written
 
 MODEL = ["--model", "runware:108@1", "--weights", "embedded", "--devices", "cpu"]
 PROMPTS = (
@@ -89,10 +90,7 @@ def test_weights_that_cannot_be_loaded_leave_no_profile_behind(prompts: Path, tm
     shutil.copytree(EMBEDDED_FOLDER / "transformer", tmp_path / "nothing" / "transformer")  # the start checks this one
     for part in ("vae", "text_encoder", "tokenizer", "scheduler"):
         (tmp_path / "nothing" / part).mkdir(parents=True)
-    models = tmp_path / "models.toml"
-    row = {"air": "a:1@1", "name": "a", "version": "1", "architecture": "qwen_image", "mode": "text_to_image"}
-    lines = [f'{key} = "{value}"' for key, value in {**row, "weights": str(tmp_path / "nothing")}.items()]
-    models.write_text("\n".join(["[[models]]", *lines, "steps = 20", "true_cfg_scale = 4.0"]))
+    models = written(tmp_path, row(air="a:1@1", weights=str(tmp_path / "nothing")))
     options = ["--models", str(models), "--devices", "cpu", "--prompts", str(prompts), "--data-dir", str(tmp_path)]
     code, said = ownware("calibrate", "teacache", "--model", "a:1@1", *options)
     assert (code, "nothing" in said) == (2, True)

@@ -19,6 +19,7 @@ from tests.docs.pages import ROOT, blocks
 from tests.docs.prompts import CIRCLE, Seen, expected
 from tests.fakes import picture
 from tests.live import LiveServer
+from tests.pipelines.catalog.models_files import row, written
 from tests.server.conftest import new_task
 
 PROMPT = "a large red circle at the center on a white background"
@@ -194,10 +195,8 @@ class TestErrors:
             ownware.generate(PROMPT, **SMALL)
 
     def test_weights_that_are_not_there(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        row = {"air": "a:1@1", "name": "a", "version": "1", "architecture": "qwen_image", "mode": "text_to_image"}
-        lines = [f'{key} = "{value}"' for key, value in {**row, "weights": str(tmp_path / "nothing")}.items()]
-        (tmp_path / "models.toml").write_text("\n".join(["[[models]]", *lines, "steps = 2", "true_cfg_scale = 4.0"]))
-        monkeypatch.setenv("OWNWARE_MODELS", str(tmp_path / "models.toml"))
+        models = written(tmp_path, row(air="a:1@1", weights=str(tmp_path / "nothing")))
+        monkeypatch.setenv("OWNWARE_MODELS", str(models))
         with pytest.raises(CatalogError, match="models: a:1@1: weights: there is no folder"):
             ownware.generate(PROMPT, **SMALL)
 
