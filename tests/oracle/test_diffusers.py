@@ -108,7 +108,7 @@ class _SizesKnown(Exception):
     """The pipeline has chosen its sizes; nothing more of it is needed."""
 
 
-@pytest.mark.parametrize("shape", [(400, 300), (2560, 1080), (1080, 1920), (777, 500)])
+@pytest.mark.parametrize("shape", [(400, 300), (1920, 1080), (2560, 1080), (1080, 1920), (1000, 1000), (777, 500)])
 @pytest.mark.parametrize(("mode", "kind"), [("edit", QwenImageEditPipeline), ("edit_plus", QwenImageEditPlusPipeline)])
 def test_the_sizes_of_an_edit_at_a_megapixel(
     checkpoint: Checkpoint,

@@ -9,10 +9,10 @@ from accel.weights.single_frame import SingleFrameVae
 
 @pytest.fixture(scope="module")
 def video_vae() -> AutoencoderKLQwenImage:
-    """The real geometry: the class's defaults are Qwen-Image's VAE, but a quarter as wide. Its weights are random."""
+    """The real geometry: the class's defaults are Qwen-Image's VAE, but half as wide. Its weights are random."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return AutoencoderKLQwenImage(base_dim=24).requires_grad_(False)
+        return AutoencoderKLQwenImage(base_dim=48).requires_grad_(False)
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def test_bfloat16_stays_bfloat16(image_vae: SingleFrameVae) -> None:
     latents = random_tensor(1, 16, 1, 4, 4)
     decoded = half.decode(latents.to(torch.bfloat16))
     assert decoded.dtype == torch.bfloat16
-    torch.testing.assert_close(decoded.float(), image_vae.decode(latents), atol=0.03, rtol=0)
+    torch.testing.assert_close(decoded.float(), image_vae.decode(latents), atol=0.02, rtol=0)
 
 
 def test_a_third_of_the_weights_is_left(video_vae: AutoencoderKLQwenImage, image_vae: SingleFrameVae) -> None:

@@ -97,12 +97,12 @@ def test_teacache_distance(trace: Trace, direction: ThresholdDirection) -> None:
 @pytest.mark.parametrize(
     ("cache", "option", "values"),
     [
-        ("fbCache", "fbCacheThreshold", (1, 0)),
-        ("dbCache", "dbCacheThreshold", (1, 0)),
-        ("teaCache", "teaCacheDistance", (0, 1)),
+        ("fbCache", "fbCacheThreshold", (1, 0.25, 0)),
+        ("dbCache", "dbCacheThreshold", (1, 0.25, 0)),
+        ("teaCache", "teaCacheDistance", (0, 0.5, 1)),
     ],
 )
-def test_thresholds_in_a_render(trained: Checkpoint, cache: str, option: str, values: tuple[float, float]) -> None:
+def test_thresholds_in_a_render(trained: Checkpoint, cache: str, option: str, values: tuple[float, ...]) -> None:
     counts = [rendered(trained, {cache: True, option: value, **WIDE}) for value in values]
     assert rises(counts), counts
     assert counts[0] == 0
