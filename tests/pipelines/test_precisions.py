@@ -17,11 +17,11 @@ from tests.accel.weights.quantized.linears import relative_error
 
 ENTRY = load_catalog().with_embedded_weights().entries[0]
 PROMPT = "a large red circle at the center on a white background"
-REQUEST = RenderRequest(ENTRY.air, PROMPT, None, 128, 128, 4, Sampler(), 4.0, 7)
+REQUEST = RenderRequest(ENTRY.air, PROMPT, None, 128, 128, 4, Sampler(), 1.0, 7)
 
 
 def drawn(checkpoint: Checkpoint) -> torch.Tensor:
-    """The latents after all steps, with guidance."""
+    """The latents after all steps, without guidance, which would amplify errors by as much as the CPU decides."""
     state = prepare(REQUEST, 0, LoadedModel(checkpoint), ENTRY)
     while state.step < state.total:
         advance([state])
@@ -36,9 +36,9 @@ def expected(trained: Checkpoint) -> torch.Tensor:
 @pytest.mark.parametrize(
     ("precision", "most"),
     [
-        ("fp8", 0.12),
-        pytest.param("int8", 0.05, marks=pytest.mark.slow),
-        pytest.param("nf4", 0.25, marks=pytest.mark.slow),
+        ("fp8", 0.1),
+        pytest.param("int8", 0.04, marks=pytest.mark.slow),
+        pytest.param("nf4", 0.3, marks=pytest.mark.slow),
     ],
 )
 def test_the_error_of_the_latents(
