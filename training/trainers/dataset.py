@@ -29,7 +29,7 @@ TALL_AND_WIDE = ((7, 9), (9, 7), (6, 10), (10, 6))
 _BATCH = 16
 
 SINGLE = Level((1.0, 0.0, 0.0), 0.15)
-CROWDED = Level((0.15, 0.65, 0.2), 0.3)  # two things and words are learnt last
+CROWDED = Level((0.15, 0.65, 0.2), 0.4)  # two things and words are learnt last
 _KINDS: tuple[Kind, ...] = ("keep", *SINGLE_KINDS)
 Task = Literal["easy", "single", "hard", "odd", "edit", "odd edit", "combine"]
 

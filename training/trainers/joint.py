@@ -50,6 +50,7 @@ LAYOUT_WEIGHT = 0.15
 _SAVE_EVERY = 250
 _AVERAGED = 200  # steps; with 1000, what the last steps had learnt, such as letters, hardly showed
 _WARM_UP = 100  # steps
+_HEAD_ALONE = 150  # steps in which a new layout head on trained weights learns alone: its first guesses teach nothing
 # Share of each batch that new samples replace. Without them, edits are memorised after a dozen epochs: the loss was
 # 0.18 on samples of the buffers and 0.24 on others.
 _RENEWED = 0.2
@@ -62,7 +63,7 @@ class JointBudget:
     `compiled` blocks take minutes to compile and save a third of the time of each step.
     """
 
-    steps: int = 8350
+    steps: int = 12_550
     batch: int = 40
     share: float = 1.0
     compiled: bool = False
@@ -124,9 +125,19 @@ class JointModel(nn.Module):
         self._middle = outputs[1]
 
     def losses(
-        self, buffer: Buffer, rows: list[int], texts: list[str], mode: Mode, tokenizer: Qwen2Tokenizer
+        self,
+        buffer: Buffer,
+        rows: list[int],
+        texts: list[str],
+        mode: Mode,
+        tokenizer: Qwen2Tokenizer,
+        *,
+        head_alone: bool = False,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the flow-matching loss and the layout loss of some rows of a buffer."""
+        """Return the flow-matching loss and the layout loss of some rows of a buffer.
+
+        `head_alone` keeps the gradient of the layout loss from the transformer.
+        """
         device = self.transformer.device
         clean = buffer.latents[rows].to(device).float()
         references = buffer.references[rows].to(device).float()
@@ -141,7 +152,7 @@ class JointModel(nn.Module):
         if buffer.pictures == 1:  # where a thing was removed, the target shows background
             emphasized |= (clean - references[:, 0]).square().mean(dim=-1) > CHANGED
         error = (predicted - (noise - clean)).square().mean(dim=-1)
-        return weighted_mean(error, emphasized), self.layout_loss(labels)
+        return weighted_mean(error, emphasized), self.layout_loss(labels, head_alone=head_alone)
 
 
 def train_joint(device: torch.device, folder: Path, budget: JointBudget, seed: int) -> None:
@@ -152,7 +163,7 @@ def train_joint(device: torch.device, folder: Path, budget: JointBudget, seed: i
     optimizer = Optimizer(model, muon_rate=0.015, adam_rate=2e-3, by_adam=by_adam)
     average = Average(model, _AVERAGED)
     run, first = folder / "joint-run.pt", 0
-    cold = -_WARM_UP  # the step at which a new optimiser starts on trained weights, or no step
+    cold = -_HEAD_ALONE  # the step at which a new optimiser starts on trained weights, or a time long ago
     if run.is_file():
         state = torch.load(run, map_location=device)
         model.load_state_dict(state["model"])
@@ -182,7 +193,14 @@ def train_joint(device: torch.device, folder: Path, budget: JointBudget, seed: i
         texts = drop_some(buffer.texts(rows, rng), rng)
         # On a GPU bfloat16 is fast; a CPU gains nothing from it at these widths.
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-            flow, layout = model.losses(buffer, rows, texts, pick_mode(buffer.pictures, rng), tokenizer)
+            flow, layout = model.losses(
+                buffer,
+                rows,
+                texts,
+                pick_mode(buffer.pictures, rng),
+                tokenizer,
+                head_alone=0 <= step - cold < _HEAD_ALONE,
+            )
         (flow + LAYOUT_WEIGHT * layout).backward()
         average_gradients(optimizer.parameters)
         torch.nn.utils.clip_grad_norm_(optimizer.parameters, 1.0)

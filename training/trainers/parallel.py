@@ -72,6 +72,7 @@ def average_gradients(parameters: Iterable[torch.nn.Parameter]) -> None:
 
 def _start(index: int, work: Callable[..., None], args: tuple[Any, ...], count: int, port: int) -> None:
     torch.set_num_threads(1)
+    torch.set_flush_denormal(True)  # tiny gradients took a quarter of the time of an edit's step
     dist.init_process_group("gloo", f"tcp://127.0.0.1:{port}", rank=index, world_size=count)
     try:
         work(torch.device("cpu"), *args)

@@ -44,17 +44,36 @@ def test_the_curriculum_starts_with_single_shapes_and_ends_with_edits() -> None:
     assert phases[2] == phases[3] == {"single", "hard", "odd", "edit", "odd edit", "combine"}
 
 
-def test_both_losses_train_every_part(trained: Checkpoint) -> None:
+def losses_of_two_edits(
+    trained: Checkpoint, *, head_alone: bool = False
+) -> tuple[JointModel, torch.Tensor, torch.Tensor]:
+    """A model and its losses."""
     torch.manual_seed(0)
     model = JointModel(trained.tokenizer)
     for weight in model.transformer.parameters():  # a fresh transformer adds nothing, so nothing reaches the encoder
         torch.nn.init.normal_(weight, std=0.05)
     rng = np.random.default_rng(0)
     buffer = Encoder(trained.vae, trained.text_encoder).make_buffer(DataRecipe(("recolour",), 1), SQUARE, 2, rng)
-    flow, layout = model.losses(buffer, [0, 1], buffer.texts([0, 1], rng), "edit", trained.tokenizer)
+    texts = buffer.texts([0, 1], rng)
+    return model, *model.losses(buffer, [0, 1], texts, "edit", trained.tokenizer, head_alone=head_alone)
+
+
+def has_gradient(part: torch.nn.Module) -> bool:
+    return any(weight.grad is not None and bool(weight.grad.any()) for weight in part.parameters())
+
+
+def test_both_losses_train_every_part(trained: Checkpoint) -> None:
+    model, flow, layout = losses_of_two_edits(trained)
     (flow + layout).backward()
-    for part in (model.transformer, model.layout, model.encoder.model.language_model):
-        assert any(weight.grad is not None and weight.grad.any() for weight in part.parameters())
+    assert all(map(has_gradient, (model.transformer, model.layout, model.encoder.model.language_model)))
+
+
+def test_the_layout_head_learns_alone(trained: Checkpoint) -> None:
+    model, _, layout = losses_of_two_edits(trained, head_alone=True)
+    layout.backward()
+    assert has_gradient(model.layout)
+    assert not has_gradient(model.transformer)
+    assert not has_gradient(model.encoder)
 
 
 def test_hidden_matrices_are_trained_by_muon() -> None:
