@@ -11,6 +11,7 @@ import argparse
 import hashlib
 import json
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -25,16 +26,18 @@ from pathlib import Path
 
 from PIL import Image
 
-from accel.cache.profile import load_profile
+from accel.cache.profile import FOLDER, read_profile
 from pipelines.catalog.catalog import EMBEDDED, EMBEDDED_FOLDER
 from pipelines.catalog.fingerprint import folder_fingerprint, part_fingerprint, same_weights
 
 ROOT = Path(__file__).parents[1]
 ADAPTERS = EMBEDDED_FOLDER / "adapters.json"  # by adapter: the fingerprint of the checkpoint that it was trained on
+PROFILE = FOLDER / f"{EMBEDDED}.toml"
 _PARTS = ("transformer", "text_encoder", "vae", "tokenizer", "scheduler")
 _CARD = EMBEDDED_FOLDER / "MODEL_CARD.md"
 _TABLE = "docs/reference/step-cache-results.md"
 _RESULTS = "benchmarks/results/step-caches-cpu.jsonl"
+_PRECISIONS = "benchmarks/results/precisions-cpu.jsonl"
 _COUNT = "48"  # held-out prompts for each score
 _SERVER_SECONDS = 120
 
@@ -85,6 +88,7 @@ def products() -> tuple[Product, ...]:
             whole_fingerprint,
             lambda: _python("training.scores.samples", "--sheet", str(sheet)),
         ),
+        Product("precisions", _precisions, whole_fingerprint, _measure_precisions),
         Product("step caches", _step_caches, whole_fingerprint, _measure_step_caches),
         Product(
             "parameters",
@@ -122,7 +126,7 @@ def status(product: Product) -> str:
 
 
 def _profile_fingerprint() -> set[str]:
-    recipe = load_profile(EMBEDDED).recipe
+    recipe = read_profile(PROFILE).recipe  # the file as it is now: it is written while this program runs
     return set() if recipe is None else {recipe.weights}
 
 
@@ -153,9 +157,22 @@ def _figure(file: Path) -> set[str]:
         return {figure.info.get("weights", "none")}
 
 
+def _precisions() -> set[str]:
+    return {json.loads(line)["weights"] for line in (ROOT / _PRECISIONS).read_text(encoding="utf-8").splitlines()}
+
+
+def _measure_precisions() -> None:
+    """Measure all anew. An interrupted measurement leaves the old lines."""
+    with tempfile.TemporaryDirectory() as folder:
+        draft = Path(folder) / "lines.jsonl"
+        _python("benchmarks.precisions", "--out", str(draft))
+        shutil.copy(draft, ROOT / _PRECISIONS)
+    _python("benchmarks.precisions", "report")
+
+
 def _step_caches() -> set[str]:
     lines = (ROOT / _RESULTS).read_text(encoding="utf-8").splitlines()
-    found = {str(json.loads(line)["case"]["place"]["weights"]) for line in lines if line}
+    found = {str(json.loads(line)["case"]["place"]["weights"]) for line in lines}
     found |= set(re.findall(r"^<!-- weights: (\w+) -->$", (ROOT / _TABLE).read_text(encoding="utf-8"), re.MULTILINE))
     return found | _figure(ROOT / "docs/figures/step-caches.png")
 
@@ -164,7 +181,7 @@ def _measure_step_caches() -> None:
     """Drop the lines of other weights, then measure what is missing."""
     file, wanted = ROOT / _RESULTS, whole_fingerprint()
     lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
-    kept = [line for line in lines if line and json.loads(line)["case"]["place"]["weights"] == wanted]
+    kept = [line for line in lines if json.loads(line)["case"]["place"]["weights"] == wanted]
     file.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
     _run("make", "bench-caches")
 

@@ -2,11 +2,13 @@
 
 import json
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from accel.cache.profile import read_profile, write_profile
 from pipelines.catalog.catalog import EMBEDDED_FOLDER
 from training import products as module
 from training.products import Product, base_fingerprint, main, products, status, whole_fingerprint
@@ -70,6 +72,18 @@ def test_the_products_of_the_shipped_weights_carry_fingerprints() -> None:
         assert known[name].is_current, status(known[name])
     assert status(known["edges"]).startswith("edges: made with nothing known")
     assert list(known)[:3] == ["outlines", "lightning", "edges"]
+
+
+def test_a_profile_that_was_written_meanwhile_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = read_profile(module.PROFILE)
+    assert ours.recipe is not None
+    recipe = replace(ours.recipe, weights="0" * 64)
+    monkeypatch.setattr(module, "PROFILE", tmp_path / "embedded.toml")
+    (product,) = (product for product in products() if product.name == "TeaCache profile")
+    write_profile(module.PROFILE, replace(ours, recipe=recipe, recipe_hash=recipe.digest))
+    assert not product.is_current
+    write_profile(module.PROFILE, ours)
+    assert product.is_current
 
 
 def test_the_base_has_no_adapters() -> None:
