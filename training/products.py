@@ -28,7 +28,7 @@ from PIL import Image
 
 from accel.cache.profile import FOLDER, read_profile
 from pipelines.catalog.catalog import EMBEDDED, EMBEDDED_FOLDER
-from pipelines.catalog.fingerprint import folder_fingerprint, part_fingerprint, same_weights
+from pipelines.catalog.fingerprint import folder_fingerprint, part_fingerprint
 
 ROOT = Path(__file__).parents[1]
 ADAPTERS = EMBEDDED_FOLDER / "adapters.json"  # by adapter: the fingerprint of the checkpoint that it was trained on
@@ -58,8 +58,7 @@ class Product:
     @property
     def is_current(self) -> bool:
         """Whether it is of the present weights alone."""
-        found = self.made_with()
-        return bool(found) and all(same_weights(each, self.wanted()) for each in found)
+        return self.made_with() == {self.wanted()}
 
 
 def products() -> tuple[Product, ...]:

@@ -197,25 +197,21 @@ def choose_by_references(entries: Sequence[ModelEntry], references: int) -> Mode
 Row = TypeVar("Row", ModelEntry, Adapter)
 # Distilled, as those of lightx2v are: training/trainers/lightning.py.
 FOUR_STEPS = LoraSchedule(shift=3.0, terminal=0.0, steps=4, true_cfg_scale=1.0)
-_EMBEDDED_LORAS = tuple(
-    adapter
-    for adapter in (
-        Adapter("ownware:1@1", "Outlines", str(EMBEDDED_FOLDER / OUTLINES), slugs=("outlines",)),
-        Adapter(
-            "ownware:3@1",
-            "Lightning, 4 steps",
-            str(EMBEDDED_FOLDER / LIGHTNING),
-            slugs=("lightning",),
-            schedule=FOUR_STEPS,
-        ),
-    )
-    if Path(adapter.weights).is_file()
+_EMBEDDED_LORAS = (
+    Adapter("ownware:1@1", "Outlines", str(EMBEDDED_FOLDER / OUTLINES), slugs=("outlines",)),
+    Adapter(
+        "ownware:3@1",
+        "Lightning, 4 steps",
+        str(EMBEDDED_FOLDER / LIGHTNING),
+        slugs=("lightning",),
+        schedule=FOUR_STEPS,
+    ),
 )
 _EMBEDDED_CONTROLNETS = (Adapter("ownware:2@1", "Edges", str(EMBEDDED_FOLDER / EDGES), slugs=("edges",)),)
 
 
 def with_embedded_abilities(catalog: Catalog) -> Catalog:
-    """The catalogue with all that the embedded checkpoint has: its size, its words, its LoRA and its ControlNet.
+    """The catalogue with all that the embedded checkpoint has: its size, its words, its LoRAs and its ControlNet.
 
     They belong to the weights, so rows of the built-in and of any other models file have them alike.
     """

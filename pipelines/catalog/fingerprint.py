@@ -11,13 +11,6 @@ from pathlib import Path
 # Only the ends of a large file are hashed. Reading 54 GB takes minutes, and two trainings of a model differ everywhere.
 _WHOLE_UP_TO = 64 * 2**20
 _END = 2**20
-# Checkpoints whose configuration changed without an effect on any image: the former fingerprint, and the present one.
-_MENDED = {
-    # The embedded checkpoint: its text encoder names float32 as the type to load it in.
-    "c99258360b53707d3992a1af6bb689000e4fd0840be42c87fb15ddf242213aac": (
-        "be7bdea5b7e57e5d2581e77e1d0f38cc84692bc53f7da08470db0b8f501869de"
-    ),
-}
 _WEIGHTS_AND_CONFIGS = {".safetensors", ".json", ".txt", ".bin", ".jinja"}
 
 
@@ -40,11 +33,6 @@ def folder_fingerprint(folder: Path, without: Collection[str] = ()) -> str:
 def file_fingerprint(path: Path) -> str:
     """The same for a single file."""
     return _fingerprint(path.parent, [path])
-
-
-def same_weights(one: str, other: str) -> bool:
-    """Whether the weights of two fingerprints render the same images."""
-    return _MENDED.get(one, one) == _MENDED.get(other, other)
 
 
 def part_fingerprint(folder: Path, part: str) -> str | None:

@@ -11,7 +11,6 @@ from accel.cache.profile import load_profile
 from accel.calibration.traces import read_traces
 from benchmarks.step_caches.results import read_results
 from pipelines.catalog.catalog import EMBEDDED, EMBEDDED_FOLDER
-from pipelines.catalog.fingerprint import same_weights
 from pipelines.catalog.models_file import load_catalog
 from pipelines.catalog.profiles import recipe_of
 from pipelines.catalog.weights_fingerprint import fingerprint
@@ -50,7 +49,7 @@ def fingerprints() -> Iterator[tuple[str, str, str]]:
 def test_a_part_is_of_the_weights_that_ship(part: str, weights: str, command: str) -> None:
     ship = fingerprint(EMBEDDED)
     assert ship is not None
-    assert same_weights(weights, ship), f"{part} is of other weights ({weights[:8]}): run {command}"
+    assert weights == ship, f"{part} is of other weights ({weights[:8]}): run {command}"
 
 
 def test_the_profile_and_the_example_traces_are_of_the_weights_that_ship() -> None:

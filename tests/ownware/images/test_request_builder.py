@@ -176,7 +176,10 @@ def test_what_the_caller_should_know(options: dict[str, Any], warning: str, buil
             {"seed_image": SMALL, "outpaint": Outpaint(left=32), "width": 256, "height": 128},
             "outpaint: extends seed_image to 192×128 pixels, not to (256, 128)",
         ),
-        ({"loras": ["style"]}, "loras[0]: 'style' is no file and not among the LoRAs of the catalogue: ownware:1@1"),
+        (
+            {"loras": ["style"]},
+            "loras[0]: 'style' is no file and not among the LoRAs of the catalogue: ownware:1@1, ownware:3@1",
+        ),
         ({"loras": [("outlines", 5)]}, "loras[0]: 5.0 is not from -4 to 4"),
         ({"controls": [Control("depth", SMALL)]}, "controls[0]: 'depth' is not among the ControlNets"),
         ({"controls": [Control("edges", "/nowhere.png")]}, "controls[0].image: /nowhere.png: No such file"),

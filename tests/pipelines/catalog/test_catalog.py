@@ -91,7 +91,11 @@ def test_the_embedded_add_ons_come_with_the_embedded_weights_only() -> None:
     real = load_catalog()
     small = real.with_embedded_weights()
     assert (real.loras, real.controlnets) == ((), ())
-    for name, found in (("ownware:1@1", small.find_lora("outlines")), ("ownware:2@1", small.find_controlnet("edges"))):
+    for name, found in (
+        ("ownware:1@1", small.find_lora("outlines")),
+        ("ownware:3@1", small.find_lora("lightning")),
+        ("ownware:2@1", small.find_controlnet("edges")),
+    ):
         assert found is not None
         assert found.air == name
         assert Path(found.weights).exists()
@@ -111,7 +115,8 @@ def test_what_the_embedded_weights_can_do_belongs_to_them(tmp_path: Path, mode: 
 
 
 def test_the_models_file_goes_before_embedded_add_ons(tmp_path: Path) -> None:
-    lora = '\n[[loras]]\nair = "mine:2@1"\nslugs = ["Outlines"]\nname = "Mine"\nweights = "mine.safetensors"\n'
+    names = 'air = "mine:2@1"\nslugs = ["Outlines", "lightning"]\nname = "Mine"\n'
+    lora = f'\n[[loras]]\n{names}weights = "mine.safetensors"\n'
     small = load_catalog(written(tmp_path, row(slug="edges") + lora)).with_embedded_weights()
     assert [lora.air for lora in small.loras] == ["mine:2@1"]
     assert small.controlnets == ()

@@ -5,13 +5,11 @@ from pathlib import Path
 import pytest
 
 from pipelines.catalog import fingerprint
-from pipelines.catalog.catalog import EMBEDDED_FOLDER
 from pipelines.catalog.fingerprint import (
     file_digest,
     file_fingerprint,
     folder_fingerprint,
     part_fingerprint,
-    same_weights,
 )
 
 
@@ -80,15 +78,6 @@ def test_of_one_part_only_that_counts(folder: Path) -> None:
     (folder / "vae" / "model.safetensors").write_text("other")
     assert part_fingerprint(folder, "vae") != before
     assert part_fingerprint(folder, "none") is None
-
-
-def test_the_embedded_checkpoint_is_the_same_as_before_its_configuration_was_mended() -> None:
-    here = folder_fingerprint(EMBEDDED_FOLDER)
-    former = "c99258360b53707d3992a1af6bb689000e4fd0840be42c87fb15ddf242213aac"
-    assert former != here
-    assert same_weights(former, here)
-    assert same_weights(here, former)
-    assert not same_weights("0" * 64, here)
 
 
 def test_of_a_single_file(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def test_a_line_for_each_row(models: str) -> None:
     assert code == 0
     assert model.split() == ["mine:1@1", "here", model.split()[2], "MB", "Mine", "(mine):", "embedded"]
     assert lora.split() == ["hub:1@1", "not", "here", "Ink:", "owner/style/ink.safetensors"]
-    assert [line.split()[0] for line in embedded] == ["ownware:1@1", "ownware:2@1"]
+    assert [line.split()[0] for line in embedded] == ["ownware:1@1", "ownware:3@1", "ownware:2@1"]
 
 
 def test_json(models: str) -> None:

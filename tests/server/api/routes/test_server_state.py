@@ -45,7 +45,7 @@ def test_models_have_what_a_task_takes_without_saying_it(client: TestClient) -> 
     assert models["runware:108@22"]["references"] == [1, 3]
     assert models["runware:108@20"]["defaults"]["width"] is None
     assert models["runware:108@1"]["embedded"]
-    assert [lora["name"] for lora in state["loras"]] == ["Outlines"]
+    assert [lora["name"] for lora in state["loras"]] == ["Outlines", "Lightning, 4 steps"]
     assert [net["weight"] for net in state["controlnets"]] == [1.0]
     assert "canny" in state["preprocessors"]
     assert state["thresholdDirection"] == "documented"

@@ -30,5 +30,5 @@ def test_they_are_listed(client: TestClient) -> None:
         search = {"taskType": "modelSearch", "taskUUID": "0c5a2a5e-6f0b-4d0e-9a52-2a7b3f1d8c01", "category": category}
         return [row["air"] for row in post(client, search).json()["data"][0]["results"]]
 
-    assert found("lora") == ["ownware:1@1"]
+    assert found("lora") == ["ownware:1@1", "ownware:3@1"]
     assert found("controlnet") == ["ownware:2@1"]

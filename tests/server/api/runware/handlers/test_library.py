@@ -14,14 +14,14 @@ class TestModelSearch:
     @pytest.mark.parametrize(
         ("wanted", "count"),
         [
-            ({}, MODELS + 2),
+            ({}, MODELS + 3),
             ({"tags": ["demonstration"]}, MODELS),
             ({"tags": ["demonstration", "anime"]}, 0),
             ({"type": "base"}, MODELS),
             ({"type": "inpainting"}, 0),
             ({"category": "checkpoint"}, MODELS),
-            ({"category": "lora"}, 1),
-            ({"source": "community"}, 2),
+            ({"category": "lora"}, 2),
+            ({"source": "community"}, 3),
             ({"visibility": "private"}, 0),
         ],
     )
