@@ -110,7 +110,9 @@ async def test_a_repeated_uuid(connect: Connect) -> None:
         with pytest.raises(RunwareError) as caught:
             await client.run(task)
         assert "accepted before" in caught.value.message
-        (again,) = await client.get_response({"taskUUID": task["taskUUID"]})
+        again = {"status": "processing"}
+        while again.get("status") == "processing":  # the last image is sent a moment before its task ends
+            (again,) = await client.get_response({"taskUUID": task["taskUUID"]})
     assert again.get("status") == "success"
 
 
