@@ -66,6 +66,12 @@ def test_a_product_that_stays_old_stops_the_command(monkeypatch: pytest.MonkeyPa
     assert log == ["a"]
 
 
+def test_a_product_without_a_fingerprint_is_not_up_to_date() -> None:
+    product = Product("a", set, lambda: "new", lambda: None)
+    assert not product.is_current
+    assert status(product) == "a: made with nothing known, the weights are new"
+
+
 def test_the_products_are_of_the_shipped_weights() -> None:
     for product in products():
         assert product.is_current, status(product)
