@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
@@ -156,8 +157,12 @@ def _figure(file: Path) -> set[str]:
         return {figure.info.get("weights", "none")}
 
 
+def _json_lines(file: str) -> list[Any]:
+    return [json.loads(line) for line in (ROOT / file).read_text(encoding="utf-8").splitlines()]
+
+
 def _precisions() -> set[str]:
-    return {json.loads(line)["weights"] for line in (ROOT / _PRECISIONS).read_text(encoding="utf-8").splitlines()}
+    return {line["weights"] for line in _json_lines(_PRECISIONS)}
 
 
 def _measure_precisions() -> None:
@@ -170,8 +175,7 @@ def _measure_precisions() -> None:
 
 
 def _step_caches() -> set[str]:
-    lines = (ROOT / _RESULTS).read_text(encoding="utf-8").splitlines()
-    found = {str(json.loads(line)["case"]["place"]["weights"]) for line in lines}
+    found = {line["case"]["place"]["weights"] for line in _json_lines(_RESULTS)}
     found |= set(re.findall(r"^<!-- weights: (\w+) -->$", (ROOT / _TABLE).read_text(encoding="utf-8"), re.MULTILINE))
     return found | _figure(ROOT / "docs/figures/step-caches.png")
 

@@ -27,9 +27,9 @@ from benchmarks.precisions.report import PAGE, RESULTS, with_tables
 from benchmarks.runs.records import append_line, installed_version
 from benchmarks.step_caches.prompts import default_prompts
 from benchmarks.step_caches.similarity import compare
-from pipelines.catalog.catalog import EMBEDDED_FOLDER, ModelEntry
-from pipelines.catalog.fingerprint import folder_fingerprint
+from pipelines.catalog.catalog import ModelEntry
 from pipelines.catalog.models_file import load_catalog
+from pipelines.catalog.weights_fingerprint import fingerprint
 from pipelines.generate import generate
 from pipelines.models.checkpoint import LoadedModel
 from pipelines.models.planning.entries import PlanOptions
@@ -117,7 +117,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
         for prompt in default_prompts(entry)
     ]
-    weights = folder_fingerprint(EMBEDDED_FOLDER)
+    weights = fingerprint(entry.weights)
     setup = {"model": entry.air, "weights": weights, "steps": options.steps, "size": options.size, "device": "cpu"}
     pictures = render(model, entry, requests)
     for component, precision in product(options.component or get_args(Component), options.precision or PRECISIONS):

@@ -6,6 +6,8 @@ import pytest
 from benchmarks.precisions import __main__ as module
 from benchmarks.precisions.__main__ import main
 from benchmarks.step_caches.prompts import Prompt
+from pipelines.catalog.catalog import EMBEDDED
+from pipelines.catalog.weights_fingerprint import fingerprint
 
 
 @pytest.mark.slow
@@ -16,6 +18,7 @@ def test_the_errors_of_layers_and_pictures(
     main(["--precision", "fp8", "--steps", "1", "--size", "128", "--out", str(tmp_path / "out.jsonl")])
     line, encoder = [json.loads(text) for text in (tmp_path / "out.jsonl").read_text().splitlines()]
     assert (line["component"], encoder["component"]) == ("transformer", "text_encoder")
+    assert line["weights"] == encoder["weights"] == fingerprint(EMBEDDED)
     assert "layers" not in encoder
     assert encoder["psnr"]["least"] > line["psnr"]["least"]
     assert (line["precision"], line["pictures"], line["steps"]) == ("fp8", 1, 1)
