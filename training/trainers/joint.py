@@ -60,7 +60,7 @@ _RENEWED = 0.2
 class JointBudget:
     """The length of the training: optimiser steps, samples per step and process, and share of the full training set.
 
-    `compiled` blocks take minutes to compile and save a third of the time of each step.
+    `compiled` blocks take a minute or more to compile, and then save a twelfth of the time of each step.
     """
 
     steps: int = 12_550
@@ -163,7 +163,7 @@ def train_joint(device: torch.device, folder: Path, budget: JointBudget, seed: i
     optimizer = Optimizer(model, muon_rate=0.015, adam_rate=2e-3, by_adam=by_adam)
     average = Average(model, _AVERAGED)
     run, first = folder / "joint-run.pt", 0
-    cold = -_HEAD_ALONE  # the step at which a new optimiser starts on trained weights, or a time long ago
+    cold = -_HEAD_ALONE  # the step at which a new optimiser starts on trained weights, or one before any start
     if run.is_file():
         state = torch.load(run, map_location=device)
         model.load_state_dict(state["model"])
@@ -199,7 +199,7 @@ def train_joint(device: torch.device, folder: Path, budget: JointBudget, seed: i
                 texts,
                 pick_mode(buffer.pictures, rng),
                 tokenizer,
-                head_alone=0 <= step - cold < _HEAD_ALONE,
+                head_alone=step - cold < _HEAD_ALONE,
             )
         (flow + LAYOUT_WEIGHT * layout).backward()
         average_gradients(optimizer.parameters)
